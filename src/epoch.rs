@@ -1,0 +1,155 @@
+//! What is remembered from run to run: epochs, the open outage, and since when NATS cannot be asked.
+
+use crate::observation::{Answer, Instance};
+use crate::timestamp::Timestamp;
+use crate::verdict::{Reason, Status};
+
+/// How many instances are remembered by id, and how many of them with version and metadata. What is beyond is counted
+/// only, so that the state stays small whatever a service says.
+const REMEMBERED_IDS: usize = 4096;
+const REMEMBERED_WORDS: usize = 256;
+
+/// How many epochs are remembered in brief.
+pub const HISTORY: usize = 32;
+
+/// An observation that answered the question: some instances, or confirmed none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    pub at: Timestamp,
+    /// How many instances there were.
+    pub count: usize,
+    /// The instances themselves, as far as they are remembered.
+    pub instances: Vec<Instance>,
+}
+
+impl Epoch {
+    /// The epoch in which these instances answered.
+    pub fn new(at: Timestamp, answers: &[Answer]) -> Epoch {
+        let instances = answers
+            .iter()
+            .take(REMEMBERED_IDS)
+            .enumerate()
+            .map(|(n, answer)| match n {
+                0..REMEMBERED_WORDS => answer.instance.clone(),
+                _ => Instance {
+                    id: answer.instance.id.clone(),
+                    version: String::new(),
+                    metadata: Vec::new(),
+                },
+            })
+            .collect();
+        Epoch {
+            at,
+            count: answers.len(),
+            instances,
+        }
+    }
+
+    /// Whether every instance is known by id, so that one can tell when all have answered.
+    pub fn is_complete(&self) -> bool {
+        self.instances.len() == self.count
+    }
+}
+
+/// The time without instances after an epoch with some. It ends when an instance answers again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// The last epoch with instances: when it was, and who was there.
+    pub last_seen: Epoch,
+    /// The first epoch without.
+    pub first_missed: Timestamp,
+}
+
+/// Since when NATS cannot be asked, and why not at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    pub since: Timestamp,
+    pub reason: Reason,
+}
+
+/// An epoch in brief.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brief {
+    pub at: Timestamp,
+    pub count: usize,
+}
+
+/// Everything that is remembered about one question.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Counts the runs that changed this memory, so that a run can tell whether another one was faster.
+    pub sequence: u64,
+    /// The status of the latest verdict.
+    pub status: Option<Status>,
+    pub epoch: Option<Epoch>,
+    pub outage: Option<Outage>,
+    pub trouble: Option<Trouble>,
+    /// When everybody was last waited for, not only the instances already known.
+    pub census: Option<Timestamp>,
+    /// The latest epochs, oldest first.
+    pub history: Vec<Brief>,
+}
+
+impl Memory {
+    /// The instances to expect, if all of them are known.
+    pub fn known(&self) -> &[Instance] {
+        match &self.epoch {
+            Some(epoch) if epoch.is_complete() => &epoch.instances,
+            _ => &[],
+        }
+    }
+
+    /// Makes this epoch the latest one.
+    pub fn enter(&mut self, epoch: Epoch) {
+        self.history.push(Brief {
+            at: epoch.at,
+            count: epoch.count,
+        });
+        let surplus = self.history.len().saturating_sub(HISTORY);
+        self.history.drain(..surplus);
+        self.epoch = Some(epoch);
+        self.trouble = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(count: usize) -> Vec<Answer> {
+        (0..count)
+            .map(|n| Answer {
+                instance: Instance {
+                    id: format!("id{n}"),
+                    version: "1.2.3".into(),
+                    metadata: vec![("pod".into(), "web-0".into())],
+                },
+                rtt: None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn ten_thousand_instances_are_counted_and_not_all_remembered() {
+        let epoch = Epoch::new(Timestamp::from_micros(0), &answers(10_000));
+        assert_eq!(epoch.count, 10_000);
+        assert_eq!(epoch.instances.len(), REMEMBERED_IDS);
+        assert_eq!(epoch.instances[REMEMBERED_WORDS - 1].version, "1.2.3");
+        assert_eq!(epoch.instances[REMEMBERED_WORDS].version, "");
+        assert!(!epoch.is_complete());
+        let mut memory = Memory::default();
+        memory.enter(epoch);
+        assert!(memory.known().is_empty(), "nobody can be expected where not everybody is known");
+    }
+
+    #[test]
+    fn the_history_keeps_the_latest() {
+        let mut memory = Memory::default();
+        for second in 0..100 {
+            memory.enter(Epoch::new(Timestamp::from_micros(second), &answers(2)));
+        }
+        assert_eq!(memory.history.len(), HISTORY);
+        assert_eq!(memory.history[0].at, Timestamp::from_micros(100 - HISTORY as i64));
+        assert_eq!(memory.known().len(), 2);
+    }
+}

@@ -1,0 +1,53 @@
+//! A bound on the heap, whatever the network sends: the client would allocate 4 GiB if a server announced such a message.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use crate::watchdog;
+
+/// How much the whole process may have allocated, in bytes. With its code and stacks it then stays below 64 MiB.
+const MOST: usize = 40 * 1024 * 1024;
+
+/// What may be used beyond it, in bytes, to say that the limit was hit.
+const RESERVE: usize = 8 * 1024 * 1024;
+
+static USED: AtomicUsize = AtomicUsize::new(0);
+static LIMIT: AtomicUsize = AtomicUsize::new(MOST);
+
+/// The system's allocator, with a limit. A thread that would go beyond it raises the alarm and is never heard of again;
+/// the run ends with a verdict that says so.
+pub struct Limited;
+
+impl Limited {
+    fn take(size: usize) {
+        if USED.fetch_add(size, Relaxed).saturating_add(size) > LIMIT.load(Relaxed) {
+            USED.fetch_sub(size, Relaxed);
+            LIMIT.store(MOST + RESERVE, Relaxed);
+            watchdog::out_of_memory();
+        }
+    }
+}
+
+// SAFETY: every call is passed on to the system's allocator unchanged, or does not return.
+unsafe impl GlobalAlloc for Limited {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Limited::take(layout.size());
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        Limited::take(layout.size());
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        USED.fetch_sub(layout.size(), Relaxed);
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        Limited::take(size);
+        USED.fetch_sub(layout.size(), Relaxed);
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}

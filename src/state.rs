@@ -1,0 +1,518 @@
+//! The one file that knows the state file: where it is, how it reads, and how it survives whatever happens.
+//!
+//! The file is JSON, format 1; the man page describes it for admins. Nothing in here decides anything about a service.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use crate::epoch::{Brief, Epoch, HISTORY, Memory, Outage, Trouble};
+use crate::observation::Instance;
+use crate::timestamp::Timestamp;
+use crate::verdict::{Reason, Status};
+
+/// The version of the file's format.
+const FORMAT: u64 = 1;
+
+/// A file of ours cannot be larger, in bytes: 4096 ids of 128 bytes and the words of 256 instances stay below it.
+const LARGEST: u64 = 2 * 1024 * 1024;
+
+/// How far a file may be ahead of the clock: clocks are set back a little now and then, and once by a time zone.
+const CLOCK_SLACK: Duration = Duration::from_secs(3600);
+
+/// How long a run waits between two looks at a lock that another run holds.
+const LOCK_POLL: Duration = Duration::from_millis(2);
+
+/// What identifies the question, so that the answers to two questions are never mixed up. Thresholds are no part of it,
+/// and no secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    pub service: String,
+    pub prefix: String,
+    /// `host:port`, sorted.
+    pub servers: Vec<String>,
+    pub user: Option<String>,
+}
+
+impl Question {
+    fn to_json(&self) -> Value {
+        json!({ "service": self.service, "prefix": self.prefix, "servers": self.servers, "user": self.user })
+    }
+
+    /// The name of the state file: the service, for people, and a digest of the whole question.
+    pub fn file_name(&self) -> String {
+        // FNV-1a, 64 bits: stable for ever, and a collision is noticed, since the file holds the question itself.
+        let digest = self
+            .to_json()
+            .to_string()
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+            });
+        let service: String = self.service.chars().take(100).collect();
+        format!("{service}-{digest:016x}.json")
+    }
+}
+
+/// Where to keep the state, as the user said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// `--no-state`
+    Nowhere,
+    /// `--state FILE`
+    File(PathBuf),
+    /// `--state-dir DIR`
+    Dir(PathBuf),
+    /// Wherever the environment says.
+    Default,
+}
+
+/// The environment variables that say where state belongs, and the user's id.
+pub struct Surroundings<'a> {
+    pub var: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The folder that the package makes for all users of the host.
+    pub package_dir: &'a Path,
+    pub euid: u32,
+}
+
+impl Surroundings<'_> {
+    /// The first folder that applies (SPEC, section 2), whether it can be used or not: falling back to another one
+    /// would split the memory in two.
+    fn default_dir(&self) -> Option<PathBuf> {
+        let var = |name| (self.var)(name).filter(|value| !value.is_empty());
+        let plugin = "check_nats_service";
+        if let Some(list) = var("STATE_DIRECTORY") {
+            // systemd lists several folders with colons between them.
+            let first = list.to_string_lossy().split(':').next().unwrap_or_default().to_owned();
+            return Some(first.into());
+        }
+        if let Some(dir) = var("MP_STATE_PATH").or_else(|| var("NAGIOS_PLUGIN_STATE_DIRECTORY")) {
+            return Some(Path::new(&dir).join(self.euid.to_string()).join(plugin));
+        }
+        if self.package_dir.is_dir() {
+            return Some(self.package_dir.join(self.euid.to_string()));
+        }
+        if let Some(dir) = var("XDG_STATE_HOME") {
+            return Some(Path::new(&dir).join(plugin));
+        }
+        var("HOME").map(|home| Path::new(&home).join(".local/state").join(plugin))
+    }
+}
+
+/// The effective user id of this process.
+pub fn euid() -> u32 {
+    // SAFETY: geteuid reads a number, and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// The state of one question.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// `None`: nothing is to be remembered. `Err`: it is, and there is no place for it.
+    path: Option<Result<PathBuf, String>>,
+    question: Question,
+}
+
+/// Why a state file cannot be believed.
+#[derive(Debug, PartialEq, Eq)]
+enum Unread {
+    /// There is none: the first run.
+    Missing,
+    /// It is not ours or not whole; it can be set aside.
+    Damaged(String),
+    /// It cannot be reached at all.
+    Failed(String),
+}
+
+impl Store {
+    pub fn new(place: Place, question: Question, surroundings: &Surroundings<'_>) -> Store {
+        let path = match place {
+            Place::Nowhere => None,
+            Place::File(path) => Some(Ok(path)),
+            Place::Dir(dir) => Some(Ok(dir.join(question.file_name()))),
+            Place::Default => Some(match surroundings.default_dir() {
+                Some(dir) => Ok(dir.join(question.file_name())),
+                None => Err("no folder for the state: neither HOME nor XDG_STATE_HOME is set; \
+                             give --state-dir, or --no-state to go without"
+                    .into()),
+            }),
+        };
+        Store { path, question }
+    }
+
+    /// Where the state is kept, if it is.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_ref()?.as_deref().ok()
+    }
+
+    /// What was remembered when the run began: whom to expect. Takes no lock, changes nothing, and knows no error:
+    /// [`Store::update`] finds them all.
+    pub fn peek(&self, now: Timestamp) -> Memory {
+        match self.path() {
+            Some(path) if is_trusted(parent(path)).is_ok() => self.read(path, now).unwrap_or_default(),
+            _ => Memory::default(),
+        }
+    }
+
+    /// Reads, lets `judge` make the new memory of the old one, and writes, all under the lock of this state.
+    ///
+    /// `judge` is called once, whatever happens. The second value returned tells what is wrong with the state, in a line
+    /// each; it is empty if nothing is.
+    pub fn update<T>(
+        &self,
+        now: Timestamp,
+        deadline: Instant,
+        peeked: &Memory,
+        judge: impl FnOnce(&Memory) -> (T, Memory),
+    ) -> (T, Vec<String>) {
+        let path = match &self.path {
+            None => return (judge(&Memory::default()).0, Vec::new()),
+            Some(Err(problem)) => return (judge(&Memory::default()).0, vec![problem.clone()]),
+            Some(Ok(path)) => path,
+        };
+        let lock = match self.lock(path, deadline) {
+            Ok(lock) => lock,
+            // What was peeked is the best there is. It is not written, so that a run that holds the lock loses nothing.
+            Err(problem) => return (judge(peeked).0, vec![problem]),
+        };
+        let mut problems = Vec::new();
+        let memory = match self.read(path, now) {
+            Ok(memory) => memory,
+            Err(Unread::Missing) => Memory::default(),
+            Err(Unread::Failed(problem)) => return (judge(peeked).0, vec![problem]),
+            Err(Unread::Damaged(why)) => match set_aside(path) {
+                Ok(aside) => {
+                    problems.push(format!("{why}; set aside as {}, all before is forgotten", aside.display()));
+                    Memory::default()
+                }
+                Err(e) => return (judge(peeked).0, vec![format!("{why}, and cannot be set aside: {e}")]),
+            },
+        };
+        let (said, next) = judge(&memory);
+        if next != memory {
+            let text = self.to_json(&next).to_string();
+            if let Err(e) = write_whole(path, text.as_bytes()) {
+                problems.push(format!("cannot write the state {}: {e}", path.display()));
+            }
+        }
+        drop(lock);
+        (said, problems)
+    }
+
+    /// What is remembered, for showing it.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read. A missing file is `Ok(None)`.
+    pub fn show(&self, now: Timestamp) -> Result<Option<Memory>, String> {
+        let path = self.usable_path()?;
+        match fs::symlink_metadata(parent(path)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            _ => is_trusted(parent(path))?,
+        }
+        match self.read(path, now) {
+            Ok(memory) => Ok(Some(memory)),
+            Err(Unread::Missing) => Ok(None),
+            Err(Unread::Damaged(problem) | Unread::Failed(problem)) => Err(problem),
+        }
+    }
+
+    /// Forgets everything. `Ok(false)` if there was nothing to forget.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be forgotten.
+    pub fn reset(&self, deadline: Instant) -> Result<bool, String> {
+        let path = self.usable_path()?;
+        if fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+            return Ok(false);
+        }
+        let _lock = self.lock(path, deadline)?;
+        match fs::remove_file(path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(format!("cannot remove the state {}: {e}", path.display())),
+        }
+    }
+
+    fn usable_path(&self) -> Result<&Path, String> {
+        match &self.path {
+            Some(Ok(path)) => Ok(path),
+            Some(Err(problem)) => Err(problem.clone()),
+            None => Err("--no-state: there is no state".into()),
+        }
+    }
+
+    /// Makes the folder if need be, checks it, and takes the lock. It is let go by closing the file.
+    fn lock(&self, path: &Path, deadline: Instant) -> Result<File, String> {
+        let dir = parent(path);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(|e| format!("cannot make the state folder {}: {e}", dir.display()))?;
+        is_trusted(dir)?;
+        // A file of its own: the state file is another one after each rename.
+        let path = with_suffix(path, ".lock");
+        let lock = ours(OpenOptions::new().create(true).truncate(false).write(true))
+            .open(&path)
+            .map_err(|e| format!("cannot open the lock {}: {e}", path.display()))?;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(lock),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(format!("another run holds the lock {} for too long", path.display()));
+                }
+                Err(TryLockError::Error(e)) => return Err(format!("cannot lock {}: {e}", path.display())),
+            }
+        }
+    }
+
+    fn read(&self, path: &Path, now: Timestamp) -> Result<Memory, Unread> {
+        let shown = path.display();
+        let damaged = |why: String| Unread::Damaged(format!("the state {shown} {why}"));
+        let file = match ours(OpenOptions::new().read(true)).open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Unread::Missing),
+            Err(e) if e.raw_os_error() == Some(libc::ELOOP) => return Err(damaged("is a symbolic link".into())),
+            Err(e) => return Err(Unread::Failed(format!("cannot read the state {shown}: {e}"))),
+        };
+        let failed = |e| Unread::Failed(format!("cannot read the state {shown}: {e}"));
+        let meta = file.metadata().map_err(failed)?;
+        if meta.is_dir() {
+            return Err(Unread::Failed(format!("the state {shown} is a folder; name a file")));
+        }
+        if !meta.is_file() {
+            return Err(damaged("is no regular file".into()));
+        }
+        if meta.uid() != euid() {
+            return Err(damaged(format!("belongs to user {}, not to user {}", meta.uid(), euid())));
+        }
+        if meta.len() > LARGEST {
+            return Err(damaged(format!("has {} bytes, more than any of ours", meta.len())));
+        }
+        let mut bytes = Vec::new();
+        file.take(LARGEST).read_to_end(&mut bytes).map_err(failed)?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|e| damaged(format!("is damaged: {e}")))?;
+        self.from_json(&value, now).map_err(damaged)
+    }
+
+    fn to_json(&self, memory: &Memory) -> Value {
+        json!({
+            "format": FORMAT,
+            "question": self.question.to_json(),
+            "sequence": memory.sequence,
+            "status": memory.status.map(Status::name),
+            "epoch": memory.epoch.as_ref().map(epoch_to_json),
+            "outage": memory.outage.as_ref().map(|outage| json!({
+                "first_missed": outage.first_missed.to_string(),
+                "last_seen": epoch_to_json(&outage.last_seen),
+            })),
+            "not_asked": memory.trouble.as_ref().map(|trouble| json!({
+                "since": trouble.since.to_string(),
+                "reason": trouble.reason.name(),
+            })),
+            "census": memory.census.map(|at| at.to_string()),
+            "history": memory.history.iter().map(|brief| json!({
+                "at": brief.at.to_string(),
+                "count": brief.count,
+            })).collect::<Vec<Value>>(),
+        })
+    }
+
+    /// The memory in this JSON, or what is wrong with it ("the state FILE …").
+    fn from_json(&self, value: &Value, now: Timestamp) -> Result<Memory, String> {
+        match &value["format"] {
+            Value::Number(format) if format.as_u64() == Some(FORMAT) => {}
+            Value::Number(format) => return Err(format!("has format {format}, this program knows format {FORMAT}")),
+            _ => return Err("is damaged: no format".into()),
+        }
+        if value["question"] != self.question.to_json() {
+            return Err("belongs to another question (service, servers, user or prefix)".into());
+        }
+        let memory = parse_memory(value).ok_or("is damaged: a field is missing or malformed")?;
+        let times = [
+            memory.epoch.as_ref().map(|epoch| epoch.at),
+            memory.outage.as_ref().map(|outage| outage.first_missed),
+            memory.outage.as_ref().map(|outage| outage.last_seen.at),
+            memory.trouble.as_ref().map(|trouble| trouble.since),
+            memory.census,
+        ];
+        match times.into_iter().flatten().max() {
+            Some(latest) if latest > now + CLOCK_SLACK => {
+                Err(format!("comes from the future ({latest}); check the clock"))
+            }
+            _ => Ok(memory),
+        }
+    }
+}
+
+fn epoch_to_json(epoch: &Epoch) -> Value {
+    let instances: Vec<Value> = epoch
+        .instances
+        .iter()
+        .map(|instance| {
+            let metadata: Map<String, Value> = instance
+                .metadata
+                .iter()
+                .map(|(key, value)| (key.clone(), value.as_str().into()))
+                .collect();
+            json!({ "id": instance.id, "version": instance.version, "metadata": metadata })
+        })
+        .collect();
+    json!({ "at": epoch.at.to_string(), "count": epoch.count, "instances": instances })
+}
+
+fn parse_memory(value: &Value) -> Option<Memory> {
+    let optional = |name: &str| Some(&value[name]).filter(|field| !field.is_null());
+    let mut history = Vec::new();
+    for brief in value["history"].as_array()?.iter().take(HISTORY) {
+        history.push(Brief {
+            at: parse_time(&brief["at"])?,
+            count: parse_count(&brief["count"])?,
+        });
+    }
+    // An optional field may be null, but what is there must be right.
+    Some(Memory {
+        sequence: value["sequence"].as_u64()?,
+        status: match optional("status") {
+            Some(status) => Some(Status::parse(status.as_str()?)?),
+            None => None,
+        },
+        epoch: match optional("epoch") {
+            Some(epoch) => Some(parse_epoch(epoch)?),
+            None => None,
+        },
+        outage: match optional("outage") {
+            Some(outage) => Some(Outage {
+                last_seen: parse_epoch(&outage["last_seen"])?,
+                first_missed: parse_time(&outage["first_missed"])?,
+            }),
+            None => None,
+        },
+        trouble: match optional("not_asked") {
+            Some(trouble) => Some(Trouble {
+                since: parse_time(&trouble["since"])?,
+                reason: Reason::parse(trouble["reason"].as_str()?)?,
+            }),
+            None => None,
+        },
+        census: match optional("census") {
+            Some(at) => Some(parse_time(at)?),
+            None => None,
+        },
+        history,
+    })
+}
+
+fn parse_epoch(value: &Value) -> Option<Epoch> {
+    let mut instances = Vec::new();
+    for instance in value["instances"].as_array()? {
+        let mut metadata = Vec::new();
+        for (key, value) in instance["metadata"].as_object()? {
+            metadata.push((key.clone(), value.as_str()?.to_owned()));
+        }
+        instances.push(Instance {
+            id: instance["id"].as_str()?.to_owned(),
+            version: instance["version"].as_str()?.to_owned(),
+            metadata,
+        });
+    }
+    let count = parse_count(&value["count"])?;
+    (instances.len() <= count).then_some(Epoch {
+        at: parse_time(&value["at"])?,
+        count,
+        instances,
+    })
+}
+
+fn parse_time(value: &Value) -> Option<Timestamp> {
+    Timestamp::parse(value.as_str()?)
+}
+
+fn parse_count(value: &Value) -> Option<usize> {
+    usize::try_from(value.as_u64()?).ok()
+}
+
+/// Open without following a link and without waiting (for a pipe's other end, say); new files are for us and our group.
+fn ours(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
+        .mode(0o640)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
+}
+
+/// The folder of a file.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// A folder in which nobody but us (and root) can put a file.
+fn is_trusted(dir: &Path) -> Result<(), String> {
+    let shown = dir.display();
+    let meta = fs::metadata(dir).map_err(|e| format!("cannot use the state folder {shown}: {e}"))?;
+    if !meta.is_dir() {
+        return Err(format!("the state folder {shown} is no folder"));
+    }
+    if meta.uid() != euid() && meta.uid() != 0 {
+        return Err(format!(
+            "the state folder {shown} belongs to user {}, not to user {}; give --state-dir",
+            meta.uid(),
+            euid()
+        ));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(format!(
+            "others can write to the state folder {shown} (mode {:04o}); make it 0700 or give --state-dir",
+            meta.mode() & 0o7777
+        ));
+    }
+    Ok(())
+}
+
+/// Puts a file that cannot be used out of the way, but does not throw it away.
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let aside = with_suffix(path, ".bad");
+    fs::rename(path, &aside)?;
+    Ok(aside)
+}
+
+/// Writes the whole file or nothing: beside it, synced, renamed. The caller holds the lock.
+///
+/// The folder is not synced: after a power cut there is the old state or the new one, and from the old one the next run
+/// draws the same conclusions.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = with_suffix(path, ".tmp");
+    // One that a killed run has left behind. Under the lock it is nobody's any more.
+    match fs::remove_file(&temporary) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let written = ours(OpenOptions::new().write(true).create_new(true))
+        .open(&temporary)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.write_all(b"\n")?;
+            file.sync_data()
+        })
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // What was half written is of no use, and may be what has filled the disk.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}

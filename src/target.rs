@@ -1,0 +1,324 @@
+//! Whom to ask about what: validated, so that nothing in here can be wrong or be printed by mistake.
+
+use std::fmt;
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use crate::text::clean;
+
+/// The port of a NATS server where none is given.
+pub const DEFAULT_PORT: u16 = 4222;
+
+/// The server of the nats CLI where none is given.
+pub const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
+
+/// A password or a token. It has no way out but [`Secret::reveal`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(text: impl Into<String>) -> Secret {
+        Secret(text.into())
+    }
+
+    /// The secret itself, for the login only.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// How to log in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Auth {
+    #[default]
+    None,
+    UserPassword {
+        user: String,
+        password: Secret,
+    },
+    Token(Secret),
+}
+
+impl Auth {
+    /// The user, who is part of the question; a token is a secret and is not.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Auth::UserPassword { user, .. } => Some(user),
+            Auth::None | Auth::Token(_) => None,
+        }
+    }
+}
+
+/// One NATS server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerUrl {
+    pub tls: bool,
+    /// Without the brackets of an IPv6 address.
+    pub host: String,
+    pub port: u16,
+    /// From the user info of the URL.
+    pub auth: Option<Auth>,
+}
+
+impl ServerUrl {
+    /// Reads `[nats://|tls://][USER[:PASSWORD]@]HOST[:PORT]`. User info is percent-decoded; a user without a password is
+    /// a token, as for the nats CLI.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, without the user info.
+    pub fn parse(text: &str) -> Result<ServerUrl, String> {
+        let shown = clean(&redact(text), 200);
+        let with_scheme = match text.contains("://") {
+            true => text.to_owned(),
+            false => format!("nats://{text}"),
+        };
+        let url = Url::parse(&with_scheme).map_err(|e| format!("'{shown}' is not a server URL: {e}"))?;
+        let tls = match url.scheme() {
+            "nats" => false,
+            "tls" => true,
+            scheme => return Err(format!("'{shown}': the scheme {scheme}:// is not supported, use nats:// or tls://")),
+        };
+        let host = url.host_str().unwrap_or_default();
+        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        if host.is_empty() {
+            return Err(format!("'{shown}' names no host"));
+        }
+        if !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b)) {
+            return Err(format!("'{shown}': the host may have letters, digits, '-', '_' and '.' only"));
+        }
+        if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
+            return Err(format!("'{shown}' has something behind the port"));
+        }
+        let decode = |part: &str| {
+            percent_decode_str(part)
+                .decode_utf8()
+                .map(|part| part.into_owned())
+                .map_err(|_| format!("'{shown}': the user info is not UTF-8"))
+        };
+        let auth = match (url.username(), url.password()) {
+            ("", None) => None,
+            ("", Some(_)) => return Err(format!("'{shown}' has a password without a user")),
+            (token, None) => Some(Auth::Token(Secret::new(decode(token)?))),
+            (user, Some(password)) => Some(Auth::UserPassword {
+                user: decode(user)?,
+                password: Secret::new(decode(password)?),
+            }),
+        };
+        Ok(ServerUrl {
+            tls,
+            host: host.to_owned(),
+            port: url.port().unwrap_or(DEFAULT_PORT),
+            auth,
+        })
+    }
+
+    /// `host:port`, with the brackets that an IPv6 address needs.
+    pub fn address(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// The text with the user info of every URL in it replaced by `***`. For messages about what a user typed.
+pub fn redact(text: &str) -> String {
+    let is_end = |c: char| c.is_whitespace() || matches!(c, '\'' | '"');
+    let mut redacted = String::new();
+    let mut rest = text;
+    // What is behind the last '@' of a word, and behind "://" where there is one, is no secret.
+    while let Some(at) = rest.find(|c: char| !is_end(c)) {
+        let (gap, from_word) = rest.split_at(at);
+        let end = from_word.find(is_end).unwrap_or(from_word.len());
+        let (word, behind) = from_word.split_at(end);
+        redacted.push_str(gap);
+        match word.rsplit_once('@') {
+            Some((before, host)) => {
+                if let Some((scheme, _)) = before.split_once("://") {
+                    redacted.push_str(scheme);
+                    redacted.push_str("://");
+                }
+                redacted.push_str("***@");
+                redacted.push_str(host);
+            }
+            None => redacted.push_str(word),
+        }
+        rest = behind;
+    }
+    redacted + rest
+}
+
+/// The name of a service, as ADR-32 allows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceName(String);
+
+impl ServiceName {
+    /// # Errors
+    ///
+    /// What is wrong. The server would not say: a name with a blank or a wildcard simply has no responders, which looks
+    /// like an outage, and one with a line break would be a protocol line of its own.
+    pub fn parse(text: &str) -> Result<ServiceName, String> {
+        let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        if text.is_empty() {
+            return Err("the service name is empty".into());
+        }
+        if text.len() > 255 || !text.chars().all(good) {
+            return Err(format!(
+                "'{}' is no service name: it has letters, digits, '-' and '_' only (ADR-32)",
+                clean(text, 80)
+            ));
+        }
+        Ok(ServiceName(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// The subject under which services are asked: `$SRV`, or `APP.$SRV` through an account import.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefix(String);
+
+impl Prefix {
+    pub const DEFAULT: &'static str = "$SRV";
+
+    /// # Errors
+    ///
+    /// What is wrong; see [`ServiceName::parse`].
+    pub fn parse(text: &str) -> Result<Prefix, String> {
+        let good = |token: &str| {
+            !token.is_empty() && token.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '*' | '>'))
+        };
+        if text.len() > 255 || !text.split('.').all(good) {
+            return Err(format!(
+                "'{}' is no subject prefix: it has tokens with dots between them, without blanks and wildcards, like APP.$SRV",
+                clean(text, 80)
+            ));
+        }
+        Ok(Prefix(text.to_owned()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whom to ask about what.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub service: ServiceName,
+    pub prefix: Prefix,
+    /// Tried one by one, in this order.
+    pub servers: Vec<ServerUrl>,
+    /// For servers whose URL has no user info.
+    pub auth: Auth,
+}
+
+impl Target {
+    /// The subject to which every instance answers (ADR-32).
+    pub fn ping_subject(&self) -> String {
+        format!("{}.PING.{}", self.prefix.as_str(), self.service.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(host: &str, port: u16, auth: Option<Auth>) -> Result<ServerUrl, String> {
+        Ok(ServerUrl {
+            tls: false,
+            host: host.into(),
+            port,
+            auth,
+        })
+    }
+
+    fn user(user: &str, password: &str) -> Option<Auth> {
+        Some(Auth::UserPassword {
+            user: user.into(),
+            password: Secret::new(password),
+        })
+    }
+
+    #[test]
+    fn server_urls_are_read() {
+        let cases = [
+            ("nats://localhost", server("localhost", 4222, None)),
+            ("localhost", server("localhost", 4222, None)),
+            ("10.0.0.1:4333", server("10.0.0.1", 4333, None)),
+            ("nats://n1.example.org:4333/", server("n1.example.org", 4333, None)),
+            ("nats://[::1]:4333", server("::1", 4333, None)),
+            ("a_b:1", server("a_b", 1, None)),
+            ("nats://u:p@h", server("h", 4222, user("u", "p"))),
+            ("u:p@h:1", server("h", 1, user("u", "p"))),
+            ("nats://u%40x:p%40s%3A%2Fs@h", server("h", 4222, user("u@x", "p@s:/s"))),
+            ("nats://u:@h", server("h", 4222, Some(Auth::Token(Secret::new("u"))))),
+            ("nats://t0k3n@h", server("h", 4222, Some(Auth::Token(Secret::new("t0k3n"))))),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(ServerUrl::parse(text), expected, "{text}");
+        }
+        assert!(ServerUrl::parse("tls://h").is_ok_and(|url| url.tls));
+        assert_eq!(ServerUrl::parse("[::1]:1").map(|url| url.address()), Ok("[::1]:1".into()));
+    }
+
+    #[test]
+    fn bad_server_urls_are_named_without_their_secrets() {
+        let cases = [
+            ("", "'' is not a server URL: empty host"),
+            ("ws://h:1", "'ws://h:1': the scheme ws:// is not supported, use nats:// or tls://"),
+            ("nats://h:99999", "'nats://h:99999' is not a server URL: invalid port number"),
+            ("nats://u:s3cret@h:port", "'nats://***@h:port' is not a server URL: invalid port number"),
+            ("nats://:s3cret@h", "'nats://***@h' has a password without a user"),
+            ("nats://h/x", "'nats://h/x' has something behind the port"),
+            ("nats://h?x", "'nats://h?x' has something behind the port"),
+            ("nats://h%20x", "'nats://h%20x': the host may have letters, digits, '-', '_' and '.' only"),
+            ("nats://%ff:x@h", "'nats://***@h': the user info is not UTF-8"),
+        ];
+        for (text, message) in cases {
+            assert_eq!(ServerUrl::parse(text), Err(message.into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_do_not_print() {
+        let url = ServerUrl::parse("nats://user:s3cret@h,x").or(ServerUrl::parse("nats://user:s3cret@h"));
+        assert!(!format!("{url:?}").contains("s3cret"));
+        let cases = [
+            ("nothing to hide", "nothing to hide"),
+            ("'nats://u:p@h:1' and u:p@ss@h", "'nats://***@h:1' and ***@h"),
+            ("nats://p/w:x@h", "nats://***@h"),
+            ("  two  blanks ", "  two  blanks "),
+        ];
+        for (text, redacted) in cases {
+            assert_eq!(redact(text), redacted);
+        }
+    }
+
+    #[test]
+    fn names_and_prefixes_cannot_break_the_protocol() {
+        for good in ["orders", "A-b_9", "0"] {
+            assert!(ServiceName::parse(good).is_ok(), "{good}");
+        }
+        let long = "x".repeat(256);
+        for bad in ["", "a b", "a.b", "*", "a>", "a\r\nPUB x 0", "é", "a\0", "$SRV", long.as_str()] {
+            assert!(ServiceName::parse(bad).is_err(), "{bad:?}");
+        }
+        for good in ["$SRV", "APP.$SRV", "a.b.c"] {
+            assert!(Prefix::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".", "a.", ".a", "a..b", "a b", "a.*", ">", "x 0\r\n\r\nPUB victim 5\r\n", "é", long.as_str()] {
+            assert!(Prefix::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

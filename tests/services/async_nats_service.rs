@@ -1,0 +1,54 @@
+//! An ADR-32 service with the official Rust client, for the tests: the same arguments and output as `nats_py_service.py`.
+//!
+//! Prints `ready <id>` for each instance once the server has all of its subscriptions; reconnects for ever; ends on SIGTERM.
+
+use std::collections::HashMap;
+use std::error::Error;
+
+use async_nats::service::ServiceExt;
+use futures_util::StreamExt;
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+    let (mut url, mut name, mut version, mut count) = (None, None, "1.0.0".to_string(), 1);
+    let mut metadata = HashMap::new();
+    let mut args = std::env::args().skip(1);
+    while let Some(flag) = args.next() {
+        let value = args.next().ok_or(format!("{flag} needs a value"))?;
+        match flag.as_str() {
+            "--url" => url = Some(value),
+            "--name" => name = Some(value),
+            "--version" => version = value,
+            "--count" => count = value.parse()?,
+            "--metadata" => {
+                let (key, value) = value.split_once('=').ok_or("--metadata needs K=V")?;
+                metadata.insert(key.to_string(), value.to_string());
+            }
+            _ => return Err(format!("unknown: {flag}").into()),
+        }
+    }
+    let (url, name) = (url.ok_or("--url is needed")?, name.ok_or("--name is needed")?);
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut services = Vec::new();
+    for _ in 0..count {
+        let client = async_nats::connect(&url).await?;
+        let service = client.service_builder().metadata(metadata.clone()).start(&name, &version).await?;
+        let mut echo = service.endpoint_builder().name("echo").add(format!("{name}.echo")).await?;
+        tokio::spawn(async move {
+            while let Some(request) = echo.next().await {
+                let payload = request.message.payload.clone();
+                let _ = request.respond(Ok(payload)).await;
+            }
+        });
+        let id = service.info().await.id;
+        // `flush` of this client is no round trip. An answer of our own is: whatever was sent before the request, the server has.
+        client.request(format!("$SRV.PING.{name}.{id}"), "".into()).await?;
+        services.push(service);
+        println!("ready {id}");
+    }
+
+    terminate.recv().await;
+    Ok(())
+}

@@ -1,0 +1,52 @@
+"""An ADR-32 service with the official Python client, for the tests.
+
+Prints `ready <id>` for each instance once the server has all of its subscriptions; reconnects for ever; ends on SIGTERM.
+"""
+
+import argparse
+import asyncio
+import signal
+
+import nats
+import nats.micro
+
+
+async def echo(request):
+    await request.respond(request.data)
+
+
+async def ignore(_error):
+    """A server that goes away is what the tests are about, not worth a traceback."""
+
+
+async def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--url", required=True)
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--version", default="1.0.0")
+    parser.add_argument("--metadata", action="append", default=[], metavar="K=V")
+    parser.add_argument("--count", type=int, default=1, metavar="N", help="instances, each on a connection of its own")
+    args = parser.parse_args()
+
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+
+    services = []
+    for _ in range(args.count):
+        connection = await nats.connect(args.url, max_reconnect_attempts=-1, error_cb=ignore)
+        service = await nats.micro.add_service(
+            connection,
+            name=args.name,
+            version=args.version,
+            metadata=dict(pair.split("=", 1) for pair in args.metadata),
+        )
+        await service.add_endpoint(name="echo", subject=f"{args.name}.echo", handler=echo)
+        # A round trip: whatever was sent before it, the server has.
+        await connection.flush()
+        services.append(service)
+        print("ready", service.id, flush=True)
+
+    await stop.wait()
+
+
+asyncio.run(main())

@@ -1,0 +1,394 @@
+//! Runs the command under test as a monitoring system would, and looks at all that came out.
+
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{LIMIT, TempDir, process};
+
+/// The program under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_check_nats_service");
+
+/// A run to be: of the program under test unless said otherwise, with an environment of PATH and HOME only, stdin empty.
+pub struct Check {
+    words: Vec<OsString>,
+    env: Vec<(OsString, OsString)>,
+    home: Option<PathBuf>,
+    cwd: Option<PathBuf>,
+    uid: Option<u32>,
+    stdout: Option<Stdio>,
+    limit: Duration,
+}
+
+impl Check {
+    pub fn new(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Check {
+        Check::program(BINARY, args)
+    }
+
+    /// Another program, in the same isolation.
+    pub fn program(program: &str, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Check {
+        Check {
+            words: Vec::new(),
+            env: Vec::new(),
+            home: None,
+            cwd: None,
+            uid: None,
+            stdout: None,
+            limit: Duration::from_secs(30),
+        }
+        .arg(program)
+        .args(args)
+    }
+
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Check {
+        self.words.push(arg.as_ref().to_owned());
+        self
+    }
+
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Check {
+        self.words.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Check {
+        self.env.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// HOME. Without it each run has a new empty one, so that nothing is remembered.
+    pub fn home(mut self, home: &TempDir) -> Check {
+        self.home = Some(home.path().to_owned());
+        self
+    }
+
+    pub fn cwd(mut self, dir: impl AsRef<Path>) -> Check {
+        self.cwd = Some(dir.as_ref().to_owned());
+        self
+    }
+
+    /// As another user, and the group of the same number; HOME is given to them. Needs root.
+    pub fn uid(mut self, uid: u32) -> Check {
+        self.uid = Some(uid);
+        self
+    }
+
+    /// Runs it by another command, such as `["strace", "-f", "-o", "trace"]`.
+    pub fn under(mut self, words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Check {
+        self.words.splice(0..0, words.into_iter().map(|word| word.as_ref().to_owned()));
+        self
+    }
+
+    /// Sends stdout elsewhere: a closed pipe, /dev/full. [`Output::stdout`] is empty then.
+    pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Check {
+        self.stdout = Some(stdout.into());
+        self
+    }
+
+    /// A run that takes longer is killed, and a panic. 30 s unless set.
+    pub fn limit(mut self, limit: Duration) -> Check {
+        self.limit = limit;
+        self
+    }
+
+    #[track_caller]
+    pub fn run(self) -> Output {
+        self.spawn().wait()
+    }
+
+    #[track_caller]
+    pub fn spawn(self) -> Running {
+        let fresh_home = TempDir::new();
+        let home = self.home.as_deref().unwrap_or(fresh_home.path());
+        let mut command = Command::new(&self.words[0]);
+        command
+            .args(&self.words[1..])
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", home)
+            .envs(self.env)
+            .current_dir(self.cwd.as_deref().unwrap_or(Path::new("/")))
+            // A group of its own, so that all of it can be killed, and a signal to it does not reach the tests.
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(self.stdout.unwrap_or_else(Stdio::piped))
+            .stderr(Stdio::piped());
+        if let Some(uid) = self.uid {
+            std::os::unix::fs::chown(home, Some(uid), Some(uid)).expect("uid() needs root");
+            command.uid(uid).gid(uid);
+        }
+        let start = Instant::now();
+        let mut child = process::spawn(command);
+        Running {
+            text: format!("{:?}", self.words),
+            stdout: child.stdout.take().map(read),
+            stderr: child.stderr.take().map(read),
+            child,
+            start,
+            limit: self.limit,
+            _home: fresh_home,
+        }
+    }
+}
+
+/// A run under way. Killed on drop.
+pub struct Running {
+    text: String,
+    child: Child,
+    stdout: Option<Receiver<Vec<u8>>>,
+    stderr: Option<Receiver<Vec<u8>>>,
+    start: Instant,
+    limit: Duration,
+    _home: TempDir,
+}
+
+impl Running {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    #[track_caller]
+    pub fn signal(&self, signal: i32) {
+        process::signal(&self.child, signal);
+    }
+
+    /// Whether it has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    #[track_caller]
+    pub fn wait(mut self) -> Output {
+        let left = self.limit.saturating_sub(self.start.elapsed());
+        let status = process::wait(&mut self.child, left);
+        let wall = self.start.elapsed();
+        if status.is_none() {
+            self.kill_group();
+        }
+        let text = |pipe: Option<Receiver<Vec<u8>>>| {
+            let bytes = pipe.map(|pipe| pipe.recv_timeout(LIMIT).expect("its output ends with it"));
+            String::from_utf8(bytes.unwrap_or_default()).expect("its output is UTF-8")
+        };
+        let (stdout, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
+        let Some(status) = status else {
+            panic!("killed after {:?}: {}\nstdout: {stdout}\nstderr: {stderr}", self.limit, self.text);
+        };
+        Output { command: self.text.clone(), stdout, stderr, code: status.code(), signal: status.signal(), wall }
+    }
+
+    fn kill_group(&self) {
+        // SAFETY: kill has no memory effects; the leader of the group, our child, has not been waited for.
+        unsafe { libc::kill(-(self.child.id() as i32), libc::SIGKILL) };
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.is_running() {
+            self.kill_group();
+            process::kill(&mut self.child);
+        }
+    }
+}
+
+/// Reads to the end in a thread: a full pipe would stop the child, and waiting for the end can have a limit.
+fn read(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        let _ = sender.send(bytes);
+    });
+    receiver
+}
+
+/// All that came out of a run.
+#[derive(Debug)]
+pub struct Output {
+    pub command: String,
+    pub stdout: String,
+    pub stderr: String,
+    /// `None` when a signal ended it.
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+    /// From just before the start to the very end of the process.
+    pub wall: Duration,
+}
+
+impl Output {
+    /// Exit code, the whole of stdout (see [`matches`](fn@matches)), and nothing on stderr.
+    #[track_caller]
+    pub fn assert(self, code: i32, stdout: &str) -> Output {
+        self.assert_stderr(code, stdout, "")
+    }
+
+    /// The same, for the rare run that may write to stderr.
+    #[track_caller]
+    pub fn assert_stderr(self, code: i32, stdout: &str, stderr: &str) -> Output {
+        if self.code != Some(code) || !matches(stdout, &self.stdout) || !matches(stderr, &self.stderr) {
+            panic!("expected code {code}, stdout {stdout:?}, stderr {stderr:?}, but\n{}", self.report());
+        }
+        self
+    }
+
+    /// Took less than `limit`.
+    #[track_caller]
+    pub fn assert_within(self, limit: Duration) -> Output {
+        assert!(self.wall < limit, "expected within {limit:?}, but\n{}", self.report());
+        self
+    }
+
+    fn report(&self) -> String {
+        let Output { command, stdout, stderr, code, signal, wall } = self;
+        format!(
+            "{command}\ncode {code:?}, signal {signal:?}, {wall:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n---"
+        )
+    }
+}
+
+/// Whether a text is as a pattern says, from begin to end: `*` stands for anything, or nothing, within a line. Line ends at
+/// the end of either do not count.
+pub fn matches(pattern: &str, text: &str) -> bool {
+    let pattern: Vec<_> = pattern.trim_end_matches('\n').split('\n').collect();
+    let text: Vec<_> = text.trim_end_matches('\n').split('\n').collect();
+    pattern.len() == text.len() && pattern.iter().zip(text).all(|(pattern, line)| line_matches(pattern, line))
+}
+
+fn line_matches(pattern: &str, line: &str) -> bool {
+    let Some((head, tail)) = pattern.split_once('*') else {
+        return pattern == line;
+    };
+    let Some(mut rest) = line.strip_prefix(head) else {
+        return false;
+    };
+    // The first place for each part in the middle is as good as any later one; the last part has to be at the end.
+    let mut parts: Vec<_> = tail.split('*').collect();
+    let last = parts.pop().unwrap();
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    rest.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sh(script: &str) -> Check {
+        Check::program("sh", ["-c", script])
+    }
+
+    #[test]
+    fn patterns() {
+        for (pattern, text, expected) in [
+            ("", "", true),
+            ("", "\n", true),
+            ("", "a", false),
+            ("a b", "a b\n", true),
+            ("a b", "a  b", false),
+            ("a*", "a", true),
+            ("a*", "abc", true),
+            ("a*", "ba", false),
+            ("*a", "ba", true),
+            ("*a", "ab", false),
+            ("a*a", "a", false),
+            ("a*a", "aa", true),
+            ("a*b*c", "a1b2c", true),
+            ("a*b*c", "a1b2cd", false),
+            ("a*bc*bc", "abcbc", true),
+            ("a*bc*bc", "abc", false),
+            ("a*", "a\nb", false),
+            ("a*\n*", "a\nb", true),
+            ("a\n*", "a", false),
+            (
+                "NATS_SERVICE OK - orders: 3 instances, slowest answer * | instances=3;;;0; *",
+                "NATS_SERVICE OK - orders: 3 instances, slowest answer 1.2ms | instances=3;;;0; rtt_max=0.001204s;;;0;\n",
+                true,
+            ),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern:?} {text:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_isolated() {
+        let out = sh("env | grep -v -e ^PWD= -e ^PATH= -e ^SHLVL= -e ^_=; ls -A ~; cat").env("A", "b").run();
+        let lines: Vec<_> = out.stdout.lines().collect();
+        assert_eq!(lines.len(), 2, "{out:?}");
+        assert!(lines.contains(&"A=b"));
+        let home = lines.iter().find_map(|line| line.strip_prefix("HOME=")).unwrap();
+        assert!(!Path::new(home).exists(), "it goes after the run");
+
+        let home = TempDir::new();
+        sh("echo hello > ~/file").home(&home).run().assert(0, "");
+        sh("cat ~/file; pwd").home(&home).cwd(home.path()).run().assert(0, &format!("hello\n{}", home.path().display()));
+    }
+
+    #[test]
+    fn an_output_is_all_of_it() {
+        sh("echo one; echo two; exit 2").run().assert(2, "one\nt*");
+        let out = sh("echo no >&2; head -c 1000000 /dev/zero | tr '\\0' x; kill -9 $$").run();
+        assert_eq!((out.stdout.len(), out.stderr.as_str(), out.code, out.signal), (1_000_000, "no\n", None, Some(9)));
+        let panic = std::panic::catch_unwind(|| sh("echo no >&2").run().assert(0, "")).unwrap_err();
+        assert!(panic.downcast_ref::<String>().unwrap().contains("--- stderr\nno"));
+        assert_eq!(sh("exec true").stdout(std::fs::File::create("/dev/null").unwrap()).run().stdout, "");
+    }
+
+    #[test]
+    fn the_wall_time_is_that_of_the_process() {
+        let out = sh("sleep 0.2").run();
+        assert!(out.wall >= Duration::from_millis(200), "{out:?}");
+        out.assert_within(Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_run_that_does_not_end_is_killed() {
+        let start = Instant::now();
+        let run = || sh("echo so far; sleep 60; echo never").limit(Duration::from_millis(300)).run();
+        let panic = std::panic::catch_unwind(run).unwrap_err();
+        let text = panic.downcast_ref::<String>().unwrap();
+        assert!(text.contains("so far") && !text.contains("never\n"), "{text}");
+        assert!(start.elapsed() < LIMIT);
+    }
+
+    #[test]
+    fn a_run_can_be_signalled() {
+        let dir = TempDir::new();
+        let ready = dir.join("ready");
+        let mut running =
+            sh(&format!("trap 'echo bye; exit 3' TERM; touch {ready}; while :; do sleep 0.01; done")).spawn();
+        super::super::wait_for("the trap is set", || Path::new(&ready).exists().then_some(()));
+        assert!(running.is_running());
+        running.signal(libc::SIGTERM);
+        running.wait().assert(3, "bye");
+    }
+
+    #[test]
+    fn a_run_can_be_another_user_s() {
+        // SAFETY: geteuid always succeeds.
+        if unsafe { libc::geteuid() } != 0 {
+            return;
+        }
+        let script = "id -u; id -g; id -G; touch ~/mine";
+        sh(script).uid(65534).run().assert(0, "65534\n65534\n65534");
+        let home = TempDir::new();
+        sh(script).uid(65534).home(&home).run().assert(0, "65534\n65534\n65534");
+    }
+
+    #[test]
+    fn a_run_can_be_under_another_command() {
+        sh("echo $A").under(["env", "A=1"]).run().assert(0, "1");
+    }
+
+    #[test]
+    fn the_program_under_test_runs() {
+        Check::new(["--version"]).run().assert(0, "check_nats_service *");
+    }
+}

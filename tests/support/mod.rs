@@ -1,0 +1,45 @@
+//! What the tests stand on: real NATS servers, real services, the command under test, and the hostile parts of a network.
+//!
+//! Every wait has a limit, and everything that is started is ended with its owner.
+#![allow(dead_code)] // A toolbox: not every tool is in use at every time.
+
+pub mod blackhole;
+pub mod check;
+pub mod fake;
+pub mod process;
+pub mod raw;
+pub mod server;
+pub mod service;
+pub mod temp_dir;
+
+pub use blackhole::Blackhole;
+pub use check::{Check, Output, Running};
+pub use fake::{Conn, Fake};
+pub use server::{Server, Version};
+pub use service::Service;
+pub use temp_dir::TempDir;
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take on a busy machine that usually takes milliseconds.
+pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// Looks again and again until `condition` gives something. Panics with `what` after [`LIMIT`].
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(start.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A path from the environment that tests/run.sh sets up.
+#[track_caller]
+pub fn from_env(variable: &str) -> String {
+    std::env::var(variable)
+        .unwrap_or_else(|_| panic!("{variable} is not set: run the tests with tests/run.sh, which gets what they need"))
+}

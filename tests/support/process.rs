@@ -1,0 +1,134 @@
+//! Processes that never outlive the tests, and waits for them that always end.
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::LIMIT;
+
+type Order = (Command, Sender<io::Result<Child>>);
+
+/// Starts a process that the kernel kills when the test process ends, however that ends.
+///
+/// The kernel ties this to the *thread* that starts it, and a test's thread ends with the test: so one thread, which never
+/// ends, starts them all.
+#[track_caller]
+pub fn spawn(mut command: Command) -> Child {
+    static SPAWNER: OnceLock<Sender<Order>> = OnceLock::new();
+    let spawner = SPAWNER.get_or_init(|| {
+        let (orders, inbox) = channel::<Order>();
+        thread::spawn(move || {
+            for (mut command, done) in inbox {
+                let _ = done.send(command.spawn());
+            }
+        });
+        orders
+    });
+    let text = format!("{command:?}");
+    // SAFETY: prctl is a plain system call, allowed between fork and exec.
+    unsafe {
+        command.pre_exec(|| match libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        });
+    }
+    let (done, result) = channel();
+    spawner.send((command, done)).unwrap();
+    let result = result.recv_timeout(LIMIT).expect("the spawner answers");
+    result.unwrap_or_else(|error| panic!("cannot start {text}: {error}"))
+}
+
+/// Waits until the process ends; `None` when it has not ended within `limit`.
+pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+    let deadline = Instant::now() + limit;
+    if let Some(status) = child.try_wait().unwrap() {
+        return Some(status);
+    }
+    // A pidfd becomes readable at the very moment of the end: measured times are not rounded up by a sleep of ours.
+    // SAFETY: the child has not been waited for, so the process id is its own; the descriptor is ours alone.
+    let pidfd = unsafe {
+        let fd = libc::syscall(libc::SYS_pidfd_open, child.id(), 0);
+        assert!(fd >= 0, "pidfd_open: {}", io::Error::last_os_error());
+        OwnedFd::from_raw_fd(fd as i32)
+    };
+    loop {
+        let mut poll = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let left = deadline.saturating_duration_since(Instant::now());
+        // SAFETY: one valid pollfd.
+        match unsafe { libc::poll(&mut poll, 1, left.as_millis() as i32 + 1) } {
+            0 => return None,
+            1 => return Some(child.wait().unwrap()),
+            _ => continue, // interrupted by a signal
+        }
+    }
+}
+
+/// Sends a signal to a process of ours that has not been waited for.
+#[track_caller]
+pub fn signal(child: &Child, signal: i32) {
+    // SAFETY: kill has no memory effects.
+    let result = unsafe { libc::kill(child.id() as i32, signal) };
+    assert_eq!(result, 0, "kill({}, {signal}): {}", child.id(), io::Error::last_os_error());
+}
+
+/// Kills the process at once (frozen or not) and takes note of its end.
+pub fn kill(child: &mut Child) {
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// Stops the process with SIGSTOP and returns once it has really stopped, all threads of it.
+#[track_caller]
+pub fn freeze(child: &Child) {
+    signal(child, libc::SIGSTOP);
+    super::wait_for("the process stops", || {
+        // SAFETY: a zeroed siginfo_t is valid; WSTOPPED alone never reaps.
+        unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            libc::waitid(libc::P_PID, child.id(), &mut info, libc::WSTOPPED | libc::WNOHANG);
+            (info.si_pid() == child.id() as i32).then_some(())
+        }
+    });
+}
+
+/// Lets a frozen process go on.
+pub fn thaw(child: &Child) {
+    signal(child, libc::SIGCONT);
+}
+
+#[test]
+fn a_wait_ends_with_the_process_or_at_the_limit() {
+    let mut child = spawn({
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        command
+    });
+    let start = Instant::now();
+    assert!(wait(&mut child, Duration::from_millis(50)).is_none());
+    assert!(start.elapsed() >= Duration::from_millis(50));
+    freeze(&child);
+    assert!(wait(&mut child, Duration::from_millis(10)).is_none());
+    thaw(&child);
+    signal(&child, libc::SIGTERM);
+    use std::os::unix::process::ExitStatusExt;
+    assert_eq!(wait(&mut child, LIMIT).unwrap().signal(), Some(libc::SIGTERM));
+    assert!(wait(&mut child, LIMIT).is_some(), "waiting again is fine");
+}
+
+#[test]
+fn a_process_survives_the_thread_that_asked_for_it() {
+    let mut child = thread::spawn(|| {
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        spawn(command)
+    })
+    .join()
+    .unwrap();
+    assert!(wait(&mut child, Duration::from_millis(100)).is_none());
+    kill(&mut child);
+}

@@ -1,0 +1,79 @@
+//! A few lines of bare NATS protocol: what the network says, without any client library, ours included.
+
+use std::collections::BTreeSet;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use url::Url;
+
+/// The ids that answer `$SRV.PING.<name>`: none at once with "no responders", else all that answer until `expected` have,
+/// or until nothing more came for 300 ms. User and password may be in the URL. No TLS.
+pub fn ping(url: &str, name: &str, expected: usize) -> io::Result<BTreeSet<String>> {
+    let mut ids = BTreeSet::new();
+    for payload in ask(url, &format!("$SRV.PING.{name}"), expected)? {
+        let reply: serde_json::Value = serde_json::from_slice(&payload)?;
+        assert_eq!(reply["name"], name, "{reply}");
+        ids.insert(reply["id"].as_str().expect("an id").to_string());
+    }
+    Ok(ids)
+}
+
+/// The payloads of the replies to an empty request.
+pub fn ask(url: &str, subject: &str, expected: usize) -> io::Result<Vec<Vec<u8>>> {
+    let url = Url::parse(url).expect("a URL");
+    let stream = TcpStream::connect((url.host_str().unwrap(), url.port().unwrap_or(4222)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let mut reader = BufReader::new(stream);
+    read_line(&mut reader)?; // INFO
+    let mut connect = serde_json::json!({"verbose": false, "pedantic": false, "headers": true, "no_responders": true});
+    if !url.username().is_empty() {
+        connect["user"] = url.username().into();
+        connect["pass"] = url.password().unwrap_or_default().into();
+    }
+    let text = format!("CONNECT {connect}\r\nSUB _INBOX.raw 1\r\nPUB {subject} _INBOX.raw 0\r\n\r\n");
+    reader.get_mut().write_all(text.as_bytes())?;
+
+    let mut replies = Vec::new();
+    let mut patience = Instant::now() + Duration::from_secs(1);
+    while replies.len() < expected || expected == 0 {
+        let left = patience.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        reader.get_ref().set_read_timeout(Some(left))?;
+        let line = match read_line(&mut reader) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            line => line?,
+        };
+        let words: Vec<_> = line.split_whitespace().collect();
+        let (verb, sizes) = (words[0], words.last().unwrap());
+        match verb {
+            "PING" => reader.get_mut().write_all(b"PONG\r\n")?,
+            "-ERR" => return Err(io::Error::other(line)),
+            "MSG" | "HMSG" => {
+                let mut payload = vec![0; sizes.parse::<usize>().unwrap() + 2];
+                reader.read_exact(&mut payload)?;
+                payload.truncate(payload.len() - 2);
+                if verb == "HMSG" {
+                    if payload.starts_with(b"NATS/1.0 503") {
+                        break;
+                    }
+                    payload.drain(..words[words.len() - 2].parse().unwrap());
+                }
+                replies.push(payload);
+                patience = Instant::now() + Duration::from_millis(300);
+            }
+            _ => {} // INFO, PONG
+        }
+    }
+    Ok(replies)
+}
+
+fn read_line(reader: &mut BufReader<TcpStream>) -> io::Result<String> {
+    let mut line = String::new();
+    match reader.read_line(&mut line)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(line),
+    }
+}

@@ -1,0 +1,258 @@
+//! A real nats-server on loopback.
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use super::{LIMIT, TempDir, from_env, process, raw, wait_for};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    V2_9,
+    V2_10,
+    Newest,
+}
+
+impl Version {
+    pub const ALL: [Version; 3] = [Version::V2_9, Version::V2_10, Version::Newest];
+
+    fn binary(self) -> String {
+        from_env(match self {
+            Version::V2_9 => "NATS_SERVER_2_9",
+            Version::V2_10 => "NATS_SERVER_2_10",
+            Version::Newest => "NATS_SERVER_NEWEST",
+        })
+    }
+}
+
+/// A running (or stopped) nats-server with a port of its own for its whole life. Killed on drop.
+pub struct Server {
+    version: Version,
+    port: u16,
+    dir: TempDir,
+    child: Option<Child>,
+}
+
+impl Server {
+    pub fn start(version: Version) -> Server {
+        Server::with_config(version, "")
+    }
+
+    /// `config` without any `listen`, `host` or `port`. The server runs in [`Server::dir`]: relative paths are there.
+    #[track_caller]
+    pub fn with_config(version: Version, config: &str) -> Server {
+        let dir = TempDir::new();
+        fs::write(dir.join("server.conf"), config).unwrap();
+        let mut server = Server { version, port: 0, dir, child: None };
+        loop {
+            server.port = free_port();
+            match server.launch() {
+                Ok(()) => return server,
+                Err(log) if log.contains("address already in use") => continue,
+                Err(log) => panic!("nats-server {version:?} does not start:\n{log}"),
+            }
+        }
+    }
+
+    /// Starts the process and waits until it accepts connections; the error is its log.
+    fn launch(&mut self) -> Result<(), String> {
+        let earlier = self.log().len();
+        let log = File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
+        let mut command = Command::new(self.version.binary());
+        command
+            .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-c", "server.conf"])
+            .current_dir(self.dir.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        let mut child = process::spawn(command);
+        wait_for("nats-server is ready", || {
+            // The end first, then the log: so the log of one that ended is complete.
+            let ended = child.try_wait().unwrap().is_some();
+            let log = self.log().split_off(earlier);
+            match (log.contains("Server is ready"), ended) {
+                (_, true) => Some(Err(log)),
+                (true, false) => Some(Ok(())),
+                (false, false) => None,
+            }
+        })?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// All that it has logged, of earlier starts too: for panics.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child().id()
+    }
+
+    /// Ends the process (SIGTERM; SIGKILL when that does not help). The port stays its own.
+    #[track_caller]
+    pub fn stop(&mut self) {
+        let mut child = self.child.take().expect("the server runs");
+        process::thaw(&child);
+        process::signal(&child, libc::SIGTERM);
+        if process::wait(&mut child, LIMIT).is_none() {
+            process::kill(&mut child);
+        }
+    }
+
+    /// Starts it again on the same port, with the same configuration, or the one written to `server.conf` in [`Server::dir`].
+    #[track_caller]
+    pub fn start_again(&mut self) {
+        assert!(self.child.is_none(), "stop it first");
+        self.launch().unwrap_or_else(|log| panic!("nats-server does not start again:\n{log}"));
+    }
+
+    /// Connections are still accepted by the kernel, but nothing answers.
+    #[track_caller]
+    pub fn freeze(&self) {
+        process::freeze(self.child());
+    }
+
+    #[track_caller]
+    pub fn thaw(&self) {
+        process::thaw(self.child());
+    }
+
+    /// For instance SIGHUP to read the configuration again, SIGUSR2 for lame duck mode.
+    #[track_caller]
+    pub fn signal(&self, signal: i32) {
+        process::signal(self.child(), signal);
+    }
+
+    /// Waits until exactly `count` instances of a service answer: after a restart services need seconds to come back.
+    /// The configuration must let anybody in.
+    #[track_caller]
+    pub fn wait_for_instances(&self, name: &str, count: usize) {
+        wait_for(&format!("{count} instances of {name}"), || {
+            // One more than expected, to see those that are too many.
+            let ids = raw::ping(&self.url(), name, count + 1).ok()?;
+            (ids.len() == count).then_some(())
+        });
+    }
+
+    fn child(&self) -> &Child {
+        self.child.as_ref().expect("the server runs")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            process::kill(child);
+        }
+    }
+}
+
+/// A port that nothing listens on. Below the range that the kernel hands out: so while a server of ours is down, nobody is
+/// given its port, not even as the source port of a connection (a client that reconnects could then meet itself).
+pub fn free_port() -> u16 {
+    const FIRST: u16 = 10_000;
+    const COUNT: u16 = 22_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        // Test processes at the same time begin at different ports.
+        let start = (std::process::id() % 1000) as u16 * 22;
+        let port = FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, ErrorKind};
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn info(server: &Server) -> String {
+        let mut line = String::new();
+        BufReader::new(connect(server)).read_line(&mut line).unwrap();
+        line
+    }
+
+    fn connect(server: &Server) -> TcpStream {
+        let stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream
+    }
+
+    #[test]
+    fn every_version_starts_stops_and_comes_back_on_its_port() {
+        for version in Version::ALL {
+            let mut server = Server::start(version);
+            let port = server.port();
+            let first = info(&server);
+            assert!(first.starts_with("INFO {"), "{first}");
+            server.stop();
+            let error = TcpStream::connect(("127.0.0.1", port)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+            server.start_again();
+            assert_eq!(server.port(), port);
+            assert_ne!(info(&server), first, "another server id");
+            drop(server);
+            assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+        }
+    }
+
+    #[test]
+    fn the_versions_are_what_they_say() {
+        assert!(info(&Server::start(Version::V2_10)).contains(r#""version":"2.10."#));
+        // tests/run.sh says it when Debian's is another one.
+        assert!(info(&Server::start(Version::V2_9)).contains(r#""version":"2."#));
+        assert!(info(&Server::start(Version::Newest)).contains(r#""version":"2.15."#));
+    }
+
+    #[test]
+    fn a_configuration_is_used_and_a_bad_one_shows_its_log() {
+        let server = Server::with_config(Version::V2_10, "authorization { user: u, password: p }\nserver_name: mine");
+        assert!(info(&server).contains(r#""server_name":"mine""#));
+        let error = raw::ping(&server.url(), "nobody", 1).unwrap_err();
+        assert!(error.to_string().contains("Authorization Violation"), "{error}");
+        assert_eq!(raw::ping(&server.url().replace("//", "//u:p@"), "nobody", 1).unwrap().len(), 0);
+
+        let panic = std::panic::catch_unwind(|| Server::with_config(Version::V2_10, "nonsense }")).err().unwrap();
+        let text = panic.downcast_ref::<String>().unwrap();
+        assert!(text.contains("server.conf"), "{text}");
+    }
+
+    #[test]
+    fn frozen_it_accepts_but_says_nothing() {
+        let server = Server::start(Version::Newest);
+        server.freeze();
+        let stream = connect(&server);
+        stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        assert_eq!(reader.read_line(&mut line).unwrap_err().kind(), ErrorKind::WouldBlock);
+        server.thaw();
+        reader.get_ref().set_read_timeout(Some(LIMIT)).unwrap();
+        reader.read_line(&mut line).unwrap();
+        assert!(line.starts_with("INFO "), "{line}");
+    }
+}

@@ -1,0 +1,217 @@
+//! Real services, written with two independent implementations of ADR-32.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+
+use super::{LIMIT, TempDir, from_env, process};
+
+/// How to start a service; see [`Service::nats_py`] and [`Service::async_nats`].
+pub struct Builder {
+    program: PathBuf,
+    args: Vec<String>,
+    count: usize,
+}
+
+/// One process with (unless asked otherwise) one instance. Killed on drop.
+pub struct Service {
+    child: Child,
+    ids: Vec<String>,
+    // Holds its stderr.
+    _dir: TempDir,
+}
+
+impl Service {
+    /// With the official Python client. Reconnects 2 s after a connection is lost.
+    pub fn nats_py(url: &str, name: &str) -> Builder {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/nats_py_service.py");
+        Builder::new(from_env("NATS_PY_PYTHON").into(), vec![script.to_str().unwrap().to_string()], url, name)
+    }
+
+    /// With the official Rust client. Reconnects within 0.1 s.
+    pub fn async_nats(url: &str, name: &str) -> Builder {
+        let program = Path::new(env!("CARGO_BIN_EXE_check_nats_service")).with_file_name("examples/async_nats_service");
+        assert!(program.exists(), "{} is not built: run `cargo build --examples`, or tests/run.sh", program.display());
+        Builder::new(program, Vec::new(), url, name)
+    }
+
+    /// The id of its only instance.
+    #[track_caller]
+    pub fn id(&self) -> &str {
+        assert_eq!(self.ids.len(), 1, "more than one instance: use ids()");
+        &self.ids[0]
+    }
+
+    pub fn ids(&self) -> &[String] {
+        &self.ids
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// SIGKILL. The server learns of it a moment later: [`super::Server::wait_for_instances`].
+    pub fn kill(mut self) {
+        process::kill(&mut self.child);
+    }
+
+    /// SIGTERM, and waits for the end.
+    #[track_caller]
+    pub fn stop(mut self) {
+        process::signal(&self.child, libc::SIGTERM);
+        process::wait(&mut self.child, LIMIT).expect("a service ends on SIGTERM");
+    }
+
+    /// It stays subscribed, but answers nothing.
+    #[track_caller]
+    pub fn freeze(&self) {
+        process::freeze(&self.child);
+    }
+
+    #[track_caller]
+    pub fn thaw(&self) {
+        process::thaw(&self.child);
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        process::kill(&mut self.child);
+    }
+}
+
+impl Builder {
+    fn new(program: PathBuf, args: Vec<String>, url: &str, name: &str) -> Builder {
+        Builder { program, args, count: 1 }.arg("--url", url).arg("--name", name)
+    }
+
+    fn arg(mut self, flag: &str, value: &str) -> Builder {
+        self.args.extend([flag.to_string(), value.to_string()]);
+        self
+    }
+
+    /// 1.0.0 unless given.
+    pub fn version(self, version: &str) -> Builder {
+        self.arg("--version", version)
+    }
+
+    pub fn metadata(self, key: &str, value: &str) -> Builder {
+        self.arg("--metadata", &format!("{key}={value}"))
+    }
+
+    /// That many instances in the one process, over a connection each.
+    pub fn count(mut self, count: usize) -> Builder {
+        self.count = count;
+        self.arg("--count", &count.to_string())
+    }
+
+    /// Returns once the server has all subscriptions of all instances.
+    #[track_caller]
+    pub fn start(self) -> Service {
+        let dir = TempDir::new();
+        let mut command = Command::new(&self.program);
+        command
+            .args(&self.args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(dir.join("stderr")).unwrap());
+        let mut child = process::spawn(command);
+        let lines = lines(&mut child);
+        // From here on a panic kills it.
+        let mut service = Service { child, ids: Vec::new(), _dir: dir };
+        while service.ids.len() < self.count {
+            let line = lines.recv_timeout(LIMIT).unwrap_or_else(|error| {
+                let why = match error {
+                    RecvTimeoutError::Timeout => "is not ready in time",
+                    RecvTimeoutError::Disconnected => "ended",
+                };
+                let stderr = fs::read_to_string(service._dir.join("stderr")).unwrap_or_default();
+                panic!("service {why}: {} {:?}\n{stderr}", self.program.display(), self.args)
+            });
+            let id = line.strip_prefix("ready ").unwrap_or_else(|| panic!("a service said {line:?}"));
+            service.ids.push(id.to_string());
+        }
+        service
+    }
+}
+
+/// The lines of its stdout, so that waiting for one can have a limit.
+fn lines(child: &mut Child) -> Receiver<String> {
+    let stdout = BufReader::new(child.stdout.take().unwrap());
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        for line in stdout.lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::super::{Server, Version, raw, wait_for};
+    use super::*;
+
+    fn set(services: &[&Service]) -> BTreeSet<String> {
+        services.iter().flat_map(|service| service.ids().to_vec()).collect()
+    }
+
+    fn talks_as_it_says(start: fn(&str, &str) -> Builder) {
+        let mut server = Server::start(Version::Newest);
+        let url = server.url();
+        let ping = || raw::ping(&url, "orders", 10).unwrap();
+        assert!(ping().is_empty());
+
+        // No waiting after start(): the subscriptions are there.
+        let one = start(&url, "orders").version("1.2.3").metadata("pod", "orders-0").metadata("zone", "a").start();
+        let two = start(&url, "orders").count(2).start();
+        assert_eq!(ping(), set(&[&one, &two]));
+        let reply = raw::ask(&url, &format!("$SRV.PING.orders.{}", one.id()), 1).unwrap().remove(0);
+        let reply: serde_json::Value = serde_json::from_slice(&reply).unwrap();
+        assert_eq!(reply["version"], "1.2.3");
+        assert_eq!(reply["metadata"], serde_json::json!({"pod": "orders-0", "zone": "a"}));
+        assert_eq!(raw::ask(&url, "orders.echo", 1).unwrap(), [b""]);
+
+        one.freeze();
+        assert_eq!(ping(), set(&[&two]));
+        one.thaw();
+        server.wait_for_instances("orders", 3);
+        assert_eq!(ping(), set(&[&one, &two]));
+
+        // A restart of the server: the same instances come back by themselves.
+        server.stop();
+        server.start_again();
+        server.wait_for_instances("orders", 3);
+        assert_eq!(ping(), set(&[&one, &two]));
+
+        two.kill();
+        server.wait_for_instances("orders", 1);
+        assert_eq!(ping(), set(&[&one]));
+        one.stop();
+        wait_for("no responders", || ping().is_empty().then_some(()));
+    }
+
+    #[test]
+    fn nats_py() {
+        talks_as_it_says(Service::nats_py);
+    }
+
+    #[test]
+    fn async_nats() {
+        talks_as_it_says(Service::async_nats);
+    }
+
+    #[test]
+    fn one_that_cannot_start_shows_why() {
+        let panic = std::panic::catch_unwind(|| Service::async_nats("nats://127.0.0.1:1", "orders").start()).err().unwrap();
+        let text = panic.downcast_ref::<String>().unwrap();
+        assert!(text.contains("refused"), "{text}");
+    }
+}
