@@ -98,6 +98,13 @@ impl Asking {
         self.pinged(now);
     }
 
+    /// The request of this round really left at this time, a little after it was decided on.
+    pub fn on_wire(&mut self, round: usize, at: Duration) {
+        if let Some(round) = self.rounds.get_mut(round) {
+            round.asked = at;
+        }
+    }
+
     /// Only a PING was sent.
     pub fn pinged(&mut self, now: Duration) {
         self.last_sent = now;
@@ -369,7 +376,11 @@ mod tests {
                 ..plan(&[], true)
             };
             let (asked, _, outcome) = simulate(plan, &[&[NoResponders, Pong]]);
-            assert_eq!((&asked[..], outcome), (*expected, Some(Outcome::NoResponders)), "{confirm}");
+            assert_eq!(
+                (&asked[..], outcome),
+                (*expected, Some(Outcome::NoResponders)),
+                "{confirm}"
+            );
         }
     }
 
@@ -425,8 +436,10 @@ mod tests {
         let (asked, end, outcome) = simulate(plan(&["a"], false), &[&[Pong], &[Pong], &[Pong], &[NoResponders, Pong]]);
         assert_eq!(asked, [0, 50, 250, 1200]);
         assert_eq!((end, outcome), (1201, Some(Outcome::NoResponders)));
-        let (_, end, outcome) =
-            simulate(plan(&["a"], false), &[&[Pong], &[Pong], &[Pong], &[Pong], &[NoResponders, Pong]]);
+        let (_, end, outcome) = simulate(
+            plan(&["a"], false),
+            &[&[Pong], &[Pong], &[Pong], &[Pong], &[NoResponders, Pong]],
+        );
         assert_eq!((end, outcome), (5001, Some(Outcome::NoResponders)));
     }
 
@@ -459,7 +472,12 @@ mod tests {
     fn what_does_not_count_is_counted_apart() {
         let mut asking = Asking::new(plan(&[], true));
         asking.asked(ms(0));
-        for payload in [&br#"{"name":"other","id":"a"}"#[..], br#"{"stream":"CAP","seq":1}"#, b"\xff", b"{"] {
+        for payload in [
+            &br#"{"name":"other","id":"a"}"#[..],
+            br#"{"stream":"CAP","seq":1}"#,
+            b"\xff",
+            b"{",
+        ] {
             assert!(asking.reply(ms(1), 0, payload).is_some());
         }
         let expected = Ignored {

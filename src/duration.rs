@@ -109,7 +109,9 @@ mod tests {
 
     #[test]
     fn bad_durations_are_named() {
-        for text in ["", "s", "-1s", "1x", "10 s", "1s5", "1..5s", "inf", "1e3", "ten", "5ss", "١s"] {
+        for text in [
+            "", "s", "-1s", "1x", "10 s", "1s5", "1..5s", "inf", "1e3", "ten", "5ss", "١s",
+        ] {
             let message = format!("'{text}' is not a duration like 500ms, 10s, 15m or 1h30m");
             assert_eq!(parse(text), Err(message), "{text:?}");
         }

@@ -139,7 +139,10 @@ mod tests {
         assert!(!epoch.is_complete());
         let mut memory = Memory::default();
         memory.enter(epoch);
-        assert!(memory.known().is_empty(), "nobody can be expected where not everybody is known");
+        assert!(
+            memory.known().is_empty(),
+            "nobody can be expected where not everybody is known"
+        );
     }
 
     #[test]

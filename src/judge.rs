@@ -54,13 +54,7 @@ impl Default for Policy {
 ///
 /// `now` is when the verdict is said; the epoch is at [`Observation::at`]. An interrupted probe leaves the memory as it
 /// was, to the last bit; any other one that could not ask leaves the epoch and the outage as they were.
-pub fn judge(
-    service: &str,
-    memory: &Memory,
-    seen: &Observation,
-    policy: &Policy,
-    now: Timestamp,
-) -> (Verdict, Memory) {
+pub fn judge(service: &str, memory: &Memory, seen: &Observation, policy: &Policy, now: Timestamp) -> (Verdict, Memory) {
     let case = Case {
         memory,
         seen,
@@ -271,11 +265,7 @@ impl Case<'_> {
         let (status, word, limit) = limits
             .into_iter()
             .find_map(|(status, word, limit)| Some((status, word, limit.filter(|limit| rtt > *limit)?)))?;
-        let text = format!(
-            "slow: an answer took {}, {word} above {}",
-            latency(rtt),
-            latency(limit)
-        );
+        let text = format!("slow: an answer took {}, {word} above {}", latency(rtt), latency(limit));
         Some(Finding::new(status, Reason::Slow, text))
     }
 
@@ -353,7 +343,10 @@ impl Case<'_> {
         }
         if let Outcome::Answered(answers) = &self.seen.outcome {
             for (n, answer) in answers.iter().enumerate() {
-                let rtt = answer.rtt.map(|rtt| format!(" in {}", latency(rtt))).unwrap_or_default();
+                let rtt = answer
+                    .rtt
+                    .map(|rtt| format!(" in {}", latency(rtt)))
+                    .unwrap_or_default();
                 tell(verbosity_of(n), format!("answered{rtt}: {}", answer.instance));
             }
             for instance in self.missing(answers) {
@@ -361,13 +354,22 @@ impl Case<'_> {
             }
         }
         if let Some(outage) = &next.outage {
-            tell(1, format!("last seen {}, missed since {}", outage.last_seen.at, outage.first_missed));
+            tell(
+                1,
+                format!(
+                    "last seen {}, missed since {}",
+                    outage.last_seen.at, outage.first_missed
+                ),
+            );
             for (n, instance) in outage.last_seen.instances.iter().enumerate() {
                 tell(verbosity_of(n), format!("was there: {instance}"));
             }
         }
         if let Some(trouble) = &next.trouble {
-            tell(1, format!("NATS not asked since {}: {}", trouble.since, trouble.reason.name()));
+            tell(
+                1,
+                format!("NATS not asked since {}: {}", trouble.since, trouble.reason.name()),
+            );
         }
         if self.seen.ignored.total() > 0 {
             let Ignored { foreign, acks, broken } = self.seen.ignored;

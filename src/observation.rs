@@ -269,14 +269,26 @@ mod tests {
         };
         let cases: &[(&str, Result<Instance, NotCounted>)] = &[
             (r#"{"name":"orders","id":"A1"}"#, good("A1")),
-            (r#"{"name":"orders","id":"a-b_c","type":null,"metadata":null,"version":null}"#, good("a-b_c")),
-            (r#"{"name":"orders","id":"A","type":"io.nats.micro.v1.ping_response","new":[1]}"#, good("A")),
-            (r#"{"name":"orders","id":"A","type":"io.nats.micro.v2.ping_response"}"#, good("A")),
+            (
+                r#"{"name":"orders","id":"a-b_c","type":null,"metadata":null,"version":null}"#,
+                good("a-b_c"),
+            ),
+            (
+                r#"{"name":"orders","id":"A","type":"io.nats.micro.v1.ping_response","new":[1]}"#,
+                good("A"),
+            ),
+            (
+                r#"{"name":"orders","id":"A","type":"io.nats.micro.v2.ping_response"}"#,
+                good("A"),
+            ),
             (r#"{"name":"orders","id":"A","metadata":{"a":1,"b":null}}"#, good("A")),
             (r#"{"name":"billing","id":"A"}"#, Err(NotCounted::Foreign)),
             (r#"{"name":"Orders","id":"A"}"#, Err(NotCounted::Foreign)),
             (r#"{"stream":"CAP","seq":1}"#, Err(NotCounted::Ack)),
-            (r#"{"name":"orders","id":"A","type":"io.nats.micro.v1.stats_response"}"#, Err(NotCounted::Broken)),
+            (
+                r#"{"name":"orders","id":"A","type":"io.nats.micro.v1.stats_response"}"#,
+                Err(NotCounted::Broken),
+            ),
             (r#"{"name":"orders","id":"A","type":7}"#, Err(NotCounted::Broken)),
             (r#"{"name":"orders"}"#, Err(NotCounted::Broken)),
             (r#"{"name":"orders","id":""}"#, Err(NotCounted::Broken)),
@@ -295,9 +307,15 @@ mod tests {
         for (payload, expected) in cases {
             assert_eq!(&read_ping("orders", payload.as_bytes()), expected, "{payload}");
         }
-        assert_eq!(read_ping("orders", b"{\"name\":\"orders\",\"id\":\"\xff\"}"), Err(NotCounted::Broken));
+        assert_eq!(
+            read_ping("orders", b"{\"name\":\"orders\",\"id\":\"\xff\"}"),
+            Err(NotCounted::Broken)
+        );
         let nested = "[".repeat(100_000);
-        assert_eq!(read_ping("orders", &nested.as_bytes()[..60_000]), Err(NotCounted::Broken));
+        assert_eq!(
+            read_ping("orders", &nested.as_bytes()[..60_000]),
+            Err(NotCounted::Broken)
+        );
         let padded = format!(r#"{{"name":"orders","id":"A","x":"{}"}}"#, "x".repeat(LONGEST_REPLY));
         assert_eq!(read_ping("orders", padded.as_bytes()), Err(NotCounted::Broken));
         let long_id = format!(r#"{{"name":"orders","id":"{}"}}"#, "x".repeat(LONGEST_ID + 1));
@@ -316,6 +334,10 @@ mod tests {
         assert_eq!(instance.metadata.len(), METADATA_ENTRIES);
         assert_eq!(instance.metadata[0], ("z_pod".to_owned(), "web?0".to_owned()));
         assert_eq!(instance.metadata[1].1.len(), VALUE_CHARS + 3);
-        assert!(instance.to_string().starts_with("A version 1.0?instances=99 z_pod=web?0 k0=vvv"));
+        assert!(
+            instance
+                .to_string()
+                .starts_with("A version 1.0?instances=99 z_pod=web?0 k0=vvv")
+        );
     }
 }

@@ -187,7 +187,10 @@ impl Store {
             Err(Unread::Failed(problem)) => return (judge(peeked).0, vec![problem]),
             Err(Unread::Damaged(why)) => match set_aside(path) {
                 Ok(aside) => {
-                    problems.push(format!("{why}; set aside as {}, all before is forgotten", aside.display()));
+                    problems.push(format!(
+                        "{why}; set aside as {}, all before is forgotten",
+                        aside.display()
+                    ));
                     Memory::default()
                 }
                 Err(e) => return (judge(peeked).0, vec![format!("{why}, and cannot be set aside: {e}")]),
@@ -292,7 +295,11 @@ impl Store {
             return Err(damaged("is no regular file".into()));
         }
         if meta.uid() != euid() {
-            return Err(damaged(format!("belongs to user {}, not to user {}", meta.uid(), euid())));
+            return Err(damaged(format!(
+                "belongs to user {}, not to user {}",
+                meta.uid(),
+                euid()
+            )));
         }
         if meta.len() > LARGEST {
             return Err(damaged(format!("has {} bytes, more than any of ours", meta.len())));

@@ -84,7 +84,11 @@ impl ServerUrl {
         let tls = match url.scheme() {
             "nats" => false,
             "tls" => true,
-            scheme => return Err(format!("'{shown}': the scheme {scheme}:// is not supported, use nats:// or tls://")),
+            scheme => {
+                return Err(format!(
+                    "'{shown}': the scheme {scheme}:// is not supported, use nats:// or tls://"
+                ));
+            }
         };
         let host = url.host_str().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
@@ -92,7 +96,9 @@ impl ServerUrl {
             return Err(format!("'{shown}' names no host"));
         }
         if !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b)) {
-            return Err(format!("'{shown}': the host may have letters, digits, '-', '_' and '.' only"));
+            return Err(format!(
+                "'{shown}': the host may have letters, digits, '-', '_' and '.' only"
+            ));
         }
         if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
             return Err(format!("'{shown}' has something behind the port"));
@@ -195,9 +201,8 @@ impl Prefix {
     ///
     /// What is wrong; see [`ServiceName::parse`].
     pub fn parse(text: &str) -> Result<Prefix, String> {
-        let good = |token: &str| {
-            !token.is_empty() && token.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '*' | '>'))
-        };
+        let good =
+            |token: &str| !token.is_empty() && token.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '*' | '>'));
         if text.len() > 255 || !text.split('.').all(good) {
             return Err(format!(
                 "'{}' is no subject prefix: it has tokens with dots between them, without blanks and wildcards, like APP.$SRV",
@@ -263,26 +268,44 @@ mod tests {
             ("u:p@h:1", server("h", 1, user("u", "p"))),
             ("nats://u%40x:p%40s%3A%2Fs@h", server("h", 4222, user("u@x", "p@s:/s"))),
             ("nats://u:@h", server("h", 4222, Some(Auth::Token(Secret::new("u"))))),
-            ("nats://t0k3n@h", server("h", 4222, Some(Auth::Token(Secret::new("t0k3n"))))),
+            (
+                "nats://t0k3n@h",
+                server("h", 4222, Some(Auth::Token(Secret::new("t0k3n")))),
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(ServerUrl::parse(text), expected, "{text}");
         }
         assert!(ServerUrl::parse("tls://h").is_ok_and(|url| url.tls));
-        assert_eq!(ServerUrl::parse("[::1]:1").map(|url| url.address()), Ok("[::1]:1".into()));
+        assert_eq!(
+            ServerUrl::parse("[::1]:1").map(|url| url.address()),
+            Ok("[::1]:1".into())
+        );
     }
 
     #[test]
     fn bad_server_urls_are_named_without_their_secrets() {
         let cases = [
             ("", "'' is not a server URL: empty host"),
-            ("ws://h:1", "'ws://h:1': the scheme ws:// is not supported, use nats:// or tls://"),
-            ("nats://h:99999", "'nats://h:99999' is not a server URL: invalid port number"),
-            ("nats://u:s3cret@h:port", "'nats://***@h:port' is not a server URL: invalid port number"),
+            (
+                "ws://h:1",
+                "'ws://h:1': the scheme ws:// is not supported, use nats:// or tls://",
+            ),
+            (
+                "nats://h:99999",
+                "'nats://h:99999' is not a server URL: invalid port number",
+            ),
+            (
+                "nats://u:s3cret@h:port",
+                "'nats://***@h:port' is not a server URL: invalid port number",
+            ),
             ("nats://:s3cret@h", "'nats://***@h' has a password without a user"),
             ("nats://h/x", "'nats://h/x' has something behind the port"),
             ("nats://h?x", "'nats://h?x' has something behind the port"),
-            ("nats://h%20x", "'nats://h%20x': the host may have letters, digits, '-', '_' and '.' only"),
+            (
+                "nats://h%20x",
+                "'nats://h%20x': the host may have letters, digits, '-', '_' and '.' only",
+            ),
             ("nats://%ff:x@h", "'nats://***@h': the user info is not UTF-8"),
         ];
         for (text, message) in cases {
@@ -311,13 +334,36 @@ mod tests {
             assert!(ServiceName::parse(good).is_ok(), "{good}");
         }
         let long = "x".repeat(256);
-        for bad in ["", "a b", "a.b", "*", "a>", "a\r\nPUB x 0", "é", "a\0", "$SRV", long.as_str()] {
+        for bad in [
+            "",
+            "a b",
+            "a.b",
+            "*",
+            "a>",
+            "a\r\nPUB x 0",
+            "é",
+            "a\0",
+            "$SRV",
+            long.as_str(),
+        ] {
             assert!(ServiceName::parse(bad).is_err(), "{bad:?}");
         }
         for good in ["$SRV", "APP.$SRV", "a.b.c"] {
             assert!(Prefix::parse(good).is_ok(), "{good}");
         }
-        for bad in ["", ".", "a.", ".a", "a..b", "a b", "a.*", ">", "x 0\r\n\r\nPUB victim 5\r\n", "é", long.as_str()] {
+        for bad in [
+            "",
+            ".",
+            "a.",
+            ".a",
+            "a..b",
+            "a b",
+            "a.*",
+            ">",
+            "x 0\r\n\r\nPUB victim 5\r\n",
+            "é",
+            long.as_str(),
+        ] {
             assert!(Prefix::parse(bad).is_err(), "{bad:?}");
         }
     }

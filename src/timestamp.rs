@@ -66,10 +66,7 @@ mod tests {
             let moment = Timestamp::from_micros(micros);
             assert_eq!(Timestamp::parse(&moment.to_string()), Some(moment));
         }
-        assert_eq!(
-            Timestamp::from_micros(1_500_000).to_string(),
-            "1970-01-01T00:00:01.5Z"
-        );
+        assert_eq!(Timestamp::from_micros(1_500_000).to_string(), "1970-01-01T00:00:01.5Z");
         assert_eq!(
             Timestamp::parse("1970-01-01T01:00:00+01:00"),
             Some(Timestamp::from_micros(0))
@@ -86,10 +83,7 @@ mod tests {
 
     #[test]
     fn no_moment_is_too_far_to_be_written() {
-        assert_eq!(
-            Timestamp::from_micros(i64::MAX).to_string(),
-            "9999-12-31T23:59:59Z"
-        );
+        assert_eq!(Timestamp::from_micros(i64::MAX).to_string(), "9999-12-31T23:59:59Z");
         assert_eq!(Timestamp::from_micros(i64::MAX) + Duration::MAX, Timestamp(i64::MAX));
     }
 }

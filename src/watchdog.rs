@@ -167,7 +167,9 @@ pub fn out_of_memory() -> ! {
 
 /// A panic must not end the process with a status of its own, nor leave a thread waiting for one that is gone.
 fn on_panic(info: &panic::PanicHookInfo<'_>) {
-    let place = info.location().map_or(String::new(), |at| format!(" at {}:{}", at.file(), at.line()));
+    let place = info
+        .location()
+        .map_or(String::new(), |at| format!(" at {}:{}", at.file(), at.line()));
     let cause = format!("internal error{}", crate::text::clean(&place, 120));
     let Some(kennel) = KENNEL.get() else { return };
     match thread::current().name() {

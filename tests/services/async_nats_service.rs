@@ -34,8 +34,16 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let mut services = Vec::new();
     for _ in 0..count {
         let client = async_nats::connect(&url).await?;
-        let service = client.service_builder().metadata(metadata.clone()).start(&name, &version).await?;
-        let mut echo = service.endpoint_builder().name("echo").add(format!("{name}.echo")).await?;
+        let service = client
+            .service_builder()
+            .metadata(metadata.clone())
+            .start(&name, &version)
+            .await?;
+        let mut echo = service
+            .endpoint_builder()
+            .name("echo")
+            .add(format!("{name}.echo"))
+            .await?;
         tokio::spawn(async move {
             while let Some(request) = echo.next().await {
                 let payload = request.message.payload.clone();

@@ -1,0 +1,62 @@
+//! Parse, run, one exit. Nothing else.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use check_nats_service::limit::Limited;
+use check_nats_service::verdict::Reason;
+use check_nats_service::{Output, run, watchdog};
+
+#[global_allocator]
+static ALLOCATOR: Limited = Limited;
+
+fn main() {
+    let start = Instant::now();
+    let last_words = |cause: &str| Output::unknown(Reason::Interrupted, cause);
+    if let Err(error) = watchdog::install(Box::new(last_words), finish) {
+        finish(Output::unknown(
+            Reason::Interrupted,
+            format!("cannot take over the signals: {error}"),
+        ));
+    }
+    finish(run(std::env::args_os(), &|name| std::env::var_os(name), start));
+}
+
+/// Nobody has spoken yet; somebody speaks; or the exit code of the one who has, and this.
+const SILENT: u8 = 0;
+const SPEAKING: u8 = 1;
+const SPOKEN: u8 = 2;
+
+static STAGE: AtomicU8 = AtomicU8::new(SILENT);
+
+/// Prints and exits: the main thread, or the watchdog. Only the first to come is heard, so that there is one line.
+///
+/// A verdict that nobody can read is no OK: with stdout closed or full, OK becomes UNKNOWN.
+fn finish(output: Output) -> ! {
+    if let Err(stage) = STAGE.compare_exchange(SILENT, SPEAKING, SeqCst, SeqCst) {
+        // The other one is about to exit. If its write hangs, in a pipe that nobody reads, this ends it.
+        if stage == SPEAKING {
+            thread::sleep(Duration::from_millis(20));
+        }
+        exit(match STAGE.load(SeqCst) {
+            SPEAKING => 3,
+            spoken => spoken - SPOKEN,
+        });
+    }
+    let mut stdout = std::io::stdout().lock();
+    let said = stdout.write_all(output.text.as_bytes()).and_then(|()| stdout.flush());
+    let code = match (said, output.exit_code) {
+        (Err(_), 0) => 3,
+        (_, code) => code,
+    };
+    STAGE.store(SPOKEN + code, SeqCst);
+    exit(code)
+}
+
+/// At once: other threads may hold whatever a handler at the exit would wait for.
+fn exit(code: u8) -> ! {
+    // SAFETY: _exit does not return, and has no other effect on memory.
+    unsafe { libc::_exit(code.into()) }
+}

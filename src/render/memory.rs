@@ -1,0 +1,69 @@
+//! What `state show` prints.
+
+use std::path::Path;
+
+use crate::duration::age;
+use crate::epoch::{Epoch, Memory};
+use crate::state::Question;
+use crate::text::count;
+use crate::timestamp::Timestamp;
+
+/// What is remembered, for people. `None`: nothing.
+pub fn render(question: &Question, path: Option<&Path>, memory: Option<&Memory>, now: Timestamp) -> String {
+    let Question {
+        service,
+        prefix,
+        servers,
+        user,
+    } = question;
+    let user = user.as_ref().map(|user| format!(" as user {user}")).unwrap_or_default();
+    let mut lines = vec![
+        format!(
+            "service {service} under {prefix}, asked at {}{user}",
+            servers.join(", ")
+        ),
+        format!("state file {}", path.unwrap_or(Path::new("")).display()),
+    ];
+    let Some(memory) = memory else {
+        lines.push("nothing is remembered: no run has written it yet".into());
+        return finish(lines);
+    };
+    let when = |at: Timestamp| format!("{at} ({} ago)", age(now.since(at)));
+    let seen = |epoch: &Epoch| format!("{}, {}", when(epoch.at), count(epoch.count, "instance"));
+    let instances = |epoch: &Epoch| -> Vec<String> { epoch.instances.iter().map(|i| format!("  {i}")).collect() };
+    if let Some(status) = memory.status {
+        lines.push(format!("last verdict {}", status.name()));
+    }
+    if let Some(epoch) = &memory.epoch {
+        lines.push(format!("last answer {}", seen(epoch)));
+        lines.extend(instances(epoch));
+    }
+    match &memory.outage {
+        Some(outage) => {
+            lines.push(format!("outage since {}", when(outage.first_missed)));
+            lines.push(format!("last seen {}", seen(&outage.last_seen)));
+            lines.extend(instances(&outage.last_seen));
+        }
+        None => lines.push("no outage".into()),
+    }
+    if let Some(trouble) = &memory.trouble {
+        lines.push(format!(
+            "not asked since {}: {}",
+            when(trouble.since),
+            trouble.reason.name()
+        ));
+    }
+    if let Some(census) = memory.census {
+        lines.push(format!("last census {}", when(census)));
+    }
+    for brief in memory.history.iter().rev() {
+        lines.push(format!("epoch {}: {}", brief.at, count(brief.count, "instance")));
+    }
+    finish(lines)
+}
+
+fn finish(lines: Vec<String>) -> String {
+    // A path can hold anything; nothing else in here can.
+    let clean = |line: String| line.replace(|c: char| c.is_control(), "?");
+    lines.into_iter().map(clean).collect::<Vec<_>>().join("\n") + "\n"
+}
