@@ -286,7 +286,7 @@ mod tests {
     #[test]
     fn bad_server_urls_are_named_without_their_secrets() {
         let cases = [
-            ("", "'' is not a server URL: empty host"),
+            ("", "'' names no host"),
             (
                 "ws://h:1",
                 "'ws://h:1': the scheme ws:// is not supported, use nats:// or tls://",

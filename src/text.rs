@@ -42,7 +42,7 @@ mod tests {
             ("1.0|instances=99", "1.0?instances=99"),
             ("a\nNATS_SERVICE OK - b", "a?NATS_SERVICE OK - b"),
             ("a\r\tb\0c\x1b[31m", "a??b?c?[31m"),
-            ("<b>$HOME`id`'\"&~\\", "?b??HOME?id???????"),
+            ("<b>$HOME`id`'\"&~\\", "?b??HOME?id??????"),
             ("Größe 数", "Größe 数"),
             ("evil\u{202e}txt\u{200b}\u{feff}", "evil?txt??"),
             ("a\u{85}b\u{2028}c", "a?b?c"),

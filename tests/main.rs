@@ -1,1 +1,33 @@
+//! All tests against real servers and real services, in one binary. Run them with tests/run.sh, which gets what they need.
 
+mod support;
+
+/// The main job: up, down, still down, recovered; with two independent services and all servers.
+mod story;
+
+/// Nobody answers: never seen, restarts, silence, asking again.
+mod absent;
+
+/// Each way in which NATS cannot be asked: its reason, its time, and an epoch that stays.
+mod failures;
+
+/// Servers and services that break the rules: every trap of the client.
+mod hostile;
+
+/// The state file under violence: kill -9, full disks, foreign files, overlapping runs.
+mod state;
+
+/// Signals, closed and full stdout, panics, the bound on memory: only exit codes 0 to 3.
+mod process;
+
+/// Arguments, variables, help, and what is said of mistakes.
+mod cli;
+
+/// No secret in any output, error or state.
+mod secrets;
+
+/// The real Nagios core reaches a HARD CRITICAL, and recovers.
+mod nagios;
+
+/// README, man page and help say the same as the program.
+mod documents;
