@@ -28,7 +28,11 @@ impl Blackhole {
             }
             assert!(queued.len() < 100, "the queue does not fill");
         }
-        Blackhole { address, _listener: listener, _queued: queued }
+        Blackhole {
+            address,
+            _listener: listener,
+            _queued: queued,
+        }
     }
 
     pub fn port(&self) -> u16 {

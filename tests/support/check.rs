@@ -79,7 +79,8 @@ impl Check {
 
     /// Runs it by another command, such as `["strace", "-f", "-o", "trace"]`.
     pub fn under(mut self, words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Check {
-        self.words.splice(0..0, words.into_iter().map(|word| word.as_ref().to_owned()));
+        self.words
+            .splice(0..0, words.into_iter().map(|word| word.as_ref().to_owned()));
         self
     }
 
@@ -175,9 +176,19 @@ impl Running {
         };
         let (stdout, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
         let Some(status) = status else {
-            panic!("killed after {:?}: {}\nstdout: {stdout}\nstderr: {stderr}", self.limit, self.text);
+            panic!(
+                "killed after {:?}: {}\nstdout: {stdout}\nstderr: {stderr}",
+                self.limit, self.text
+            );
         };
-        Output { command: self.text.clone(), stdout, stderr, code: status.code(), signal: status.signal(), wall }
+        Output {
+            command: self.text.clone(),
+            stdout,
+            stderr,
+            code: status.code(),
+            signal: status.signal(),
+            wall,
+        }
     }
 
     fn kill_group(&self) {
@@ -230,7 +241,10 @@ impl Output {
     #[track_caller]
     pub fn assert_stderr(self, code: i32, stdout: &str, stderr: &str) -> Output {
         if self.code != Some(code) || !matches(stdout, &self.stdout) || !matches(stderr, &self.stderr) {
-            panic!("expected code {code}, stdout {stdout:?}, stderr {stderr:?}, but\n{}", self.report());
+            panic!(
+                "expected code {code}, stdout {stdout:?}, stderr {stderr:?}, but\n{}",
+                self.report()
+            );
         }
         self
     }
@@ -243,7 +257,14 @@ impl Output {
     }
 
     fn report(&self) -> String {
-        let Output { command, stdout, stderr, code, signal, wall } = self;
+        let Output {
+            command,
+            stdout,
+            stderr,
+            code,
+            signal,
+            wall,
+        } = self;
         format!(
             "{command}\ncode {code:?}, signal {signal:?}, {wall:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n---"
         )
@@ -255,7 +276,11 @@ impl Output {
 pub fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<_> = pattern.trim_end_matches('\n').split('\n').collect();
     let text: Vec<_> = text.trim_end_matches('\n').split('\n').collect();
-    pattern.len() == text.len() && pattern.iter().zip(text).all(|(pattern, line)| line_matches(pattern, line))
+    pattern.len() == text.len()
+        && pattern
+            .iter()
+            .zip(text)
+            .all(|(pattern, line)| line_matches(pattern, line))
 }
 
 fn line_matches(pattern: &str, line: &str) -> bool {
@@ -319,7 +344,9 @@ mod tests {
 
     #[test]
     fn a_run_is_isolated() {
-        let out = sh("env | grep -v -e ^PWD= -e ^PATH= -e ^SHLVL= -e ^_=; ls -A ~; cat").env("A", "b").run();
+        let out = sh("env | grep -v -e ^PWD= -e ^PATH= -e ^SHLVL= -e ^_=; ls -A ~; cat")
+            .env("A", "b")
+            .run();
         let lines: Vec<_> = out.stdout.lines().collect();
         assert_eq!(lines.len(), 2, "{out:?}");
         assert!(lines.contains(&"A=b"));
@@ -328,17 +355,30 @@ mod tests {
 
         let home = TempDir::new();
         sh("echo hello > ~/file").home(&home).run().assert(0, "");
-        sh("cat ~/file; pwd").home(&home).cwd(home.path()).run().assert(0, &format!("hello\n{}", home.path().display()));
+        sh("cat ~/file; pwd")
+            .home(&home)
+            .cwd(home.path())
+            .run()
+            .assert(0, &format!("hello\n{}", home.path().display()));
     }
 
     #[test]
     fn an_output_is_all_of_it() {
         sh("echo one; echo two; exit 2").run().assert(2, "one\nt*");
         let out = sh("echo no >&2; head -c 1000000 /dev/zero | tr '\\0' x; kill -9 $$").run();
-        assert_eq!((out.stdout.len(), out.stderr.as_str(), out.code, out.signal), (1_000_000, "no\n", None, Some(9)));
+        assert_eq!(
+            (out.stdout.len(), out.stderr.as_str(), out.code, out.signal),
+            (1_000_000, "no\n", None, Some(9))
+        );
         let panic = std::panic::catch_unwind(|| sh("echo no >&2").run().assert(0, "")).unwrap_err();
         assert!(panic.downcast_ref::<String>().unwrap().contains("--- stderr\nno"));
-        assert_eq!(sh("exec true").stdout(std::fs::File::create("/dev/null").unwrap()).run().stdout, "");
+        assert_eq!(
+            sh("exec true")
+                .stdout(std::fs::File::create("/dev/null").unwrap())
+                .run()
+                .stdout,
+            ""
+        );
     }
 
     #[test]
@@ -351,7 +391,11 @@ mod tests {
     #[test]
     fn a_run_that_does_not_end_is_killed() {
         let start = Instant::now();
-        let run = || sh("echo so far; sleep 60; echo never").limit(Duration::from_millis(300)).run();
+        let run = || {
+            sh("echo so far; sleep 60; echo never")
+                .limit(Duration::from_millis(300))
+                .run()
+        };
         let panic = std::panic::catch_unwind(run).unwrap_err();
         let text = panic.downcast_ref::<String>().unwrap();
         assert!(text.contains("so far") && !text.contains("never\n"), "{text}");
@@ -362,8 +406,10 @@ mod tests {
     fn a_run_can_be_signalled() {
         let dir = TempDir::new();
         let ready = dir.join("ready");
-        let mut running =
-            sh(&format!("trap 'echo bye; exit 3' TERM; touch {ready}; while :; do sleep 0.01; done")).spawn();
+        let mut running = sh(&format!(
+            "trap 'echo bye; exit 3' TERM; touch {ready}; while :; do sleep 0.01; done"
+        ))
+        .spawn();
         super::super::wait_for("the trap is set", || Path::new(&ready).exists().then_some(()));
         assert!(running.is_running());
         running.signal(libc::SIGTERM);

@@ -49,8 +49,6 @@ impl Fake {
                     let script = script.clone();
                     scripts.push(thread::spawn(move || {
                         let _ = script(&mut conn);
-                        // The acceptor has a clone of the stream: say it is over.
-                        let _ = conn.reader.get_ref().shutdown(Shutdown::Both);
                     }));
                 }
                 drop(listener);
@@ -62,7 +60,11 @@ impl Fake {
                 assert_eq!(panicked, 0, "scripts of a fake server that panicked");
             }
         });
-        Fake { address, shared, acceptor: Some(acceptor) }
+        Fake {
+            address,
+            shared,
+            acceptor: Some(acceptor),
+        }
     }
 
     pub fn url(&self) -> String {
@@ -120,7 +122,12 @@ impl Conn {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
         stream.set_write_timeout(Some(LIMIT)).unwrap();
-        Conn { reader: BufReader::new(stream), shared, subscriptions: HashMap::new(), answer_pings: true }
+        Conn {
+            reader: BufReader::new(stream),
+            shared,
+            subscriptions: HashMap::new(),
+            answer_pings: true,
+        }
     }
 
     /// The INFO of an ordinary server.
@@ -159,7 +166,9 @@ impl Conn {
     pub fn handshake_with(&mut self, info: Value) -> io::Result<Value> {
         self.send_info_with(info)?;
         let line = self.read_line()?;
-        let connect = line.strip_prefix("CONNECT ").ok_or_else(|| io::Error::other(line.clone()))?;
+        let connect = line
+            .strip_prefix("CONNECT ")
+            .ok_or_else(|| io::Error::other(line.clone()))?;
         let connect = serde_json::from_str(connect)?;
         while self.read_line()? != "PING" {}
         self.send_raw(b"PONG\r\n")?;
@@ -254,12 +263,22 @@ impl Conn {
             ["SUB", subject, .., sid] => drop(self.subscriptions.insert(sid.to_string(), subject.to_string())),
             ["UNSUB", sid] => drop(self.subscriptions.remove(*sid)),
             ["PUB" | "HPUB", subject, sizes @ ..] => {
-                let reply = if sizes.len() == if words[0] == "PUB" { 2 } else { 3 } { sizes[0] } else { "" };
-                let size: usize = sizes.last().and_then(|size| size.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+                let reply = if sizes.len() == if words[0] == "PUB" { 2 } else { 3 } {
+                    sizes[0]
+                } else {
+                    ""
+                };
+                let size: usize = sizes
+                    .last()
+                    .and_then(|size| size.parse().ok())
+                    .ok_or(io::ErrorKind::InvalidData)?;
                 let mut payload = vec![0; size + 2];
                 self.reader.read_exact(&mut payload)?;
                 payload.truncate(size);
-                let sid = self.subscriptions.iter().find(|(_, pattern)| subject_matches(pattern, reply));
+                let sid = self
+                    .subscriptions
+                    .iter()
+                    .find(|(_, pattern)| subject_matches(pattern, reply));
                 return Ok(Some(Request {
                     subject: subject.to_string(),
                     reply: reply.to_string(),
@@ -283,6 +302,13 @@ fn subject_matches(pattern: &str, subject: &str) -> bool {
             (Some(pattern), Some(subject)) if pattern == subject => {}
             _ => return false,
         }
+    }
+}
+
+impl Drop for Conn {
+    /// The acceptor has a clone of the stream: the connection would outlive a script that ends, or panics.
+    fn drop(&mut self) {
+        let _ = self.reader.get_ref().shutdown(Shutdown::Both);
     }
 }
 
@@ -315,7 +341,11 @@ mod tests {
                 match request.subject.as_str() {
                     "$SRV.PING.orders" => {
                         conn.reply(&request, br#"{"name":"orders","id":"A"}"#)?;
-                        conn.reply_with_headers(&request, "NATS/1.0\r\nX: 1\r\n\r\n", br#"{"name":"orders","id":"B"}"#)?;
+                        conn.reply_with_headers(
+                            &request,
+                            "NATS/1.0\r\nX: 1\r\n\r\n",
+                            br#"{"name":"orders","id":"B"}"#,
+                        )?;
                     }
                     "silence" => {}
                     _ => conn.no_responders(&request)?,
@@ -324,7 +354,10 @@ mod tests {
             Ok(())
         });
         #[allow(deprecated)]
-        let client = nats::Options::new().reconnect_delay_callback(|_| Duration::ZERO).connect(&fake.url()).unwrap();
+        let client = nats::Options::new()
+            .reconnect_delay_callback(|_| Duration::ZERO)
+            .connect(&fake.url())
+            .unwrap();
         let replies = client.request_multi("$SRV.PING.orders", "").unwrap();
         for id in ["A", "B"] {
             let reply = replies.next_timeout(LIMIT).unwrap();
@@ -332,14 +365,19 @@ mod tests {
         }
         let error = client.request_timeout("nobody", "", LIMIT).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
-        let error = client.request_timeout("silence", "", Duration::from_millis(100)).unwrap_err();
+        let error = client
+            .request_timeout("silence", "", Duration::from_millis(100))
+            .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
         client.flush().unwrap();
         client.close();
         assert_eq!(fake.connections(), 1);
         let received = fake.received();
         assert!(received[0].starts_with("CONNECT {"), "{received:?}");
-        assert!(received.iter().any(|line| line.starts_with("PUB $SRV.PING.orders ")), "{received:?}");
+        assert!(
+            received.iter().any(|line| line.starts_with("PUB $SRV.PING.orders ")),
+            "{received:?}"
+        );
     }
 
     #[test]
@@ -357,7 +395,10 @@ mod tests {
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         let (info, rest) = text.split_once("\r\n").unwrap();
-        assert!(info.contains(r#""server_name":"mine""#) && !info.contains(r#""go""#), "{info}");
+        assert!(
+            info.contains(r#""server_name":"mine""#) && !info.contains(r#""go""#),
+            "{info}"
+        );
         assert_eq!(rest, "what?\r\n");
         assert_eq!(fake.received(), ["hello"]);
     }
@@ -377,12 +418,17 @@ mod tests {
             assert!(lines.next().unwrap().unwrap().starts_with("INFO "));
             assert_eq!(lines.next().unwrap().unwrap(), "PONG");
             stream.write_all(b"PING\r\n").unwrap();
-            stream.set_read_timeout(Some(Duration::from_millis(if expected { 20_000 } else { 200 }))).unwrap();
+            stream
+                .set_read_timeout(Some(Duration::from_millis(if expected { 20_000 } else { 200 })))
+                .unwrap();
             assert_eq!(lines.next().unwrap().is_ok(), expected);
         }
         let start = Instant::now();
         drop(fake);
-        assert!(start.elapsed() < Duration::from_secs(5), "a script that waits does not keep the test");
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "a script that waits does not keep the test"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What the tests stand on: real NATS servers, real services, the command under test, and the hostile parts of a network.
 //!
 //! Every wait has a limit, and everything that is started is ended with its owner.
-#![allow(dead_code)] // A toolbox: not every tool is in use at every time.
+#![allow(dead_code, unused_imports)] // A toolbox: not every tool is in use at every time.
 
 pub mod blackhole;
 pub mod check;

@@ -57,7 +57,11 @@ pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
         OwnedFd::from_raw_fd(fd as i32)
     };
     loop {
-        let mut poll = libc::pollfd { fd: pidfd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let mut poll = libc::pollfd {
+            fd: pidfd.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
         let left = deadline.saturating_duration_since(Instant::now());
         // SAFETY: one valid pollfd.
         match unsafe { libc::poll(&mut poll, 1, left.as_millis() as i32 + 1) } {
@@ -73,7 +77,13 @@ pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
 pub fn signal(child: &Child, signal: i32) {
     // SAFETY: kill has no memory effects.
     let result = unsafe { libc::kill(child.id() as i32, signal) };
-    assert_eq!(result, 0, "kill({}, {signal}): {}", child.id(), io::Error::last_os_error());
+    assert_eq!(
+        result,
+        0,
+        "kill({}, {signal}): {}",
+        child.id(),
+        io::Error::last_os_error()
+    );
 }
 
 /// Kills the process at once (frozen or not) and takes note of its end.

@@ -59,7 +59,7 @@ pub fn ask(url: &str, subject: &str, expected: usize) -> io::Result<Vec<Vec<u8>>
                     if payload.starts_with(b"NATS/1.0 503") {
                         break;
                     }
-                    payload.drain(..words[words.len() - 2].parse().unwrap());
+                    payload.drain(..words[words.len() - 2].parse::<usize>().unwrap());
                 }
                 replies.push(payload);
                 patience = Instant::now() + Duration::from_millis(300);

@@ -45,7 +45,12 @@ impl Server {
     pub fn with_config(version: Version, config: &str) -> Server {
         let dir = TempDir::new();
         fs::write(dir.join("server.conf"), config).unwrap();
-        let mut server = Server { version, port: 0, dir, child: None };
+        let mut server = Server {
+            version,
+            port: 0,
+            dir,
+            child: None,
+        };
         loop {
             server.port = free_port();
             match server.launch() {
@@ -59,7 +64,11 @@ impl Server {
     /// Starts the process and waits until it accepts connections; the error is its log.
     fn launch(&mut self) -> Result<(), String> {
         let earlier = self.log().len();
-        let log = File::options().create(true).append(true).open(self.dir.join("log")).unwrap();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.dir.join("log"))
+            .unwrap();
         let mut command = Command::new(self.version.binary());
         command
             .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-c", "server.conf"])
@@ -122,7 +131,8 @@ impl Server {
     #[track_caller]
     pub fn start_again(&mut self) {
         assert!(self.child.is_none(), "stop it first");
-        self.launch().unwrap_or_else(|log| panic!("nats-server does not start again:\n{log}"));
+        self.launch()
+            .unwrap_or_else(|log| panic!("nats-server does not start again:\n{log}"));
     }
 
     /// Connections are still accepted by the kernel, but nothing answers.
@@ -230,13 +240,23 @@ mod tests {
 
     #[test]
     fn a_configuration_is_used_and_a_bad_one_shows_its_log() {
-        let server = Server::with_config(Version::V2_10, "authorization { user: u, password: p }\nserver_name: mine");
+        let server = Server::with_config(
+            Version::V2_10,
+            "authorization { user: u, password: p }\nserver_name: mine",
+        );
         assert!(info(&server).contains(r#""server_name":"mine""#));
         let error = raw::ping(&server.url(), "nobody", 1).unwrap_err();
         assert!(error.to_string().contains("Authorization Violation"), "{error}");
-        assert_eq!(raw::ping(&server.url().replace("//", "//u:p@"), "nobody", 1).unwrap().len(), 0);
+        assert_eq!(
+            raw::ping(&server.url().replace("//", "//u:p@"), "nobody", 1)
+                .unwrap()
+                .len(),
+            0
+        );
 
-        let panic = std::panic::catch_unwind(|| Server::with_config(Version::V2_10, "nonsense }")).err().unwrap();
+        let panic = std::panic::catch_unwind(|| Server::with_config(Version::V2_10, "nonsense }"))
+            .err()
+            .unwrap();
         let text = panic.downcast_ref::<String>().unwrap();
         assert!(text.contains("server.conf"), "{text}");
     }

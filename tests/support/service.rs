@@ -28,13 +28,22 @@ impl Service {
     /// With the official Python client. Reconnects 2 s after a connection is lost.
     pub fn nats_py(url: &str, name: &str) -> Builder {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/nats_py_service.py");
-        Builder::new(from_env("NATS_PY_PYTHON").into(), vec![script.to_str().unwrap().to_string()], url, name)
+        Builder::new(
+            from_env("NATS_PY_PYTHON").into(),
+            vec![script.to_str().unwrap().to_string()],
+            url,
+            name,
+        )
     }
 
     /// With the official Rust client. Reconnects within 0.1 s.
     pub fn async_nats(url: &str, name: &str) -> Builder {
         let program = Path::new(env!("CARGO_BIN_EXE_check_nats_service")).with_file_name("examples/async_nats_service");
-        assert!(program.exists(), "{} is not built: run `cargo build --examples`, or tests/run.sh", program.display());
+        assert!(
+            program.exists(),
+            "{} is not built: run `cargo build --examples`, or tests/run.sh",
+            program.display()
+        );
         Builder::new(program, Vec::new(), url, name)
     }
 
@@ -85,7 +94,13 @@ impl Drop for Service {
 
 impl Builder {
     fn new(program: PathBuf, args: Vec<String>, url: &str, name: &str) -> Builder {
-        Builder { program, args, count: 1 }.arg("--url", url).arg("--name", name)
+        Builder {
+            program,
+            args,
+            count: 1,
+        }
+        .arg("--url", url)
+        .arg("--name", name)
     }
 
     fn arg(mut self, flag: &str, value: &str) -> Builder {
@@ -121,7 +136,11 @@ impl Builder {
         let mut child = process::spawn(command);
         let lines = lines(&mut child);
         // From here on a panic kills it.
-        let mut service = Service { child, ids: Vec::new(), _dir: dir };
+        let mut service = Service {
+            child,
+            ids: Vec::new(),
+            _dir: dir,
+        };
         while service.ids.len() < self.count {
             let line = lines.recv_timeout(LIMIT).unwrap_or_else(|error| {
                 let why = match error {
@@ -131,7 +150,9 @@ impl Builder {
                 let stderr = fs::read_to_string(service._dir.join("stderr")).unwrap_or_default();
                 panic!("service {why}: {} {:?}\n{stderr}", self.program.display(), self.args)
             });
-            let id = line.strip_prefix("ready ").unwrap_or_else(|| panic!("a service said {line:?}"));
+            let id = line
+                .strip_prefix("ready ")
+                .unwrap_or_else(|| panic!("a service said {line:?}"));
             service.ids.push(id.to_string());
         }
         service
@@ -170,10 +191,16 @@ mod tests {
         assert!(ping().is_empty());
 
         // No waiting after start(): the subscriptions are there.
-        let one = start(&url, "orders").version("1.2.3").metadata("pod", "orders-0").metadata("zone", "a").start();
+        let one = start(&url, "orders")
+            .version("1.2.3")
+            .metadata("pod", "orders-0")
+            .metadata("zone", "a")
+            .start();
         let two = start(&url, "orders").count(2).start();
         assert_eq!(ping(), set(&[&one, &two]));
-        let reply = raw::ask(&url, &format!("$SRV.PING.orders.{}", one.id()), 1).unwrap().remove(0);
+        let reply = raw::ask(&url, &format!("$SRV.PING.orders.{}", one.id()), 1)
+            .unwrap()
+            .remove(0);
         let reply: serde_json::Value = serde_json::from_slice(&reply).unwrap();
         assert_eq!(reply["version"], "1.2.3");
         assert_eq!(reply["metadata"], serde_json::json!({"pod": "orders-0", "zone": "a"}));
@@ -210,7 +237,9 @@ mod tests {
 
     #[test]
     fn one_that_cannot_start_shows_why() {
-        let panic = std::panic::catch_unwind(|| Service::async_nats("nats://127.0.0.1:1", "orders").start()).err().unwrap();
+        let panic = std::panic::catch_unwind(|| Service::async_nats("nats://127.0.0.1:1", "orders").start())
+            .err()
+            .unwrap();
         let text = panic.downcast_ref::<String>().unwrap();
         assert!(text.contains("refused"), "{text}");
     }
