@@ -365,7 +365,8 @@ impl Case<'_> {
                 tell(verbosity_of(n), format!("was there: {instance}"));
             }
         }
-        if let Some(trouble) = &next.trouble {
+        // A trouble that begins now is told by its finding.
+        if let (Some(trouble), true) = (&self.memory.trouble, next.trouble.is_some()) {
             tell(
                 1,
                 format!("NATS not asked since {}: {}", trouble.since, trouble.reason.name()),

@@ -1,1 +1,199 @@
+//! Arguments as typed by people: each mistake gets one line that names it and the way out, and ends with status 3.
 
+use crate::support::{Check, TempDir};
+
+fn says(args: &[&str], line: &str) {
+    Check::new(args)
+        .run()
+        .assert(3, &format!("NATS_SERVICE UNKNOWN - {line} (see --help)"));
+}
+
+#[test]
+fn help_and_version_are_no_errors() {
+    let version = format!("check_nats_service {}", env!("CARGO_PKG_VERSION"));
+    for flag in ["--version", "-V"] {
+        Check::new([flag]).run().assert(0, &version);
+    }
+    let help = Check::new(["--help"]).run();
+    assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
+    assert!(
+        help.stdout.contains("Usage: check_nats_service [OPTIONS]"),
+        "{}",
+        help.stdout
+    );
+    for args in [
+        vec!["-h"],
+        vec!["-n", "orders", "-h"],
+        vec!["check", "--help"],
+        vec!["state", "show", "--help"],
+    ] {
+        let other = Check::new(&args).run();
+        assert_eq!((other.code, other.stderr.as_str()), (Some(0), ""), "{args:?}");
+        assert!(
+            other.stdout.contains("Usage: check_nats_service"),
+            "{args:?}: {}",
+            other.stdout
+        );
+    }
+}
+
+#[test]
+fn a_mistake_is_one_line() {
+    says(&[], "which service? Give its name with --name");
+    says(&["check"], "which service? Give its name with --name");
+    says(&["state", "show"], "which service? Give its name with --name");
+    says(
+        &["state"],
+        "'check_nats_service state' requires a subcommand but one was not provided [subcommands: show, reset]",
+    );
+    says(&["orders"], "'orders' is not a command: check or state");
+    says(
+        &["-n", "a", "state", "show"],
+        "say state first, and the flags behind it",
+    );
+    says(&["-n"], "a value is required for '--name <NAME>' but none was supplied");
+    says(
+        &["-n", "a", "-n", "b"],
+        "the argument '--name <NAME>' cannot be used multiple times",
+    );
+    says(
+        &["-n", "a", "--timeot", "3"],
+        "unexpected argument '--timeot' found; a similar argument exists: '--timeout'",
+    );
+    says(
+        &["-n", "a", "--state", "x", "--no-state"],
+        "the argument '--state <FILE>' cannot be used with '--no-state'",
+    );
+    says(
+        &["-n", "a", "-p", "4222"],
+        "the following required arguments were not provided: --hostname <HOST>",
+    );
+}
+
+#[test]
+fn a_bad_value_is_named() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["-n", ""], "--name: the service name is empty"),
+        (
+            &["-n", "or.ders"],
+            "--name: 'or.ders' is no service name: it has letters, digits, '-' and '_' only (ADR-32)",
+        ),
+        (
+            &["-n", "x 0\r\nPUB victim 5\r\n"],
+            "--name: 'x 0??PUB victim 5??' is no service name: it has letters, digits, '-' and '_' only (ADR-32)",
+        ),
+        (
+            &["-n", "a", "--srv-prefix", "APP.>"],
+            "--srv-prefix: 'APP.?' is no subject prefix: it has tokens with dots between them, without blanks and \
+             wildcards, like APP.$SRV",
+        ),
+        (
+            &["-n", "a", "-t", "3x"],
+            "--timeout: '3x' is not a duration like 500ms, 10s, 15m or 1h30m",
+        ),
+        (&["-n", "a", "-t", "0"], "--timeout: it must be longer than 0"),
+        (&["-n", "a", "--stall", "0s"], "--stall: it must be longer than 0"),
+        (
+            &["-n", "a", "-w", "5:1"],
+            "--warning: '5:1': the start 5 is above the end 1",
+        ),
+        (&["-n", "a", "-c", "few"], "--critical: 'few': 'few' is not a number"),
+        (
+            &["-n", "a", "--silent", "good"],
+            "--silent: 'good' is not a status: ok, warning, unknown or critical",
+        ),
+        (
+            &["-n", "a", "-s", "http://h"],
+            "--server: 'http://h': the scheme http:// is not supported, use nats:// or tls://",
+        ),
+        (
+            &["-n", "a", "-H", "h", "-p", "http"],
+            "--port: it must be a number from 1 to 65535",
+        ),
+        (
+            &["-n", "a", "-H", "h", "-p", "0"],
+            "--port: it must be a number from 1 to 65535",
+        ),
+        (
+            &["-n", "a", "-H", "h/x"],
+            "--hostname: 'h/x' is not a host name or address",
+        ),
+        (
+            &["-n", "a", "-H", "nats://h"],
+            "--hostname takes a host only; give a URL with --server",
+        ),
+        (&["-n", "a", "--state", ""], "--state: the name of the file is empty"),
+        (
+            &["-n", "a", "--user", "u", "--password-file", "/nonexistent/file"],
+            "--password-file /nonexistent/file: No such file or directory (os error 2)",
+        ),
+        (
+            &["-n", "a", "--token-file", "/dev/null"],
+            "--token-file /dev/null: its first line is empty",
+        ),
+    ];
+    for (args, line) in cases {
+        says(args, line);
+    }
+}
+
+#[test]
+fn arguments_that_are_not_utf_8_are_named() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let bad = OsStr::from_bytes(b"or\xffders");
+    let line = |text| format!("NATS_SERVICE UNKNOWN - {text} (see --help)");
+    Check::new(["-n"])
+        .arg(bad)
+        .run()
+        .assert(3, &line("the value of --name is not UTF-8"));
+    Check::new(["-n", "a"])
+        .env("NATS_USER", bad)
+        .run()
+        .assert(3, &line("the variable NATS_USER is not UTF-8"));
+}
+
+#[test]
+fn a_mistake_touches_no_state() {
+    let home = TempDir::new();
+    Check::new(["-n", "a", "-t", "0"])
+        .home(&home)
+        .run()
+        .assert(3, "NATS_SERVICE UNKNOWN - *");
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_run_without_a_place_for_its_state_says_so() {
+    let run = Check::program(
+        "env",
+        [
+            "-u",
+            "HOME",
+            crate::support::check::BINARY,
+            "-n",
+            "a",
+            "-s",
+            "127.0.0.1:1",
+            "-v",
+        ],
+    )
+    .run();
+    run.assert(
+        3,
+        "NATS_SERVICE UNKNOWN - a: cannot reach NATS at 127.0.0.1:1: connection refused; is nats-server running there?; \
+         no folder for the state: neither HOME nor XDG_STATE_HOME is set; give --state-dir, or --no-state to go without | *\n\
+         UNKNOWN nats_unreachable: *\n\
+         UNKNOWN state_unusable: *",
+    );
+    let run = Check::program(
+        "env",
+        ["-u", "HOME", crate::support::check::BINARY, "state", "show", "-n", "a"],
+    )
+    .run();
+    run.assert(
+        3,
+        "NATS_SERVICE UNKNOWN - no folder for the state: neither HOME nor XDG_STATE_HOME is set; \
+         give --state-dir, or --no-state to go without",
+    );
+}
