@@ -70,10 +70,10 @@ pub fn not_connected(address: &str, auth: &Auth, error: &Error) -> Failure {
         let said = clean(said.trim_end_matches("\\r\\n"), QUOTED);
         return protocol(format!("{address} is no NATS server: it said {said}"));
     }
-    if text.starts_with("TLS error: ") {
+    if let Some(why) = text.strip_prefix("TLS error: ") {
         let text = format!(
             "NATS at {address} wants TLS, which this version cannot do: {}",
-            clean(&text["TLS error: ".len()..], QUOTED)
+            clean(why, QUOTED)
         );
         return Failure::new(Reason::TlsFailed, text);
     }
@@ -108,7 +108,7 @@ pub fn server_said(address: &str, auth: &Auth, text: &str) -> Failure {
     let lower = text.to_ascii_lowercase();
     let is = |part: &str| lower.contains(part);
     // The client's `Debug` puts a backslash before each quote.
-    let said = clean(&text.replace('\\', "").replace('"', ""), QUOTED);
+    let said = clean(&text.replace(['\\', '"'], ""), QUOTED);
     if is("permissions violation") {
         let subject = text.split('"').nth(1).unwrap_or_default().trim_end_matches('\\');
         let subject = clean_subject(subject);

@@ -509,7 +509,7 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Stop> {
 
 /// Holds the client. Ends when the probe has no more use for it, or hangs for as long as the process lives.
 fn work(address: SocketAddr, auth: &Auth, subject: &str, events: &Sender<Event>, orders: &Receiver<Command>) {
-    let connection = match options(auth, events).connect(&format!("nats://{address}")) {
+    let connection = match options(auth, events).connect(format!("nats://{address}")) {
         Ok(connection) => connection,
         Err(error) => return drop(events.send(Event::NotConnected(error))),
     };

@@ -307,7 +307,7 @@ impl Store {
         let mut bytes = Vec::new();
         file.take(LARGEST).read_to_end(&mut bytes).map_err(failed)?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|e| damaged(format!("is damaged: {e}")))?;
-        self.from_json(&value, now).map_err(damaged)
+        self.parse_json(&value, now).map_err(damaged)
     }
 
     fn to_json(&self, memory: &Memory) -> Value {
@@ -334,7 +334,7 @@ impl Store {
     }
 
     /// The memory in this JSON, or what is wrong with it ("the state FILE …").
-    fn from_json(&self, value: &Value, now: Timestamp) -> Result<Memory, String> {
+    fn parse_json(&self, value: &Value, now: Timestamp) -> Result<Memory, String> {
         match &value["format"] {
             Value::Number(format) if format.as_u64() == Some(FORMAT) => {}
             Value::Number(format) => return Err(format!("has format {format}, this program knows format {FORMAT}")),
