@@ -544,7 +544,9 @@ fn one_line(error: &clap::Error, first: Option<&OsString>) -> String {
 mod tests {
     use super::*;
 
-    fn parsed(args: &str, env: &[(&str, &str)]) -> Result<Config, String> {
+    type Variables<'a> = &'a [(&'a str, &'a str)];
+
+    fn parsed(args: &str, env: Variables<'_>) -> Result<Config, String> {
         let args = ["check_nats_service", "-n", "orders"]
             .into_iter()
             .chain(args.split_whitespace());
@@ -619,7 +621,7 @@ mod tests {
     #[test]
     fn flags_beat_variables_and_urls_beat_the_rest_of_their_kind() {
         let vars = [("NATS_USER", "vu"), ("NATS_PASSWORD", "vp")];
-        let cases: &[(&str, &[(&str, &str)], Auth, Option<Auth>)] = &[
+        let cases: &[(&str, Variables, Auth, Option<Auth>)] = &[
             ("", &[], Auth::None, None),
             ("--user u --password p", &[], user("u", "p"), None),
             ("--user u", &[], token("u"), None),
@@ -659,7 +661,7 @@ mod tests {
     #[test]
     fn contradictions_are_named() {
         let both = [("NATS_USER", "u"), ("NATS_TOKEN", "t")];
-        let cases: &[(&str, &[(&str, &str)], &str)] = &[
+        let cases: &[(&str, Variables, &str)] = &[
             ("--password p", &[], "a password needs a user: give --user"),
             (
                 "-s u:p@h --user u",

@@ -356,7 +356,7 @@ mod tests {
         #[allow(deprecated)]
         let client = nats::Options::new()
             .reconnect_delay_callback(|_| Duration::ZERO)
-            .connect(&fake.url())
+            .connect(fake.url())
             .unwrap();
         let replies = client.request_multi("$SRV.PING.orders", "").unwrap();
         for id in ["A", "B"] {
