@@ -1,6 +1,8 @@
 //! What is remembered from run to run: epochs, the open outage, and since when NATS cannot be asked.
 
-use crate::observation::{Answer, Instance};
+use std::collections::BTreeSet;
+
+use crate::observation::{Answer, Fate, Instance};
 use crate::timestamp::Timestamp;
 use crate::verdict::{Reason, Status};
 
@@ -74,6 +76,15 @@ pub struct Brief {
     pub count: usize,
 }
 
+/// An instance that answered before and does not any more, while others do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absentee {
+    pub instance: Instance,
+    /// The first epoch without it.
+    pub since: Timestamp,
+    pub fate: Fate,
+}
+
 /// Everything that is remembered about one question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
@@ -83,6 +94,8 @@ pub struct Memory {
     pub status: Option<Status>,
     pub epoch: Option<Epoch>,
     pub outage: Option<Outage>,
+    /// Who went missing lately, latest first.
+    pub absentees: Vec<Absentee>,
     pub trouble: Option<Trouble>,
     /// When everybody was last waited for, not only the instances already known.
     pub census: Option<Timestamp>,
@@ -97,6 +110,20 @@ impl Memory {
             Some(epoch) if epoch.is_complete() => &epoch.instances,
             _ => &[],
         }
+    }
+
+    /// The ids of instances that did not answer, and may do so again.
+    pub fn doubtful(&self) -> BTreeSet<String> {
+        let doubtful = self
+            .absentees
+            .iter()
+            .filter(|absentee| absentee.fate == Fate::NotAnswering);
+        doubtful.map(|absentee| absentee.instance.id.clone()).collect()
+    }
+
+    /// Whether an instance was there in the last epoch, or is missed since.
+    pub fn has_seen_any(&self) -> bool {
+        self.outage.is_some() || self.epoch.as_ref().is_some_and(|epoch| epoch.count > 0)
     }
 
     /// Makes this epoch the latest one.

@@ -32,6 +32,8 @@ pub struct Policy {
     pub forget_after: Option<Duration>,
     /// Whether there is a state at all; without one the texts must not speak of earlier runs.
     pub remembers: bool,
+    /// Whether the service is asked through an account import.
+    pub imported: bool,
 }
 
 impl Default for Policy {
@@ -46,6 +48,7 @@ impl Default for Policy {
             silent: Status::Critical,
             forget_after: None,
             remembers: true,
+            imported: false,
         }
     }
 }

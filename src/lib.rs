@@ -10,6 +10,8 @@
 
 pub mod asking;
 pub mod cli;
+pub mod context;
+pub mod credentials;
 pub mod diagnosis;
 pub mod duration;
 pub mod epoch;
@@ -104,7 +106,9 @@ fn check(config: Box<Config>, store: &Store, start: Instant) -> Output {
     let seen = probe::probe(&probe::Request {
         target: &config.target,
         known: peeked.known().iter().map(|instance| instance.id.clone()).collect(),
+        doubtful: peeked.doubtful(),
         census: needs_census(&peeked, config.timing.census, Timestamp::now()),
+        discover: !peeked.has_seen_any(),
         confirm: config.timing.confirm,
         stall: config.timing.stall,
         start,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::epoch::Epoch;
+use crate::target::ServiceName;
 use crate::text::clean;
 use crate::timestamp::Timestamp;
 use crate::verdict::Reason;
@@ -85,6 +86,34 @@ pub enum Outcome {
     Failed(Failure),
 }
 
+/// What is known of an instance that answered before and does not now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nobody is subscribed under its id any more.
+    Gone,
+    /// It is subscribed, and does not answer.
+    NotAnswering,
+    /// We may not ask it.
+    NotAsked,
+}
+
+impl Fate {
+    pub const ALL: [Fate; 3] = [Fate::Gone, Fate::NotAnswering, Fate::NotAsked];
+
+    /// As told, and as kept in the state.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fate::Gone => "gone",
+            Fate::NotAnswering => "not answering",
+            Fate::NotAsked => "missing",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Fate> {
+        Fate::ALL.into_iter().find(|fate| fate.name() == word)
+    }
+}
+
 /// Replies that were not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ignored {
@@ -156,6 +185,12 @@ pub struct Observation {
     pub askings: usize,
     pub server: Option<Server>,
     pub ignored: Ignored,
+    /// The instances that answered before and did not now, by id.
+    pub absent: Vec<(String, Fate)>,
+    /// The other services that are there, with how many instances; `None` where nobody looked.
+    pub others: Option<Vec<(String, usize)>>,
+    /// What we were not allowed to ask beside the question. Clean; empty if nothing.
+    pub denied: String,
     /// From the start of the run to the end of the probe.
     pub took: Duration,
     /// Each step, with its time since the start of the run.
@@ -172,6 +207,9 @@ impl Observation {
             askings: 0,
             server: None,
             ignored: Ignored::default(),
+            absent: Vec::new(),
+            others: None,
+            denied: String::new(),
             took: Duration::ZERO,
             trace: Vec::new(),
         }
@@ -205,6 +243,18 @@ impl Observation {
 ///
 /// Why the reply does not count.
 pub fn read_ping(service: &str, payload: &[u8]) -> Result<Instance, NotCounted> {
+    match read_any_ping(payload)? {
+        (name, instance) if name == service => Ok(instance),
+        _ => Err(NotCounted::Foreign),
+    }
+}
+
+/// Reads a reply to `$SRV.PING`: the name of a service, and an instance of it.
+///
+/// # Errors
+///
+/// Why the reply does not count.
+pub fn read_any_ping(payload: &[u8]) -> Result<(String, Instance), NotCounted> {
     if payload.len() > LONGEST_REPLY {
         return Err(NotCounted::Broken);
     }
@@ -218,14 +268,13 @@ pub fn read_ping(service: &str, payload: &[u8]) -> Result<Instance, NotCounted> 
         return Err(NotCounted::Broken);
     }
     let id = reply["id"].as_str().filter(|id| is_id(id)).ok_or(NotCounted::Broken)?;
-    if name != service {
-        return Err(NotCounted::Foreign);
-    }
-    Ok(Instance {
+    let name = ServiceName::parse(name).map_err(|_| NotCounted::Foreign)?;
+    let instance = Instance {
         id: id.to_owned(),
         version: clean(reply["version"].as_str().unwrap_or(""), VERSION_CHARS),
         metadata: read_metadata(&reply["metadata"]),
-    })
+    };
+    Ok((name.as_str().to_owned(), instance))
 }
 
 /// `io.nats.micro.v1.ping_response`; another version of the same may come.
