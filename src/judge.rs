@@ -175,8 +175,9 @@ impl Case<'_> {
                 let had = count(epoch.count, "instance");
                 let ago = age(self.seen.at.since(epoch.at));
                 let text = format!("{how}; {had} until {ago} ago");
-                let finding = Finding::new(self.policy.silent, Reason::ServiceSilent, text);
-                (vec![finding], next)
+                let mut findings = vec![Finding::new(self.policy.silent, Reason::ServiceSilent, text)];
+                findings.extend(self.out_of_range(0));
+                (findings, next)
             }
             None => self.never_seen(next, &how),
         }
@@ -768,6 +769,21 @@ mod tests {
                     "UNKNOWN service_never_seen: never seen here, no answer within 5.0s though somebody is subscribed \
                      (hung, or a wildcard subscriber hides that nobody is there); check the name, the account and --srv-prefix",
                     "#1 UNKNOWN, history ",
+                )
+            },
+            // Nobody answered, and that is what -c is about, whatever silence alone is worth.
+            Row {
+                policy: Policy {
+                    critical: range("1:"),
+                    ..mild(Status::Ok)
+                },
+                ..row(
+                    up(),
+                    SILENT,
+                    "CRITICAL instances_out_of_range: 0 instances, critical range is 1:\n\
+                     OK service_silent: no answer within 5.0s though somebody is subscribed \
+                     (hung, or a wildcard subscriber hides that nobody is there); 3 instances until 60s ago",
+                    "#8 CRITICAL, epoch 3@40, census 40, history 3@40",
                 )
             },
         ]);
@@ -1380,6 +1396,11 @@ mod tests {
                     _ => false,
                 };
                 assert!(status != Status::Ok || answered || by_word, "{}", case());
+                // And with a range that wants instances, never without them, where it could be asked.
+                if policy.critical.is_some() && !answered && !matches!(outcome, Outcome::Failed(_)) {
+                    assert_eq!(status, Status::Critical, "{}", case());
+                }
+
                 // What could not be asked changes nothing that was known.
                 if !is_epoch {
                     let known = |m: &Memory| (m.epoch.clone(), m.outage.clone(), m.history.clone(), m.census);
