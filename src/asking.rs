@@ -79,8 +79,7 @@ struct Inquiry {
     ids: Vec<String>,
     /// The answer to the question itself.
     outcome: Outcome,
-    asked: Duration,
-    /// When the latest reply came that told something new.
+    /// When it was asked, or the latest reply came that told something new.
     latest: Duration,
     /// The server said that there is no more to come.
     over: bool,
@@ -150,7 +149,6 @@ impl Asking {
         self.inquiry = Some(Inquiry {
             ids,
             outcome,
-            asked: now,
             latest: now,
             over: false,
         });
@@ -368,13 +366,18 @@ impl Asking {
         (offset <= self.plan.confirm).then_some(first + offset)
     }
 
-    /// The instances to ask one by one: those known, and those in doubt, that have not answered.
+    /// The instances to ask one by one: those known, and those in doubt, that have not answered, if there are fewer than
+    /// there were. Where others have taken their places, nobody is missed.
     fn absentees(&self) -> Vec<String> {
         let ids = self.plan.known.union(&self.plan.doubtful);
-        ids.filter(|id| !self.answers.contains_key(*id))
-            .take(MOST_INQUIRED)
-            .cloned()
-            .collect()
+        match self.answers.len() < ids.clone().count() {
+            true => ids
+                .filter(|id| !self.answers.contains_key(*id))
+                .take(MOST_INQUIRED)
+                .cloned()
+                .collect(),
+            false => Vec::new(),
+        }
     }
 
     /// What is known so far of the answer to the question itself, or `None`.
@@ -393,12 +396,17 @@ impl Asking {
         Outcome::Answered(answers.collect())
     }
 
-    /// What became of the instances that were asked one by one, and did not answer then either.
+    /// What became of the instances that were asked one by one.
     pub fn absent(&self) -> Vec<(String, Fate)> {
         let ids = self.inquiry.iter().flat_map(|inquiry| &inquiry.ids);
-        ids.filter(|id| !self.answers.contains_key(*id))
-            .map(|id| (id.clone(), self.fates.get(id).copied().unwrap_or(Fate::NotAnswering)))
-            .collect()
+        ids.map(|id| {
+            let fate = match self.answers.contains_key(id) {
+                true => Fate::Slow,
+                false => self.fates.get(id).copied().unwrap_or(Fate::NotAnswering),
+            };
+            (id.clone(), fate)
+        })
+        .collect()
     }
 
     /// Which other services are there, with how many instances, if that was asked.

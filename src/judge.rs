@@ -1,14 +1,25 @@
 //! Memory + observation + policy -> verdict and new memory. Pure: no clock, no file, no network.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::duration::{age, latency};
-use crate::epoch::{Epoch, Memory, Outage, Trouble};
-use crate::observation::{Answer, Failure, Ignored, Instance, Observation, Outcome};
+use crate::epoch::{Absentee, Epoch, Memory, Outage, Trouble};
+use crate::observation::{Answer, Failure, Fate, Ignored, Instance, Observation, Outcome};
 use crate::range::Range;
 use crate::text::count;
 use crate::timestamp::Timestamp;
 use crate::verdict::{Detail, Finding, Metric, Reason, Status, Unit, Verdict};
+
+/// How many missing instances of a kind, and how many other services, the first line names.
+const MISSING_NAMED: usize = 3;
+const OTHERS: usize = 5;
+
+/// How alike two names are when one was meant for the other (Jaro-Winkler).
+const LIKE: f64 = 0.85;
+
+/// For how long an instance is missed while others answer; then the smaller number is the usual one.
+const MISSED: Duration = Duration::from_secs(900);
 
 /// How many instances `-v` names; `-vv` names all.
 const NAMED: usize = 10;
@@ -59,6 +70,7 @@ impl Default for Policy {
 /// was, to the last bit; any other one that could not ask leaves the epoch and the outage as they were.
 pub fn judge(service: &str, memory: &Memory, seen: &Observation, policy: &Policy, now: Timestamp) -> (Verdict, Memory) {
     let case = Case {
+        service,
         memory,
         seen,
         policy,
@@ -83,6 +95,7 @@ pub fn judge(service: &str, memory: &Memory, seen: &Observation, policy: &Policy
 
 /// One case before the judge.
 struct Case<'a> {
+    service: &'a str,
     memory: &'a Memory,
     seen: &'a Observation,
     policy: &'a Policy,
@@ -95,6 +108,7 @@ impl Case<'_> {
     fn answered(&self, answers: &[Answer]) -> Ruling {
         let mut next = self.memory.clone();
         next.outage = None;
+        next.absentees = self.absentees(answers);
         next.enter(Epoch::new(self.seen.at, answers));
         if self.seen.census {
             next.census = Some(self.seen.at);
@@ -121,6 +135,10 @@ impl Case<'_> {
             }
         }];
         findings.extend(self.out_of_range(answers.len()));
+        // Where the number is told, it is told who is missing.
+        if let Some(finding) = findings.last_mut() {
+            finding.text.push_str(&self.who_is_missing(answers, &next));
+        }
         findings.extend(slowest.and_then(|rtt| self.slow(rtt)));
         (findings, next)
     }
@@ -128,6 +146,7 @@ impl Case<'_> {
     /// Nobody is there. `how` is what the server said to it.
     fn absent(&self, reason: Reason, how: &str) -> Ruling {
         let mut next = self.memory.clone();
+        next.absentees.clear();
         next.enter(Epoch::new(self.seen.at, &[]));
         next.census = Some(self.seen.at);
 
@@ -188,12 +207,119 @@ impl Case<'_> {
 
     fn never_seen(&self, next: Memory, how: &str) -> Ruling {
         let text = match self.policy.remembers {
-            true => format!("never seen here, {how}; check the name, the account and --srv-prefix"),
-            false => format!("{how}; without a state nobody knows whether it ever was there"),
+            true => format!("never seen in this account, {how}; {}", self.who_else()),
+            false => format!(
+                "{how}, and nobody remembers whether it was ever there (--no-state); {}",
+                self.who_else()
+            ),
         };
         let mut findings = vec![Finding::new(self.policy.never_seen, Reason::ServiceNeverSeen, text)];
         findings.extend(self.out_of_range(0));
         (findings, next)
+    }
+
+    /// Who else is there, for the one who asked for a wrong name, or in a wrong account.
+    fn who_else(&self) -> String {
+        let names: Vec<&str> = self
+            .seen
+            .others
+            .iter()
+            .flatten()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let mut near: Vec<(f64, &str)> = names
+            .iter()
+            .map(|name| (strsim::jaro_winkler(self.service, name), *name))
+            .filter(|(like, _)| *like > LIKE)
+            .collect();
+        near.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let near: Vec<&str> = near.into_iter().take(OTHERS).map(|(_, name)| name).collect();
+        match (&self.seen.others, names.len()) {
+            (None, _) => "check the name, the account and --srv-prefix".to_owned(),
+            (Some(_), 0) if !self.seen.denied.is_empty() => {
+                format!("and we may not look who is there: {}", self.seen.denied)
+            }
+            (Some(_), 0) => "no service at all answers here: is this the right account, and --srv-prefix?".to_owned(),
+            _ if !near.is_empty() => format!("did you mean {}?", near.join(" or ")),
+            (_, others) => {
+                let shown = names[..others.min(OTHERS)].join(", ");
+                match others.saturating_sub(OTHERS) {
+                    0 => format!("here are: {shown}"),
+                    more => format!("here are: {shown} and {more} more"),
+                }
+            }
+        }
+    }
+
+    /// The instances that went missing and may still be missed: no more than there are fewer than before.
+    fn absentees(&self, answers: &[Answer]) -> Vec<Absentee> {
+        let before = &self.memory.absentees;
+        let known = self.memory.known();
+        let known: BTreeMap<&str, &Instance> = known
+            .iter()
+            .chain(before.iter().map(|absentee| &absentee.instance))
+            .map(|instance| (instance.id.as_str(), instance))
+            .collect();
+        let since = |id: &str| {
+            before
+                .iter()
+                .find(|b| b.instance.id == id)
+                .map_or(self.seen.at, |b| b.since)
+        };
+        let now_absent = self
+            .seen
+            .absent
+            .iter()
+            .filter(|(_, fate)| *fate != Fate::Slow)
+            .filter_map(|(id, fate)| {
+                Some(Absentee {
+                    instance: (*known.get(id.as_str())?).clone(),
+                    since: since(id),
+                    fate: *fate,
+                })
+            });
+        let mut absentees: Vec<Absentee> = now_absent.collect();
+        let told: BTreeSet<&str> = self.seen.absent.iter().map(|(id, _)| id.as_str()).collect();
+        let answered: BTreeSet<&str> = answers.iter().map(|answer| answer.instance.id.as_str()).collect();
+        let other = |id: &str| !told.contains(id) && !answered.contains(id);
+        absentees.extend(before.iter().filter(|b| other(&b.instance.id)).cloned());
+        absentees.retain(|absentee| self.seen.at.since(absentee.since) < MISSED);
+        absentees.sort_by_key(|absentee| std::cmp::Reverse(absentee.since));
+        let there_were = self.memory.epoch.as_ref().map_or(0, |epoch| epoch.count) + before.len();
+        absentees.truncate(there_were.saturating_sub(answers.len()));
+        absentees
+    }
+
+    /// Which instances are missing or slow, and what is known of them, to be put behind a text.
+    fn who_is_missing(&self, answers: &[Answer], next: &Memory) -> String {
+        let mut text = String::new();
+        for fate in Fate::ALL {
+            let slow = self
+                .seen
+                .absent
+                .iter()
+                .filter(|(_, f)| (fate, *f) == (Fate::Slow, Fate::Slow));
+            let slow = slow.filter_map(|(id, _)| answers.iter().find(|answer| answer.instance.id == *id));
+            let missing = next.absentees.iter().filter(|absentee| absentee.fate == fate);
+            let who: Vec<String> = missing
+                .map(|absentee| absentee.instance.in_brief())
+                .chain(slow.map(|answer| answer.instance.in_brief()))
+                .collect();
+            if !who.is_empty() {
+                let shown = who[..who.len().min(MISSING_NAMED)].join(", ");
+                text.push_str(&format!("; {}: {shown}", fate.name()));
+                if who.len() > MISSING_NAMED {
+                    text.push_str(&format!(" and {} more", who.len() - MISSING_NAMED));
+                }
+            }
+        }
+        if !self.seen.denied.is_empty() {
+            text.push_str(&format!("; {}", self.seen.denied));
+        }
+        if self.policy.imported && answers.len() == 1 && self.memory.known().len() > 1 {
+            text.push_str("; only one answers through the import: does its export say response_type: stream?");
+        }
+        text
     }
 
     fn forgotten(&self, next: Memory, outage: &Outage, limit: Duration) -> Ruling {
@@ -283,9 +409,21 @@ impl Case<'_> {
             Ignored { acks: 1.., .. } => "a JetStream stream captures the request, so nobody may be there",
             Ignored { foreign: 1.., .. } => "another service replies in its place",
             Ignored { broken: 1.., .. } => "what came was no PING reply",
+            _ if self.policy.imported && self.server_is_before(2, 11) => {
+                "through an import, a server before 2.11 does not say that nobody is there"
+            }
             _ => "hung, or a wildcard subscriber hides that nobody is there",
         };
         format!("no answer within {waited} though somebody is subscribed ({cause})")
+    }
+
+    fn server_is_before(&self, major: u32, minor: u32) -> bool {
+        let version = self.seen.server.as_ref().map_or("", |server| server.version.as_str());
+        let mut numbers = version.split('.').map(str::parse::<u32>);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(a)), Some(Ok(b))) => (a, b) < (major, minor),
+            _ => false,
+        }
     }
 
     /// That NATS itself is healthy, for the one who is woken by an outage.
@@ -354,8 +492,16 @@ impl Case<'_> {
                     .unwrap_or_default();
                 tell(verbosity_of(n), format!("answered{rtt}: {}", answer.instance));
             }
-            for instance in self.missing(answers) {
-                tell(1, format!("no answer from: {instance}"));
+            for absentee in &next.absentees {
+                tell(
+                    1,
+                    format!(
+                        "{} since {}: {}",
+                        absentee.fate.name(),
+                        absentee.since,
+                        absentee.instance
+                    ),
+                );
             }
         }
         if let Some(outage) = &next.outage {
@@ -394,16 +540,6 @@ impl Case<'_> {
             tell(3, format!("{:9.2}ms {step}", at.as_secs_f64() * 1000.0));
         }
         details
-    }
-
-    /// The instances of the epoch before that did not answer now.
-    fn missing<'m>(&'m self, answers: &'m [Answer]) -> impl Iterator<Item = &'m Instance> {
-        // Answers come sorted by id, but for those of another run; either way the lists are short or cut.
-        let ids: std::collections::BTreeSet<&str> = answers.iter().map(|a| a.instance.id.as_str()).collect();
-        let before = self.memory.epoch.iter().flat_map(|epoch| &epoch.instances);
-        before
-            .filter(move |instance| !ids.contains(instance.id.as_str()))
-            .take(NAMED)
     }
 }
 

@@ -35,6 +35,22 @@ pub struct Instance {
     pub metadata: Vec<(String, String)>,
 }
 
+impl Instance {
+    /// Id, version and place, for the first line.
+    pub fn in_brief(&self) -> String {
+        let place = self.metadata.iter().find(|(key, _)| names_a_place(key));
+        let place = place.map(|(key, value)| format!("{key}={value}"));
+        let words: Vec<&str> = [self.version.as_str(), place.as_deref().unwrap_or("")]
+            .into_iter()
+            .filter(|w| !w.is_empty())
+            .collect();
+        match words.is_empty() {
+            true => self.id.clone(),
+            false => format!("{} ({})", self.id, words.join(", ")),
+        }
+    }
+}
+
 impl fmt::Display for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.id)?;
@@ -93,18 +109,21 @@ pub enum Fate {
     Gone,
     /// It is subscribed, and does not answer.
     NotAnswering,
+    /// It answered when it was asked for itself, after the others.
+    Slow,
     /// We may not ask it.
     NotAsked,
 }
 
 impl Fate {
-    pub const ALL: [Fate; 3] = [Fate::Gone, Fate::NotAnswering, Fate::NotAsked];
+    pub const ALL: [Fate; 4] = [Fate::NotAnswering, Fate::Gone, Fate::Slow, Fate::NotAsked];
 
     /// As told, and as kept in the state.
     pub fn name(self) -> &'static str {
         match self {
             Fate::Gone => "gone",
             Fate::NotAnswering => "not answering",
+            Fate::Slow => "slow",
             Fate::NotAsked => "missing",
         }
     }
@@ -185,7 +204,7 @@ pub struct Observation {
     pub askings: usize,
     pub server: Option<Server>,
     pub ignored: Ignored,
-    /// The instances that answered before and did not now, by id.
+    /// The instances that answered before and did not now, or only when asked for themselves, by id.
     pub absent: Vec<(String, Fate)>,
     /// The other services that are there, with how many instances; `None` where nobody looked.
     pub others: Option<Vec<(String, usize)>>,
@@ -295,12 +314,17 @@ fn read_metadata(value: &Value) -> Vec<(String, String)> {
         .filter_map(|(key, value)| Some((key, value.as_str()?)))
         .collect();
     // What tells where the instance runs must not be what is cut.
-    entries.sort_by_key(|(key, _)| !["pod", "host", "node"].iter().any(|place| key.contains(place)));
+    entries.sort_by_key(|(key, _)| !names_a_place(key));
     entries
         .into_iter()
         .take(METADATA_ENTRIES)
         .map(|(key, value)| (clean(key, KEY_CHARS), clean(value, VALUE_CHARS)))
         .collect()
+}
+
+/// Whether the value under this key tells where an instance runs.
+fn names_a_place(key: &str) -> bool {
+    ["pod", "host", "node"].iter().any(|place| key.contains(place))
 }
 
 #[cfg(test)]

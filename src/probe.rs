@@ -356,6 +356,7 @@ impl Probe<'_> {
         });
         // The worker asks without being told, as soon as it is connected.
         asking.asked(Duration::ZERO);
+        self.step(format_args!("asking {}", request.target.ping_subject()));
         let end = self.listen(link, &mut asking, origin);
         self.asking = Some(asking);
         end
@@ -368,16 +369,19 @@ impl Probe<'_> {
                 Next::Done(outcome) => return Ok(outcome),
                 Next::Ask => {
                     asking.asked(now);
+                    self.step("asking again");
                     order(link, Command::Ask);
                     continue;
                 }
                 Next::AskEach(ids) => {
                     asking.inquired(now, ids.clone());
+                    self.step(format_args!("asking the {} missing, each for itself", ids.len()));
                     order(link, Command::AskEach(ids));
                     continue;
                 }
                 Next::Discover => {
                     asking.inquired(now, Vec::new());
+                    self.step(format_args!("asking {} who is there", self.request.target.discovery_subject()));
                     order(link, Command::Discover);
                     continue;
                 }
@@ -409,7 +413,6 @@ impl Probe<'_> {
             Event::Asked { inbox, at } => {
                 asking.on_wire(link.inboxes.len(), at.saturating_duration_since(origin));
                 link.inboxes.push(inbox);
-                self.step("asked");
             }
             Event::Pong(rtt) => {
                 asking.pong();

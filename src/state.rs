@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use crate::epoch::{Brief, Epoch, HISTORY, Memory, Outage, Trouble};
-use crate::observation::Instance;
+use crate::epoch::{Absentee, Brief, Epoch, HISTORY, Memory, Outage, Trouble};
+use crate::observation::{Fate, Instance};
 use crate::timestamp::Timestamp;
 use crate::verdict::{Reason, Status};
 
@@ -321,6 +321,11 @@ impl Store {
                 "first_missed": outage.first_missed.to_string(),
                 "last_seen": epoch_to_json(&outage.last_seen),
             })),
+            "absentees": memory.absentees.iter().map(|absentee| json!({
+                "instance": instance_to_json(&absentee.instance),
+                "since": absentee.since.to_string(),
+                "fate": absentee.fate.name(),
+            })).collect::<Vec<Value>>(),
             "not_asked": memory.trouble.as_ref().map(|trouble| json!({
                 "since": trouble.since.to_string(),
                 "reason": trouble.reason.name(),
@@ -361,19 +366,17 @@ impl Store {
 }
 
 fn epoch_to_json(epoch: &Epoch) -> Value {
-    let instances: Vec<Value> = epoch
-        .instances
-        .iter()
-        .map(|instance| {
-            let metadata: Map<String, Value> = instance
-                .metadata
-                .iter()
-                .map(|(key, value)| (key.clone(), value.as_str().into()))
-                .collect();
-            json!({ "id": instance.id, "version": instance.version, "metadata": metadata })
-        })
-        .collect();
+    let instances: Vec<Value> = epoch.instances.iter().map(instance_to_json).collect();
     json!({ "at": epoch.at.to_string(), "count": epoch.count, "instances": instances })
+}
+
+fn instance_to_json(instance: &Instance) -> Value {
+    let metadata: Map<String, Value> = instance
+        .metadata
+        .iter()
+        .map(|(key, value)| (key.clone(), value.as_str().into()))
+        .collect();
+    json!({ "id": instance.id, "version": instance.version, "metadata": metadata })
 }
 
 fn parse_memory(value: &Value) -> Option<Memory> {
@@ -386,6 +389,14 @@ fn parse_memory(value: &Value) -> Option<Memory> {
         history.push(Brief {
             at: parse_time(&brief["at"])?,
             count: parse_count(&brief["count"])?,
+        });
+    }
+    let mut absentees = Vec::new();
+    for absentee in value["absentees"].as_array()? {
+        absentees.push(Absentee {
+            instance: parse_instance(&absentee["instance"])?,
+            since: parse_time(&absentee["since"])?,
+            fate: Fate::parse(absentee["fate"].as_str()?)?,
         });
     }
     // An optional field may be null, but it must be there: a file that does not speak of an outage is no whole one.
@@ -406,6 +417,7 @@ fn parse_memory(value: &Value) -> Option<Memory> {
             }),
             None => None,
         },
+        absentees,
         trouble: match optional("not_asked")? {
             Some(trouble) => Some(Trouble {
                 since: parse_time(&trouble["since"])?,
@@ -422,23 +434,25 @@ fn parse_memory(value: &Value) -> Option<Memory> {
 }
 
 fn parse_epoch(value: &Value) -> Option<Epoch> {
-    let mut instances = Vec::new();
-    for instance in value["instances"].as_array()? {
-        let mut metadata = Vec::new();
-        for (key, value) in instance["metadata"].as_object()? {
-            metadata.push((key.clone(), value.as_str()?.to_owned()));
-        }
-        instances.push(Instance {
-            id: instance["id"].as_str()?.to_owned(),
-            version: instance["version"].as_str()?.to_owned(),
-            metadata,
-        });
-    }
+    let instances = value["instances"].as_array()?;
+    let instances: Vec<Instance> = instances.iter().map(parse_instance).collect::<Option<_>>()?;
     let count = parse_count(&value["count"])?;
     (instances.len() <= count).then_some(Epoch {
         at: parse_time(&value["at"])?,
         count,
         instances,
+    })
+}
+
+fn parse_instance(value: &Value) -> Option<Instance> {
+    let mut metadata = Vec::new();
+    for (key, value) in value["metadata"].as_object()? {
+        metadata.push((key.clone(), value.as_str()?.to_owned()));
+    }
+    Some(Instance {
+        id: value["id"].as_str()?.to_owned(),
+        version: value["version"].as_str()?.to_owned(),
+        metadata,
     })
 }
 
