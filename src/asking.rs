@@ -555,7 +555,7 @@ mod tests {
         asking.reply(ms(1), 0, br#"{"name":"orders","id":"a"}"#);
         assert_eq!(asking.next(ms(1)), Next::Listen(ms(301)));
         assert!(asking.was_census());
-        assert!(matches!(asking.next(ms(301)), Next::Done(Outcome::Answered(_))));
+        assert_eq!(asking.next(ms(301)), Next::AskEach(vec!["b".into()]));
     }
 
     #[test]
@@ -699,5 +699,138 @@ mod tests {
         };
         assert_eq!(asking.ignored(), expected);
         assert_eq!(asking.so_far(), None);
+    }
+
+    fn hear(asking: &mut Asking, now: u64, id: &str) {
+        let round = asking.askings() - 1;
+        asking.reply(ms(now), round, format!(r#"{{"name":"orders","id":"{id}"}}"#).as_bytes());
+    }
+
+    /// Three known, one answers; `at` 301 the others are asked one by one.
+    fn two_missing() -> Asking {
+        let mut asking = Asking::new(plan(&["a", "b", "c"], false));
+        asking.asked(ms(0));
+        hear(&mut asking, 1, "a");
+        let ids = vec!["b".to_owned(), "c".to_owned()];
+        assert_eq!(asking.next(ms(301)), Next::AskEach(ids.clone()));
+        asking.inquired(ms(301), ids);
+        asking
+    }
+
+    #[test]
+    fn the_missing_are_asked_one_by_one() {
+        let mut asking = two_missing();
+        assert_eq!(asking.next(ms(301)), Next::Listen(ms(601)));
+        asking.no_responders(1, "1");
+        assert_eq!(
+            asking.absent(),
+            [("b".to_owned(), Fate::NotAnswering), ("c".to_owned(), Fate::Gone)]
+        );
+        assert_eq!(asking.next(ms(302)), Next::Listen(ms(601)));
+        assert_eq!(ids(asking.so_far()), ["a"]);
+        assert!(matches!(asking.next(ms(601)), Next::Done(Outcome::Answered(_))));
+        // As soon as all have answered, it is over.
+        asking.reply(ms(310), 1, br#"{"name":"orders","id":"b"}"#);
+        assert_eq!(
+            asking.absent(),
+            [("b".to_owned(), Fate::Slow), ("c".to_owned(), Fate::Gone)]
+        );
+        let Next::Done(outcome) = asking.next(ms(310)) else {
+            panic!("all is known")
+        };
+        assert_eq!(ids(Some(outcome)), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_503_with_a_strange_subject_is_nobodys() {
+        let mut asking = two_missing();
+        for token in ["", "2", "-1", "x", "99999999999999999999"] {
+            asking.no_responders(1, token);
+        }
+        assert!(asking.absent().iter().all(|(_, fate)| *fate == Fate::NotAnswering));
+    }
+
+    #[test]
+    fn without_permission_the_missing_are_only_missing() {
+        let mut asking = two_missing();
+        assert!(asking.denied());
+        assert!(matches!(asking.next(ms(302)), Next::Done(Outcome::Answered(_))));
+        assert!(asking.absent().iter().all(|(_, fate)| *fate == Fate::NotAsked));
+        let mut question = Asking::new(plan(&[], true));
+        question.asked(ms(0));
+        assert!(!question.denied(), "the question itself");
+    }
+
+    #[test]
+    fn those_in_doubt_are_asked_again_and_replacements_are_not_missed() {
+        let with_doubt = || {
+            let mut plan = plan(&["a", "b"], false);
+            plan.doubtful.insert("frozen".into());
+            let mut asking = Asking::new(plan);
+            asking.asked(ms(0));
+            hear(&mut asking, 1, "a");
+            hear(&mut asking, 2, "b");
+            asking
+        };
+        assert_eq!(with_doubt().next(ms(2)), Next::AskEach(vec!["frozen".into()]));
+        let mut replaced = with_doubt();
+        hear(&mut replaced, 2, "new");
+        assert!(matches!(replaced.next(ms(2)), Next::Done(Outcome::Answered(_))));
+    }
+
+    #[test]
+    fn nobody_known_asks_who_else_is_there() {
+        let mut plan = plan(&[], true);
+        (plan.discover, plan.confirm) = (true, ms(0));
+        let mut asking = Asking::new(plan);
+        asking.asked(ms(0));
+        asking.no_responders(0, "");
+        assert_eq!(asking.others(), None);
+        assert_eq!(asking.next(ms(1)), Next::Discover);
+        asking.inquired(ms(1), vec![]);
+        assert_eq!(asking.so_far(), Some(Outcome::NoResponders));
+        assert_eq!(asking.reply(ms(10), 1, br#"{"name":"users","id":"A"}"#), None);
+        assert_eq!(asking.reply(ms(20), 1, br#"{"name":"users","id":"B"}"#), None);
+        assert_eq!(asking.reply(ms(30), 1, br#"{"name":"users","id":"B"}"#), None);
+        assert_eq!(
+            asking.reply(ms(40), 1, br#"{"name":"bad|name","id":"B"}"#),
+            Some(NotCounted::Foreign)
+        );
+        assert_eq!(asking.next(ms(40)), Next::Listen(ms(320)));
+        assert_eq!(asking.next(ms(320)), Next::Done(Outcome::NoResponders));
+        assert_eq!(asking.others(), Some(vec![("users".to_owned(), 2)]));
+    }
+
+    #[test]
+    fn over_tls_pings_come_after_a_while_and_further_and_further_apart() {
+        let mut plan = plan(&["a"], false);
+        plan.nudge = Some(ms(25));
+        let mut asking = Asking::new(plan);
+        asking.asked(ms(0));
+        assert!(!asking.server_answered(), "nothing was sent that it could answer");
+        let mut pings = Vec::new();
+        let mut now = ms(0);
+        while now < ms(49) {
+            match asking.next(now) {
+                Next::Listen(until) => now = until,
+                Next::Ping => {
+                    asking.pinged(now);
+                    pings.push(now.as_millis());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(
+            (pings, now),
+            (vec![25], ms(50)),
+            "the next asking is due before the next ping"
+        );
+        asking.pong();
+        assert!(asking.server_answered());
+        asking.asked(ms(50));
+        assert!(!asking.server_answered());
+        assert_eq!(asking.next(ms(75)), Next::Ping);
+        asking.pinged(ms(75));
+        assert_eq!(asking.next(ms(75)), Next::Listen(ms(125)));
     }
 }

@@ -877,7 +877,7 @@ mod tests {
                 &[],
                 "credentials twice: in the URL of --server and in flags of their own; give them once",
             ),
-            ("", &both, "NATS_USER and NATS_TOKEN are both set; unset one"),
+            ("", &both, "NATS_TOKEN and NATS_USER are both set; unset one"),
             ("", &[("NATS_URL", " , ")], "NATS_URL: it names no server"),
             (
                 "",

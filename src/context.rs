@@ -149,7 +149,7 @@ mod tests {
             ("${HOME}/${ENVIRONMENT}x", "/home/mon/prodx"),
             ("/a$NOTHING/b", "/a/b"),
             ("/costs/5$", "/costs/5$"),
-            ("/${open", "/{open"),
+            ("/${open", "/${open"),
         ];
         for (path, expanded) in cases {
             assert_eq!(expand(path, &env), Path::new(expanded), "{path}");

@@ -424,11 +424,8 @@ mod tests {
             ),
         ];
         for (error, reason, text) in cases {
-            assert_eq!(
-                not_connected(AT, &user(), &error),
-                Failure::new(reason, text),
-                "{error}"
-            );
+            let failure = not_connected(&peer(&user()), &error, Duration::from_millis(3));
+            assert_eq!(failure, Failure::new(reason, text), "{error}");
         }
     }
 

@@ -18,6 +18,9 @@ const OTHERS: usize = 5;
 /// How alike two names are when one was meant for the other (Jaro-Winkler).
 const LIKE: f64 = 0.85;
 
+/// How many missed instances are remembered.
+const MOST_MISSED: usize = 64;
+
 /// For how long an instance is missed while others answer; then the smaller number is the usual one.
 const MISSED: Duration = Duration::from_secs(900);
 
@@ -283,10 +286,22 @@ impl Case<'_> {
         let answered: BTreeSet<&str> = answers.iter().map(|answer| answer.instance.id.as_str()).collect();
         let other = |id: &str| !told.contains(id) && !answered.contains(id);
         absentees.extend(before.iter().filter(|b| other(&b.instance.id)).cloned());
+        // There was no time to ask for them, or no need.
+        let unasked = self
+            .memory
+            .known()
+            .iter()
+            .filter(|instance| other(&instance.id))
+            .cloned();
+        absentees.extend(unasked.map(|instance| Absentee {
+            instance,
+            since: self.seen.at,
+            fate: Fate::NotAsked,
+        }));
         absentees.retain(|absentee| self.seen.at.since(absentee.since) < MISSED);
         absentees.sort_by_key(|absentee| std::cmp::Reverse(absentee.since));
         let there_were = self.memory.epoch.as_ref().map_or(0, |epoch| epoch.count) + before.len();
-        absentees.truncate(there_were.saturating_sub(answers.len()));
+        absentees.truncate(there_were.saturating_sub(answers.len()).min(MOST_MISSED));
         absentees
     }
 
@@ -478,8 +493,11 @@ impl Case<'_> {
         let mut details = Vec::new();
         let mut tell = |verbosity, text| details.push(Detail { verbosity, text });
         if let Some(server) = &self.seen.server {
-            let rtt = server.rtt.map_or("no PONG".into(), latency);
-            tell(1, format!("asked {server}, round trip {rtt}"));
+            let rtt = server
+                .rtt
+                .map(|rtt| format!(", round trip {}", latency(rtt)))
+                .unwrap_or_default();
+            tell(1, format!("asked {server}{rtt}"));
         }
         if self.seen.askings > 1 {
             tell(1, format!("asked {} times", self.seen.askings));
@@ -492,9 +510,9 @@ impl Case<'_> {
                     .unwrap_or_default();
                 tell(verbosity_of(n), format!("answered{rtt}: {}", answer.instance));
             }
-            for absentee in &next.absentees {
+            for (n, absentee) in next.absentees.iter().enumerate() {
                 tell(
-                    1,
+                    verbosity_of(n),
                     format!(
                         "{} since {}: {}",
                         absentee.fate.name(),
@@ -654,6 +672,9 @@ mod tests {
                 rtt: Some(Duration::from_micros(340)),
             }),
             ignored: Ignored::default(),
+            absent: Vec::new(),
+            others: None,
+            denied: String::new(),
             took: ms(12),
             trace: Vec::new(),
         }
@@ -704,6 +725,10 @@ mod tests {
         if let Some(census) = memory.census {
             text += &format!(", census {}", seconds(census));
         }
+        for absentee in &memory.absentees {
+            let (id, fate) = (&absentee.instance.id, absentee.fate.name());
+            text += &format!(", {id} {fate} since {}", seconds(absentee.since));
+        }
         let history = memory.history.iter();
         let history: Vec<String> = history.map(|b| format!("{}@{}", b.count, seconds(b.at))).collect();
         text + &format!(", history {}", history.join(" "))
@@ -739,6 +764,186 @@ mod tests {
         }
     }
 
+    fn absentee(n: usize, second: i64, fate: Fate) -> Absentee {
+        Absentee {
+            instance: instances(n + 1).remove(n),
+            since: at(second),
+            fate,
+        }
+    }
+
+    /// That many answered; what was found out about others.
+    fn absent_ones(number: usize, absent: &[(usize, Fate)]) -> Observation {
+        Observation {
+            absent: absent.iter().map(|(n, fate)| (format!("id{n}"), *fate)).collect(),
+            ..saw(answered(number))
+        }
+    }
+
+    #[test]
+    fn who_is_missing() {
+        // Two of four answered a while ago, the others are missed since.
+        let fewer = |fates: &[(usize, i64, Fate)]| Memory {
+            epoch: Some(epoch(90, 2)),
+            absentees: fates
+                .iter()
+                .map(|(n, since, fate)| absentee(*n, *since, *fate))
+                .collect(),
+            ..up()
+        };
+        let new_ones = |ids: &[usize]| {
+            let answers = ids.iter().map(|n| Answer {
+                instance: instances(n + 1).remove(*n),
+                rtt: Some(Duration::from_micros(1200)),
+            });
+            saw(Outcome::Answered(answers.collect()))
+        };
+        let case = |memory: Memory, seen: Observation, findings, next| Row {
+            seen,
+            ..row(memory, Outcome::NoResponders, findings, next)
+        };
+        let denied = Observation {
+            denied: "NATS does not let us".into(),
+            ..absent_ones(2, &[(2, Fate::NotAsked)])
+        };
+        check(vec![
+            case(
+                up(),
+                absent_ones(1, &[(1, Fate::Gone), (2, Fate::NotAnswering)]),
+                "OK service_up: 1 instance, slowest answer 1.2ms; not answering: id2 (1.2.3, pod=web-2); gone: id1 (1.2.3, \
+                 pod=web-1)",
+                "#8 OK, epoch 1@100, census 40, id1 gone since 100, id2 not answering since 100, history 3@40 1@100",
+            ),
+            case(
+                up(),
+                absent_ones(3, &[(2, Fate::Slow)]),
+                "OK service_up: 3 instances, slowest answer 1.2ms; slow: id2 (1.2.3, pod=web-2)",
+                "#8 OK, epoch 3@100, census 40, history 3@40 3@100",
+            ),
+            case(
+                up(),
+                denied,
+                "OK service_up: 2 instances, slowest answer 1.2ms; missing: id2 (1.2.3, pod=web-2); NATS does not let us",
+                "#8 OK, epoch 2@100, census 40, id2 missing since 100, history 3@40 2@100",
+            ),
+            // Still missed, with the time of before; one that was frozen is gone now.
+            case(
+                fewer(&[(3, 80, Fate::NotAnswering), (2, 70, Fate::Gone)]),
+                absent_ones(2, &[(3, Fate::Gone)]),
+                "OK service_up: 2 instances, slowest answer 1.2ms; gone: id3 (1.2.3, pod=web-3), id2 (1.2.3, pod=web-2)",
+                "#8 OK, epoch 2@100, census 40, id3 gone since 80, id2 gone since 70, history 3@40 2@100",
+            ),
+            // One came back.
+            case(
+                fewer(&[(3, 80, Fate::Gone), (2, 70, Fate::NotAnswering)]),
+                absent_ones(3, &[]),
+                "OK service_up: 3 instances, slowest answer 1.2ms; gone: id3 (1.2.3, pod=web-3)",
+                "#8 OK, epoch 3@100, census 40, id3 gone since 80, history 3@40 3@100",
+            ),
+            // Others have taken their places: of two missed, and then of all.
+            case(
+                fewer(&[(3, 80, Fate::Gone), (2, 70, Fate::Gone)]),
+                new_ones(&[0, 1, 7]),
+                "OK service_up: 3 instances, slowest answer 1.2ms; gone: id3 (1.2.3, pod=web-3)",
+                "#8 OK, epoch 3@100, census 40, id3 gone since 80, history 3@40 3@100",
+            ),
+            case(
+                fewer(&[(3, 80, Fate::Gone), (2, 70, Fate::Gone)]),
+                new_ones(&[5, 6, 7, 8]),
+                "OK service_up: 4 instances, slowest answer 1.2ms",
+                "#8 OK, epoch 4@100, census 40, history 3@40 4@100",
+            ),
+            // After a while the smaller number is the usual one.
+            case(
+                fewer(&[(3, 100 - 899, Fate::Gone), (2, 100 - 900, Fate::NotAnswering)]),
+                absent_ones(2, &[(2, Fate::NotAnswering)]),
+                "OK service_up: 2 instances, slowest answer 1.2ms; gone: id3 (1.2.3, pod=web-3)",
+                "#8 OK, epoch 2@100, census 40, id3 gone since 0, history 3@40 2@100",
+            ),
+            // All down: the outage knows who was there.
+            case(
+                fewer(&[(3, 80, Fate::Gone)]),
+                saw(Outcome::NoResponders),
+                "CRITICAL service_down: down, no responders; 2 instances until 10s ago; NATS 2.10.25 n1 at h:4222 is fine \
+                 (0.34ms)",
+                "#8 CRITICAL, epoch 0@100, outage since 100 after 2@90, census 100, history 3@40 0@100",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn many_missing_are_counted() {
+        let many = Memory {
+            epoch: Some(epoch(40, 100)),
+            ..up()
+        };
+        let fates: Vec<(usize, Fate)> = (1..65).map(|n| (n, Fate::Gone)).collect();
+        let (verdict, next) = judge("orders", &many, &absent_ones(1, &fates), &Policy::default(), at(100));
+        assert_eq!(
+            findings(&verdict),
+            "OK service_up: 1 instance, slowest answer 1.2ms; gone: id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2), id3 \
+             (1.2.3, pod=web-3) and 61 more"
+        );
+        assert_eq!(next.absentees.len(), MOST_MISSED);
+    }
+
+    #[test]
+    fn who_else_is_there() {
+        let others = |names: &[&str]| Some(names.iter().map(|name| (name.to_string(), 1)).collect::<Vec<_>>());
+        let look = |others, denied: &str| Observation {
+            others,
+            denied: denied.into(),
+            ..saw(Outcome::NoResponders)
+        };
+        let cases = [
+            (look(None, ""), "check the name, the account and --srv-prefix"),
+            (
+                look(others(&[]), ""),
+                "no service at all answers here: is this the right account, and --srv-prefix?",
+            ),
+            (
+                look(others(&[]), "NATS forbids it"),
+                "and we may not look who is there: NATS forbids it",
+            ),
+            (
+                look(others(&["billing", "order", "orders-v2"]), ""),
+                "did you mean order or orders-v2?",
+            ),
+            (look(others(&["billing", "users"]), ""), "here are: billing, users"),
+            (
+                look(others(&["a", "b", "c", "d", "e", "f", "g"]), ""),
+                "here are: a, b, c, d, e and 2 more",
+            ),
+        ];
+        for (seen, words) in cases {
+            let (verdict, _) = judge("orders", &Memory::default(), &seen, &Policy::default(), at(100));
+            let text = format!("UNKNOWN service_never_seen: never seen in this account, no responders; {words}");
+            assert_eq!(findings(&verdict), text);
+        }
+    }
+
+    #[test]
+    fn hints_for_imports() {
+        let imported = Policy {
+            imported: true,
+            ..Policy::default()
+        };
+        let (verdict, _) = judge("orders", &up(), &absent_ones(1, &[]), &imported, at(100));
+        let hint = "; only one answers through the import: does its export say response_type: stream?";
+        assert!(findings(&verdict).ends_with(hint), "{}", findings(&verdict));
+        let (verdict, _) = judge("orders", &up(), &saw(Outcome::Silent(ms(5000))), &imported, at(100));
+        let hint = "(through an import, a server before 2.11 does not say that nobody is there)";
+        assert!(findings(&verdict).contains(hint), "{}", findings(&verdict));
+        let (verdict, _) = judge(
+            "orders",
+            &up(),
+            &saw(Outcome::Silent(ms(5000))),
+            &Policy::default(),
+            at(100),
+        );
+        assert!(!findings(&verdict).contains(hint), "{}", findings(&verdict));
+    }
+
     #[test]
     fn up_and_recovered() {
         let lone = Memory {
@@ -758,8 +963,8 @@ mod tests {
             row(
                 up(),
                 answered(1),
-                "OK service_up: 1 instance, slowest answer 1.2ms",
-                "#8 OK, epoch 1@100, census 40, history 3@40 1@100",
+                "OK service_up: 1 instance, slowest answer 1.2ms; missing: id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)",
+                "#8 OK, epoch 1@100, census 40, id1 missing since 100, id2 missing since 100, history 3@40 1@100",
             ),
             Row {
                 seen: Observation {
@@ -875,7 +1080,7 @@ mod tests {
             row(
                 Memory::default(),
                 SILENT,
-                "UNKNOWN service_never_seen: never seen here, no answer within 5.0s though somebody is subscribed \
+                "UNKNOWN service_never_seen: never seen in this account, no answer within 5.0s though somebody is subscribed \
                  (hung, or a wildcard subscriber hides that nobody is there); check the name, the account and --srv-prefix",
                 "#1 UNKNOWN, epoch 0@100, census 100, history 0@100",
             ),
@@ -905,7 +1110,7 @@ mod tests {
                 ..row(
                     Memory::default(),
                     SILENT,
-                    "UNKNOWN service_never_seen: never seen here, no answer within 5.0s though somebody is subscribed \
+                    "UNKNOWN service_never_seen: never seen in this account, no answer within 5.0s though somebody is subscribed \
                      (hung, or a wildcard subscriber hides that nobody is there); check the name, the account and --srv-prefix",
                     "#1 UNKNOWN, history ",
                 )
@@ -959,13 +1164,13 @@ mod tests {
             row(
                 Memory::default(),
                 Outcome::NoResponders,
-                "UNKNOWN service_never_seen: never seen here, no responders; check the name, the account and --srv-prefix",
+                "UNKNOWN service_never_seen: never seen in this account, no responders; check the name, the account and --srv-prefix",
                 "#1 UNKNOWN, epoch 0@100, census 100, history 0@100",
             ),
             row(
                 absent(),
                 Outcome::NoResponders,
-                "UNKNOWN service_never_seen: never seen here, no responders; check the name, the account and --srv-prefix",
+                "UNKNOWN service_never_seen: never seen in this account, no responders; check the name, the account and --srv-prefix",
                 "#2 UNKNOWN, epoch 0@100, census 100, history 0@40 0@100",
             ),
             Row {
@@ -976,7 +1181,7 @@ mod tests {
                 ..row(
                     Memory::default(),
                     Outcome::NoResponders,
-                    "UNKNOWN service_never_seen: no responders; without a state nobody knows whether it ever was there",
+                    "UNKNOWN service_never_seen: no responders, and nobody remembers whether it was ever there (--no-state); check the name, the account and --srv-prefix",
                     "#1 UNKNOWN, epoch 0@100, census 100, history 0@100",
                 )
             },
@@ -985,7 +1190,7 @@ mod tests {
                 ..row(
                     Memory::default(),
                     Outcome::NoResponders,
-                    "OK service_never_seen: never seen here, no responders; check the name, the account and --srv-prefix",
+                    "OK service_never_seen: never seen in this account, no responders; check the name, the account and --srv-prefix",
                     "#1 OK, epoch 0@100, census 100, history 0@100",
                 )
             },
@@ -1106,7 +1311,7 @@ mod tests {
                     Some("1:"),
                     0,
                     "CRITICAL instances_out_of_range: 0 instances, critical range is 1:\n\
-                     OK service_never_seen: never seen here, no responders; check the name, the account and --srv-prefix",
+                     OK service_never_seen: never seen in this account, no responders; check the name, the account and --srv-prefix",
                     "#1 CRITICAL, epoch 0@100, census 100, history 0@100",
                 )
             },
@@ -1316,7 +1521,7 @@ mod tests {
         let (verdict, _) = judge("orders", &up(), &seen, &strict, at(100));
         assert_eq!(
             findings(&verdict),
-            "OK service_up: 2 instances, seen by an overlapping run"
+            "OK service_up: 2 instances, seen by an overlapping run; missing: id2 (1.2.3, pod=web-2)"
         );
         assert_eq!(metric(&verdict, "rtt_max"), None);
         let seen = saw(answered(3)).superseded_by(&epoch(99, 0));
@@ -1395,7 +1600,7 @@ mod tests {
                 "1 asked 3 times",
                 "1 answered in 1.2ms: id0 version 1.2.3 pod=web-0",
                 "1 answered in 1.2ms: id1 version 1.2.3 pod=web-1",
-                "1 no answer from: id2 version 1.2.3 pod=web-2",
+                "1 missing since 1970-01-01T00:01:40Z: id2 version 1.2.3 pod=web-2",
                 "1 1 reply not counted: 1 of another service, 0 of JetStream, 0 malformed",
                 "3      1.00ms logged in",
             ]
@@ -1420,7 +1625,7 @@ mod tests {
             ..up()
         };
         let named = details(&gone, &saw(answered(1)));
-        let missing = named.iter().filter(|line| line.starts_with("1 no answer from:"));
+        let missing = named.iter().filter(|line| line.starts_with("1 missing since "));
         assert_eq!(missing.count(), NAMED);
     }
 
@@ -1449,6 +1654,7 @@ mod tests {
                             }),
                             census: since,
                             history: history.collect(),
+                            absentees: Vec::new(),
                         });
                     }
                 }

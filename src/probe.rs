@@ -381,7 +381,10 @@ impl Probe<'_> {
                 }
                 Next::Discover => {
                     asking.inquired(now, Vec::new());
-                    self.step(format_args!("asking {} who is there", self.request.target.discovery_subject()));
+                    self.step(format_args!(
+                        "asking {} who is there",
+                        self.request.target.discovery_subject()
+                    ));
                     order(link, Command::Discover);
                     continue;
                 }

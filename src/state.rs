@@ -589,6 +589,11 @@ mod tests {
                 last_seen: epoch(40, 3),
                 first_missed: at(60),
             }),
+            absentees: vec![Absentee {
+                instance: epoch(50, 1).instances.remove(0),
+                since: at(50),
+                fate: Fate::NotAnswering,
+            }],
             trouble: Some(Trouble {
                 since: at(70),
                 reason: Reason::AuthRejected,
