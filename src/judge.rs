@@ -866,7 +866,7 @@ mod tests {
                 saw(Outcome::NoResponders),
                 "CRITICAL service_down: down, no responders; 2 instances until 10s ago; NATS 2.10.25 n1 at h:4222 is fine \
                  (0.34ms)",
-                "#8 CRITICAL, epoch 0@100, outage since 100 after 2@90, census 100, history 3@40 0@100",
+                "#8 CRITICAL, epoch 0@100, outage 2@90 since 100, census 100, history 3@40 0@100",
             ),
         ]);
     }
