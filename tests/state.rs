@@ -796,6 +796,29 @@ fn waits_for_the_lock(pid: u32) -> bool {
 }
 
 #[test]
+fn the_modes_are_ours_whatever_the_umask() {
+    for umask in ["000", "022", "077"] {
+        let bench = Bench::new();
+        let _service = bench.start(1);
+        let file = bench.dir.join("made/for/it/orders.json");
+        for _ in 0..2 {
+            let script = format!("umask {umask}; exec \"$@\"");
+            bench
+                .check_with(&file)
+                .under(["sh", "-c", &script, "sh"])
+                .run()
+                .assert(0, UP);
+        }
+        let mode = |path: &str| fs::metadata(bench.dir.join(path)).unwrap().mode() & 0o7777;
+        assert_eq!(mode("made/for/it/orders.json"), 0o640, "{umask}");
+        for folder in ["made", "made/for", "made/for/it"] {
+            assert_eq!(mode(folder), 0o700, "{umask}");
+        }
+        assert_eq!(mode("made/for/it/orders.json.lock") & 0o027, 0, "{umask}");
+    }
+}
+
+#[test]
 fn a_folder_that_cannot_be_made_is_said() {
     let bench = Bench::new();
     let _service = bench.start(1);
