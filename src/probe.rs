@@ -68,6 +68,7 @@ pub fn probe(request: &Request<'_>) -> Observation {
         request,
         server: None,
         asking: None,
+        proven: None,
         trace: Vec::new(),
     };
     let outcome = probe.run().unwrap_or_else(|stop| {
@@ -75,8 +76,9 @@ pub fn probe(request: &Request<'_>) -> Observation {
         Outcome::Failed(failure)
     });
     let asking = probe.asking.as_ref();
+    let proven = probe.proven.filter(|_| matches!(outcome, Outcome::Answered(_)));
     Observation {
-        at: Timestamp::now(),
+        at: proven.unwrap_or_else(Timestamp::now),
         outcome,
         census: asking.is_some_and(Asking::was_census),
         askings: asking.map_or(0, Asking::askings),
@@ -140,6 +142,8 @@ struct Probe<'a> {
     request: &'a Request<'a>,
     server: Option<Server>,
     asking: Option<Asking>,
+    /// See [`Asking::proven`].
+    proven: Option<Timestamp>,
     trace: Vec<(Duration, String)>,
 }
 
@@ -285,7 +289,7 @@ impl Probe<'_> {
 
     fn ask(&mut self, link: &mut Link) -> Result<Outcome, Stop> {
         let request = self.request;
-        let origin = Instant::now();
+        let (origin, began) = (Instant::now(), Timestamp::now());
         let budget = request.deadline - request.start;
         let left = self.left();
         self.server = Some(Server {
@@ -304,6 +308,7 @@ impl Probe<'_> {
         // The worker asks without being told, as soon as it is connected.
         asking.asked(Duration::ZERO);
         let end = self.listen(link, &mut asking, origin);
+        self.proven = asking.proven().map(|proven| began + proven);
         self.asking = Some(asking);
         end
     }

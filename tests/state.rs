@@ -1059,6 +1059,46 @@ fn ask(fake: &Fake, dir: &TempDir, flags: &[&str]) -> Check {
 const SAID_DOWN: &str = "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until * ago; NATS * | *";
 const SAID_STILL: &str = "NATS_SERVICE CRITICAL - orders: still down for *, no responders; had 1 instance; NATS * | *";
 
+/// Of two overlapping runs, the one that took longer knows less, if what it knows is older.
+#[test]
+fn an_old_answer_does_not_close_an_outage_that_an_overlapping_run_found() {
+    // It had its answer long ago, and waited for more.
+    let (fake, told, _go) = scripted(vec![Turn::Up, Turn::UpAndTell, Turn::Down, Turn::Down]);
+    let dir = TempDir::new();
+    ask(&fake, &dir, &[]).run().assert(0, UP);
+    let slow = ask(&fake, &dir, &["--census", "0", "--stall", "1s"]).spawn();
+    told.recv_timeout(LIMIT).unwrap();
+    ask(&fake, &dir, &[]).run().assert(2, SAID_DOWN);
+    slow.wait().assert(2, SAID_STILL);
+    ask(&fake, &dir, &[]).run().assert(2, SAID_STILL);
+
+    // Its answer was on the way for long.
+    let (fake, told, go) = scripted(vec![Turn::Up, Turn::UpWhenTold, Turn::Down, Turn::Down]);
+    let dir = TempDir::new();
+    ask(&fake, &dir, &[]).run().assert(0, UP);
+    let slow = ask(&fake, &dir, &[]).spawn();
+    told.recv_timeout(LIMIT).unwrap();
+    ask(&fake, &dir, &[]).run().assert(2, SAID_DOWN);
+    go.send(()).unwrap();
+    slow.wait().assert(2, SAID_STILL);
+    ask(&fake, &dir, &[]).run().assert(2, SAID_STILL);
+
+    // It came to its turn to save too late.
+    let (fake, _told, _go) = scripted(vec![Turn::Up, Turn::Up, Turn::Down, Turn::Down]);
+    let dir = TempDir::new();
+    ask(&fake, &dir, &[]).run().assert(0, UP);
+    let lock = dir.join("orders.json.lock");
+    let slow = tampered(ask(&fake, &dir, &[]), "flock", "delay_enter=1000000", &[&lock]).spawn();
+    wait_for("it has its answer", || (fake.connections() == 2).then_some(()));
+    let pid = slow.pid();
+    wait_for("it is about to lock", || {
+        waits_for_the_lock(child_of(pid)?).then_some(())
+    });
+    ask(&fake, &dir, &[]).run().assert(2, SAID_DOWN);
+    slow.wait().assert(2, SAID_STILL);
+    ask(&fake, &dir, &[]).run().assert(2, SAID_STILL);
+}
+
 /// The traced process of strace.
 fn child_of(pid: u32) -> Option<u32> {
     let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
