@@ -355,6 +355,55 @@ fn a_state_that_cannot_be_read_is_neither_ok_nor_lost() {
     bench.check().run().assert(0, RECOVERED);
 }
 
+/// As on a network file system whose server is gone: what the probe saw is told all the same.
+///
+/// strace keeps a call waiting, and the run with it, but what the run says it says before that, or it would be of the
+/// usual kind.
+#[test]
+fn a_state_that_hangs_does_not_cost_the_verdict() {
+    let bench = Bench::down();
+    let before = bench.read().unwrap();
+    let hang = |(n, (calls, when, suffix)): (usize, (&str, &str, &str))| {
+        let file = bench.path(&format!("{n}"));
+        fs::write(&file, &before).unwrap();
+        let check = bench.check_with(&file).args(["--timeout", "300ms"]);
+        let how = format!("delay_enter=1000000:when={when}");
+        (
+            tampered(check, calls, &how, &[&format!("{file}{suffix}")]).spawn(),
+            file,
+        )
+    };
+    let reading = ("openat", "1", "");
+    let saving = [
+        ("openat", "1", ".lock"),
+        ("openat", "2", ""),
+        ("openat", "1", ".tmp"),
+        ("fdatasync", "1", ".tmp"),
+    ];
+    let unread = "NATS_SERVICE UNKNOWN - orders: the state * cannot be read: the time is up (--timeout)";
+    let unsaved = "the state may not be saved: the time is up (--timeout)";
+    let still_down = "still down for *, no responders; had 1 instance; NATS * is fine*";
+    let recovered = "1 instance, recovered after *";
+    let all_hang = |code: i32, line: &str| {
+        let runs: Vec<_> = [reading].into_iter().chain(saving).enumerate().map(hang).collect();
+        for (n, (run, file)) in runs.into_iter().enumerate() {
+            // strace may wonder about the end of what it keeps waiting.
+            let out = Output {
+                stderr: String::new(),
+                ..run.wait()
+            };
+            match n {
+                0 => out.assert(3, unread),
+                _ => out.assert(code, line),
+            };
+            assert_eq!(fs::read(file).unwrap(), before);
+        }
+    };
+    all_hang(2, &beside("CRITICAL", still_down, unsaved));
+    let _service = bench.start(1);
+    all_hang(3, &beside("UNKNOWN", recovered, unsaved));
+}
+
 /// A file system of its own, gone with its owner.
 struct Mount(CString);
 
