@@ -101,6 +101,8 @@ pub struct Asking {
     answers: BTreeMap<String, (Instance, Duration)>,
     /// When the latest new instance answered.
     last_answer: Duration,
+    /// When the latest request left that was answered.
+    proven: Option<Duration>,
     /// How many of the known instances have not answered.
     missing: usize,
     /// What became of the instances asked one by one.
@@ -126,6 +128,7 @@ impl Asking {
             last_answer: Duration::ZERO,
             fates: BTreeMap::new(),
             others: BTreeMap::new(),
+            proven: None,
             ignored: Ignored::default(),
         }
     }
@@ -228,6 +231,7 @@ impl Asking {
             .map_or(Duration::ZERO, |round| round.asked);
         match read_ping(&self.plan.service, payload) {
             Ok(instance) => {
+                self.proven = self.proven.max(Some(asked));
                 if !self.answers.contains_key(&instance.id) && self.answers.len() < MOST_INSTANCES {
                     self.missing -= usize::from(self.plan.known.contains(&instance.id));
                     self.last_answer = now;
@@ -418,6 +422,12 @@ impl Asking {
                 .map(|(name, ids)| (name.clone(), ids.len()))
                 .collect(),
         )
+    }
+
+    /// The latest moment for which the answers prove that somebody was there: when the latest request left that was
+    /// answered. The answer itself may have been on its way for long.
+    pub fn proven(&self) -> Option<Duration> {
+        self.proven
     }
 
     /// Whether the probe waited for unknown instances: it was to, or a known one did not answer.
@@ -620,6 +630,22 @@ mod tests {
         let (asked, _, outcome) = simulate(plan(&["a"], false), &[&[Pong, Reply(900, "a")], &[Pong]]);
         assert_eq!(asked, [0, 50, 250]);
         assert_eq!(ids(outcome), ["a"]);
+    }
+
+    #[test]
+    fn an_answer_proves_no_more_than_when_it_was_asked_for() {
+        let answer = br#"{"name":"orders","id":"a"}"#;
+        let mut asking = Asking::new(plan(&["a"], true));
+        asking.asked(ms(0));
+        asking.on_wire(0, ms(3));
+        asking.asked(ms(50));
+        asking.reply(ms(60), 1, br#"{"name":"billing","id":"b"}"#);
+        assert_eq!(asking.proven(), None);
+        asking.reply(ms(900), 0, answer);
+        assert_eq!(asking.proven(), Some(ms(3)));
+        asking.reply(ms(901), 1, answer);
+        asking.reply(ms(902), 0, answer);
+        assert_eq!(asking.proven(), Some(ms(50)));
     }
 
     #[test]

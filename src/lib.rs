@@ -98,8 +98,9 @@ fn store(config: &Config, env: Env<'_>) -> Store {
 
 fn check(config: Box<Config>, store: &Store, start: Instant) -> Output {
     let deadline = start + config.timing.timeout;
-    let verbosity = config.verbosity;
+    let (service, verbosity) = (config.target.service.as_str(), config.verbosity);
     let alarms = watchdog::watch(deadline);
+    watchdog::set_last_words(unread(&config, store));
     let peeked = store.peek(Timestamp::now());
     watchdog::set_last_words(interrupted(&config, &peeked));
 
@@ -116,9 +117,11 @@ fn check(config: Box<Config>, store: &Store, start: Instant) -> Output {
         alarms: &alarms,
     });
 
+    // If the state hangs or the run is interrupted, the verdict is said all the same.
+    let (verdict, _) = judge(service, &peeked, &seen, &config.policy, Timestamp::now());
+    watchdog::set_last_words(unsaved(&verdict, verbosity));
     let (mut verdict, problems) = store.update(Timestamp::now(), deadline + SAVING, &peeked, |memory| {
         let (verdict, next) = judge_beside_others(&config, &peeked, memory, seen);
-        // If saving hangs or is interrupted, the verdict is said all the same.
         watchdog::set_last_words(unsaved(&verdict, verbosity));
         (verdict, next)
     });
@@ -151,6 +154,17 @@ fn needs_census(memory: &Memory, interval: Duration, now: Timestamp) -> bool {
     let recent = |at: Timestamp| at <= now && now.since(at) < interval;
     let quiet = memory.status == Some(Status::Ok) && memory.outage.is_none() && !memory.known().is_empty();
     !(quiet && memory.census.is_some_and(recent))
+}
+
+/// What is said if the run is ended while it reads what is remembered, on a network file system say.
+fn unread(config: &Config, store: &Store) -> watchdog::LastWords {
+    let (service, verbosity) = (config.target.service.as_str().to_owned(), config.verbosity);
+    let path = store.path().map(|path| path.display().to_string()).unwrap_or_default();
+    Box::new(move |cause| {
+        let text = format!("the state {path} cannot be read: {cause}");
+        let finding = Finding::new(Status::Unknown, Reason::StateUnusable, text);
+        Output::of(&Verdict::new(&service, vec![finding], vec![], vec![]), verbosity)
+    })
 }
 
 /// What is said if the run is ended before it has a verdict: also then an open outage is told.

@@ -195,7 +195,7 @@ impl fmt::Display for Server {
 /// What one probe saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
-    /// When it was complete.
+    /// The moment that it tells of: with instances, when the request left that they answered; else when it was complete.
     pub at: Timestamp,
     pub outcome: Outcome,
     /// Whether it waited for instances that nobody knew of.

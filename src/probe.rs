@@ -73,6 +73,7 @@ pub fn probe(request: &Request<'_>) -> Observation {
         server: None,
         asking: None,
         denied: String::new(),
+        proven: None,
         trace: Vec::new(),
     };
     let outcome = probe.run().unwrap_or_else(|stop| {
@@ -80,8 +81,9 @@ pub fn probe(request: &Request<'_>) -> Observation {
         Outcome::Failed(failure)
     });
     let asking = probe.asking.as_ref();
+    let proven = probe.proven.filter(|_| matches!(outcome, Outcome::Answered(_)));
     Observation {
-        at: Timestamp::now(),
+        at: proven.unwrap_or_else(Timestamp::now),
         outcome,
         census: asking.is_some_and(Asking::was_census),
         askings: asking.map_or(0, Asking::askings),
@@ -153,6 +155,8 @@ struct Probe<'a> {
     server: Option<Server>,
     asking: Option<Asking>,
     denied: String,
+    /// See [`Asking::proven`].
+    proven: Option<Timestamp>,
     trace: Vec<(Duration, String)>,
 }
 
@@ -335,7 +339,7 @@ impl Probe<'_> {
 
     fn ask(&mut self, link: &mut Link) -> Result<Outcome, Stop> {
         let request = self.request;
-        let origin = Instant::now();
+        let (origin, began) = (Instant::now(), Timestamp::now());
         let budget = request.deadline - request.start;
         let left = self.left();
         self.server = Some(Server {
@@ -358,6 +362,7 @@ impl Probe<'_> {
         asking.asked(Duration::ZERO);
         self.step(format_args!("asking {}", request.target.ping_subject()));
         let end = self.listen(link, &mut asking, origin);
+        self.proven = asking.proven().map(|proven| began + proven);
         self.asking = Some(asking);
         end
     }

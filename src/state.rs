@@ -3,9 +3,9 @@
 //! The file is JSON, format 1; the man page describes it for admins. Nothing in here decides anything about a service.
 
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -529,6 +529,8 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let written = ours(OpenOptions::new().write(true).create_new(true))
         .open(&temporary)
         .and_then(|mut file| {
+            // Whatever the umask, an admin's group may read it; where there are no modes, there are none.
+            let _ = file.set_permissions(Permissions::from_mode(0o640));
             file.write_all(bytes)?;
             file.write_all(b"\n")?;
             file.sync_data()
