@@ -24,6 +24,9 @@ use std::time::{Duration, Instant};
 /// How long anything may take on a busy machine that usually takes milliseconds.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
+/// How much later than the contract's limit (its deadline and 100 ms) a run may end, for a debug build on a busy machine.
+pub const SLACK: Duration = Duration::from_millis(100);
+
 /// Looks again and again until `condition` gives something. Panics with `what` after [`LIMIT`].
 #[track_caller]
 pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
