@@ -29,5 +29,8 @@ mod secrets;
 /// The real Nagios core reaches a HARD CRITICAL, and recovers.
 mod nagios;
 
+/// packaging/demo.sh tells its whole story, and cleans up.
+mod demo;
+
 /// README, man page and help say the same as the program.
 mod documents;
