@@ -75,8 +75,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+type Reply = fn(&Instance) -> Value;
+
 /// How an instance replies to each verb of the discovery.
-const VERBS: [(&str, fn(&Instance) -> Value); 3] = [
+const VERBS: [(&str, Reply); 3] = [
     ("PING", Instance::ping),
     ("INFO", Instance::info),
     ("STATS", Instance::stats),
