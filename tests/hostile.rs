@@ -289,6 +289,39 @@ fn a_server_that_hangs_ends_the_run_at_its_deadline() {
     });
 }
 
+#[test]
+fn a_connection_that_breaks_at_the_login_is_no_outage() {
+    type Script = fn(&mut Conn) -> io::Result<()>;
+    let cases: [(&str, Script); 4] = [
+        ("before the INFO", |conn| conn.close()),
+        ("within the INFO", |conn| {
+            conn.send_raw(b"INFO {\"server_id\":\"N")?;
+            conn.close()
+        }),
+        ("before the PONG", |conn| {
+            conn.send_info()?;
+            conn.close()
+        }),
+        ("between the PONGs", |conn| {
+            conn.handshake()?;
+            conn.close()
+        }),
+    ];
+    each(cases, |script| {
+        let (fake, home) = well_then(script);
+        check(&fake)
+            .home(&home)
+            .run()
+            .assert(
+                3,
+                "NATS_SERVICE UNKNOWN - orders: cannot reach NATS at 127.0.0.1:*: it closed the connection during the \
+                 login; is it stopping, or at its connection limit? | instances=U *",
+            )
+            .assert_within(ms(500));
+        assert_no_epoch(&fake, &home);
+    });
+}
+
 /// What happens to a connection behind the request.
 const LOSSES: [(&str, fn(&mut Conn, &Request) -> io::Result<()>); 5] = [
     ("the end", |conn, _| conn.close()),
@@ -876,7 +909,7 @@ fn a_late_503_is_not_taken_for_that_of_a_later_asking() {
 #[test]
 fn an_error_at_any_moment_is_no_outage() {
     type Script = fn(&mut Conn, &str) -> io::Result<()>;
-    let moments: [(&str, Script); 6] = [
+    let moments: [(&str, Script); 7] = [
         ("instead of an INFO", |conn, error| {
             conn.send_raw(error.as_bytes())?;
             conn.close()
@@ -886,6 +919,12 @@ fn an_error_at_any_moment_is_no_outage() {
             conn.read_line()?;
             conn.send_raw(error.as_bytes())?;
             conn.close()
+        }),
+        ("behind the login", |conn, error| {
+            conn.handshake()?;
+            while conn.read_line()? != "PING" {}
+            conn.send_raw(format!("PONG\r\n{error}").as_bytes())?;
+            conn.hold(LIMIT)
         }),
         ("behind the request", |conn, error| {
             conn.handshake()?;
