@@ -18,6 +18,10 @@ const B: &[u8] = br#"{"name":"orders","id":"B"}"#;
 /// How much memory a run may use, whatever it is sent.
 const MOST_MEMORY_KIB: u64 = 64 * 1024;
 
+/// What a server does with a connection, and what it does with a request.
+type Script = fn(&mut Conn) -> io::Result<()>;
+type Reply = fn(&mut Conn, &Request) -> io::Result<()>;
+
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
@@ -175,7 +179,6 @@ fn no_certificates_are_read_for_a_plain_connection() {
 
 #[test]
 fn a_server_that_hangs_ends_the_run_at_its_deadline() {
-    type Script = fn(&mut Conn) -> io::Result<()>;
     let accepts = "127.0.0.1:* accepts the connection but says nothing for *; \
                    is nats-server frozen, or is this another service?";
     let login = "NATS at 127.0.0.1:* did not finish the login within *";
@@ -291,7 +294,6 @@ fn a_server_that_hangs_ends_the_run_at_its_deadline() {
 
 #[test]
 fn a_connection_that_breaks_at_the_login_is_no_outage() {
-    type Script = fn(&mut Conn) -> io::Result<()>;
     let cases: [(&str, Script); 4] = [
         ("before the INFO", |conn| conn.close()),
         ("within the INFO", |conn| {
@@ -323,7 +325,7 @@ fn a_connection_that_breaks_at_the_login_is_no_outage() {
 }
 
 /// What happens to a connection behind the request.
-const LOSSES: [(&str, fn(&mut Conn, &Request) -> io::Result<()>); 5] = [
+const LOSSES: [(&str, Reply); 5] = [
     ("the end", |conn, _| conn.close()),
     ("a reset", |_, _| Ok(())),
     ("the end behind the PONG", |conn, _| {
@@ -490,7 +492,6 @@ fn an_info_that_the_client_cannot_read_is_named() {
 
 #[test]
 fn a_panic_of_the_client_ends_in_unknown() {
-    type Script = fn(&mut Conn) -> io::Result<()>;
     // A line that is longer than the client's buffer, and has no end yet: the client runs over the end of its buffer.
     let cases: [(&str, Script); 2] = [
         ("at the login", |conn| {
@@ -520,8 +521,7 @@ fn a_panic_of_the_client_ends_in_unknown() {
 
 #[test]
 fn memory_is_bounded_whatever_is_sent() {
-    type Script = fn(&mut Conn, &Request) -> io::Result<()>;
-    let cases: [(&str, (Script, &str)); 4] = [
+    let cases: [(&str, (Reply, &str)); 4] = [
         (
             "a reply of 4 GiB",
             (
@@ -593,8 +593,7 @@ fn memory_is_bounded_whatever_is_sent() {
 
 #[test]
 fn one_reply_that_breaks_the_connection_is_no_outage() {
-    type Script = fn(&mut Conn, &Request) -> io::Result<()>;
-    let cases: [(&str, Script); 5] = [
+    let cases: [(&str, Reply); 5] = [
         ("a header that is none", |conn, request| {
             conn.reply_with_headers(request, "HTTP/1.1 200 OK\r\n\r\n", A)
         }),
@@ -727,9 +726,6 @@ fn what_goes_over_the_wire_is_this_and_nothing_else() {
 }
 
 // --- What is rare, and allowed. ---
-
-/// A script that replies with A in an unusual way.
-type Reply = fn(&mut Conn, &Request) -> io::Result<()>;
 
 #[test]
 fn an_unusual_answer_is_an_answer() {
@@ -908,8 +904,8 @@ fn a_late_503_is_not_taken_for_that_of_a_later_asking() {
 
 #[test]
 fn an_error_at_any_moment_is_no_outage() {
-    type Script = fn(&mut Conn, &str) -> io::Result<()>;
-    let moments: [(&str, Script); 7] = [
+    type Error = fn(&mut Conn, &str) -> io::Result<()>;
+    let moments: [(&str, Error); 7] = [
         ("instead of an INFO", |conn, error| {
             conn.send_raw(error.as_bytes())?;
             conn.close()
@@ -982,6 +978,291 @@ fn an_error_at_any_moment_is_no_outage() {
         let output = check(&fake).home(&home).run();
         let output = output.assert(3, &format!("NATS_SERVICE UNKNOWN - orders: {text} | instances=U *"));
         assert_cannot_forge(&output);
+        assert_no_epoch(&fake, &home);
+    });
+}
+
+/// Replies that are no answer of the service, and how each is counted.
+fn replies_that_do_not_count() -> Vec<(&'static str, Vec<u8>, &'static str)> {
+    let padded = format!(r#"{{"name":"orders","id":"B","x":"{}"}}"#, "x".repeat(1_000_000));
+    let nested = format!(
+        r#"{{"name":"orders","id":"B","x":{}{}}}"#,
+        "[".repeat(20_000),
+        "]".repeat(20_000)
+    );
+    let cases: [(&str, &[u8], &str); 14] = [
+        ("nothing", b"", MALFORMED),
+        ("no JSON", b"pong", MALFORMED),
+        ("half of it", br#"{"name":"orders","id":"B""#, MALFORMED),
+        ("invalid UTF-8", b"{\"name\":\"orders\",\"id\":\"\xff\"}", MALFORMED),
+        ("a NUL", b"{\"name\":\"orders\",\"id\":\"B\0\"}", MALFORMED),
+        ("a reply of 1 MB", padded.as_bytes(), MALFORMED),
+        ("deeply nested", nested.as_bytes(), MALFORMED),
+        (
+            "an id that cannot be asked",
+            br#"{"name":"orders","id":"a b|instances=9"}"#,
+            MALFORMED,
+        ),
+        ("no id", br#"{"name":"orders"}"#, MALFORMED),
+        ("a list", br#"[{"name":"orders","id":"B"}]"#, MALFORMED),
+        (
+            "statistics",
+            br#"{"type":"io.nats.micro.v1.stats_response","name":"orders","id":"B"}"#,
+            MALFORMED,
+        ),
+        ("another service", br#"{"name":"billing","id":"B"}"#, FOREIGN),
+        ("almost this service", br#"{"name":"Orders","id":"B"}"#, FOREIGN),
+        ("JetStream", br#"{"stream":"CAP","seq":1}"#, JETSTREAM),
+    ];
+    cases.map(|(name, payload, kind)| (name, payload.to_vec(), kind)).into()
+}
+
+const MALFORMED: &str = "0 of another service, 0 of JetStream, 1 malformed";
+const FOREIGN: &str = "1 of another service, 0 of JetStream, 0 malformed";
+const JETSTREAM: &str = "0 of another service, 1 of JetStream, 0 malformed";
+
+#[test]
+fn a_reply_that_is_no_answer_does_not_count() {
+    // Beside an answer it changes nothing.
+    let cases = replies_that_do_not_count()
+        .into_iter()
+        .map(|(name, payload, kind)| (name, (payload, kind)));
+    each(cases, |(payload, kind)| {
+        let fake = service(move |conn, request, _| {
+            conn.reply(request, &payload)?;
+            conn.reply(request, A)
+        });
+        check(&fake).arg("-v").run().assert(
+            0,
+            &format!(
+                "NATS_SERVICE OK - orders: 1 instance, slowest answer * | instances=1;*\n\
+                 OK service_up: *\nasked NATS *\nanswered in *ms: A\n1 reply not counted: {kind}"
+            ),
+        );
+    });
+}
+
+#[test]
+fn replies_that_are_no_answers_are_a_silence() {
+    let cases = replies_that_do_not_count()
+        .into_iter()
+        .map(|(name, payload, kind)| (name, (payload, kind)));
+    each(cases, |(payload, kind)| {
+        let cause = match kind {
+            FOREIGN => "another service replies in its place",
+            JETSTREAM => "a JetStream stream captures the request, so nobody may be there",
+            _ => "what came was no PING reply",
+        };
+        let (fake, home) = well_then_service(move |conn, request, _| conn.reply(request, &payload));
+        check(&fake)
+            .args(["-t", "1", "--confirm", "0", "--stall", "100ms"])
+            .home(&home)
+            .run()
+            .assert(
+                2,
+                &format!(
+                    "NATS_SERVICE CRITICAL - orders: silent, no answer within * though somebody is subscribed ({cause}); \
+                     1 instance until * ago; NATS 2.10.25 fake at * is fine (*) | instances=0;*"
+                ),
+            )
+            .assert_within(ms(1100) + SLACK);
+    });
+}
+
+#[test]
+fn ten_thousand_instances_are_counted_and_cost_little() {
+    let fake = service(|conn, request, _| {
+        let messages: String = (0..10_000)
+            .map(|n| {
+                let reply = format!(
+                    r#"{{"name":"orders","id":"instance-{n:013}","version":"1.2.3","metadata":{{"pod":"orders-{n}","x":"{:1000}"}}}}"#,
+                    ""
+                );
+                format!("MSG {} {} {}\r\n{reply}\r\n", request.reply, request.sid, reply.len())
+            })
+            .collect();
+        conn.send_raw(messages.as_bytes())
+    });
+    let dir = TempDir::new();
+    let state = dir.join("state.json");
+    for _ in 0..2 {
+        within_memory(check(&fake).args(["-vv", "--state", &state]))
+            .assert_first_line(
+                0,
+                "NATS_SERVICE OK - orders: 10000 instances, slowest answer * | instances=10000;*",
+            )
+            .assert_within(ms(5000));
+        let size = fs::metadata(&state).unwrap().len();
+        assert!(size < 512 * 1024, "a state of {size} bytes");
+    }
+}
+
+#[test]
+fn a_flood_of_instances_ends_and_costs_little() {
+    let fake = service(|conn, request, _| {
+        for round in 0.. {
+            let messages: String = (0..1000)
+                .map(|n| {
+                    let reply = format!(r#"{{"name":"orders","id":"{round:011}{n:011}","x":"{:200}"}}"#, "");
+                    format!("MSG {} {} {}\r\n{reply}\r\n", request.reply, request.sid, reply.len())
+                })
+                .collect();
+            conn.send_raw(messages.as_bytes())?;
+        }
+        Ok(())
+    });
+    let output = within_memory(check(&fake).args(["-t", "3"])).assert_within(ms(3100) + SLACK);
+    // It depends on the machine whether we can follow until there are more than anybody has.
+    let flooded = "NATS_SERVICE UNKNOWN - orders: 127.0.0.1:* floods us with replies | instances=U *";
+    let counted = "NATS_SERVICE OK - orders: 100000 instances, *";
+    match output.code {
+        Some(3) => output.assert(3, flooded),
+        _ => output.assert(0, counted),
+    };
+}
+
+#[test]
+fn no_word_of_a_service_or_a_server_can_forge_output() {
+    // In JSON, as a service would send it.
+    let reply = json!({
+        "name": "orders",
+        "id": "A",
+        "version": "1.0|instances=99",
+        "metadata": {
+            "pod": "web-0\nNATS_SERVICE OK - orders: 9 instances | instances=9",
+            "host\u{1b}[31m|x=1": "\u{1b}]0;title\u{7}\u{9b}2J\u{8}\r",
+            "html": "<script>alert('x')</script>&amp;",
+            "node": "`id` $(id) \"q\" 'q' \\ ~",
+            "unseen": "\u{202e}evil\u{200b}\u{feff}\u{2028}\u{85}",
+            "zlong": "z".repeat(10_000),
+        },
+    });
+    let info = json!({
+        "server_name": "n1|x=1\nNATS_SERVICE OK\u{1b}[2J<b>",
+        "version": "2.10|9\r\n'$(id)'\u{202e}",
+    });
+    let first = Mutex::new(true);
+    let fake = Fake::start(move |conn| {
+        let first = std::mem::take(&mut *first.lock().unwrap());
+        conn.handshake_with(info.clone())?;
+        loop {
+            let request = conn.read_request()?;
+            match first {
+                true => conn.reply(&request, reply.to_string().as_bytes())?,
+                false => conn.no_responders(&request)?,
+            }
+        }
+    });
+    let home = TempDir::new();
+    let host = "host?[31m?x=1=?]0;title??2J??";
+    let html = "html=?script?alert(?x?)?/script??amp;";
+    let node = "node=?id? ?(id) ?q? ?q? ? ?";
+    let pod = "pod=web-0?NATS_SERVICE OK - orders: 9 instances ? instances=9";
+    let rest = format!("unseen=?evil???? zlong={}...", "z".repeat(64));
+    let server = "NATS 2.10?9????(id)?? n1?x=1?NATS_SERVICE OK?[2J?b? at 127.0.0.1:*";
+    let up = check(&fake).arg("-vv").home(&home).run().assert(
+        0,
+        &format!(
+            "NATS_SERVICE OK - orders: 1 instance, slowest answer *ms | instances=1;;;0; rtt_max=*s;;;0; nats_rtt=*s;;;0; \
+             outage=0.000000s;;;0; probe=*s;;;0;\n\
+             OK service_up: 1 instance, slowest answer *ms\n\
+             asked {server}, round trip *ms\n\
+             answered in *ms: A version 1.0?instances=99 {host} {node} {pod} {html} {rest}"
+        ),
+    );
+    assert_cannot_forge(&up);
+    // The state keeps the metadata sorted by name.
+    let known = format!("A version 1.0?instances=99 {host} {html} {node} {pod} {rest}");
+    let down = check(&fake)
+        .args(["-vv", "--confirm", "50ms"])
+        .home(&home)
+        .run()
+        .assert(
+            2,
+            &format!(
+                "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; {server} is fine (*ms) \
+             | instances=0;;;0; rtt_max=U nats_rtt=*s;;;0; outage=*s;;;0; probe=*s;;;0;\n\
+             CRITICAL service_down: down, no responders; 1 instance until *s ago; {server} is fine (*ms)\n\
+             asked {server}, round trip *ms\n\
+             asked 2 times\n\
+             last seen *, missed since *\n\
+             was there: {known}"
+            ),
+        );
+    assert_cannot_forge(&down);
+    let shown = Check::new(["state", "show", "-s", &fake.url(), "-n", "orders"])
+        .home(&home)
+        .run();
+    assert!(shown.stdout.contains(&format!("\n  {known}\n")), "{}", shown.stdout);
+}
+
+#[test]
+fn what_is_no_nats_server_is_named() {
+    let cases = [
+        (
+            "SSH",
+            (
+                "SSH-2.0-OpenSSH_9.2\r\n",
+                "127.0.0.1:* is no NATS server: it said SSH-2.0-OpenSSH_9.2",
+            ),
+        ),
+        (
+            "SMTP",
+            (
+                "220 mail ESMTP|x=1 <b>\x1b[2J\r\n",
+                "127.0.0.1:* is no NATS server: it said 220 mail ESMTP?x=1 ?b?*[2J",
+            ),
+        ),
+        (
+            "a NATS server without JSON",
+            (
+                "INFO |x=1\r\n",
+                "127.0.0.1:* does not speak the NATS protocol: cannot parse server info",
+            ),
+        ),
+        ("an empty line", ("\r\n", "127.0.0.1:* is no NATS server: it said ")),
+    ];
+    each(cases, |(greeting, text)| {
+        let fake = Fake::start(move |conn| {
+            conn.send_raw(greeting.as_bytes())?;
+            conn.hold(LIMIT)
+        });
+        let output = check(&fake).run().assert_within(ms(500));
+        let output = output.assert(3, &format!("NATS_SERVICE UNKNOWN - orders: {text} | instances=U *"));
+        assert_cannot_forge(&output);
+    });
+}
+
+#[test]
+fn a_permission_that_is_denied_names_what_to_allow_and_forges_nothing() {
+    let cases = [
+        (
+            "publish",
+            (
+                r#"Permissions Violation for Publish to "$SRV.PING.orders""#,
+                "publish to $SRV.PING.orders; allow publish on $SRV.PING.orders",
+            ),
+        ),
+        (
+            "subscribe",
+            (
+                r#"Permissions Violation for Subscription to "_INBOX.x""#,
+                "subscribe to _INBOX.x; allow subscribe on _INBOX.>",
+            ),
+        ),
+        (
+            "a forger",
+            (
+                "Permissions Violation for Publish to \"a|x=1<b>`id`\x1b[2J\"",
+                "publish to ax=1b>id2J; allow publish on ax=1b>id2J",
+            ),
+        ),
+    ];
+    each(cases, |(error, text)| {
+        let (fake, home) = well_then_service(move |conn, _, _| conn.send_raw(format!("-ERR '{error}'\r\n").as_bytes()));
+        let line = format!("NATS_SERVICE UNKNOWN - orders: NATS at 127.0.0.1:* does not let us {text} | instances=U *");
+        let output = check(&fake).home(&home).run().assert(3, &line);
+        assert_eq!(output.stdout.matches('|').count(), 1, "{}", output.stdout);
         assert_no_epoch(&fake, &home);
     });
 }

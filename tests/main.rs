@@ -14,6 +14,9 @@ mod failures;
 /// Servers and services that break the rules: every trap of the client.
 mod hostile;
 
+/// What four libraries really send.
+mod samples;
+
 /// The state file under violence: kill -9, full disks, foreign files, overlapping runs.
 mod state;
 
