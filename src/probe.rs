@@ -325,10 +325,10 @@ impl Probe<'_> {
                 failure
             }
             // Two PONGs end a login, and the client hears of what comes with the first one before it is done.
-            Some(Event::Said(text)) => diagnosis::server_said(&shown(server, address), self.auth(server), &text),
+            Some(Event::Said(text)) => diagnosis::server_said(&self.peer(server, shown(server, address)), &text),
             Some(Event::Disconnected) => {
                 let error = io::ErrorKind::UnexpectedEof.into();
-                diagnosis::not_connected(&shown(server, address), self.auth(server), &error)
+                diagnosis::not_connected(&self.peer(server, shown(server, address)), &error, began.elapsed())
             }
             Some(_) => Failure::new(Reason::ProtocolError, "the client is confused"),
             None => {
