@@ -143,7 +143,7 @@ fn no_run_waits_before_it_connects() {
             .and_then(|rest| rest.split('s').next());
         let probe: f64 = probe.expect("perfdata").parse().unwrap();
         assert!(probe < 0.25, "{}", output.stdout);
-        output.assert(3, "NATS_SERVICE UNKNOWN - orders: never seen here, *");
+        output.assert(3, "NATS_SERVICE UNKNOWN - orders: never seen in this account, *");
     }
 }
 
@@ -180,7 +180,7 @@ fn no_certificates_are_read_for_a_plain_connection() {
 #[test]
 fn a_server_that_hangs_ends_the_run_at_its_deadline() {
     let accepts = "127.0.0.1:* accepts the connection but says nothing for *; \
-                   is nats-server frozen, or is this another service?";
+                   is nats-server frozen, does it want TLS first (handshake_first), or is this another service?";
     let login = "NATS at 127.0.0.1:* did not finish the login within *";
     let request = "NATS at 127.0.0.1:* took the request but stopped answering; waited *";
     let cases: [(&str, (Script, &str)); 9] = [
@@ -416,8 +416,7 @@ fn the_error_that_matters_is_told_whatever_the_order_of_the_servers() {
         Check::new(["-n", "orders", "-s", &list.join(",")]).run().assert(
             3,
             &format!(
-                "NATS_SERVICE UNKNOWN - orders: NATS at {} wants credentials (Authorization Violation); \
-                 give --user and --password, or --token; cannot reach NATS at {}: connection refused; \
+                "NATS_SERVICE UNKNOWN - orders: NATS at {} wants credentials (Authorization Violation): give --creds, --user, --token or --nkey; cannot reach NATS at {}: connection refused; \
                  is nats-server running there? | instances=U *",
                 refusing.url().trim_start_matches("nats://"),
                 closed.trim_start_matches("nats://"),
@@ -485,7 +484,7 @@ fn an_info_that_the_client_cannot_read_is_named() {
     check(&fake).home(&home).run().assert(
         3,
         "NATS_SERVICE UNKNOWN - orders: 127.0.0.1:* sent a line of more than 4096 bytes, more than this client reads; \
-         too many connect_urls? | instances=U *",
+         if that is its INFO, set no_advertise or fewer connect_urls | instances=U *",
     );
     assert_no_epoch(&fake, &home);
 }
@@ -962,7 +961,7 @@ fn an_error_at_any_moment_is_no_outage() {
         ("-ERR\r\n", "NATS at 127.0.0.1:* said: "),
         (
             "-ERR 'User Authentication Expired'\r\n",
-            "NATS at 127.0.0.1:* wants credentials (User Authentication Expired); give --user and --password, or --token",
+            "NATS at 127.0.0.1:* wants credentials (User Authentication Expired): give --creds, --user, --token or --nkey",
         ),
         // Nothing in it can forge anything.
         (
@@ -1240,21 +1239,21 @@ fn a_permission_that_is_denied_names_what_to_allow_and_forges_nothing() {
             "publish",
             (
                 r#"Permissions Violation for Publish to "$SRV.PING.orders""#,
-                "publish to $SRV.PING.orders; allow publish on $SRV.PING.orders",
+                "publish to $SRV.PING.orders; add to the user's permissions: publish: {allow: [\"$SRV.PING.orders\"]}",
             ),
         ),
         (
             "subscribe",
             (
                 r#"Permissions Violation for Subscription to "_INBOX.x""#,
-                "subscribe to _INBOX.x; allow subscribe on _INBOX.>",
+                "subscribe to _INBOX.x; add to the user's permissions: subscribe: {allow: [\"_INBOX.>\"]}",
             ),
         ),
         (
             "a forger",
             (
                 "Permissions Violation for Publish to \"a|x=1<b>`id`\x1b[2J\"",
-                "publish to ax=1b>id2J; allow publish on ax=1b>id2J",
+                "publish to ax=1b>id2J; add to the user's permissions: publish: {allow: [\"ax=1b>id2J\"]}",
             ),
         ),
     ];

@@ -114,7 +114,7 @@ const DOWN: &str = "NATS_SERVICE CRITICAL - orders: down, no responders; 1 insta
                     | instances=0;;;0; rtt_max=U *";
 const STILL_DOWN: &str = "NATS_SERVICE CRITICAL - orders: still down for *, no responders; had 1 instance; NATS * is fine* \
                           | instances=0;;;0; rtt_max=U *";
-const NEVER_SEEN: &str = "never seen here, no responders; check the name, the account and --srv-prefix";
+const NEVER_SEEN: &str = "never seen in this account, no responders; no service at all answers here: is this the right account, and --srv-prefix?";
 
 /// The line of a run that found this in spite of a problem with the state.
 fn beside(status: &str, finding: &str, problem: &str) -> String {
@@ -998,7 +998,7 @@ fn what_is_remembered_can_be_shown() {
     Check::new(["-s", &url]).args(args).run().assert(
         2,
         "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago; had 1 instance; * accepts the \
-         connection but says nothing for *ms; is nats-server frozen, or is this another service? | instances=U *",
+         connection but says nothing for *ms; is nats-server frozen, does it want TLS first (handshake_first), or is this another service? | instances=U *",
     );
     bench.server.thaw();
     show(&format!(
