@@ -6,6 +6,7 @@
 pub mod blackhole;
 pub mod check;
 pub mod fake;
+pub mod monitor;
 pub mod process;
 pub mod raw;
 pub mod server;
@@ -15,6 +16,7 @@ pub mod temp_dir;
 pub use blackhole::Blackhole;
 pub use check::{Check, Output, Running};
 pub use fake::{Conn, Fake};
+pub use monitor::Monitor;
 pub use server::{Server, Version};
 pub use service::Service;
 pub use temp_dir::TempDir;
@@ -23,6 +25,9 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take on a busy machine that usually takes milliseconds.
 pub const LIMIT: Duration = Duration::from_secs(20);
+
+/// How much later than the contract's limit (its deadline and 100 ms) a run may end, for a debug build on a busy machine.
+pub const SLACK: Duration = Duration::from_millis(100);
 
 /// Looks again and again until `condition` gives something. Panics with `what` after [`LIMIT`].
 #[track_caller]
