@@ -279,6 +279,18 @@ impl Output {
         found.unwrap_or_else(|| panic!("no {label} in the perfdata\n{}", self.report()))
     }
 
+    /// Exit code, the first line, and nothing on stderr; whatever stands below the line.
+    #[track_caller]
+    pub fn assert_first(self, code: i32, line: &str) -> Output {
+        let good = self.code == Some(code) && self.stderr.is_empty() && matches(line, self.first_line());
+        assert!(
+            good,
+            "expected code {code}, first line {line:?}, but\n{}",
+            self.report()
+        );
+        self
+    }
+
     /// A line of stdout is as the pattern says, wherever it is.
     #[track_caller]
     pub fn assert_line(self, pattern: &str) -> Output {
@@ -415,7 +427,17 @@ mod tests {
             assert!(std::panic::catch_unwind(|| out.perfdata(label)).is_err(), "{label}");
         }
         assert!(std::panic::catch_unwind(|| sh("echo a").run().assert_line("b*")).is_err());
-        sh("echo a; echo b").run().assert_line("b*");
+        sh("echo a; echo b").run().assert_line("b*").assert_first(0, "a*");
+        for (script, code, line) in [
+            ("echo a", 1, "a"),
+            ("echo a; echo b", 0, "b"),
+            ("echo a; echo b >&2", 0, "a"),
+        ] {
+            assert!(
+                std::panic::catch_unwind(|| sh(script).run().assert_first(code, line)).is_err(),
+                "{script}"
+            );
+        }
     }
 
     #[test]

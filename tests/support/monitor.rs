@@ -8,6 +8,7 @@ use super::{Check, TempDir};
 pub struct Monitor {
     server: String,
     service: String,
+    login: Vec<String>,
     home: TempDir,
     state_dir: Option<String>,
 }
@@ -18,6 +19,7 @@ impl Monitor {
         Monitor {
             server: server.into(),
             service: "orders".into(),
+            login: Vec::new(),
             home: TempDir::new(),
             state_dir: None,
         }
@@ -25,6 +27,12 @@ impl Monitor {
 
     pub fn service(mut self, service: &str) -> Monitor {
         self.service = service.into();
+        self
+    }
+
+    /// With these flags in every run; the user is a part of the question.
+    pub fn login(mut self, flags: &[&str]) -> Monitor {
+        self.login = flags.iter().map(|flag| flag.to_string()).collect();
         self
     }
 
@@ -70,6 +78,7 @@ impl Monitor {
     fn ask(&self, command: &[&str]) -> Check {
         let check = Check::new(command)
             .args(["-s", &self.server, "-n", &self.service])
+            .args(&self.login)
             .home(&self.home);
         match &self.state_dir {
             Some(dir) => check.args(["--state-dir", dir]),
