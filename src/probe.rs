@@ -270,6 +270,12 @@ impl Probe<'_> {
                 }
                 diagnosis::not_connected(&shown(server, address), self.auth(server), &error)
             }
+            // The client's own thread can hear the end before the login is over for the worker.
+            Some(Event::Said(text)) => diagnosis::server_said(&shown(server, address), self.auth(server), &text),
+            Some(Event::Disconnected) => {
+                let error = io::ErrorKind::ConnectionAborted.into();
+                diagnosis::not_connected(&shown(server, address), self.auth(server), &error)
+            }
             Some(_) => Failure::new(Reason::ProtocolError, "the client is confused"),
             None => {
                 let hung = match sockets::progress(address) {

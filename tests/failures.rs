@@ -444,6 +444,14 @@ fn permissions_that_are_not_enough() {
             reason: "permission_denied",
             text: "NATS at ADDRESS does not let us subscribe to _INBOX.*; allow subscribe on _INBOX.>",
         },
+        Case {
+            login: MON,
+            trouble: Trouble::Config(
+                "accounts { A { users: [{user: mon, password: pw}], limits { max_subscriptions: 0 } } }".into(),
+            ),
+            reason: "permission_denied",
+            text: "NATS at ADDRESS does not let us subscribe to an inbox: maximum subscriptions exceeded",
+        },
     ]);
 }
 
@@ -464,6 +472,34 @@ fn no_connection_left() {
             trouble: Trouble::Full("max_connections: 1"),
             reason: "nats_unreachable",
             text: "cannot reach NATS at ADDRESS: *connection*",
+        },
+    ]);
+}
+
+/// The client logs in with two round trips, and hears what the server says after the first one before it is ready itself.
+#[test]
+fn a_server_that_lets_in_and_throws_out() {
+    all_endure(&[
+        Case {
+            login: &[],
+            trouble: Trouble::Fake(|conn| {
+                let_in_and_say(conn, "-ERR 'maximum subscriptions exceeded'\r\nPONG\r\n")?.hold(LIMIT)
+            }),
+            reason: "permission_denied",
+            text: "NATS at ADDRESS does not let us subscribe to an inbox: maximum subscriptions exceeded",
+        },
+        Case {
+            login: &[],
+            trouble: Trouble::Fake(|conn| let_in_and_say(conn, "-ERR 'Server Shutdown'\r\n")?.close()),
+            reason: "nats_unreachable",
+            text: "cannot reach NATS at ADDRESS: server shutdown",
+        },
+        Case {
+            login: &[],
+            trouble: Trouble::Fake(|conn| let_in_and_say(conn, "")?.close()),
+            reason: "nats_unreachable",
+            text: "cannot reach NATS at ADDRESS: it closed the connection during the login; is it stopping, \
+                   or at its connection limit?",
         },
     ]);
 }
@@ -945,6 +981,13 @@ fn a_token_comes_from_a_flag_a_variable_a_file_and_a_url() {
             ),
         ],
     );
+}
+
+fn let_in_and_say<'c>(conn: &'c mut Conn, text: &str) -> io::Result<&'c mut Conn> {
+    conn.handshake()?;
+    while conn.read_line()? != "PING" {}
+    conn.send_raw(text.as_bytes())?;
+    Ok(conn)
 }
 
 fn ssh(conn: &mut Conn) -> io::Result<()> {
