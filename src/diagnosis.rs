@@ -55,6 +55,12 @@ pub fn not_resolved(host: &str, error: &Error) -> Failure {
     )
 }
 
+/// The user wants TLS.
+pub fn no_tls(address: &str) -> Failure {
+    let text = format!("tls://{address}: this version cannot do TLS; nats:// would send all in the clear");
+    Failure::new(Reason::TlsFailed, text)
+}
+
 /// The connection to this address could not be made, or the login failed.
 pub fn not_connected(address: &str, auth: &Auth, error: &Error) -> Failure {
     let text = error.to_string();

@@ -245,6 +245,10 @@ impl Probe<'_> {
     }
 
     fn log_in(&mut self, server: &ServerUrl, address: SocketAddr, until: Instant) -> Result<LoggedIn, Stop> {
+        if server.tls {
+            // The client would take the address without the scheme, and send the password in the clear.
+            return Err(Stop::Lost(diagnosis::no_tls(&server.address())));
+        }
         self.step(format_args!("connecting to {}", shown(server, address)));
         let began = Instant::now();
         // Enough for whatever a sane connection tells; an insane one waits for us, or is not heard.

@@ -591,6 +591,31 @@ fn tls_that_is_required() {
     all_endure(&cases);
 }
 
+/// Whoever writes tls:// does not want a password to travel in the clear, and this version cannot do better.
+#[test]
+fn tls_that_is_not_offered() {
+    let server = Server::start(Version::Newest);
+    let _service = Service::async_nats(&server.url(), "orders").start();
+    let fake = Fake::start(|conn| {
+        conn.handshake()?;
+        let request = conn.read_request()?;
+        conn.reply(&request, ANSWER)?;
+        conn.hold(LIMIT)
+    });
+    for port in [server.port(), fake.port()] {
+        let monitor = Monitor::new(format!("tls://mon:pw@127.0.0.1:{port}"));
+        let text = format!("tls://127.0.0.1:{port}: this version cannot do TLS; nats:// would send all in the clear");
+        monitor
+            .check(["-v", "--timeout", "800ms"])
+            .run()
+            .assert_first(3, &format!("NATS_SERVICE UNKNOWN - orders: {text} | {NOT_ASKED}"))
+            .assert_line(&format!("UNKNOWN tls_failed: {text}"))
+            .assert_within(TIMEOUT + AFTER);
+    }
+    let received = fake.received().concat();
+    assert!(!received.contains("CONNECT") && !received.contains("pw"), "{received}");
+}
+
 #[test]
 fn a_connection_that_breaks_at_every_request() {
     all_endure(&[Case {
