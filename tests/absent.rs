@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::support::{Fake, LIMIT, Monitor, Output, Server, Service, Version, raw, wait_for};
+use super::support::{Fake, LIMIT, Monitor, Output, SLACK, Server, Service, Version, raw, wait_for};
 
 /// For runs in which the confirmation is not what the test is about.
 const SOON: [&str; 2] = ["--confirm", "50ms"];
@@ -347,6 +347,34 @@ fn frozen_instances_are_silent_and_not_down() {
         );
         check(&[]).assert_line("OK service_up: 2 instances, slowest answer *ms");
     }
+}
+
+/// However short the time is: it has room for the last asking, and for waiting for its answer.
+#[test]
+fn silence_is_told_within_a_short_time() {
+    let server = Server::start(Version::Newest);
+    let service = Service::async_nats(&server.url(), "orders").start();
+    let timeouts = [1000, 1200];
+    let monitors = timeouts.map(|_| Monitor::new(server.url()));
+    for monitor in &monitors {
+        monitor.check([""; 0]).run().assert(0, "NATS_SERVICE OK - *");
+    }
+    service.freeze();
+    thread::scope(|scope| {
+        for (timeout, monitor) in timeouts.into_iter().zip(&monitors) {
+            scope.spawn(move || {
+                monitor
+                    .check(["-v", "--timeout", &format!("{timeout}ms")])
+                    .run()
+                    .assert_first(
+                        2,
+                        "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed *",
+                    )
+                    .assert_line("CRITICAL service_silent: *")
+                    .assert_within(Duration::from_millis(timeout + 100) + SLACK);
+            });
+        }
+    });
 }
 
 #[test]
