@@ -348,6 +348,8 @@ impl Probe<'_> {
         let (origin, began) = (Instant::now(), Timestamp::now());
         let budget = request.deadline - request.start;
         let left = self.left();
+        // A silence is believed when the last asking has had its time.
+        let room = (left * 9 / 10).saturating_sub(request.stall);
         self.server = Some(Server {
             address: link.server.address(),
             ..Server::default()
@@ -361,7 +363,7 @@ impl Probe<'_> {
             // A little of the time is kept for the connection, whatever the user said.
             confirm: request.confirm.min(budget * 3 / 4),
             stall: request.stall,
-            patience: request.confirm.max(budget / 2).min(left * 3 / 4),
+            patience: request.confirm.max(budget / 2).min(left * 3 / 4).min(room),
             nudge: link.secure.then_some(NUDGE),
         });
         // The worker asks without being told, as soon as it is connected.

@@ -266,6 +266,49 @@ impl Output {
         self
     }
 
+    /// The first line, with the perfdata.
+    pub fn first_line(&self) -> &str {
+        self.stdout.lines().next().unwrap_or_default()
+    }
+
+    /// The value of one of the perfdata, all of which have to be as the guidelines want them. `None`: undetermined.
+    #[track_caller]
+    pub fn perfdata(&self, label: &str) -> Option<f64> {
+        let (_, perfdata) = self
+            .first_line()
+            .split_once(" | ")
+            .unwrap_or_else(|| panic!("no perfdata\n{}", self.report()));
+        let mut found = None;
+        for item in perfdata.split(' ') {
+            let parsed = parse_perfdata(item).unwrap_or_else(|| panic!("{item:?} is no perfdata\n{}", self.report()));
+            if parsed.0 == label {
+                assert!(found.is_none(), "{label} twice\n{}", self.report());
+                found = Some(parsed.1);
+            }
+        }
+        found.unwrap_or_else(|| panic!("no {label} in the perfdata\n{}", self.report()))
+    }
+
+    /// Exit code, the first line, and nothing on stderr; whatever stands below the line.
+    #[track_caller]
+    pub fn assert_first(self, code: i32, line: &str) -> Output {
+        let good = self.code == Some(code) && self.stderr.is_empty() && matches(line, self.first_line());
+        assert!(
+            good,
+            "expected code {code}, first line {line:?}, but\n{}",
+            self.report()
+        );
+        self
+    }
+
+    /// A line of stdout is as the pattern says, wherever it is.
+    #[track_caller]
+    pub fn assert_line(self, pattern: &str) -> Output {
+        let found = self.stdout.lines().any(|line| line_matches(pattern, line));
+        assert!(found, "expected a line {pattern:?}, but\n{}", self.report());
+        self
+    }
+
     fn report(&self) -> String {
         let Output {
             command,
@@ -279,6 +322,25 @@ impl Output {
             "{command}\ncode {code:?}, signal {signal:?}, {wall:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n---"
         )
     }
+}
+
+/// `label=value[s];warn;crit;min;max`, or `label=U`.
+fn parse_perfdata(item: &str) -> Option<(&str, Option<f64>)> {
+    let (label, value) = item.split_once('=')?;
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if label.is_empty() || !label.chars().all(good) {
+        return None;
+    }
+    if value == "U" {
+        return Some((label, None));
+    }
+    let parts: Vec<_> = value.split(';').collect();
+    let [value, _warning, _critical, "0", ""] = parts[..] else {
+        return None;
+    };
+    let number = value.strip_suffix('s').unwrap_or(value);
+    let plain = number.chars().all(|c| c.is_ascii_digit() || c == '.');
+    Some((label, Some(number.parse().ok().filter(|_| plain)?)))
 }
 
 /// Whether a text is as a pattern says, from begin to end: `*` stands for anything, or nothing, within a line. Line ends at
@@ -349,6 +411,42 @@ mod tests {
             ),
         ] {
             assert_eq!(matches(pattern, text), expected, "{pattern:?} {text:?}");
+        }
+    }
+
+    #[test]
+    fn perfdata_are_read() {
+        for (item, expected) in [
+            ("instances=3;3:;1:;0;", Some(("instances", Some(3.0)))),
+            ("rtt_max=0.001204s;;;0;", Some(("rtt_max", Some(0.001_204)))),
+            ("rtt_max=U", Some(("rtt_max", None))),
+            ("=3;;;0;", None),
+            ("Instances=3;;;0;", None),
+            ("instances=3", None),
+            ("instances=NaN;;;0;", None),
+            ("instances=-1;;;0;", None),
+            ("instances=3;;;0;;", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_perfdata(item), expected, "{item}");
+        }
+        let out = sh("echo 'X OK - a | b=1;;;0; c=U'; echo d").run();
+        assert_eq!(out.first_line(), "X OK - a | b=1;;;0; c=U");
+        assert_eq!((out.perfdata("b"), out.perfdata("c")), (Some(1.0), None));
+        for label in ["d", "b=1"] {
+            assert!(std::panic::catch_unwind(|| out.perfdata(label)).is_err(), "{label}");
+        }
+        assert!(std::panic::catch_unwind(|| sh("echo a").run().assert_line("b*")).is_err());
+        sh("echo a; echo b").run().assert_line("b*").assert_first(0, "a*");
+        for (script, code, line) in [
+            ("echo a", 1, "a"),
+            ("echo a; echo b", 0, "b"),
+            ("echo a; echo b >&2", 0, "a"),
+        ] {
+            assert!(
+                std::panic::catch_unwind(|| sh(script).run().assert_first(code, line)).is_err(),
+                "{script}"
+            );
         }
     }
 

@@ -6,6 +6,7 @@
 pub mod blackhole;
 pub mod check;
 pub mod fake;
+pub mod monitor;
 pub mod process;
 pub mod raw;
 pub mod server;
@@ -15,6 +16,7 @@ pub mod temp_dir;
 pub use blackhole::Blackhole;
 pub use check::{Check, Output, Running};
 pub use fake::{Conn, Fake};
+pub use monitor::Monitor;
 pub use server::{Server, Version};
 pub use service::Service;
 pub use temp_dir::TempDir;
