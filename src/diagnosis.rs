@@ -155,6 +155,8 @@ fn explain_tls(why: &str) -> String {
         "its certificate is for another name; connect by a name that is in it"
     } else if is("certificate: Expired") || is("CertExpired") {
         "its certificate has expired; renew it"
+    } else if is("CaUsedAsEndEntity") {
+        "its certificate is that of an authority itself; give it one of its own, signed by the authority"
     } else if is("NotValidYet") {
         "its certificate is not valid yet; look at the clocks"
     } else if is("CertificateRequired") {
@@ -162,7 +164,7 @@ fn explain_tls(why: &str) -> String {
     } else if is("fatal alert") {
         "it refused our certificate, or the handshake"
     } else if is("InvalidContentType") {
-        "it does not speak TLS on this port; use nats:// instead of tls://"
+        "it does not answer in TLS; if it is plain, use nats:// instead of tls://"
     } else {
         return clean(why, QUOTED);
     };
@@ -586,6 +588,10 @@ mod tests {
             ),
             ("TLS error: invalid peer certificate: Expired", "has expired"),
             ("TLS error: invalid peer certificate: NotValidYet", "look at the clocks"),
+            (
+                "TLS error: invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))",
+                "give it one of its own",
+            ),
             (
                 "TLS error: received fatal alert: CertificateRequired",
                 "give --tlscert and --tlskey",

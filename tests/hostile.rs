@@ -1165,7 +1165,7 @@ fn no_word_of_a_service_or_a_server_can_forge_output() {
             "NATS_SERVICE OK - orders: 1 instance, slowest answer *ms | instances=1;;;0; rtt_max=*s;;;0; nats_rtt=*s;;;0; \
              outage=0.000000s;;;0; probe=*s;;;0;\n\
              OK service_up: 1 instance, slowest answer *ms\n\
-             asked {server}, round trip *ms\n\
+             asked {server}*\n\
              answered in *ms: A version 1.0?instances=99 {host} {node} {pod} {html} {rest}"
         ),
     );
@@ -1182,7 +1182,7 @@ fn no_word_of_a_service_or_a_server_can_forge_output() {
                 "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; {server} is fine (*ms) \
              | instances=0;;;0; rtt_max=U nats_rtt=*s;;;0; outage=*s;;;0; probe=*s;;;0;\n\
              CRITICAL service_down: down, no responders; 1 instance until *s ago; {server} is fine (*ms)\n\
-             asked {server}, round trip *ms\n\
+             asked {server}*\n\
              asked 2 times\n\
              last seen *, missed since *\n\
              was there: {known}"
