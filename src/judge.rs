@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::duration::{age, latency};
-use crate::epoch::{Absentee, Epoch, Memory, Outage, Trouble};
+use crate::epoch::{Absentee, Baseline, Epoch, Memory, Outage, Trouble};
 use crate::observation::{Answer, Failure, Fate, Ignored, Instance, Observation, Outcome};
 use crate::range::Range;
 use crate::text::count;
@@ -21,8 +21,8 @@ const LIKE: f64 = 0.85;
 /// How many missed instances are remembered.
 const MOST_MISSED: usize = 64;
 
-/// For how long an instance is missed while others answer; then the smaller number is the usual one.
-const MISSED: Duration = Duration::from_secs(900);
+/// For how long an instance is missed while others answer; then the smaller number is the normal one.
+const SETTLED: Duration = Duration::from_secs(900);
 
 /// How many instances `-v` names; `-vv` names all.
 const NAMED: usize = 10;
@@ -112,6 +112,7 @@ impl Case<'_> {
         let mut next = self.memory.clone();
         next.outage = None;
         next.absentees = self.absentees(answers);
+        next.baseline = Some(Baseline::after(next.baseline, self.seen.at, answers.len(), SETTLED));
         next.enter(Epoch::new(self.seen.at, answers));
         if self.seen.census {
             next.census = Some(self.seen.at);
@@ -298,7 +299,7 @@ impl Case<'_> {
             since: self.seen.at,
             fate: Fate::NotAsked,
         }));
-        absentees.retain(|absentee| self.seen.at.since(absentee.since) < MISSED);
+        absentees.retain(|absentee| self.seen.at.since(absentee.since) < SETTLED);
         absentees.sort_by_key(|absentee| std::cmp::Reverse(absentee.since));
         let there_were = self.memory.epoch.as_ref().map_or(0, |epoch| epoch.count) + before.len();
         absentees.truncate(there_were.saturating_sub(answers.len()).min(MOST_MISSED));
@@ -1655,6 +1656,7 @@ mod tests {
                             census: since,
                             history: history.collect(),
                             absentees: Vec::new(),
+                            baseline: None,
                         });
                     }
                 }

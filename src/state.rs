@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use crate::epoch::{Absentee, Brief, Epoch, HISTORY, Memory, Outage, Trouble};
+use crate::epoch::{Absentee, Baseline, Brief, Epoch, HISTORY, Memory, Outage, Trouble};
 use crate::observation::{Fate, Instance};
 use crate::timestamp::Timestamp;
 use crate::verdict::{Reason, Status};
@@ -321,6 +321,10 @@ impl Store {
                 "first_missed": outage.first_missed.to_string(),
                 "last_seen": epoch_to_json(&outage.last_seen),
             })),
+            "baseline": memory.baseline.map(|baseline| json!({
+                "count": baseline.count,
+                "fewer": baseline.fewer.map(|(since, most)| json!({ "since": since.to_string(), "most": most })),
+            })),
             "absentees": memory.absentees.iter().map(|absentee| json!({
                 "instance": instance_to_json(&absentee.instance),
                 "since": absentee.since.to_string(),
@@ -392,7 +396,7 @@ fn parse_memory(value: &Value) -> Option<Memory> {
         });
     }
     let mut absentees = Vec::new();
-    for absentee in value["absentees"].as_array()? {
+    for absentee in value["absentees"].as_array().into_iter().flatten() {
         absentees.push(Absentee {
             instance: parse_instance(&absentee["instance"])?,
             since: parse_time(&absentee["since"])?,
@@ -417,6 +421,10 @@ fn parse_memory(value: &Value) -> Option<Memory> {
             }),
             None => None,
         },
+        baseline: match &value["baseline"] {
+            Value::Null => None,
+            baseline => Some(parse_baseline(baseline)?),
+        },
         absentees,
         trouble: match optional("not_asked")? {
             Some(trouble) => Some(Trouble {
@@ -430,6 +438,17 @@ fn parse_memory(value: &Value) -> Option<Memory> {
             None => None,
         },
         history,
+    })
+}
+
+fn parse_baseline(value: &Value) -> Option<Baseline> {
+    let fewer = match value.get("fewer")? {
+        Value::Null => None,
+        fewer => Some((parse_time(&fewer["since"])?, parse_count(&fewer["most"])?)),
+    };
+    Some(Baseline {
+        count: parse_count(&value["count"])?,
+        fewer,
     })
 }
 
@@ -590,6 +609,10 @@ mod tests {
             outage: Some(Outage {
                 last_seen: epoch(40, 3),
                 first_missed: at(60),
+            }),
+            baseline: Some(Baseline {
+                count: 3,
+                fewer: Some((at(50), 2)),
             }),
             absentees: vec![Absentee {
                 instance: epoch(50, 1).instances.remove(0),
@@ -882,6 +905,10 @@ mod tests {
                 set("/outage/last_seen/instances/0/metadata/pod", json!(0)),
                 malformed.into(),
             ),
+            (set("/baseline/count", json!("three")), malformed.into()),
+            (set("/baseline/fewer/most", json!(-1)), malformed.into()),
+            (set("/absentees/0/fate", json!("late")), malformed.into()),
+            (set("/absentees/0/instance/id", json!(7)), malformed.into()),
             (set("/not_asked/reason", json!("tired")), malformed.into()),
             (set("/not_asked/since", json!(null)), malformed.into()),
             (set("/census", json!(0)), malformed.into()),
@@ -914,7 +941,7 @@ mod tests {
         assert_eq!(ahead.map(|memory| memory.epoch.map(|epoch| epoch.at)), Ok(Some(soon)));
         // A later program of the same format may say more.
         let mut more = good.clone();
-        more["baseline"] = json!({"count": 3});
+        more["rates"] = json!({"count": 3});
         assert_eq!(store().parse_json(&more, at(100)), Ok(memory()));
     }
 }
