@@ -20,17 +20,62 @@ use crate::credentials::{Credentials, Nkey};
 use crate::duration;
 use crate::judge::Policy;
 use crate::range::Range;
+use crate::render::prometheus::{Label, Style};
 use crate::state::{Place, Question};
 use crate::target::{Auth, DEFAULT_PORT, DEFAULT_SERVER, Prefix, Secret, ServerUrl, ServiceName, Target, Tls, redact};
 use crate::text::clean;
 use crate::verdict::Status;
 
 /// What the program is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
     Check,
+    Textfile {
+        output: PathBuf,
+        /// Exit with the status of the verdict, and not with that of the writing.
+        exit_status: bool,
+    },
     StateShow,
     StateReset,
+}
+
+/// How a verdict is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    #[default]
+    Nagios,
+    Json,
+    Text,
+    Prometheus,
+}
+
+impl Format {
+    fn parse(word: &str) -> Option<Format> {
+        match word {
+            "nagios" => Some(Format::Nagios),
+            "json" => Some(Format::Json),
+            "text" => Some(Format::Text),
+            "prometheus" => Some(Format::Prometheus),
+            _ => None,
+        }
+    }
+
+    /// The format asked for, as far as that can be told of arguments that are wrong: mistakes come in it, too.
+    pub fn guess(args: &[OsString]) -> Format {
+        let words: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).collect();
+        let inline = words.iter().find_map(|word| word.strip_prefix("--format="));
+        let apart = words.windows(2).find(|pair| pair[0] == "--format").map(|pair| pair[1]);
+        inline.or(apart).and_then(Format::parse).unwrap_or_default()
+    }
+}
+
+/// How everything is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Telling {
+    pub format: Format,
+    /// How many times `-v` was given.
+    pub verbosity: u8,
+    pub metrics: Style,
 }
 
 /// How long things may take.
@@ -54,8 +99,7 @@ pub struct Config {
     pub timing: Timing,
     pub policy: Policy,
     pub place: Place,
-    /// How many times `-v` was given.
-    pub verbosity: u8,
+    pub telling: Telling,
 }
 
 impl Config {
@@ -90,9 +134,8 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 /// # Errors
 ///
 /// One line that says what is wrong and what would be right.
-pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env<'_>) -> Result<Parsed, String> {
-    let args: Vec<OsString> = args.into_iter().collect();
-    let matches = match command().try_get_matches_from(&args) {
+pub fn parse(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
+    let matches = match command().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             return Ok(Parsed::Print(error.to_string()));
@@ -106,6 +149,17 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env<'_>) -> Result<P
             Some((_, matches)) => (Mode::StateShow, matches),
             None => return Err("state what? Say state show, or state reset".into()),
         },
+        Some(("textfile", matches)) => {
+            let output = matches
+                .get_one::<OsString>("output")
+                .map(PathBuf::from)
+                .unwrap_or_default();
+            if output.as_os_str().is_empty() {
+                return Err("--output: the name of the file is empty".into());
+            }
+            let exit_status = matches.get_flag("exit-status");
+            (Mode::Textfile { output, exit_status }, matches)
+        }
         Some((_, matches)) => (Mode::Check, matches),
     };
     config(mode, &Given { matches, env }).map(|config| Parsed::Run(Box::new(config)))
@@ -114,7 +168,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env<'_>) -> Result<P
 /// The definition of the command line, for the man page too.
 pub fn command() -> Command {
     let with_target = |command: Command| command.args(connection_args()).args(state_args());
-    let check = |command: Command| with_target(command).args(check_args());
+    let judging = |command: Command| with_target(command).args(judging_args());
+    let check = |command: Command| judging(command).args(telling_args()).args(metrics_args());
+    let textfile = Command::new("textfile").about("Check a service, and write metrics for the textfile collector");
     let show = Command::new("show").about("Show what is remembered about a service");
     let reset = Command::new("reset").about("Forget what is remembered about a service, an open outage too");
     check(Command::new("check_nats_service"))
@@ -124,6 +180,7 @@ pub fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
         .subcommand(check(Command::new("check")).about("Check a service (what happens without a command)"))
+        .subcommand(judging(textfile).args(textfile_args()).args(metrics_args()))
         .subcommand(
             Command::new("state")
                 .about("Look at, or clear, what is remembered")
@@ -260,7 +317,7 @@ fn state_args() -> Vec<Arg> {
     args.into_iter().map(|arg| arg.help_heading("State")).collect()
 }
 
-fn check_args() -> Vec<Arg> {
+fn judging_args() -> Vec<Arg> {
     let asking = [
         value(
             "confirm",
@@ -300,15 +357,55 @@ fn check_args() -> Vec<Arg> {
         ),
         value("forget-after", "DURATION", "Forget an outage that is older than this"),
     ];
+    let mut args: Vec<Arg> = asking.into_iter().map(|arg| arg.help_heading("Asking")).collect();
+    args.extend(judging.into_iter().map(|arg| arg.help_heading("Judgement")));
+    args
+}
+
+fn telling_args() -> Vec<Arg> {
     let verbose = Arg::new("verbose")
         .short('v')
         .long("verbose")
         .help("More text below the line; -vv every instance, -vvv each step with its time")
         .action(ArgAction::Count);
-    let mut args: Vec<Arg> = asking.into_iter().map(|arg| arg.help_heading("Asking")).collect();
-    args.extend(judging.into_iter().map(|arg| arg.help_heading("Judgement")));
-    args.push(verbose);
-    args
+    let format = value("format", "FORMAT", "nagios, json, text or prometheus [default: nagios]");
+    [format, verbose]
+        .into_iter()
+        .map(|arg| arg.help_heading("Output"))
+        .collect()
+}
+
+fn textfile_args() -> Vec<Arg> {
+    let exit_status = Arg::new("exit-status")
+        .long("exit-status")
+        .help("Exit with the status of the check, and not 0 when the file was written")
+        .action(ArgAction::SetTrue);
+    let output = value(
+        "output",
+        "FILE",
+        "The file to write, in the folder of the collector, ending in .prom",
+    );
+    [output.short('o').required(true), exit_status]
+        .into_iter()
+        .map(|arg| arg.help_heading("Output"))
+        .collect()
+}
+
+fn metrics_args() -> Vec<Arg> {
+    let label = value(
+        "label",
+        "NAME=VALUE",
+        "One more label for every sample; can be repeated",
+    )
+    .action(ArgAction::Append);
+    let per_instance = Arg::new("per-instance")
+        .long("per-instance")
+        .help("Metrics of each instance too, whose ids change with every restart")
+        .action(ArgAction::SetTrue);
+    [label, per_instance]
+        .into_iter()
+        .map(|arg| arg.help_heading("Output"))
+        .collect()
 }
 
 /// What was given by flags, and what by the environment.
@@ -471,6 +568,29 @@ fn config(mode: Mode, given: &Given<'_>) -> Result<Config, String> {
         },
         target,
         place,
+        telling: telling(given)?,
+    })
+}
+
+fn telling(given: &Given<'_>) -> Result<Telling, String> {
+    let format = given.read("format", |word| {
+        Format::parse(word).ok_or(format!(
+            "'{}' is not a format: nagios, json, text or prometheus",
+            clean(word, 80)
+        ))
+    })?;
+    let mut labels: Vec<Label> = Vec::new();
+    let words = given.matches.try_get_many::<OsString>("label").ok().flatten();
+    for word in words.into_iter().flatten() {
+        let word = word.to_str().ok_or("the value of --label is not UTF-8")?;
+        let label = Label::parse(word).map_err(|why| format!("--label: {why}"))?;
+        if labels.iter().any(|other| other.name == label.name) {
+            return Err(format!("--label: '{}' is given twice", label.name));
+        }
+        labels.push(label);
+    }
+    Ok(Telling {
+        format: format.unwrap_or_default(),
         verbosity: given
             .matches
             .try_get_one::<u8>("verbose")
@@ -478,6 +598,10 @@ fn config(mode: Mode, given: &Given<'_>) -> Result<Config, String> {
             .flatten()
             .copied()
             .unwrap_or(0),
+        metrics: Style {
+            labels,
+            per_instance: given.has("per-instance"),
+        },
     })
 }
 
@@ -732,8 +856,8 @@ fn one_line(error: &clap::Error, first: Option<&OsString>) -> String {
     };
     if let Some(word) = stray {
         return match first {
-            Some(first) if first == word => format!("'{}' is not a command: check or state", clean(word, 80)),
-            _ if matches!(word, "check" | "state") => format!("say {word} first, and the flags behind it"),
+            Some(first) if first == word => format!("'{}' is not a command: check, textfile or state", clean(word, 80)),
+            _ if matches!(word, "check" | "textfile" | "state") => format!("say {word} first, and the flags behind it"),
             _ => "a word too many among the flags; a value with blanks needs quotes".into(),
         };
     }
@@ -760,7 +884,7 @@ mod tests {
             .into_iter()
             .chain(args.split_whitespace());
         let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
-        match parse(args.map(OsString::from), &env)? {
+        match parse(&args.map(OsString::from).collect::<Vec<_>>(), &env)? {
             Parsed::Run(config) => Ok(*config),
             Parsed::Print(text) => panic!("printed {text}"),
         }
@@ -800,7 +924,7 @@ mod tests {
             [10_000, 1500, 300, 300_000]
         );
         assert_eq!(config.policy, Policy::default());
-        assert_eq!((config.place, config.verbosity), (Place::Default, 0));
+        assert_eq!((config.place, config.telling), (Place::Default, Telling::default()));
     }
 
     #[test]
@@ -823,7 +947,7 @@ mod tests {
         assert_eq!(config.timing.timeout, Duration::from_secs(5));
         assert_eq!(config.timing.confirm, Duration::ZERO);
         assert_eq!(config.target.ping_subject(), "APP.$SRV.PING.orders");
-        assert_eq!((config.place, config.verbosity), (Place::Nowhere, 2));
+        assert_eq!((config.place, config.telling.verbosity), (Place::Nowhere, 2));
     }
 
     /// Flags, variables, what all servers are asked with, and what the first one has in its URL.

@@ -45,6 +45,8 @@ fn finish(output: Output) -> ! {
             spoken => spoken - SPOKEN,
         });
     }
+    // Where nobody reads it, it is lost; there is no other place.
+    let _ = std::io::stderr().write_all(output.complaint.as_bytes());
     let mut stdout = std::io::stdout().lock();
     let said = stdout.write_all(output.text.as_bytes()).and_then(|()| stdout.flush());
     let code = match (said, output.exit_code) {

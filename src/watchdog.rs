@@ -76,6 +76,7 @@ impl Kennel {
             Err(_) => Output {
                 text: "NATS_SERVICE UNKNOWN - interrupted\n".into(),
                 exit_code: 3,
+                ..Output::default()
             },
         };
         (self.finish)(output)
