@@ -169,7 +169,7 @@ fn interrupted(config: &Config, memory: &Memory) -> watchdog::LastWords {
     let memory = memory.clone();
     Box::new(move |cause| {
         let now = Timestamp::now();
-        let seen = Observation::failed(now, Failure::new(Reason::Interrupted, cause));
+        let seen = Observation::failed(now, Failure::new(cause.reason(), cause.to_string()));
         let (verdict, _) = judge(service.as_str(), &memory, &seen, &policy, now);
         Output::of(&verdict, verbosity)
     })

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use check_nats_service::limit::Limited;
 use check_nats_service::verdict::Reason;
+use check_nats_service::watchdog::Alarm;
 use check_nats_service::{Output, run, watchdog};
 
 #[global_allocator]
@@ -14,7 +15,7 @@ static ALLOCATOR: Limited = Limited;
 
 fn main() {
     let start = Instant::now();
-    let last_words = |cause: &str| Output::unknown(Reason::Interrupted, cause);
+    let last_words = |cause: &Alarm| Output::unknown(cause.reason(), cause.to_string());
     if let Err(error) = watchdog::install(Box::new(last_words), finish) {
         finish(Output::unknown(
             Reason::Interrupted,

@@ -2,6 +2,7 @@
 //!
 //! An alarm is first told to the probe, which then ends in the usual way, with a verdict that takes the memory into
 //! account. If the run has not ended a moment later, whatever it hangs on, the watchdog says the last words for it.
+//! It stands guard from the very beginning: a run can hang before it knows its deadline, on a file of its user say.
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -18,6 +19,7 @@ use once_cell::sync::OnceCell;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::Output;
+use crate::verdict::Reason;
 
 /// How long a run may take to end by itself after its deadline or an alarm.
 const GRACE: Duration = Duration::from_millis(80);
@@ -27,22 +29,35 @@ const SIGNALS: [(i32, &str); 3] = [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT"), (SI
 /// Why a run has to end now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alarm {
+    /// The time of the run is up.
+    Deadline,
     /// The name of the signal.
     Signal(&'static str),
     /// The heap has reached its limit.
     Memory,
-    /// A thread of the client panicked, with this message.
+    /// A thread panicked, with this message.
     Panic(String),
 }
 
+impl Alarm {
+    /// Why the run has no answer. Too much memory and panics come from what the server sends.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Alarm::Deadline | Alarm::Signal(_) => Reason::Interrupted,
+            Alarm::Memory | Alarm::Panic(_) => Reason::ProtocolError,
+        }
+    }
+}
+
 /// What to say if the run cannot end by itself, given the cause.
-pub type LastWords = Box<dyn Fn(&str) -> Output + Send>;
+pub type LastWords = Box<dyn Fn(&Alarm) -> Output + Send>;
 
 /// The one watchdog of the process.
 struct Kennel {
     /// Wakes the watchdog. Writing to it is all that a signal handler and the allocator may do.
     bell: UnixStream,
-    ear: Mutex<Option<UnixStream>>,
+    /// The deadline, and who is told of alarms; nothing before [`watch`].
+    watched: Mutex<Option<(Instant, Sender<Alarm>)>>,
     signal: Arc<AtomicUsize>,
     memory: AtomicBool,
     panicked: Mutex<Option<String>>,
@@ -70,7 +85,7 @@ impl Kennel {
     }
 
     /// Says the last words and exits. Does not wait for the lock: its holder may be what hangs.
-    fn give_up(&self, cause: &str) -> ! {
+    fn give_up(&self, cause: &Alarm) -> ! {
         let output = match self.last_words.try_lock() {
             Ok(last_words) => last_words(cause),
             Err(_) => Output {
@@ -82,7 +97,7 @@ impl Kennel {
     }
 }
 
-/// Takes over the signals and the panics of this process. `finish` prints and exits.
+/// Takes over the signals and the panics of this process, and sets the watchdog. `finish` prints and exits.
 pub fn install(last_words: LastWords, finish: fn(Output) -> !) -> std::io::Result<()> {
     let (ear, bell) = UnixStream::pair()?;
     bell.set_nonblocking(true)?;
@@ -94,15 +109,20 @@ pub fn install(last_words: LastWords, finish: fn(Output) -> !) -> std::io::Resul
     }
     let kennel = Kennel {
         bell,
-        ear: Mutex::new(Some(ear)),
+        watched: Mutex::new(None),
         signal,
         memory: AtomicBool::new(false),
         panicked: Mutex::new(None),
         last_words: Mutex::new(last_words),
         finish,
     };
-    if KENNEL.set(kennel).is_ok() {
+    if KENNEL.set(kennel).is_ok()
+        && let Some(kennel) = KENNEL.get()
+    {
         panic::set_hook(Box::new(on_panic));
+        let guard = thread::Builder::new().name(GUARD.into()).stack_size(128 * 1024);
+        // Without a watchdog there are still the probe's own limits.
+        let _ = guard.spawn(move || stand_guard(kennel, ear));
     }
     Ok(())
 }
@@ -111,34 +131,37 @@ pub fn install(last_words: LastWords, finish: fn(Output) -> !) -> std::io::Resul
 pub fn watch(deadline: Instant) -> Receiver<Alarm> {
     let (sender, alarms) = bounded(8);
     if let Some(kennel) = KENNEL.get() {
-        let ear = kennel.ear.lock().ok().and_then(|mut ear| ear.take());
-        if let Some(ear) = ear {
-            let guard = thread::Builder::new().name(GUARD.into()).stack_size(128 * 1024);
-            // Without a watchdog there are still the probe's own limits.
-            let _ = guard.spawn(move || stand_guard(kennel, ear, deadline, &sender));
+        if let Ok(mut watched) = kennel.watched.lock() {
+            *watched = Some((deadline, sender));
         }
+        kennel.ring();
     }
     alarms
 }
 
 const GUARD: &str = "watchdog";
 
-fn stand_guard(kennel: &Kennel, mut ear: UnixStream, deadline: Instant, alarms: &Sender<Alarm>) -> ! {
-    let mut cause = "the time is up (--timeout)".to_owned();
-    let mut end = deadline + GRACE;
+fn stand_guard(kennel: &Kennel, mut ear: UnixStream) -> ! {
+    let mut alarmed: Option<(Instant, Alarm)> = None;
     loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            kennel.give_up(&cause);
+        let watched = kennel.watched.lock().ok().and_then(|watched| watched.clone());
+        let deadline = watched
+            .as_ref()
+            .map(|(deadline, _)| (*deadline + GRACE, Alarm::Deadline));
+        let end = alarmed.iter().chain(&deadline).min_by_key(|(end, _)| *end);
+        let left = end.map(|(end, _)| end.saturating_duration_since(Instant::now()));
+        if let (Some((_, cause)), Some(Duration::ZERO)) = (end, left) {
+            kennel.give_up(cause);
         }
         // An error here is a timeout, or leaves the bell unheard until the next turn.
-        let _ = ear.set_read_timeout(Some(left));
+        let _ = ear.set_read_timeout(left);
         if ear.read(&mut [0; 16]).is_ok()
             && let Some(alarm) = kennel.alarm()
         {
-            cause = alarm.to_string();
-            end = end.min(Instant::now() + GRACE);
-            let _ = alarms.try_send(alarm);
+            if let Some((_, alarms)) = &watched {
+                let _ = alarms.try_send(alarm.clone());
+            }
+            alarmed.get_or_insert((Instant::now() + GRACE, alarm));
         }
     }
 }
@@ -173,7 +196,7 @@ fn on_panic(info: &panic::PanicHookInfo<'_>) {
     let cause = format!("internal error{}", crate::text::clean(&place, 120));
     let Some(kennel) = KENNEL.get() else { return };
     match thread::current().name() {
-        Some("main" | GUARD) => kennel.give_up(&cause),
+        Some("main" | GUARD) => kennel.give_up(&Alarm::Panic(cause)),
         _ => {
             if let Ok(mut panicked) = kennel.panicked.lock() {
                 *panicked = Some(cause);
@@ -189,6 +212,7 @@ fn on_panic(info: &panic::PanicHookInfo<'_>) {
 impl std::fmt::Display for Alarm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Alarm::Deadline => f.write_str("the time is up (--timeout)"),
             Alarm::Signal(name) => write!(f, "interrupted by {name}"),
             Alarm::Memory => f.write_str("the server sent more than fits into the memory allowed"),
             Alarm::Panic(cause) => f.write_str(cause),

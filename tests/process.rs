@@ -171,6 +171,45 @@ fn wait_for_the_watchdog(run: &Running) {
     wait_for("a second thread", || (threads() > 1).then_some(()));
 }
 
+/// Before the deadline is known there is no deadline; the monitoring system's patience has to end it.
+#[test]
+fn a_signal_ends_what_hangs_beside_the_network() {
+    let bench = Bench::up_then(up);
+    let fifo = bench.dir.join("password");
+    let path = CString::new(fifo.clone()).unwrap();
+    // SAFETY: the path is alive and ends with a zero.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+    let lock = File::create(bench.dir.join(&format!("{STATE}.lock"))).unwrap();
+    lock.lock().unwrap();
+    let (_reader, writer) = stuck_pipe();
+    let reset = Check::new([
+        "state",
+        "reset",
+        "-s",
+        &bench.fake.url(),
+        "-n",
+        "orders",
+        "--state",
+        &bench.dir.join(STATE),
+    ]);
+    let interrupted = "NATS_SERVICE UNKNOWN - interrupted by SIGTERM";
+    for (check, line) in [
+        (
+            bench.check().args(["--user", "u", "--password-file", &fifo]),
+            interrupted,
+        ),
+        (reset, interrupted),
+        (Check::new(["--help"]).stdout(writer), ""),
+    ] {
+        let run = check.spawn();
+        wait_for_the_watchdog(&run);
+        let sent = Instant::now();
+        run.signal(libc::SIGTERM);
+        let out = run.wait().assert(3, line);
+        assert!(sent.elapsed() < GRACE + SLACK, "{out:?}");
+    }
+}
+
 /// However early or late it comes: nothing, or a line, and never half a state.
 #[test]
 fn a_signal_at_any_time_leaves_a_line_and_a_whole_state() {
@@ -256,6 +295,15 @@ fn closed_pipe() -> PipeWriter {
     io::pipe().unwrap().1
 }
 
+/// A pipe that is full, and whose reader reads nothing.
+fn stuck_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = io::pipe().unwrap();
+    // SAFETY: a valid descriptor; the call only changes the size of its buffer.
+    let size = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
+    writer.write_all(&vec![b'x'; size as usize]).unwrap();
+    (reader, writer)
+}
+
 /// As when a laptop sleeps, or a virtual machine is moved.
 #[test]
 fn a_run_that_was_stopped_beyond_its_deadline_ends_when_it_goes_on() {
@@ -268,6 +316,54 @@ fn a_run_that_was_stopped_beyond_its_deadline_ends_when_it_goes_on() {
         let out = run.wait();
         assert!(on.elapsed() < GRACE + SLACK, "{:?}", on.elapsed());
         out.assert(code, &format!("{line}* | instances=U *"));
+    }
+}
+
+/// The server sends a line that is longer than the client's buffer, and not yet at its end.
+fn long_line(conn: &mut Conn) -> io::Result<()> {
+    conn.answer_pings(false);
+    conn.send_info()?;
+    while conn.read_line()? != "PING" {}
+    conn.send_raw(&[b'x'; 5000])?;
+    conn.hold(LIMIT)
+}
+
+fn reply_of_4_gib(conn: &mut Conn) -> io::Result<()> {
+    conn.handshake()?;
+    let request = conn.read_request()?;
+    conn.send_raw(format!("MSG {} {} 4294967295\r\n", request.reply, request.sid).as_bytes())?;
+    conn.hold(LIMIT)
+}
+
+#[test]
+fn what_the_client_cannot_bear_is_told_as_what_the_server_sent() {
+    let cases: [(Script, &str); 2] = [
+        (long_line, "internal error at *"),
+        (reply_of_4_gib, "the server sent more than fits into the memory allowed"),
+    ];
+    for (script, text) in cases {
+        for (bench, code, line) in up_and_down(script) {
+            let epoch = |bytes: &[u8]| {
+                let memory: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+                [&memory["epoch"], &memory["outage"], &memory["history"]].map(Clone::clone)
+            };
+            let before = epoch(&bench.state());
+            let (out, peak) = bench.check().args(["-v", "-t", "2s"]).spawn().wait_and_weigh();
+            assert!(peak < MOST_MEMORY, "{peak} KiB: {out:?}");
+            let reason = format!("UNKNOWN protocol_error: {text}");
+            let out = out.assert_within(Duration::from_secs(2) + GRACE + SLACK);
+            let lines: Vec<&str> = out.stdout.lines().collect();
+            let said = lines
+                .iter()
+                .position(|line| crate::support::check::matches(&reason, line));
+            assert!(said.is_some(), "no {reason:?} in {out:?}");
+            let first = Output {
+                stdout: lines[0].to_owned(),
+                ..out
+            };
+            first.assert(code, &format!("{line}{text} | instances=U *"));
+            assert_eq!(epoch(&bench.state()), before);
+        }
     }
 }
 
