@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::panic;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use once_cell::sync::OnceCell;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::Output;
+use crate::limit;
 use crate::verdict::Reason;
 
 /// How long a run may take to end by itself after its deadline or an alarm.
@@ -86,6 +87,8 @@ impl Kennel {
 
     /// Says the last words and exits. Does not wait for the lock: its holder may be what hangs.
     fn give_up(&self, cause: &Alarm) -> ! {
+        // What the run holds must not keep the watchdog from speaking.
+        limit::lift();
         let output = match self.last_words.try_lock() {
             Ok(last_words) => last_words(cause),
             Err(_) => Output {
@@ -141,7 +144,11 @@ pub fn watch(deadline: Instant) -> Receiver<Alarm> {
 
 const GUARD: &str = "watchdog";
 
+/// The thread id of the watchdog; zero: there is none.
+static GUARD_ID: AtomicI32 = AtomicI32::new(0);
+
 fn stand_guard(kennel: &Kennel, mut ear: UnixStream) -> ! {
+    GUARD_ID.store(thread_id(), SeqCst);
     let mut alarmed: Option<(Instant, Alarm)> = None;
     loop {
         let watched = kennel.watched.lock().ok().and_then(|watched| watched.clone());
@@ -166,6 +173,11 @@ fn stand_guard(kennel: &Kennel, mut ear: UnixStream) -> ! {
     }
 }
 
+fn thread_id() -> i32 {
+    // SAFETY: gettid reads a number, and cannot fail.
+    unsafe { libc::gettid() }
+}
+
 /// Sets what is said if the run cannot end by itself. Call it whenever more is known.
 pub fn set_last_words(last_words: LastWords) {
     if let Some(kennel) = KENNEL.get()
@@ -181,6 +193,16 @@ pub fn out_of_memory() -> ! {
         kennel.memory.store(true, SeqCst);
         // SAFETY: the descriptor is open for as long as the process lives, and the buffer is one byte long.
         unsafe { libc::write(kennel.bell.as_raw_fd(), b"!".as_ptr().cast(), 1) };
+    }
+    // Who would say the last words has nothing left to say them with.
+    let guard = GUARD_ID.load(SeqCst);
+    if guard == 0 || guard == thread_id() {
+        let line = b"NATS_SERVICE UNKNOWN - out of memory\n";
+        // SAFETY: the buffer is as long as is said; _exit does not return.
+        unsafe {
+            libc::write(1, line.as_ptr().cast(), line.len());
+            libc::_exit(3);
+        }
     }
     loop {
         // SAFETY: pause only waits.

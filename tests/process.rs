@@ -360,6 +360,30 @@ fn reply_of_4_gib(conn: &mut Conn) -> io::Result<()> {
     conn.hold(LIMIT)
 }
 
+/// It takes all of the memory allowed to read it, and the client does not get to its end.
+fn reply_with_many_headers(conn: &mut Conn) -> io::Result<()> {
+    conn.handshake()?;
+    let request = conn.read_request()?;
+    let headers: String = (0..700_000).map(|n| format!("k{n}: v\r\n")).collect();
+    conn.reply_with_headers(&request, &format!("NATS/1.0\r\n{headers}\r\n"), b"")?;
+    conn.hold(LIMIT)
+}
+
+/// Each with as many words as are kept, and more.
+fn ten_thousand_wordy_instances(conn: &mut Conn) -> io::Result<()> {
+    conn.handshake()?;
+    let request = conn.read_request()?;
+    let (reply, sid) = (&request.reply, &request.sid);
+    let metadata: Vec<String> = (0..6).map(|n| format!("\"{:k<30}{n}\":\"{:v<64}\"", "", "")).collect();
+    let metadata = metadata.join(",");
+    let messages = (0..10_000).map(|n| {
+        let payload = format!(r#"{{"name":"orders","id":"{n:x>128}","version":"1.2.3","metadata":{{{metadata}}}}}"#);
+        format!("MSG {reply} {sid} {}\r\n{payload}\r\n", payload.len())
+    });
+    conn.send_raw(messages.collect::<String>().as_bytes())?;
+    conn.hold(LIMIT)
+}
+
 #[test]
 fn what_the_client_cannot_bear_is_told_as_what_the_server_sent() {
     let cases: [(Script, &str); 2] = [
@@ -390,6 +414,32 @@ fn what_the_client_cannot_bear_is_told_as_what_the_server_sent() {
             assert_eq!(epoch(&bench.state()), before);
         }
     }
+}
+
+/// What is remembered takes memory, too, and the more the less is left.
+#[test]
+fn ten_thousand_instances_are_remembered_when_memory_is_short() {
+    let bench = Bench::new(&[ten_thousand_wordy_instances, down], reply_with_many_headers);
+    let weigh = |code, line: &str| {
+        let (out, peak) = bench.check().args(["-t", "3s"]).spawn().wait_and_weigh();
+        assert!(peak < MOST_MEMORY, "{peak} KiB: {out:?}");
+        out.assert(code, line)
+            .assert_within(Duration::from_secs(3) + GRACE + SLACK);
+    };
+    weigh(
+        0,
+        "NATS_SERVICE OK - orders: 10000 instances, slowest answer * | instances=10000;*",
+    );
+    assert!(bench.state().len() > 500_000);
+    weigh(
+        2,
+        "NATS_SERVICE CRITICAL - orders: down, no responders; 10000 instances until * ago; NATS * | instances=0;*",
+    );
+    weigh(
+        2,
+        "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago; had 10000 instances; \
+         the server sent more than fits into the memory allowed* | instances=U *",
+    );
 }
 
 /// Runs both checks under each limit. What is up is OK or UNKNOWN, what is down is CRITICAL or UNKNOWN; with the last limit,
@@ -425,6 +475,14 @@ fn starve(limit: &str, sizes: impl IntoIterator<Item = u64>, up: impl Fn() -> Ch
     for (check, code, line) in sensible {
         run(check, largest).expect("a start").assert(code, line);
     }
+}
+
+#[test]
+fn a_lack_of_memory_or_descriptors_is_never_ok() {
+    let (well, ill) = (Bench::up_then(up), Bench::down_then(down));
+    starve("nofile", 4..=20, || well.check(), || ill.check());
+    let mib = (6..24).chain([256]).map(|mib| mib << 20);
+    starve("as", mib, || well.check(), || ill.check());
 }
 
 #[test]
