@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use once_cell::sync::OnceCell;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use crate::Output;
 use crate::limit;
@@ -110,6 +110,8 @@ pub fn install(last_words: LastWords, finish: fn(Output) -> !) -> std::io::Resul
         signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)?;
         signal_hook::low_level::pipe::register(number, bell.try_clone()?)?;
     }
+    // A file that may not grow is then an error when it is written, and not the end of the process.
+    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let kennel = Kennel {
         bell,
         watched: Mutex::new(None),

@@ -509,3 +509,27 @@ fn a_lack_of_threads_is_never_ok() {
         .run()
         .assert(2, &line);
 }
+
+#[test]
+fn a_file_that_may_not_grow_is_a_state_that_cannot_be_written() {
+    let problem = "cannot write the state *: File too large (os error 27)";
+    for (bench, code, line) in [
+        (
+            Bench::up_then(up),
+            3,
+            format!("NATS_SERVICE UNKNOWN - orders: {problem}; 1 instance, *"),
+        ),
+        (
+            Bench::up_then(down),
+            2,
+            format!("NATS_SERVICE CRITICAL - orders: down, *; {problem} | *"),
+        ),
+    ] {
+        let before = bench.state();
+        for size in ["0", "100"] {
+            let limit = format!("--fsize={size}");
+            bench.check().under(["prlimit", &limit]).run().assert(code, &line);
+            assert_eq!(bench.state(), before);
+        }
+    }
+}
