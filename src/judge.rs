@@ -24,8 +24,11 @@ const MOST_MISSED: usize = 64;
 /// For how long an instance is missed while others answer; then the smaller number is the normal one.
 const SETTLED: Duration = Duration::from_secs(900);
 
-/// How many instances `-v` names; `-vv` names all.
+/// How many instances `-v` names.
 const NAMED: usize = 10;
+
+/// How many `-vv` names: more than any output has room for.
+const LISTED: usize = 500;
 
 /// What the user wants to be told, and how loudly.
 #[derive(Clone, Debug, PartialEq)]
@@ -504,7 +507,7 @@ impl Case<'_> {
             tell(1, format!("asked {} times", self.seen.askings));
         }
         if let Outcome::Answered(answers) = &self.seen.outcome {
-            for (n, answer) in answers.iter().enumerate() {
+            for (n, answer) in answers.iter().take(LISTED).enumerate() {
                 let rtt = answer
                     .rtt
                     .map(|rtt| format!(" in {}", latency(rtt)))
@@ -531,7 +534,7 @@ impl Case<'_> {
                     outage.last_seen.at, outage.first_missed
                 ),
             );
-            for (n, instance) in outage.last_seen.instances.iter().enumerate() {
+            for (n, instance) in outage.last_seen.instances.iter().take(LISTED).enumerate() {
                 tell(verbosity_of(n), format!("was there: {instance}"));
             }
         }
@@ -1621,6 +1624,8 @@ mod tests {
         let many = details(&Memory::default(), &saw(answered(NAMED + 1)));
         assert_eq!(many.len(), 1 + NAMED + 1);
         assert!(many[NAMED].starts_with("1 answered") && many[NAMED + 1].starts_with("2 answered"));
+        let most = details(&Memory::default(), &saw(answered(LISTED + 1)));
+        assert_eq!(most.len(), 1 + LISTED);
         let gone = Memory {
             epoch: Some(epoch(40, 100)),
             ..up()

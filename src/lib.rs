@@ -242,7 +242,7 @@ fn interrupted(config: &Config, memory: &Memory) -> watchdog::LastWords {
     let (config, memory) = (config.clone(), memory.clone());
     Box::new(move |cause| {
         let now = Timestamp::now();
-        let seen = Observation::failed(now, Failure::new(Reason::Interrupted, cause));
+        let seen = Observation::failed(now, Failure::new(cause.reason(), cause.to_string()));
         let (verdict, memory) = judge(config.target.service.as_str(), &memory, &seen, &config.policy, now);
         last_words(&config, &report(verdict, &seen, memory))
     })

@@ -526,11 +526,7 @@ impl Probe<'_> {
         // Whatever is ready is looked at below; so are an error and a timeout.
         let _ = select.ready_deadline(until);
         if let Ok(alarm) = self.request.alarms.try_recv() {
-            let reason = match alarm {
-                Alarm::Signal(_) => Reason::Interrupted,
-                Alarm::Memory | Alarm::Panic(_) => Reason::ProtocolError,
-            };
-            return Err(Stop::Final(Failure::new(reason, alarm.to_string())));
+            return Err(Stop::Final(Failure::new(alarm.reason(), alarm.to_string())));
         }
         Ok(events.try_recv().ok())
     }

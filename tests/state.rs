@@ -1199,7 +1199,23 @@ fn overlapping_runs_lose_no_outage() {
             .unwrap_or_default();
         out.code == Some(2) && (text.starts_with("down, no responders; ") || text.starts_with("still down for "))
     };
-    let spawn = |number: usize| -> Vec<_> { (0..number).map(|_| bench.check().args(["-t", "30s"]).spawn()).collect() };
+    // Asked once only, a run may be silent for long: when its request is in the hands of an instance that dies.
+    let spawn = |number: usize| -> Vec<_> {
+        let check = || {
+            Check::new([
+                "-s",
+                &bench.server.url(),
+                "-n",
+                "orders",
+                "--confirm",
+                "50ms",
+                "--stall",
+                "100ms",
+            ])
+        };
+        let check = || check().args(["--state", &bench.path("")]);
+        (0..number).map(|_| check().spawn()).collect()
+    };
     for out in spawn(50).into_iter().map(|run| run.wait()) {
         assert!(up(&out) && out.stderr.is_empty(), "{out:?}");
     }
@@ -1219,7 +1235,7 @@ fn overlapping_runs_lose_no_outage() {
     assert_eq!(memory["epoch"]["count"], 0);
     let before = &memory["outage"]["last_seen"]["count"];
     assert!((1..=3).contains(&before.as_u64().unwrap()), "{before}");
-    assert_eq!(memory["history"].as_array().unwrap().len(), 32);
+    assert!(memory["history"].as_array().unwrap().len() <= 32);
     assert_eq!(bench.files(), ["orders.json", "orders.json.lock"]);
 
     let runs = spawn(25);
@@ -1231,4 +1247,12 @@ fn overlapping_runs_lose_no_outage() {
     let out = bench.check().run();
     assert!(up(&out), "{out:?}");
     assert_eq!(bench.memory()["outage"], Value::Null);
+
+    // One by one, each of them is an epoch of its own.
+    for _ in 0..33 {
+        assert!(up(&bench.check().run()));
+    }
+    let memory = bench.memory();
+    let history = memory["history"].as_array().unwrap();
+    assert_eq!((history.len(), &history[31]["at"]), (32, &memory["epoch"]["at"]));
 }

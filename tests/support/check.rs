@@ -1,7 +1,9 @@
 //! Runs the command under test as a monitoring system would, and looks at all that came out.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::{self, Permissions};
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -71,7 +73,8 @@ impl Check {
         self
     }
 
-    /// As another user, and the group of the same number; HOME is given to them. Needs root.
+    /// As another user, and the group of the same number; HOME is given to them, and the program under test is where they can
+    /// reach it. Needs root.
     pub fn uid(mut self, uid: u32) -> Check {
         self.uid = Some(uid);
         self
@@ -102,7 +105,8 @@ impl Check {
     }
 
     #[track_caller]
-    pub fn spawn(self) -> Running {
+    pub fn spawn(mut self) -> Running {
+        let public = self.uid.map(|_| self.publish());
         let fresh_home = TempDir::new();
         let home = self.home.as_deref().unwrap_or(fresh_home.path());
         let mut command = Command::new(&self.words[0]);
@@ -131,8 +135,22 @@ impl Check {
             child,
             start,
             limit: self.limit,
-            _home: fresh_home,
+            _dirs: (fresh_home, public),
         }
+    }
+
+    /// Puts the program under test into a folder that everybody can read: the one that it was built in may be private.
+    fn publish(&mut self) -> TempDir {
+        let dir = TempDir::new();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        let copy = dir.join("check_nats_service");
+        fs::hard_link(BINARY, &copy)
+            .or_else(|_| fs::copy(BINARY, &copy).map(drop))
+            .unwrap();
+        for word in self.words.iter_mut().filter(|word| *word == BINARY) {
+            *word = (&copy).into();
+        }
+        dir
     }
 }
 
@@ -144,7 +162,7 @@ pub struct Running {
     stderr: Option<Receiver<Vec<u8>>>,
     start: Instant,
     limit: Duration,
-    _home: TempDir,
+    _dirs: (TempDir, Option<TempDir>),
 }
 
 impl Running {
@@ -160,6 +178,22 @@ impl Running {
     /// Whether it has not ended yet.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits, and says how much memory it used at most, in KiB.
+    #[track_caller]
+    pub fn wait_and_weigh(mut self) -> (Output, u64) {
+        let path = format!("/proc/{}/status", self.pid());
+        let mut peak = 0;
+        while self.is_running() && self.start.elapsed() < self.limit {
+            let status = fs::read_to_string(&path).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+            peak = peak.max(kib.unwrap_or(0));
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(peak > 0, "{} ended before it could be looked at", self.text);
+        (self.wait(), peak)
     }
 
     #[track_caller]
