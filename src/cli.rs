@@ -5,9 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::OpenOptions;
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -514,12 +513,7 @@ fn shown(path: &Path) -> String {
 fn read_file(source: &str, path: &Path) -> Result<String, String> {
     const LARGEST: u64 = 1024 * 1024;
     let failed = |why: String| format!("{source} {}: {why}", shown(path));
-    // A pipe would make us wait for its other end.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-        .map_err(|e| failed(e.to_string()))?;
+    let file = File::open(path).map_err(|e| failed(e.to_string()))?;
     let mut text = String::new();
     match file.take(LARGEST + 1).read_to_string(&mut text) {
         Ok(length) if length as u64 > LARGEST => Err(failed("it is larger than 1 MiB".into())),

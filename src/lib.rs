@@ -33,6 +33,7 @@ pub mod watchdog;
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cli::{Config, Env, Format, Mode, Parsed, Telling};
@@ -151,7 +152,7 @@ fn examine(config: &Config, store: &Store, start: Instant) -> Report {
     let peeked = store.peek(Timestamp::now());
     watchdog::set_last_words(interrupted(config, &peeked));
 
-    let seen = probe::probe(&probe::Request {
+    let seen = Arc::new(probe::probe(&probe::Request {
         target: &config.target,
         known: peeked.known().iter().map(|instance| instance.id.clone()).collect(),
         doubtful: peeked.doubtful(),
@@ -162,13 +163,13 @@ fn examine(config: &Config, store: &Store, start: Instant) -> Report {
         start,
         deadline,
         alarms: &alarms,
-    });
+    }));
 
     // If the state hangs or the run is interrupted, the verdict is said all the same.
     let (verdict, memory) = judge(service, &peeked, &seen, &config.policy, Timestamp::now());
     watchdog::set_last_words(unsaved(config, report(verdict, &seen, memory)));
     let (mut report, problems) = store.update(Timestamp::now(), deadline + SAVING, &peeked, |memory| {
-        let (report, next) = judge_beside_others(config, &peeked, memory, seen);
+        let (report, next) = judge_beside_others(config, &peeked, memory, &seen);
         watchdog::set_last_words(unsaved(config, report.clone()));
         (report, next)
     });
@@ -180,9 +181,9 @@ fn examine(config: &Config, store: &Store, start: Instant) -> Report {
     report
 }
 
-fn report(verdict: Verdict, seen: &Observation, memory: Memory) -> Report {
+fn report(verdict: Verdict, seen: &Arc<Observation>, memory: Memory) -> Report {
     Report {
-        seen: Some(seen.clone()),
+        seen: Some(Arc::clone(seen)),
         memory,
         ..Report::bare(verdict)
     }
@@ -203,15 +204,15 @@ fn textfile(config: &Config, store: &Store, start: Instant, path: &Path, exit_st
 
 /// Judges, unless a run that began before this one ended has seen more recently how things are: then its answer counts,
 /// so that the slower of two runs cannot undo what the other one found.
-fn judge_beside_others(config: &Config, peeked: &Memory, memory: &Memory, seen: Observation) -> (Report, Memory) {
+fn judge_beside_others(config: &Config, peeked: &Memory, memory: &Memory, seen: &Arc<Observation>) -> (Report, Memory) {
     let service = config.target.service.as_str();
     let newer = memory.epoch.as_ref().filter(|epoch| {
         let answered = !matches!(seen.outcome, Outcome::Failed(_));
         answered && memory.sequence != peeked.sequence && epoch.at > seen.at && epoch.is_complete()
     });
     let (seen, next) = match newer {
-        Some(epoch) => (seen.superseded_by(epoch), Some(memory.clone())),
-        None => (seen, None),
+        Some(epoch) => (Arc::new(seen.superseded_by(epoch)), Some(memory.clone())),
+        None => (Arc::clone(seen), None),
     };
     let (verdict, judged) = judge(service, memory, &seen, &config.policy, Timestamp::now());
     let next = next.unwrap_or(judged);
@@ -242,7 +243,10 @@ fn interrupted(config: &Config, memory: &Memory) -> watchdog::LastWords {
     let (config, memory) = (config.clone(), memory.clone());
     Box::new(move |cause| {
         let now = Timestamp::now();
-        let seen = Observation::failed(now, Failure::new(cause.reason(), cause.to_string()));
+        let seen = Arc::new(Observation::failed(
+            now,
+            Failure::new(cause.reason(), cause.to_string()),
+        ));
         let (verdict, memory) = judge(config.target.service.as_str(), &memory, &seen, &config.policy, now);
         last_words(&config, &report(verdict, &seen, memory))
     })

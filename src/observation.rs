@@ -236,22 +236,19 @@ impl Observation {
 
     /// What this observation is worth beside a newer epoch of an overlapping run: that run's answer.
     #[must_use]
-    pub fn superseded_by(mut self, newer: &Epoch) -> Observation {
-        self.at = newer.at;
-        self.outcome = match newer.count {
-            0 => Outcome::NoResponders,
-            _ => Outcome::Answered(
-                newer
-                    .instances
-                    .iter()
-                    .map(|instance| Answer {
-                        instance: instance.clone(),
-                        rtt: None,
-                    })
-                    .collect(),
-            ),
+    pub fn superseded_by(&self, newer: &Epoch) -> Observation {
+        let answer = |instance: &Instance| Answer {
+            instance: instance.clone(),
+            rtt: None,
         };
-        self
+        Observation {
+            at: newer.at,
+            outcome: match newer.count {
+                0 => Outcome::NoResponders,
+                _ => Outcome::Answered(newer.instances.iter().map(answer).collect()),
+            },
+            ..self.clone()
+        }
     }
 }
 

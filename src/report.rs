@@ -1,5 +1,7 @@
 //! Everything that there is to say after a run, for whichever renderer says it.
 
+use std::sync::Arc;
+
 use crate::epoch::Memory;
 use crate::observation::Observation;
 use crate::timestamp::Timestamp;
@@ -9,8 +11,8 @@ use crate::verdict::Verdict;
 #[derive(Clone, Debug)]
 pub struct Report {
     pub verdict: Verdict,
-    /// What the probe saw; `None` if there was none.
-    pub seen: Option<Observation>,
+    /// What the probe saw; `None` if there was none. Shared: it can be large, and the watchdog holds it too.
+    pub seen: Option<Arc<Observation>>,
     /// What is remembered after this run.
     pub memory: Memory,
     /// When the verdict was said.

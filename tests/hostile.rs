@@ -826,7 +826,7 @@ fn an_unusual_answer_is_an_answer() {
         // As a stranger, and then as one who is known.
         for _ in 0..2 {
             check(&fake)
-                .arg("-v")
+                .args(["-v", "--confirm", "0"])
                 .home(&home)
                 .run()
                 .assert(

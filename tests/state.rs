@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Check, Conn, Fake, LIMIT, Output, SLACK, Server, Service, TempDir, Version, wait_for};
+use crate::support::{Check, Conn, Fake, LIMIT, Output, SLACK, Server, Service, TempDir, Version, is_root, wait_for};
 
 const NOBODY: u32 = 65534;
 
@@ -124,12 +124,6 @@ fn beside(status: &str, finding: &str, problem: &str) -> String {
         _ => (finding, problem),
     };
     format!("NATS_SERVICE {status} - orders: {first}; {second} | *")
-}
-
-/// Whether this user may mount and give files away. Without, a test has nothing to stand on.
-fn is_root() -> bool {
-    // SAFETY: geteuid always succeeds.
-    unsafe { libc::geteuid() == 0 }
 }
 
 /// The system calls by which a run changes what others see of its state. Where an architecture has only the newer of two,

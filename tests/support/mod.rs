@@ -48,3 +48,18 @@ pub fn from_env(variable: &str) -> String {
     std::env::var(variable)
         .unwrap_or_else(|_| panic!("{variable} is not set: run the tests with tests/run.sh, which gets what they need"))
 }
+
+/// Whether this user may mount, give files away and become another user. In CI that is a must; elsewhere a test that needs
+/// it says so and stops.
+pub fn is_root() -> bool {
+    // SAFETY: geteuid always succeeds.
+    let root = unsafe { libc::geteuid() == 0 };
+    assert!(
+        root || std::env::var_os("CI").is_none(),
+        "CI needs root: some of the tests mount, and become other users"
+    );
+    if !root {
+        eprintln!("not tested: it needs root");
+    }
+    root
+}
