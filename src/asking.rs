@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::observation::{Answer, Fate, Ignored, Instance, NotCounted, Outcome, read_any_ping, read_ping};
+use crate::observation::{
+    Answer, Fate, Ignored, Instance, NotCounted, Outcome, has_metadata, read_any_ping, read_ping,
+};
 
 /// When to ask again if nobody answered: measured to outlast each condition in which a server's 503 is a false "down"
 /// (a service that has just subscribed elsewhere in the cluster, a restarted node, hub or gateway). Beyond these the
@@ -25,10 +27,35 @@ const MOST_INSTANCES: usize = 100_000;
 const MOST_INQUIRED: usize = 64;
 const MOST_OTHERS: usize = 1000;
 
+/// Whose answer is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those of all instances.
+    All,
+    /// That of any instance; one is enough.
+    Any,
+    /// That of the instance with this id.
+    Id(String),
+    /// That of an instance with these values in its metadata.
+    Match(Vec<(String, String)>),
+}
+
+impl Wanted {
+    /// Whether this instance, which sent this reply, is one that is wanted.
+    fn is_met_by(&self, instance: &Instance, payload: &[u8]) -> bool {
+        match self {
+            Wanted::All | Wanted::Any => true,
+            Wanted::Id(id) => instance.id == *id,
+            Wanted::Match(values) => has_metadata(payload, values),
+        }
+    }
+}
+
 /// The rules of one probe.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub service: String,
+    pub wanted: Wanted,
     /// The ids of the instances that are expected; empty if that is not known.
     pub known: BTreeSet<String>,
     /// The ids of instances that did not answer in an earlier run, and are to be asked again one by one.
@@ -230,6 +257,10 @@ impl Asking {
             .or(self.rounds.last())
             .map_or(Duration::ZERO, |round| round.asked);
         match read_ping(&self.plan.service, payload) {
+            Ok(instance) if !self.plan.wanted.is_met_by(&instance, payload) => {
+                self.ignored.add(NotCounted::Sibling);
+                Some(NotCounted::Sibling)
+            }
             Ok(instance) => {
                 self.proven = self.proven.max(Some(asked));
                 if !self.answers.contains_key(&instance.id) && self.answers.len() < MOST_INSTANCES {
@@ -300,7 +331,8 @@ impl Asking {
             return Next::Ask;
         };
         if !self.answers.is_empty() {
-            let all_known = !self.plan.census && self.missing == 0;
+            let one_is_enough = self.plan.wanted != Wanted::All;
+            let all_known = one_is_enough || !self.plan.census && self.missing == 0;
             let until = self.last_answer + self.plan.stall;
             return if all_known || now >= until || self.answers.len() >= MOST_INSTANCES {
                 Next::Done(self.answered())
@@ -461,6 +493,7 @@ mod tests {
     fn plan(known: &[&str], census: bool) -> Plan {
         Plan {
             service: "orders".into(),
+            wanted: Wanted::All,
             known: known.iter().map(|id| id.to_string()).collect(),
             doubtful: BTreeSet::new(),
             census,

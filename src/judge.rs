@@ -546,7 +546,9 @@ impl Case<'_> {
             );
         }
         if self.seen.ignored.total() > 0 {
-            let Ignored { foreign, acks, broken } = self.seen.ignored;
+            let Ignored {
+                foreign, acks, broken, ..
+            } = self.seen.ignored;
             tell(
                 1,
                 format!(

@@ -36,6 +36,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::asking::Wanted;
 use crate::cli::{Config, Env, Format, Mode, Parsed, Telling};
 use crate::epoch::Memory;
 use crate::judge::judge;
@@ -154,6 +155,7 @@ fn examine(config: &Config, store: &Store, start: Instant) -> Report {
 
     let seen = Arc::new(probe::probe(&probe::Request {
         target: &config.target,
+        wanted: Wanted::All,
         known: peeked.known().iter().map(|instance| instance.id.clone()).collect(),
         doubtful: peeked.doubtful(),
         census: needs_census(&peeked, config.timing.census, Timestamp::now()),

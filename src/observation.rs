@@ -142,9 +142,12 @@ pub struct Ignored {
     pub acks: u32,
     /// Everything else.
     pub broken: u32,
+    /// Other instances, where one of them was asked for.
+    pub siblings: u32,
 }
 
 impl Ignored {
+    /// How many came from something else than the service.
     pub fn total(&self) -> u32 {
         self.foreign.saturating_add(self.acks).saturating_add(self.broken)
     }
@@ -154,6 +157,7 @@ impl Ignored {
             NotCounted::Foreign => &mut self.foreign,
             NotCounted::Ack => &mut self.acks,
             NotCounted::Broken => &mut self.broken,
+            NotCounted::Sibling => &mut self.siblings,
         };
         *counter = counter.saturating_add(1);
     }
@@ -165,6 +169,8 @@ pub enum NotCounted {
     Foreign,
     Ack,
     Broken,
+    /// It is, but of another instance than the one that was asked for.
+    Sibling,
 }
 
 /// The NATS server that was asked.
@@ -291,6 +297,14 @@ pub fn read_any_ping(payload: &[u8]) -> Result<(String, Instance), NotCounted> {
         metadata: read_metadata(&reply["metadata"]),
     };
     Ok((name.as_str().to_owned(), instance))
+}
+
+/// Whether the metadata of a reply has all of these values, whatever of it is remembered.
+pub fn has_metadata(payload: &[u8], wanted: &[(String, String)]) -> bool {
+    let reply: Value = serde_json::from_slice(payload).unwrap_or_default();
+    wanted
+        .iter()
+        .all(|(key, value)| reply["metadata"][key].as_str() == Some(value))
 }
 
 /// `io.nats.micro.v1.ping_response`; another version of the same may come.

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use nats::{Message, Options};
 
-use crate::asking::{Asking, Next, Plan};
+use crate::asking::{Asking, Next, Plan, Wanted};
 use crate::diagnosis::{self, Hung, Peer};
 use crate::duration::latency;
 use crate::observation::{Failure, Observation, Outcome, Server};
@@ -49,6 +49,7 @@ const NEVER: Duration = Duration::from_secs(3600);
 /// The question, and how to ask it.
 pub struct Request<'a> {
     pub target: &'a Target,
+    pub wanted: Wanted,
     /// The ids of the instances that are expected; empty if that is not known.
     pub known: BTreeSet<String>,
     /// The ids of instances that did not answer in an earlier run, and may do so again.
@@ -297,7 +298,7 @@ impl Probe<'_> {
             connection_name: target.connection_name.clone(),
         };
         let subjects = Subjects {
-            ping: target.ping_subject(),
+            ping: self.subject(),
             discovery: target.discovery_subject(),
             inbox_prefix: target.inbox_prefix.as_str().to_owned(),
         };
@@ -356,6 +357,7 @@ impl Probe<'_> {
         });
         let mut asking = Asking::new(Plan {
             service: request.target.service.as_str().to_owned(),
+            wanted: request.wanted.clone(),
             known: request.known.clone(),
             doubtful: request.doubtful.clone(),
             census: request.census,
@@ -368,7 +370,7 @@ impl Probe<'_> {
         });
         // The worker asks without being told, as soon as it is connected.
         asking.asked(Duration::ZERO);
-        self.step(format_args!("asking {}", request.target.ping_subject()));
+        self.step(format_args!("asking {}", self.subject()));
         let end = self.listen(link, &mut asking, origin);
         self.proven = asking.proven().map(|proven| began + proven);
         self.asking = Some(asking);
@@ -538,6 +540,15 @@ impl Probe<'_> {
     /// How to log in at this server.
     fn auth<'s>(&'s self, server: &'s ServerUrl) -> &'s Auth {
         server.auth.as_ref().unwrap_or(&self.request.target.auth)
+    }
+
+    /// Whom to ask: all instances, or one of them.
+    fn subject(&self) -> String {
+        let all = self.request.target.ping_subject();
+        match &self.request.wanted {
+            Wanted::Id(id) => format!("{all}.{id}"),
+            _ => all,
+        }
     }
 
     fn peer<'s>(&'s self, server: &'s ServerUrl, address: String) -> Peer<'s> {
