@@ -755,6 +755,7 @@ mod tests {
             foreign: 1,
             acks: 1,
             broken: 2,
+            ..Ignored::default()
         };
         assert_eq!(asking.ignored(), expected);
         assert_eq!(asking.so_far(), None);

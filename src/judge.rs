@@ -1148,7 +1148,12 @@ mod tests {
             ((0, 0, 1), "what came was no PING reply"),
         ] {
             let (foreign, acks, broken) = ignored;
-            seen.ignored = Ignored { foreign, acks, broken };
+            seen.ignored = Ignored {
+                foreign,
+                acks,
+                broken,
+                ..Ignored::default()
+            };
             let (verdict, _) = judge("orders", &up(), &seen, &Policy::default(), at(100));
             assert!(findings(&verdict).contains(cause), "{}", findings(&verdict));
         }

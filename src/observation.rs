@@ -18,8 +18,8 @@ const LONGEST_REPLY: usize = 64 * 1024;
 /// each key and value. Bounds the memory, the state file and the output, whatever a service says.
 const VERSION_CHARS: usize = 32;
 const METADATA_ENTRIES: usize = 6;
-const KEY_CHARS: usize = 32;
-const VALUE_CHARS: usize = 64;
+pub const KEY_CHARS: usize = 32;
+pub const VALUE_CHARS: usize = 64;
 
 /// The longest id that is believed, in characters. Those of the known libraries have 16 to 32.
 const LONGEST_ID: usize = 128;
