@@ -5,8 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,10 +12,14 @@ use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::asking::Wanted;
 use crate::context::{self, Context};
 use crate::credentials::{Credentials, Nkey};
 use crate::duration;
+use crate::files::{read_text, shown};
 use crate::judge::Policy;
+use crate::observation::is_id;
+use crate::pod::{self, Kind};
 use crate::range::Range;
 use crate::render::prometheus::{Label, Style};
 use crate::state::{Place, Question};
@@ -34,8 +36,31 @@ pub enum Mode {
         /// Exit with the status of the verdict, and not with that of the writing.
         exit_status: bool,
     },
+    /// A Kubernetes exec probe.
+    Probe {
+        kind: Kind,
+        which: Which,
+        /// What it means when NATS cannot be asked.
+        without_nats: pod::Answer,
+        /// Do not ask NATS, but read the file of a sidecar, which must not be older than this.
+        from: Option<(PathBuf, Duration)>,
+    },
+    /// A sidecar that probes again and again.
+    Watch {
+        interval: Duration,
+        textfile: Option<PathBuf>,
+        status_file: Option<PathBuf>,
+    },
     StateShow,
     StateReset,
+}
+
+/// Which instance is a pod's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    Is(Wanted),
+    /// The one whose id is in this file.
+    IdFile(PathBuf),
 }
 
 /// How a verdict is told.
@@ -141,27 +166,24 @@ pub fn parse(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
         }
         Err(error) => return Err(one_line(&error, args.get(1))),
     };
-    let (mode, matches) = match matches.subcommand() {
-        None => (Mode::Check, &matches),
-        Some(("state", state)) => match state.subcommand() {
-            Some(("reset", matches)) => (Mode::StateReset, matches),
-            Some((_, matches)) => (Mode::StateShow, matches),
-            None => return Err("state what? Say state show, or state reset".into()),
+    let given = |matches| Given { matches, env };
+    match matches.subcommand() {
+        None => config(&given(&matches), |_| Ok(Mode::Check)),
+        Some(("textfile", matches)) => config(&given(matches), textfile_mode),
+        Some(("probe", probe)) => match probe.subcommand() {
+            Some(("liveness", matches)) => config(&given(matches), |given| probe_mode(given, Kind::Liveness)),
+            Some(("readiness", matches)) => config(&given(matches), |given| probe_mode(given, Kind::Readiness)),
+            Some((_, matches)) => config(&given(matches), |given| probe_mode(given, Kind::Startup)),
+            None => Err("which probe? Say probe liveness, readiness or startup".into()),
         },
-        Some(("textfile", matches)) => {
-            let output = matches
-                .get_one::<OsString>("output")
-                .map(PathBuf::from)
-                .unwrap_or_default();
-            if output.as_os_str().is_empty() {
-                return Err("--output: the name of the file is empty".into());
-            }
-            let exit_status = matches.get_flag("exit-status");
-            (Mode::Textfile { output, exit_status }, matches)
-        }
-        Some((_, matches)) => (Mode::Check, matches),
-    };
-    config(mode, &Given { matches, env }).map(|config| Parsed::Run(Box::new(config)))
+        Some(("watch", matches)) => config(&given(matches), watch_mode),
+        Some(("state", state)) => match state.subcommand() {
+            Some(("reset", matches)) => config(&given(matches), |_| Ok(Mode::StateReset)),
+            Some((_, matches)) => config(&given(matches), |_| Ok(Mode::StateShow)),
+            None => Err("state what? Say state show, or state reset".into()),
+        },
+        Some((_, matches)) => config(&given(matches), |_| Ok(Mode::Check)),
+    }
 }
 
 /// The definition of the command line, for the man page too.
@@ -172,6 +194,13 @@ pub fn command() -> Command {
     let textfile = Command::new("textfile").about("Check a service, and write metrics for the textfile collector");
     let show = Command::new("show").about("Show what is remembered about a service");
     let reset = Command::new("reset").about("Forget what is remembered about a service, an open outage too");
+    let probe = |name, about| {
+        Command::new(name)
+            .about(about)
+            .args(connection_args())
+            .args(probe_args())
+    };
+    let watch = Command::new("watch").about("Sidecar: check a service again and again, and write files");
     check(Command::new("check_nats_service"))
         .version(env!("CARGO_PKG_VERSION"))
         .about("Asks NATS itself whether a micro service (ADR-32) is up, as a Nagios and Icinga check")
@@ -180,6 +209,19 @@ pub fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand(check(Command::new("check")).about("Check a service (what happens without a command)"))
         .subcommand(judging(textfile).args(textfile_args()).args(metrics_args()))
+        .subcommand(
+            Command::new("probe")
+                .about("Kubernetes exec probe: does this pod's own instance answer?")
+                .disable_help_subcommand(true)
+                .subcommand_required(true)
+                .subcommand(probe(
+                    "liveness",
+                    "Fails if the instance does not answer; passes if NATS cannot be asked",
+                ))
+                .subcommand(probe("readiness", "Passes only if the instance answers"))
+                .subcommand(probe("startup", "Passes only if the instance answers")),
+        )
+        .subcommand(judging(watch).args(watch_args()).args(metrics_args()))
         .subcommand(
             Command::new("state")
                 .about("Look at, or clear, what is remembered")
@@ -390,6 +432,80 @@ fn textfile_args() -> Vec<Arg> {
         .collect()
 }
 
+fn probe_args() -> Vec<Arg> {
+    const WHICH: [&str; 4] = ["id", "id-file", "match", "any-instance"];
+    let others = |name: &str| {
+        WHICH
+            .into_iter()
+            .filter(move |other| *other != name)
+            .collect::<Vec<_>>()
+    };
+    let which = [
+        value("id", "ID", "The instance with this id").conflicts_with_all(others("id")),
+        value(
+            "id-file",
+            "FILE",
+            "The instance whose id the application wrote into this file",
+        )
+        .conflicts_with_all(others("id-file")),
+        value(
+            "match",
+            "KEY=VALUE",
+            "The instance with this in its metadata; can be repeated",
+        )
+        .action(ArgAction::Append)
+        .conflicts_with_all(others("match")),
+        Arg::new("any-instance")
+            .long("any-instance")
+            .help("Any instance, also one of another pod")
+            .action(ArgAction::SetTrue)
+            .conflicts_with_all(others("any-instance")),
+    ];
+    let rest = [
+        value(
+            "unreachable",
+            "pass|fail",
+            "When NATS cannot be asked [default: pass for liveness, else fail]",
+        ),
+        value(
+            "confirm",
+            "DURATION",
+            "Ask again for so long when nobody answers; 0 never [default: 300ms]",
+        ),
+        value(
+            "stall",
+            "DURATION",
+            "Wait so long for an answer to the last asking [default: 300ms]",
+        ),
+        value("from", "FILE", "Read this status file of watch, and ask nobody"),
+        value(
+            "max-age",
+            "DURATION",
+            "With --from: how old the file may be [default: 1m]",
+        )
+        .requires("from"),
+    ];
+    let mut args: Vec<Arg> = which
+        .into_iter()
+        .map(|arg| arg.help_heading("Which instance"))
+        .collect();
+    args.extend(rest.into_iter().map(|arg| arg.help_heading("Probe")));
+    args
+}
+
+fn watch_args() -> Vec<Arg> {
+    let args = [
+        value("interval", "DURATION", "How often to check [default: 15s]"),
+        value(
+            "textfile",
+            "FILE",
+            "Write metrics for the textfile collector, ending in .prom",
+        ),
+        value("status-file", "FILE", "Write the verdict as JSON, for probe --from"),
+    ];
+    args.into_iter().map(|arg| arg.help_heading("Watch")).collect()
+}
+
 fn metrics_args() -> Vec<Arg> {
     let label = value(
         "label",
@@ -418,6 +534,22 @@ impl Given<'_> {
         // Not every mode has every flag.
         let value = self.matches.try_get_one::<OsString>(flag).ok().flatten();
         value.map(OsString::as_os_str)
+    }
+
+    /// All values of a flag that can be repeated.
+    fn words(&self, flag: &str) -> Result<Vec<&str>, String> {
+        let values = self.matches.try_get_many::<OsString>(flag).ok().flatten();
+        let words = values.into_iter().flatten();
+        words
+            .map(|word| word.to_str().ok_or(format!("the value of --{flag} is not UTF-8")))
+            .collect()
+    }
+
+    fn path(&self, flag: &str) -> Result<Option<PathBuf>, String> {
+        match self.raw(flag) {
+            Some(path) if path.is_empty() => Err(format!("--{flag}: the name is empty")),
+            path => Ok(path.map(PathBuf::from)),
+        }
     }
 
     fn has(&self, flag: &str) -> bool {
@@ -505,65 +637,122 @@ impl Given<'_> {
     }
 }
 
-fn shown(path: &Path) -> String {
-    clean(&path.to_string_lossy(), 200)
-}
-
 /// A small file of text: a secret, a key, a certificate, a context.
 fn read_file(source: &str, path: &Path) -> Result<String, String> {
     const LARGEST: u64 = 1024 * 1024;
-    let failed = |why: String| format!("{source} {}: {why}", shown(path));
-    let file = File::open(path).map_err(|e| failed(e.to_string()))?;
-    let mut text = String::new();
-    match file.take(LARGEST + 1).read_to_string(&mut text) {
-        Ok(length) if length as u64 > LARGEST => Err(failed("it is larger than 1 MiB".into())),
-        Ok(_) => Ok(text),
-        Err(e) if e.kind() == io::ErrorKind::InvalidData => Err(failed("it is not text".into())),
-        Err(e) => Err(failed(e.to_string())),
+    read_text(path, LARGEST).map_err(|why| format!("{source} {}: {why}", shown(path)))
+}
+
+fn textfile_mode(given: &Given<'_>) -> Result<Mode, String> {
+    match given.path("output")? {
+        Some(output) => Ok(Mode::Textfile {
+            output,
+            exit_status: given.has("exit-status"),
+        }),
+        None => Err("which file? Give it with --output".into()),
     }
 }
 
-fn config(mode: Mode, given: &Given<'_>) -> Result<Config, String> {
+fn probe_mode(given: &Given<'_>, kind: Kind) -> Result<Mode, String> {
+    let id = given.read("id", |id| match is_id(id) {
+        true => Ok(id.to_owned()),
+        false => Err(format!("'{}' is not the id of an instance", clean(id, 80))),
+    })?;
+    let values = given
+        .words("match")?
+        .into_iter()
+        .map(|word| match word.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+            _ => Err(format!("--match: '{}' is not KEY=VALUE", clean(word, 80))),
+        });
+    let values: Vec<(String, String)> = values.collect::<Result<_, _>>()?;
+    let which = match (id, given.path("id-file")?, values.is_empty(), given.has("any-instance")) {
+        (Some(id), ..) => Which::Is(Wanted::Id(id)),
+        (_, Some(file), ..) => Which::IdFile(file),
+        (_, _, false, _) => Which::Is(Wanted::Match(values)),
+        (.., true) => Which::Is(Wanted::Any),
+        _ => return Err("which instance is this pod's? Give --id, --id-file or --match, or say --any-instance".into()),
+    };
+    let without_nats = given.read("unreachable", |word| {
+        pod::Answer::parse(word).ok_or(format!("'{}' is neither pass nor fail", clean(word, 80)))
+    })?;
+    let max_age = given.duration_above_zero("max-age")?.unwrap_or(Duration::from_secs(60));
+    Ok(Mode::Probe {
+        kind,
+        which,
+        without_nats: without_nats.unwrap_or(kind.without_nats()),
+        from: given.path("from")?.map(|file| (file, max_age)),
+    })
+}
+
+fn watch_mode(given: &Given<'_>) -> Result<Mode, String> {
+    Ok(Mode::Watch {
+        interval: given
+            .duration_above_zero("interval")?
+            .unwrap_or(Duration::from_secs(15)),
+        textfile: given.path("textfile")?,
+        status_file: given.path("status-file")?,
+    })
+}
+
+/// The defaults of a mode: a Kubernetes probe has a second at most.
+fn timing(given: &Given<'_>, mode: &Mode) -> Result<Timing, String> {
+    let (timeout, confirm) = match mode {
+        Mode::Probe { .. } => (Duration::from_millis(800), Duration::from_millis(300)),
+        _ => (Duration::from_secs(10), Duration::from_millis(1500)),
+    };
+    Ok(Timing {
+        timeout: given.duration_above_zero("timeout")?.unwrap_or(timeout),
+        confirm: given.duration("confirm")?.unwrap_or(confirm),
+        stall: given
+            .duration_above_zero("stall")?
+            .unwrap_or(Duration::from_millis(300)),
+        census: given.duration("census")?.unwrap_or(Duration::from_secs(300)),
+    })
+}
+
+fn policy(given: &Given<'_>, mode: &Mode, target: &Target, place: &Place) -> Result<Policy, String> {
+    let standard = Policy::default();
+    // The same flag says pass or fail in a probe.
+    let unreachable = match mode {
+        Mode::Probe { .. } => None,
+        _ => given.status("unreachable")?,
+    };
+    Ok(Policy {
+        warning: given.range("warning")?,
+        critical: given.range("critical")?,
+        rtt_warning: given.duration("rtt-warning")?,
+        rtt_critical: given.duration("rtt-critical")?,
+        never_seen: given.status("never-seen")?.unwrap_or(standard.never_seen),
+        unreachable: unreachable.unwrap_or(standard.unreachable),
+        silent: given.status("silent")?.unwrap_or(standard.silent),
+        forget_after: given.duration_above_zero("forget-after")?,
+        remembers: *place != Place::Nowhere,
+        imported: target.is_imported(),
+    })
+}
+
+fn config(given: &Given<'_>, mode: impl FnOnce(&Given<'_>) -> Result<Mode, String>) -> Result<Parsed, String> {
     let service = match given.read("name", ServiceName::parse)? {
         Some(service) => service,
         None => return Err("which service? Give its name with --name".into()),
     };
     let target = target(service, given)?;
-    let place = match (given.raw("state"), given.raw("state-dir")) {
-        (Some(path), _) if path.is_empty() => return Err("--state: the name of the file is empty".into()),
-        (_, Some(path)) if path.is_empty() => return Err("--state-dir: the name of the folder is empty".into()),
-        (Some(file), _) => Place::File(PathBuf::from(file)),
-        (_, Some(dir)) => Place::Dir(PathBuf::from(dir)),
-        _ if given.has("no-state") => Place::Nowhere,
+    let mode = mode(given)?;
+    let place = match (given.path("state")?, given.path("state-dir")?) {
+        (Some(file), _) => Place::File(file),
+        (_, Some(dir)) => Place::Dir(dir),
+        _ if given.has("no-state") || matches!(mode, Mode::Probe { .. }) => Place::Nowhere,
         _ => Place::Default,
     };
-    let standard = Policy::default();
-    Ok(Config {
+    Ok(Parsed::Run(Box::new(Config {
+        timing: timing(given, &mode)?,
+        policy: policy(given, &mode, &target, &place)?,
+        telling: telling(given)?,
         mode,
-        timing: Timing {
-            timeout: given.duration_above_zero("timeout")?.unwrap_or(Duration::from_secs(10)),
-            confirm: given.duration("confirm")?.unwrap_or(Duration::from_millis(1500)),
-            stall: given
-                .duration_above_zero("stall")?
-                .unwrap_or(Duration::from_millis(300)),
-            census: given.duration("census")?.unwrap_or(Duration::from_secs(300)),
-        },
-        policy: Policy {
-            warning: given.range("warning")?,
-            critical: given.range("critical")?,
-            rtt_warning: given.duration("rtt-warning")?,
-            rtt_critical: given.duration("rtt-critical")?,
-            never_seen: given.status("never-seen")?.unwrap_or(standard.never_seen),
-            unreachable: given.status("unreachable")?.unwrap_or(standard.unreachable),
-            silent: given.status("silent")?.unwrap_or(standard.silent),
-            forget_after: given.duration_above_zero("forget-after")?,
-            remembers: place != Place::Nowhere,
-            imported: target.is_imported(),
-        },
         target,
         place,
-        telling: telling(given)?,
-    })
+    })))
 }
 
 fn telling(given: &Given<'_>) -> Result<Telling, String> {
@@ -574,9 +763,7 @@ fn telling(given: &Given<'_>) -> Result<Telling, String> {
         ))
     })?;
     let mut labels: Vec<Label> = Vec::new();
-    let words = given.matches.try_get_many::<OsString>("label").ok().flatten();
-    for word in words.into_iter().flatten() {
-        let word = word.to_str().ok_or("the value of --label is not UTF-8")?;
+    for word in given.words("label")? {
         let label = Label::parse(word).map_err(|why| format!("--label: {why}"))?;
         if labels.iter().any(|other| other.name == label.name) {
             return Err(format!("--label: '{}' is given twice", label.name));
@@ -850,8 +1037,13 @@ fn one_line(error: &clap::Error, first: Option<&OsString>) -> String {
     };
     if let Some(word) = stray {
         return match first {
-            Some(first) if first == word => format!("'{}' is not a command: check, textfile or state", clean(word, 80)),
-            _ if matches!(word, "check" | "textfile" | "state") => format!("say {word} first, and the flags behind it"),
+            Some(first) if first == word => format!(
+                "'{}' is not a command: check, textfile, probe, watch or state",
+                clean(word, 80)
+            ),
+            _ if matches!(word, "check" | "textfile" | "probe" | "watch" | "state") => {
+                format!("say {word} first, and the flags behind it")
+            }
             _ => "a word too many among the flags; a value with blanks needs quotes".into(),
         };
     }

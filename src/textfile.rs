@@ -66,6 +66,27 @@ pub fn write(path: &Path, text: &str) -> Result<(), String> {
     written.map_err(failed)
 }
 
+/// Removes the new file that this process was writing when it was killed.
+pub fn remove_leftovers_of(path: &Path, pid: u32) {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return;
+    };
+    let begin = format!(".{name}.{pid}-");
+    let dir = path
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry
+            .file_name()
+            .to_str()
+            .is_some_and(|file| file.starts_with(&begin) && file.ends_with(".tmp"))
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Removes the new files of runs that were killed. Nobody holds their locks any more.
 fn remove_leftovers(dir: &Path, name: &str) {
     let (begin, end) = (format!(".{name}."), ".tmp");
