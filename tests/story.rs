@@ -360,6 +360,7 @@ fn thresholds_add_up_and_the_worst_leads() {
     }
 }
 
+/// An answer is timed from when the request left, however late the probe gets to know of it.
 #[test]
 fn a_slow_service_is_up_and_slow() {
     let fake = Fake::start(|conn| {
