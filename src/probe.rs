@@ -110,7 +110,8 @@ enum Stop {
 enum Event {
     Resolved(io::Result<Vec<SocketAddr>>),
     NotConnected(io::Error),
-    Connected,
+    /// Logged in at this time; the first request is about to leave.
+    Connected(Instant, Timestamp),
     /// A request is about to leave, and its replies will come here.
     Asked {
         inbox: Receiver<Message>,
@@ -137,6 +138,8 @@ struct Link {
     commands: Sender<Command>,
     server: ServerUrl,
     secure: bool,
+    /// When the first request was about to leave.
+    connected: (Instant, Timestamp),
     inboxes: Vec<Receiver<Message>>,
 }
 
@@ -304,13 +307,14 @@ impl Probe<'_> {
         };
         spawn("client", move || work(&login, &subjects, &sender, &orders)).map_err(NoLogin::Failed)?;
         let failure = match self.wait(&events, &[], until).map_err(NoLogin::Failed)? {
-            Some(Event::Connected) => {
+            Some(Event::Connected(at, time)) => {
                 self.step("logged in");
                 return Ok(Link {
                     events,
                     commands,
                     server: server.clone(),
                     secure,
+                    connected: (at, time),
                     inboxes: Vec::new(),
                 });
             }
@@ -346,7 +350,8 @@ impl Probe<'_> {
 
     fn ask(&mut self, link: &mut Link) -> Result<Outcome, Stop> {
         let request = self.request;
-        let (origin, began) = (Instant::now(), Timestamp::now());
+        // Not now: the worker may have asked long before this thread got to know of it.
+        let (origin, began) = link.connected;
         let budget = request.deadline - request.start;
         let left = self.left();
         // A silence is believed when the last asking has had its time.
@@ -455,7 +460,7 @@ impl Probe<'_> {
                 let text = format!("the connection to NATS at {address} broke");
                 return Err(Stop::Lost(Failure::new(Reason::NatsUnreachable, text)));
             }
-            Event::Resolved(_) | Event::Connected | Event::NotConnected(_) => {}
+            Event::Resolved(_) | Event::Connected(..) | Event::NotConnected(_) => {}
         }
         Ok(())
     }
@@ -642,7 +647,7 @@ fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, orders: &Rec
         Ok(connection) => connection,
         Err(error) => return drop(events.send(Event::NotConnected(error))),
     };
-    if events.send(Event::Connected).is_err() {
+    if events.send(Event::Connected(Instant::now(), Timestamp::now())).is_err() {
         return mem::forget(connection);
     }
     let first = std::iter::once(Command::Ask);

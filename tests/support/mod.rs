@@ -42,6 +42,16 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Tests all cases at once, for tests that mostly wait.
+pub fn each<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    let test = &test;
+    std::thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(move || test(case));
+        }
+    });
+}
+
 /// A path from the environment that tests/run.sh sets up.
 #[track_caller]
 pub fn from_env(variable: &str) -> String {
