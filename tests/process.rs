@@ -384,10 +384,21 @@ fn ten_thousand_wordy_instances(conn: &mut Conn) -> io::Result<()> {
     conn.hold(LIMIT)
 }
 
+/// Replies of 1 MB, without end, and nothing else.
+fn flood_of_large_replies(conn: &mut Conn) -> io::Result<()> {
+    conn.handshake()?;
+    let request = conn.read_request()?;
+    let payload = vec![b'x'; 1_000_000];
+    loop {
+        conn.reply(&request, &payload)?;
+    }
+}
+
 #[test]
 fn what_the_client_cannot_bear_is_told_as_what_the_server_sent() {
-    let cases: [(Script, &str); 2] = [
+    let cases: [(Script, &str); 3] = [
         (long_line, "internal error at *"),
+        (flood_of_large_replies, "127.0.0.1:* floods us with replies"),
         (reply_of_4_gib, "the server sent more than fits into the memory allowed"),
     ];
     for (script, text) in cases {
