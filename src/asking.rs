@@ -19,7 +19,7 @@ const ASK_AGAIN: [Duration; 4] = [
     Duration::from_millis(2500),
 ];
 
-/// More instances than this are not told apart. A service has some; only a flood has more.
+/// A service has some instances; only a flood of replies has this many.
 const MOST_INSTANCES: usize = 100_000;
 
 /// How many instances are asked one by one, and how many other services (and instances of each) are told apart. Beyond
@@ -90,6 +90,8 @@ pub enum Next {
     Listen(Duration),
     /// Enough was heard.
     Done(Outcome),
+    /// Whatever this is, it is no service.
+    Flooded,
 }
 
 /// One asking: a request, and what the server said to it.
@@ -334,7 +336,9 @@ impl Asking {
             let one_is_enough = self.plan.wanted != Wanted::All;
             let all_known = one_is_enough || !self.plan.census && self.missing == 0;
             let until = self.last_answer + self.plan.stall;
-            return if all_known || now >= until || self.answers.len() >= MOST_INSTANCES {
+            return if self.answers.len() >= MOST_INSTANCES {
+                Next::Flooded
+            } else if all_known || now >= until {
                 Next::Done(self.answered())
             } else {
                 Next::Listen(until)
@@ -554,6 +558,7 @@ mod tests {
                     }
                 }
                 Next::Done(outcome) => return (asked, now.as_millis() as u64, Some(outcome)),
+                Next::Flooded => panic!("a flood"),
             }
         }
     }
@@ -663,6 +668,18 @@ mod tests {
         let (asked, _, outcome) = simulate(plan(&["a"], false), &[&[Pong, Reply(900, "a")], &[Pong]]);
         assert_eq!(asked, [0, 50, 250]);
         assert_eq!(ids(outcome), ["a"]);
+    }
+
+    #[test]
+    fn more_instances_than_anybody_has_are_a_flood() {
+        let mut asking = Asking::new(plan(&[], true));
+        asking.asked(ms(0));
+        for n in 0..MOST_INSTANCES {
+            assert_eq!(asking.next(ms(1)), Next::Listen(if n == 0 { ms(50) } else { ms(301) }));
+            asking.reply(ms(1), 0, format!(r#"{{"name":"orders","id":"{n}"}}"#).as_bytes());
+        }
+        assert_eq!(asking.next(ms(1)), Next::Flooded);
+        assert_eq!(asking.next(ms(1000)), Next::Flooded);
     }
 
     #[test]

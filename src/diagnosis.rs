@@ -222,7 +222,7 @@ pub fn server_said(peer: &Peer<'_>, text: &str) -> Failure {
         return unreachable(address, &said.to_lowercase());
     }
     if is("slow consumer") {
-        return protocol(format!("{address} floods us with replies"));
+        return flooded(address);
     }
     protocol(format!("NATS at {address} said: {said}"))
 }
@@ -267,6 +267,11 @@ fn refused(peer: &Peer<'_>, said: &str) -> String {
             format!("NATS at {address} refused the credentials of {path}: {cause} ({said})")
         }
     }
+}
+
+/// More replies came than any service has to give.
+pub fn flooded(address: &str) -> Failure {
+    protocol(format!("{address} floods us with replies"))
 }
 
 /// The connection broke while the service was asked, twice.

@@ -51,6 +51,7 @@ use crate::report::Report;
 use crate::state::{Store, Surroundings};
 use crate::timestamp::Timestamp;
 use crate::verdict::{Finding, Reason, Status, Verdict};
+use crate::watchdog::Alarm;
 
 /// Made by the package, for the state of every user of the host.
 const PACKAGE_STATE_DIR: &str = "/var/lib/check_nats_service";
@@ -326,7 +327,11 @@ fn unread(config: &Config, store: &Store) -> watchdog::LastWords {
     let config = config.clone();
     let path = store.path().map(|path| path.display().to_string()).unwrap_or_default();
     Box::new(move |cause| {
-        let text = format!("the state {path} cannot be read: {cause}");
+        let why = match cause {
+            Alarm::Memory => "it takes more memory than allowed".to_owned(),
+            cause => cause.to_string(),
+        };
+        let text = format!("the state {path} cannot be read: {why}");
         let finding = Finding::new(Status::Unknown, Reason::StateUnusable, text);
         let verdict = Verdict::new(config.target.service.as_str(), vec![finding], vec![], vec![]);
         last_words(&config, &Report::bare(verdict))

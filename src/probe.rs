@@ -37,6 +37,9 @@ const NUDGE: Duration = Duration::from_millis(25);
 /// How many replies may wait in one inbox. More than that at once is a flood, no service.
 const INBOX_SIZE: usize = 16_384;
 
+/// How many replies that do not count are no accident.
+const FLOOD: u32 = 32;
+
 /// How many addresses of one name are tried.
 const MOST_ADDRESSES: usize = 16;
 
@@ -387,6 +390,7 @@ impl Probe<'_> {
             let now = origin.elapsed();
             let until = match asking.next(now) {
                 Next::Done(outcome) => return Ok(outcome),
+                Next::Flooded => return Err(Stop::Final(diagnosis::flooded(&link.server.address()))),
                 Next::Ask => {
                     asking.asked(now);
                     self.step("asking again");
@@ -424,7 +428,8 @@ impl Probe<'_> {
             }
             // A reply can come in the moment in which its inbox is handed over.
             self.empty_inboxes(link, asking, origin);
-            if Instant::now() >= self.request.deadline && !matches!(asking.next(origin.elapsed()), Next::Done(_)) {
+            let ended = || matches!(asking.next(origin.elapsed()), Next::Done(_) | Next::Flooded);
+            if Instant::now() >= self.request.deadline && !ended() {
                 return self.out_of_time(link, asking);
             }
         }
@@ -507,6 +512,8 @@ impl Probe<'_> {
         let address = link.server.address();
         let waited = latency(self.request.start.elapsed());
         let failure = match asking.server_answered() {
+            // It does not stop answering, but with what is no answer.
+            false if asking.ignored().total() > FLOOD => diagnosis::flooded(&address),
             false => diagnosis::timed_out(&address, Hung::Asking, &waited),
             // It may be up, down or slow: there was no time to ask again.
             true => Failure::new(
