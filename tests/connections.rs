@@ -39,9 +39,14 @@ fn check(flags: &[&str]) -> Check {
 /// What is said of a run that was refused: UNKNOWN for this reason, in these words, in time.
 #[track_caller]
 fn assert_refused(out: Output, reason: &str, text: &str) -> Output {
+    assert_refused_in(TIMEOUT, out, reason, text)
+}
+
+#[track_caller]
+fn assert_refused_in(timeout: Duration, out: Output, reason: &str, text: &str) -> Output {
     out.assert_first(3, &format!("NATS_SERVICE UNKNOWN - orders: {text} | {REFUSED}"))
         .assert_line(&format!("UNKNOWN {reason}: {text}"))
-        .assert_within(TIMEOUT + AFTER)
+        .assert_within(timeout + AFTER)
 }
 
 #[track_caller]
@@ -182,5 +187,163 @@ fn a_refused_jwt_is_explained_as_far_as_we_can_know() {
         let text = "NATS at 127.0.0.1:PORT wants credentials (Authorization Violation): give --creds, *";
         let out = check(&["-s", &theirs.url()]).run();
         assert_refused(out, "auth_rejected", &at(&theirs, text));
+    });
+}
+
+#[test]
+fn a_jwt_that_expires_while_we_wait_is_told() {
+    on(&Version::ALL, |version| {
+        let files = Files::new();
+        let (operator, account) = (Operator::new(), Account::new("APP"));
+        let server = Server::with_config(version, &operator.config(&[&account]));
+        let service = files.write("svc.creds", &account.creds(&User::new("svc")));
+        let service = Service::async_nats(&server.url(), "orders").creds(&service).start();
+        service.freeze();
+        let creds = files.write("mon.creds", &account.creds(&User::new("mon").expires(now() + 2)));
+        let out = Check::new([
+            "-n",
+            "orders",
+            "--no-state",
+            "-vvv",
+            "--timeout",
+            "8s",
+            "--creds",
+            &creds,
+        ])
+        .args(["-s", &server.url()])
+        .run();
+        let text = format!(
+            "NATS at 127.0.0.1:PORT refused the credentials of {creds}: the user JWT expired *s ago (User Authentication \
+             Expired)"
+        );
+        assert_refused_in(Duration::from_secs(3), out, "auth_rejected", &at(&server, &text));
+    });
+}
+
+#[test]
+fn no_connection_left_is_told() {
+    on(&Version::ALL, |version| {
+        let server = Server::with_config(version, "max_connections: 1");
+        let _guest = raw::subscribe(&server.url(), "x").expect("a guest");
+        let out = check(&["-s", &server.url()]).run();
+        // The server may be faster with the end of the connection than the client with its first write.
+        let why = match out.stdout.contains("it closed the connection") {
+            true => "it closed the connection during the login; is it stopping, or at its connection limit?",
+            false => "no connection is left for us (maximum connections exceeded)",
+        };
+        let text = at(&server, &format!("cannot reach NATS at 127.0.0.1:PORT: {why}"));
+        assert_refused(out, "nats_unreachable", &text);
+
+        let files = Files::new();
+        let (operator, account) = (Operator::new(), Account::new("APP").connections(1));
+        let server = Server::with_config(version, &operator.config(&[&account]));
+        let creds = files.write("mon.creds", &account.creds(&User::new("mon")));
+        let _guest = Service::async_nats(&server.url(), "orders").creds(&creds).start();
+        let text = "cannot reach NATS at 127.0.0.1:PORT: no connection is left for us (maximum account active connections \
+                    exceeded)";
+        let out = check(&["-s", &server.url(), "--creds", &creds]).run();
+        assert_refused(out, "nats_unreachable", &at(&server, text));
+    });
+}
+
+#[test]
+fn no_subscription_left_is_told() {
+    on(&Version::ALL, |version| {
+        // The second inbox, that of the next asking, is one too many.
+        let server = Server::with_config(version, "max_subscriptions: 1");
+        let text = "NATS at 127.0.0.1:PORT does not let us subscribe to an inbox: maximum subscriptions exceeded";
+        let out = check(&["-s", &server.url()]).run();
+        assert_refused(out, "permission_denied", &at(&server, text));
+    });
+}
+
+/// Whoever does what the line says, and nothing else, can ask.
+#[test]
+fn the_permission_that_is_missing_can_be_pasted() {
+    on(&Version::ALL, |version| {
+        let config = |permissions: &str| {
+            format!(
+                "authorization {{ users: [{{user: svc, password: svc}}, {{user: mon, password: s3cret, permissions: {{
+                 {permissions} }}}}] }}"
+            )
+        };
+        let nothing = r#"publish: {deny: [">"]}, subscribe: {deny: [">"]}"#;
+        let mut server = Server::with_config(version, &config(nothing));
+        let service = at(&server, "nats://svc:svc@127.0.0.1:PORT");
+        let _service = Service::async_nats(&service, "orders").start();
+        let run = |server: &Server| {
+            let mon = ["--user", "mon", "--password", "s3cret"];
+            check(&["-s", &server.url()]).args(mon).run()
+        };
+        let inbox = r#"subscribe: {allow: ["_INBOX.>"]}"#;
+        let ping = r#"publish: {allow: ["$SRV.PING.orders"]}"#;
+        for (permissions, what, paste) in [
+            (nothing.to_owned(), "subscribe to _INBOX.*", inbox),
+            (
+                inbox.to_owned() + r#", publish: {deny: [">"]}"#,
+                "publish to $SRV.PING.orders",
+                ping,
+            ),
+        ] {
+            server.restart(&config(&permissions));
+            let text = format!("NATS at 127.0.0.1:PORT does not let us {what}; add to the user's permissions: {paste}");
+            assert_refused(run(&server), "permission_denied", &at(&server, &text));
+        }
+        server.restart(&config(&format!("{inbox}, {ping}")));
+        wait_for("the service is back", || {
+            raw::ping(&service, "orders", 1).ok().filter(|ids| ids.len() == 1)
+        });
+        assert_let_in(run(&server));
+
+        // Replies come below the prefix that is allowed.
+        server.restart(&config(&format!(r#"{ping}, subscribe: {{allow: ["_INBOX_mon.>"]}}"#)));
+        wait_for("the service is back", || {
+            raw::ping(&service, "orders", 1).ok().filter(|ids| ids.len() == 1)
+        });
+        let prefix = |prefix: &str| {
+            let mon = ["--user", "mon", "--password", "s3cret", "--inbox-prefix", prefix];
+            check(&["-s", &server.url()]).args(mon).run()
+        };
+        assert_let_in(prefix("_INBOX_mon"));
+        let text = "NATS at 127.0.0.1:PORT does not let us subscribe to other.mon.*; add to the user's permissions: subscribe: \
+                    {allow: [\"other.mon.>\"]}";
+        assert_refused(prefix("other.mon"), "permission_denied", &at(&server, text));
+    });
+}
+
+/// The server tells the service alone: to us it is a silence.
+#[test]
+fn a_service_that_may_not_answer_is_silent() {
+    on(&Version::ALL, |version| {
+        let permissions = "permissions: {publish: {deny: [\"_INBOX.mon.>\"]}}";
+        let config = format!(
+            "authorization {{ users: [{{user: svc, password: svc, {permissions}}}, {{user: mon, password: s3cret}}] }}"
+        );
+        let server = Server::with_config(version, &config);
+        let _service = Service::async_nats(&at(&server, "nats://svc:svc@127.0.0.1:PORT"), "orders").start();
+        let home = TempDir::new();
+        let mon = |flags: &[&str]| {
+            Check::new([
+                "-n",
+                "orders",
+                "-s",
+                &at(&server, "nats://mon:s3cret@127.0.0.1:PORT"),
+                "-vvv",
+            ])
+            .args(["--timeout", "1s", "--confirm", "100ms", "--stall", "50ms"])
+            .args(flags)
+            .home(&home)
+            .run()
+        };
+        assert_let_in(mon(&[]));
+        let text = "silent, no answer within *s though somebody is subscribed (hung, or a wildcard subscriber hides that nobody \
+                    is there); 1 instance until *s ago; NATS *";
+        mon(&["--inbox-prefix", "_INBOX.mon"])
+            .assert_first(
+                2,
+                &format!("NATS_SERVICE CRITICAL - orders: {text} | instances=0;;;0; *"),
+            )
+            .assert_line("CRITICAL service_silent: *")
+            .assert_within(TIMEOUT + AFTER);
     });
 }

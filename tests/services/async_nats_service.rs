@@ -43,7 +43,9 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         // This client takes no user and password from a URL.
         let mut options = match (login.username(), login.password()) {
             ("", _) => ConnectOptions::new(),
-            (user, password) => ConnectOptions::with_user_and_password(user.into(), password.unwrap_or_default().into()),
+            (user, password) => {
+                ConnectOptions::with_user_and_password(user.into(), password.unwrap_or_default().into())
+            }
         };
         if let Some(creds) = &creds {
             options = options.credentials_file(creds).await?;

@@ -135,6 +135,14 @@ impl Server {
             .unwrap_or_else(|log| panic!("nats-server does not start again:\n{log}"));
     }
 
+    /// Stops it, and starts it with another configuration.
+    #[track_caller]
+    pub fn restart(&mut self, config: &str) {
+        self.stop();
+        fs::write(self.dir.join("server.conf"), config).unwrap();
+        self.start_again();
+    }
+
     /// Connections are still accepted by the kernel, but nothing answers.
     #[track_caller]
     pub fn freeze(&self) {
