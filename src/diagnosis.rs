@@ -95,7 +95,10 @@ pub fn not_connected(peer: &Peer<'_>, error: &Error, waited: Duration) -> Failur
     if let Some(why) = tls_error(error) {
         return Failure::new(
             Reason::TlsFailed,
-            format!("TLS with NATS at {address} failed: {}", explain_tls(&why)),
+            format!(
+                "TLS with NATS at {address} failed: {}",
+                explain_tls(&why, peer.identity)
+            ),
         );
     }
     match error.kind() {
@@ -147,7 +150,7 @@ pub fn tls_error(error: &Error) -> Option<String> {
     }
 }
 
-fn explain_tls(why: &str) -> String {
+fn explain_tls(why: &str, identity: bool) -> String {
     let is = |part: &str| why.contains(part);
     let known = if is("UnknownIssuer") {
         "its certificate is of an authority that we do not believe; give the authority with --tlsca"
@@ -157,7 +160,8 @@ fn explain_tls(why: &str) -> String {
         "its certificate has expired; renew it"
     } else if is("NotValidYet") {
         "its certificate is not valid yet; look at the clocks"
-    } else if is("CertificateRequired") {
+    } else if is("CertificateRequired") || is("BadCertificate") && !identity {
+        // A 2.9 server calls no certificate a bad one.
         "it wants a certificate of ours; give --tlscert and --tlskey"
     } else if is("fatal alert") {
         "it refused our certificate, or the handshake"
@@ -592,7 +596,7 @@ mod tests {
             ),
             (
                 "TLS error: received fatal alert: BadCertificate",
-                "it refused our certificate, or the handshake",
+                "give --tlscert and --tlskey",
             ),
             (
                 "TLS error: received corrupt message of type InvalidContentType",
@@ -611,6 +615,13 @@ mod tests {
             );
             assert!(failure.text.contains(words), "{}", failure.text);
         }
+        let shown = Peer {
+            identity: true,
+            ..peer(&Auth::None)
+        };
+        let error = Error::other("TLS error: received fatal alert: BadCertificate");
+        let failure = not_connected(&shown, &error, Duration::ZERO);
+        assert!(failure.text.contains("it refused our certificate"), "{}", failure.text);
     }
 
     #[test]

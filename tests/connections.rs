@@ -347,3 +347,197 @@ fn a_service_that_may_not_answer_is_silent() {
             .assert_within(TIMEOUT + AFTER);
     });
 }
+
+/// How a server speaks TLS, what we say about it on our side, and why that fails.
+struct Tls {
+    /// Which certificate it shows.
+    server: &'static str,
+    /// What else is in its `tls` block, and outside of it.
+    more: &'static str,
+    outside: &'static str,
+    /// With DIR for the folder of the certificates.
+    flags: &'static [&'static str],
+    text: &'static str,
+}
+
+impl Default for Tls {
+    fn default() -> Tls {
+        Tls {
+            server: "server",
+            more: "",
+            outside: "",
+            flags: &["--tlsca", "DIR/ca.pem"],
+            text: "",
+        }
+    }
+}
+
+const MUTUAL: &str = "verify: true";
+
+#[test]
+fn tls_that_fails_says_why() {
+    let refusals = [
+        Tls {
+            flags: &["--tlsca", "DIR/other-ca.pem"],
+            text: "its certificate is of an authority that we do not believe; give the authority with --tlsca (invalid peer \
+                   certificate: UnknownIssuer)",
+            ..Tls::default()
+        },
+        // The authorities of the system do not help.
+        Tls {
+            flags: &[],
+            text: "its certificate is of an authority that we do not believe; give the authority with --tlsca (invalid peer \
+                   certificate: UnknownIssuer)",
+            ..Tls::default()
+        },
+        Tls {
+            server: "other-name",
+            text: "its certificate is for another name; connect by a name that is in it (invalid peer certificate: \
+                   NotValidForName)",
+            ..Tls::default()
+        },
+        Tls {
+            server: "expired",
+            text: "its certificate has expired; renew it (invalid peer certificate: Expired)",
+            ..Tls::default()
+        },
+        Tls {
+            server: "future",
+            text: "its certificate is not valid yet; look at the clocks (invalid peer certificate: NotValidYet)",
+            ..Tls::default()
+        },
+        Tls {
+            more: MUTUAL,
+            // Those of 2.9 say BadCertificate, later ones CertificateRequired.
+            text: "it wants a certificate of ours; give --tlscert and --tlskey (received fatal alert: *Certificate*)",
+            ..Tls::default()
+        },
+        Tls {
+            more: MUTUAL,
+            flags: &[
+                "--tlsca",
+                "DIR/ca.pem",
+                "--tlscert",
+                "DIR/stranger.pem",
+                "--tlskey",
+                "DIR/stranger.key",
+            ],
+            text: "it refused our certificate, or the handshake (received fatal alert: *)",
+            ..Tls::default()
+        },
+        Tls {
+            more: MUTUAL,
+            flags: &[
+                "--tlsca",
+                "DIR/ca.pem",
+                "--tlscert",
+                "DIR/client-expired.pem",
+                "--tlskey",
+                "DIR/client-expired.key",
+            ],
+            text: "it refused our certificate, or the handshake (received fatal alert: *)",
+            ..Tls::default()
+        },
+        // With a name in it that is not that of a user.
+        Tls {
+            more: "verify_and_map: true",
+            outside: "authorization { users: [{user: \"CN=other\"}] }",
+            flags: &[
+                "--tlsca",
+                "DIR/ca.pem",
+                "--tlscert",
+                "DIR/client.pem",
+                "--tlskey",
+                "DIR/client.key",
+            ],
+            text: "NATS at 127.0.0.1:PORT refused our certificate as a login (Authorization Violation)",
+            ..Tls::default()
+        },
+    ];
+    on(&Version::ALL, |version| {
+        let certs = Certs::new();
+        let dir = certs.path("ca.pem").replace("/ca.pem", "");
+        for refusal in &refusals {
+            let config = certs.config(refusal.server, refusal.more) + refusal.outside;
+            let server = Server::with_config(version, &config);
+            let flags: Vec<String> = refusal.flags.iter().map(|flag| flag.replace("DIR", &dir)).collect();
+            let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+            let (reason, text) = match refusal.text.starts_with("NATS ") {
+                true => ("auth_rejected", at(&server, refusal.text)),
+                false => (
+                    "tls_failed",
+                    at(&server, "TLS with NATS at 127.0.0.1:PORT failed: ") + refusal.text,
+                ),
+            };
+            // By URL, and by the server's upgrade.
+            for url in ["tls://127.0.0.1:PORT", "nats://127.0.0.1:PORT"] {
+                let out = check(&["-s", &at(&server, url)]).args(&flags).run();
+                assert_refused(out, reason, &text);
+            }
+        }
+    });
+}
+
+#[test]
+fn tls_to_a_server_without_it_says_so() {
+    on(&Version::ALL, |version| {
+        let server = Server::with_config(version, "authorization { user: mon, password: s3cret }");
+        let text = "TLS with NATS at 127.0.0.1:PORT failed: it does not speak TLS on this port; use nats:// instead of tls:// \
+                    (received corrupt message of type InvalidContentType)";
+        let out = check(&["-s", &at(&server, "tls://mon:s3cret@127.0.0.1:PORT")]).run();
+        assert_refused(out, "tls_failed", &at(&server, text));
+    });
+}
+
+#[test]
+fn tls_before_the_first_word_says_that_we_cannot() {
+    on(&[Version::V2_10, Version::Newest], |version| {
+        let certs = Certs::new();
+        let ca = certs.path("ca.pem");
+        let server = Server::with_config(version, &certs.config("server", "handshake_first: true"));
+        let text = "127.0.0.1:PORT closed the connection without a word after 2*s; it seems to want TLS first \
+                    (handshake_first), which this client cannot do: allow handshake_first: auto, or another port";
+        for url in ["tls://127.0.0.1:PORT", "nats://127.0.0.1:PORT"] {
+            let flags = ["-s", &at(&server, url), "--tlsca", &ca, "--timeout", "4s"];
+            let out = Check::new(["-n", "orders", "--no-state", "-vvv"]).args(flags).run();
+            assert_refused_in(Duration::from_secs(3), out, "tls_failed", &at(&server, text));
+        }
+        // With less time than the server takes.
+        let text = "127.0.0.1:PORT accepts the connection but says nothing for *; is nats-server frozen, does it want TLS \
+                    first (handshake_first), or is this another service?";
+        let out = check(&["-s", &at(&server, "tls://127.0.0.1:PORT"), "--tlsca", &ca]).run();
+        assert_refused(out, "nats_unreachable", &at(&server, text));
+
+        // A server that waits for that a moment only.
+        let config = certs.config("server", "handshake_first: auto") + "allow_non_tls: true";
+        let server = Server::with_config(version, &config);
+        let _service = Service::async_nats(&server.url(), "orders").start();
+        assert_let_in(check(&["-s", &at(&server, "tls://127.0.0.1:PORT"), "--tlsca", &ca]).run());
+    });
+}
+
+#[test]
+fn a_server_in_lame_duck_mode_is_asked_to_the_end_and_takes_nobody_new() {
+    on(&Version::ALL, |version| {
+        let config = "lame_duck_duration: 30s, lame_duck_grace_period: 20s";
+        let server = Server::with_config(version, config);
+        let service = Service::async_nats(&server.url(), "orders").start();
+        service.freeze();
+        let flags = ["-s", &server.url(), "--no-state", "-n", "orders", "-vvv"];
+        let mut tap = raw::subscribe(&server.url(), "$SRV.PING.orders").expect("a tap");
+        let run = Check::new(flags).args(["--confirm", "5s"]).spawn();
+        let asked = BufReader::new(&mut tap).lines().map_while(Result::ok);
+        assert!(asked.take(9).any(|line| line.starts_with("MSG ")), "it is asked");
+        server.signal(libc::SIGUSR2);
+        let address = ("127.0.0.1", server.port());
+        wait_for("lame duck mode", || TcpStream::connect(address).err());
+        service.thaw();
+        assert_let_in(run.wait());
+        let text = "cannot reach NATS at 127.0.0.1:PORT: connection refused; is nats-server running there?";
+        assert_refused(
+            check(&["-s", &server.url()]).run(),
+            "nats_unreachable",
+            &at(&server, text),
+        );
+    });
+}
