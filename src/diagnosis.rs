@@ -163,10 +163,22 @@ fn explain_tls(why: &str, identity: bool) -> String {
     } else if is("CertificateRequired") || is("BadCertificate") && !identity {
         // A 2.9 server calls no certificate a bad one.
         "it wants a certificate of ours; give --tlscert and --tlskey"
+    } else if is("alert: CertificateExpired") {
+        "it says that our certificate has expired; renew it"
+    } else if is("alert: UnknownCA") {
+        "it does not believe the authority of our certificate"
+    } else if is("alert: DecryptError") && identity {
+        "our key (--tlskey) is not that of our certificate (--tlscert)"
     } else if is("fatal alert") {
         "it refused our certificate, or the handshake"
     } else if is("InvalidContentType") {
         "it does not speak TLS on this port; use nats:// instead of tls://"
+    } else if is("could not load platform certs") {
+        "the authorities of the system cannot be read; give one with --tlsca"
+    } else if is("could not load certs") {
+        "a certificate in the file of --tlsca is damaged"
+    } else if is("could not add certificate") || is("could not find client key") {
+        "the certificate (--tlscert) or the key (--tlskey) is damaged, or the key is encrypted"
     } else {
         return clean(why, QUOTED);
     };
@@ -603,7 +615,24 @@ mod tests {
                 "use nats:// instead of tls://",
             ),
             ("TLS error: something|new", "failed: something?new"),
-            ("could not load certs: BadDer", "failed: could not load certs: BadDer"),
+            (
+                "could not load certs: BadDer",
+                "--tlsca is damaged (could not load certs: BadDer)",
+            ),
+            (
+                "could not load platform certs: could not load certs from file /x",
+                "give one with --tlsca",
+            ),
+            ("could not add certificate or key", "or the key (--tlskey) is damaged"),
+            ("could not find client key", "or the key is encrypted"),
+            (
+                "TLS error: received fatal alert: UnknownCA",
+                "does not believe the authority of our certificate",
+            ),
+            (
+                "TLS error: received fatal alert: CertificateExpired",
+                "our certificate has expired",
+            ),
         ];
         for (text, words) in cases {
             let failure = not_connected(&peer(&Auth::None), &Error::other(text), Duration::ZERO);
