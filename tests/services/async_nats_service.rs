@@ -1,5 +1,5 @@
 //! An ADR-32 service with the official Rust client, for the tests: the same arguments and output as `nats_py_service.py`, and
-//! `--creds FILE` and `--tlsca FILE` besides.
+//! `--creds`, `--tlsca`, `--tlscert` and `--tlskey FILE` besides.
 //!
 //! Prints `ready <id>` for each instance once the server has all of its subscriptions; reconnects for ever; ends on SIGTERM.
 
@@ -15,7 +15,7 @@ use url::Url;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let (mut url, mut name, mut version, mut count) = (None, None, "1.0.0".to_string(), 1);
-    let (mut creds, mut tlsca) = (None, None);
+    let (mut creds, mut tlsca, mut tlscert, mut tlskey) = (None, None, None, None);
     let mut metadata = HashMap::new();
     let mut args = std::env::args().skip(1);
     while let Some(flag) = args.next() {
@@ -25,6 +25,8 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
             "--name" => name = Some(value),
             "--creds" => creds = Some(value),
             "--tlsca" => tlsca = Some(value),
+            "--tlscert" => tlscert = Some(value),
+            "--tlskey" => tlskey = Some(value),
             "--version" => version = value,
             "--count" => count = value.parse()?,
             "--metadata" => {
@@ -52,6 +54,9 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         }
         if let Some(tlsca) = &tlsca {
             options = options.add_root_certificates(tlsca.into());
+        }
+        if let (Some(cert), Some(key)) = (&tlscert, &tlskey) {
+            options = options.add_client_certificate(cert.into(), key.into());
         }
         let client = options.connect(&url).await?;
         let service = client

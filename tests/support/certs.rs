@@ -24,7 +24,8 @@ impl Certs {
     /// - `ca.pem` has signed all the others, `other-ca.pem` none of them but `stranger`;
     /// - for servers: `server` is for localhost and 127.0.0.1, `other-name` for nats.example.org, `expired` and `future`
     ///   are for localhost and 127.0.0.1 again, at another time;
-    /// - for clients: `client` is that of `CN=mon`, `client-expired` was; `stranger` is of another authority.
+    /// - for clients: `client` is that of `CN=mon`, `client-expired` was; `stranger` is of another authority;
+    /// - `damaged` is not even a certificate.
     ///
     /// Each has its certificate in `NAME.pem` and its key in `NAME.key`.
     pub fn new() -> Certs {
@@ -42,6 +43,9 @@ impl Certs {
         certs.issue("future", &ca, server(&here), future, future + DAY);
         certs.issue("client", &ca, client("mon"), past, future);
         certs.issue("client-expired", &ca, client("mon"), past - DAY, past);
+        for (file, what) in [("damaged.pem", "CERTIFICATE"), ("damaged.key", "PRIVATE KEY")] {
+            certs.write(file, &format!("-----BEGIN {what}-----\nAAAA\n-----END {what}-----\n"));
+        }
         certs.issue("stranger", &other_ca, client("mon"), past, future);
         certs
     }

@@ -347,8 +347,9 @@ pub fn find_secret(text: &str) -> Option<&str> {
         seed && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
     };
     let mut words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'));
-    // `{"` in base64, as every JWT begins.
-    words.find(|word| word.contains(SECRET) || word.starts_with("eyJ") || *word == "-----BEGIN" || is_seed(word))
+    // What JWTs begin with, and keys in PEM form, both in base64.
+    let is_encoded = |word: &str| word.starts_with("eyJ") || word.starts_with("MIG");
+    words.find(|word| word.contains(SECRET) || is_encoded(word) || is_seed(word))
 }
 
 /// `label=value[s];warn;crit;min;max`, or `label=U`.
@@ -448,7 +449,7 @@ mod tests {
             "password=s3cret!",
             "nats://mon:s3cret-2@host",
             r#"{"jwt":"eyJ0eXAiOiJKV1QifQ.e30.x"}"#,
-            "-----BEGIN PRIVATE KEY-----",
+            &rcgen::KeyPair::generate().unwrap().serialize_pem(),
             &format!("seed {seed}."),
         ] {
             assert!(find_secret(shown).is_some(), "{shown}");

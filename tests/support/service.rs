@@ -133,6 +133,11 @@ impl Builder {
         self.arg("--tlsca", path)
     }
 
+    /// A certificate of its own, and its key. [`Service::async_nats`] only.
+    pub fn identity(self, cert: &str, key: &str) -> Builder {
+        self.arg("--tlscert", cert).arg("--tlskey", key)
+    }
+
     /// That many instances in the one process, over a connection each.
     pub fn count(mut self, count: usize) -> Builder {
         self.count = count;
