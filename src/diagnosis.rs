@@ -24,6 +24,8 @@ pub struct Peer<'a> {
     pub auth: &'a Auth,
     /// The first tokens of our inboxes.
     pub inbox_prefix: &'a str,
+    /// The subject on which we ask; one token more, and it is that of an instance.
+    pub ping_subject: String,
     /// Whether we show a certificate of our own.
     pub identity: bool,
     /// When it happened.
@@ -199,13 +201,14 @@ pub fn server_said(peer: &Peer<'_>, text: &str) -> Failure {
             true => ("subscribe to", "subscribe"),
             false => ("publish to", "publish"),
         };
-        // The name of an inbox is another one each time.
-        let is_inbox = subject
-            .strip_prefix(peer.inbox_prefix)
-            .is_some_and(|rest| rest.starts_with('.'));
-        let allow = match is_inbox {
-            true => format!("{}.>", peer.inbox_prefix),
-            false => subject.clone(),
+        let is_below = |prefix: &str| subject.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+        // The name of an inbox is another one each time, and the id of an instance soon is.
+        let allow = if is_below(peer.inbox_prefix) {
+            format!("{}.>", peer.inbox_prefix)
+        } else if is_below(&peer.ping_subject) {
+            format!("{}.*", peer.ping_subject)
+        } else {
+            subject.clone()
         };
         let text = match subject.is_empty() {
             true => format!("NATS at {address} does not let us ask: {said}"),
@@ -338,6 +341,7 @@ mod tests {
             address: "h:4222".into(),
             auth,
             inbox_prefix: "_INBOX",
+            ping_subject: "$SRV.PING.x".into(),
             identity: false,
             now: Timestamp::from_seconds(1_000_000),
         }
@@ -455,6 +459,12 @@ mod tests {
                 PermissionDenied,
                 "NATS at h:4222 does not let us publish to $SRV.PING.x; add to the user's permissions: publish: {allow: \
                  [\"$SRV.PING.x\"]}",
+            ),
+            (
+                r#"Permissions Violation for Publish to "$SRV.PING.x.id7""#,
+                PermissionDenied,
+                "NATS at h:4222 does not let us publish to $SRV.PING.x.id7; add to the user's permissions: publish: {allow: \
+                 [\"$SRV.PING.x.*\"]}",
             ),
             (
                 r#"Permissions Violation for Subscription to "_INBOX.abc""#,
