@@ -6,13 +6,12 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
-use std::thread;
 use std::time::Duration;
 
 use nkeys::KeyPair;
 
 use super::support::jwt::{Account, Operator, User, now};
-use super::support::server::free_port;
+use super::support::server::{free_port, on};
 use super::support::{Certs, Check, Output, SLACK, Server, Service, TempDir, Version, raw, wait_for};
 
 /// What a run has that may have to use it up, and how much later than that it may end by the contract.
@@ -54,16 +53,6 @@ fn assert_refused_in(timeout: Duration, out: Output, reason: &str, text: &str) -
 fn assert_let_in(out: Output) -> Output {
     out.assert_first(0, "NATS_SERVICE OK - orders: 1 instance, slowest answer *ms | *")
         .assert_line("OK service_up: 1 instance, *")
-}
-
-/// Does the same with each of these servers, at once.
-fn on(versions: &[Version], test: impl Fn(Version) + Sync) {
-    thread::scope(|scope| {
-        for version in versions {
-            let thread = thread::Builder::new().name(format!("{version:?}"));
-            thread.spawn_scoped(scope, || test(*version)).expect("a thread");
-        }
-    });
 }
 
 /// The port takes the place of PORT.
