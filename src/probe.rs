@@ -568,6 +568,7 @@ impl Probe<'_> {
             address,
             auth: self.auth(server),
             inbox_prefix: self.request.target.inbox_prefix.as_str(),
+            ping_subject: self.request.target.ping_subject(),
             identity: self.request.target.tls.identity.is_some(),
             now: Timestamp::now(),
         }
