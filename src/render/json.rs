@@ -232,7 +232,7 @@ mod tests {
     fn the_strangest_numbers_are_numbers() {
         for (_, mut report) in story() {
             report.now = Timestamp::from_micros(i64::MAX);
-            if let Some(seen) = &mut report.seen {
+            if let Some(seen) = report.seen.as_mut().map(std::sync::Arc::make_mut) {
                 seen.took = Duration::MAX;
                 if let Outcome::Answered(answers) = &mut seen.outcome {
                     answers.iter_mut().for_each(|answer| answer.rtt = Some(Duration::MAX));

@@ -430,7 +430,11 @@ mod tests {
         // The name of the service, and what instances say of themselves, cannot break out either.
         let (_, mut report) = story().remove(0);
         report.verdict.service = "a\"b\\\n".into();
-        if let Some(Outcome::Answered(answers)) = report.seen.as_mut().map(|seen| &mut seen.outcome) {
+        if let Some(Outcome::Answered(answers)) = report
+            .seen
+            .as_mut()
+            .map(|seen| &mut std::sync::Arc::make_mut(seen).outcome)
+        {
             answers[0].instance.version = "1\"} 7\nnats_service_up 0".into();
         }
         let text = render(&report, &ALL);
@@ -535,7 +539,7 @@ mod tests {
             for (_, mut report) in story() {
                 let moment = Timestamp::from_micros(moment);
                 report.now = moment;
-                if let Some(seen) = &mut report.seen {
+                if let Some(seen) = report.seen.as_mut().map(std::sync::Arc::make_mut) {
                     seen.took = duration;
                     if let Outcome::Answered(answers) = &mut seen.outcome {
                         answers.iter_mut().for_each(|answer| answer.rtt = Some(duration));

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::epoch::Memory;
@@ -67,7 +68,7 @@ pub fn run(memory: &mut Memory, seen: Observation) -> Report {
     *memory = next.clone();
     Report {
         verdict,
-        seen: Some(seen),
+        seen: Some(Arc::new(seen)),
         memory: next,
         now,
     }
