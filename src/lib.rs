@@ -99,6 +99,7 @@ impl Output {
     fn fine(text: String) -> Output {
         Output {
             text,
+            must_be_read: true,
             ..Output::default()
         }
     }
@@ -140,6 +141,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: Env<'_>, start: Instan
                     let (answer, line) = pod_probe(&config, question, which, from.as_ref(), start);
                     Output {
                         exit_code: answer.exit_code(),
+                        // Kubernetes looks at the status.
+                        must_be_read: false,
                         ..Output::fine(line + "\n")
                     }
                 }
@@ -232,6 +235,7 @@ fn pod_probe(
         let (answer, line) = anyone.cannot_ask(&cause.to_string());
         Output {
             exit_code: answer.exit_code(),
+            must_be_read: false,
             ..Output::fine(line + "\n")
         }
     }));
