@@ -91,14 +91,11 @@ fn the_man_page_knows_every_variable_that_the_program_reads() {
     let sources = ["src/cli/connection.rs", "src/context.rs", "src/state.rs"]
         .map(read)
         .concat();
-    // Their names are string literals, and nothing else is written so.
-    let is_name = |word: &&str| word.len() > 3 && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    // Their names are string literals with a line in the middle, and nothing else is written so.
+    let is_name = |word: &&str| word.contains('_') && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
     let variables: BTreeSet<&str> = sources.split('"').filter(is_name).collect();
     assert!(variables.len() >= 12, "{variables:?}");
     for variable in variables {
-        assert!(
-            man.contains(variable) || ["JSON", "SEED", "CARGO_PKG_NAME"].contains(&variable),
-            "{variable}"
-        );
+        assert!(man.contains(variable) || *variable == *"CARGO_PKG_NAME", "{variable}");
     }
 }
