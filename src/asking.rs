@@ -108,6 +108,7 @@ struct Inquiry {
     ids: Vec<String>,
     /// The answer to the question itself.
     outcome: Outcome,
+    asked: Duration,
     /// When it was asked, or the latest reply came that told something new.
     latest: Duration,
     /// The server said that there is no more to come.
@@ -181,6 +182,7 @@ impl Asking {
         self.inquiry = Some(Inquiry {
             ids,
             outcome,
+            asked: now,
             latest: now,
             over: false,
         });
@@ -200,6 +202,8 @@ impl Asking {
     pub fn on_wire(&mut self, round: usize, at: Duration) {
         if let Some(round) = self.rounds.get_mut(round) {
             round.asked = at;
+        } else if let Some(inquiry) = &mut self.inquiry {
+            inquiry.asked = at;
         }
     }
 
@@ -253,11 +257,11 @@ impl Asking {
         if discovering {
             return self.other(now, payload);
         }
-        let asked = self
-            .rounds
-            .get(round)
-            .or(self.rounds.last())
-            .map_or(Duration::ZERO, |round| round.asked);
+        let asked = match (self.rounds.get(round), &self.inquiry) {
+            (Some(round), _) => round.asked,
+            (None, Some(inquiry)) => inquiry.asked,
+            (None, None) => Duration::ZERO,
+        };
         match read_ping(&self.plan.service, payload) {
             Ok(instance) if !self.plan.wanted.is_met_by(&instance, payload) => {
                 self.ignored.add(NotCounted::Sibling);
@@ -812,10 +816,13 @@ mod tests {
             asking.absent(),
             [("b".to_owned(), Fate::Slow), ("c".to_owned(), Fate::Gone)]
         );
-        let Next::Done(outcome) = asking.next(ms(310)) else {
+        let Next::Done(Outcome::Answered(answers)) = asking.next(ms(310)) else {
             panic!("all is known")
         };
-        assert_eq!(ids(Some(outcome)), ["a", "b"]);
+        // Each is timed by the request that it answered.
+        let told = |answer: &Answer| (answer.instance.id.clone(), answer.rtt);
+        let expected = [("a".to_owned(), Some(ms(1))), ("b".to_owned(), Some(ms(9)))];
+        assert_eq!(answers.iter().map(told).collect::<Vec<_>>(), expected);
     }
 
     #[test]
