@@ -149,7 +149,7 @@ says 0 'NATS_SERVICE OK - orders: 3 instances, slowest answer * | instances=3;3:
 
 scene "One instance is lost."
 stop "${instances[0]}"
-says 1 'NATS_SERVICE WARNING - orders: 2 instances, warning range is 3: | instances=2;3:;1:;0; *'
+says 1 'NATS_SERVICE WARNING - orders: 2 instances, warning range is 3:; gone: * | instances=2;3:;1:;0; *'
 
 scene "All instances are lost: an outage."
 stop "${instances[@]:1}"

@@ -5,7 +5,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::observation::{Answer, Ignored, Instance, NotCounted, Outcome, read_ping};
+use crate::observation::{
+    Answer, Fate, Ignored, Instance, NotCounted, Outcome, has_metadata, read_any_ping, read_ping,
+};
 
 /// When to ask again if nobody answered: measured to outlast each condition in which a server's 503 is a false "down"
 /// (a service that has just subscribed elsewhere in the cluster, a restarted node, hub or gateway). Beyond these the
@@ -20,20 +22,57 @@ const ASK_AGAIN: [Duration; 4] = [
 /// More instances than this are not told apart. A service has some; only a flood has more.
 const MOST_INSTANCES: usize = 100_000;
 
+/// How many instances are asked one by one, and how many other services (and instances of each) are told apart. Beyond
+/// these nobody reads on.
+const MOST_INQUIRED: usize = 64;
+const MOST_OTHERS: usize = 1000;
+
+/// Whose answer is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those of all instances.
+    All,
+    /// That of any instance; one is enough.
+    Any,
+    /// That of the instance with this id.
+    Id(String),
+    /// That of an instance with these values in its metadata.
+    Match(Vec<(String, String)>),
+}
+
+impl Wanted {
+    /// Whether this instance, which sent this reply, is one that is wanted.
+    fn is_met_by(&self, instance: &Instance, payload: &[u8]) -> bool {
+        match self {
+            Wanted::All | Wanted::Any => true,
+            Wanted::Id(id) => instance.id == *id,
+            Wanted::Match(values) => has_metadata(payload, values),
+        }
+    }
+}
+
 /// The rules of one probe.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub service: String,
+    pub wanted: Wanted,
     /// The ids of the instances that are expected; empty if that is not known.
     pub known: BTreeSet<String>,
+    /// The ids of instances that did not answer in an earlier run, and are to be asked again one by one.
+    pub doubtful: BTreeSet<String>,
     /// Whether to wait for instances that are not known, even when all known ones have answered.
     pub census: bool,
+    /// Whether to look who else is there if nobody is.
+    pub discover: bool,
     /// How long to ask again when nobody answered. Zero: ask once.
     pub confirm: Duration,
     /// How long to wait for one more answer after the latest.
     pub stall: Duration,
     /// How long to wait for a first answer where somebody is subscribed: a slow reply is not an outage.
     pub patience: Duration,
+    /// Ping after so long without anything to do, and then after twice as long each time. `None`: a PING goes behind each
+    /// request at once.
+    pub nudge: Option<Duration>,
 }
 
 /// What to do next.
@@ -41,6 +80,10 @@ pub struct Plan {
 pub enum Next {
     /// Ask, with a fresh inbox.
     Ask,
+    /// Ask each of these instances for itself, in one write; the nth reply subject ends with n.
+    AskEach(Vec<String>),
+    /// Ask everybody, whatever the service.
+    Discover,
     /// Only make sure that the server is still there.
     Ping,
     /// Listen, until this time at the latest.
@@ -56,21 +99,43 @@ struct Round {
     no_responders: bool,
 }
 
+/// The last asking, after the question itself has been answered: to know more.
+#[derive(Clone, Debug)]
+struct Inquiry {
+    /// The instances asked one by one; empty when everybody was asked.
+    ids: Vec<String>,
+    /// The answer to the question itself.
+    outcome: Outcome,
+    /// When it was asked, or the latest reply came that told something new.
+    latest: Duration,
+    /// The server said that there is no more to come.
+    over: bool,
+}
+
 /// One probe in the making.
 #[derive(Debug)]
 pub struct Asking {
     plan: Plan,
     rounds: Vec<Round>,
-    /// When the server was last sent something.
+    inquiry: Option<Inquiry>,
+    /// When the server was last sent anything, and when it was last asked.
     last_sent: Duration,
-    /// How many askings and pings were sent, and how many of them the server answered with a PONG.
-    sent: usize,
+    last_asked: Duration,
+    /// How many pings were sent, how many of them since the last asking, and how many the server answered with a PONG.
+    pings: usize,
+    pings_since_asked: u32,
     pongs: usize,
     answers: BTreeMap<String, (Instance, Duration)>,
     /// When the latest new instance answered.
     last_answer: Duration,
+    /// When the latest request left that was answered.
+    proven: Option<Duration>,
     /// How many of the known instances have not answered.
     missing: usize,
+    /// What became of the instances asked one by one.
+    fates: BTreeMap<String, Fate>,
+    /// Which services answered when everybody was asked, and with how many instances.
+    others: BTreeMap<String, BTreeSet<String>>,
     ignored: Ignored,
 }
 
@@ -80,22 +145,53 @@ impl Asking {
             missing: plan.known.len(),
             plan,
             rounds: Vec::new(),
+            inquiry: None,
             last_sent: Duration::ZERO,
-            sent: 0,
+            last_asked: Duration::ZERO,
+            pings: 0,
+            pings_since_asked: 0,
             pongs: 0,
             answers: BTreeMap::new(),
             last_answer: Duration::ZERO,
+            fates: BTreeMap::new(),
+            others: BTreeMap::new(),
+            proven: None,
             ignored: Ignored::default(),
         }
     }
 
-    /// The service was asked, in a new round; a PING went behind the request.
+    /// The service was asked, in a new round.
     pub fn asked(&mut self, now: Duration) {
         self.rounds.push(Round {
             asked: now,
             no_responders: false,
         });
-        self.pinged(now);
+        self.request_sent(now);
+    }
+
+    /// After [`Next::AskEach`] or [`Next::Discover`]: asked, in a round that is the last one. `ids` is empty for the latter.
+    pub fn inquired(&mut self, now: Duration, ids: Vec<String>) {
+        let outcome = match ids.is_empty() {
+            false => self.answered(),
+            true if self.rounds.last().is_some_and(|round| round.no_responders) => Outcome::NoResponders,
+            true => Outcome::Silent(now),
+        };
+        self.inquiry = Some(Inquiry {
+            ids,
+            outcome,
+            latest: now,
+            over: false,
+        });
+        self.request_sent(now);
+    }
+
+    fn request_sent(&mut self, now: Duration) {
+        self.last_sent = now;
+        self.last_asked = now;
+        self.pings_since_asked = 0;
+        if self.plan.nudge.is_none() {
+            self.pinged(now);
+        }
     }
 
     /// The request of this round really left at this time, a little after it was decided on.
@@ -105,10 +201,11 @@ impl Asking {
         }
     }
 
-    /// Only a PING was sent.
+    /// A PING was sent.
     pub fn pinged(&mut self, now: Duration) {
         self.last_sent = now;
-        self.sent += 1;
+        self.pings += 1;
+        self.pings_since_asked += 1;
     }
 
     /// A PONG came: everything sent before its PING has been dealt with. PONGs come in the order of their PINGs.
@@ -118,24 +215,58 @@ impl Asking {
 
     /// Whether the server has answered everything sent to it.
     pub fn server_answered(&self) -> bool {
-        self.pongs >= self.sent
+        self.pings_since_asked > 0 && self.pongs >= self.pings
     }
 
-    /// A 503 came to the inbox of this round. After an answer it means nothing: any peer can send one.
-    pub fn no_responders(&mut self, round: usize) {
+    /// A 503 came to the inbox of this round, with this last token of its subject. After an answer it means nothing: any
+    /// peer can send one.
+    pub fn no_responders(&mut self, round: usize, token: &str) {
         if let Some(round) = self.rounds.get_mut(round) {
             round.no_responders = true;
+        } else if let Some(inquiry) = &mut self.inquiry {
+            match id_of(inquiry, token) {
+                Some(id) => drop(self.fates.entry(id).or_insert(Fate::Gone)),
+                None => inquiry.over = true,
+            }
+        }
+    }
+
+    /// The server does not allow what was asked last. `false` if that was the question itself.
+    pub fn denied(&mut self) -> bool {
+        match &mut self.inquiry {
+            Some(inquiry) => {
+                inquiry.over = true;
+                for id in inquiry.ids.clone() {
+                    self.fates.entry(id).or_insert(Fate::NotAsked);
+                }
+                true
+            }
+            None => false,
         }
     }
 
     /// A message came to the inbox of this round. Returns why it does not count, if it does not.
     pub fn reply(&mut self, now: Duration, round: usize, payload: &[u8]) -> Option<NotCounted> {
-        let asked = self.rounds.get(round).map_or(Duration::ZERO, |round| round.asked);
+        let discovering = round >= self.rounds.len() && self.inquiry.as_ref().is_some_and(|i| i.ids.is_empty());
+        if discovering {
+            return self.other(now, payload);
+        }
+        let asked = self
+            .rounds
+            .get(round)
+            .or(self.rounds.last())
+            .map_or(Duration::ZERO, |round| round.asked);
         match read_ping(&self.plan.service, payload) {
+            Ok(instance) if !self.plan.wanted.is_met_by(&instance, payload) => {
+                self.ignored.add(NotCounted::Sibling);
+                Some(NotCounted::Sibling)
+            }
             Ok(instance) => {
+                self.proven = self.proven.max(Some(asked));
                 if !self.answers.contains_key(&instance.id) && self.answers.len() < MOST_INSTANCES {
                     self.missing -= usize::from(self.plan.known.contains(&instance.id));
                     self.last_answer = now;
+                    self.fates.remove(&instance.id);
                     self.answers
                         .insert(instance.id.clone(), (instance, now.saturating_sub(asked)));
                 }
@@ -148,13 +279,60 @@ impl Asking {
         }
     }
 
+    /// Somebody answered who may be of any service.
+    fn other(&mut self, now: Duration, payload: &[u8]) -> Option<NotCounted> {
+        match read_any_ping(payload) {
+            Ok((name, instance)) => {
+                let few = self.others.len() < MOST_OTHERS || self.others.contains_key(&name);
+                let ids = if few {
+                    Some(self.others.entry(name).or_default())
+                } else {
+                    None
+                };
+                if ids.is_some_and(|ids| ids.len() < MOST_OTHERS && ids.insert(instance.id))
+                    && let Some(inquiry) = &mut self.inquiry
+                {
+                    inquiry.latest = now;
+                }
+                None
+            }
+            Err(kind) => Some(kind),
+        }
+    }
+
     /// What to do at this time.
     pub fn next(&self, now: Duration) -> Next {
+        match (self.decide(now), self.plan.nudge) {
+            (Next::Listen(until), Some(nudge)) if !self.rounds.is_empty() => {
+                let due = self.last_sent + nudge * 2_u32.saturating_pow(self.pings_since_asked.min(16));
+                if now >= due {
+                    Next::Ping
+                } else {
+                    Next::Listen(until.min(due))
+                }
+            }
+            (next, _) => next,
+        }
+    }
+
+    fn decide(&self, now: Duration) -> Next {
+        if let Some(inquiry) = &self.inquiry {
+            return self.next_of_inquiry(inquiry, now);
+        }
+        match self.next_of_question(now) {
+            Next::Done(Outcome::Answered(_)) if !self.absentees().is_empty() => Next::AskEach(self.absentees()),
+            Next::Done(Outcome::NoResponders | Outcome::Silent(_)) if self.plan.discover => Next::Discover,
+            next => next,
+        }
+    }
+
+    fn next_of_question(&self, now: Duration) -> Next {
         let Some(latest) = self.rounds.last() else {
             return Next::Ask;
         };
         if !self.answers.is_empty() {
-            let all_known = !self.plan.census && self.missing == 0;
+            let one_is_enough = self.plan.wanted != Wanted::All;
+            let all_known = one_is_enough || !self.plan.census && self.missing == 0;
             let until = self.last_answer + self.plan.stall;
             return if all_known || now >= until || self.answers.len() >= MOST_INSTANCES {
                 Next::Done(self.answered())
@@ -176,10 +354,15 @@ impl Asking {
     /// A silence is believed only after a last asking, and only if the server itself still answers then: one that froze
     /// meanwhile must not make the service look hung.
     fn next_in_silence(&self, now: Duration) -> Next {
-        let until = self.last_sent + self.plan.stall;
+        let last = if self.plan.confirm.is_zero() {
+            self.last_sent
+        } else {
+            self.last_asked
+        };
+        let until = last + self.plan.stall;
         if now < self.plan.patience {
             Next::Listen(self.plan.patience)
-        } else if self.last_sent < self.plan.patience {
+        } else if last < self.plan.patience {
             match self.plan.confirm.is_zero() {
                 true => Next::Ping,
                 false => Next::Ask,
@@ -194,6 +377,20 @@ impl Asking {
         }
     }
 
+    fn next_of_inquiry(&self, inquiry: &Inquiry, now: Duration) -> Next {
+        let settled = |id: &String| self.fates.contains_key(id) || self.answers.contains_key(id);
+        let all_settled = !inquiry.ids.is_empty() && inquiry.ids.iter().all(settled);
+        let until = inquiry.latest + self.plan.stall;
+        if inquiry.over || all_settled || now >= until {
+            Next::Done(match &inquiry.outcome {
+                Outcome::Answered(_) => self.answered(),
+                outcome => outcome.clone(),
+            })
+        } else {
+            Next::Listen(until)
+        }
+    }
+
     /// When the next asking is due if nobody answers; `None` after the last.
     fn scheduled(&self) -> Option<Duration> {
         let first = self.rounds.first()?.asked;
@@ -205,9 +402,26 @@ impl Asking {
         (offset <= self.plan.confirm).then_some(first + offset)
     }
 
-    /// Everybody who has answered so far, or `None`.
+    /// The instances to ask one by one: those known, and those in doubt, that have not answered, if there are fewer than
+    /// there were. Where others have taken their places, nobody is missed.
+    fn absentees(&self) -> Vec<String> {
+        let ids = self.plan.known.union(&self.plan.doubtful);
+        match self.answers.len() < ids.clone().count() {
+            true => ids
+                .filter(|id| !self.answers.contains_key(*id))
+                .take(MOST_INQUIRED)
+                .cloned()
+                .collect(),
+            false => Vec::new(),
+        }
+    }
+
+    /// What is known so far of the answer to the question itself, or `None`.
     pub fn so_far(&self) -> Option<Outcome> {
-        (!self.answers.is_empty()).then(|| self.answered())
+        match &self.inquiry {
+            Some(inquiry) if self.answers.is_empty() => Some(inquiry.outcome.clone()),
+            _ => (!self.answers.is_empty()).then(|| self.answered()),
+        }
     }
 
     fn answered(&self) -> Outcome {
@@ -218,11 +432,42 @@ impl Asking {
         Outcome::Answered(answers.collect())
     }
 
+    /// What became of the instances that were asked one by one.
+    pub fn absent(&self) -> Vec<(String, Fate)> {
+        let ids = self.inquiry.iter().flat_map(|inquiry| &inquiry.ids);
+        ids.map(|id| {
+            let fate = match self.answers.contains_key(id) {
+                true => Fate::Slow,
+                false => self.fates.get(id).copied().unwrap_or(Fate::NotAnswering),
+            };
+            (id.clone(), fate)
+        })
+        .collect()
+    }
+
+    /// Which other services are there, with how many instances, if that was asked.
+    pub fn others(&self) -> Option<Vec<(String, usize)>> {
+        self.inquiry.as_ref().filter(|inquiry| inquiry.ids.is_empty())?;
+        Some(
+            self.others
+                .iter()
+                .map(|(name, ids)| (name.clone(), ids.len()))
+                .collect(),
+        )
+    }
+
+    /// The latest moment for which the answers prove that somebody was there: when the latest request left that was
+    /// answered. The answer itself may have been on its way for long.
+    pub fn proven(&self) -> Option<Duration> {
+        self.proven
+    }
+
     /// Whether the probe waited for unknown instances: it was to, or a known one did not answer.
     pub fn was_census(&self) -> bool {
         self.plan.census || self.missing > 0
     }
 
+    /// How many times the service was asked.
     pub fn askings(&self) -> usize {
         self.rounds.len()
     }
@@ -230,6 +475,11 @@ impl Asking {
     pub fn ignored(&self) -> Ignored {
         self.ignored
     }
+}
+
+/// The instance whose own reply subject ends with this token.
+fn id_of(inquiry: &Inquiry, token: &str) -> Option<String> {
+    inquiry.ids.get(token.parse::<usize>().ok()?).cloned()
 }
 
 #[cfg(test)]
@@ -243,11 +493,15 @@ mod tests {
     fn plan(known: &[&str], census: bool) -> Plan {
         Plan {
             service: "orders".into(),
+            wanted: Wanted::All,
             known: known.iter().map(|id| id.to_string()).collect(),
+            doubtful: BTreeSet::new(),
             census,
+            discover: false,
             confirm: ms(1500),
             stall: ms(300),
             patience: ms(5000),
+            nudge: None,
         }
     }
 
@@ -279,6 +533,7 @@ mod tests {
                     asking.pinged(now);
                     queue.push((now + ms(1), 0, &Pong));
                 }
+                Next::AskEach(_) | Next::Discover => return (asked, now.as_millis() as u64, asking.so_far()),
                 Next::Listen(until) => {
                     queue.sort_by_key(|(at, ..)| *at);
                     match queue.first() {
@@ -290,7 +545,7 @@ mod tests {
                                     let payload = format!(r#"{{"name":"orders","id":"{id}"}}"#);
                                     asking.reply(now, round, payload.as_bytes());
                                 }
-                                NoResponders => asking.no_responders(round),
+                                NoResponders => asking.no_responders(round, ""),
                                 Pong => asking.pong(),
                             }
                         }
@@ -343,7 +598,7 @@ mod tests {
         asking.reply(ms(1), 0, br#"{"name":"orders","id":"a"}"#);
         assert_eq!(asking.next(ms(1)), Next::Listen(ms(301)));
         assert!(asking.was_census());
-        assert!(matches!(asking.next(ms(301)), Next::Done(Outcome::Answered(_))));
+        assert_eq!(asking.next(ms(301)), Next::AskEach(vec!["b".into()]));
     }
 
     #[test]
@@ -399,7 +654,7 @@ mod tests {
         let mut asking = Asking::new(plan(&[], true));
         asking.asked(ms(0));
         asking.reply(ms(1), 0, br#"{"name":"orders","id":"a"}"#);
-        asking.no_responders(0);
+        asking.no_responders(0, "");
         assert_eq!(asking.next(ms(2)), Next::Listen(ms(301)));
     }
 
@@ -411,6 +666,22 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_proves_no_more_than_when_it_was_asked_for() {
+        let answer = br#"{"name":"orders","id":"a"}"#;
+        let mut asking = Asking::new(plan(&["a"], true));
+        asking.asked(ms(0));
+        asking.on_wire(0, ms(3));
+        asking.asked(ms(50));
+        asking.reply(ms(60), 1, br#"{"name":"billing","id":"b"}"#);
+        assert_eq!(asking.proven(), None);
+        asking.reply(ms(900), 0, answer);
+        assert_eq!(asking.proven(), Some(ms(3)));
+        asking.reply(ms(901), 1, answer);
+        asking.reply(ms(902), 0, answer);
+        assert_eq!(asking.proven(), Some(ms(50)));
+    }
+
+    #[test]
     fn a_late_503_of_an_earlier_asking_is_not_taken_for_the_latest() {
         let mut asking = Asking::new(Plan {
             confirm: ms(50),
@@ -418,7 +689,7 @@ mod tests {
         });
         asking.asked(ms(0));
         asking.asked(ms(50));
-        asking.no_responders(0);
+        asking.no_responders(0, "");
         asking.pong();
         asking.pong();
         assert_eq!(asking.next(ms(60)), Next::Listen(ms(5000)));
@@ -484,8 +755,142 @@ mod tests {
             foreign: 1,
             acks: 1,
             broken: 2,
+            ..Ignored::default()
         };
         assert_eq!(asking.ignored(), expected);
         assert_eq!(asking.so_far(), None);
+    }
+
+    fn hear(asking: &mut Asking, now: u64, id: &str) {
+        let round = asking.askings() - 1;
+        asking.reply(ms(now), round, format!(r#"{{"name":"orders","id":"{id}"}}"#).as_bytes());
+    }
+
+    /// Three known, one answers; `at` 301 the others are asked one by one.
+    fn two_missing() -> Asking {
+        let mut asking = Asking::new(plan(&["a", "b", "c"], false));
+        asking.asked(ms(0));
+        hear(&mut asking, 1, "a");
+        let ids = vec!["b".to_owned(), "c".to_owned()];
+        assert_eq!(asking.next(ms(301)), Next::AskEach(ids.clone()));
+        asking.inquired(ms(301), ids);
+        asking
+    }
+
+    #[test]
+    fn the_missing_are_asked_one_by_one() {
+        let mut asking = two_missing();
+        assert_eq!(asking.next(ms(301)), Next::Listen(ms(601)));
+        asking.no_responders(1, "1");
+        assert_eq!(
+            asking.absent(),
+            [("b".to_owned(), Fate::NotAnswering), ("c".to_owned(), Fate::Gone)]
+        );
+        assert_eq!(asking.next(ms(302)), Next::Listen(ms(601)));
+        assert_eq!(ids(asking.so_far()), ["a"]);
+        assert!(matches!(asking.next(ms(601)), Next::Done(Outcome::Answered(_))));
+        // As soon as all have answered, it is over.
+        asking.reply(ms(310), 1, br#"{"name":"orders","id":"b"}"#);
+        assert_eq!(
+            asking.absent(),
+            [("b".to_owned(), Fate::Slow), ("c".to_owned(), Fate::Gone)]
+        );
+        let Next::Done(outcome) = asking.next(ms(310)) else {
+            panic!("all is known")
+        };
+        assert_eq!(ids(Some(outcome)), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_503_with_a_strange_subject_is_nobodys() {
+        let mut asking = two_missing();
+        for token in ["", "2", "-1", "x", "99999999999999999999"] {
+            asking.no_responders(1, token);
+        }
+        assert!(asking.absent().iter().all(|(_, fate)| *fate == Fate::NotAnswering));
+    }
+
+    #[test]
+    fn without_permission_the_missing_are_only_missing() {
+        let mut asking = two_missing();
+        assert!(asking.denied());
+        assert!(matches!(asking.next(ms(302)), Next::Done(Outcome::Answered(_))));
+        assert!(asking.absent().iter().all(|(_, fate)| *fate == Fate::NotAsked));
+        let mut question = Asking::new(plan(&[], true));
+        question.asked(ms(0));
+        assert!(!question.denied(), "the question itself");
+    }
+
+    #[test]
+    fn those_in_doubt_are_asked_again_and_replacements_are_not_missed() {
+        let with_doubt = || {
+            let mut plan = plan(&["a", "b"], false);
+            plan.doubtful.insert("frozen".into());
+            let mut asking = Asking::new(plan);
+            asking.asked(ms(0));
+            hear(&mut asking, 1, "a");
+            hear(&mut asking, 2, "b");
+            asking
+        };
+        assert_eq!(with_doubt().next(ms(2)), Next::AskEach(vec!["frozen".into()]));
+        let mut replaced = with_doubt();
+        hear(&mut replaced, 2, "new");
+        assert!(matches!(replaced.next(ms(2)), Next::Done(Outcome::Answered(_))));
+    }
+
+    #[test]
+    fn nobody_known_asks_who_else_is_there() {
+        let mut plan = plan(&[], true);
+        (plan.discover, plan.confirm) = (true, ms(0));
+        let mut asking = Asking::new(plan);
+        asking.asked(ms(0));
+        asking.no_responders(0, "");
+        assert_eq!(asking.others(), None);
+        assert_eq!(asking.next(ms(1)), Next::Discover);
+        asking.inquired(ms(1), vec![]);
+        assert_eq!(asking.so_far(), Some(Outcome::NoResponders));
+        assert_eq!(asking.reply(ms(10), 1, br#"{"name":"users","id":"A"}"#), None);
+        assert_eq!(asking.reply(ms(20), 1, br#"{"name":"users","id":"B"}"#), None);
+        assert_eq!(asking.reply(ms(30), 1, br#"{"name":"users","id":"B"}"#), None);
+        assert_eq!(
+            asking.reply(ms(40), 1, br#"{"name":"bad|name","id":"B"}"#),
+            Some(NotCounted::Foreign)
+        );
+        assert_eq!(asking.next(ms(40)), Next::Listen(ms(320)));
+        assert_eq!(asking.next(ms(320)), Next::Done(Outcome::NoResponders));
+        assert_eq!(asking.others(), Some(vec![("users".to_owned(), 2)]));
+    }
+
+    #[test]
+    fn over_tls_pings_come_after_a_while_and_further_and_further_apart() {
+        let mut plan = plan(&["a"], false);
+        plan.nudge = Some(ms(25));
+        let mut asking = Asking::new(plan);
+        asking.asked(ms(0));
+        assert!(!asking.server_answered(), "nothing was sent that it could answer");
+        let mut pings = Vec::new();
+        let mut now = ms(0);
+        while now < ms(49) {
+            match asking.next(now) {
+                Next::Listen(until) => now = until,
+                Next::Ping => {
+                    asking.pinged(now);
+                    pings.push(now.as_millis());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(
+            (pings, now),
+            (vec![25], ms(50)),
+            "the next asking is due before the next ping"
+        );
+        asking.pong();
+        assert!(asking.server_answered());
+        asking.asked(ms(50));
+        assert!(!asking.server_answered());
+        assert_eq!(asking.next(ms(75)), Next::Ping);
+        asking.pinged(ms(75));
+        assert_eq!(asking.next(ms(75)), Next::Listen(ms(125)));
     }
 }

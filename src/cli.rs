@@ -6,28 +6,75 @@
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::Read;
-use std::path::PathBuf;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::builder::ValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::context::{self, Context};
+use crate::credentials::{Credentials, Nkey};
 use crate::duration;
 use crate::judge::Policy;
 use crate::range::Range;
+use crate::render::prometheus::{Label, Style};
 use crate::state::{Place, Question};
-use crate::target::{Auth, DEFAULT_PORT, DEFAULT_SERVER, Prefix, Secret, ServerUrl, ServiceName, Target, redact};
+use crate::target::{Auth, DEFAULT_PORT, DEFAULT_SERVER, Prefix, Secret, ServerUrl, ServiceName, Target, Tls, redact};
 use crate::text::clean;
 use crate::verdict::Status;
 
 /// What the program is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mode {
     Check,
+    Textfile {
+        output: PathBuf,
+        /// Exit with the status of the verdict, and not with that of the writing.
+        exit_status: bool,
+    },
     StateShow,
     StateReset,
+}
+
+/// How a verdict is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    #[default]
+    Nagios,
+    Json,
+    Text,
+    Prometheus,
+}
+
+impl Format {
+    fn parse(word: &str) -> Option<Format> {
+        match word {
+            "nagios" => Some(Format::Nagios),
+            "json" => Some(Format::Json),
+            "text" => Some(Format::Text),
+            "prometheus" => Some(Format::Prometheus),
+            _ => None,
+        }
+    }
+
+    /// The format asked for, as far as that can be told of arguments that are wrong: mistakes come in it, too.
+    pub fn guess(args: &[OsString]) -> Format {
+        let words: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).collect();
+        let inline = words.iter().find_map(|word| word.strip_prefix("--format="));
+        let apart = words.windows(2).find(|pair| pair[0] == "--format").map(|pair| pair[1]);
+        inline.or(apart).and_then(Format::parse).unwrap_or_default()
+    }
+}
+
+/// How everything is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Telling {
+    pub format: Format,
+    /// How many times `-v` was given.
+    pub verbosity: u8,
+    pub metrics: Style,
 }
 
 /// How long things may take.
@@ -51,8 +98,7 @@ pub struct Config {
     pub timing: Timing,
     pub policy: Policy,
     pub place: Place,
-    /// How many times `-v` was given.
-    pub verbosity: u8,
+    pub telling: Telling,
 }
 
 impl Config {
@@ -66,7 +112,7 @@ impl Config {
             service: target.service.as_str().to_owned(),
             prefix: target.prefix.as_str().to_owned(),
             servers: servers.into_iter().collect(),
-            user: user.map(str::to_owned),
+            user,
         }
     }
 }
@@ -87,9 +133,8 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 /// # Errors
 ///
 /// One line that says what is wrong and what would be right.
-pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env<'_>) -> Result<Parsed, String> {
-    let args: Vec<OsString> = args.into_iter().collect();
-    let matches = match command().try_get_matches_from(&args) {
+pub fn parse(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
+    let matches = match command().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             return Ok(Parsed::Print(error.to_string()));
@@ -103,6 +148,17 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env<'_>) -> Result<P
             Some((_, matches)) => (Mode::StateShow, matches),
             None => return Err("state what? Say state show, or state reset".into()),
         },
+        Some(("textfile", matches)) => {
+            let output = matches
+                .get_one::<OsString>("output")
+                .map(PathBuf::from)
+                .unwrap_or_default();
+            if output.as_os_str().is_empty() {
+                return Err("--output: the name of the file is empty".into());
+            }
+            let exit_status = matches.get_flag("exit-status");
+            (Mode::Textfile { output, exit_status }, matches)
+        }
         Some((_, matches)) => (Mode::Check, matches),
     };
     config(mode, &Given { matches, env }).map(|config| Parsed::Run(Box::new(config)))
@@ -111,7 +167,9 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, env: Env<'_>) -> Result<P
 /// The definition of the command line, for the man page too.
 pub fn command() -> Command {
     let with_target = |command: Command| command.args(connection_args()).args(state_args());
-    let check = |command: Command| with_target(command).args(check_args());
+    let judging = |command: Command| with_target(command).args(judging_args());
+    let check = |command: Command| judging(command).args(telling_args()).args(metrics_args());
+    let textfile = Command::new("textfile").about("Check a service, and write metrics for the textfile collector");
     let show = Command::new("show").about("Show what is remembered about a service");
     let reset = Command::new("reset").about("Forget what is remembered about a service, an open outage too");
     check(Command::new("check_nats_service"))
@@ -121,6 +179,7 @@ pub fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
         .subcommand(check(Command::new("check")).about("Check a service (what happens without a command)"))
+        .subcommand(judging(textfile).args(textfile_args()).args(metrics_args()))
         .subcommand(
             Command::new("state")
                 .about("Look at, or clear, what is remembered")
@@ -150,8 +209,25 @@ fn value(name: &'static str, value: &'static str, help: &'static str) -> Arg {
 }
 
 fn connection_args() -> Vec<Arg> {
-    let heading = "Connection";
-    let args = vec![
+    const LOGINS: [&str; 7] = [
+        "user",
+        "password",
+        "password-file",
+        "token",
+        "token-file",
+        "creds",
+        "nkey",
+    ];
+    // One way to log in, but for a user and a password.
+    let login = |name, what, help| {
+        let arg = value(name, what, help).allow_hyphen_values(true);
+        let pair = |other: &str| {
+            matches!((name, other), ("user", "password" | "password-file"))
+                || matches!((name, other), ("password" | "password-file", "user"))
+        };
+        arg.conflicts_with_all(LOGINS.into_iter().filter(|other| *other != name && !pair(other)))
+    };
+    let connection = [
         value("name", "NAME", "The service to ask for").short('n'),
         value(
             "srv-prefix",
@@ -170,31 +246,61 @@ fn connection_args() -> Vec<Arg> {
         value("port", "PORT", "The server's port, with --hostname [default: 4222]")
             .short('p')
             .requires("hostname"),
-        value("user", "USER", "User; one without a password is a token [NATS_USER]").allow_hyphen_values(true),
         value(
-            "password",
-            "PASSWORD",
-            "Password; better from NATS_PASSWORD or a file [NATS_PASSWORD]",
-        )
-        .allow_hyphen_values(true),
-        value("password-file", "FILE", "Read the password from this file").conflicts_with("password"),
-        value("token", "TOKEN", "Token; better from NATS_TOKEN or a file [NATS_TOKEN]")
-            .allow_hyphen_values(true)
-            .conflicts_with_all(["user", "password", "password-file"]),
-        value("token-file", "FILE", "Read the token from this file").conflicts_with_all([
-            "token",
-            "user",
-            "password",
-            "password-file",
-        ]),
+            "context",
+            "NAME|FILE.json",
+            "Context of the nats CLI, for what is not given otherwise [NATS_CONTEXT]",
+        ),
         value(
             "timeout",
             "DURATION",
             "For the whole run, whatever hangs [default: 10s]",
         )
         .short('t'),
+        value(
+            "inbox-prefix",
+            "SUBJECT",
+            "Subject below which replies come [default: _INBOX]",
+        ),
+        value(
+            "connection-name",
+            "NAME",
+            "How to call ourselves at the server [default: check_nats_service]",
+        ),
     ];
-    args.into_iter().map(|arg| arg.help_heading(heading)).collect()
+    let logins = [
+        login("user", "USER", "User; one without a password is a token [NATS_USER]"),
+        login(
+            "password",
+            "PASSWORD",
+            "Password; better from NATS_PASSWORD or a file [NATS_PASSWORD]",
+        ),
+        login("password-file", "FILE", "Read the password from this file"),
+        login("token", "TOKEN", "Token; better from NATS_TOKEN or a file [NATS_TOKEN]"),
+        login("token-file", "FILE", "Read the token from this file"),
+        login(
+            "creds",
+            "FILE",
+            "Credentials file, a user JWT and its seed [NATS_CREDS]",
+        ),
+        login("nkey", "FILE", "File with the seed of a user NKey [NATS_NKEY]"),
+    ];
+    let tls = [
+        value(
+            "tlsca",
+            "FILE",
+            "Authorities to believe, instead of the system's [NATS_CA]",
+        ),
+        value("tlscert", "FILE", "Our certificate [NATS_CERT]"),
+        value("tlskey", "FILE", "Its key [NATS_KEY]"),
+    ];
+    let mut args: Vec<Arg> = connection
+        .into_iter()
+        .map(|arg| arg.help_heading("Connection"))
+        .collect();
+    args.extend(logins.into_iter().map(|arg| arg.help_heading("Login")));
+    args.extend(tls.into_iter().map(|arg| arg.help_heading("TLS")));
+    args
 }
 
 fn state_args() -> Vec<Arg> {
@@ -210,7 +316,7 @@ fn state_args() -> Vec<Arg> {
     args.into_iter().map(|arg| arg.help_heading("State")).collect()
 }
 
-fn check_args() -> Vec<Arg> {
+fn judging_args() -> Vec<Arg> {
     let asking = [
         value(
             "confirm",
@@ -250,15 +356,55 @@ fn check_args() -> Vec<Arg> {
         ),
         value("forget-after", "DURATION", "Forget an outage that is older than this"),
     ];
+    let mut args: Vec<Arg> = asking.into_iter().map(|arg| arg.help_heading("Asking")).collect();
+    args.extend(judging.into_iter().map(|arg| arg.help_heading("Judgement")));
+    args
+}
+
+fn telling_args() -> Vec<Arg> {
     let verbose = Arg::new("verbose")
         .short('v')
         .long("verbose")
         .help("More text below the line; -vv every instance, -vvv each step with its time")
         .action(ArgAction::Count);
-    let mut args: Vec<Arg> = asking.into_iter().map(|arg| arg.help_heading("Asking")).collect();
-    args.extend(judging.into_iter().map(|arg| arg.help_heading("Judgement")));
-    args.push(verbose);
-    args
+    let format = value("format", "FORMAT", "nagios, json, text or prometheus [default: nagios]");
+    [format, verbose]
+        .into_iter()
+        .map(|arg| arg.help_heading("Output"))
+        .collect()
+}
+
+fn textfile_args() -> Vec<Arg> {
+    let exit_status = Arg::new("exit-status")
+        .long("exit-status")
+        .help("Exit with the status of the check, and not 0 when the file was written")
+        .action(ArgAction::SetTrue);
+    let output = value(
+        "output",
+        "FILE",
+        "The file to write, in the folder of the collector, ending in .prom",
+    );
+    [output.short('o').required(true), exit_status]
+        .into_iter()
+        .map(|arg| arg.help_heading("Output"))
+        .collect()
+}
+
+fn metrics_args() -> Vec<Arg> {
+    let label = value(
+        "label",
+        "NAME=VALUE",
+        "One more label for every sample; can be repeated",
+    )
+    .action(ArgAction::Append);
+    let per_instance = Arg::new("per-instance")
+        .long("per-instance")
+        .help("Metrics of each instance too, whose ids change with every restart")
+        .action(ArgAction::SetTrue);
+    [label, per_instance]
+        .into_iter()
+        .map(|arg| arg.help_heading("Output"))
+        .collect()
 }
 
 /// What was given by flags, and what by the environment.
@@ -335,21 +481,45 @@ impl Given<'_> {
                 text => Ok(Some(Secret::new(text))),
             };
         }
-        self.raw(file_flag)
-            .map(|path| read_secret(path).map_err(|why| format!("--{file_flag} {}: {why}", path.to_string_lossy())))
-            .transpose()
+        let Some(path) = self.raw(file_flag) else {
+            return Ok(None);
+        };
+        let source = format!("--{file_flag}");
+        let text = read_file(&source, Path::new(path))?;
+        match text.lines().next() {
+            None | Some("") => Err(format!("{source} {}: its first line is empty", shown(Path::new(path)))),
+            Some(line) => Ok(Some(Secret::new(line))),
+        }
+    }
+
+    /// A path from a flag, a variable or the context, and where it came from.
+    fn file(&self, flag: &str, variable: &str, context: Option<&PathBuf>) -> Option<(String, PathBuf)> {
+        let path = |value: &OsStr| PathBuf::from(value);
+        self.raw(flag)
+            .map(|value| (format!("--{flag}"), path(value)))
+            .or_else(|| {
+                let value = (self.env)(variable).filter(|value| !value.is_empty())?;
+                Some((variable.to_owned(), path(&value)))
+            })
+            .or_else(|| Some(("the context".to_owned(), context?.clone())))
     }
 }
 
-/// The first line of a file.
-fn read_secret(path: &OsStr) -> Result<Secret, String> {
+fn shown(path: &Path) -> String {
+    clean(&path.to_string_lossy(), 200)
+}
+
+/// A small file of text: a secret, a key, a certificate, a context.
+fn read_file(source: &str, path: &Path) -> Result<String, String> {
+    const LARGEST: u64 = 1024 * 1024;
+    let failed = |why: String| format!("{source} {}: {why}", shown(path));
+    let file = File::open(path).map_err(|e| failed(e.to_string()))?;
     let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(64 * 1024).read_to_string(&mut text))
-        .map_err(|e| e.to_string())?;
-    match text.lines().next() {
-        None | Some("") => Err("its first line is empty".into()),
-        Some(line) => Ok(Secret::new(line)),
+    match file.take(LARGEST + 1).read_to_string(&mut text) {
+        Ok(length) if length as u64 > LARGEST => Err(failed("it is larger than 1 MiB".into())),
+        Ok(_) => Ok(text),
+        Err(e) if e.kind() == io::ErrorKind::InvalidData => Err(failed("it is not text".into())),
+        Err(e) => Err(failed(e.to_string())),
     }
 }
 
@@ -358,7 +528,7 @@ fn config(mode: Mode, given: &Given<'_>) -> Result<Config, String> {
         Some(service) => service,
         None => return Err("which service? Give its name with --name".into()),
     };
-    let (servers, auth) = servers(given)?;
+    let target = target(service, given)?;
     let place = match (given.raw("state"), given.raw("state-dir")) {
         (Some(path), _) if path.is_empty() => return Err("--state: the name of the file is empty".into()),
         (_, Some(path)) if path.is_empty() => return Err("--state-dir: the name of the folder is empty".into()),
@@ -370,14 +540,6 @@ fn config(mode: Mode, given: &Given<'_>) -> Result<Config, String> {
     let standard = Policy::default();
     Ok(Config {
         mode,
-        target: Target {
-            service,
-            prefix: given
-                .read("srv-prefix", Prefix::parse)?
-                .map_or(Prefix::parse(Prefix::DEFAULT), Ok)?,
-            servers,
-            auth,
-        },
         timing: Timing {
             timeout: given.duration_above_zero("timeout")?.unwrap_or(Duration::from_secs(10)),
             confirm: given.duration("confirm")?.unwrap_or(Duration::from_millis(1500)),
@@ -396,8 +558,33 @@ fn config(mode: Mode, given: &Given<'_>) -> Result<Config, String> {
             silent: given.status("silent")?.unwrap_or(standard.silent),
             forget_after: given.duration_above_zero("forget-after")?,
             remembers: place != Place::Nowhere,
+            imported: target.is_imported(),
         },
+        target,
         place,
+        telling: telling(given)?,
+    })
+}
+
+fn telling(given: &Given<'_>) -> Result<Telling, String> {
+    let format = given.read("format", |word| {
+        Format::parse(word).ok_or(format!(
+            "'{}' is not a format: nagios, json, text or prometheus",
+            clean(word, 80)
+        ))
+    })?;
+    let mut labels: Vec<Label> = Vec::new();
+    let words = given.matches.try_get_many::<OsString>("label").ok().flatten();
+    for word in words.into_iter().flatten() {
+        let word = word.to_str().ok_or("the value of --label is not UTF-8")?;
+        let label = Label::parse(word).map_err(|why| format!("--label: {why}"))?;
+        if labels.iter().any(|other| other.name == label.name) {
+            return Err(format!("--label: '{}' is given twice", label.name));
+        }
+        labels.push(label);
+    }
+    Ok(Telling {
+        format: format.unwrap_or_default(),
         verbosity: given
             .matches
             .try_get_one::<u8>("verbose")
@@ -405,59 +592,150 @@ fn config(mode: Mode, given: &Given<'_>) -> Result<Config, String> {
             .flatten()
             .copied()
             .unwrap_or(0),
+        metrics: Style {
+            labels,
+            per_instance: given.has("per-instance"),
+        },
     })
 }
 
-/// The servers, and how to log in where their URL does not say. Flags beat variables; among the variables, user info in
-/// a URL beats the rest, as for the nats CLI.
-fn servers(given: &Given<'_>) -> Result<(Vec<ServerUrl>, Auth), String> {
-    let by_flag = given.text("server")?.is_some();
-    let mut servers = match (
-        given.text("hostname")?,
-        given.text("server")?,
-        given.variable("NATS_URL")?,
-    ) {
-        (Some(host), _, _) => vec![server_of(host, given.text("port")?)?],
-        (_, Some(list), _) => server_list("--server", list)?,
-        (_, _, Some(list)) => server_list("NATS_URL", &list)?,
-        _ => server_list("--server", DEFAULT_SERVER)?,
+/// Where a setting came from: the later of these beats the earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Nowhere,
+    Context,
+    Variables,
+    Flags,
+}
+
+fn target(service: ServiceName, given: &Given<'_>) -> Result<Target, String> {
+    let context = context(given)?;
+    let (mut servers, servers_from) = servers(given, &context)?;
+    let (auth, auth_from) = login(given, &context)?;
+    // User info in a URL belongs to the level of the URL, and beats the rest of its level, as for the nats CLI.
+    if auth_from > servers_from {
+        servers.iter_mut().for_each(|server| server.auth = None);
+    } else if auth_from == Level::Flags && servers.iter().any(|server| server.auth.is_some()) {
+        return Err("credentials twice: in the URL of --server and in flags of their own; give them once".into());
+    }
+    let inbox = |source: &str, text: &str| Prefix::parse(text).map_err(|why| format!("{source}: {why}"));
+    let inbox_prefix = match (given.text("inbox-prefix")?, &context.inbox_prefix) {
+        (Some(prefix), _) => inbox("--inbox-prefix", prefix)?,
+        (None, Some(prefix)) => inbox("the inbox_prefix of the context", prefix)?,
+        (None, None) => Prefix::parse(Prefix::INBOX)?,
     };
-    let user = given.text("user")?;
-    let password = given.secret("password", "password-file")?;
+    Ok(Target {
+        service,
+        prefix: given
+            .read("srv-prefix", Prefix::parse)?
+            .map_or(Prefix::parse(Prefix::SERVICES), Ok)?,
+        servers,
+        auth,
+        tls: tls(given, &context)?,
+        inbox_prefix,
+        connection_name: given
+            .text("connection-name")?
+            .unwrap_or(env!("CARGO_PKG_NAME"))
+            .to_owned(),
+    })
+}
+
+fn context(given: &Given<'_>) -> Result<Context, String> {
+    let (source, name) = match (given.text("context")?, given.variable("NATS_CONTEXT")?) {
+        (Some(name), _) => ("--context", name.to_owned()),
+        (None, Some(name)) => ("NATS_CONTEXT", name),
+        (None, None) => return Ok(Context::default()),
+    };
+    let path = context::path(&name, given.env).map_err(|why| format!("{source}: {why}"))?;
+    let text = read_file(source, &path)?;
+    context::parse(&name, &text, given.env).map_err(|why| format!("{source} {}: it {why}", shown(&path)))
+}
+
+fn servers(given: &Given<'_>, context: &Context) -> Result<(Vec<ServerUrl>, Level), String> {
+    if let Some(host) = given.text("hostname")? {
+        return Ok((vec![server_of(host, given.text("port")?)?], Level::Flags));
+    }
+    if let Some(list) = given.text("server")? {
+        return Ok((server_list("--server", list)?, Level::Flags));
+    }
+    if let Some(list) = given.variable("NATS_URL")? {
+        return Ok((server_list("NATS_URL", &list)?, Level::Variables));
+    }
+    match &context.url {
+        Some(list) => Ok((server_list("the url of the context", list)?, Level::Context)),
+        None => Ok((server_list("--server", DEFAULT_SERVER)?, Level::Nowhere)),
+    }
+}
+
+/// How to log in, and who said so.
+fn login(given: &Given<'_>, context: &Context) -> Result<(Auth, Level), String> {
     let user_variable = given.variable("NATS_USER")?;
     let password_variable = given.variable("NATS_PASSWORD")?.map(Secret::new);
-    let token_variable = given.variable("NATS_TOKEN")?.map(Secret::new);
 
-    let from_flags = match (user, password, given.secret("token", "token-file")?) {
+    let user = given.text("user")?;
+    let password = given.secret("password", "password-file")?;
+    let by_flag = match (user, password, given.secret("token", "token-file")?) {
         (_, _, Some(token)) => Some(Auth::Token(token)),
         (Some(""), _, _) => return Err("--user: it is empty".into()),
-        (Some(user), password, _) => Some(login(user, password.or(password_variable.clone()))),
+        (Some(user), password, _) => Some(login_of(user, password.or(password_variable.clone()))),
         (None, Some(password), _) => match &user_variable {
-            Some(user) => Some(login(user, Some(password))),
+            Some(user) => Some(login_of(user, Some(password))),
             None => return Err("a password needs a user: give --user".into()),
         },
-        (None, None, None) => None,
+        (None, None, None) => match (given.raw("creds"), given.raw("nkey")) {
+            (Some(path), _) => Some(creds("--creds", Path::new(path))?),
+            (_, Some(path)) => Some(nkey("--nkey", Path::new(path))?),
+            (None, None) => None,
+        },
     };
-    if let Some(auth) = from_flags {
-        if by_flag && servers.iter().any(|server| server.auth.is_some()) {
-            return Err("credentials twice: in the URL of --server and in flags of their own; give them once".into());
-        }
-        for server in &mut servers {
-            server.auth = None;
-        }
-        return Ok((servers, auth));
+    if let Some(auth) = by_flag {
+        return Ok((auth, Level::Flags));
     }
-    let from_variables = match (user_variable, token_variable) {
-        (Some(_), Some(_)) => return Err("NATS_USER and NATS_TOKEN are both set; unset one".into()),
-        (None, Some(token)) => Auth::Token(token),
-        (Some(user), None) => login(&user, password_variable),
-        (None, None) => Auth::None,
+
+    let variables = ["NATS_CREDS", "NATS_NKEY", "NATS_TOKEN", "NATS_USER"];
+    let set: Vec<&str> = variables
+        .into_iter()
+        .filter(|name| (given.env)(name).is_some_and(|v| !v.is_empty()))
+        .collect();
+    if let [one, other, ..] = set[..] {
+        return Err(format!("{one} and {other} are both set; unset one"));
+    }
+    if let Some(user) = user_variable {
+        return Ok((login_of(&user, password_variable), Level::Variables));
+    }
+    if let Some(token) = given.variable("NATS_TOKEN")? {
+        return Ok((Auth::Token(Secret::new(token)), Level::Variables));
+    }
+    if let Some(path) = given.variable("NATS_CREDS")? {
+        return Ok((creds("NATS_CREDS", Path::new(&path))?, Level::Variables));
+    }
+    if let Some(path) = given.variable("NATS_NKEY")? {
+        return Ok((nkey("NATS_NKEY", Path::new(&path))?, Level::Variables));
+    }
+
+    let password = context.password.clone().map(Secret::new);
+    let by_context = match context {
+        Context { creds: Some(path), .. } => creds("the creds of the context", path)?,
+        Context { nkey: Some(path), .. } => nkey("the nkey of the context", path)?,
+        Context { token: Some(token), .. } => Auth::Token(Secret::new(token.as_str())),
+        Context { user: Some(user), .. } => login_of(user, password),
+        Context {
+            foreign_logins, name, ..
+        } => match foreign_logins.first() {
+            Some(key) => {
+                let name = clean(name, 80);
+                return Err(format!(
+                    "the context {name} logs in by {key}, which this program cannot; give --creds"
+                ));
+            }
+            None => return Ok((Auth::None, Level::Nowhere)),
+        },
     };
-    Ok((servers, from_variables))
+    Ok((by_context, Level::Context))
 }
 
 /// A user without a password is a token, as for the nats CLI.
-fn login(user: &str, password: Option<Secret>) -> Auth {
+fn login_of(user: &str, password: Option<Secret>) -> Auth {
     match password {
         Some(password) => Auth::UserPassword {
             user: user.to_owned(),
@@ -465,6 +743,55 @@ fn login(user: &str, password: Option<Secret>) -> Auth {
         },
         None => Auth::Token(Secret::new(user)),
     }
+}
+
+fn creds(source: &str, path: &Path) -> Result<Auth, String> {
+    let credentials = Credentials::parse(&read_file(source, path)?);
+    Ok(Auth::Credentials {
+        path: shown(path),
+        credentials: Box::new(credentials.map_err(|why| format!("{source} {}: {why}", shown(path)))?),
+    })
+}
+
+fn nkey(source: &str, path: &Path) -> Result<Auth, String> {
+    let nkey = Nkey::parse(&read_file(source, path)?);
+    Ok(Auth::Nkey {
+        path: shown(path),
+        nkey: nkey.map_err(|why| format!("{source} {}: {why}", shown(path)))?,
+    })
+}
+
+/// The files of TLS, looked at here: the client would take a file without PEM in it for an empty one.
+fn tls(given: &Given<'_>, context: &Context) -> Result<Tls, String> {
+    let pem = |(source, path): (String, PathBuf), what: &str, label: &str| {
+        let text = read_file(&source, &path)?;
+        let found = text
+            .lines()
+            .any(|line| line.starts_with("-----BEGIN ") && line.contains(label));
+        match found {
+            true => Ok(path),
+            false => Err(format!(
+                "{source} {}: there is no {what} in PEM form in it",
+                shown(&path)
+            )),
+        }
+    };
+    let cert = given.file("tlscert", "NATS_CERT", context.cert.as_ref());
+    let key = given.file("tlskey", "NATS_KEY", context.key.as_ref());
+    let identity = match (cert, key) {
+        (Some(cert), Some(key)) => Some((
+            pem(cert, "certificate", "CERTIFICATE")?,
+            pem(key, "key", "PRIVATE KEY")?,
+        )),
+        (Some((source, _)), None) => return Err(format!("{source}: a certificate needs its key; give --tlskey")),
+        (None, Some((source, _))) => return Err(format!("{source}: a key needs its certificate; give --tlscert")),
+        (None, None) => None,
+    };
+    let ca = given.file("tlsca", "NATS_CA", context.ca.as_ref());
+    Ok(Tls {
+        ca: ca.map(|ca| pem(ca, "certificate", "CERTIFICATE")).transpose()?,
+        identity,
+    })
 }
 
 fn server_of(host: &str, port: Option<&str>) -> Result<ServerUrl, String> {
@@ -523,8 +850,8 @@ fn one_line(error: &clap::Error, first: Option<&OsString>) -> String {
     };
     if let Some(word) = stray {
         return match first {
-            Some(first) if first == word => format!("'{}' is not a command: check or state", clean(word, 80)),
-            _ if matches!(word, "check" | "state") => format!("say {word} first, and the flags behind it"),
+            Some(first) if first == word => format!("'{}' is not a command: check, textfile or state", clean(word, 80)),
+            _ if matches!(word, "check" | "textfile" | "state") => format!("say {word} first, and the flags behind it"),
             _ => "a word too many among the flags; a value with blanks needs quotes".into(),
         };
     }
@@ -544,12 +871,14 @@ fn one_line(error: &clap::Error, first: Option<&OsString>) -> String {
 mod tests {
     use super::*;
 
-    fn parsed(args: &str, env: &[(&str, &str)]) -> Result<Config, String> {
+    type Variables<'a> = &'a [(&'a str, &'a str)];
+
+    fn parsed(args: &str, env: Variables<'_>) -> Result<Config, String> {
         let args = ["check_nats_service", "-n", "orders"]
             .into_iter()
             .chain(args.split_whitespace());
         let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
-        match parse(args.map(OsString::from), &env)? {
+        match parse(&args.map(OsString::from).collect::<Vec<_>>(), &env)? {
             Parsed::Run(config) => Ok(*config),
             Parsed::Print(text) => panic!("printed {text}"),
         }
@@ -589,7 +918,7 @@ mod tests {
             [10_000, 1500, 300, 300_000]
         );
         assert_eq!(config.policy, Policy::default());
-        assert_eq!((config.place, config.verbosity), (Place::Default, 0));
+        assert_eq!((config.place, config.telling), (Place::Default, Telling::default()));
     }
 
     #[test]
@@ -612,14 +941,14 @@ mod tests {
         assert_eq!(config.timing.timeout, Duration::from_secs(5));
         assert_eq!(config.timing.confirm, Duration::ZERO);
         assert_eq!(config.target.ping_subject(), "APP.$SRV.PING.orders");
-        assert_eq!((config.place, config.verbosity), (Place::Nowhere, 2));
+        assert_eq!((config.place, config.telling.verbosity), (Place::Nowhere, 2));
     }
 
     /// Flags, variables, what all servers are asked with, and what the first one has in its URL.
     #[test]
     fn flags_beat_variables_and_urls_beat_the_rest_of_their_kind() {
         let vars = [("NATS_USER", "vu"), ("NATS_PASSWORD", "vp")];
-        let cases: &[(&str, &[(&str, &str)], Auth, Option<Auth>)] = &[
+        let cases: &[(&str, Variables, Auth, Option<Auth>)] = &[
             ("", &[], Auth::None, None),
             ("--user u --password p", &[], user("u", "p"), None),
             ("--user u", &[], token("u"), None),
@@ -659,14 +988,14 @@ mod tests {
     #[test]
     fn contradictions_are_named() {
         let both = [("NATS_USER", "u"), ("NATS_TOKEN", "t")];
-        let cases: &[(&str, &[(&str, &str)], &str)] = &[
+        let cases: &[(&str, Variables, &str)] = &[
             ("--password p", &[], "a password needs a user: give --user"),
             (
                 "-s u:p@h --user u",
                 &[],
                 "credentials twice: in the URL of --server and in flags of their own; give them once",
             ),
-            ("", &both, "NATS_USER and NATS_TOKEN are both set; unset one"),
+            ("", &both, "NATS_TOKEN and NATS_USER are both set; unset one"),
             ("", &[("NATS_URL", " , ")], "NATS_URL: it names no server"),
             (
                 "",

@@ -3,14 +3,35 @@
 //! The client reports everything as text in an `io::Error`; the texts were measured, and each has its row in the tests.
 
 use std::io::{Error, ErrorKind};
+use std::time::Duration;
 
+use crate::duration::{age, latency};
 use crate::observation::Failure;
 use crate::target::Auth;
 use crate::text::clean;
+use crate::timestamp::Timestamp;
 use crate::verdict::Reason;
 
 /// How much of a foreign text is shown, in characters.
 const QUOTED: usize = 120;
+
+/// Whom we talk to, and how.
+#[derive(Clone, Debug)]
+pub struct Peer<'a> {
+    /// `host:port`.
+    pub address: String,
+    /// What we logged in with.
+    pub auth: &'a Auth,
+    /// The first tokens of our inboxes.
+    pub inbox_prefix: &'a str,
+    /// Whether we show a certificate of our own.
+    pub identity: bool,
+    /// When it happened.
+    pub now: Timestamp,
+}
+
+/// After how long without a word a server has waited for TLS, rather than stopped: it waits for 2 s.
+const TLS_FIRST: Duration = Duration::from_millis(1500);
 
 /// What waits for an answer that does not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +58,7 @@ pub fn timed_out(address: &str, hung: Hung, waited: &str) -> Failure {
         ),
         Hung::Greeting => format!(
             "{address} accepts the connection but says nothing for {waited}; \
-             is nats-server frozen, or is this another service?"
+             is nats-server frozen, does it want TLS first (handshake_first), or is this another service?"
         ),
         Hung::LoggingIn => format!("NATS at {address} did not finish the login within {waited}"),
         Hung::Asking => format!("NATS at {address} took the request but stopped answering; waited {waited}"),
@@ -55,31 +76,40 @@ pub fn not_resolved(host: &str, error: &Error) -> Failure {
     )
 }
 
-/// The connection to this address could not be made, or the login failed.
-pub fn not_connected(address: &str, auth: &Auth, error: &Error) -> Failure {
+/// The connection could not be made, or the login failed, after this time.
+pub fn not_connected(peer: &Peer<'_>, error: &Error, waited: Duration) -> Failure {
+    let address = &peer.address;
     let text = error.to_string();
     if let Some(said) = text.strip_prefix("unexpected line while connecting: Err(") {
-        return server_said(address, auth, said.trim_matches(['(', ')', '"']));
+        return server_said(peer, said.trim_matches(['(', ')', '"']));
     }
     if let Some(said) = text.strip_prefix("expected INFO, received: ") {
         // As in `Err("maximum connections exceeded")`, `Unknown("SSH-2.0-OpenSSH_9.2\r\n")`.
         if let Some(said) = said.strip_prefix("Err(") {
-            return server_said(address, auth, said.trim_matches(['(', ')', '"']));
+            return server_said(peer, said.trim_matches(['(', ')', '"']));
         }
         let said = said.trim_start_matches("Unknown(").trim_matches(['(', ')', '"']);
         let said = clean(said.trim_end_matches("\\r\\n"), QUOTED);
         return protocol(format!("{address} is no NATS server: it said {said}"));
     }
-    if let Some(why) = text.strip_prefix("TLS error: ") {
-        let text = format!(
-            "NATS at {address} wants TLS, which this version cannot do: {}",
-            clean(why, QUOTED)
+    if let Some(why) = tls_error(error) {
+        return Failure::new(
+            Reason::TlsFailed,
+            format!("TLS with NATS at {address} failed: {}", explain_tls(&why)),
         );
-        return Failure::new(Reason::TlsFailed, text);
     }
     match error.kind() {
         ErrorKind::ConnectionRefused => unreachable(address, "connection refused; is nats-server running there?"),
         ErrorKind::TimedOut => unreachable(address, "TCP gave up; is the host up, or does a firewall drop it?"),
+        // A server that wants TLS first waits for us to begin, and gives up after 2 s without a word.
+        ErrorKind::UnexpectedEof if text == "failed to fill whole buffer" && waited > TLS_FIRST => Failure::new(
+            Reason::TlsFailed,
+            format!(
+                "{address} closed the connection without a word after {}; it seems to want TLS first (handshake_first), \
+                 which this client cannot do: allow handshake_first: auto, or another port",
+                latency(waited)
+            ),
+        ),
         ErrorKind::UnexpectedEof
         | ErrorKind::ConnectionReset
         | ErrorKind::BrokenPipe
@@ -93,18 +123,57 @@ pub fn not_connected(address: &str, auth: &Auth, error: &Error) -> Failure {
             unreachable(address, &clean(text, QUOTED).to_lowercase())
         }
         _ => protocol(match text.as_str() {
-            "received command exceeded fixed command buffer" => {
-                format!(
-                    "{address} sent a line of more than 4096 bytes, more than this client reads; too many connect_urls?"
-                )
-            }
+            "received command exceeded fixed command buffer" => format!(
+                "{address} sent a line of more than 4096 bytes, more than this client reads; \
+                 if that is its INFO, set no_advertise or fewer connect_urls"
+            ),
             _ => format!("{address} does not speak the NATS protocol: {}", clean(&text, QUOTED)),
         }),
     }
 }
 
+/// What the client says of TLS, if that is what failed.
+pub fn tls_error(error: &Error) -> Option<String> {
+    let text = error.to_string();
+    let of_files = [
+        "could not load",
+        "could not add certificate",
+        "could not find client key",
+        "cannot determine hostname",
+    ];
+    match text.strip_prefix("TLS error: ") {
+        Some(why) => Some(why.to_owned()),
+        None => of_files.iter().any(|start| text.starts_with(start)).then_some(text),
+    }
+}
+
+fn explain_tls(why: &str) -> String {
+    let is = |part: &str| why.contains(part);
+    let known = if is("UnknownIssuer") {
+        "its certificate is of an authority that we do not believe; give the authority with --tlsca"
+    } else if is("NotValidForName") {
+        "its certificate is for another name; connect by a name that is in it"
+    } else if is("certificate: Expired") || is("CertExpired") {
+        "its certificate has expired; renew it"
+    } else if is("CaUsedAsEndEntity") {
+        "its certificate is that of an authority itself; give it one of its own, signed by the authority"
+    } else if is("NotValidYet") {
+        "its certificate is not valid yet; look at the clocks"
+    } else if is("CertificateRequired") {
+        "it wants a certificate of ours; give --tlscert and --tlskey"
+    } else if is("fatal alert") {
+        "it refused our certificate, or the handshake"
+    } else if is("InvalidContentType") {
+        "it does not answer in TLS; if it is plain, use nats:// instead of tls://"
+    } else {
+        return clean(why, QUOTED);
+    };
+    format!("{known} ({})", clean(why, QUOTED))
+}
+
 /// The server sent `-ERR` with this text.
-pub fn server_said(address: &str, auth: &Auth, text: &str) -> Failure {
+pub fn server_said(peer: &Peer<'_>, text: &str) -> Failure {
+    let address = &peer.address;
     let lower = text.to_ascii_lowercase();
     let is = |part: &str| lower.contains(part);
     // The client's `Debug` puts a backslash before each quote.
@@ -117,13 +186,18 @@ pub fn server_said(address: &str, auth: &Auth, text: &str) -> Failure {
             false => ("publish to", "publish"),
         };
         // The name of an inbox is another one each time.
-        let allow = match subject.strip_prefix("_INBOX.") {
-            Some(_) => "_INBOX.>",
-            None => subject.as_str(),
+        let is_inbox = subject
+            .strip_prefix(peer.inbox_prefix)
+            .is_some_and(|rest| rest.starts_with('.'));
+        let allow = match is_inbox {
+            true => format!("{}.>", peer.inbox_prefix),
+            false => subject.clone(),
         };
         let text = match subject.is_empty() {
             true => format!("NATS at {address} does not let us ask: {said}"),
-            false => format!("NATS at {address} does not let us {verb} {subject}; allow {list} on {allow}"),
+            false => format!(
+                "NATS at {address} does not let us {verb} {subject}; add to the user's permissions: {list}: {{allow: [\"{allow}\"]}}"
+            ),
         };
         return Failure::new(Reason::PermissionDenied, text);
     }
@@ -132,22 +206,14 @@ pub fn server_said(address: &str, auth: &Auth, text: &str) -> Failure {
         return Failure::new(Reason::PermissionDenied, text);
     }
     if is("authorization violation") || is("authentication") {
-        let text = match auth {
-            Auth::None => {
-                format!("NATS at {address} wants credentials ({said}); give --user and --password, or --token")
-            }
-            Auth::Token(_) => format!("NATS at {address} refused the token ({said})"),
-            Auth::UserPassword { user, .. } => {
-                format!(
-                    "NATS at {address} refused the user {} or the password ({said})",
-                    clean(user, 64)
-                )
-            }
-        };
+        let text = refused(peer, &said);
         return Failure::new(Reason::AuthRejected, text);
     }
     if is("tls required") {
-        return Failure::new(Reason::TlsFailed, format!("NATS at {address} wants TLS ({said})"));
+        return Failure::new(
+            Reason::TlsFailed,
+            format!("NATS at {address} wants TLS ({said}); use tls://"),
+        );
     }
     if is("maximum") && is("connections exceeded") {
         return unreachable(address, &format!("no connection is left for us ({said})"));
@@ -159,6 +225,48 @@ pub fn server_said(address: &str, auth: &Auth, text: &str) -> Failure {
         return protocol(format!("{address} floods us with replies"));
     }
     protocol(format!("NATS at {address} said: {said}"))
+}
+
+/// A refused login, explained as far as we can know it: the server says the same of all of them.
+fn refused(peer: &Peer<'_>, said: &str) -> String {
+    let Peer { address, now, .. } = peer;
+    match peer.auth {
+        Auth::None if peer.identity => format!("NATS at {address} refused our certificate as a login ({said})"),
+        Auth::None => format!("NATS at {address} wants credentials ({said}): give --creds, --user, --token or --nkey"),
+        Auth::Token(_) => format!("NATS at {address} refused the token ({said})"),
+        Auth::UserPassword { user, .. } => {
+            format!(
+                "NATS at {address} refused the user {} or the password ({said})",
+                clean(user, 64)
+            )
+        }
+        Auth::Nkey { path, nkey } => {
+            format!(
+                "NATS at {address} does not know the user of {path} ({said}): its public NKey is {}",
+                nkey.public()
+            )
+        }
+        Auth::Credentials { path, credentials } => {
+            let claims = &credentials.claims;
+            let cause = match (claims.expires, claims.not_before) {
+                (Some(expires), _) if expires <= *now => {
+                    format!("the user JWT expired {} ago", age(now.since(expires)))
+                }
+                (_, Some(begin)) if begin > *now => {
+                    format!(
+                        "the user JWT is not valid before {begin}, in {}",
+                        age(begin.since(*now))
+                    )
+                }
+                _ => {
+                    "the user JWT is current, so the user is revoked, its account unknown to this server, its operator \
+                      another one, or this address or time not allowed"
+                        .to_owned()
+                }
+            };
+            format!("NATS at {address} refused the credentials of {path}: {cause} ({said})")
+        }
+    }
 }
 
 /// The connection broke while the service was asked, twice.
@@ -208,9 +316,18 @@ fn clean_subject(subject: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::{Credentials, Nkey};
     use crate::target::Secret;
 
-    const AT: &str = "h:4222";
+    fn peer(auth: &Auth) -> Peer<'_> {
+        Peer {
+            address: "h:4222".into(),
+            auth,
+            inbox_prefix: "_INBOX",
+            identity: false,
+            now: Timestamp::from_seconds(1_000_000),
+        }
+    }
 
     fn user() -> Auth {
         Auth::UserPassword {
@@ -294,17 +411,13 @@ mod tests {
                     "received command exceeded fixed command buffer",
                 ),
                 ProtocolError,
-                "h:4222 sent a line of more than 4096 bytes, more than this client reads; too many connect_urls?",
+                "h:4222 sent a line of more than 4096 bytes, more than this client reads; if that is its INFO, set \
+                 no_advertise or fewer connect_urls",
             ),
             (
                 Error::new(ErrorKind::InvalidInput, "cannot parse server info"),
                 ProtocolError,
                 "h:4222 does not speak the NATS protocol: cannot parse server info",
-            ),
-            (
-                Error::other("TLS error: invalid peer certificate: UnknownIssuer"),
-                TlsFailed,
-                "NATS at h:4222 wants TLS, which this version cannot do: invalid peer certificate: UnknownIssuer",
             ),
             (
                 Error::new(data, "unexpected line while connecting: Unknown(\"x|y=1\\n\")"),
@@ -313,11 +426,8 @@ mod tests {
             ),
         ];
         for (error, reason, text) in cases {
-            assert_eq!(
-                not_connected(AT, &user(), &error),
-                Failure::new(reason, text),
-                "{error}"
-            );
+            let failure = not_connected(&peer(&user()), &error, Duration::from_millis(3));
+            assert_eq!(failure, Failure::new(reason, text), "{error}");
         }
     }
 
@@ -329,12 +439,14 @@ mod tests {
             (
                 r#"Permissions Violation for Publish to "$SRV.PING.x""#,
                 PermissionDenied,
-                "NATS at h:4222 does not let us publish to $SRV.PING.x; allow publish on $SRV.PING.x",
+                "NATS at h:4222 does not let us publish to $SRV.PING.x; add to the user's permissions: publish: {allow: \
+                 [\"$SRV.PING.x\"]}",
             ),
             (
                 r#"Permissions Violation for Subscription to "_INBOX.abc""#,
                 PermissionDenied,
-                "NATS at h:4222 does not let us subscribe to _INBOX.abc; allow subscribe on _INBOX.>",
+                "NATS at h:4222 does not let us subscribe to _INBOX.abc; add to the user's permissions: subscribe: {allow: \
+                 [\"_INBOX.>\"]}",
             ),
             (
                 "Permissions Violation",
@@ -349,17 +461,17 @@ mod tests {
             (
                 "User Authentication Expired",
                 AuthRejected,
-                "NATS at h:4222 wants credentials (User Authentication Expired); give --user and --password, or --token",
+                "NATS at h:4222 wants credentials (User Authentication Expired): give --creds, --user, --token or --nkey",
             ),
             (
                 "Authentication Timeout",
                 AuthRejected,
-                "NATS at h:4222 wants credentials (Authentication Timeout); give --user and --password, or --token",
+                "NATS at h:4222 wants credentials (Authentication Timeout): give --creds, --user, --token or --nkey",
             ),
             (
                 "Secure Connection - TLS Required",
                 TlsFailed,
-                "NATS at h:4222 wants TLS (Secure Connection - TLS Required)",
+                "NATS at h:4222 wants TLS (Secure Connection - TLS Required); use tls://",
             ),
             (
                 "Stale Connection",
@@ -384,10 +496,127 @@ mod tests {
             ("a|b=1\nOK", ProtocolError, "NATS at h:4222 said: a?b=1?OK"),
         ];
         for (said, reason, text) in cases {
-            assert_eq!(server_said(AT, &Auth::None, said), Failure::new(reason, text), "{said}");
+            assert_eq!(
+                server_said(&peer(&Auth::None), said),
+                Failure::new(reason, text),
+                "{said}"
+            );
         }
-        let token = server_said(AT, &Auth::Token(Secret::new("s3cret")), "Authorization Violation");
-        assert_eq!(token.text, "NATS at h:4222 refused the token (Authorization Violation)");
+    }
+
+    #[test]
+    fn a_server_that_wants_tls_first() {
+        let error = Error::new(ErrorKind::UnexpectedEof, "failed to fill whole buffer");
+        let failure = not_connected(&peer(&Auth::None), &error, Duration::from_millis(2010));
+        let text = "h:4222 closed the connection without a word after 2.0s; it seems to want TLS first (handshake_first), \
+                    which this client cannot do: allow handshake_first: auto, or another port";
+        assert_eq!(failure, Failure::new(Reason::TlsFailed, text));
+    }
+
+    #[test]
+    fn refused_logins_are_explained_as_far_as_we_know() {
+        let key = nkeys::KeyPair::new_user();
+        let seed = key.seed().expect("a seed");
+        let creds = |claims: &str| {
+            let claims = format!(r#"{{"sub":"{}"{claims}}}"#, key.public_key());
+            let jwt = format!("e30.{}.c2ln", data_encoding::BASE64URL_NOPAD.encode(claims.as_bytes()));
+            let text =
+                format!("-----BEGIN NATS USER JWT-----\n{jwt}\n---\n-----BEGIN USER NKEY SEED-----\n{seed}\n---\n");
+            Auth::Credentials {
+                path: "/etc/mon.creds".into(),
+                credentials: Box::new(Credentials::parse(&text).expect("good credentials")),
+            }
+        };
+        let nkey = Auth::Nkey {
+            path: "/etc/mon.nk".into(),
+            nkey: Nkey::parse(&seed).expect("a good seed"),
+        };
+        let unknown = format!(
+            "does not know the user of /etc/mon.nk (Authorization Violation): its public NKey is {}",
+            key.public_key()
+        );
+        let current = "refused the credentials of /etc/mon.creds: the user JWT is current, so the user is revoked, its \
+                       account unknown to this server, its operator another one, or this address or time not allowed \
+                       (Authorization Violation)";
+        let cases = [
+            (
+                Auth::None,
+                "wants credentials (Authorization Violation): give --creds, --user, --token or --nkey",
+            ),
+            (
+                Auth::Token(Secret::new("s3cret")),
+                "refused the token (Authorization Violation)",
+            ),
+            (user(), "refused the user mon or the password (Authorization Violation)"),
+            (nkey, unknown.as_str()),
+            (creds(""), current),
+            (creds(r#","exp":1000001,"nbf":1000000"#), current),
+            (
+                creds(r#","exp":1000000"#),
+                "refused the credentials of /etc/mon.creds: the user JWT expired 0.0s ago (Authorization Violation)",
+            ),
+            (
+                creds(r#","exp":992800"#),
+                "refused the credentials of /etc/mon.creds: the user JWT expired 2h ago (Authorization Violation)",
+            ),
+            (
+                creds(r#","nbf":1000060"#),
+                "refused the credentials of /etc/mon.creds: the user JWT is not valid before 1970-01-12T13:47:40Z, in 60s \
+                 (Authorization Violation)",
+            ),
+        ];
+        for (auth, text) in cases {
+            let failure = server_said(&peer(&auth), "Authorization Violation");
+            assert_eq!(
+                failure,
+                Failure::new(Reason::AuthRejected, format!("NATS at h:4222 {text}"))
+            );
+        }
+    }
+
+    /// What the client says of TLS, and the words that tell an operator what to do.
+    #[test]
+    fn tls_is_explained() {
+        let cases = [
+            (
+                "TLS error: invalid peer certificate: UnknownIssuer",
+                "give the authority with --tlsca",
+            ),
+            (
+                "TLS error: invalid peer certificate: NotValidForName",
+                "connect by a name that is in it",
+            ),
+            ("TLS error: invalid peer certificate: Expired", "has expired"),
+            ("TLS error: invalid peer certificate: NotValidYet", "look at the clocks"),
+            (
+                "TLS error: invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))",
+                "give it one of its own",
+            ),
+            (
+                "TLS error: received fatal alert: CertificateRequired",
+                "give --tlscert and --tlskey",
+            ),
+            (
+                "TLS error: received fatal alert: BadCertificate",
+                "it refused our certificate, or the handshake",
+            ),
+            (
+                "TLS error: received corrupt message of type InvalidContentType",
+                "use nats:// instead of tls://",
+            ),
+            ("TLS error: something|new", "failed: something?new"),
+            ("could not load certs: BadDer", "failed: could not load certs: BadDer"),
+        ];
+        for (text, words) in cases {
+            let failure = not_connected(&peer(&Auth::None), &Error::other(text), Duration::ZERO);
+            assert_eq!(failure.reason, Reason::TlsFailed, "{text}");
+            assert!(
+                failure.text.starts_with("TLS with NATS at h:4222 failed: "),
+                "{}",
+                failure.text
+            );
+            assert!(failure.text.contains(words), "{}", failure.text);
+        }
     }
 
     #[test]

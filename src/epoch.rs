@@ -1,6 +1,9 @@
 //! What is remembered from run to run: epochs, the open outage, and since when NATS cannot be asked.
 
-use crate::observation::{Answer, Instance};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::observation::{Answer, Fate, Instance};
 use crate::timestamp::Timestamp;
 use crate::verdict::{Reason, Status};
 
@@ -60,6 +63,37 @@ pub struct Outage {
     pub first_missed: Timestamp,
 }
 
+/// The number of instances that is normal: raised at once, and lowered only when fewer have been there for a while. So a
+/// loss stays visible, and the new size of a service that was scaled down becomes normal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Baseline {
+    pub count: usize,
+    /// Since when there are fewer, and how many of them there were at most.
+    pub fewer: Option<(Timestamp, usize)>,
+}
+
+impl Baseline {
+    /// The baseline after an epoch with this number of instances, more than none. An outage says nothing of what is normal.
+    pub fn after(before: Option<Baseline>, at: Timestamp, count: usize, settle: Duration) -> Baseline {
+        let Some(before) = before.filter(|before| before.count > count) else {
+            return Baseline { count, fewer: None };
+        };
+        let (since, most) = before
+            .fewer
+            .map_or((at, count), |(since, most)| (since, most.max(count)));
+        match at.since(since) >= settle {
+            false => Baseline {
+                count: before.count,
+                fewer: Some((since, most)),
+            },
+            true => Baseline {
+                count: most,
+                fewer: (count < most).then_some((at, count)),
+            },
+        }
+    }
+}
+
 /// Since when NATS cannot be asked, and why not at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trouble {
@@ -74,6 +108,15 @@ pub struct Brief {
     pub count: usize,
 }
 
+/// An instance that answered before and does not any more, while others do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absentee {
+    pub instance: Instance,
+    /// The first epoch without it.
+    pub since: Timestamp,
+    pub fate: Fate,
+}
+
 /// Everything that is remembered about one question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
@@ -83,6 +126,9 @@ pub struct Memory {
     pub status: Option<Status>,
     pub epoch: Option<Epoch>,
     pub outage: Option<Outage>,
+    pub baseline: Option<Baseline>,
+    /// Who went missing lately, latest first.
+    pub absentees: Vec<Absentee>,
     pub trouble: Option<Trouble>,
     /// When everybody was last waited for, not only the instances already known.
     pub census: Option<Timestamp>,
@@ -97,6 +143,28 @@ impl Memory {
             Some(epoch) if epoch.is_complete() => &epoch.instances,
             _ => &[],
         }
+    }
+
+    /// The ids of instances that did not answer, and may do so again.
+    pub fn doubtful(&self) -> BTreeSet<String> {
+        let doubtful = self
+            .absentees
+            .iter()
+            .filter(|absentee| absentee.fate == Fate::NotAnswering);
+        doubtful.map(|absentee| absentee.instance.id.clone()).collect()
+    }
+
+    /// Whether an instance was there in the last epoch, or is missed since.
+    pub fn has_seen_any(&self) -> bool {
+        self.outage.is_some() || self.epoch.as_ref().is_some_and(|epoch| epoch.count > 0)
+    }
+
+    /// When an instance was last there.
+    pub fn last_seen(&self) -> Option<Timestamp> {
+        let epoch = self.epoch.as_ref().filter(|epoch| epoch.count > 0);
+        epoch
+            .or(self.outage.as_ref().map(|outage| &outage.last_seen))
+            .map(|epoch| epoch.at)
     }
 
     /// Makes this epoch the latest one.
@@ -154,5 +222,36 @@ mod tests {
         assert_eq!(memory.history.len(), HISTORY);
         assert_eq!(memory.history[0].at, Timestamp::from_micros(100 - HISTORY as i64));
         assert_eq!(memory.known().len(), 2);
+    }
+
+    #[test]
+    fn a_baseline_rises_at_once_and_falls_when_it_has_settled() {
+        let at = Timestamp::from_seconds;
+        let settle = Duration::from_secs(900);
+        // Each epoch: when, how many, and the baseline after it.
+        let steps: &[&[(i64, usize, usize)]] = &[
+            &[(0, 3, 3), (60, 5, 5), (120, 4, 5), (180, 5, 5)],
+            &[(0, 3, 3), (60, 2, 3), (959, 2, 3), (960, 2, 2)],
+            // The most that were there meanwhile are normal; fewer than these have to settle again.
+            &[
+                (0, 5, 5),
+                (60, 2, 5),
+                (120, 4, 5),
+                (180, 1, 5),
+                (960, 1, 4),
+                (1859, 1, 4),
+                (1860, 1, 1),
+            ],
+            // All back: from then on it begins anew.
+            &[(0, 3, 3), (60, 2, 3), (900, 3, 3), (960, 2, 3), (1020, 2, 3)],
+        ];
+        for steps in steps {
+            let mut baseline = None;
+            for (second, count, expected) in *steps {
+                let after = Baseline::after(baseline, at(*second), *count, settle);
+                assert_eq!(after.count, *expected, "{steps:?} at {second}");
+                baseline = Some(after);
+            }
+        }
     }
 }

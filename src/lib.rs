@@ -10,32 +10,40 @@
 
 pub mod asking;
 pub mod cli;
+pub mod context;
+pub mod credentials;
 pub mod diagnosis;
 pub mod duration;
 pub mod epoch;
 pub mod judge;
 pub mod limit;
 pub mod observation;
+pub mod pod;
 pub mod probe;
 pub mod range;
 pub mod render;
+pub mod report;
 pub mod sockets;
 pub mod state;
+pub mod status_file;
 pub mod target;
 pub mod text;
+pub mod textfile;
 pub mod timestamp;
 pub mod verdict;
 pub mod watchdog;
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cli::{Config, Env, Mode, Parsed};
+use crate::asking::Wanted;
+use crate::cli::{Config, Env, Format, Mode, Parsed, Telling};
 use crate::epoch::Memory;
 use crate::judge::judge;
 use crate::observation::{Failure, Observation, Outcome};
-use crate::render::nagios;
+use crate::report::Report;
 use crate::state::{Store, Surroundings};
 use crate::timestamp::Timestamp;
 use crate::verdict::{Finding, Reason, Status, Verdict};
@@ -47,42 +55,86 @@ const PACKAGE_STATE_DIR: &str = "/var/lib/check_nats_service";
 const SAVING: Duration = Duration::from_millis(40);
 
 /// What a run has to say, and the status it ends with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
     /// For stdout, with its line ends.
     pub text: String,
+    /// For stderr, with its line ends. Empty for a check: monitoring systems mix it into the output.
+    pub complaint: String,
     pub exit_code: u8,
 }
 
 impl Output {
-    fn of(verdict: &Verdict, verbosity: u8) -> Output {
+    /// The report in the format that was asked for.
+    fn of(report: &Report, telling: &Telling) -> Output {
+        let verdict = &report.verdict;
         Output {
-            text: nagios::render(verdict, verbosity),
+            text: match telling.format {
+                Format::Nagios => render::nagios::render(verdict, telling.verbosity),
+                Format::Json => render::json::render(report),
+                Format::Text => render::text::render(verdict, telling.verbosity),
+                Format::Prometheus => render::prometheus::render(report, &telling.metrics),
+            },
             exit_code: verdict.status().exit_code(),
+            ..Output::default()
         }
     }
 
     /// What there is to say when there is nothing else: a line of one finding.
     pub fn unknown(reason: Reason, text: impl Into<String>) -> Output {
         let finding = Finding::new(Status::Unknown, reason, text);
-        Output::of(&Verdict::new("", vec![finding], vec![], vec![]), 0)
+        let report = Report::bare(Verdict::new("", vec![finding], vec![], vec![]));
+        Output::of(&report, &Telling::default())
+    }
+
+    /// Something went well, and there is something to print.
+    fn fine(text: String) -> Output {
+        Output {
+            text,
+            ..Output::default()
+        }
+    }
+
+    /// The run ended without writing the file that it was to write.
+    fn unwritten(problem: &str) -> Output {
+        let problem = problem.replace(|c: char| c.is_control(), "?");
+        Output {
+            complaint: format!("check_nats_service: {problem}\n"),
+            exit_code: Status::Unknown.exit_code(),
+            ..Output::default()
+        }
     }
 }
 
 /// One whole run.
 pub fn run(args: impl IntoIterator<Item = OsString>, env: Env<'_>, start: Instant) -> Output {
-    match cli::parse(args, env) {
-        Err(problem) => Output::unknown(Reason::Usage, format!("{problem} (see --help)")),
-        Ok(Parsed::Print(text)) => Output { text, exit_code: 0 },
+    let args: Vec<OsString> = args.into_iter().collect();
+    match cli::parse(&args, env) {
+        Err(problem) => usage(&args, &format!("{problem} (see --help)")),
+        Ok(Parsed::Print(text)) => Output::fine(text),
         Ok(Parsed::Run(config)) => {
             let store = store(&config, env);
-            match config.mode {
-                Mode::Check => check(config, &store, start),
+            match &config.mode {
+                Mode::Check => Output::of(&examine(&config, &store, start), &config.telling),
+                Mode::Textfile { output, exit_status } => textfile(&config, &store, start, output, *exit_status),
                 Mode::StateShow => show(&config, &store),
                 Mode::StateReset => reset(&config, &store, start),
             }
         }
     }
+}
+
+/// Bad arguments: also told in the format asked for, and by a command that writes files on stderr.
+fn usage(args: &[OsString], problem: &str) -> Output {
+    if args.get(1).is_some_and(|command| command == "textfile") {
+        return Output::unwritten(problem);
+    }
+    let finding = Finding::new(Status::Unknown, Reason::Usage, problem);
+    let telling = Telling {
+        format: Format::guess(args),
+        ..Telling::default()
+    };
+    Output::of(&Report::bare(Verdict::new("", vec![finding], vec![], vec![])), &telling)
 }
 
 fn store(config: &Config, env: Env<'_>) -> Store {
@@ -94,52 +146,81 @@ fn store(config: &Config, env: Env<'_>) -> Store {
     Store::new(config.place.clone(), config.question(), &surroundings)
 }
 
-fn check(config: Box<Config>, store: &Store, start: Instant) -> Output {
+/// Probes, judges and remembers: what every mode does that looks at a service.
+fn examine(config: &Config, store: &Store, start: Instant) -> Report {
     let deadline = start + config.timing.timeout;
-    let verbosity = config.verbosity;
+    let service = config.target.service.as_str();
     let alarms = watchdog::watch(deadline);
+    watchdog::set_last_words(unread(config, store));
     let peeked = store.peek(Timestamp::now());
-    watchdog::set_last_words(interrupted(&config, &peeked));
+    watchdog::set_last_words(interrupted(config, &peeked));
 
-    let seen = probe::probe(&probe::Request {
+    let seen = Arc::new(probe::probe(&probe::Request {
         target: &config.target,
+        wanted: Wanted::All,
         known: peeked.known().iter().map(|instance| instance.id.clone()).collect(),
+        doubtful: peeked.doubtful(),
         census: needs_census(&peeked, config.timing.census, Timestamp::now()),
+        discover: !peeked.has_seen_any(),
         confirm: config.timing.confirm,
         stall: config.timing.stall,
         start,
         deadline,
         alarms: &alarms,
-    });
+    }));
 
-    let (mut verdict, problems) = store.update(Timestamp::now(), deadline + SAVING, &peeked, |memory| {
-        let (verdict, next) = judge_beside_others(&config, &peeked, memory, seen);
-        // If saving hangs or is interrupted, the verdict is said all the same.
-        watchdog::set_last_words(unsaved(&verdict, verbosity));
-        (verdict, next)
+    // If the state hangs or the run is interrupted, the verdict is said all the same.
+    let (verdict, memory) = judge(service, &peeked, &seen, &config.policy, Timestamp::now());
+    watchdog::set_last_words(unsaved(config, report(verdict, &seen, memory)));
+    let (mut report, problems) = store.update(Timestamp::now(), deadline + SAVING, &peeked, |memory| {
+        let (report, next) = judge_beside_others(config, &peeked, memory, &seen);
+        watchdog::set_last_words(unsaved(config, report.clone()));
+        (report, next)
     });
     for problem in problems {
-        verdict.add(Finding::new(Status::Unknown, Reason::StateUnusable, problem));
+        report
+            .verdict
+            .add(Finding::new(Status::Unknown, Reason::StateUnusable, problem));
     }
-    Output::of(&verdict, verbosity)
+    report
+}
+
+fn report(verdict: Verdict, seen: &Arc<Observation>, memory: Memory) -> Report {
+    Report {
+        seen: Some(Arc::clone(seen)),
+        memory,
+        ..Report::bare(verdict)
+    }
+}
+
+fn textfile(config: &Config, store: &Store, start: Instant, path: &Path, exit_status: bool) -> Output {
+    let report = examine(config, store, start);
+    let text = render::prometheus::render(&report, &config.telling.metrics);
+    match textfile::write(path, &text) {
+        Ok(()) if exit_status => Output {
+            exit_code: report.verdict.status().exit_code(),
+            ..Output::default()
+        },
+        Ok(()) => Output::default(),
+        Err(problem) => Output::unwritten(&problem),
+    }
 }
 
 /// Judges, unless a run that began before this one ended has seen more recently how things are: then its answer counts,
 /// so that the slower of two runs cannot undo what the other one found.
-fn judge_beside_others(config: &Config, peeked: &Memory, memory: &Memory, seen: Observation) -> (Verdict, Memory) {
+fn judge_beside_others(config: &Config, peeked: &Memory, memory: &Memory, seen: &Arc<Observation>) -> (Report, Memory) {
     let service = config.target.service.as_str();
     let newer = memory.epoch.as_ref().filter(|epoch| {
         let answered = !matches!(seen.outcome, Outcome::Failed(_));
         answered && memory.sequence != peeked.sequence && epoch.at > seen.at && epoch.is_complete()
     });
-    match newer {
-        Some(epoch) => {
-            let seen = seen.superseded_by(epoch);
-            let (verdict, _) = judge(service, memory, &seen, &config.policy, Timestamp::now());
-            (verdict, memory.clone())
-        }
-        None => judge(service, memory, &seen, &config.policy, Timestamp::now()),
-    }
+    let (seen, next) = match newer {
+        Some(epoch) => (Arc::new(seen.superseded_by(epoch)), Some(memory.clone())),
+        None => (Arc::clone(seen), None),
+    };
+    let (verdict, judged) = judge(service, memory, &seen, &config.policy, Timestamp::now());
+    let next = next.unwrap_or(judged);
+    (report(verdict, &seen, next.clone()), next)
 }
 
 /// Whether to wait for instances that nobody knows of (SPEC, section 3).
@@ -149,36 +230,70 @@ fn needs_census(memory: &Memory, interval: Duration, now: Timestamp) -> bool {
     !(quiet && memory.census.is_some_and(recent))
 }
 
+/// What is said if the run is ended while it reads what is remembered, on a network file system say.
+fn unread(config: &Config, store: &Store) -> watchdog::LastWords {
+    let config = config.clone();
+    let path = store.path().map(|path| path.display().to_string()).unwrap_or_default();
+    Box::new(move |cause| {
+        let text = format!("the state {path} cannot be read: {cause}");
+        let finding = Finding::new(Status::Unknown, Reason::StateUnusable, text);
+        let verdict = Verdict::new(config.target.service.as_str(), vec![finding], vec![], vec![]);
+        last_words(&config, &Report::bare(verdict))
+    })
+}
+
 /// What is said if the run is ended before it has a verdict: also then an open outage is told.
 fn interrupted(config: &Config, memory: &Memory) -> watchdog::LastWords {
-    let (service, policy, verbosity) = (config.target.service.clone(), config.policy.clone(), config.verbosity);
-    let memory = memory.clone();
+    let (config, memory) = (config.clone(), memory.clone());
     Box::new(move |cause| {
         let now = Timestamp::now();
-        let seen = Observation::failed(now, Failure::new(Reason::Interrupted, cause));
-        let (verdict, _) = judge(service.as_str(), &memory, &seen, &policy, now);
-        Output::of(&verdict, verbosity)
+        let seen = Arc::new(Observation::failed(
+            now,
+            Failure::new(cause.reason(), cause.to_string()),
+        ));
+        let (verdict, memory) = judge(config.target.service.as_str(), &memory, &seen, &config.policy, now);
+        last_words(&config, &report(verdict, &seen, memory))
     })
 }
 
 /// What is said if the run is ended while it saves.
-fn unsaved(verdict: &Verdict, verbosity: u8) -> watchdog::LastWords {
-    let verdict = verdict.clone();
+fn unsaved(config: &Config, report: Report) -> watchdog::LastWords {
+    let config = config.clone();
     Box::new(move |cause| {
-        let mut verdict = verdict.clone();
+        let mut report = report.clone();
         let text = format!("the state may not be saved: {cause}");
-        verdict.add(Finding::new(Status::Unknown, Reason::StateUnusable, text));
-        Output::of(&verdict, verbosity)
+        report
+            .verdict
+            .add(Finding::new(Status::Unknown, Reason::StateUnusable, text));
+        last_words(&config, &report)
     })
+}
+
+/// The report, from a thread that must not wait for anything any more, a file say.
+fn last_words(config: &Config, report: &Report) -> Output {
+    match &config.mode {
+        Mode::Textfile { output, .. } => {
+            let why = report
+                .verdict
+                .findings()
+                .first()
+                .map(|finding| finding.text.as_str())
+                .unwrap_or_default();
+            Output::unwritten(&format!("{} is not written: {why}", output.display()))
+        }
+        _ => Output::of(report, &config.telling),
+    }
 }
 
 fn show(config: &Config, store: &Store) -> Output {
     let now = Timestamp::now();
     match store.show(now) {
-        Ok(memory) => Output {
-            text: render::memory::render(&config.question(), store.path(), memory.as_ref(), now),
-            exit_code: 0,
-        },
+        Ok(memory) => Output::fine(render::memory::render(
+            &config.question(),
+            store.path(),
+            memory.as_ref(),
+            now,
+        )),
         Err(problem) => Output::unknown(Reason::StateUnusable, problem),
     }
 }
@@ -186,13 +301,10 @@ fn show(config: &Config, store: &Store) -> Output {
 fn reset(config: &Config, store: &Store, start: Instant) -> Output {
     let path = store.path().map(|path| path.display().to_string()).unwrap_or_default();
     match store.reset(start + config.timing.timeout) {
-        Ok(forgotten) => Output {
-            text: match forgotten {
-                true => format!("forgotten: {path}\n"),
-                false => format!("nothing to forget: there is no {path}\n"),
-            },
-            exit_code: 0,
-        },
+        Ok(forgotten) => Output::fine(match forgotten {
+            true => format!("forgotten: {path}\n"),
+            false => format!("nothing to forget: there is no {path}\n"),
+        }),
         Err(problem) => Output::unknown(Reason::StateUnusable, problem),
     }
 }

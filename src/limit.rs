@@ -14,17 +14,37 @@ const RESERVE: usize = 8 * 1024 * 1024;
 static USED: AtomicUsize = AtomicUsize::new(0);
 static LIMIT: AtomicUsize = AtomicUsize::new(MOST);
 
+/// Ends the limit: the process is about to exit, and has something to say before.
+pub fn lift() {
+    LIMIT.store(usize::MAX, Relaxed);
+}
+
 /// The system's allocator, with a limit. A thread that would go beyond it raises the alarm and is never heard of again;
 /// the run ends with a verdict that says so.
 pub struct Limited;
 
+/// What an allocation of this size takes: the system's allocator keeps a word beside each, and rounds up.
+const fn cost(size: usize) -> usize {
+    let chunk = size.saturating_add(8 + 15) & !15;
+    if chunk < 32 { 32 } else { chunk }
+}
+
 impl Limited {
     fn take(size: usize) {
+        let size = cost(size);
         if USED.fetch_add(size, Relaxed).saturating_add(size) > LIMIT.load(Relaxed) {
             USED.fetch_sub(size, Relaxed);
-            LIMIT.store(MOST + RESERVE, Relaxed);
+            LIMIT.fetch_max(MOST + RESERVE, Relaxed);
             watchdog::out_of_memory();
         }
+    }
+
+    /// The system may have a limit of its own, below ours.
+    fn some(pointer: *mut u8) -> *mut u8 {
+        if pointer.is_null() {
+            watchdog::out_of_memory();
+        }
+        pointer
     }
 }
 
@@ -32,22 +52,22 @@ impl Limited {
 unsafe impl GlobalAlloc for Limited {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         Limited::take(layout.size());
-        unsafe { System.alloc(layout) }
+        Limited::some(unsafe { System.alloc(layout) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         Limited::take(layout.size());
-        unsafe { System.alloc_zeroed(layout) }
+        Limited::some(unsafe { System.alloc_zeroed(layout) })
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        USED.fetch_sub(layout.size(), Relaxed);
+        USED.fetch_sub(cost(layout.size()), Relaxed);
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         Limited::take(size);
-        USED.fetch_sub(layout.size(), Relaxed);
-        unsafe { System.realloc(pointer, layout, size) }
+        USED.fetch_sub(cost(layout.size()), Relaxed);
+        Limited::some(unsafe { System.realloc(pointer, layout, size) })
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use check_nats_service::limit::Limited;
 use check_nats_service::verdict::Reason;
+use check_nats_service::watchdog::Alarm;
 use check_nats_service::{Output, run, watchdog};
 
 #[global_allocator]
@@ -14,7 +15,7 @@ static ALLOCATOR: Limited = Limited;
 
 fn main() {
     let start = Instant::now();
-    let last_words = |cause: &str| Output::unknown(Reason::Interrupted, cause);
+    let last_words = |cause: &Alarm| Output::unknown(cause.reason(), cause.to_string());
     if let Err(error) = watchdog::install(Box::new(last_words), finish) {
         finish(Output::unknown(
             Reason::Interrupted,
@@ -24,27 +25,30 @@ fn main() {
     finish(run(std::env::args_os(), &|name| std::env::var_os(name), start));
 }
 
-/// Nobody has spoken yet; somebody speaks; or the exit code of the one who has, and this.
+/// Nobody has spoken yet; somebody speaks, to exit with this code and more; somebody has spoken, and exits so.
 const SILENT: u8 = 0;
-const SPEAKING: u8 = 1;
-const SPOKEN: u8 = 2;
+const SPEAKING: u8 = 10;
+const SPOKEN: u8 = 20;
 
 static STAGE: AtomicU8 = AtomicU8::new(SILENT);
 
 /// Prints and exits: the main thread, or the watchdog. Only the first to come is heard, so that there is one line.
 ///
-/// A verdict that nobody can read is no OK: with stdout closed or full, OK becomes UNKNOWN.
+/// A verdict that nobody can read is no OK: with stdout closed, full or stuck, OK becomes UNKNOWN.
 fn finish(output: Output) -> ! {
-    if let Err(stage) = STAGE.compare_exchange(SILENT, SPEAKING, SeqCst, SeqCst) {
+    let speaking = SPEAKING + output.exit_code;
+    if let Err(stage) = STAGE.compare_exchange(SILENT, speaking, SeqCst, SeqCst) {
         // The other one is about to exit. If its write hangs, in a pipe that nobody reads, this ends it.
-        if stage == SPEAKING {
+        if stage < SPOKEN {
             thread::sleep(Duration::from_millis(20));
         }
         exit(match STAGE.load(SeqCst) {
             SPEAKING => 3,
-            spoken => spoken - SPOKEN,
+            stage => stage % SPEAKING,
         });
     }
+    // Where nobody reads it, it is lost; there is no other place.
+    let _ = std::io::stderr().write_all(output.complaint.as_bytes());
     let mut stdout = std::io::stdout().lock();
     let said = stdout.write_all(output.text.as_bytes()).and_then(|()| stdout.flush());
     let code = match (said, output.exit_code) {

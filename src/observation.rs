@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::epoch::Epoch;
+use crate::target::ServiceName;
 use crate::text::clean;
 use crate::timestamp::Timestamp;
 use crate::verdict::Reason;
@@ -17,8 +18,8 @@ const LONGEST_REPLY: usize = 64 * 1024;
 /// each key and value. Bounds the memory, the state file and the output, whatever a service says.
 const VERSION_CHARS: usize = 32;
 const METADATA_ENTRIES: usize = 6;
-const KEY_CHARS: usize = 32;
-const VALUE_CHARS: usize = 64;
+pub const KEY_CHARS: usize = 32;
+pub const VALUE_CHARS: usize = 64;
 
 /// The longest id that is believed, in characters. Those of the known libraries have 16 to 32.
 const LONGEST_ID: usize = 128;
@@ -32,6 +33,22 @@ pub struct Instance {
     pub version: String,
     /// Bounded; what names the place (pod, host, node) first.
     pub metadata: Vec<(String, String)>,
+}
+
+impl Instance {
+    /// Id, version and place, for the first line.
+    pub fn in_brief(&self) -> String {
+        let place = self.metadata.iter().find(|(key, _)| names_a_place(key));
+        let place = place.map(|(key, value)| format!("{key}={value}"));
+        let words: Vec<&str> = [self.version.as_str(), place.as_deref().unwrap_or("")]
+            .into_iter()
+            .filter(|w| !w.is_empty())
+            .collect();
+        match words.is_empty() {
+            true => self.id.clone(),
+            false => format!("{} ({})", self.id, words.join(", ")),
+        }
+    }
 }
 
 impl fmt::Display for Instance {
@@ -85,6 +102,37 @@ pub enum Outcome {
     Failed(Failure),
 }
 
+/// What is known of an instance that answered before and does not now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nobody is subscribed under its id any more.
+    Gone,
+    /// It is subscribed, and does not answer.
+    NotAnswering,
+    /// It answered when it was asked for itself, after the others.
+    Slow,
+    /// We may not ask it.
+    NotAsked,
+}
+
+impl Fate {
+    pub const ALL: [Fate; 4] = [Fate::NotAnswering, Fate::Gone, Fate::Slow, Fate::NotAsked];
+
+    /// As told, and as kept in the state.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fate::Gone => "gone",
+            Fate::NotAnswering => "not answering",
+            Fate::Slow => "slow",
+            Fate::NotAsked => "missing",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Fate> {
+        Fate::ALL.into_iter().find(|fate| fate.name() == word)
+    }
+}
+
 /// Replies that were not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ignored {
@@ -94,9 +142,12 @@ pub struct Ignored {
     pub acks: u32,
     /// Everything else.
     pub broken: u32,
+    /// Other instances, where one of them was asked for.
+    pub siblings: u32,
 }
 
 impl Ignored {
+    /// How many came from something else than the service.
     pub fn total(&self) -> u32 {
         self.foreign.saturating_add(self.acks).saturating_add(self.broken)
     }
@@ -106,6 +157,7 @@ impl Ignored {
             NotCounted::Foreign => &mut self.foreign,
             NotCounted::Ack => &mut self.acks,
             NotCounted::Broken => &mut self.broken,
+            NotCounted::Sibling => &mut self.siblings,
         };
         *counter = counter.saturating_add(1);
     }
@@ -117,6 +169,8 @@ pub enum NotCounted {
     Foreign,
     Ack,
     Broken,
+    /// It is, but of another instance than the one that was asked for.
+    Sibling,
 }
 
 /// The NATS server that was asked.
@@ -147,7 +201,7 @@ impl fmt::Display for Server {
 /// What one probe saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
-    /// When it was complete.
+    /// The moment that it tells of: with instances, when the request left that they answered; else when it was complete.
     pub at: Timestamp,
     pub outcome: Outcome,
     /// Whether it waited for instances that nobody knew of.
@@ -156,6 +210,12 @@ pub struct Observation {
     pub askings: usize,
     pub server: Option<Server>,
     pub ignored: Ignored,
+    /// The instances that answered before and did not now, or only when asked for themselves, by id.
+    pub absent: Vec<(String, Fate)>,
+    /// The other services that are there, with how many instances; `None` where nobody looked.
+    pub others: Option<Vec<(String, usize)>>,
+    /// What we were not allowed to ask beside the question. Clean; empty if nothing.
+    pub denied: String,
     /// From the start of the run to the end of the probe.
     pub took: Duration,
     /// Each step, with its time since the start of the run.
@@ -172,6 +232,9 @@ impl Observation {
             askings: 0,
             server: None,
             ignored: Ignored::default(),
+            absent: Vec::new(),
+            others: None,
+            denied: String::new(),
             took: Duration::ZERO,
             trace: Vec::new(),
         }
@@ -179,22 +242,19 @@ impl Observation {
 
     /// What this observation is worth beside a newer epoch of an overlapping run: that run's answer.
     #[must_use]
-    pub fn superseded_by(mut self, newer: &Epoch) -> Observation {
-        self.at = newer.at;
-        self.outcome = match newer.count {
-            0 => Outcome::NoResponders,
-            _ => Outcome::Answered(
-                newer
-                    .instances
-                    .iter()
-                    .map(|instance| Answer {
-                        instance: instance.clone(),
-                        rtt: None,
-                    })
-                    .collect(),
-            ),
+    pub fn superseded_by(&self, newer: &Epoch) -> Observation {
+        let answer = |instance: &Instance| Answer {
+            instance: instance.clone(),
+            rtt: None,
         };
-        self
+        Observation {
+            at: newer.at,
+            outcome: match newer.count {
+                0 => Outcome::NoResponders,
+                _ => Outcome::Answered(newer.instances.iter().map(answer).collect()),
+            },
+            ..self.clone()
+        }
     }
 }
 
@@ -205,6 +265,18 @@ impl Observation {
 ///
 /// Why the reply does not count.
 pub fn read_ping(service: &str, payload: &[u8]) -> Result<Instance, NotCounted> {
+    match read_any_ping(payload)? {
+        (name, instance) if name == service => Ok(instance),
+        _ => Err(NotCounted::Foreign),
+    }
+}
+
+/// Reads a reply to `$SRV.PING`: the name of a service, and an instance of it.
+///
+/// # Errors
+///
+/// Why the reply does not count.
+pub fn read_any_ping(payload: &[u8]) -> Result<(String, Instance), NotCounted> {
     if payload.len() > LONGEST_REPLY {
         return Err(NotCounted::Broken);
     }
@@ -218,14 +290,21 @@ pub fn read_ping(service: &str, payload: &[u8]) -> Result<Instance, NotCounted> 
         return Err(NotCounted::Broken);
     }
     let id = reply["id"].as_str().filter(|id| is_id(id)).ok_or(NotCounted::Broken)?;
-    if name != service {
-        return Err(NotCounted::Foreign);
-    }
-    Ok(Instance {
+    let name = ServiceName::parse(name).map_err(|_| NotCounted::Foreign)?;
+    let instance = Instance {
         id: id.to_owned(),
         version: clean(reply["version"].as_str().unwrap_or(""), VERSION_CHARS),
         metadata: read_metadata(&reply["metadata"]),
-    })
+    };
+    Ok((name.as_str().to_owned(), instance))
+}
+
+/// Whether the metadata of a reply has all of these values, whatever of it is remembered.
+pub fn has_metadata(payload: &[u8], wanted: &[(String, String)]) -> bool {
+    let reply: Value = serde_json::from_slice(payload).unwrap_or_default();
+    wanted
+        .iter()
+        .all(|(key, value)| reply["metadata"][key].as_str() == Some(value))
 }
 
 /// `io.nats.micro.v1.ping_response`; another version of the same may come.
@@ -246,12 +325,17 @@ fn read_metadata(value: &Value) -> Vec<(String, String)> {
         .filter_map(|(key, value)| Some((key, value.as_str()?)))
         .collect();
     // What tells where the instance runs must not be what is cut.
-    entries.sort_by_key(|(key, _)| !["pod", "host", "node"].iter().any(|place| key.contains(place)));
+    entries.sort_by_key(|(key, _)| !names_a_place(key));
     entries
         .into_iter()
         .take(METADATA_ENTRIES)
         .map(|(key, value)| (clean(key, KEY_CHARS), clean(value, VALUE_CHARS)))
         .collect()
+}
+
+/// Whether the value under this key tells where an instance runs.
+fn names_a_place(key: &str) -> bool {
+    ["pod", "host", "node"].iter().any(|place| key.contains(place))
 }
 
 #[cfg(test)]

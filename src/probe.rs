@@ -20,19 +20,19 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use nats::{Message, Options};
 
-use crate::asking::{Asking, Next, Plan};
-use crate::diagnosis::{self, Hung};
+use crate::asking::{Asking, Next, Plan, Wanted};
+use crate::diagnosis::{self, Hung, Peer};
 use crate::duration::latency;
 use crate::observation::{Failure, Observation, Outcome, Server};
 use crate::sockets::{self, Progress};
-use crate::target::{Auth, ServerUrl, Target};
+use crate::target::{Auth, ServerUrl, Target, Tls};
 use crate::text::clean;
 use crate::timestamp::Timestamp;
 use crate::verdict::Reason;
 use crate::watchdog::Alarm;
 
-/// How we introduce ourselves to the server.
-const CONNECTION_NAME: &str = "check_nats_service";
+/// Over TLS: how long to do without a sign of life before a PING is sent, then twice as long, and so on.
+const NUDGE: Duration = Duration::from_millis(25);
 
 /// How many replies may wait in one inbox. More than that at once is a flood, no service.
 const INBOX_SIZE: usize = 16_384;
@@ -49,10 +49,15 @@ const NEVER: Duration = Duration::from_secs(3600);
 /// The question, and how to ask it.
 pub struct Request<'a> {
     pub target: &'a Target,
+    pub wanted: Wanted,
     /// The ids of the instances that are expected; empty if that is not known.
     pub known: BTreeSet<String>,
+    /// The ids of instances that did not answer in an earlier run, and may do so again.
+    pub doubtful: BTreeSet<String>,
     /// Whether to wait for instances that are not known.
     pub census: bool,
+    /// Whether to look who else is there if nobody is.
+    pub discover: bool,
     pub confirm: Duration,
     pub stall: Duration,
     /// When the run began, and when it ends.
@@ -68,6 +73,8 @@ pub fn probe(request: &Request<'_>) -> Observation {
         request,
         server: None,
         asking: None,
+        denied: String::new(),
+        proven: None,
         trace: Vec::new(),
     };
     let outcome = probe.run().unwrap_or_else(|stop| {
@@ -75,12 +82,16 @@ pub fn probe(request: &Request<'_>) -> Observation {
         Outcome::Failed(failure)
     });
     let asking = probe.asking.as_ref();
+    let proven = probe.proven.filter(|_| matches!(outcome, Outcome::Answered(_)));
     Observation {
-        at: Timestamp::now(),
+        at: proven.unwrap_or_else(Timestamp::now),
         outcome,
         census: asking.is_some_and(Asking::was_census),
         askings: asking.map_or(0, Asking::askings),
         ignored: asking.map(Asking::ignored).unwrap_or_default(),
+        absent: asking.map(Asking::absent).unwrap_or_default(),
+        others: asking.and_then(Asking::others),
+        denied: probe.denied,
         server: probe.server,
         took: request.start.elapsed(),
         trace: probe.trace,
@@ -115,6 +126,8 @@ enum Event {
 /// What a worker is told to do.
 enum Command {
     Ask,
+    AskEach(Vec<String>),
+    Discover,
     Ping,
 }
 
@@ -123,6 +136,7 @@ struct Link {
     events: Receiver<Event>,
     commands: Sender<Command>,
     server: ServerUrl,
+    secure: bool,
     inboxes: Vec<Receiver<Message>>,
 }
 
@@ -132,6 +146,7 @@ enum Attempt {
     Connect {
         server: ServerUrl,
         address: SocketAddr,
+        secure: bool,
         again: bool,
     },
 }
@@ -140,6 +155,9 @@ struct Probe<'a> {
     request: &'a Request<'a>,
     server: Option<Server>,
     asking: Option<Asking>,
+    denied: String,
+    /// See [`Asking::proven`].
+    proven: Option<Timestamp>,
     trace: Vec<(Duration, String)>,
 }
 
@@ -171,33 +189,44 @@ impl Probe<'_> {
             let until = Instant::now() + share;
             let result = match attempt {
                 Attempt::Resolve(server) => self.resolve(&server, until).map(|addresses| {
-                    for address in addresses.into_iter().rev() {
-                        let server = server.clone();
-                        attempts.push_front(Attempt::Connect {
-                            server,
-                            address,
-                            again: false,
-                        });
+                    // TLS needs the name, so the client has to resolve it again, and to try all addresses in one go.
+                    let addresses = if server.tls { &addresses[..1] } else { &addresses };
+                    for address in addresses.iter().rev() {
+                        attempts.push_front(connect_attempt(&server, *address));
                     }
                     None
                 }),
-                Attempt::Connect { server, address, again } => match self.log_in(&server, address, until) {
-                    Ok(LoggedIn::Yes(link)) => Ok(Some(link)),
-                    Ok(LoggedIn::TryAgain(error)) if again => Err(Stop::Lost(diagnosis::not_connected(
-                        &server.address(),
-                        self.auth(&server),
-                        &error,
-                    ))),
-                    Ok(LoggedIn::TryAgain(_)) => {
-                        attempts.push_front(Attempt::Connect {
-                            server,
-                            address,
-                            again: true,
-                        });
-                        Ok(None)
+                Attempt::Connect {
+                    server,
+                    address,
+                    secure,
+                    again,
+                } => {
+                    match self.log_in(&server, address, secure, until) {
+                        Ok(link) => Ok(Some(link)),
+                        // The server may send an INFO at any moment; the client takes it for an error just now.
+                        Err(NoLogin::Untimely(_)) if !again => {
+                            attempts.push_front(Attempt::Connect {
+                                server,
+                                address,
+                                secure,
+                                again: true,
+                            });
+                            Ok(None)
+                        }
+                        Err(NoLogin::WantsTls) => {
+                            attempts.push_front(Attempt::Connect {
+                                server,
+                                address,
+                                secure: true,
+                                again,
+                            });
+                            Ok(None)
+                        }
+                        Err(NoLogin::Untimely(failure)) => Err(Stop::Lost(failure)),
+                        Err(NoLogin::Failed(stop)) => Err(stop),
                     }
-                    Err(stop) => Err(stop),
-                },
+                }
             };
             match result {
                 Ok(Some(link)) => return Ok(link),
@@ -244,37 +273,63 @@ impl Probe<'_> {
         }
     }
 
-    fn log_in(&mut self, server: &ServerUrl, address: SocketAddr, until: Instant) -> Result<LoggedIn, Stop> {
-        self.step(format_args!("connecting to {}", shown(server, address)));
+    fn log_in(
+        &mut self,
+        server: &ServerUrl,
+        address: SocketAddr,
+        secure: bool,
+        until: Instant,
+    ) -> Result<Link, NoLogin> {
+        let target = self.request.target;
+        let how = if secure { " with TLS" } else { "" };
+        self.step(format_args!("connecting to {}{how}", shown(server, address)));
         let began = Instant::now();
         // Enough for whatever a sane connection tells; an insane one waits for us, or is not heard.
         let (sender, events) = bounded(256);
-        let (commands, orders) = bounded(16);
-        let auth = self.auth(server).clone();
-        let subject = self.request.target.ping_subject();
-        spawn("client", move || work(address, &auth, &subject, &sender, &orders))?;
-        let failure = match self.wait(&events, &[], until)? {
+        let (commands, orders) = bounded(64);
+        let login = Login {
+            url: match secure {
+                true => format!("{}://{}", if server.tls { "tls" } else { "nats" }, server.address()),
+                false => format!("nats://{address}"),
+            },
+            secure,
+            auth: self.auth(server).clone(),
+            tls: target.tls.clone(),
+            connection_name: target.connection_name.clone(),
+        };
+        let subjects = Subjects {
+            ping: self.subject(),
+            discovery: target.discovery_subject(),
+            inbox_prefix: target.inbox_prefix.as_str().to_owned(),
+        };
+        spawn("client", move || work(&login, &subjects, &sender, &orders)).map_err(NoLogin::Failed)?;
+        let failure = match self.wait(&events, &[], until).map_err(NoLogin::Failed)? {
             Some(Event::Connected) => {
                 self.step("logged in");
-                return Ok(LoggedIn::Yes(Link {
+                return Ok(Link {
                     events,
                     commands,
                     server: server.clone(),
+                    secure,
                     inboxes: Vec::new(),
-                }));
+                });
             }
             Some(Event::NotConnected(error)) => {
-                // The server may send an INFO at any moment; the client takes it for an error just now.
-                if error.to_string().starts_with("unexpected line while connecting: Info(") {
-                    return Ok(LoggedIn::TryAgain(error));
+                if !secure && diagnosis::tls_error(&error).is_some() {
+                    return Err(NoLogin::WantsTls);
                 }
-                diagnosis::not_connected(&shown(server, address), self.auth(server), &error)
+                let peer = self.peer(server, shown(server, address));
+                let failure = diagnosis::not_connected(&peer, &error, began.elapsed());
+                if error.to_string().starts_with("unexpected line while connecting: Info(") {
+                    return Err(NoLogin::Untimely(failure));
+                }
+                failure
             }
             // Two PONGs end a login, and the client hears of what comes with the first one before it is done.
-            Some(Event::Said(text)) => diagnosis::server_said(&shown(server, address), self.auth(server), &text),
+            Some(Event::Said(text)) => diagnosis::server_said(&self.peer(server, shown(server, address)), &text),
             Some(Event::Disconnected) => {
                 let error = io::ErrorKind::UnexpectedEof.into();
-                diagnosis::not_connected(&shown(server, address), self.auth(server), &error)
+                diagnosis::not_connected(&self.peer(server, shown(server, address)), &error, began.elapsed())
             }
             Some(_) => Failure::new(Reason::ProtocolError, "the client is confused"),
             None => {
@@ -286,30 +341,38 @@ impl Probe<'_> {
                 diagnosis::timed_out(&shown(server, address), hung, &latency(began.elapsed()))
             }
         };
-        Err(Stop::Lost(failure))
+        Err(NoLogin::Failed(Stop::Lost(failure)))
     }
 
     fn ask(&mut self, link: &mut Link) -> Result<Outcome, Stop> {
         let request = self.request;
-        let origin = Instant::now();
+        let (origin, began) = (Instant::now(), Timestamp::now());
         let budget = request.deadline - request.start;
         let left = self.left();
+        // A silence is believed when the last asking has had its time.
+        let room = (left * 9 / 10).saturating_sub(request.stall);
         self.server = Some(Server {
             address: link.server.address(),
             ..Server::default()
         });
         let mut asking = Asking::new(Plan {
             service: request.target.service.as_str().to_owned(),
+            wanted: request.wanted.clone(),
             known: request.known.clone(),
+            doubtful: request.doubtful.clone(),
             census: request.census,
+            discover: request.discover,
             // A little of the time is kept for the connection, whatever the user said.
             confirm: request.confirm.min(budget * 3 / 4),
             stall: request.stall,
-            patience: request.confirm.max(budget / 2).min(left * 3 / 4),
+            patience: request.confirm.max(budget / 2).min(left * 3 / 4).min(room),
+            nudge: link.secure.then_some(NUDGE),
         });
         // The worker asks without being told, as soon as it is connected.
         asking.asked(Duration::ZERO);
+        self.step(format_args!("asking {}", self.subject()));
         let end = self.listen(link, &mut asking, origin);
+        self.proven = asking.proven().map(|proven| began + proven);
         self.asking = Some(asking);
         end
     }
@@ -321,7 +384,23 @@ impl Probe<'_> {
                 Next::Done(outcome) => return Ok(outcome),
                 Next::Ask => {
                     asking.asked(now);
+                    self.step("asking again");
                     order(link, Command::Ask);
+                    continue;
+                }
+                Next::AskEach(ids) => {
+                    asking.inquired(now, ids.clone());
+                    self.step(format_args!("asking the {} missing, each for itself", ids.len()));
+                    order(link, Command::AskEach(ids));
+                    continue;
+                }
+                Next::Discover => {
+                    asking.inquired(now, Vec::new());
+                    self.step(format_args!(
+                        "asking {} who is there",
+                        self.request.target.discovery_subject()
+                    ));
+                    order(link, Command::Discover);
                     continue;
                 }
                 Next::Ping => {
@@ -352,7 +431,6 @@ impl Probe<'_> {
             Event::Asked { inbox, at } => {
                 asking.on_wire(link.inboxes.len(), at.saturating_duration_since(origin));
                 link.inboxes.push(inbox);
-                self.step(format_args!("asked {}", self.request.target.ping_subject()));
             }
             Event::Pong(rtt) => {
                 asking.pong();
@@ -362,7 +440,12 @@ impl Probe<'_> {
                 self.step("PONG: the server has dealt with all so far");
             }
             Event::Said(text) => {
-                let failure = diagnosis::server_said(&address, self.auth(&link.server), &text);
+                let failure = diagnosis::server_said(&self.peer(&link.server, address), &text);
+                if failure.reason == Reason::PermissionDenied && asking.denied() {
+                    self.step(format_args!("denied: {}", failure.text));
+                    self.denied = failure.text;
+                    return Ok(());
+                }
                 return Err(match failure.reason {
                     Reason::NatsUnreachable => Stop::Lost(failure),
                     _ => Stop::Final(failure),
@@ -383,7 +466,7 @@ impl Probe<'_> {
             for message in inbox.try_iter().take(INBOX_SIZE) {
                 self.introduce(&message);
                 if message.is_no_responders() {
-                    asking.no_responders(round);
+                    asking.no_responders(round, message.subject.rsplit('.').next().unwrap_or_default());
                     self.step("503: no responders");
                     continue;
                 }
@@ -445,11 +528,7 @@ impl Probe<'_> {
         // Whatever is ready is looked at below; so are an error and a timeout.
         let _ = select.ready_deadline(until);
         if let Ok(alarm) = self.request.alarms.try_recv() {
-            let reason = match alarm {
-                Alarm::Signal(_) => Reason::Interrupted,
-                Alarm::Memory | Alarm::Panic(_) => Reason::ProtocolError,
-            };
-            return Err(Stop::Final(Failure::new(reason, alarm.to_string())));
+            return Err(Stop::Final(Failure::new(alarm.reason(), alarm.to_string())));
         }
         Ok(events.try_recv().ok())
     }
@@ -463,6 +542,25 @@ impl Probe<'_> {
         server.auth.as_ref().unwrap_or(&self.request.target.auth)
     }
 
+    /// Whom to ask: all instances, or one of them.
+    fn subject(&self) -> String {
+        let all = self.request.target.ping_subject();
+        match &self.request.wanted {
+            Wanted::Id(id) => format!("{all}.{id}"),
+            _ => all,
+        }
+    }
+
+    fn peer<'s>(&'s self, server: &'s ServerUrl, address: String) -> Peer<'s> {
+        Peer {
+            address,
+            auth: self.auth(server),
+            inbox_prefix: self.request.target.inbox_prefix.as_str(),
+            identity: self.request.target.tls.identity.is_some(),
+            now: Timestamp::now(),
+        }
+    }
+
     fn step(&mut self, what: impl Display) {
         if self.trace.len() < MOST_STEPS {
             self.trace.push((self.request.start.elapsed(), what.to_string()));
@@ -470,9 +568,13 @@ impl Probe<'_> {
     }
 }
 
-enum LoggedIn {
-    Yes(Link),
-    TryAgain(io::Error),
+/// Why there is no connection.
+enum NoLogin {
+    /// The server upgrades to TLS, and this connection was not made for it.
+    WantsTls,
+    /// The client did not understand something that was right, and may do better next time.
+    Untimely(Failure),
+    Failed(Stop),
 }
 
 fn order(link: &Link, command: Command) {
@@ -481,14 +583,18 @@ fn order(link: &Link, command: Command) {
 }
 
 fn first_attempt(server: &ServerUrl) -> Attempt {
-    let server = server.clone();
     match server.host.parse::<IpAddr>() {
-        Ok(ip) => Attempt::Connect {
-            address: SocketAddr::new(ip, server.port),
-            server,
-            again: false,
-        },
-        Err(_) => Attempt::Resolve(server),
+        Ok(ip) => connect_attempt(server, SocketAddr::new(ip, server.port)),
+        Err(_) => Attempt::Resolve(server.clone()),
+    }
+}
+
+fn connect_attempt(server: &ServerUrl, address: SocketAddr) -> Attempt {
+    Attempt::Connect {
+        server: server.clone(),
+        address,
+        secure: server.tls,
+        again: false,
     }
 }
 
@@ -513,9 +619,26 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Stop> {
         })
 }
 
+/// How a worker connects.
+struct Login {
+    url: String,
+    /// Made for TLS, by URL or by upgrade.
+    secure: bool,
+    auth: Auth,
+    tls: Tls,
+    connection_name: String,
+}
+
+/// What a worker asks, and where the replies come.
+struct Subjects {
+    ping: String,
+    discovery: String,
+    inbox_prefix: String,
+}
+
 /// Holds the client. Ends when the probe has no more use for it, or hangs for as long as the process lives.
-fn work(address: SocketAddr, auth: &Auth, subject: &str, events: &Sender<Event>, orders: &Receiver<Command>) {
-    let connection = match options(auth, events).connect(format!("nats://{address}")) {
+fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, orders: &Receiver<Command>) {
+    let connection = match options(login, events).connect(login.url.as_str()) {
         Ok(connection) => connection,
         Err(error) => return drop(events.send(Event::NotConnected(error))),
     };
@@ -524,46 +647,95 @@ fn work(address: SocketAddr, auth: &Auth, subject: &str, events: &Sender<Event>,
     }
     let first = std::iter::once(Command::Ask);
     for command in first.chain(orders.iter()) {
-        let done = match command {
-            Command::Ask => ask(&connection, subject, events),
-            Command::Ping => Ok(()),
-        };
-        let began = Instant::now();
-        // A PING behind the request. Whatever the server has to say about the request comes before the PONG.
-        match done.and_then(|()| connection.flush()) {
-            Ok(()) => drop(events.send(Event::Pong(began.elapsed()))),
-            Err(_) => {
-                let _ = events.send(Event::Disconnected);
-                break;
+        let pinging = matches!(command, Command::Ping);
+        if command.obey(&connection, subjects, events).is_err() {
+            let _ = events.send(Event::Disconnected);
+            break;
+        }
+        match (login.secure, pinging) {
+            // A PING behind the request. Whatever the server has to say about the request comes before the PONG.
+            (false, _) => ping(&connection, events),
+            // Over TLS the wait for a PONG can hang: a writer takes what the reader waits for. The next one frees it.
+            (true, true) => {
+                let (connection, events) = (connection.clone(), events.clone());
+                let _ = spawn("pinger", move || {
+                    ping(&connection, &events);
+                    mem::forget(connection);
+                });
             }
+            (true, false) => {}
         }
     }
     mem::forget(connection);
 }
 
-fn ask(connection: &nats::Connection, subject: &str, events: &Sender<Event>) -> io::Result<()> {
-    let inbox = connection.new_inbox();
-    let subscription = connection.subscribe(&inbox)?;
-    subscription.set_message_limits(INBOX_SIZE);
-    let _ = events.send(Event::Asked {
-        inbox: subscription.receiver().clone(),
-        at: Instant::now(),
+fn ping(connection: &nats::Connection, events: &Sender<Event>) {
+    let began = Instant::now();
+    let _ = events.send(match connection.flush() {
+        Ok(()) => Event::Pong(began.elapsed()),
+        Err(_) => Event::Disconnected,
     });
-    // Dropping it would unsubscribe.
-    mem::forget(subscription);
-    connection.publish_request(subject, &inbox, "")
 }
 
-fn options(auth: &Auth, events: &Sender<Event>) -> Options {
-    let options = match auth {
+impl Command {
+    fn obey(&self, connection: &nats::Connection, subjects: &Subjects, events: &Sender<Event>) -> io::Result<()> {
+        if matches!(self, Command::Ping) {
+            return Ok(());
+        }
+        // A fresh one each time: a late 503 of an earlier asking must not count against this one.
+        let inbox = connection.new_inbox().replacen("_INBOX", &subjects.inbox_prefix, 1);
+        let subscription = match self {
+            Command::AskEach(_) => connection.subscribe(&format!("{inbox}.*"))?,
+            _ => connection.subscribe(&inbox)?,
+        };
+        subscription.set_message_limits(INBOX_SIZE);
+        let _ = events.send(Event::Asked {
+            inbox: subscription.receiver().clone(),
+            at: Instant::now(),
+        });
+        // Dropping it would unsubscribe.
+        mem::forget(subscription);
+        match self {
+            Command::Ask => connection.publish_request(&subjects.ping, &inbox, ""),
+            Command::Discover => connection.publish_request(&subjects.discovery, &inbox, ""),
+            Command::AskEach(ids) => ids.iter().enumerate().try_for_each(|(n, id)| {
+                connection.publish_request(&format!("{}.{id}", subjects.ping), &format!("{inbox}.{n}"), "")
+            }),
+            Command::Ping => Ok(()),
+        }
+    }
+}
+
+fn options(login: &Login, events: &Sender<Event>) -> Options {
+    let options = match &login.auth {
         Auth::None => Options::new(),
         Auth::UserPassword { user, password } => Options::with_user_pass(user, password.reveal()),
         Auth::Token(token) => Options::with_token(token.reveal()),
+        Auth::Credentials { credentials, .. } => {
+            let (jwt, nkey) = (credentials.jwt.clone(), credentials.nkey.clone());
+            Options::with_jwt(move || Ok(jwt.reveal().to_owned()), move |nonce| nkey.sign(nonce))
+        }
+        Auth::Nkey { nkey, .. } => {
+            let key = nkey.clone();
+            Options::with_nkey(&nkey.public(), move |nonce| key.sign(nonce))
+        }
+    };
+    let options = match (login.secure, &login.tls.ca) {
+        (true, Some(ca)) => options.add_root_certificate(ca),
+        // Those of the system.
+        (true, None) => options,
+        // Believes nobody: over this connection nothing is said to a server that upgrades it to TLS. And any file given
+        // keeps the client from reading all of the system's certificates.
+        (false, _) => options.add_root_certificate("/dev/null"),
+    };
+    let options = match (login.secure, &login.tls.identity) {
+        (true, Some((cert, key))) => options.client_cert(cert, key),
+        _ => options,
     };
     let connected = AtomicBool::new(false);
     let (errors, disconnects) = (events.clone(), events.clone());
     options
-        .with_name(CONNECTION_NAME)
+        .with_name(&login.connection_name)
         // 0 would prevent the first connect.
         .max_reconnects(1)
         .reconnect_buffer_size(0)
@@ -572,8 +744,6 @@ fn options(auth: &Auth, events: &Sender<Event>) -> Options {
             false => Duration::ZERO,
             true => NEVER,
         })
-        // Any file given keeps the client from reading all of the system's certificates.
-        .add_root_certificate("/dev/null")
         // The client's own thread must never wait for us.
         .error_callback(move |error| drop(errors.try_send(Event::Said(error.to_string()))))
         .disconnect_callback(move || drop(disconnects.try_send(Event::Disconnected)))

@@ -1,10 +1,12 @@
 //! Whom to ask about what: validated, so that nothing in here can be wrong or be printed by mistake.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
 use url::Url;
 
+use crate::credentials::{Credentials, Nkey};
 use crate::text::clean;
 
 /// The port of a NATS server where none is given.
@@ -44,16 +46,37 @@ pub enum Auth {
         password: Secret,
     },
     Token(Secret),
+    /// From the credentials file of this path.
+    Credentials {
+        path: String,
+        credentials: Box<Credentials>,
+    },
+    /// From the seed file of this path.
+    Nkey {
+        path: String,
+        nkey: Nkey,
+    },
 }
 
 impl Auth {
-    /// The user, who is part of the question; a token is a secret and is not.
-    pub fn user(&self) -> Option<&str> {
+    /// The user, who is part of the question: by name, or by public NKey. A token is a secret and is not.
+    pub fn user(&self) -> Option<String> {
         match self {
-            Auth::UserPassword { user, .. } => Some(user),
+            Auth::UserPassword { user, .. } => Some(user.clone()),
+            Auth::Credentials { credentials, .. } => Some(credentials.claims.subject.clone()),
+            Auth::Nkey { nkey, .. } => Some(nkey.public()),
             Auth::None | Auth::Token(_) => None,
         }
     }
+}
+
+/// What TLS needs beside the names of the servers; files in PEM form, looked at before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Whom to believe; `None`: the authorities that the system believes.
+    pub ca: Option<PathBuf>,
+    /// Our certificate and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 /// One NATS server.
@@ -190,12 +213,16 @@ impl ServiceName {
     }
 }
 
-/// The subject under which services are asked: `$SRV`, or `APP.$SRV` through an account import.
+/// The first tokens of a subject: `$SRV` for services, or `APP.$SRV` through an account import; `_INBOX` for replies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prefix(String);
 
 impl Prefix {
-    pub const DEFAULT: &'static str = "$SRV";
+    /// Of the services (ADR-32).
+    pub const SERVICES: &'static str = "$SRV";
+
+    /// Of replies.
+    pub const INBOX: &'static str = "_INBOX";
 
     /// # Errors
     ///
@@ -226,12 +253,27 @@ pub struct Target {
     pub servers: Vec<ServerUrl>,
     /// For servers whose URL has no user info.
     pub auth: Auth,
+    pub tls: Tls,
+    /// The subject below which replies come.
+    pub inbox_prefix: Prefix,
+    /// How we introduce ourselves to the server.
+    pub connection_name: String,
 }
 
 impl Target {
     /// The subject to which every instance answers (ADR-32).
     pub fn ping_subject(&self) -> String {
-        format!("{}.PING.{}", self.prefix.as_str(), self.service.as_str())
+        format!("{}.{}", self.discovery_subject(), self.service.as_str())
+    }
+
+    /// The subject to which every instance of every service answers (ADR-32).
+    pub fn discovery_subject(&self) -> String {
+        format!("{}.PING", self.prefix.as_str())
+    }
+
+    /// Whether the services are those of another account, imported under a prefix.
+    pub fn is_imported(&self) -> bool {
+        self.prefix.as_str() != Prefix::SERVICES
     }
 }
 

@@ -22,6 +22,21 @@ impl Timestamp {
         Timestamp(micros)
     }
 
+    /// A moment this many seconds after 1970-01-01 00:00 UTC, as a JWT tells it.
+    pub const fn from_seconds(seconds: i64) -> Timestamp {
+        Timestamp(seconds.saturating_mul(1_000_000))
+    }
+
+    /// Microseconds since 1970-01-01 00:00 UTC.
+    pub const fn as_micros(self) -> i64 {
+        self.0
+    }
+
+    /// Seconds since 1970-01-01 00:00 UTC, with their fraction.
+    pub fn as_seconds(self) -> f64 {
+        self.0 as f64 / 1e6
+    }
+
     /// How long ago `earlier` was; zero if the clock went back meanwhile.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))

@@ -2,6 +2,7 @@
 //!
 //! An alarm is first told to the probe, which then ends in the usual way, with a verdict that takes the memory into
 //! account. If the run has not ended a moment later, whatever it hangs on, the watchdog says the last words for it.
+//! It stands guard from the very beginning: a run can hang before it knows its deadline, on a file of its user say.
 
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -9,15 +10,17 @@ use std::os::unix::net::UnixStream;
 use std::panic;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use once_cell::sync::OnceCell;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 
 use crate::Output;
+use crate::limit;
+use crate::verdict::Reason;
 
 /// How long a run may take to end by itself after its deadline or an alarm.
 const GRACE: Duration = Duration::from_millis(80);
@@ -27,22 +30,35 @@ const SIGNALS: [(i32, &str); 3] = [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT"), (SI
 /// Why a run has to end now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Alarm {
+    /// The time of the run is up.
+    Deadline,
     /// The name of the signal.
     Signal(&'static str),
     /// The heap has reached its limit.
     Memory,
-    /// A thread of the client panicked, with this message.
+    /// A thread panicked, with this message.
     Panic(String),
 }
 
+impl Alarm {
+    /// Why the run has no answer. Too much memory and panics come from what the server sends.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Alarm::Deadline | Alarm::Signal(_) => Reason::Interrupted,
+            Alarm::Memory | Alarm::Panic(_) => Reason::ProtocolError,
+        }
+    }
+}
+
 /// What to say if the run cannot end by itself, given the cause.
-pub type LastWords = Box<dyn Fn(&str) -> Output + Send>;
+pub type LastWords = Box<dyn Fn(&Alarm) -> Output + Send>;
 
 /// The one watchdog of the process.
 struct Kennel {
     /// Wakes the watchdog. Writing to it is all that a signal handler and the allocator may do.
     bell: UnixStream,
-    ear: Mutex<Option<UnixStream>>,
+    /// The deadline, and who is told of alarms; nothing before [`watch`].
+    watched: Mutex<Option<(Instant, Sender<Alarm>)>>,
     signal: Arc<AtomicUsize>,
     memory: AtomicBool,
     panicked: Mutex<Option<String>>,
@@ -70,19 +86,22 @@ impl Kennel {
     }
 
     /// Says the last words and exits. Does not wait for the lock: its holder may be what hangs.
-    fn give_up(&self, cause: &str) -> ! {
+    fn give_up(&self, cause: &Alarm) -> ! {
+        // What the run holds must not keep the watchdog from speaking.
+        limit::lift();
         let output = match self.last_words.try_lock() {
             Ok(last_words) => last_words(cause),
             Err(_) => Output {
                 text: "NATS_SERVICE UNKNOWN - interrupted\n".into(),
                 exit_code: 3,
+                ..Output::default()
             },
         };
         (self.finish)(output)
     }
 }
 
-/// Takes over the signals and the panics of this process. `finish` prints and exits.
+/// Takes over the signals and the panics of this process, and sets the watchdog. `finish` prints and exits.
 pub fn install(last_words: LastWords, finish: fn(Output) -> !) -> std::io::Result<()> {
     let (ear, bell) = UnixStream::pair()?;
     bell.set_nonblocking(true)?;
@@ -92,17 +111,24 @@ pub fn install(last_words: LastWords, finish: fn(Output) -> !) -> std::io::Resul
         signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)?;
         signal_hook::low_level::pipe::register(number, bell.try_clone()?)?;
     }
+    // A file that may not grow is then an error when it is written, and not the end of the process.
+    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let kennel = Kennel {
         bell,
-        ear: Mutex::new(Some(ear)),
+        watched: Mutex::new(None),
         signal,
         memory: AtomicBool::new(false),
         panicked: Mutex::new(None),
         last_words: Mutex::new(last_words),
         finish,
     };
-    if KENNEL.set(kennel).is_ok() {
+    if KENNEL.set(kennel).is_ok()
+        && let Some(kennel) = KENNEL.get()
+    {
         panic::set_hook(Box::new(on_panic));
+        let guard = thread::Builder::new().name(GUARD.into()).stack_size(128 * 1024);
+        // Without a watchdog there are still the probe's own limits.
+        let _ = guard.spawn(move || stand_guard(kennel, ear));
     }
     Ok(())
 }
@@ -111,36 +137,48 @@ pub fn install(last_words: LastWords, finish: fn(Output) -> !) -> std::io::Resul
 pub fn watch(deadline: Instant) -> Receiver<Alarm> {
     let (sender, alarms) = bounded(8);
     if let Some(kennel) = KENNEL.get() {
-        let ear = kennel.ear.lock().ok().and_then(|mut ear| ear.take());
-        if let Some(ear) = ear {
-            let guard = thread::Builder::new().name(GUARD.into()).stack_size(128 * 1024);
-            // Without a watchdog there are still the probe's own limits.
-            let _ = guard.spawn(move || stand_guard(kennel, ear, deadline, &sender));
+        if let Ok(mut watched) = kennel.watched.lock() {
+            *watched = Some((deadline, sender));
         }
+        kennel.ring();
     }
     alarms
 }
 
 const GUARD: &str = "watchdog";
 
-fn stand_guard(kennel: &Kennel, mut ear: UnixStream, deadline: Instant, alarms: &Sender<Alarm>) -> ! {
-    let mut cause = "the time is up (--timeout)".to_owned();
-    let mut end = deadline + GRACE;
+/// The thread id of the watchdog; zero: there is none.
+static GUARD_ID: AtomicI32 = AtomicI32::new(0);
+
+fn stand_guard(kennel: &Kennel, mut ear: UnixStream) -> ! {
+    GUARD_ID.store(thread_id(), SeqCst);
+    let mut alarmed: Option<(Instant, Alarm)> = None;
     loop {
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            kennel.give_up(&cause);
+        let watched = kennel.watched.lock().ok().and_then(|watched| watched.clone());
+        let deadline = watched
+            .as_ref()
+            .map(|(deadline, _)| (*deadline + GRACE, Alarm::Deadline));
+        let end = alarmed.iter().chain(&deadline).min_by_key(|(end, _)| *end);
+        let left = end.map(|(end, _)| end.saturating_duration_since(Instant::now()));
+        if let (Some((_, cause)), Some(Duration::ZERO)) = (end, left) {
+            kennel.give_up(cause);
         }
         // An error here is a timeout, or leaves the bell unheard until the next turn.
-        let _ = ear.set_read_timeout(Some(left));
+        let _ = ear.set_read_timeout(left);
         if ear.read(&mut [0; 16]).is_ok()
             && let Some(alarm) = kennel.alarm()
         {
-            cause = alarm.to_string();
-            end = end.min(Instant::now() + GRACE);
-            let _ = alarms.try_send(alarm);
+            if let Some((_, alarms)) = &watched {
+                let _ = alarms.try_send(alarm.clone());
+            }
+            alarmed.get_or_insert((Instant::now() + GRACE, alarm));
         }
     }
+}
+
+fn thread_id() -> i32 {
+    // SAFETY: gettid reads a number, and cannot fail.
+    unsafe { libc::gettid() }
 }
 
 /// Sets what is said if the run cannot end by itself. Call it whenever more is known.
@@ -159,6 +197,16 @@ pub fn out_of_memory() -> ! {
         // SAFETY: the descriptor is open for as long as the process lives, and the buffer is one byte long.
         unsafe { libc::write(kennel.bell.as_raw_fd(), b"!".as_ptr().cast(), 1) };
     }
+    // Who would say the last words has nothing left to say them with.
+    let guard = GUARD_ID.load(SeqCst);
+    if guard == 0 || guard == thread_id() {
+        let line = b"NATS_SERVICE UNKNOWN - out of memory\n";
+        // SAFETY: the buffer is as long as is said; _exit does not return.
+        unsafe {
+            libc::write(1, line.as_ptr().cast(), line.len());
+            libc::_exit(3);
+        }
+    }
     loop {
         // SAFETY: pause only waits.
         unsafe { libc::pause() };
@@ -173,7 +221,7 @@ fn on_panic(info: &panic::PanicHookInfo<'_>) {
     let cause = format!("internal error{}", crate::text::clean(&place, 120));
     let Some(kennel) = KENNEL.get() else { return };
     match thread::current().name() {
-        Some("main" | GUARD) => kennel.give_up(&cause),
+        Some("main" | GUARD) => kennel.give_up(&Alarm::Panic(cause)),
         _ => {
             if let Ok(mut panicked) = kennel.panicked.lock() {
                 *panicked = Some(cause);
@@ -189,6 +237,7 @@ fn on_panic(info: &panic::PanicHookInfo<'_>) {
 impl std::fmt::Display for Alarm {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Alarm::Deadline => f.write_str("the time is up (--timeout)"),
             Alarm::Signal(name) => write!(f, "interrupted by {name}"),
             Alarm::Memory => f.write_str("the server sent more than fits into the memory allowed"),
             Alarm::Panic(cause) => f.write_str(cause),

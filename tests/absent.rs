@@ -1,1 +1,602 @@
+//! Nobody answers: never seen, restarts, silence, asking again.
 
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::support::{Fake, LIMIT, Monitor, Output, SLACK, Server, Service, Version, raw, wait_for};
+
+/// For runs in which the confirmation is not what the test is about.
+const SOON: [&str; 2] = ["--confirm", "50ms"];
+
+/// Half of the time is patience with a service that does not answer.
+const IMPATIENT: [&str; 6] = ["--timeout", "1s", "--confirm", "100ms", "--stall", "100ms"];
+
+const ANSWER: &[u8] = br#"{"name":"orders","id":"A"}"#;
+
+#[test]
+fn what_never_was_is_unknown_for_ever() {
+    let server = Server::start(Version::Newest);
+    let _orders = Service::async_nats(&server.url(), "orders").start();
+    // A typo is as silent as an outage: the server cannot tell one from the other.
+    let monitor = Monitor::new(server.url()).service("ordes");
+    let never = "never seen in this account, no responders; did you mean orders?";
+    let perfdata = "rtt_max=U nats_rtt=* outage=0.000000s;;;0; probe=*s;;;0;";
+    let line = format!("NATS_SERVICE UNKNOWN - ordes: {never} | instances=0;;;0; {perfdata}");
+    for _ in 0..4 {
+        monitor.check(SOON).arg("-v").run().assert(
+            3,
+            &format!("{line}\nUNKNOWN service_never_seen: {never}\nasked NATS *\nasked 2 times"),
+        );
+    }
+    let epoch = monitor.epoch();
+    assert!(epoch.contains(", 0 instances\nno outage\n"), "{epoch}");
+
+    // A plain threshold needs no memory.
+    let line = format!(
+        "NATS_SERVICE CRITICAL - ordes: 0 instances, critical range is 1:; {never} | instances=0;;1:;0; {perfdata}\n\
+         CRITICAL instances_out_of_range: 0 instances, critical range is 1:\n\
+         UNKNOWN service_never_seen: {never}\nasked NATS *\nasked 2 times"
+    );
+    for _ in 0..2 {
+        monitor.check(SOON).args(["-c", "1:", "-v"]).run().assert(2, &line);
+    }
+    let nobody_knows =
+        "no responders, and nobody remembers whether it was ever there (--no-state); did you mean orders?";
+    let without_state = |flags: &[&str]| monitor.check(SOON).args(["--no-state", "-v"]).args(flags).run();
+    for _ in 0..2 {
+        without_state(&[]).assert(
+            3,
+            &format!(
+                "NATS_SERVICE UNKNOWN - ordes: {nobody_knows} | instances=0;;;0; {perfdata}\n\
+                 UNKNOWN service_never_seen: {nobody_knows}\nasked NATS *\nasked 2 times"
+            ),
+        );
+        without_state(&["-c", "1:"]).assert(
+            2,
+            &format!(
+                "NATS_SERVICE CRITICAL - ordes: 0 instances, critical range is 1:; {nobody_knows} | instances=0;;1:;0; {perfdata}\n\
+                 CRITICAL instances_out_of_range: 0 instances, critical range is 1:\n\
+                 UNKNOWN service_never_seen: {nobody_knows}\nasked NATS *\nasked 2 times"
+            ),
+        );
+    }
+    // UNKNOWN is worse than WARNING.
+    without_state(&["-w", "1:"]).assert(
+        3,
+        &format!(
+            "NATS_SERVICE UNKNOWN - ordes: {nobody_knows}; 0 instances, warning range is 1: | instances=0;1:;;0; {perfdata}\n\
+             UNKNOWN service_never_seen: {nobody_knows}\n\
+             WARNING instances_out_of_range: 0 instances, warning range is 1:\nasked NATS *\nasked 2 times"
+        ),
+    );
+}
+
+#[test]
+fn the_user_says_what_never_seen_means() {
+    let server = Server::start(Version::Newest);
+    let monitor = Monitor::new(server.url());
+    for (status, code) in [("ok", 0), ("warning", 1), ("critical", 2), ("unknown", 3)] {
+        let (word, flags) = (status.to_uppercase(), ["--never-seen", status, "-v"]);
+        for state in [&[][..], &["--no-state"]] {
+            monitor.check(SOON).args(flags).args(state).run().assert(
+                code,
+                &format!(
+                    "NATS_SERVICE {word} - orders: * | instances=0;;;0; *\n{word} service_never_seen: *\nasked *\nasked 2 times"
+                ),
+            );
+        }
+    }
+    // Harmless or not, a threshold is a threshold.
+    monitor
+        .check(SOON)
+        .args(["--never-seen", "ok", "-c", "1:"])
+        .run()
+        .assert(
+            2,
+            "NATS_SERVICE CRITICAL - orders: 0 instances, critical range is 1:; never seen in this account, *",
+        );
+    // And once it was seen, it is an outage.
+    let service = Service::async_nats(&server.url(), "orders").start();
+    monitor
+        .check(SOON)
+        .run()
+        .assert(0, "NATS_SERVICE OK - orders: 1 instance, slowest *");
+    service.kill();
+    server.wait_for_instances("orders", 0);
+    for text in ["down", "still down for *s"] {
+        monitor
+            .check(SOON)
+            .args(["--never-seen", "ok"])
+            .run()
+            .assert(2, &format!("NATS_SERVICE CRITICAL - orders: {text}, no responders; *"));
+    }
+}
+
+#[test]
+fn a_restart_of_a_2_9_server_is_no_outage() {
+    a_restart_is_no_outage(Version::V2_9);
+}
+
+#[test]
+fn a_restart_of_the_newest_server_is_no_outage() {
+    a_restart_is_no_outage(Version::Newest);
+}
+
+/// The services need two seconds to come back, and until then there are no responders.
+fn a_restart_is_no_outage(version: Version) {
+    let mut server = Server::start(version);
+    let _service = Service::nats_py(&server.url(), "orders").count(2).start();
+    let monitor = Monitor::new(server.url());
+    let check = || monitor.check(["--confirm", "3s"]).run();
+    let up = "NATS_SERVICE OK - orders: 2 instances, slowest answer *";
+    let closed = "NATS_SERVICE UNKNOWN - orders: cannot reach NATS at 127.0.0.1:*";
+    check().assert(0, up);
+
+    // Checks all the time, whatever the server does: before, while the port is closed, and after.
+    let (stop, runs) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let outputs = thread::scope(|scope| {
+        let checks = scope.spawn(|| {
+            let mut outputs = Vec::new();
+            while !stop.load(Ordering::SeqCst) {
+                outputs.push(check());
+                runs.fetch_add(1, Ordering::SeqCst);
+            }
+            outputs
+        });
+        let run_more = |more: usize| {
+            let before = runs.load(Ordering::SeqCst);
+            wait_for("more runs", || {
+                (runs.load(Ordering::SeqCst) >= before + more).then_some(())
+            });
+        };
+        run_more(2);
+        server.stop();
+        run_more(3);
+        server.start_again();
+        run_more(3);
+        stop.store(true, Ordering::SeqCst);
+        checks.join().expect("the checks run")
+    });
+    let (mut unreachable, mut last) = (0, None);
+    for output in outputs {
+        let code = output.code;
+        match code {
+            Some(0) => drop(output.assert(0, up)),
+            _ => {
+                output.assert(3, closed);
+                unreachable += 1;
+            }
+        }
+        last = code;
+    }
+    assert!(
+        unreachable >= 2 && last == Some(0),
+        "{unreachable} unreachable, then {last:?}"
+    );
+    check().assert(0, up);
+    assert!(monitor.epoch().contains("\nno outage\n"));
+}
+
+/// Real services, and a server that does not know of them yet.
+#[test]
+fn a_service_that_subscribes_late_is_no_outage() {
+    for version in [Version::V2_9, Version::Newest] {
+        let server = Server::with_config(version, "trace: true");
+        let monitor = Monitor::new(server.url());
+        let old = Service::async_nats(&server.url(), "orders").start();
+        monitor
+            .check(SOON)
+            .run()
+            .assert(0, "NATS_SERVICE OK - orders: 1 instance, *");
+        old.kill();
+        server.wait_for_instances("orders", 0);
+        let asked = || {
+            let log = server.log();
+            let ours = |line: &&str| line.contains("PUB $SRV.PING.orders ") && !line.contains("_INBOX.raw");
+            log.lines().filter(ours).count()
+        };
+        let before = asked();
+        let run = monitor.check(["--confirm", "3s", "-v"]).spawn();
+        wait_for("the first asking", || (asked() > before).then_some(()));
+        let new = Service::async_nats(&server.url(), "orders").start();
+        run.wait().assert(
+            0,
+            &format!(
+                "NATS_SERVICE OK - orders: 1 instance, slowest answer *ms | instances=1;;;0; *\n\
+                 OK service_up: 1 instance, slowest answer *ms\nasked NATS *\nasked * times\n\
+                 answered in *ms: {} version 1.0.0",
+                new.id()
+            ),
+        );
+        assert!(monitor.epoch().contains("\nno outage\n"));
+    }
+}
+
+#[test]
+fn no_responders_and_then_an_answer_is_no_outage() {
+    let gone = Arc::new(AtomicUsize::new(0));
+    let fake = {
+        let gone = Arc::clone(&gone);
+        Fake::start(move |conn| {
+            conn.handshake()?;
+            loop {
+                let request = conn.read_request()?;
+                match gone.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
+                    Ok(_) => conn.no_responders(&request)?,
+                    Err(_) => conn.reply(&request, ANSWER)?,
+                }
+            }
+        })
+    };
+    let monitor = Monitor::new(fake.url());
+    let up = "NATS_SERVICE OK - orders: 1 instance, slowest answer *ms | instances=1;;;0; *";
+    monitor.check(SOON).run().assert(0, up);
+    // How many askings find nobody, and how long a run asks.
+    for (times, confirm) in [(1, "50ms"), (1, "1.5s"), (2, "300ms"), (3, "1.5s")] {
+        gone.store(times, Ordering::SeqCst);
+        let (before, _) = fake.askings();
+        monitor.check(["--confirm", confirm]).run().assert(0, up);
+        let (after, inboxes) = fake.askings();
+        assert_eq!(after - before, times + 1);
+        assert_eq!(inboxes, after, "each asking has an inbox of its own");
+        assert!(monitor.epoch().contains("\nno outage\n"));
+    }
+    // One asking less, and it is one.
+    gone.store(2, Ordering::SeqCst);
+    monitor.check(["--confirm", "50ms"]).run().assert(
+        2,
+        "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; *",
+    );
+}
+
+#[test]
+fn down_is_said_after_the_last_asking_only() {
+    // --confirm and --timeout; how many askings, and when the last one is due, in milliseconds.
+    let cases: [(&[&str], usize, u64); 6] = [
+        (&["--confirm", "0"], 1, 0),
+        (&["--confirm", "50ms"], 2, 50),
+        (&["--confirm", "300ms"], 3, 250),
+        (&[], 4, 1200),
+        (&["--confirm", "3s"], 5, 2500),
+        // Bounded by the deadline as well.
+        (&["--confirm", "10s", "--timeout", "1s"], 3, 250),
+    ];
+    thread::scope(|scope| {
+        for (flags, askings, last) in cases {
+            scope.spawn(move || {
+                let there = Arc::new(AtomicBool::new(true));
+                let fake = switched(&there);
+                let monitor = Monitor::new(fake.url());
+                monitor.check(flags).run().assert(0, "NATS_SERVICE OK - orders: 1 instance, *");
+                assert_eq!(fake.askings(), (1, 1));
+                there.store(false, Ordering::SeqCst);
+                let times = match askings {
+                    1 => String::new(),
+                    more => format!("asked {more} times\n"),
+                };
+                let out = monitor.check(flags).arg("-v").run().assert(
+                    2,
+                    &format!(
+                        "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; NATS 2.10.25 fake at * is fine* \
+                         | instances=0;;;0; *\n\
+                         CRITICAL service_down: down, no responders; *\n\
+                         asked NATS *\n{times}last seen *, missed since *\nwas there: A"
+                    ),
+                );
+                assert_eq!(fake.askings(), (1 + askings, 1 + askings), "{flags:?}");
+                assert!(out.wall >= Duration::from_millis(last), "{out:?}");
+            });
+        }
+    });
+}
+
+#[test]
+fn frozen_instances_are_silent_and_not_down() {
+    for version in [Version::V2_9, Version::Newest] {
+        let server = Server::start(version);
+        let service = Service::async_nats(&server.url(), "orders").count(2).start();
+        let monitor = Monitor::new(server.url());
+        let check = |flags: &[&str]| monitor.check(IMPATIENT).arg("-v").args(flags).run();
+        let nobody = "no answer within *s though somebody is subscribed (hung, or a wildcard subscriber hides that nobody is there)";
+        let perfdata = "instances=0;;;0; rtt_max=U nats_rtt=0.*s;;;0; outage=*s;;;0; probe=*s;;;0;";
+        check(&[]).assert_line("OK service_up: 2 instances, slowest answer *ms");
+
+        service.freeze();
+        // One who thinks less of it is warned, and sees no outage.
+        for (status, code) in [("warning", 1), ("ok", 0), ("unknown", 3)] {
+            let word = status.to_uppercase();
+            check(&["--silent", status]).assert(
+                code,
+                &format!(
+                    "NATS_SERVICE {word} - orders: {nobody}; 2 instances until *s ago | {perfdata}\n\
+                     {word} service_silent: {nobody}; 2 instances until *s ago\nasked NATS *, round trip *ms\nasked 3 times"
+                ),
+            );
+            let epoch = monitor.epoch();
+            assert!(
+                epoch.contains(", 2 instances\n") && epoch.contains("\nno outage\n"),
+                "{epoch}"
+            );
+        }
+        check(&[]).assert(
+            2,
+            &format!(
+                "NATS_SERVICE CRITICAL - orders: silent, {nobody}; 2 instances until *s ago; NATS * is fine (*ms) | {perfdata}\n\
+                 CRITICAL service_silent: silent, {nobody}; *\n\
+                 asked NATS *, round trip *ms\nasked 3 times\nlast seen *\nwas there: *\nwas there: *"
+            ),
+        );
+        // It is an outage now: it stays, also for one who thinks less of silence.
+        check(&[]).assert_line(&format!(
+            "CRITICAL service_silent: still down for *s, {nobody}; had 2 instances; *"
+        ));
+        let latched = check(&["--silent", "warning"]);
+        assert_eq!(latched.code, Some(2), "{latched:?}");
+        latched.assert_line(&format!(
+            "CRITICAL service_down: still down for *s, {nobody}; had 2 instances"
+        ));
+
+        service.thaw();
+        server.wait_for_instances("orders", 2);
+        check(&[]).assert(
+            0,
+            "NATS_SERVICE OK - orders: 2 instances, recovered after *s | instances=2;;;0; *\n\
+             OK service_recovered: 2 instances, recovered after *s\nasked NATS *\nanswered in *\nanswered in *",
+        );
+        check(&[]).assert_line("OK service_up: 2 instances, slowest answer *ms");
+    }
+}
+
+/// However short the time is: it has room for the last asking, and for waiting for its answer.
+#[test]
+fn silence_is_told_within_a_short_time() {
+    let server = Server::start(Version::Newest);
+    let service = Service::async_nats(&server.url(), "orders").start();
+    let timeouts = [1000, 1200];
+    let monitors = timeouts.map(|_| Monitor::new(server.url()));
+    for monitor in &monitors {
+        monitor.check([""; 0]).run().assert(0, "NATS_SERVICE OK - *");
+    }
+    service.freeze();
+    thread::scope(|scope| {
+        for (timeout, monitor) in timeouts.into_iter().zip(&monitors) {
+            scope.spawn(move || {
+                monitor
+                    .check(["-v", "--timeout", &format!("{timeout}ms")])
+                    .run()
+                    .assert_first(
+                        2,
+                        "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed *",
+                    )
+                    .assert_line("CRITICAL service_silent: *")
+                    .assert_within(Duration::from_millis(timeout + 100) + SLACK);
+            });
+        }
+    });
+}
+
+#[test]
+fn silence_of_what_never_was_is_no_outage() {
+    let server = Server::start(Version::Newest);
+    let service = Service::async_nats(&server.url(), "orders").start();
+    service.freeze();
+    let monitor = Monitor::new(server.url());
+    for _ in 0..2 {
+        monitor.check(IMPATIENT).arg("-v").run().assert(
+            3,
+            "NATS_SERVICE UNKNOWN - orders: never seen in this account, no answer within *s though somebody is subscribed (*); * | instances=0;;;0; *\n\
+             UNKNOWN service_never_seen: never seen in this account, *\nasked NATS *\nasked 3 times",
+        );
+        assert!(monitor.epoch().contains("\nno outage\n"));
+    }
+}
+
+#[test]
+fn one_frozen_among_three_is_missed() {
+    let server = Server::start(Version::Newest);
+    let _two = Service::async_nats(&server.url(), "orders").count(2).start();
+    let one = Service::nats_py(&server.url(), "orders").start();
+    let monitor = Monitor::new(server.url());
+    let check = |flags: &[&str]| monitor.check(flags).arg("-v").run();
+    check(&["-w", "3:"]).assert_line("OK service_up: 3 instances, *");
+    one.freeze();
+    let missing = format!(
+        "asked NATS *\nanswered in *\nanswered in *\nnot answering since *: {} version 1.0.0",
+        one.id()
+    );
+    check(&[]).assert(
+        0,
+        &format!(
+            "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms; not answering: * (1.0.0) | instances=2;;;0; *\n\
+             OK service_up: 2 instances, slowest answer *ms; not answering: * (1.0.0)\n{missing}"
+        ),
+    );
+    // It stays missed.
+    for _ in 0..2 {
+        check(&["-w", "3:"]).assert(
+            1,
+            &format!(
+                "NATS_SERVICE WARNING - orders: 2 instances, warning range is 3:; not answering: * (1.0.0) | instances=2;3:;;0; *\n\
+                 WARNING instances_out_of_range: 2 instances, warning range is 3:; not answering: * (1.0.0)\n\
+                 OK service_up: 2 instances, *\n{missing}"
+            ),
+        );
+    }
+    one.thaw();
+    server.wait_for_instances("orders", 3);
+    check(&["-w", "3:"]).assert_line("OK service_up: 3 instances, *");
+}
+
+/// What hides that nobody is there, on a real server.
+enum Cover {
+    Wildcard(&'static str),
+    Stream,
+}
+
+#[test]
+fn a_wildcard_subscriber_does_not_make_a_gone_service_ok() {
+    gone_behind(Version::V2_9, Cover::Wildcard("$SRV.>"));
+    gone_behind(Version::Newest, Cover::Wildcard(">"));
+}
+
+#[test]
+fn a_stream_does_not_make_a_gone_service_ok() {
+    gone_behind(Version::V2_9, Cover::Stream);
+    gone_behind(Version::Newest, Cover::Stream);
+}
+
+fn gone_behind(version: Version, cover: Cover) {
+    let server = Server::with_config(version, "jetstream { store_dir: js }");
+    let service = Service::async_nats(&server.url(), "orders").start();
+    let mut held: Option<TcpStream> = None;
+    let (cause, ignored) = match cover {
+        Cover::Wildcard(subject) => {
+            held = Some(raw::subscribe(&server.url(), subject).expect("a subscription"));
+            ("hung, or a wildcard subscriber hides that nobody is there", "")
+        }
+        Cover::Stream => {
+            let stream = r#"{"name":"CAP","subjects":["$SRV.PING.>"],"storage":"memory"}"#;
+            let made = raw::request(&server.url(), "$JS.API.STREAM.CREATE.CAP", stream, 1).expect("an answer");
+            let made = String::from_utf8_lossy(&made[0]).into_owned();
+            assert!(made.contains(r#""config""#) && !made.contains(r#""error""#), "{made}");
+            (
+                "a JetStream stream captures the request, so nobody may be there",
+                "\n* not counted: 0 of another service, * of JetStream, 0 malformed",
+            )
+        }
+    };
+    let monitor = Monitor::new(server.url());
+    let check = || monitor.check(IMPATIENT).arg("-v").run();
+    check().assert(
+        0,
+        &format!(
+            "NATS_SERVICE OK - orders: 1 instance, slowest answer *ms | instances=1;;;0; *\n\
+             OK service_up: 1 instance, slowest answer *ms\nasked NATS *\nanswered in *{ignored}"
+        ),
+    );
+    service.kill();
+    // The server does not say when it has noticed.
+    wait_for("the end of the service", || {
+        let log = raw::ask(&server.url(), "$SRV.PING.orders", 2).expect("replies");
+        (!log
+            .iter()
+            .any(|reply| String::from_utf8_lossy(reply).contains("ping_response")))
+        .then_some(())
+    });
+    let nobody = format!("no answer within *s though somebody is subscribed ({cause})");
+    check().assert(
+        2,
+        &format!(
+            "NATS_SERVICE CRITICAL - orders: silent, {nobody}; 1 instance until *s ago; NATS * is fine (*ms) | instances=0;;;0; *\n\
+             CRITICAL service_silent: silent, {nobody}; *\nasked NATS *\nasked 3 times\n\
+             last seen *\nwas there: * version 1.0.0{ignored}"
+        ),
+    );
+    check().assert(
+        2,
+        &format!(
+            "NATS_SERVICE CRITICAL - orders: still down for *s, {nobody}; had 1 instance; NATS * is fine (*ms) | instances=0;;;0; *\n\
+             CRITICAL service_silent: still down for *s, {nobody}; *\nasked NATS *\nasked 3 times\n\
+             last seen *\nwas there: * version 1.0.0{ignored}"
+        ),
+    );
+    // A first run knows no more than that nobody answers.
+    let fresh = Monitor::new(server.url());
+    fresh.check(IMPATIENT).run().assert(
+        3,
+        &format!("NATS_SERVICE UNKNOWN - orders: never seen in this account, {nobody}; * | instances=0;;;0; *"),
+    );
+    drop(held);
+}
+
+#[test]
+fn replies_that_are_no_answers_name_the_cause() {
+    let cases: [(&[u8], &str, &str); 3] = [
+        (
+            br#"{"name":"billing","id":"B"}"#,
+            "another service replies in its place",
+            "* of another service, 0 of JetStream, 0 malformed",
+        ),
+        (
+            br#"{"stream":"CAP","seq":7}"#,
+            "a JetStream stream captures the request, so nobody may be there",
+            "0 of another service, * of JetStream, 0 malformed",
+        ),
+        (
+            b"pong",
+            "what came was no PING reply",
+            "0 of another service, 0 of JetStream, * malformed",
+        ),
+    ];
+    thread::scope(|scope| {
+        for (reply, cause, counted) in cases {
+            scope.spawn(move || {
+                let there = Arc::new(AtomicBool::new(true));
+                let answers = Arc::clone(&there);
+                let fake = Fake::start(move |conn| {
+                    conn.handshake()?;
+                    loop {
+                        let request = conn.read_request()?;
+                        match answers.load(Ordering::SeqCst) {
+                            true => conn.reply(&request, ANSWER)?,
+                            false => conn.reply(&request, reply)?,
+                        }
+                    }
+                });
+                let monitor = Monitor::new(fake.url());
+                let check = || monitor.check(IMPATIENT).arg("-v").run();
+                check().assert_line("OK service_up: 1 instance, *");
+                there.store(false, Ordering::SeqCst);
+                check().assert(
+                    2,
+                    &format!(
+                        "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed ({cause}); \
+                         1 instance until *s ago; NATS * is fine (*) | instances=0;;;0; *\n\
+                         CRITICAL service_silent: silent, *\nasked NATS *\nasked 3 times\nlast seen *\nwas there: A\n\
+                         3 replies not counted: {counted}"
+                    ),
+                );
+                there.store(true, Ordering::SeqCst);
+                check().assert_line("OK service_recovered: 1 instance, recovered after *");
+            });
+        }
+    });
+}
+
+/// A service that is slow to answer, but answers, is up; however short the asking again is.
+#[test]
+fn a_late_first_answer_is_no_outage() {
+    let fake = Fake::start(|conn| {
+        conn.handshake()?;
+        let request = conn.read_request()?;
+        thread::sleep(Duration::from_millis(700));
+        conn.reply(&request, ANSWER)?;
+        conn.hold(LIMIT)
+    });
+    let monitor = Monitor::new(fake.url());
+    for confirm in ["0", "100ms", "1.5s"] {
+        let out: Output = monitor.check(["--confirm", confirm, "--timeout", "4s"]).run();
+        out.assert(
+            0,
+            "NATS_SERVICE OK - orders: 1 instance, slowest answer *ms | instances=1;;;0; *",
+        );
+    }
+}
+
+/// One instance, or no responders.
+fn switched(there: &Arc<AtomicBool>) -> Fake {
+    let there = Arc::clone(there);
+    Fake::start(move |conn| {
+        conn.handshake()?;
+        loop {
+            let request = conn.read_request()?;
+            match there.load(Ordering::SeqCst) {
+                true => conn.reply(&request, ANSWER)?,
+                false => conn.no_responders(&request)?,
+            }
+        }
+    })
+}

@@ -46,7 +46,7 @@ fn a_mistake_is_one_line() {
         &["state"],
         "'check_nats_service state' requires a subcommand but one was not provided [subcommands: show, reset]",
     );
-    says(&["orders"], "'orders' is not a command: check or state");
+    says(&["orders"], "'orders' is not a command: check, textfile or state");
     says(
         &["-n", "a", "state", "show"],
         "say state first, and the flags behind it",

@@ -1,1 +1,107 @@
+//! README, man page and help say the same as the program.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use check_nats_service::cli;
+use check_nats_service::verdict::Reason;
+
+use crate::support::Check;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// All flags of all commands, with their dashes.
+fn flags() -> BTreeSet<String> {
+    fn collect(command: &clap::Command, flags: &mut BTreeSet<String>) {
+        flags.extend(
+            command
+                .get_arguments()
+                .filter_map(|arg| arg.get_long())
+                .map(|flag| format!("--{flag}")),
+        );
+        command.get_subcommands().for_each(|command| collect(command, flags));
+    }
+    let mut flags = BTreeSet::new();
+    collect(&cli::command(), &mut flags);
+    flags
+}
+
+#[test]
+fn the_man_page_is_made_from_the_flags() {
+    let program = Path::new(crate::support::check::BINARY).with_file_name("examples/make_man");
+    let page = Check::program(program.to_str().unwrap(), [] as [&str; 0]).run();
+    assert_eq!(
+        page.stdout,
+        read("man/check_nats_service.1"),
+        "make it anew: cargo run --example make_man >man/check_nats_service.1"
+    );
+}
+
+#[test]
+fn every_flag_has_its_help() {
+    fn look(command: &clap::Command) {
+        for arg in command.get_arguments() {
+            assert!(arg.get_help().is_some(), "{} --{}", command.get_name(), arg.get_id());
+        }
+        command.get_subcommands().for_each(look);
+    }
+    look(&cli::command());
+}
+
+#[test]
+fn readme_and_man_page_know_every_reason() {
+    let (readme, man) = (read("README.md"), read("man/check_nats_service.1"));
+    for reason in Reason::ALL {
+        assert!(
+            readme.contains(&format!("| `{}` |", reason.name())),
+            "README: {}",
+            reason.name()
+        );
+        assert!(
+            man.contains(&format!(".TP\n{}\n", reason.name())),
+            "man page: {}",
+            reason.name()
+        );
+    }
+}
+
+#[test]
+fn no_document_names_a_flag_that_is_not_there() {
+    let flags = flags();
+    let foreign = ["--release", "--locked", "--example", "--help", "--version"];
+    for path in ["README.md", "man/check_nats_service.1", "CHANGELOG.md"] {
+        let text = read(path).replace("\\-", "-");
+        let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
+        let named: BTreeSet<&str> = words
+            .filter(|word| word.starts_with("--") && !word.trim_matches('-').is_empty())
+            .collect();
+        assert!(path == "CHANGELOG.md" || !named.is_empty(), "{path}");
+        for flag in named {
+            assert!(flags.contains(flag) || foreign.contains(&flag), "{path}: {flag}");
+        }
+    }
+}
+
+#[test]
+fn the_man_page_knows_every_variable_that_the_program_reads() {
+    let (man, cli, state) = (
+        read("man/check_nats_service.1"),
+        read("src/cli.rs"),
+        read("src/state.rs"),
+    );
+    let read_by = |source: &str, call: &str| -> BTreeSet<String> {
+        let names = source.split(call).skip(1).filter_map(|rest| rest.split('"').next());
+        names.map(str::to_owned).collect()
+    };
+    let variables: BTreeSet<String> = read_by(&cli, "given.variable(\"")
+        .into_iter()
+        .chain(read_by(&state, "var(\""))
+        .collect();
+    assert!(variables.len() >= 9, "{variables:?}");
+    for variable in variables {
+        assert!(man.contains(&variable), "{variable}");
+    }
+}

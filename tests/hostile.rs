@@ -143,7 +143,7 @@ fn no_run_waits_before_it_connects() {
     in_time(|| {
         for _ in 0..20 {
             let output = check(&fake).args(["--confirm", "0"]).run();
-            let output = output.assert(3, "NATS_SERVICE UNKNOWN - orders: never seen here, *");
+            let output = output.assert(3, "NATS_SERVICE UNKNOWN - orders: never seen in this account, *");
             let (_, probe) = output.stdout.split_once(" probe=").expect("how long it took");
             let (probe, _) = probe.split_once('s').expect("in seconds");
             assert!(probe.parse::<f64>().unwrap() < 0.25, "{}", output.stdout);
@@ -184,7 +184,7 @@ fn no_certificates_are_read_for_a_plain_connection() {
 #[test]
 fn a_server_that_hangs_ends_the_run_at_its_deadline() {
     let accepts = "127.0.0.1:* accepts the connection but says nothing for *; \
-                   is nats-server frozen, or is this another service?";
+                   is nats-server frozen, does it want TLS first (handshake_first), or is this another service?";
     let login = "NATS at 127.0.0.1:* did not finish the login within *";
     let request = "NATS at 127.0.0.1:* took the request but stopped answering; waited *";
     let cases: [(&str, (Script, &str)); 9] = [
@@ -424,8 +424,7 @@ fn the_error_that_matters_is_told_whatever_the_order_of_the_servers() {
         Check::new(["-n", "orders", "-s", &list.join(",")]).run().assert(
             3,
             &format!(
-                "NATS_SERVICE UNKNOWN - orders: NATS at {} wants credentials (Authorization Violation); \
-                 give --user and --password, or --token; cannot reach NATS at {}: connection refused; \
+                "NATS_SERVICE UNKNOWN - orders: NATS at {} wants credentials (Authorization Violation): give --creds, --user, --token or --nkey; cannot reach NATS at {}: connection refused; \
                  is nats-server running there? | instances=U *",
                 refusing.url().trim_start_matches("nats://"),
                 closed.trim_start_matches("nats://"),
@@ -493,7 +492,7 @@ fn an_info_that_the_client_cannot_read_is_named() {
     check(&fake).home(&home).run().assert(
         3,
         "NATS_SERVICE UNKNOWN - orders: 127.0.0.1:* sent a line of more than 4096 bytes, more than this client reads; \
-         too many connect_urls? | instances=U *",
+         if that is its INFO, set no_advertise or fewer connect_urls | instances=U *",
     );
     assert_no_epoch(&fake, &home);
 }
@@ -988,7 +987,7 @@ fn an_error_at_any_moment_is_no_outage() {
         ("-ERR\r\n", "NATS at 127.0.0.1:* said: "),
         (
             "-ERR 'User Authentication Expired'\r\n",
-            "NATS at 127.0.0.1:* wants credentials (User Authentication Expired); give --user and --password, or --token",
+            "NATS at 127.0.0.1:* wants credentials (User Authentication Expired): give --creds, --user, --token or --nkey",
         ),
         // Nothing in it can forge anything.
         (
@@ -1195,7 +1194,7 @@ fn no_word_of_a_service_or_a_server_can_forge_output() {
             "NATS_SERVICE OK - orders: 1 instance, slowest answer *ms | instances=1;;;0; rtt_max=*s;;;0; nats_rtt=*s;;;0; \
              outage=0.000000s;;;0; probe=*s;;;0;\n\
              OK service_up: 1 instance, slowest answer *ms\n\
-             asked {server}, round trip *ms\n\
+             asked {server}*\n\
              answered in *ms: A version 1.0?instances=99 {host} {node} {pod} {html} {rest}"
         ),
     );
@@ -1212,7 +1211,7 @@ fn no_word_of_a_service_or_a_server_can_forge_output() {
                 "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; {server} is fine (*ms) \
              | instances=0;;;0; rtt_max=U nats_rtt=*s;;;0; outage=*s;;;0; probe=*s;;;0;\n\
              CRITICAL service_down: down, no responders; 1 instance until *s ago; {server} is fine (*ms)\n\
-             asked {server}, round trip *ms\n\
+             asked {server}*\n\
              asked 2 times\n\
              last seen *, missed since *\n\
              was there: {known}"
@@ -1269,21 +1268,21 @@ fn a_permission_that_is_denied_names_what_to_allow_and_forges_nothing() {
             "publish",
             (
                 r#"Permissions Violation for Publish to "$SRV.PING.orders""#,
-                "publish to $SRV.PING.orders; allow publish on $SRV.PING.orders",
+                "publish to $SRV.PING.orders; add to the user's permissions: publish: {allow: [\"$SRV.PING.orders\"]}",
             ),
         ),
         (
             "subscribe",
             (
                 r#"Permissions Violation for Subscription to "_INBOX.x""#,
-                "subscribe to _INBOX.x; allow subscribe on _INBOX.>",
+                "subscribe to _INBOX.x; add to the user's permissions: subscribe: {allow: [\"_INBOX.>\"]}",
             ),
         ),
         (
             "a forger",
             (
                 "Permissions Violation for Publish to \"a|x=1<b>`id`\x1b[2J\"",
-                "publish to ax=1b>id2J; allow publish on ax=1b>id2J",
+                "publish to ax=1b>id2J; add to the user's permissions: publish: {allow: [\"ax=1b>id2J\"]}",
             ),
         ),
     ];

@@ -1,1 +1,535 @@
+//! Signals, closed and stuck outputs, panics, and limits of memory, threads and files: whatever happens to the process, it
+//! ends in time, says one line, and exits with 0 to 3; with 0 only if all is well.
 
+use std::ffi::CString;
+use std::fs::{self, File};
+use std::io::{self, PipeReader, PipeWriter, Write};
+use std::os::fd::AsRawFd;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::{Blackhole, Check, Conn, Fake, LIMIT, Output, Running, SLACK, TempDir, is_root, wait_for};
+
+/// What a run may take beyond its deadline, or beyond a signal (SPEC, section 3).
+const GRACE: Duration = Duration::from_millis(100);
+
+/// No run may ever use more, in KiB.
+const MOST_MEMORY: u64 = 64 * 1024;
+
+const STATE: &str = "orders.json";
+
+const UP: &str = "NATS_SERVICE OK - orders: 1 instance, slowest answer * | instances=1;*";
+const DOWN: &str =
+    "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until * ago; NATS * | instances=0;*";
+/// The latch: what is said of an open outage by a run that could not ask, with why not.
+const LATCHED: &str = "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago; had 1 instance; ";
+const UNKNOWN: &str = "NATS_SERVICE UNKNOWN - orders: ";
+
+type Script = fn(&mut Conn) -> io::Result<()>;
+
+/// A fake server with a service, and a state that remembers it.
+struct Bench {
+    fake: Fake,
+    dir: TempDir,
+}
+
+fn up(conn: &mut Conn) -> io::Result<()> {
+    conn.handshake()?;
+    let request = conn.read_request()?;
+    conn.reply(&request, br#"{"name":"orders","id":"A"}"#)?;
+    conn.hold(LIMIT)
+}
+
+fn down(conn: &mut Conn) -> io::Result<()> {
+    conn.handshake()?;
+    let request = conn.read_request()?;
+    conn.no_responders(&request)?;
+    conn.hold(LIMIT)
+}
+
+/// It takes the request, and says nothing more.
+fn silent(conn: &mut Conn) -> io::Result<()> {
+    conn.handshake()?;
+    conn.read_request()?;
+    conn.answer_pings(false);
+    conn.hold(LIMIT)
+}
+
+impl Bench {
+    /// A server that plays `first` for the first connections, and then `rest` for all others.
+    fn new(first: &'static [Script], rest: Script) -> Bench {
+        let connections = AtomicUsize::new(0);
+        let fake = Fake::start(move |conn| {
+            let nth = connections.fetch_add(1, SeqCst);
+            first.get(nth).unwrap_or(&rest)(conn)
+        });
+        let dir = TempDir::new();
+        Bench { fake, dir }
+    }
+
+    /// One instance was there; now comes `rest`.
+    fn up_then(rest: Script) -> Bench {
+        let bench = Bench::new(&[up], rest);
+        bench.check().run().assert(0, UP);
+        bench
+    }
+
+    /// An outage is open; now comes `rest`.
+    fn down_then(rest: Script) -> Bench {
+        let bench = Bench::new(&[up, down], rest);
+        bench.check().run().assert(0, UP);
+        bench.check().run().assert(2, DOWN);
+        bench
+    }
+
+    fn check(&self) -> Check {
+        let state = self.dir.join(STATE);
+        Check::new([
+            "-s",
+            &self.fake.url(),
+            "-n",
+            "orders",
+            "--confirm",
+            "0",
+            "--stall",
+            "100ms",
+            "--state",
+            &state,
+        ])
+    }
+
+    fn state(&self) -> Vec<u8> {
+        fs::read(self.dir.join(STATE)).unwrap()
+    }
+
+    /// Runs until the server has the request.
+    fn ask(&self, check: Check) -> Running {
+        let asked = || {
+            self.fake
+                .received()
+                .iter()
+                .filter(|line| line.starts_with("PUB "))
+                .count()
+        };
+        let before = asked();
+        let run = check.spawn();
+        wait_for("the request", || (asked() > before).then_some(()));
+        run
+    }
+}
+
+/// The two situations in which something happens to a run, and how its line and its status begin then.
+fn up_and_down(rest: Script) -> [(Bench, i32, &'static str); 2] {
+    [(Bench::up_then(rest), 3, UNKNOWN), (Bench::down_then(rest), 2, LATCHED)]
+}
+
+const SIGNALS: [(i32, &str); 3] = [
+    (libc::SIGTERM, "SIGTERM"),
+    (libc::SIGINT, "SIGINT"),
+    (libc::SIGHUP, "SIGHUP"),
+];
+
+#[test]
+fn a_signal_ends_it_at_once_and_changes_no_memory() {
+    for (bench, code, line) in up_and_down(silent) {
+        let before = bench.state();
+        for (signal, name) in SIGNALS {
+            let run = bench.ask(bench.check());
+            let sent = Instant::now();
+            run.signal(signal);
+            let out = run.wait();
+            assert!(sent.elapsed() < GRACE + SLACK, "{name}: {:?}", sent.elapsed());
+            out.assert(code, &format!("{line}interrupted by {name} | instances=U rtt_max=U *"));
+            assert_eq!(bench.state(), before, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_signal_is_heard_before_there_is_a_connection() {
+    let mute = Fake::start(|conn| conn.hold(LIMIT));
+    let hole = Blackhole::start();
+    let interrupted = "NATS_SERVICE UNKNOWN - orders: interrupted by SIGTERM | instances=U rtt_max=U nats_rtt=U *";
+    for url in [mute.url(), hole.url()] {
+        let run = Check::new(["-s", &url, "-n", "orders"]).spawn();
+        wait_for_the_watchdog(&run);
+        let sent = Instant::now();
+        run.signal(libc::SIGTERM);
+        let out = run.wait();
+        assert!(sent.elapsed() < GRACE + SLACK, "{url}: {:?}", sent.elapsed());
+        // It may be so early that the name of the service has not been read.
+        if out.stdout != "NATS_SERVICE UNKNOWN - interrupted by SIGTERM\n" {
+            out.assert(3, interrupted);
+        }
+    }
+}
+
+fn wait_for_the_watchdog(run: &Running) {
+    let threads = || fs::read_dir(format!("/proc/{}/task", run.pid())).map_or(0, Iterator::count);
+    wait_for("a second thread", || (threads() > 1).then_some(()));
+}
+
+/// Before the deadline is known there is no deadline; the monitoring system's patience has to end it.
+#[test]
+fn a_signal_ends_what_hangs_beside_the_network() {
+    let bench = Bench::up_then(up);
+    let fifo = bench.dir.join("password");
+    let path = CString::new(fifo.clone()).unwrap();
+    // SAFETY: the path is alive and ends with a zero.
+    assert_eq!(unsafe { libc::mkfifo(path.as_ptr(), 0o600) }, 0);
+    let lock = File::create(bench.dir.join(&format!("{STATE}.lock"))).unwrap();
+    lock.lock().unwrap();
+    let (_reader, writer) = stuck_pipe();
+    let reset = Check::new([
+        "state",
+        "reset",
+        "-s",
+        &bench.fake.url(),
+        "-n",
+        "orders",
+        "--state",
+        &bench.dir.join(STATE),
+    ]);
+    let interrupted = "NATS_SERVICE UNKNOWN - interrupted by SIGTERM";
+    for (check, line) in [
+        (
+            bench.check().args(["--user", "u", "--password-file", &fifo]),
+            interrupted,
+        ),
+        (reset, interrupted),
+        (Check::new(["--help"]).stdout(writer), ""),
+    ] {
+        let run = check.spawn();
+        wait_for_the_watchdog(&run);
+        let sent = Instant::now();
+        run.signal(libc::SIGTERM);
+        let out = run.wait().assert(3, line);
+        assert!(sent.elapsed() < GRACE + SLACK, "{out:?}");
+    }
+}
+
+/// However early or late it comes: nothing, or a line, and never half a state.
+#[test]
+fn a_signal_at_any_time_leaves_a_line_and_a_whole_state() {
+    let bench = Bench::up_then(up);
+    let (mut interrupted, mut ended) = (0, 0);
+    for n in 0..40 {
+        let (signal, name) = SIGNALS[n % 3];
+        let run = bench.check().spawn();
+        thread::sleep(Duration::from_micros(150 * n as u64));
+        run.signal(signal);
+        let out = run.wait();
+        match (out.code, out.signal) {
+            // Before it has taken the signals over.
+            (None, Some(number)) if number == signal => {
+                assert_eq!((out.stdout, out.stderr), (String::new(), String::new()))
+            }
+            (Some(0), None) => {
+                ended += 1;
+                out.assert(0, UP);
+            }
+            _ => {
+                interrupted += 1;
+                out.assert(3, &format!("NATS_SERVICE UNKNOWN - *interrupted by {name}*"));
+            }
+        }
+        let _: serde_json::Value = serde_json::from_slice(&bench.state()).expect("a whole state");
+    }
+    assert!(interrupted > 0, "{ended} ended before");
+    bench.check().run().assert(0, UP);
+}
+
+/// What each run ends with if all is well, and if nobody can read what it says.
+fn outputs(bench: &Bench, again: &Bench) -> Vec<(Check, i32, i32)> {
+    let state = |what| {
+        let state = bench.dir.join(STATE);
+        Check::new([
+            "state",
+            what,
+            "-s",
+            &bench.fake.url(),
+            "-n",
+            "orders",
+            "--state",
+            &state,
+        ])
+    };
+    vec![
+        (bench.check(), 0, 3),
+        (bench.check().args(["-c", "2:"]), 2, 2),
+        (bench.check().args(["-w", "2:", "-vvv"]), 1, 1),
+        (again.check(), 2, 2),
+        (Check::new(["--no-such-flag"]), 3, 3),
+        (Check::new(["--help"]), 0, 3),
+        (Check::new(["--version"]), 0, 3),
+        (state("show"), 0, 3),
+        (state("reset"), 0, 3),
+    ]
+}
+
+#[test]
+fn an_output_that_nobody_can_read_is_never_ok() {
+    let (bench, again) = (Bench::up_then(up), Bench::down_then(down));
+    for (check, code, _) in outputs(&bench, &again) {
+        let out = check.run();
+        assert_eq!((out.code, out.stderr.as_str()), (Some(code), ""), "{out:?}");
+    }
+    bench.check().run().assert(0, UP);
+    for kind in ["closed", "full"] {
+        for (check, _, code) in outputs(&bench, &again) {
+            let stdout: Stdio = match kind {
+                "closed" => closed_pipe().into(),
+                _ => File::options().write(true).open("/dev/full").unwrap().into(),
+            };
+            let out = check.stdout(stdout).run();
+            assert_eq!((out.code, out.signal), (Some(code), None), "{kind}: {out:?}");
+            out.assert(code, "");
+        }
+    }
+}
+
+/// The writing end of a pipe that nobody will ever read.
+fn closed_pipe() -> PipeWriter {
+    io::pipe().unwrap().1
+}
+
+/// A pipe that is full, and whose reader reads nothing.
+fn stuck_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = io::pipe().unwrap();
+    // SAFETY: a valid descriptor; the call only changes the size of its buffer.
+    let size = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
+    writer.write_all(&vec![b'x'; size as usize]).unwrap();
+    (reader, writer)
+}
+
+#[test]
+fn an_output_that_is_stuck_ends_at_the_deadline() {
+    let (bench, again) = (Bench::up_then(up), Bench::down_then(down));
+    let timeout = Duration::from_millis(500);
+    let checks = [
+        (bench.check(), 3),
+        (bench.check().args(["-w", "2:"]), 1),
+        (again.check(), 2),
+    ];
+    // All at once: they only wait.
+    let runs = checks.map(|(check, code)| {
+        let (reader, writer) = stuck_pipe();
+        (check.args(["-t", "500ms"]).stdout(writer).spawn(), code, reader)
+    });
+    for (run, code, _reader) in runs {
+        let out = run.wait().assert(code, "").assert_within(timeout + GRACE + SLACK);
+        assert!(out.wall > timeout, "{out:?}");
+    }
+    bench.check().run().assert(0, UP);
+    again
+        .check()
+        .run()
+        .assert(2, "NATS_SERVICE CRITICAL - orders: still down for *");
+}
+
+/// As when a laptop sleeps, or a virtual machine is moved.
+#[test]
+fn a_run_that_was_stopped_beyond_its_deadline_ends_when_it_goes_on() {
+    for (bench, code, line) in up_and_down(silent) {
+        let run = bench.ask(bench.check().args(["-t", "300ms"]));
+        run.signal(libc::SIGSTOP);
+        thread::sleep(Duration::from_millis(450));
+        let on = Instant::now();
+        run.signal(libc::SIGCONT);
+        let out = run.wait();
+        assert!(on.elapsed() < GRACE + SLACK, "{:?}", on.elapsed());
+        out.assert(code, &format!("{line}* | instances=U *"));
+    }
+}
+
+/// The server sends a line that is longer than the client's buffer, and not yet at its end.
+fn long_line(conn: &mut Conn) -> io::Result<()> {
+    conn.answer_pings(false);
+    conn.send_info()?;
+    while conn.read_line()? != "PING" {}
+    conn.send_raw(&[b'x'; 5000])?;
+    conn.hold(LIMIT)
+}
+
+fn reply_of_4_gib(conn: &mut Conn) -> io::Result<()> {
+    conn.handshake()?;
+    let request = conn.read_request()?;
+    conn.send_raw(format!("MSG {} {} 4294967295\r\n", request.reply, request.sid).as_bytes())?;
+    conn.hold(LIMIT)
+}
+
+/// It takes all of the memory allowed to read it, and the client does not get to its end.
+fn reply_with_many_headers(conn: &mut Conn) -> io::Result<()> {
+    conn.handshake()?;
+    let request = conn.read_request()?;
+    let headers: String = (0..700_000).map(|n| format!("k{n}: v\r\n")).collect();
+    conn.reply_with_headers(&request, &format!("NATS/1.0\r\n{headers}\r\n"), b"")?;
+    conn.hold(LIMIT)
+}
+
+/// Each with as many words as are kept, and more.
+fn ten_thousand_wordy_instances(conn: &mut Conn) -> io::Result<()> {
+    conn.handshake()?;
+    let request = conn.read_request()?;
+    let (reply, sid) = (&request.reply, &request.sid);
+    let metadata: Vec<String> = (0..6).map(|n| format!("\"{:k<30}{n}\":\"{:v<64}\"", "", "")).collect();
+    let metadata = metadata.join(",");
+    let messages = (0..10_000).map(|n| {
+        let payload = format!(r#"{{"name":"orders","id":"{n:x>128}","version":"1.2.3","metadata":{{{metadata}}}}}"#);
+        format!("MSG {reply} {sid} {}\r\n{payload}\r\n", payload.len())
+    });
+    conn.send_raw(messages.collect::<String>().as_bytes())?;
+    conn.hold(LIMIT)
+}
+
+#[test]
+fn what_the_client_cannot_bear_is_told_as_what_the_server_sent() {
+    let cases: [(Script, &str); 2] = [
+        (long_line, "internal error at *"),
+        (reply_of_4_gib, "the server sent more than fits into the memory allowed"),
+    ];
+    for (script, text) in cases {
+        for (bench, code, line) in up_and_down(script) {
+            let epoch = |bytes: &[u8]| {
+                let memory: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+                [&memory["epoch"], &memory["outage"], &memory["history"]].map(Clone::clone)
+            };
+            let before = epoch(&bench.state());
+            let (out, peak) = bench.check().args(["-v", "-t", "2s"]).spawn().wait_and_weigh();
+            assert!(peak < MOST_MEMORY, "{peak} KiB: {out:?}");
+            let reason = format!("UNKNOWN protocol_error: {text}");
+            let out = out.assert_within(Duration::from_secs(2) + GRACE + SLACK);
+            let lines: Vec<&str> = out.stdout.lines().collect();
+            let said = lines
+                .iter()
+                .position(|line| crate::support::check::matches(&reason, line));
+            assert!(said.is_some(), "no {reason:?} in {out:?}");
+            let first = Output {
+                stdout: lines[0].to_owned(),
+                ..out
+            };
+            first.assert(code, &format!("{line}{text} | instances=U *"));
+            assert_eq!(epoch(&bench.state()), before);
+        }
+    }
+}
+
+/// What is remembered takes memory, too, and the more the less is left.
+#[test]
+fn ten_thousand_instances_are_remembered_when_memory_is_short() {
+    let bench = Bench::new(&[ten_thousand_wordy_instances, down], reply_with_many_headers);
+    let weigh = |code, line: &str| {
+        let (out, peak) = bench.check().args(["-t", "3s"]).spawn().wait_and_weigh();
+        assert!(peak < MOST_MEMORY, "{peak} KiB: {out:?}");
+        out.assert(code, line)
+            .assert_within(Duration::from_secs(3) + GRACE + SLACK);
+    };
+    weigh(
+        0,
+        "NATS_SERVICE OK - orders: 10000 instances, slowest answer * | instances=10000;*",
+    );
+    assert!(bench.state().len() > 500_000);
+    weigh(
+        2,
+        "NATS_SERVICE CRITICAL - orders: down, no responders; 10000 instances until * ago; NATS * | instances=0;*",
+    );
+    weigh(
+        2,
+        "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago; had 10000 instances; \
+         the server sent more than fits into the memory allowed* | instances=U *",
+    );
+}
+
+/// Runs both checks under each limit. What is up is OK or UNKNOWN, what is down is CRITICAL or UNKNOWN; with the last limit,
+/// which is a sensible one, there is nothing to complain of.
+fn starve(limit: &str, sizes: impl IntoIterator<Item = u64>, up: impl Fn() -> Check, down: impl Fn() -> Check) {
+    let sizes: Vec<u64> = sizes.into_iter().collect();
+    let run = |check: Check, size: u64| {
+        let out = check
+            .args(["-t", "2s"])
+            .under(["prlimit", &format!("--{limit}={size}")])
+            .run();
+        // So little that the system could not even start it.
+        let started = !(out.code == Some(127) && out.stderr.contains("error while loading shared libraries"));
+        started.then_some(out)
+    };
+    let mut said = [0; 4];
+    for size in sizes.iter().copied() {
+        for (check, good) in [(up(), 0), (down(), 2)] {
+            let Some(out) = run(check, size) else { continue };
+            let code = out.code.unwrap_or_else(|| panic!("{limit} {size}: {out:?}"));
+            assert!(code == good || code == 3, "{limit} {size}: {out:?}");
+            let status = ["OK", "WARNING", "CRITICAL", "UNKNOWN"][code as usize];
+            out.assert(code, &format!("NATS_SERVICE {status} - *"));
+            said[code as usize] += 1;
+        }
+    }
+    assert!(said[3] > 0, "{limit}: no size was too small");
+    let largest = *sizes.last().unwrap();
+    let sensible = [
+        (up(), 0, UP),
+        (down(), 2, "NATS_SERVICE CRITICAL - orders: still down for *"),
+    ];
+    for (check, code, line) in sensible {
+        run(check, largest).expect("a start").assert(code, line);
+    }
+}
+
+#[test]
+fn a_lack_of_memory_or_descriptors_is_never_ok() {
+    let (well, ill) = (Bench::up_then(up), Bench::down_then(down));
+    starve("nofile", 4..=20, || well.check(), || ill.check());
+    // With less the kernel cannot even load the program, and kills it.
+    let mib = (10..24).chain([256]).map(|mib| mib << 20);
+    starve("as", mib, || well.check(), || ill.check());
+}
+
+#[test]
+fn a_lack_of_threads_is_never_ok() {
+    if !is_root() {
+        return;
+    }
+    // Somebody who has no other process.
+    const UID: u32 = 54_321;
+    let (well, ill) = (Bench::new(&[], up), Bench::new(&[up, down], down));
+    for (bench, lines) in [(&well, &[(0, UP)][..]), (&ill, &[(0, UP), (2, DOWN)])] {
+        bench.dir.give_to(UID);
+        for (code, line) in lines {
+            bench.check().uid(UID).run().assert(*code, line);
+        }
+    }
+    starve("nproc", 1..=8, || well.check().uid(UID), || ill.check().uid(UID));
+    // An open outage is told also by a run that can start no thread at all.
+    let line = format!("{LATCHED}cannot start a thread: * | instances=U *");
+    ill.check()
+        .uid(UID)
+        .under(["prlimit", "--nproc=1"])
+        .run()
+        .assert(2, &line);
+}
+
+#[test]
+fn a_file_that_may_not_grow_is_a_state_that_cannot_be_written() {
+    let problem = "cannot write the state *: File too large (os error 27)";
+    for (bench, code, line) in [
+        (
+            Bench::up_then(up),
+            3,
+            format!("NATS_SERVICE UNKNOWN - orders: {problem}; 1 instance, *"),
+        ),
+        (
+            Bench::up_then(down),
+            2,
+            format!("NATS_SERVICE CRITICAL - orders: down, *; {problem} | *"),
+        ),
+    ] {
+        let before = bench.state();
+        for size in ["0", "100"] {
+            let limit = format!("--fsize={size}");
+            bench.check().under(["prlimit", &limit]).run().assert(code, &line);
+            assert_eq!(bench.state(), before);
+        }
+    }
+}

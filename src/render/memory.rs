@@ -46,6 +46,14 @@ pub fn render(question: &Question, path: Option<&Path>, memory: Option<&Memory>,
         }
         None => lines.push("no outage".into()),
     }
+    for absentee in &memory.absentees {
+        lines.push(format!(
+            "{} since {}: {}",
+            absentee.fate.name(),
+            when(absentee.since),
+            absentee.instance
+        ));
+    }
     if let Some(trouble) = &memory.trouble {
         lines.push(format!(
             "not asked since {}: {}",

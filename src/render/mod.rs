@@ -1,4 +1,7 @@
 //! One file for each output; a renderer takes what there is to say and returns text.
 
+pub mod json;
 pub mod memory;
 pub mod nagios;
+pub mod prometheus;
+pub mod text;

@@ -14,7 +14,12 @@ pub struct Blackhole {
 
 impl Blackhole {
     pub fn start() -> Blackhole {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Blackhole::on(0)
+    }
+
+    /// In the place of a server that has been stopped.
+    pub fn on(port: u16) -> Blackhole {
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         // SAFETY: a valid socket; listening again only changes the length of its queue.
         assert_eq!(unsafe { libc::listen(listener.as_raw_fd(), 0) }, 0);
         let address = listener.local_addr().unwrap();

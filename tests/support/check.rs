@@ -1,7 +1,9 @@
 //! Runs the command under test as a monitoring system would, and looks at all that came out.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::{self, Permissions};
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -71,7 +73,8 @@ impl Check {
         self
     }
 
-    /// As another user, and the group of the same number; HOME is given to them. Needs root.
+    /// As another user, and the group of the same number; HOME is given to them, and the program under test is where they can
+    /// reach it. Needs root.
     pub fn uid(mut self, uid: u32) -> Check {
         self.uid = Some(uid);
         self
@@ -102,7 +105,8 @@ impl Check {
     }
 
     #[track_caller]
-    pub fn spawn(self) -> Running {
+    pub fn spawn(mut self) -> Running {
+        let public = self.uid.map(|_| self.publish());
         let fresh_home = TempDir::new();
         let home = self.home.as_deref().unwrap_or(fresh_home.path());
         let mut command = Command::new(&self.words[0]);
@@ -131,8 +135,22 @@ impl Check {
             child,
             start,
             limit: self.limit,
-            _home: fresh_home,
+            _dirs: (fresh_home, public),
         }
+    }
+
+    /// Puts the program under test into a folder that everybody can read: the one that it was built in may be private.
+    fn publish(&mut self) -> TempDir {
+        let dir = TempDir::new();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+        let copy = dir.join("check_nats_service");
+        fs::hard_link(BINARY, &copy)
+            .or_else(|_| fs::copy(BINARY, &copy).map(drop))
+            .unwrap();
+        for word in self.words.iter_mut().filter(|word| *word == BINARY) {
+            *word = (&copy).into();
+        }
+        dir
     }
 }
 
@@ -144,7 +162,7 @@ pub struct Running {
     stderr: Option<Receiver<Vec<u8>>>,
     start: Instant,
     limit: Duration,
-    _home: TempDir,
+    _dirs: (TempDir, Option<TempDir>),
 }
 
 impl Running {
@@ -160,6 +178,22 @@ impl Running {
     /// Whether it has not ended yet.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits, and says how much memory it used at most, in KiB.
+    #[track_caller]
+    pub fn wait_and_weigh(mut self) -> (Output, u64) {
+        let path = format!("/proc/{}/status", self.pid());
+        let mut peak = 0;
+        while self.is_running() && self.start.elapsed() < self.limit {
+            let status = fs::read_to_string(&path).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+            peak = peak.max(kib.unwrap_or(0));
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(peak > 0, "{} ended before it could be looked at", self.text);
+        (self.wait(), peak)
     }
 
     #[track_caller]
@@ -266,6 +300,49 @@ impl Output {
         self
     }
 
+    /// The first line, with the perfdata.
+    pub fn first_line(&self) -> &str {
+        self.stdout.lines().next().unwrap_or_default()
+    }
+
+    /// The value of one of the perfdata, all of which have to be as the guidelines want them. `None`: undetermined.
+    #[track_caller]
+    pub fn perfdata(&self, label: &str) -> Option<f64> {
+        let (_, perfdata) = self
+            .first_line()
+            .split_once(" | ")
+            .unwrap_or_else(|| panic!("no perfdata\n{}", self.report()));
+        let mut found = None;
+        for item in perfdata.split(' ') {
+            let parsed = parse_perfdata(item).unwrap_or_else(|| panic!("{item:?} is no perfdata\n{}", self.report()));
+            if parsed.0 == label {
+                assert!(found.is_none(), "{label} twice\n{}", self.report());
+                found = Some(parsed.1);
+            }
+        }
+        found.unwrap_or_else(|| panic!("no {label} in the perfdata\n{}", self.report()))
+    }
+
+    /// Exit code, the first line, and nothing on stderr; whatever stands below the line.
+    #[track_caller]
+    pub fn assert_first(self, code: i32, line: &str) -> Output {
+        let good = self.code == Some(code) && self.stderr.is_empty() && matches(line, self.first_line());
+        assert!(
+            good,
+            "expected code {code}, first line {line:?}, but\n{}",
+            self.report()
+        );
+        self
+    }
+
+    /// A line of stdout is as the pattern says, wherever it is.
+    #[track_caller]
+    pub fn assert_line(self, pattern: &str) -> Output {
+        let found = self.stdout.lines().any(|line| line_matches(pattern, line));
+        assert!(found, "expected a line {pattern:?}, but\n{}", self.report());
+        self
+    }
+
     fn report(&self) -> String {
         let Output {
             command,
@@ -279,6 +356,25 @@ impl Output {
             "{command}\ncode {code:?}, signal {signal:?}, {wall:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n---"
         )
     }
+}
+
+/// `label=value[s];warn;crit;min;max`, or `label=U`.
+fn parse_perfdata(item: &str) -> Option<(&str, Option<f64>)> {
+    let (label, value) = item.split_once('=')?;
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    if label.is_empty() || !label.chars().all(good) {
+        return None;
+    }
+    if value == "U" {
+        return Some((label, None));
+    }
+    let parts: Vec<_> = value.split(';').collect();
+    let [value, _warning, _critical, "0", ""] = parts[..] else {
+        return None;
+    };
+    let number = value.strip_suffix('s').unwrap_or(value);
+    let plain = number.chars().all(|c| c.is_ascii_digit() || c == '.');
+    Some((label, Some(number.parse().ok().filter(|_| plain)?)))
 }
 
 /// Whether a text is as a pattern says, from begin to end: `*` stands for anything, or nothing, within a line. Line ends at
@@ -349,6 +445,42 @@ mod tests {
             ),
         ] {
             assert_eq!(matches(pattern, text), expected, "{pattern:?} {text:?}");
+        }
+    }
+
+    #[test]
+    fn perfdata_are_read() {
+        for (item, expected) in [
+            ("instances=3;3:;1:;0;", Some(("instances", Some(3.0)))),
+            ("rtt_max=0.001204s;;;0;", Some(("rtt_max", Some(0.001_204)))),
+            ("rtt_max=U", Some(("rtt_max", None))),
+            ("=3;;;0;", None),
+            ("Instances=3;;;0;", None),
+            ("instances=3", None),
+            ("instances=NaN;;;0;", None),
+            ("instances=-1;;;0;", None),
+            ("instances=3;;;0;;", None),
+            ("", None),
+        ] {
+            assert_eq!(parse_perfdata(item), expected, "{item}");
+        }
+        let out = sh("echo 'X OK - a | b=1;;;0; c=U'; echo d").run();
+        assert_eq!(out.first_line(), "X OK - a | b=1;;;0; c=U");
+        assert_eq!((out.perfdata("b"), out.perfdata("c")), (Some(1.0), None));
+        for label in ["d", "b=1"] {
+            assert!(std::panic::catch_unwind(|| out.perfdata(label)).is_err(), "{label}");
+        }
+        assert!(std::panic::catch_unwind(|| sh("echo a").run().assert_line("b*")).is_err());
+        sh("echo a; echo b").run().assert_line("b*").assert_first(0, "a*");
+        for (script, code, line) in [
+            ("echo a", 1, "a"),
+            ("echo a; echo b", 0, "b"),
+            ("echo a; echo b >&2", 0, "a"),
+        ] {
+            assert!(
+                std::panic::catch_unwind(|| sh(script).run().assert_first(code, line)).is_err(),
+                "{script}"
+            );
         }
     }
 
@@ -428,8 +560,7 @@ mod tests {
 
     #[test]
     fn a_run_can_be_another_user_s() {
-        // SAFETY: geteuid always succeeds.
-        if unsafe { libc::geteuid() } != 0 {
+        if !super::super::is_root() {
             return;
         }
         let script = "id -u; id -g; id -G; touch ~/mine";

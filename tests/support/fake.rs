@@ -1,6 +1,6 @@
 //! A NATS server that does what a script says: the hostile, the broken and the rare.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -31,7 +31,12 @@ impl Fake {
     /// An error of the script ends its connection, and is no failure: the client may leave when it likes. The connection is
     /// closed when the script ends; use [`Conn::hold`] to keep it.
     pub fn start(script: impl Fn(&mut Conn) -> io::Result<()> + Send + Sync + 'static) -> Fake {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Fake::on(0, script)
+    }
+
+    /// In the place of a server that has been stopped.
+    pub fn on(port: u16, script: impl Fn(&mut Conn) -> io::Result<()> + Send + Sync + 'static) -> Fake {
+        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let acceptor = thread::spawn({
@@ -73,6 +78,14 @@ impl Fake {
 
     pub fn port(&self) -> u16 {
         self.address.port()
+    }
+
+    /// How many times it was asked for a service, and how many inboxes the answers were to go to.
+    pub fn askings(&self) -> (usize, usize) {
+        let received = self.received();
+        let requests = received.iter().filter(|line| line.starts_with("PUB $SRV.PING."));
+        let inboxes: Vec<&str> = requests.filter_map(|line| line.split(' ').nth(2)).collect();
+        (inboxes.len(), inboxes.iter().collect::<HashSet<_>>().len())
     }
 
     /// How many connections there have been.
@@ -356,7 +369,7 @@ mod tests {
         #[allow(deprecated)]
         let client = nats::Options::new()
             .reconnect_delay_callback(|_| Duration::ZERO)
-            .connect(&fake.url())
+            .connect(fake.url())
             .unwrap();
         let replies = client.request_multi("$SRV.PING.orders", "").unwrap();
         for id in ["A", "B"] {

@@ -6,6 +6,7 @@
 pub mod blackhole;
 pub mod check;
 pub mod fake;
+pub mod monitor;
 pub mod process;
 pub mod raw;
 pub mod server;
@@ -15,6 +16,7 @@ pub mod temp_dir;
 pub use blackhole::Blackhole;
 pub use check::{Check, Output, Running};
 pub use fake::{Conn, Fake};
+pub use monitor::Monitor;
 pub use server::{Server, Version};
 pub use service::Service;
 pub use temp_dir::TempDir;
@@ -56,4 +58,19 @@ pub fn in_time(run: impl Fn()) {
 pub fn from_env(variable: &str) -> String {
     std::env::var(variable)
         .unwrap_or_else(|_| panic!("{variable} is not set: run the tests with tests/run.sh, which gets what they need"))
+}
+
+/// Whether this user may mount, give files away and become another user. In CI that is a must; elsewhere a test that needs
+/// it says so and stops.
+pub fn is_root() -> bool {
+    // SAFETY: geteuid always succeeds.
+    let root = unsafe { libc::geteuid() == 0 };
+    assert!(
+        root || std::env::var_os("CI").is_none(),
+        "CI needs root: some of the tests mount, and become other users"
+    );
+    if !root {
+        eprintln!("not tested: it needs root");
+    }
+    root
 }

@@ -21,17 +21,14 @@ pub fn ping(url: &str, name: &str, expected: usize) -> io::Result<BTreeSet<Strin
 
 /// The payloads of the replies to an empty request.
 pub fn ask(url: &str, subject: &str, expected: usize) -> io::Result<Vec<Vec<u8>>> {
-    let url = Url::parse(url).expect("a URL");
-    let stream = TcpStream::connect((url.host_str().unwrap(), url.port().unwrap_or(4222)))?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-    let mut reader = BufReader::new(stream);
-    read_line(&mut reader)?; // INFO
-    let mut connect = serde_json::json!({"verbose": false, "pedantic": false, "headers": true, "no_responders": true});
-    if !url.username().is_empty() {
-        connect["user"] = url.username().into();
-        connect["pass"] = url.password().unwrap_or_default().into();
-    }
-    let text = format!("CONNECT {connect}\r\nSUB _INBOX.raw 1\r\nPUB {subject} _INBOX.raw 0\r\n\r\n");
+    request(url, subject, "", expected)
+}
+
+/// The payloads of the replies to a request.
+pub fn request(url: &str, subject: &str, payload: &str, expected: usize) -> io::Result<Vec<Vec<u8>>> {
+    let mut reader = connect(url)?;
+    let size = payload.len();
+    let text = format!("SUB _INBOX.raw 1\r\nPUB {subject} _INBOX.raw {size}\r\n{payload}\r\n");
     reader.get_mut().write_all(text.as_bytes())?;
 
     let mut replies = Vec::new();
@@ -68,6 +65,38 @@ pub fn ask(url: &str, subject: &str, expected: usize) -> io::Result<Vec<Vec<u8>>
         }
     }
     Ok(replies)
+}
+
+/// Subscribes, and answers nothing. The server has the subscription when this returns; it ends with the stream.
+pub fn subscribe(url: &str, subject: &str) -> io::Result<TcpStream> {
+    let mut reader = connect(url)?;
+    let text = format!("SUB {subject} 1\r\nPING\r\n");
+    reader.get_mut().write_all(text.as_bytes())?;
+    loop {
+        match read_line(&mut reader)?.trim_end() {
+            "PONG" => return Ok(reader.into_inner()),
+            error if error.starts_with("-ERR") => return Err(io::Error::other(error)),
+            _ => {} // INFO
+        }
+    }
+}
+
+/// Up to and with CONNECT. User and password may be in the URL.
+fn connect(url: &str) -> io::Result<BufReader<TcpStream>> {
+    let url = Url::parse(url).expect("a URL");
+    let stream = TcpStream::connect((url.host_str().unwrap(), url.port().unwrap_or(4222)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let mut reader = BufReader::new(stream);
+    read_line(&mut reader)?; // INFO
+    let mut connect = serde_json::json!({"verbose": false, "pedantic": false, "headers": true, "no_responders": true});
+    if !url.username().is_empty() {
+        connect["user"] = url.username().into();
+        connect["pass"] = url.password().unwrap_or_default().into();
+    }
+    reader
+        .get_mut()
+        .write_all(format!("CONNECT {connect}\r\n").as_bytes())?;
+    Ok(reader)
 }
 
 fn read_line(reader: &mut BufReader<TcpStream>) -> io::Result<String> {

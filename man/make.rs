@@ -1,0 +1,29 @@
+//! Prints the man page: the flags from their definition, the rest from sections.roff. A test keeps the committed page so.
+//!
+//! `cargo run --example make_man >man/check_nats_service.1`
+
+use std::io::{self, Write};
+
+use check_nats_service::cli;
+use clap_mangen::Man;
+
+fn main() -> io::Result<()> {
+    let man = Man::new(cli::command()).section("1").manual("Monitoring Plugins");
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    page.write_all(
+        b".SH SYNOPSIS
+\\fBcheck_nats_service\\fR [\\fBcheck\\fR] \\fB\\-n\\fR \\fINAME\\fR [\\fIOPTIONS\\fR]
+.br
+\\fBcheck_nats_service state show\\fR|\\fBreset\\fR \\fB\\-n\\fR \\fINAME\\fR [\\fIOPTIONS\\fR]
+.SH DESCRIPTION
+Asks NATS itself whether a micro service (ADR\\-32) is up, and tells Nagios, Icinga or whatever else runs its plugins. Zero
+instances after some were there is CRITICAL, in every run until one answers again. \\fBstate show\\fR prints what is remembered
+about a service; \\fBstate reset\\fR forgets it, an open outage too.
+",
+    )?;
+    man.render_options_section(&mut page)?;
+    page.write_all(include_bytes!("sections.roff"))?;
+    io::stdout().write_all(&page)
+}

@@ -1,0 +1,210 @@
+//! Metrics in the text exposition format of Prometheus, for the textfile collector of node_exporter.
+//!
+//! The collector drops a metric, silently, whose HELP or TYPE is another one in another file, and a series that is in two
+//! files. So these texts never change, and every sample carries the service. Whatever changes with the status is in a
+//! value: a series that comes and goes cannot be alerted on. What is not known is absent, and not 0.
+
+use std::fmt::Write;
+
+use crate::observation::{Answer, Outcome};
+use crate::report::Report;
+use crate::verdict::Reason;
+
+/// How many instances are told one by one.
+const MOST_INSTANCES: usize = 200;
+
+/// A label of every sample, as the user said. The name is valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    pub name: String,
+    pub value: String,
+}
+
+impl Label {
+    /// Reads `NAME=VALUE`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Label, String> {
+        const OURS: [&str; 4] = ["service", "reason", "instance_id", "version"];
+        let Some((name, value)) = text.split_once('=') else {
+            return Err("a label is NAME=VALUE".into());
+        };
+        let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        if name.is_empty() || !name.chars().all(good) || name.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err(format!(
+                "'{name}' is no label name: it has letters, digits and '_' only, and no digit first"
+            ));
+        }
+        if name.starts_with("__") {
+            return Err(format!("'{name}': names that begin with __ belong to Prometheus"));
+        }
+        if OURS.contains(&name) {
+            return Err(format!("'{name}' is a label that the metrics have already"));
+        }
+        Ok(Label {
+            name: name.to_owned(),
+            value: value.to_owned(),
+        })
+    }
+}
+
+/// What to write beside the metrics of the service.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Style {
+    pub labels: Vec<Label>,
+    /// Also tell each instance: their ids change with each restart.
+    pub per_instance: bool,
+}
+
+/// The text of one file: HELP, TYPE and samples of all metrics, without timestamps, with a line end at the end.
+pub fn render(report: &Report, style: &Style) -> String {
+    let mut page = Page {
+        text: String::new(),
+        labels: labels(&report.verdict.service, &style.labels),
+    };
+    let seen = report.seen.as_ref();
+    let memory = &report.memory;
+    let answers: Option<&[Answer]> = match seen.map(|seen| &seen.outcome) {
+        Some(Outcome::Answered(answers)) => Some(answers),
+        Some(Outcome::NoResponders | Outcome::Silent(_)) => Some(&[]),
+        Some(Outcome::Failed(_)) | None => None,
+    };
+    let count = answers.map(<[Answer]>::len);
+    let rtt = answers.iter().copied().flatten().filter_map(|answer| answer.rtt).max();
+    let flag = |set: bool| f64::from(u8::from(set));
+
+    page.gauge(
+        "nats_service_up",
+        "Whether an instance of the service answered; absent when NATS could not be asked.",
+        count.map(|count| flag(count > 0)),
+    );
+    page.gauge(
+        "nats_service_instances",
+        "Number of instances that answered; absent when NATS could not be asked.",
+        count.map(|count| count as f64),
+    );
+    page.gauge(
+        "nats_service_baseline_instances",
+        "Number of instances that is normal.",
+        memory.baseline.as_ref().map(|baseline| baseline.count as f64),
+    );
+    page.gauge(
+        "nats_service_status",
+        "Status of the check: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.",
+        Some(f64::from(report.verdict.status().exit_code())),
+    );
+    page.gauge(
+        "nats_service_outage",
+        "Whether an outage is open: no instance since one was seen, whether NATS can be asked or not.",
+        Some(flag(memory.outage.is_some())),
+    );
+    page.gauge(
+        "nats_service_outage_start_timestamp_seconds",
+        "When the open outage was found, in seconds since 1970; absent without one.",
+        memory.outage.as_ref().map(|outage| outage.first_missed.as_seconds()),
+    );
+    page.gauge(
+        "nats_service_last_seen_timestamp_seconds",
+        "When an instance was last seen, in seconds since 1970; absent if none ever was.",
+        memory.last_seen().map(|at| at.as_seconds()),
+    );
+    page.gauge(
+        "nats_service_rtt_max_seconds",
+        "Time until the slowest answer; absent without one.",
+        rtt.map(|rtt| rtt.as_secs_f64()),
+    );
+    page.gauge(
+        "nats_service_probe_success",
+        "Whether NATS could be asked.",
+        Some(flag(count.is_some())),
+    );
+    page.gauge(
+        "nats_service_probe_duration_seconds",
+        "Duration of the probe.",
+        seen.map(|seen| seen.took.as_secs_f64()),
+    );
+    page.gauge(
+        "nats_service_probe_timestamp_seconds",
+        "When the service was last probed, in seconds since 1970.",
+        Some(report.now.as_seconds()),
+    );
+    page.head("nats_service_reason", "Whether this is a reason for the status.");
+    for reason in Reason::ALL {
+        let given = report.verdict.findings().iter().any(|finding| finding.reason == reason);
+        page.sample("nats_service_reason", &[("reason", reason.name())], flag(given));
+    }
+    if style.per_instance {
+        page.instances(answers.unwrap_or_default());
+    }
+    page.text
+}
+
+struct Page {
+    text: String,
+    /// Those of every sample, as they are written between the braces.
+    labels: String,
+}
+
+impl Page {
+    /// All our metrics are gauges: a file that is written anew each time has no counters.
+    fn head(&mut self, name: &str, help: &str) {
+        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        let _ = write!(self.text, "{name}{{{}", self.labels);
+        for (label, text) in labels {
+            let _ = write!(self.text, ",{label}=\"{}\"", escape(text));
+        }
+        let _ = writeln!(self.text, "}} {value}");
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: Option<f64>) {
+        if let Some(value) = value {
+            self.head(name, help);
+            self.sample(name, &[], value);
+        }
+    }
+
+    fn instances(&mut self, answers: &[Answer]) {
+        let answers = &answers[..answers.len().min(MOST_INSTANCES)];
+        if answers.is_empty() {
+            return;
+        }
+        let name = "nats_service_instance_up";
+        self.head(name, "Whether this instance answered.");
+        for Answer { instance, .. } in answers {
+            self.sample(
+                name,
+                &[("instance_id", &instance.id), ("version", &instance.version)],
+                1.0,
+            );
+        }
+        let name = "nats_service_instance_rtt_seconds";
+        self.head(name, "Time until the answer of this instance.");
+        for Answer { instance, rtt } in answers {
+            if let Some(rtt) = rtt {
+                let labels = [
+                    ("instance_id", instance.id.as_str()),
+                    ("version", instance.version.as_str()),
+                ];
+                self.sample(name, &labels, rtt.as_secs_f64());
+            }
+        }
+    }
+}
+
+fn labels(service: &str, more: &[Label]) -> String {
+    let mut text = format!("service=\"{}\"", escape(service));
+    for Label { name, value } in more {
+        let _ = write!(text, ",{name}=\"{}\"", escape(value));
+    }
+    text
+}
+
+/// The value of a label, as the exposition format wants it.
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
