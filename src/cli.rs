@@ -134,6 +134,10 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 ///
 /// One line that says what is wrong and what would be right.
 pub fn parse(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
+    read(args, env).map_err(|problem| redact(&problem))
+}
+
+fn read(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
     let matches = match command().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
@@ -512,7 +516,12 @@ fn shown(path: &Path) -> String {
 /// A small file of text: a secret, a key, a certificate, a context.
 fn read_file(source: &str, path: &Path) -> Result<String, String> {
     const LARGEST: u64 = 1024 * 1024;
-    let failed = |why: String| format!("{source} {}: {why}", shown(path));
+    // A name without a folder or an ending may be the secret itself, given by mistake.
+    let name = Some(shown(path)).filter(|name| name.contains(['/', '.']));
+    let failed = |why: String| match &name {
+        Some(name) => format!("{source} {name}: {why}"),
+        None => format!("{source}: {why}"),
+    };
     let file = File::open(path).map_err(|e| failed(e.to_string()))?;
     let mut text = String::new();
     match file.take(LARGEST + 1).read_to_string(&mut text) {
@@ -864,7 +873,7 @@ fn one_line(error: &clap::Error, first: Option<&OsString>) -> String {
         let tip: Vec<&str> = tip.split_whitespace().collect();
         line = format!("{line}; {}", tip.join(" "));
     }
-    redact(&line)
+    line
 }
 
 #[cfg(test)]
