@@ -19,10 +19,16 @@ const OUT: &str = "NATS_SERVICE UNKNOWN - orders: NATS at * (Authorization Viola
 const AWAY: &str = "NATS_SERVICE UNKNOWN - orders: cannot re*";
 const USAGE: &str = "NATS_SERVICE UNKNOWN - *";
 
-/// Arguments behind the name of the service, variables, and the first line. `USER`, `TOKEN` and `CLOSED` stand for the
-/// address of a server that wants the user u and the password `S3CRET p@S3CRET/,S3CRET`, of one that wants the token
-/// `S3CRETt0ken`, and of none; `DIR` for a folder with files.
-const RUNS: &[(&[&str], &[(&str, &str)], &str)] = &[
+/// Arguments, variables, and the first line.
+type Run = (
+    &'static [&'static str],
+    &'static [(&'static str, &'static str)],
+    &'static str,
+);
+
+/// `USER`, `TOKEN` and `CLOSED` stand for the address of a server that wants the user u and [`PASSWORD`], of one that wants
+/// the token `S3CRETt0ken`, and of none; `DIR` for a folder with files.
+const RUNS: &[Run] = &[
     // Where they belong.
     (&["-s", "USER", "--user", "u", "--password", PASSWORD], &[], IN),
     (
