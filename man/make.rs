@@ -16,10 +16,13 @@ fn main() -> io::Result<()> {
         b".SH SYNOPSIS
 \\fBcheck_nats_service\\fR [\\fBcheck\\fR] \\fB\\-n\\fR \\fINAME\\fR [\\fIOPTIONS\\fR]
 .br
+\\fBcheck_nats_service textfile\\fR \\fB\\-n\\fR \\fINAME\\fR \\fB\\-o\\fR \\fIFILE\\fR [\\fIOPTIONS\\fR]
+.br
 \\fBcheck_nats_service state show\\fR|\\fBreset\\fR \\fB\\-n\\fR \\fINAME\\fR [\\fIOPTIONS\\fR]
 .SH DESCRIPTION
 Asks NATS itself whether a micro service (ADR\\-32) is up, and tells Nagios, Icinga or whatever else runs its plugins. Zero
-instances after some were there is CRITICAL, in every run until one answers again. \\fBstate show\\fR prints what is remembered
+instances after some were there is CRITICAL, in every run until one answers again. \\fBtextfile\\fR writes the same as metrics for
+the textfile collector of node_exporter. \\fBstate show\\fR prints what is remembered
 about a service; \\fBstate reset\\fR forgets it, an open outage too.
 ",
     )?;

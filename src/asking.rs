@@ -19,7 +19,7 @@ const ASK_AGAIN: [Duration; 4] = [
     Duration::from_millis(2500),
 ];
 
-/// More instances than this are not told apart. A service has some; only a flood has more.
+/// A service has some instances; only a flood of replies has this many.
 const MOST_INSTANCES: usize = 100_000;
 
 /// How many instances are asked one by one, and how many other services (and instances of each) are told apart. Beyond
@@ -90,6 +90,8 @@ pub enum Next {
     Listen(Duration),
     /// Enough was heard.
     Done(Outcome),
+    /// Whatever this is, it is no service.
+    Flooded,
 }
 
 /// One asking: a request, and what the server said to it.
@@ -106,6 +108,7 @@ struct Inquiry {
     ids: Vec<String>,
     /// The answer to the question itself.
     outcome: Outcome,
+    asked: Duration,
     /// When it was asked, or the latest reply came that told something new.
     latest: Duration,
     /// The server said that there is no more to come.
@@ -179,6 +182,7 @@ impl Asking {
         self.inquiry = Some(Inquiry {
             ids,
             outcome,
+            asked: now,
             latest: now,
             over: false,
         });
@@ -198,6 +202,8 @@ impl Asking {
     pub fn on_wire(&mut self, round: usize, at: Duration) {
         if let Some(round) = self.rounds.get_mut(round) {
             round.asked = at;
+        } else if let Some(inquiry) = &mut self.inquiry {
+            inquiry.asked = at;
         }
     }
 
@@ -251,11 +257,11 @@ impl Asking {
         if discovering {
             return self.other(now, payload);
         }
-        let asked = self
-            .rounds
-            .get(round)
-            .or(self.rounds.last())
-            .map_or(Duration::ZERO, |round| round.asked);
+        let asked = match (self.rounds.get(round), &self.inquiry) {
+            (Some(round), _) => round.asked,
+            (None, Some(inquiry)) => inquiry.asked,
+            (None, None) => Duration::ZERO,
+        };
         match read_ping(&self.plan.service, payload) {
             Ok(instance) if !self.plan.wanted.is_met_by(&instance, payload) => {
                 self.ignored.add(NotCounted::Sibling);
@@ -334,7 +340,9 @@ impl Asking {
             let one_is_enough = self.plan.wanted != Wanted::All;
             let all_known = one_is_enough || !self.plan.census && self.missing == 0;
             let until = self.last_answer + self.plan.stall;
-            return if all_known || now >= until || self.answers.len() >= MOST_INSTANCES {
+            return if self.answers.len() >= MOST_INSTANCES {
+                Next::Flooded
+            } else if all_known || now >= until {
                 Next::Done(self.answered())
             } else {
                 Next::Listen(until)
@@ -554,6 +562,7 @@ mod tests {
                     }
                 }
                 Next::Done(outcome) => return (asked, now.as_millis() as u64, Some(outcome)),
+                Next::Flooded => panic!("a flood"),
             }
         }
     }
@@ -663,6 +672,18 @@ mod tests {
         let (asked, _, outcome) = simulate(plan(&["a"], false), &[&[Pong, Reply(900, "a")], &[Pong]]);
         assert_eq!(asked, [0, 50, 250]);
         assert_eq!(ids(outcome), ["a"]);
+    }
+
+    #[test]
+    fn more_instances_than_anybody_has_are_a_flood() {
+        let mut asking = Asking::new(plan(&[], true));
+        asking.asked(ms(0));
+        for n in 0..MOST_INSTANCES {
+            assert_eq!(asking.next(ms(1)), Next::Listen(if n == 0 { ms(50) } else { ms(301) }));
+            asking.reply(ms(1), 0, format!(r#"{{"name":"orders","id":"{n}"}}"#).as_bytes());
+        }
+        assert_eq!(asking.next(ms(1)), Next::Flooded);
+        assert_eq!(asking.next(ms(1000)), Next::Flooded);
     }
 
     #[test]
@@ -795,10 +816,13 @@ mod tests {
             asking.absent(),
             [("b".to_owned(), Fate::Slow), ("c".to_owned(), Fate::Gone)]
         );
-        let Next::Done(outcome) = asking.next(ms(310)) else {
+        let Next::Done(Outcome::Answered(answers)) = asking.next(ms(310)) else {
             panic!("all is known")
         };
-        assert_eq!(ids(Some(outcome)), ["a", "b"]);
+        // Each is timed by the request that it answered.
+        let told = |answer: &Answer| (answer.instance.id.clone(), answer.rtt);
+        let expected = [("a".to_owned(), Some(ms(1))), ("b".to_owned(), Some(ms(9)))];
+        assert_eq!(answers.iter().map(told).collect::<Vec<_>>(), expected);
     }
 
     #[test]

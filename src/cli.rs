@@ -1,27 +1,30 @@
-//! Arguments and variables as typed -> a valid [`Config`]. Every flag is defined here, with its help.
+//! Arguments and variables as typed -> a valid [`Config`]. The flags are defined in [`flags`].
 //!
 //! clap only finds the values; they are read here, so that every mistake is told in one line of our own that never
 //! shows a secret.
 
+mod connection;
+mod flags;
+
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::builder::ValueParser;
+use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::context::{self, Context};
-use crate::credentials::{Credentials, Nkey};
+pub use self::flags::command;
+use crate::asking::Wanted;
 use crate::duration;
+use crate::files::{read_text, shown};
 use crate::judge::Policy;
+use crate::observation::is_id;
+use crate::pod::{self, Kind};
 use crate::range::Range;
 use crate::render::prometheus::{Label, Style};
 use crate::state::{Place, Question};
-use crate::target::{Auth, DEFAULT_PORT, DEFAULT_SERVER, Prefix, Secret, ServerUrl, ServiceName, Target, Tls, redact};
+use crate::target::{Auth, Secret, ServerUrl, ServiceName, Target, redact};
 use crate::text::clean;
 use crate::verdict::Status;
 
@@ -34,8 +37,31 @@ pub enum Mode {
         /// Exit with the status of the verdict, and not with that of the writing.
         exit_status: bool,
     },
+    /// A Kubernetes exec probe.
+    Probe {
+        kind: Kind,
+        which: Which,
+        /// What it means when NATS cannot be asked.
+        without_nats: pod::Answer,
+        /// Do not ask NATS, but read the file of a sidecar, which must not be older than this.
+        from: Option<(PathBuf, Duration)>,
+    },
+    /// A sidecar that probes again and again.
+    Watch {
+        interval: Duration,
+        textfile: Option<PathBuf>,
+        status_file: Option<PathBuf>,
+    },
     StateShow,
     StateReset,
+}
+
+/// Which instance is a pod's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    Is(Wanted),
+    /// The one whose id is in this file.
+    IdFile(PathBuf),
 }
 
 /// How a verdict is told.
@@ -145,270 +171,24 @@ fn read(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
         }
         Err(error) => return Err(one_line(&error, args.get(1))),
     };
-    let (mode, matches) = match matches.subcommand() {
-        None => (Mode::Check, &matches),
-        Some(("state", state)) => match state.subcommand() {
-            Some(("reset", matches)) => (Mode::StateReset, matches),
-            Some((_, matches)) => (Mode::StateShow, matches),
-            None => return Err("state what? Say state show, or state reset".into()),
+    let given = |matches| Given { matches, env };
+    match matches.subcommand() {
+        None => config(&given(&matches), |_| Ok(Mode::Check)),
+        Some(("textfile", matches)) => config(&given(matches), textfile_mode),
+        Some(("probe", probe)) => match probe.subcommand() {
+            Some(("liveness", matches)) => config(&given(matches), |given| probe_mode(given, Kind::Liveness)),
+            Some(("readiness", matches)) => config(&given(matches), |given| probe_mode(given, Kind::Readiness)),
+            Some((_, matches)) => config(&given(matches), |given| probe_mode(given, Kind::Startup)),
+            None => Err("which probe? Say probe liveness, readiness or startup".into()),
         },
-        Some(("textfile", matches)) => {
-            let output = matches
-                .get_one::<OsString>("output")
-                .map(PathBuf::from)
-                .unwrap_or_default();
-            if output.as_os_str().is_empty() {
-                return Err("--output: the name of the file is empty".into());
-            }
-            let exit_status = matches.get_flag("exit-status");
-            (Mode::Textfile { output, exit_status }, matches)
-        }
-        Some((_, matches)) => (Mode::Check, matches),
-    };
-    config(mode, &Given { matches, env }).map(|config| Parsed::Run(Box::new(config)))
-}
-
-/// The definition of the command line, for the man page too.
-pub fn command() -> Command {
-    let with_target = |command: Command| command.args(connection_args()).args(state_args());
-    let judging = |command: Command| with_target(command).args(judging_args());
-    let check = |command: Command| judging(command).args(telling_args()).args(metrics_args());
-    let textfile = Command::new("textfile").about("Check a service, and write metrics for the textfile collector");
-    let show = Command::new("show").about("Show what is remembered about a service");
-    let reset = Command::new("reset").about("Forget what is remembered about a service, an open outage too");
-    check(Command::new("check_nats_service"))
-        .version(env!("CARGO_PKG_VERSION"))
-        .about("Asks NATS itself whether a micro service (ADR-32) is up, as a Nagios and Icinga check")
-        .after_help(AFTER_HELP)
-        .args_conflicts_with_subcommands(true)
-        .disable_help_subcommand(true)
-        .subcommand(check(Command::new("check")).about("Check a service (what happens without a command)"))
-        .subcommand(judging(textfile).args(textfile_args()).args(metrics_args()))
-        .subcommand(
-            Command::new("state")
-                .about("Look at, or clear, what is remembered")
-                .disable_help_subcommand(true)
-                .subcommand_required(true)
-                .subcommand(with_target(show))
-                .subcommand(with_target(reset)),
-        )
-}
-
-const AFTER_HELP: &str = "\
-A DURATION reads as 500ms, 10s, 15m or 1h30m; a bare number is seconds.
-A RANGE is that of Nagios: '3:' alerts below 3, '10' above 10, '1:5' outside of it, '@1:5' inside.
-A STATUS is ok, warning, unknown or critical.
-
-Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; never another one.
-
-Example: check_nats_service -s nats://nats.example.org -n orders -w 3: -c 1:";
-
-/// A flag with a value of any kind.
-fn value(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .value_name(value)
-        .help(help)
-        .value_parser(ValueParser::os_string())
-}
-
-fn connection_args() -> Vec<Arg> {
-    const LOGINS: [&str; 7] = [
-        "user",
-        "password",
-        "password-file",
-        "token",
-        "token-file",
-        "creds",
-        "nkey",
-    ];
-    // One way to log in, but for a user and a password.
-    let login = |name, what, help| {
-        let arg = value(name, what, help).allow_hyphen_values(true);
-        let pair = |other: &str| {
-            matches!((name, other), ("user", "password" | "password-file"))
-                || matches!((name, other), ("password" | "password-file", "user"))
-        };
-        arg.conflicts_with_all(LOGINS.into_iter().filter(|other| *other != name && !pair(other)))
-    };
-    let connection = [
-        value("name", "NAME", "The service to ask for").short('n'),
-        value(
-            "srv-prefix",
-            "SUBJECT",
-            "Subject of the services, APP.$SRV through an account import [default: $SRV]",
-        ),
-        value(
-            "server",
-            "URL[,URL...]",
-            "Servers, tried one by one [NATS_URL] [default: nats://127.0.0.1:4222]",
-        )
-        .short('s'),
-        value("hostname", "HOST", "The server's host, instead of --server")
-            .short('H')
-            .conflicts_with("server"),
-        value("port", "PORT", "The server's port, with --hostname [default: 4222]")
-            .short('p')
-            .requires("hostname"),
-        value(
-            "context",
-            "NAME|FILE.json",
-            "Context of the nats CLI, for what is not given otherwise [NATS_CONTEXT]",
-        ),
-        value(
-            "timeout",
-            "DURATION",
-            "For the whole run, whatever hangs [default: 10s]",
-        )
-        .short('t'),
-        value(
-            "inbox-prefix",
-            "SUBJECT",
-            "Subject below which replies come [default: _INBOX]",
-        ),
-        value(
-            "connection-name",
-            "NAME",
-            "How to call ourselves at the server [default: check_nats_service]",
-        ),
-    ];
-    let logins = [
-        login("user", "USER", "User; one without a password is a token [NATS_USER]"),
-        login(
-            "password",
-            "PASSWORD",
-            "Password; better from NATS_PASSWORD or a file [NATS_PASSWORD]",
-        ),
-        login("password-file", "FILE", "Read the password from this file"),
-        login("token", "TOKEN", "Token; better from NATS_TOKEN or a file [NATS_TOKEN]"),
-        login("token-file", "FILE", "Read the token from this file"),
-        login(
-            "creds",
-            "FILE",
-            "Credentials file, a user JWT and its seed [NATS_CREDS]",
-        ),
-        login("nkey", "FILE", "File with the seed of a user NKey [NATS_NKEY]"),
-    ];
-    let tls = [
-        value(
-            "tlsca",
-            "FILE",
-            "Authorities to believe, instead of the system's [NATS_CA]",
-        ),
-        value("tlscert", "FILE", "Our certificate [NATS_CERT]"),
-        value("tlskey", "FILE", "Its key [NATS_KEY]"),
-    ];
-    let mut args: Vec<Arg> = connection
-        .into_iter()
-        .map(|arg| arg.help_heading("Connection"))
-        .collect();
-    args.extend(logins.into_iter().map(|arg| arg.help_heading("Login")));
-    args.extend(tls.into_iter().map(|arg| arg.help_heading("TLS")));
-    args
-}
-
-fn state_args() -> Vec<Arg> {
-    let args = vec![
-        value("state", "FILE", "Remember in this file"),
-        value("state-dir", "DIR", "Remember in a file in this folder").conflicts_with("state"),
-        Arg::new("no-state")
-            .long("no-state")
-            .help("Remember nothing: an outage is seen only with -c or -w")
-            .action(ArgAction::SetTrue)
-            .conflicts_with_all(["state", "state-dir"]),
-    ];
-    args.into_iter().map(|arg| arg.help_heading("State")).collect()
-}
-
-fn judging_args() -> Vec<Arg> {
-    let asking = [
-        value(
-            "confirm",
-            "DURATION",
-            "Ask again for so long when nobody answers; 0 never [default: 1.5s]",
-        ),
-        value(
-            "stall",
-            "DURATION",
-            "Wait for one more answer after the latest [default: 300ms]",
-        ),
-        value(
-            "census",
-            "DURATION",
-            "Wait for unknown instances at least so often [default: 5m]",
-        ),
-    ];
-    let judging = [
-        value("warning", "RANGE", "WARNING by the number of instances")
-            .short('w')
-            .allow_hyphen_values(true),
-        value("critical", "RANGE", "CRITICAL by the number of instances")
-            .short('c')
-            .allow_hyphen_values(true),
-        value("rtt-warning", "DURATION", "WARNING if the slowest answer took longer"),
-        value("rtt-critical", "DURATION", "CRITICAL if the slowest answer took longer"),
-        value(
-            "never-seen",
-            "STATUS",
-            "When no run has ever seen the service [default: unknown]",
-        ),
-        value("unreachable", "STATUS", "When NATS cannot be asked [default: unknown]"),
-        value(
-            "silent",
-            "STATUS",
-            "When somebody is subscribed but nobody answers [default: critical]",
-        ),
-        value("forget-after", "DURATION", "Forget an outage that is older than this"),
-    ];
-    let mut args: Vec<Arg> = asking.into_iter().map(|arg| arg.help_heading("Asking")).collect();
-    args.extend(judging.into_iter().map(|arg| arg.help_heading("Judgement")));
-    args
-}
-
-fn telling_args() -> Vec<Arg> {
-    let verbose = Arg::new("verbose")
-        .short('v')
-        .long("verbose")
-        .help("More text below the line; -vv every instance, -vvv each step with its time")
-        .action(ArgAction::Count);
-    let format = value("format", "FORMAT", "nagios, json, text or prometheus [default: nagios]");
-    [format, verbose]
-        .into_iter()
-        .map(|arg| arg.help_heading("Output"))
-        .collect()
-}
-
-fn textfile_args() -> Vec<Arg> {
-    let exit_status = Arg::new("exit-status")
-        .long("exit-status")
-        .help("Exit with the status of the check, and not 0 when the file was written")
-        .action(ArgAction::SetTrue);
-    let output = value(
-        "output",
-        "FILE",
-        "The file to write, in the folder of the collector, ending in .prom",
-    );
-    [output.short('o').required(true), exit_status]
-        .into_iter()
-        .map(|arg| arg.help_heading("Output"))
-        .collect()
-}
-
-fn metrics_args() -> Vec<Arg> {
-    let label = value(
-        "label",
-        "NAME=VALUE",
-        "One more label for every sample; can be repeated",
-    )
-    .action(ArgAction::Append);
-    let per_instance = Arg::new("per-instance")
-        .long("per-instance")
-        .help("Metrics of each instance too, whose ids change with every restart")
-        .action(ArgAction::SetTrue);
-    [label, per_instance]
-        .into_iter()
-        .map(|arg| arg.help_heading("Output"))
-        .collect()
+        Some(("watch", matches)) => config(&given(matches), watch_mode),
+        Some(("state", state)) => match state.subcommand() {
+            Some(("reset", matches)) => config(&given(matches), |_| Ok(Mode::StateReset)),
+            Some((_, matches)) => config(&given(matches), |_| Ok(Mode::StateShow)),
+            None => Err("state what? Say state show, or state reset".into()),
+        },
+        Some((_, matches)) => config(&given(matches), |_| Ok(Mode::Check)),
+    }
 }
 
 /// What was given by flags, and what by the environment.
@@ -422,6 +202,22 @@ impl Given<'_> {
         // Not every mode has every flag.
         let value = self.matches.try_get_one::<OsString>(flag).ok().flatten();
         value.map(OsString::as_os_str)
+    }
+
+    /// All values of a flag that can be repeated.
+    fn words(&self, flag: &str) -> Result<Vec<&str>, String> {
+        let values = self.matches.try_get_many::<OsString>(flag).ok().flatten();
+        let words = values.into_iter().flatten();
+        words
+            .map(|word| word.to_str().ok_or(format!("the value of --{flag} is not UTF-8")))
+            .collect()
+    }
+
+    fn path(&self, flag: &str) -> Result<Option<PathBuf>, String> {
+        match self.raw(flag) {
+            Some(path) if path.is_empty() => Err(format!("--{flag}: the name is empty")),
+            path => Ok(path.map(PathBuf::from)),
+        }
     }
 
     fn has(&self, flag: &str) -> bool {
@@ -509,70 +305,129 @@ impl Given<'_> {
     }
 }
 
-fn shown(path: &Path) -> String {
-    clean(&path.to_string_lossy(), 200)
-}
-
 /// A small file of text: a secret, a key, a certificate, a context.
 fn read_file(source: &str, path: &Path) -> Result<String, String> {
     const LARGEST: u64 = 1024 * 1024;
-    // A name without a folder or an ending may be the secret itself, given by mistake.
-    let name = Some(shown(path)).filter(|name| name.contains(['/', '.']));
-    let failed = |why: String| match &name {
-        Some(name) => format!("{source} {name}: {why}"),
-        None => format!("{source}: {why}"),
-    };
-    let file = File::open(path).map_err(|e| failed(e.to_string()))?;
-    let mut text = String::new();
-    match file.take(LARGEST + 1).read_to_string(&mut text) {
-        Ok(length) if length as u64 > LARGEST => Err(failed("it is larger than 1 MiB".into())),
-        Ok(_) => Ok(text),
-        Err(e) if e.kind() == io::ErrorKind::InvalidData => Err(failed("it is not text".into())),
-        Err(e) => Err(failed(e.to_string())),
+    read_text(path, LARGEST).map_err(|why| {
+        let name = shown(path);
+        // A name without a folder or an ending may be the secret itself, given by mistake.
+        match name.contains(['/', '.']) {
+            true => format!("{source} {name}: {why}"),
+            false => format!("{source}: {why}"),
+        }
+    })
+}
+
+fn textfile_mode(given: &Given<'_>) -> Result<Mode, String> {
+    match given.path("output")? {
+        Some(output) => Ok(Mode::Textfile {
+            output,
+            exit_status: given.has("exit-status"),
+        }),
+        None => Err("which file? Give it with --output".into()),
     }
 }
 
-fn config(mode: Mode, given: &Given<'_>) -> Result<Config, String> {
+fn probe_mode(given: &Given<'_>, kind: Kind) -> Result<Mode, String> {
+    let id = given.read("id", |id| match is_id(id) {
+        true => Ok(id.to_owned()),
+        false => Err(format!("'{}' is not the id of an instance", clean(id, 80))),
+    })?;
+    let values = given
+        .words("match")?
+        .into_iter()
+        .map(|word| match word.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+            _ => Err(format!("--match: '{}' is not KEY=VALUE", clean(word, 80))),
+        });
+    let values: Vec<(String, String)> = values.collect::<Result<_, _>>()?;
+    let which = match (id, given.path("id-file")?, values.is_empty(), given.has("any-instance")) {
+        (Some(id), ..) => Which::Is(Wanted::Id(id)),
+        (_, Some(file), ..) => Which::IdFile(file),
+        (_, _, false, _) => Which::Is(Wanted::Match(values)),
+        (.., true) => Which::Is(Wanted::Any),
+        _ => return Err("which instance is this pod's? Give --id, --id-file or --match, or say --any-instance".into()),
+    };
+    let without_nats = given.read("unreachable", |word| {
+        pod::Answer::parse(word).ok_or(format!("'{}' is neither pass nor fail", clean(word, 80)))
+    })?;
+    let max_age = given.duration_above_zero("max-age")?.unwrap_or(Duration::from_secs(60));
+    Ok(Mode::Probe {
+        kind,
+        which,
+        without_nats: without_nats.unwrap_or(kind.without_nats()),
+        from: given.path("from")?.map(|file| (file, max_age)),
+    })
+}
+
+fn watch_mode(given: &Given<'_>) -> Result<Mode, String> {
+    Ok(Mode::Watch {
+        interval: given
+            .duration_above_zero("interval")?
+            .unwrap_or(Duration::from_secs(15)),
+        textfile: given.path("textfile")?,
+        status_file: given.path("status-file")?,
+    })
+}
+
+/// The defaults of a mode: a Kubernetes probe has a second at most.
+fn timing(given: &Given<'_>, mode: &Mode) -> Result<Timing, String> {
+    let (timeout, confirm) = match mode {
+        Mode::Probe { .. } => (Duration::from_millis(800), Duration::from_millis(300)),
+        _ => (Duration::from_secs(10), Duration::from_millis(1500)),
+    };
+    Ok(Timing {
+        timeout: given.duration_above_zero("timeout")?.unwrap_or(timeout),
+        confirm: given.duration("confirm")?.unwrap_or(confirm),
+        stall: given
+            .duration_above_zero("stall")?
+            .unwrap_or(Duration::from_millis(300)),
+        census: given.duration("census")?.unwrap_or(Duration::from_secs(300)),
+    })
+}
+
+fn policy(given: &Given<'_>, mode: &Mode, target: &Target, place: &Place) -> Result<Policy, String> {
+    let standard = Policy::default();
+    // The same flag says pass or fail in a probe.
+    let unreachable = match mode {
+        Mode::Probe { .. } => None,
+        _ => given.status("unreachable")?,
+    };
+    Ok(Policy {
+        warning: given.range("warning")?,
+        critical: given.range("critical")?,
+        rtt_warning: given.duration("rtt-warning")?,
+        rtt_critical: given.duration("rtt-critical")?,
+        never_seen: given.status("never-seen")?.unwrap_or(standard.never_seen),
+        unreachable: unreachable.unwrap_or(standard.unreachable),
+        silent: given.status("silent")?.unwrap_or(standard.silent),
+        forget_after: given.duration_above_zero("forget-after")?,
+        remembers: *place != Place::Nowhere,
+        imported: target.is_imported(),
+    })
+}
+
+fn config(given: &Given<'_>, mode: impl FnOnce(&Given<'_>) -> Result<Mode, String>) -> Result<Parsed, String> {
     let service = match given.read("name", ServiceName::parse)? {
         Some(service) => service,
         None => return Err("which service? Give its name with --name".into()),
     };
-    let target = target(service, given)?;
-    let place = match (given.raw("state"), given.raw("state-dir")) {
-        (Some(path), _) if path.is_empty() => return Err("--state: the name of the file is empty".into()),
-        (_, Some(path)) if path.is_empty() => return Err("--state-dir: the name of the folder is empty".into()),
-        (Some(file), _) => Place::File(PathBuf::from(file)),
-        (_, Some(dir)) => Place::Dir(PathBuf::from(dir)),
-        _ if given.has("no-state") => Place::Nowhere,
+    let target = connection::target(service, given)?;
+    let mode = mode(given)?;
+    let place = match (given.path("state")?, given.path("state-dir")?) {
+        (Some(file), _) => Place::File(file),
+        (_, Some(dir)) => Place::Dir(dir),
+        _ if given.has("no-state") || matches!(mode, Mode::Probe { .. }) => Place::Nowhere,
         _ => Place::Default,
     };
-    let standard = Policy::default();
-    Ok(Config {
+    Ok(Parsed::Run(Box::new(Config {
+        timing: timing(given, &mode)?,
+        policy: policy(given, &mode, &target, &place)?,
+        telling: telling(given)?,
         mode,
-        timing: Timing {
-            timeout: given.duration_above_zero("timeout")?.unwrap_or(Duration::from_secs(10)),
-            confirm: given.duration("confirm")?.unwrap_or(Duration::from_millis(1500)),
-            stall: given
-                .duration_above_zero("stall")?
-                .unwrap_or(Duration::from_millis(300)),
-            census: given.duration("census")?.unwrap_or(Duration::from_secs(300)),
-        },
-        policy: Policy {
-            warning: given.range("warning")?,
-            critical: given.range("critical")?,
-            rtt_warning: given.duration("rtt-warning")?,
-            rtt_critical: given.duration("rtt-critical")?,
-            never_seen: given.status("never-seen")?.unwrap_or(standard.never_seen),
-            unreachable: given.status("unreachable")?.unwrap_or(standard.unreachable),
-            silent: given.status("silent")?.unwrap_or(standard.silent),
-            forget_after: given.duration_above_zero("forget-after")?,
-            remembers: place != Place::Nowhere,
-            imported: target.is_imported(),
-        },
         target,
         place,
-        telling: telling(given)?,
-    })
+    })))
 }
 
 fn telling(given: &Given<'_>) -> Result<Telling, String> {
@@ -583,9 +438,7 @@ fn telling(given: &Given<'_>) -> Result<Telling, String> {
         ))
     })?;
     let mut labels: Vec<Label> = Vec::new();
-    let words = given.matches.try_get_many::<OsString>("label").ok().flatten();
-    for word in words.into_iter().flatten() {
-        let word = word.to_str().ok_or("the value of --label is not UTF-8")?;
+    for word in given.words("label")? {
         let label = Label::parse(word).map_err(|why| format!("--label: {why}"))?;
         if labels.iter().any(|other| other.name == label.name) {
             return Err(format!("--label: '{}' is given twice", label.name));
@@ -608,239 +461,6 @@ fn telling(given: &Given<'_>) -> Result<Telling, String> {
     })
 }
 
-/// Where a setting came from: the later of these beats the earlier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Level {
-    Nowhere,
-    Context,
-    Variables,
-    Flags,
-}
-
-fn target(service: ServiceName, given: &Given<'_>) -> Result<Target, String> {
-    let context = context(given)?;
-    let (mut servers, servers_from) = servers(given, &context)?;
-    let (auth, auth_from) = login(given, &context)?;
-    // User info in a URL belongs to the level of the URL, and beats the rest of its level, as for the nats CLI.
-    if auth_from > servers_from {
-        servers.iter_mut().for_each(|server| server.auth = None);
-    } else if auth_from == Level::Flags && servers.iter().any(|server| server.auth.is_some()) {
-        return Err("credentials twice: in the URL of --server and in flags of their own; give them once".into());
-    }
-    let inbox = |source: &str, text: &str| Prefix::parse(text).map_err(|why| format!("{source}: {why}"));
-    let inbox_prefix = match (given.text("inbox-prefix")?, &context.inbox_prefix) {
-        (Some(prefix), _) => inbox("--inbox-prefix", prefix)?,
-        (None, Some(prefix)) => inbox("the inbox_prefix of the context", prefix)?,
-        (None, None) => Prefix::parse(Prefix::INBOX)?,
-    };
-    Ok(Target {
-        service,
-        prefix: given
-            .read("srv-prefix", Prefix::parse)?
-            .map_or(Prefix::parse(Prefix::SERVICES), Ok)?,
-        servers,
-        auth,
-        tls: tls(given, &context)?,
-        inbox_prefix,
-        connection_name: given
-            .text("connection-name")?
-            .unwrap_or(env!("CARGO_PKG_NAME"))
-            .to_owned(),
-    })
-}
-
-fn context(given: &Given<'_>) -> Result<Context, String> {
-    let (source, name) = match (given.text("context")?, given.variable("NATS_CONTEXT")?) {
-        (Some(name), _) => ("--context", name.to_owned()),
-        (None, Some(name)) => ("NATS_CONTEXT", name),
-        (None, None) => return Ok(Context::default()),
-    };
-    let path = context::path(&name, given.env).map_err(|why| format!("{source}: {why}"))?;
-    let text = read_file(source, &path)?;
-    context::parse(&name, &text, given.env).map_err(|why| format!("{source} {}: it {why}", shown(&path)))
-}
-
-fn servers(given: &Given<'_>, context: &Context) -> Result<(Vec<ServerUrl>, Level), String> {
-    if let Some(host) = given.text("hostname")? {
-        return Ok((vec![server_of(host, given.text("port")?)?], Level::Flags));
-    }
-    if let Some(list) = given.text("server")? {
-        return Ok((server_list("--server", list)?, Level::Flags));
-    }
-    if let Some(list) = given.variable("NATS_URL")? {
-        return Ok((server_list("NATS_URL", &list)?, Level::Variables));
-    }
-    match &context.url {
-        Some(list) => Ok((server_list("the url of the context", list)?, Level::Context)),
-        None => Ok((server_list("--server", DEFAULT_SERVER)?, Level::Nowhere)),
-    }
-}
-
-/// How to log in, and who said so.
-fn login(given: &Given<'_>, context: &Context) -> Result<(Auth, Level), String> {
-    let user_variable = given.variable("NATS_USER")?;
-    let password_variable = given.variable("NATS_PASSWORD")?.map(Secret::new);
-
-    let user = given.text("user")?;
-    let password = given.secret("password", "password-file")?;
-    let by_flag = match (user, password, given.secret("token", "token-file")?) {
-        (_, _, Some(token)) => Some(Auth::Token(token)),
-        (Some(""), _, _) => return Err("--user: it is empty".into()),
-        (Some(user), password, _) => Some(login_of(user, password.or(password_variable.clone()))),
-        (None, Some(password), _) => match &user_variable {
-            Some(user) => Some(login_of(user, Some(password))),
-            None => return Err("a password needs a user: give --user".into()),
-        },
-        (None, None, None) => match (given.raw("creds"), given.raw("nkey")) {
-            (Some(path), _) => Some(creds("--creds", Path::new(path))?),
-            (_, Some(path)) => Some(nkey("--nkey", Path::new(path))?),
-            (None, None) => None,
-        },
-    };
-    if let Some(auth) = by_flag {
-        return Ok((auth, Level::Flags));
-    }
-
-    let variables = ["NATS_CREDS", "NATS_NKEY", "NATS_TOKEN", "NATS_USER"];
-    let set: Vec<&str> = variables
-        .into_iter()
-        .filter(|name| (given.env)(name).is_some_and(|v| !v.is_empty()))
-        .collect();
-    if let [one, other, ..] = set[..] {
-        return Err(format!("{one} and {other} are both set; unset one"));
-    }
-    if let Some(user) = user_variable {
-        return Ok((login_of(&user, password_variable), Level::Variables));
-    }
-    if let Some(token) = given.variable("NATS_TOKEN")? {
-        return Ok((Auth::Token(Secret::new(token)), Level::Variables));
-    }
-    if let Some(path) = given.variable("NATS_CREDS")? {
-        return Ok((creds("NATS_CREDS", Path::new(&path))?, Level::Variables));
-    }
-    if let Some(path) = given.variable("NATS_NKEY")? {
-        return Ok((nkey("NATS_NKEY", Path::new(&path))?, Level::Variables));
-    }
-
-    let password = context.password.clone().map(Secret::new);
-    let by_context = match context {
-        Context { creds: Some(path), .. } => creds("the creds of the context", path)?,
-        Context { nkey: Some(path), .. } => nkey("the nkey of the context", path)?,
-        Context { token: Some(token), .. } => Auth::Token(Secret::new(token.as_str())),
-        Context { user: Some(user), .. } => login_of(user, password),
-        Context {
-            foreign_logins, name, ..
-        } => match foreign_logins.first() {
-            Some(key) => {
-                let name = clean(name, 80);
-                return Err(format!(
-                    "the context {name} logs in by {key}, which this program cannot; give --creds"
-                ));
-            }
-            None => return Ok((Auth::None, Level::Nowhere)),
-        },
-    };
-    Ok((by_context, Level::Context))
-}
-
-/// A user without a password is a token, as for the nats CLI.
-fn login_of(user: &str, password: Option<Secret>) -> Auth {
-    match password {
-        Some(password) => Auth::UserPassword {
-            user: user.to_owned(),
-            password,
-        },
-        None => Auth::Token(Secret::new(user)),
-    }
-}
-
-fn creds(source: &str, path: &Path) -> Result<Auth, String> {
-    let credentials = Credentials::parse(&read_file(source, path)?);
-    Ok(Auth::Credentials {
-        path: shown(path),
-        credentials: Box::new(credentials.map_err(|why| format!("{source} {}: {why}", shown(path)))?),
-    })
-}
-
-fn nkey(source: &str, path: &Path) -> Result<Auth, String> {
-    let nkey = Nkey::parse(&read_file(source, path)?);
-    Ok(Auth::Nkey {
-        path: shown(path),
-        nkey: nkey.map_err(|why| format!("{source} {}: {why}", shown(path)))?,
-    })
-}
-
-/// The files of TLS, looked at here: the client would take a file without PEM in it for an empty one.
-fn tls(given: &Given<'_>, context: &Context) -> Result<Tls, String> {
-    let pem = |(source, path): (String, PathBuf), what: &str, label: &str| {
-        let text = read_file(&source, &path)?;
-        let found = text
-            .lines()
-            .any(|line| line.starts_with("-----BEGIN ") && line.contains(label));
-        match found {
-            true => Ok(path),
-            false => Err(format!(
-                "{source} {}: there is no {what} in PEM form in it",
-                shown(&path)
-            )),
-        }
-    };
-    let cert = given.file("tlscert", "NATS_CERT", context.cert.as_ref());
-    let key = given.file("tlskey", "NATS_KEY", context.key.as_ref());
-    let identity = match (cert, key) {
-        (Some(cert), Some(key)) => Some((
-            pem(cert, "certificate", "CERTIFICATE")?,
-            pem(key, "key", "PRIVATE KEY")?,
-        )),
-        (Some((source, _)), None) => return Err(format!("{source}: a certificate needs its key; give --tlskey")),
-        (None, Some((source, _))) => return Err(format!("{source}: a key needs its certificate; give --tlscert")),
-        (None, None) => None,
-    };
-    let ca = given.file("tlsca", "NATS_CA", context.ca.as_ref());
-    Ok(Tls {
-        ca: ca.map(|ca| pem(ca, "certificate", "CERTIFICATE")).transpose()?,
-        identity,
-    })
-}
-
-fn server_of(host: &str, port: Option<&str>) -> Result<ServerUrl, String> {
-    let port = match port {
-        None => DEFAULT_PORT,
-        // The value is not shown: with other programs, a password follows -p.
-        Some(port) => match port.parse() {
-            Ok(port) if port > 0 => port,
-            _ => return Err("--port: it must be a number from 1 to 65535".into()),
-        },
-    };
-    if host.contains("://") || host.contains('@') {
-        return Err("--hostname takes a host only; give a URL with --server".into());
-    }
-    let bracketed = match host.contains(':') && !host.starts_with('[') {
-        true => format!("[{host}]"),
-        false => host.to_owned(),
-    };
-    let url = ServerUrl::parse(&format!("nats://{bracketed}:{port}"));
-    url.map_err(|_| format!("--hostname: '{}' is not a host name or address", clean(host, 200)))
-}
-
-fn server_list(source: &str, list: &str) -> Result<Vec<ServerUrl>, String> {
-    let servers: Result<Vec<ServerUrl>, String> = list
-        .split(',')
-        .map(str::trim)
-        .filter(|url| !url.is_empty())
-        .map(ServerUrl::parse)
-        .collect();
-    match servers {
-        Ok(servers) if servers.is_empty() => Err(format!("{source}: it names no server")),
-        Ok(servers) => Ok(servers),
-        // A comma in a password breaks it in two, and then the message would show its second half.
-        Err(_) if list.contains('@') && list.contains(',') => Err(format!(
-            "{source}: not a list of server URLs; in user info, write %2C for a comma and %40 for an @"
-        )),
-        Err(why) => Err(format!("{source}: {why}")),
-    }
-}
-
 /// What clap has to say, in one line. Words that may be part of a secret, since it was not quoted, are not repeated.
 fn one_line(error: &clap::Error, first: Option<&OsString>) -> String {
     let context = |kind| match error.get(kind) {
@@ -859,8 +479,13 @@ fn one_line(error: &clap::Error, first: Option<&OsString>) -> String {
     };
     if let Some(word) = stray {
         return match first {
-            Some(first) if first == word => format!("'{}' is not a command: check, textfile or state", clean(word, 80)),
-            _ if matches!(word, "check" | "textfile" | "state") => format!("say {word} first, and the flags behind it"),
+            Some(first) if first == word => format!(
+                "'{}' is not a command: check, textfile, probe, watch or state",
+                clean(word, 80)
+            ),
+            _ if matches!(word, "check" | "textfile" | "probe" | "watch" | "state") => {
+                format!("say {word} first, and the flags behind it")
+            }
             _ => "a word too many among the flags; a value with blanks needs quotes".into(),
         };
     }

@@ -24,6 +24,8 @@ pub struct Peer<'a> {
     pub auth: &'a Auth,
     /// The first tokens of our inboxes.
     pub inbox_prefix: &'a str,
+    /// The subject on which we ask; one token more, and it is that of an instance.
+    pub ping_subject: String,
     /// Whether we show a certificate of our own.
     pub identity: bool,
     /// When it happened.
@@ -95,7 +97,10 @@ pub fn not_connected(peer: &Peer<'_>, error: &Error, waited: Duration) -> Failur
     if let Some(why) = tls_error(error) {
         return Failure::new(
             Reason::TlsFailed,
-            format!("TLS with NATS at {address} failed: {}", explain_tls(&why)),
+            format!(
+                "TLS with NATS at {address} failed: {}",
+                explain_tls(&why, peer.identity)
+            ),
         );
     }
     match error.kind() {
@@ -147,7 +152,7 @@ pub fn tls_error(error: &Error) -> Option<String> {
     }
 }
 
-fn explain_tls(why: &str) -> String {
+fn explain_tls(why: &str, identity: bool) -> String {
     let is = |part: &str| why.contains(part);
     let known = if is("UnknownIssuer") {
         "its certificate is of an authority that we do not believe; give the authority with --tlsca"
@@ -159,12 +164,25 @@ fn explain_tls(why: &str) -> String {
         "its certificate is that of an authority itself; give it one of its own, signed by the authority"
     } else if is("NotValidYet") {
         "its certificate is not valid yet; look at the clocks"
-    } else if is("CertificateRequired") {
+    } else if is("CertificateRequired") || is("BadCertificate") && !identity {
+        // A 2.9 server calls no certificate a bad one.
         "it wants a certificate of ours; give --tlscert and --tlskey"
+    } else if is("alert: CertificateExpired") {
+        "it says that our certificate has expired; renew it"
+    } else if is("alert: UnknownCA") {
+        "it does not believe the authority of our certificate"
+    } else if is("alert: DecryptError") && identity {
+        "our key (--tlskey) is not that of our certificate (--tlscert)"
     } else if is("fatal alert") {
         "it refused our certificate, or the handshake"
     } else if is("InvalidContentType") {
         "it does not answer in TLS; if it is plain, use nats:// instead of tls://"
+    } else if is("could not load platform certs") {
+        "the authorities of the system cannot be read; give one with --tlsca"
+    } else if is("could not load certs") {
+        "a certificate in the file of --tlsca is damaged"
+    } else if is("could not add certificate") || is("could not find client key") {
+        "the certificate (--tlscert) or the key (--tlskey) is damaged, or the key is encrypted"
     } else {
         return clean(why, QUOTED);
     };
@@ -185,13 +203,14 @@ pub fn server_said(peer: &Peer<'_>, text: &str) -> Failure {
             true => ("subscribe to", "subscribe"),
             false => ("publish to", "publish"),
         };
-        // The name of an inbox is another one each time.
-        let is_inbox = subject
-            .strip_prefix(peer.inbox_prefix)
-            .is_some_and(|rest| rest.starts_with('.'));
-        let allow = match is_inbox {
-            true => format!("{}.>", peer.inbox_prefix),
-            false => subject.clone(),
+        let is_below = |prefix: &str| subject.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+        // The name of an inbox is another one each time, and the id of an instance soon is.
+        let allow = if is_below(peer.inbox_prefix) {
+            format!("{}.>", peer.inbox_prefix)
+        } else if is_below(&peer.ping_subject) {
+            format!("{}.*", peer.ping_subject)
+        } else {
+            subject.clone()
         };
         let text = match subject.is_empty() {
             true => format!("NATS at {address} does not let us ask: {said}"),
@@ -222,7 +241,7 @@ pub fn server_said(peer: &Peer<'_>, text: &str) -> Failure {
         return unreachable(address, &said.to_lowercase());
     }
     if is("slow consumer") {
-        return protocol(format!("{address} floods us with replies"));
+        return flooded(address);
     }
     protocol(format!("NATS at {address} said: {said}"))
 }
@@ -267,6 +286,11 @@ fn refused(peer: &Peer<'_>, said: &str) -> String {
             format!("NATS at {address} refused the credentials of {path}: {cause} ({said})")
         }
     }
+}
+
+/// More replies came than any service has to give.
+pub fn flooded(address: &str) -> Failure {
+    protocol(format!("{address} floods us with replies"))
 }
 
 /// The connection broke while the service was asked, twice.
@@ -324,6 +348,7 @@ mod tests {
             address: "h:4222".into(),
             auth,
             inbox_prefix: "_INBOX",
+            ping_subject: "$SRV.PING.x".into(),
             identity: false,
             now: Timestamp::from_seconds(1_000_000),
         }
@@ -441,6 +466,12 @@ mod tests {
                 PermissionDenied,
                 "NATS at h:4222 does not let us publish to $SRV.PING.x; add to the user's permissions: publish: {allow: \
                  [\"$SRV.PING.x\"]}",
+            ),
+            (
+                r#"Permissions Violation for Publish to "$SRV.PING.x.id7""#,
+                PermissionDenied,
+                "NATS at h:4222 does not let us publish to $SRV.PING.x.id7; add to the user's permissions: publish: {allow: \
+                 [\"$SRV.PING.x.*\"]}",
             ),
             (
                 r#"Permissions Violation for Subscription to "_INBOX.abc""#,
@@ -598,14 +629,31 @@ mod tests {
             ),
             (
                 "TLS error: received fatal alert: BadCertificate",
-                "it refused our certificate, or the handshake",
+                "give --tlscert and --tlskey",
             ),
             (
                 "TLS error: received corrupt message of type InvalidContentType",
                 "use nats:// instead of tls://",
             ),
             ("TLS error: something|new", "failed: something?new"),
-            ("could not load certs: BadDer", "failed: could not load certs: BadDer"),
+            (
+                "could not load certs: BadDer",
+                "--tlsca is damaged (could not load certs: BadDer)",
+            ),
+            (
+                "could not load platform certs: could not load certs from file /x",
+                "give one with --tlsca",
+            ),
+            ("could not add certificate or key", "or the key (--tlskey) is damaged"),
+            ("could not find client key", "or the key is encrypted"),
+            (
+                "TLS error: received fatal alert: UnknownCA",
+                "does not believe the authority of our certificate",
+            ),
+            (
+                "TLS error: received fatal alert: CertificateExpired",
+                "our certificate has expired",
+            ),
         ];
         for (text, words) in cases {
             let failure = not_connected(&peer(&Auth::None), &Error::other(text), Duration::ZERO);
@@ -617,6 +665,13 @@ mod tests {
             );
             assert!(failure.text.contains(words), "{}", failure.text);
         }
+        let shown = Peer {
+            identity: true,
+            ..peer(&Auth::None)
+        };
+        let error = Error::other("TLS error: received fatal alert: BadCertificate");
+        let failure = not_connected(&shown, &error, Duration::ZERO);
+        assert!(failure.text.contains("it refused our certificate"), "{}", failure.text);
     }
 
     #[test]

@@ -145,12 +145,9 @@ impl Memory {
         }
     }
 
-    /// The ids of instances that did not answer, and may do so again.
+    /// The ids of instances that did not answer, or could not be asked, and may answer again.
     pub fn doubtful(&self) -> BTreeSet<String> {
-        let doubtful = self
-            .absentees
-            .iter()
-            .filter(|absentee| absentee.fate == Fate::NotAnswering);
+        let doubtful = self.absentees.iter().filter(|absentee| absentee.fate != Fate::Gone);
         doubtful.map(|absentee| absentee.instance.id.clone()).collect()
     }
 

@@ -15,6 +15,7 @@ pub mod credentials;
 pub mod diagnosis;
 pub mod duration;
 pub mod epoch;
+pub mod files;
 pub mod judge;
 pub mod limit;
 pub mod observation;
@@ -31,22 +32,26 @@ pub mod text;
 pub mod textfile;
 pub mod timestamp;
 pub mod verdict;
+pub mod watch;
 pub mod watchdog;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::asking::Wanted;
-use crate::cli::{Config, Env, Format, Mode, Parsed, Telling};
+use crate::cli::{Config, Env, Format, Mode, Parsed, Telling, Which};
 use crate::epoch::Memory;
+use crate::files::{read_text, shown};
 use crate::judge::judge;
-use crate::observation::{Failure, Observation, Outcome};
+use crate::observation::{Failure, Observation, Outcome, is_id};
 use crate::report::Report;
 use crate::state::{Store, Surroundings};
 use crate::timestamp::Timestamp;
 use crate::verdict::{Finding, Reason, Status, Verdict};
+use crate::watchdog::Alarm;
 
 /// Made by the package, for the state of every user of the host.
 const PACKAGE_STATE_DIR: &str = "/var/lib/check_nats_service";
@@ -62,6 +67,8 @@ pub struct Output {
     /// For stderr, with its line ends. Empty for a check: monitoring systems mix it into the output.
     pub complaint: String,
     pub exit_code: u8,
+    /// Whether it is worth nothing if nobody can read it: a verdict that is lost is not OK.
+    pub must_be_read: bool,
 }
 
 impl Output {
@@ -76,6 +83,7 @@ impl Output {
                 Format::Prometheus => render::prometheus::render(report, &telling.metrics),
             },
             exit_code: verdict.status().exit_code(),
+            must_be_read: true,
             ..Output::default()
         }
     }
@@ -91,12 +99,13 @@ impl Output {
     fn fine(text: String) -> Output {
         Output {
             text,
+            must_be_read: true,
             ..Output::default()
         }
     }
 
-    /// The run ended without writing the file that it was to write.
-    fn unwritten(problem: &str) -> Output {
+    /// A command that is no check could not do what it was to do.
+    fn failed(problem: &str) -> Output {
         let problem = problem.replace(|c: char| c.is_control(), "?");
         Output {
             complaint: format!("check_nats_service: {problem}\n"),
@@ -113,10 +122,32 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: Env<'_>, start: Instan
         Err(problem) => usage(&args, &format!("{problem} (see --help)")),
         Ok(Parsed::Print(text)) => Output::fine(text),
         Ok(Parsed::Run(config)) => {
-            let store = store(&config, env);
+            let store = state_store(&config, env);
             match &config.mode {
                 Mode::Check => Output::of(&examine(&config, &store, start), &config.telling),
                 Mode::Textfile { output, exit_status } => textfile(&config, &store, start, output, *exit_status),
+                Mode::Probe {
+                    kind,
+                    which,
+                    without_nats,
+                    from,
+                } => {
+                    let question = |wanted| pod::Question {
+                        kind: *kind,
+                        service: config.target.service.as_str().to_owned(),
+                        wanted,
+                        without_nats: *without_nats,
+                    };
+                    let (answer, line) = pod_probe(&config, question, which, from.as_ref(), start);
+                    Output {
+                        exit_code: answer.exit_code(),
+                        // Kubernetes looks at the status.
+                        must_be_read: false,
+                        ..Output::fine(line + "\n")
+                    }
+                }
+                // Begun by main, before there is a second thread.
+                Mode::Watch { .. } => Output::failed("watch: it must be the first argument"),
                 Mode::StateShow => show(&config, &store),
                 Mode::StateReset => reset(&config, &store, start),
             }
@@ -126,8 +157,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: Env<'_>, start: Instan
 
 /// Bad arguments: also told in the format asked for, and by a command that writes files on stderr.
 fn usage(args: &[OsString], problem: &str) -> Output {
-    if args.get(1).is_some_and(|command| command == "textfile") {
-        return Output::unwritten(problem);
+    if args
+        .get(1)
+        .is_some_and(|command| command == "textfile" || command == "probe")
+    {
+        return Output::failed(problem);
     }
     let finding = Finding::new(Status::Unknown, Reason::Usage, problem);
     let telling = Telling {
@@ -137,7 +171,7 @@ fn usage(args: &[OsString], problem: &str) -> Output {
     Output::of(&Report::bare(Verdict::new("", vec![finding], vec![], vec![])), &telling)
 }
 
-fn store(config: &Config, env: Env<'_>) -> Store {
+pub(crate) fn state_store(config: &Config, env: Env<'_>) -> Store {
     let surroundings = Surroundings {
         var: env,
         package_dir: Path::new(PACKAGE_STATE_DIR),
@@ -147,7 +181,7 @@ fn store(config: &Config, env: Env<'_>) -> Store {
 }
 
 /// Probes, judges and remembers: what every mode does that looks at a service.
-fn examine(config: &Config, store: &Store, start: Instant) -> Report {
+pub(crate) fn examine(config: &Config, store: &Store, start: Instant) -> Report {
     let deadline = start + config.timing.timeout;
     let service = config.target.service.as_str();
     let alarms = watchdog::watch(deadline);
@@ -185,6 +219,68 @@ fn examine(config: &Config, store: &Store, start: Instant) -> Report {
     report
 }
 
+/// Answers a Kubernetes probe: from the sidecar's file, or by asking for one answer.
+fn pod_probe(
+    config: &Config,
+    question: impl Fn(Wanted) -> pod::Question,
+    which: &Which,
+    from: Option<&(PathBuf, Duration)>,
+    start: Instant,
+) -> (pod::Answer, String) {
+    const LARGEST: u64 = 8 * 1024 * 1024;
+    let deadline = start + config.timing.timeout;
+    let alarms = watchdog::watch(deadline);
+    let anyone = question(Wanted::Any);
+    watchdog::set_last_words(Box::new(move |cause| {
+        let (answer, line) = anyone.cannot_ask(&cause.to_string());
+        Output {
+            exit_code: answer.exit_code(),
+            must_be_read: false,
+            ..Output::fine(line + "\n")
+        }
+    }));
+    let wanted = match which {
+        Which::Is(wanted) => wanted.clone(),
+        Which::IdFile(path) => {
+            let id = read_text(path, 4096).map(|text| text.trim().to_owned());
+            match id.and_then(|id| {
+                if is_id(&id) {
+                    Ok(id)
+                } else {
+                    Err("there is no id in it".into())
+                }
+            }) {
+                Ok(id) => Wanted::Id(id),
+                // The application writes it when it has an instance.
+                Err(why) => {
+                    let text = format!("no instance yet: the id file {}: {why}", shown(path));
+                    return question(Wanted::Any).say(pod::Answer::Fail, &text);
+                }
+            }
+        }
+    };
+    let question = question(wanted.clone());
+    if let Some((path, max_age)) = from {
+        return match read_text(path, LARGEST) {
+            Ok(text) => status_file::answer(&question, &text, *max_age, Timestamp::now()),
+            Err(why) => question.cannot_ask(&format!("the status file {}: {why}", shown(path))),
+        };
+    }
+    question.judge(&probe::probe(&probe::Request {
+        target: &config.target,
+        wanted,
+        known: BTreeSet::new(),
+        doubtful: BTreeSet::new(),
+        census: false,
+        discover: false,
+        confirm: config.timing.confirm,
+        stall: config.timing.stall,
+        start,
+        deadline,
+        alarms: &alarms,
+    }))
+}
+
 fn report(verdict: Verdict, seen: &Arc<Observation>, memory: Memory) -> Report {
     Report {
         seen: Some(Arc::clone(seen)),
@@ -202,7 +298,7 @@ fn textfile(config: &Config, store: &Store, start: Instant, path: &Path, exit_st
             ..Output::default()
         },
         Ok(()) => Output::default(),
-        Err(problem) => Output::unwritten(&problem),
+        Err(problem) => Output::failed(&problem),
     }
 }
 
@@ -235,7 +331,11 @@ fn unread(config: &Config, store: &Store) -> watchdog::LastWords {
     let config = config.clone();
     let path = store.path().map(|path| path.display().to_string()).unwrap_or_default();
     Box::new(move |cause| {
-        let text = format!("the state {path} cannot be read: {cause}");
+        let why = match cause {
+            Alarm::Memory => "it takes more memory than allowed".to_owned(),
+            cause => cause.to_string(),
+        };
+        let text = format!("the state {path} cannot be read: {why}");
         let finding = Finding::new(Status::Unknown, Reason::StateUnusable, text);
         let verdict = Verdict::new(config.target.service.as_str(), vec![finding], vec![], vec![]);
         last_words(&config, &Report::bare(verdict))
@@ -279,8 +379,9 @@ fn last_words(config: &Config, report: &Report) -> Output {
                 .first()
                 .map(|finding| finding.text.as_str())
                 .unwrap_or_default();
-            Output::unwritten(&format!("{} is not written: {why}", output.display()))
+            Output::failed(&format!("{} is not written: {why}", output.display()))
         }
+        Mode::Watch { .. } => watch::last_words(report),
         _ => Output::of(report, &config.telling),
     }
 }

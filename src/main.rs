@@ -1,5 +1,6 @@
 //! Parse, run, one exit. Nothing else.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::thread;
@@ -8,13 +9,18 @@ use std::time::{Duration, Instant};
 use check_nats_service::limit::Limited;
 use check_nats_service::verdict::Reason;
 use check_nats_service::watchdog::Alarm;
-use check_nats_service::{Output, run, watchdog};
+use check_nats_service::{Output, run, watch, watchdog};
 
 #[global_allocator]
 static ALLOCATOR: Limited = Limited;
 
 fn main() {
     let start = Instant::now();
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let env = |name: &str| std::env::var_os(name);
+    if watch::is_asked_for(&args) {
+        finish(watch::run(&args, &env, finish));
+    }
     let last_words = |cause: &Alarm| Output::unknown(cause.reason(), cause.to_string());
     if let Err(error) = watchdog::install(Box::new(last_words), finish) {
         finish(Output::unknown(
@@ -22,7 +28,7 @@ fn main() {
             format!("cannot take over the signals: {error}"),
         ));
     }
-    finish(run(std::env::args_os(), &|name| std::env::var_os(name), start));
+    finish(run(args, &env, start));
 }
 
 /// Nobody has spoken yet; somebody speaks, to exit with this code and more; somebody has spoken, and exits so.
@@ -52,7 +58,7 @@ fn finish(output: Output) -> ! {
     let mut stdout = std::io::stdout().lock();
     let said = stdout.write_all(output.text.as_bytes()).and_then(|()| stdout.flush());
     let code = match (said, output.exit_code) {
-        (Err(_), 0) => 3,
+        (Err(_), 0) if output.must_be_read => 3,
         (_, code) => code,
     };
     STAGE.store(SPOKEN + code, SeqCst);

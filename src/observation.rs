@@ -313,7 +313,7 @@ fn is_ping_type(kind: &str) -> bool {
 }
 
 /// An id is a token of a subject, since `$SRV.PING.<name>.<id>` must reach the instance.
-fn is_id(id: &str) -> bool {
+pub fn is_id(id: &str) -> bool {
     !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|b| b.is_ascii_graphic() && !b".*>|".contains(&b))
 }
 

@@ -37,6 +37,9 @@ const NUDGE: Duration = Duration::from_millis(25);
 /// How many replies may wait in one inbox. More than that at once is a flood, no service.
 const INBOX_SIZE: usize = 16_384;
 
+/// How many replies that do not count are no accident.
+const FLOOD: u32 = 32;
+
 /// How many addresses of one name are tried.
 const MOST_ADDRESSES: usize = 16;
 
@@ -110,7 +113,8 @@ enum Stop {
 enum Event {
     Resolved(io::Result<Vec<SocketAddr>>),
     NotConnected(io::Error),
-    Connected,
+    /// Logged in at this time; the first request is about to leave.
+    Connected(Instant, Timestamp),
     /// A request is about to leave, and its replies will come here.
     Asked {
         inbox: Receiver<Message>,
@@ -137,6 +141,8 @@ struct Link {
     commands: Sender<Command>,
     server: ServerUrl,
     secure: bool,
+    /// When the first request was about to leave.
+    connected: (Instant, Timestamp),
     inboxes: Vec<Receiver<Message>>,
 }
 
@@ -304,13 +310,14 @@ impl Probe<'_> {
         };
         spawn("client", move || work(&login, &subjects, &sender, &orders)).map_err(NoLogin::Failed)?;
         let failure = match self.wait(&events, &[], until).map_err(NoLogin::Failed)? {
-            Some(Event::Connected) => {
+            Some(Event::Connected(at, time)) => {
                 self.step("logged in");
                 return Ok(Link {
                     events,
                     commands,
                     server: server.clone(),
                     secure,
+                    connected: (at, time),
                     inboxes: Vec::new(),
                 });
             }
@@ -346,7 +353,8 @@ impl Probe<'_> {
 
     fn ask(&mut self, link: &mut Link) -> Result<Outcome, Stop> {
         let request = self.request;
-        let (origin, began) = (Instant::now(), Timestamp::now());
+        // Not now: the worker may have asked long before this thread got to know of it.
+        let (origin, began) = link.connected;
         let budget = request.deadline - request.start;
         let left = self.left();
         // A silence is believed when the last asking has had its time.
@@ -382,6 +390,7 @@ impl Probe<'_> {
             let now = origin.elapsed();
             let until = match asking.next(now) {
                 Next::Done(outcome) => return Ok(outcome),
+                Next::Flooded => return Err(Stop::Final(diagnosis::flooded(&link.server.address()))),
                 Next::Ask => {
                     asking.asked(now);
                     self.step("asking again");
@@ -419,7 +428,8 @@ impl Probe<'_> {
             }
             // A reply can come in the moment in which its inbox is handed over.
             self.empty_inboxes(link, asking, origin);
-            if Instant::now() >= self.request.deadline && !matches!(asking.next(origin.elapsed()), Next::Done(_)) {
+            let ended = || matches!(asking.next(origin.elapsed()), Next::Done(_) | Next::Flooded);
+            if Instant::now() >= self.request.deadline && !ended() {
                 return self.out_of_time(link, asking);
             }
         }
@@ -455,7 +465,7 @@ impl Probe<'_> {
                 let text = format!("the connection to NATS at {address} broke");
                 return Err(Stop::Lost(Failure::new(Reason::NatsUnreachable, text)));
             }
-            Event::Resolved(_) | Event::Connected | Event::NotConnected(_) => {}
+            Event::Resolved(_) | Event::Connected(..) | Event::NotConnected(_) => {}
         }
         Ok(())
     }
@@ -502,6 +512,8 @@ impl Probe<'_> {
         let address = link.server.address();
         let waited = latency(self.request.start.elapsed());
         let failure = match asking.server_answered() {
+            // It does not stop answering, but with what is no answer.
+            false if asking.ignored().total() > FLOOD => diagnosis::flooded(&address),
             false => diagnosis::timed_out(&address, Hung::Asking, &waited),
             // It may be up, down or slow: there was no time to ask again.
             true => Failure::new(
@@ -556,6 +568,7 @@ impl Probe<'_> {
             address,
             auth: self.auth(server),
             inbox_prefix: self.request.target.inbox_prefix.as_str(),
+            ping_subject: self.request.target.ping_subject(),
             identity: self.request.target.tls.identity.is_some(),
             now: Timestamp::now(),
         }
@@ -642,7 +655,7 @@ fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, orders: &Rec
         Ok(connection) => connection,
         Err(error) => return drop(events.send(Event::NotConnected(error))),
     };
-    if events.send(Event::Connected).is_err() {
+    if events.send(Event::Connected(Instant::now(), Timestamp::now())).is_err() {
         return mem::forget(connection);
     }
     let first = std::iter::once(Command::Ask);

@@ -115,6 +115,8 @@ pub fn euid() -> u32 {
 pub struct Store {
     /// `None`: nothing is to be remembered. `Err`: it is, and there is no place for it.
     path: Option<Result<PathBuf, String>>,
+    /// What is remembered without a file, by a process that goes on.
+    held: Option<Memory>,
     question: Question,
 }
 
@@ -142,7 +144,35 @@ impl Store {
                     .into()),
             }),
         };
-        Store { path, question }
+        Store {
+            path,
+            held: None,
+            question,
+        }
+    }
+
+    /// A state without a file, for a process that goes on.
+    pub fn holding(memory: Memory, question: Question) -> Store {
+        Store {
+            path: None,
+            held: Some(memory),
+            question,
+        }
+    }
+
+    /// The memory as it is written to the file.
+    pub fn write_text(&self, memory: &Memory) -> String {
+        self.to_json(memory).to_string()
+    }
+
+    /// Reads what [`Store::write_text`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn read_text(&self, text: &str, now: Timestamp) -> Result<Memory, String> {
+        let value = serde_json::from_str(text).map_err(|e| format!("is damaged: {e}"))?;
+        self.parse_json(&value, now)
     }
 
     /// Where the state is kept, if it is.
@@ -155,7 +185,7 @@ impl Store {
     pub fn peek(&self, now: Timestamp) -> Memory {
         match self.path() {
             Some(path) if is_trusted(parent(path)).is_ok() => self.read(path, now).unwrap_or_default(),
-            _ => Memory::default(),
+            _ => self.held.clone().unwrap_or_default(),
         }
     }
 
@@ -171,7 +201,7 @@ impl Store {
         judge: impl FnOnce(&Memory) -> (T, Memory),
     ) -> (T, Vec<String>) {
         let path = match &self.path {
-            None => return (judge(&Memory::default()).0, Vec::new()),
+            None => return (judge(&self.held.clone().unwrap_or_default()).0, Vec::new()),
             Some(Err(problem)) => return (judge(&Memory::default()).0, vec![problem.clone()]),
             Some(Ok(path)) => path,
         };
@@ -198,7 +228,7 @@ impl Store {
         };
         let (said, next) = judge(&memory);
         if next != memory {
-            let text = self.to_json(&next).to_string();
+            let text = self.write_text(&next);
             if let Err(e) = write_whole(path, text.as_bytes()) {
                 problems.push(format!("cannot write the state {}: {e}", path.display()));
             }
@@ -579,6 +609,7 @@ mod tests {
     fn store() -> Store {
         Store {
             path: None,
+            held: None,
             question: question(),
         }
     }

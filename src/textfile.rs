@@ -1,12 +1,15 @@
 //! Writes the file that the textfile collector of node_exporter reads: whole or not at all, and readable by it.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::process;
 use std::time::Duration;
 
+use crate::state::euid;
 use crate::timestamp::Timestamp;
 
 /// The collector runs as another user.
@@ -24,58 +27,108 @@ const YOUNG: Duration = Duration::from_secs(10);
 ///
 /// One line that names the file.
 pub fn write(path: &Path, text: &str) -> Result<(), String> {
-    let shown = path.display();
-    let failed = |e: io::Error| format!("cannot write {shown}: {e}");
-    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-        return Err(format!("cannot write {shown}: it is not the name of a file"));
+    replace(path, text.as_bytes()).map_err(|why| format!("cannot write {}: {why}", path.display()))
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    let Some(name) = path.file_name() else {
+        return Err("that is not the name of a file".into());
     };
+    match fs::symlink_metadata(path) {
+        Ok(meta) if meta.is_symlink() => return Err("it is a symbolic link; give the path that it stands for".into()),
+        Ok(meta) if meta.is_dir() => return Err("it is a folder; give the name of a file in it".into()),
+        Ok(meta) if !meta.is_file() => return Err("it is no regular file".into()),
+        _ => {}
+    }
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),
     };
-    match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_symlink() => {
-            return Err(format!(
-                "cannot write {shown}: it is a symbolic link; give the path that it stands for"
-            ));
-        }
-        Ok(meta) if !meta.is_file() => return Err(format!("cannot write {shown}: it is no regular file")),
-        _ => {}
-    }
     remove_leftovers(dir, name);
-    // In containers, all have the same process id.
-    let unique = Timestamp::now().as_micros();
-    let temporary = dir.join(format!(".{name}.{}-{unique}.tmp", process::id()));
-    let written = OpenOptions::new()
+    let temporary = dir.join(temporary_name(name));
+    let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(MODE)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
         .open(&temporary)
-        .and_then(|mut file| {
-            let _ = file.try_lock();
-            // Whatever the umask.
-            file.set_permissions(Permissions::from_mode(MODE))?;
-            file.write_all(text.as_bytes())?;
-            file.sync_data()?;
-            fs::rename(&temporary, path)
-        });
+        .map_err(|error| no_file_in(dir, &error))?;
+    // Where there are no locks, what is left behind stays.
+    let _ = file.try_lock();
+    let written = fill(&mut file, bytes)
+        .map_err(|error| error.to_string())
+        .and_then(|()| fs::rename(&temporary, path).map_err(|error| not_renamed(&error)));
     if written.is_err() {
         let _ = fs::remove_file(&temporary);
     }
-    written.map_err(failed)
+    written
+}
+
+fn fill(file: &mut File, bytes: &[u8]) -> io::Result<()> {
+    // Whatever the umask.
+    file.set_permissions(Permissions::from_mode(MODE))?;
+    file.write_all(bytes)?;
+    file.sync_data()
+}
+
+fn no_file_in(dir: &Path, error: &io::Error) -> String {
+    let dir = dir.display();
+    match error.kind() {
+        ErrorKind::NotFound => format!("there is no folder {dir}"),
+        ErrorKind::NotADirectory => format!("{dir} is no folder"),
+        ErrorKind::PermissionDenied => format!("user {} may not write to the folder {dir}: {error}", euid()),
+        _ => error.to_string(),
+    }
+}
+
+fn not_renamed(error: &io::Error) -> String {
+    match error.kind() {
+        // As containers do with a single file.
+        ErrorKind::ResourceBusy => format!("it is mounted by itself, mount its folder instead: {error}"),
+        _ => error.to_string(),
+    }
+}
+
+/// A new name each time: in containers, all have the same process id.
+fn temporary_name(name: &OsStr) -> OsString {
+    let mut temporary = OsString::from(".");
+    temporary.push(name);
+    temporary.push(format!(".{}-{}.tmp", process::id(), Timestamp::now().as_micros()));
+    temporary
+}
+
+fn is_temporary_name(file: &OsStr, name: &OsStr) -> bool {
+    let rest = file.as_bytes().strip_prefix(b".");
+    let rest = rest.and_then(|rest| rest.strip_prefix(name.as_bytes()));
+    let number = rest.and_then(|rest| rest.strip_prefix(b".")?.strip_suffix(b".tmp"));
+    number.is_some_and(|number| !number.is_empty() && number.iter().all(|b| b.is_ascii_digit() || *b == b'-'))
+}
+
+/// Removes the new file that this process was writing when it was killed.
+pub fn remove_leftovers_of(path: &Path, pid: u32) {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+        return;
+    };
+    let begin = format!(".{name}.{pid}-");
+    let dir = path
+        .parent()
+        .filter(|dir| !dir.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry
+            .file_name()
+            .to_str()
+            .is_some_and(|file| file.starts_with(&begin) && file.ends_with(".tmp"))
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Removes the new files of runs that were killed. Nobody holds their locks any more.
-fn remove_leftovers(dir: &Path, name: &str) {
-    let (begin, end) = (format!(".{name}."), ".tmp");
+fn remove_leftovers(dir: &Path, name: &OsStr) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let file_name = entry.file_name();
-        let is_ours = file_name.to_str().is_some_and(|file| {
-            let pid = file.strip_prefix(&begin).and_then(|rest| rest.strip_suffix(end));
-            pid.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|b| b.is_ascii_digit() || b == b'-'))
-        });
-        if is_ours && entry.file_type().is_ok_and(|kind| kind.is_file()) && is_abandoned(&entry.path()) {
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && is_temporary_name(&entry.file_name(), name) && is_abandoned(&entry.path()) {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -87,4 +140,41 @@ fn is_abandoned(path: &Path) -> bool {
     let modified = file.metadata().and_then(|meta| meta.modified());
     let is_old = modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > YOUNG));
     is_old && file.try_lock().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_collector_never_reads_a_file_in_the_making() {
+        for name in ["orders.prom", ".hidden.prom", "a b.prom", "x", "1.prom.2-3.tmp"] {
+            let temporary = temporary_name(OsStr::new(name));
+            assert!(!temporary.as_bytes().ends_with(b".prom"), "{temporary:?}");
+            assert!(is_temporary_name(&temporary, OsStr::new(name)), "{temporary:?}");
+        }
+        let not_utf_8 = OsStr::from_bytes(b"\xff.prom");
+        assert!(is_temporary_name(&temporary_name(not_utf_8), not_utf_8));
+    }
+
+    #[test]
+    fn nobody_else_s_files_are_taken_for_ours() {
+        for file in [
+            "orders.prom",
+            ".orders.prom",
+            ".orders.prom.tmp",
+            ".orders.prom..tmp",
+            ".orders.prom.1-2.tmp.prom",
+            ".orders.prom.1-2",
+            ".orders.prom.old.tmp",
+            "orders.prom.1-2.tmp",
+            ".orders2.prom.1-2.tmp",
+            ".my_orders.prom.1-2.tmp",
+        ] {
+            assert!(
+                !is_temporary_name(OsStr::new(file), OsStr::new("orders.prom")),
+                "{file}"
+            );
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::support::{Fake, LIMIT, Monitor, Output, SLACK, Server, Service, Version, raw, wait_for};
+use super::support::{Fake, LIMIT, Monitor, SLACK, Server, Service, Version, each, raw, wait_for};
 
 /// For runs in which the confirmation is not what the test is about.
 const SOON: [&str; 2] = ["--confirm", "50ms"];
@@ -14,7 +14,9 @@ const SOON: [&str; 2] = ["--confirm", "50ms"];
 /// Half of the time is patience with a service that does not answer.
 const IMPATIENT: [&str; 6] = ["--timeout", "1s", "--confirm", "100ms", "--stall", "100ms"];
 
-const ANSWER: &[u8] = br#"{"name":"orders","id":"A"}"#;
+/// As real services answer.
+const ANSWER: &[u8] =
+    br#"{"type":"io.nats.micro.v1.ping_response","name":"orders","id":"A","version":"1.2.3","metadata":{}}"#;
 
 #[test]
 fn what_never_was_is_unknown_for_ever() {
@@ -183,7 +185,7 @@ fn a_restart_is_no_outage(version: Version) {
 /// Real services, and a server that does not know of them yet.
 #[test]
 fn a_service_that_subscribes_late_is_no_outage() {
-    for version in [Version::V2_9, Version::Newest] {
+    each([Version::V2_9, Version::Newest], |version| {
         let server = Server::with_config(version, "trace: true");
         let monitor = Monitor::new(server.url());
         let old = Service::async_nats(&server.url(), "orders").start();
@@ -212,7 +214,7 @@ fn a_service_that_subscribes_late_is_no_outage() {
             ),
         );
         assert!(monitor.epoch().contains("\nno outage\n"));
-    }
+    });
 }
 
 #[test]
@@ -264,38 +266,37 @@ fn down_is_said_after_the_last_asking_only() {
         // Bounded by the deadline as well.
         (&["--confirm", "10s", "--timeout", "1s"], 3, 250),
     ];
-    thread::scope(|scope| {
-        for (flags, askings, last) in cases {
-            scope.spawn(move || {
-                let there = Arc::new(AtomicBool::new(true));
-                let fake = switched(&there);
-                let monitor = Monitor::new(fake.url());
-                monitor.check(flags).run().assert(0, "NATS_SERVICE OK - orders: 1 instance, *");
-                assert_eq!(fake.askings(), (1, 1));
-                there.store(false, Ordering::SeqCst);
-                let times = match askings {
-                    1 => String::new(),
-                    more => format!("asked {more} times\n"),
-                };
-                let out = monitor.check(flags).arg("-v").run().assert(
+    each(cases, |(flags, askings, last)| {
+        let there = Arc::new(AtomicBool::new(true));
+        let fake = switched(&there);
+        let monitor = Monitor::new(fake.url());
+        monitor
+            .check(flags)
+            .run()
+            .assert(0, "NATS_SERVICE OK - orders: 1 instance, *");
+        assert_eq!(fake.askings(), (1, 1));
+        there.store(false, Ordering::SeqCst);
+        let times = match askings {
+            1 => String::new(),
+            more => format!("asked {more} times\n"),
+        };
+        let out = monitor.check(flags).arg("-v").run().assert(
                     2,
                     &format!(
                         "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; NATS 2.10.25 fake at * is fine* \
                          | instances=0;;;0; *\n\
                          CRITICAL service_down: down, no responders; *\n\
-                         asked NATS *\n{times}last seen *, missed since *\nwas there: A"
+                         asked NATS *\n{times}last seen *, missed since *\nwas there: A version 1.2.3"
                     ),
                 );
-                assert_eq!(fake.askings(), (1 + askings, 1 + askings), "{flags:?}");
-                assert!(out.wall >= Duration::from_millis(last), "{out:?}");
-            });
-        }
+        assert_eq!(fake.askings(), (1 + askings, 1 + askings), "{flags:?}");
+        assert!(out.wall >= Duration::from_millis(last), "{out:?}");
     });
 }
 
 #[test]
 fn frozen_instances_are_silent_and_not_down() {
-    for version in [Version::V2_9, Version::Newest] {
+    each([Version::V2_9, Version::Newest], |version| {
         let server = Server::start(version);
         let service = Service::async_nats(&server.url(), "orders").count(2).start();
         let monitor = Monitor::new(server.url());
@@ -347,34 +348,27 @@ fn frozen_instances_are_silent_and_not_down() {
              OK service_recovered: 2 instances, recovered after *s\nasked NATS *\nanswered in *\nanswered in *",
         );
         check(&[]).assert_line("OK service_up: 2 instances, slowest answer *ms");
-    }
+    });
 }
 
 /// However short the time is: it has room for the last asking, and for waiting for its answer.
 #[test]
 fn silence_is_told_within_a_short_time() {
-    let server = Server::start(Version::Newest);
-    let service = Service::async_nats(&server.url(), "orders").start();
-    let timeouts = [1000, 1200];
-    let monitors = timeouts.map(|_| Monitor::new(server.url()));
-    for monitor in &monitors {
+    each([1000, 1200], |timeout| {
+        let server = Server::start(Version::Newest);
+        let service = Service::async_nats(&server.url(), "orders").start();
+        let monitor = Monitor::new(server.url());
         monitor.check([""; 0]).run().assert(0, "NATS_SERVICE OK - *");
-    }
-    service.freeze();
-    thread::scope(|scope| {
-        for (timeout, monitor) in timeouts.into_iter().zip(&monitors) {
-            scope.spawn(move || {
-                monitor
-                    .check(["-v", "--timeout", &format!("{timeout}ms")])
-                    .run()
-                    .assert_first(
-                        2,
-                        "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed *",
-                    )
-                    .assert_line("CRITICAL service_silent: *")
-                    .assert_within(Duration::from_millis(timeout + 100) + SLACK);
-            });
-        }
+        service.freeze();
+        monitor
+            .check(["-v", "--timeout", &format!("{timeout}ms")])
+            .run()
+            .assert_first(
+                2,
+                "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed *",
+            )
+            .assert_line("CRITICAL service_silent: *")
+            .assert_within(Duration::from_millis(timeout + 100) + SLACK);
     });
 }
 
@@ -438,14 +432,19 @@ enum Cover {
 
 #[test]
 fn a_wildcard_subscriber_does_not_make_a_gone_service_ok() {
-    gone_behind(Version::V2_9, Cover::Wildcard("$SRV.>"));
-    gone_behind(Version::Newest, Cover::Wildcard(">"));
+    each(
+        [(Version::V2_9, "$SRV.>"), (Version::Newest, ">")],
+        |(version, subject)| {
+            gone_behind(version, Cover::Wildcard(subject));
+        },
+    );
 }
 
 #[test]
 fn a_stream_does_not_make_a_gone_service_ok() {
-    gone_behind(Version::V2_9, Cover::Stream);
-    gone_behind(Version::Newest, Cover::Stream);
+    each([Version::V2_9, Version::Newest], |version| {
+        gone_behind(version, Cover::Stream)
+    });
 }
 
 fn gone_behind(version: Version, cover: Cover) {
@@ -531,38 +530,34 @@ fn replies_that_are_no_answers_name_the_cause() {
             "0 of another service, 0 of JetStream, * malformed",
         ),
     ];
-    thread::scope(|scope| {
-        for (reply, cause, counted) in cases {
-            scope.spawn(move || {
-                let there = Arc::new(AtomicBool::new(true));
-                let answers = Arc::clone(&there);
-                let fake = Fake::start(move |conn| {
-                    conn.handshake()?;
-                    loop {
-                        let request = conn.read_request()?;
-                        match answers.load(Ordering::SeqCst) {
-                            true => conn.reply(&request, ANSWER)?,
-                            false => conn.reply(&request, reply)?,
-                        }
-                    }
-                });
-                let monitor = Monitor::new(fake.url());
-                let check = || monitor.check(IMPATIENT).arg("-v").run();
-                check().assert_line("OK service_up: 1 instance, *");
-                there.store(false, Ordering::SeqCst);
-                check().assert(
+    each(cases, |(reply, cause, counted)| {
+        let there = Arc::new(AtomicBool::new(true));
+        let answers = Arc::clone(&there);
+        let fake = Fake::start(move |conn| {
+            conn.handshake()?;
+            loop {
+                let request = conn.read_request()?;
+                match answers.load(Ordering::SeqCst) {
+                    true => conn.reply(&request, ANSWER)?,
+                    false => conn.reply(&request, reply)?,
+                }
+            }
+        });
+        let monitor = Monitor::new(fake.url());
+        let check = || monitor.check(IMPATIENT).arg("-v").run();
+        check().assert_line("OK service_up: 1 instance, *");
+        there.store(false, Ordering::SeqCst);
+        check().assert(
                     2,
                     &format!(
                         "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed ({cause}); \
                          1 instance until *s ago; NATS * is fine (*) | instances=0;;;0; *\n\
-                         CRITICAL service_silent: silent, *\nasked NATS *\nasked 3 times\nlast seen *\nwas there: A\n\
+                         CRITICAL service_silent: silent, *\nasked NATS *\nasked 3 times\nlast seen *\nwas there: A version 1.2.3\n\
                          3 replies not counted: {counted}"
                     ),
                 );
-                there.store(true, Ordering::SeqCst);
-                check().assert_line("OK service_recovered: 1 instance, recovered after *");
-            });
-        }
+        there.store(true, Ordering::SeqCst);
+        check().assert_line("OK service_recovered: 1 instance, recovered after *");
     });
 }
 
@@ -576,14 +571,13 @@ fn a_late_first_answer_is_no_outage() {
         conn.reply(&request, ANSWER)?;
         conn.hold(LIMIT)
     });
-    let monitor = Monitor::new(fake.url());
-    for confirm in ["0", "100ms", "1.5s"] {
-        let out: Output = monitor.check(["--confirm", confirm, "--timeout", "4s"]).run();
-        out.assert(
+    each(["0", "100ms", "1.5s"], |confirm| {
+        let monitor = Monitor::new(fake.url());
+        monitor.check(["--confirm", confirm, "--timeout", "4s"]).run().assert(
             0,
             "NATS_SERVICE OK - orders: 1 instance, slowest answer *ms | instances=1;;;0; *",
         );
-    }
+    });
 }
 
 /// One instance, or no responders.

@@ -46,7 +46,10 @@ fn a_mistake_is_one_line() {
         &["state"],
         "'check_nats_service state' requires a subcommand but one was not provided [subcommands: show, reset]",
     );
-    says(&["orders"], "'orders' is not a command: check, textfile or state");
+    says(
+        &["orders"],
+        "'orders' is not a command: check, textfile, probe, watch or state",
+    );
     says(
         &["-n", "a", "state", "show"],
         "say state first, and the flags behind it",
@@ -122,7 +125,7 @@ fn a_bad_value_is_named() {
             &["-n", "a", "-H", "nats://h"],
             "--hostname takes a host only; give a URL with --server",
         ),
-        (&["-n", "a", "--state", ""], "--state: the name of the file is empty"),
+        (&["-n", "a", "--state", ""], "--state: the name is empty"),
         (
             &["-n", "a", "--user", "u", "--password-file", "/nonexistent/file"],
             "--password-file /nonexistent/file: No such file or directory (os error 2)",

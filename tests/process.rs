@@ -384,10 +384,21 @@ fn ten_thousand_wordy_instances(conn: &mut Conn) -> io::Result<()> {
     conn.hold(LIMIT)
 }
 
+/// Replies of 1 MB, without end, and nothing else.
+fn flood_of_large_replies(conn: &mut Conn) -> io::Result<()> {
+    conn.handshake()?;
+    let request = conn.read_request()?;
+    let payload = vec![b'x'; 1_000_000];
+    loop {
+        conn.reply(&request, &payload)?;
+    }
+}
+
 #[test]
 fn what_the_client_cannot_bear_is_told_as_what_the_server_sent() {
-    let cases: [(Script, &str); 2] = [
+    let cases: [(Script, &str); 3] = [
         (long_line, "internal error at *"),
+        (flood_of_large_replies, "127.0.0.1:* floods us with replies"),
         (reply_of_4_gib, "the server sent more than fits into the memory allowed"),
     ];
     for (script, text) in cases {
@@ -486,6 +497,22 @@ fn a_lack_of_memory_or_descriptors_is_never_ok() {
     starve("as", mib, || well.check(), || ill.check());
 }
 
+/// Less than the run allows itself, and the server sends more.
+#[test]
+fn a_reply_that_the_system_has_no_memory_for_is_told() {
+    let reply_of_36_mib: Script = |conn| {
+        conn.handshake()?;
+        let request = conn.read_request()?;
+        conn.send_raw(format!("MSG {} {} {}\r\n", request.reply, request.sid, 36 << 20).as_bytes())?;
+        conn.hold(LIMIT)
+    };
+    for (bench, code, line) in up_and_down(reply_of_36_mib) {
+        let out = bench.check().under(["prlimit", "--as=34000000"]).run();
+        let text = "the server sent more than fits into the memory allowed";
+        out.assert(code, &format!("{line}{text} | instances=U *"));
+    }
+}
+
 #[test]
 fn a_lack_of_threads_is_never_ok() {
     if !is_root() {
@@ -503,11 +530,12 @@ fn a_lack_of_threads_is_never_ok() {
     starve("nproc", 1..=8, || well.check().uid(UID), || ill.check().uid(UID));
     // An open outage is told also by a run that can start no thread at all.
     let line = format!("{LATCHED}cannot start a thread: * | instances=U *");
-    ill.check()
-        .uid(UID)
-        .under(["prlimit", "--nproc=1"])
-        .run()
-        .assert(2, &line);
+    let alone = |bench: &Bench| bench.check().uid(UID).under(["prlimit", "--nproc=1"]).run();
+    alone(&ill).assert(2, &line);
+    // And one that has no watchdog either, to end it when a state takes all of its memory.
+    let many = format!("[{}[0]]", "[0],".repeat((2 << 20) / 4 - 3));
+    fs::write(well.dir.join(STATE), many).unwrap();
+    alone(&well).assert(3, "NATS_SERVICE UNKNOWN - out of memory");
 }
 
 #[test]

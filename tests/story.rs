@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::support::service::Builder;
-use super::support::{Fake, LIMIT, Monitor, Output, Server, Service, TempDir, Version};
+use super::support::{Fake, LIMIT, Monitor, Output, Server, Service, TempDir, Version, each};
 
 /// How long a census waits for one more answer, in seconds.
 const STALL: f64 = 0.3;
@@ -214,7 +214,6 @@ fn more_v_tell_more() {
 fn thresholds_add_up_and_the_worst_leads() {
     let server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders").count(3).start();
-    let monitor = Monitor::new(server.url());
     // A folder in the place of the state file: remembering fails, which is UNKNOWN.
     let parent = TempDir::new();
     let folder = parent.join("state");
@@ -334,7 +333,8 @@ fn thresholds_add_up_and_the_worst_leads() {
             &[&critical, &unusable, up],
         ),
     ];
-    for (flags, code, text, findings) in cases {
+    each(cases, |(flags, code, text, findings)| {
+        let monitor = Monitor::new(server.url());
         let limit = |flag: &str| {
             let at = flags.iter().position(|given| *given == flag)?;
             Some(flags[at + 1])
@@ -357,9 +357,10 @@ fn thresholds_add_up_and_the_worst_leads() {
             &format!("NATS_SERVICE {text} | {perfdata}\n{}{details}", findings.join("\n")),
         );
         assert_eq!(out.perfdata("instances"), Some(3.0));
-    }
+    });
 }
 
+/// An answer is timed from when the request left, however late the probe gets to know of it.
 #[test]
 fn a_slow_service_is_up_and_slow() {
     let fake = Fake::start(|conn| {

@@ -28,7 +28,7 @@ pub fn render(report: &Report) -> String {
     let lead = verdict.findings().first();
     let told = answers.iter().copied().flatten().take(MOST_INSTANCES);
     let object = json!({
-        "service": verdict.service,
+        "service": text_or_null(&verdict.service),
         "status": verdict.status().name(),
         "exit_code": verdict.status().exit_code(),
         "reason": lead.map(|finding| finding.reason.name()),
@@ -114,5 +114,136 @@ fn text_or_null(text: &str) -> Value {
     match text {
         "" => Value::Null,
         text => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::epoch::Memory;
+    use crate::observation::Outcome;
+    use crate::render::story::{answered, assert_snapshot, run, saw, story};
+    use crate::timestamp::Timestamp;
+    use crate::verdict::{Finding, Reason, Status};
+
+    fn parsed(report: &Report) -> Value {
+        let text = render(report);
+        assert!(text.ends_with('\n') && text.matches('\n').count() == 1, "{text}");
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
+    }
+
+    /// On many lines, for people.
+    #[test]
+    fn each_state_has_its_object() {
+        for (state, report) in story() {
+            let text = serde_json::to_string_pretty(&parsed(&report)).expect("JSON");
+            assert_snapshot(&format!("{state}.json"), &(text + "\n"));
+        }
+    }
+
+    #[test]
+    fn every_object_has_every_key() {
+        let keys = |value: &Value| -> Vec<String> { value.as_object().expect("an object").keys().cloned().collect() };
+        let mut all = story()
+            .into_iter()
+            .map(|(state, report)| (state, keys(&parsed(&report))));
+        let (_, first) = all.next().expect("a state");
+        for (state, keys) in all {
+            assert_eq!(keys, first, "{state}");
+        }
+    }
+
+    /// Every key, in whatever depth; but those of the metadata, which are the service's own.
+    fn collect_keys(value: &Value, keys: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(object) => {
+                for (key, value) in object {
+                    keys.insert(key.clone());
+                    if key != "metadata" {
+                        collect_keys(value, keys);
+                    }
+                }
+            }
+            Value::Array(values) => values.iter().for_each(|value| collect_keys(value, keys)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_man_page_knows_every_key() {
+        let page = include_str!("../../man/sections.roff");
+        let section = page.split(".SH \"JSON OUTPUT\"").nth(1).expect("a section");
+        let section = section.split("\n.SH ").next().unwrap_or_default();
+        let (mut keys, mut top, mut full) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        for (_, report) in story() {
+            let object = parsed(&report);
+            collect_keys(&object, &mut keys);
+            for (key, value) in object.as_object().expect("an object") {
+                top.insert(key.clone());
+                if !value.is_null() && value != &json!([]) {
+                    full.insert(key.clone());
+                }
+            }
+        }
+        assert_eq!(top, full, "what is always empty in the story hides its keys");
+        for key in &keys {
+            let deeper = section.contains(&format!("\\fB{key}\\fR"));
+            let known = match top.contains(key) {
+                true => section.contains(&format!(".TP\n{key}\n")),
+                false => deeper,
+            };
+            assert!(known, "{key}");
+        }
+        // And none that is not there.
+        let tagged = section.split(".TP\n").skip(1).filter_map(|entry| entry.lines().next());
+        let bold = section
+            .split("\\fB")
+            .skip(1)
+            .filter_map(|rest| rest.split("\\fR").next());
+        for key in tagged.chain(bold.filter(|word| !word.starts_with("\\-"))) {
+            assert!(keys.contains(key), "there is no {key}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_text_stays_a_text() {
+        let finding = Finding::new(Status::Critical, Reason::ServiceDown, "a \"b\"\n\\ \u{0} {}");
+        let mut report = run(&mut Memory::default(), saw(0, answered(0..1)));
+        report.verdict.add(finding);
+        assert_eq!(parsed(&report)["text"], "a \"b\"\n\\ \u{0} {}");
+    }
+
+    #[test]
+    fn ten_thousand_instances_are_counted_and_not_all_told() {
+        let memory = &mut Memory::default();
+        let object = parsed(&run(memory, saw(0, answered(0..10_000))));
+        assert_eq!(object["instances"], 10_000);
+        assert_eq!(object["answers"].as_array().map(Vec::len), Some(MOST_INSTANCES));
+        let object = parsed(&run(memory, saw(60, Outcome::NoResponders)));
+        assert_eq!(object["outage"]["last_seen"]["instances"], 10_000);
+        let told = object["outage"]["last_seen"]["answers"].as_array().map(Vec::len);
+        assert_eq!(told, Some(MOST_INSTANCES));
+    }
+
+    #[test]
+    fn the_strangest_numbers_are_numbers() {
+        for (_, mut report) in story() {
+            report.now = Timestamp::from_micros(i64::MAX);
+            if let Some(seen) = report.seen.as_mut().map(std::sync::Arc::make_mut) {
+                seen.took = Duration::MAX;
+                if let Outcome::Answered(answers) = &mut seen.outcome {
+                    answers.iter_mut().for_each(|answer| answer.rtt = Some(Duration::MAX));
+                }
+            }
+            let object = parsed(&report);
+            assert_eq!(object["time"], "9999-12-31T23:59:59Z");
+            let is_number_or_null = |value: &Value| value.is_null() || value.as_f64().is_some_and(f64::is_finite);
+            assert!(is_number_or_null(&object["probe_seconds"]), "{object}");
+            assert_eq!(object["probe_seconds"].is_null(), report.seen.is_none());
+            assert!(is_number_or_null(&object["outage"]["seconds"]), "{object}");
+        }
     }
 }

@@ -5,3 +5,6 @@ pub mod memory;
 pub mod nagios;
 pub mod prometheus;
 pub mod text;
+
+#[cfg(test)]
+mod story;

@@ -27,3 +27,29 @@ pub fn render(verdict: &Verdict, verbosity: u8) -> String {
     let clean = |line: String| line.replace(|c: char| c.is_control(), "?");
     lines.into_iter().map(clean).collect::<Vec<_>>().join("\n") + "\n"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::story::{assert_snapshot, story};
+    use crate::verdict::{Finding, Reason, Status};
+
+    #[test]
+    fn each_state_has_its_text() {
+        let mut texts = String::new();
+        for (state, report) in story() {
+            texts += &format!("--- {state}\n{}", render(&report.verdict, 0));
+        }
+        assert_snapshot("story.txt", &texts);
+    }
+
+    #[test]
+    fn no_text_forges_a_line() {
+        let finding = Finding::new(Status::Critical, Reason::ServiceDown, "down\norders: OK\r\x1b[2J");
+        let verdict = Verdict::new("orders", vec![finding], vec![], vec![]);
+        assert_eq!(
+            render(&verdict, 0),
+            "orders: CRITICAL\n  CRITICAL service_down: down?orders: OK??[2J\n"
+        );
+    }
+}

@@ -1,17 +1,21 @@
-//! An ADR-32 service with the official Rust client, for the tests: the same arguments and output as `nats_py_service.py`.
+//! An ADR-32 service with the official Rust client, for the tests: the same arguments and output as `nats_py_service.py`, and
+//! `--creds`, `--tlsca`, `--tlscert` and `--tlskey FILE` besides.
 //!
 //! Prints `ready <id>` for each instance once the server has all of its subscriptions; reconnects for ever; ends on SIGTERM.
 
 use std::collections::HashMap;
 use std::error::Error;
 
+use async_nats::ConnectOptions;
 use async_nats::service::ServiceExt;
 use futures_util::StreamExt;
 use tokio::signal::unix::{SignalKind, signal};
+use url::Url;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let (mut url, mut name, mut version, mut count) = (None, None, "1.0.0".to_string(), 1);
+    let (mut creds, mut tlsca, mut tlscert, mut tlskey) = (None, None, None, None);
     let mut metadata = HashMap::new();
     let mut args = std::env::args().skip(1);
     while let Some(flag) = args.next() {
@@ -19,6 +23,10 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         match flag.as_str() {
             "--url" => url = Some(value),
             "--name" => name = Some(value),
+            "--creds" => creds = Some(value),
+            "--tlsca" => tlsca = Some(value),
+            "--tlscert" => tlscert = Some(value),
+            "--tlskey" => tlskey = Some(value),
             "--version" => version = value,
             "--count" => count = value.parse()?,
             "--metadata" => {
@@ -30,10 +38,27 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     }
     let (url, name) = (url.ok_or("--url is needed")?, name.ok_or("--name is needed")?);
 
+    let login = Url::parse(&url)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut services = Vec::new();
     for _ in 0..count {
-        let client = async_nats::connect(&url).await?;
+        // This client takes no user and password from a URL.
+        let mut options = match (login.username(), login.password()) {
+            ("", _) => ConnectOptions::new(),
+            (user, password) => {
+                ConnectOptions::with_user_and_password(user.into(), password.unwrap_or_default().into())
+            }
+        };
+        if let Some(creds) = &creds {
+            options = options.credentials_file(creds).await?;
+        }
+        if let Some(tlsca) = &tlsca {
+            options = options.add_root_certificates(tlsca.into());
+        }
+        if let (Some(cert), Some(key)) = (&tlscert, &tlskey) {
+            options = options.add_client_certificate(cert.into(), key.into());
+        }
+        let client = options.connect(&url).await?;
         let service = client
             .service_builder()
             .metadata(metadata.clone())

@@ -16,6 +16,9 @@ use super::{LIMIT, TempDir, process};
 /// The program under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_check_nats_service");
 
+/// Is a part of each password and token in the tests that is to be kept.
+pub const SECRET: &str = "s3cret";
+
 /// A run to be: of the program under test unless said otherwise, with an environment of PATH and HOME only, stdin empty.
 pub struct Check {
     words: Vec<OsString>,
@@ -215,14 +218,16 @@ impl Running {
                 self.limit, self.text
             );
         };
-        Output {
+        let output = Output {
             command: self.text.clone(),
             stdout,
             stderr,
             code: status.code(),
             signal: status.signal(),
             wall,
-        }
+        };
+        output.assert_keeps_secrets();
+        output
     }
 
     fn kill_group(&self) {
@@ -293,6 +298,17 @@ impl Output {
         self
     }
 
+    /// Shows no seed, no JWT, no private key, and no password or token of a test that has [`SECRET`] in it. Every run is
+    /// looked at like this.
+    #[track_caller]
+    fn assert_keeps_secrets(&self) {
+        for text in [&self.stdout, &self.stderr] {
+            if let Some(secret) = find_secret(text) {
+                panic!("shows the secret {secret:?}:\n{}", self.report());
+            }
+        }
+    }
+
     /// Took less than `limit`.
     #[track_caller]
     pub fn assert_within(self, limit: Duration) -> Output {
@@ -356,6 +372,18 @@ impl Output {
             "{command}\ncode {code:?}, signal {signal:?}, {wall:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n---"
         )
     }
+}
+
+/// The first thing in a text that must not be shown.
+pub fn find_secret(text: &str) -> Option<&str> {
+    let is_seed = |word: &str| {
+        let seed = word.starts_with(['S', 'P']) && word.len() > 50;
+        seed && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
+    };
+    let mut words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'));
+    // What JWTs begin with, and keys in PEM form, both in base64.
+    let is_encoded = |word: &str| word.starts_with("eyJ") || word.starts_with("MIG");
+    words.find(|word| word.contains(SECRET) || is_encoded(word) || is_seed(word))
 }
 
 /// `label=value[s];warn;crit;min;max`, or `label=U`.
@@ -445,6 +473,26 @@ mod tests {
             ),
         ] {
             assert_eq!(matches(pattern, text), expected, "{pattern:?} {text:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_found() {
+        let seed = nkeys::KeyPair::new_user().seed().unwrap();
+        for shown in [
+            "password=s3cret!",
+            "nats://mon:s3cret-2@host",
+            r#"{"jwt":"eyJ0eXAiOiJKV1QifQ.e30.x"}"#,
+            &rcgen::KeyPair::generate().unwrap().serialize_pem(),
+            &format!("seed {seed}."),
+        ] {
+            assert!(find_secret(shown).is_some(), "{shown}");
+            let panic = std::panic::catch_unwind(|| sh("echo \"$TEXT\" >&2").env("TEXT", shown).run()).unwrap_err();
+            assert!(panic.downcast_ref::<String>().unwrap().contains("shows the secret"));
+        }
+        let public = nkeys::KeyPair::new_user().public_key();
+        for fine in ["secret", "keyJ", &public, "SHA256 SUPER"] {
+            assert_eq!(find_secret(fine), None);
         }
     }
 

@@ -4,8 +4,10 @@
 #![allow(dead_code, unused_imports)] // A toolbox: not every tool is in use at every time.
 
 pub mod blackhole;
+pub mod certs;
 pub mod check;
 pub mod fake;
+pub mod jwt;
 pub mod monitor;
 pub mod process;
 pub mod raw;
@@ -14,6 +16,7 @@ pub mod service;
 pub mod temp_dir;
 
 pub use blackhole::Blackhole;
+pub use certs::Certs;
 pub use check::{Check, Output, Running};
 pub use fake::{Conn, Fake};
 pub use monitor::Monitor;
@@ -51,6 +54,16 @@ pub fn in_time(run: impl Fn()) {
         }
     }
     run();
+}
+
+/// Tests all cases at once, for tests that mostly wait.
+pub fn each<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    let test = &test;
+    std::thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(move || test(case));
+        }
+    });
 }
 
 /// A path from the environment that tests/run.sh sets up.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use url::Url;
@@ -28,7 +29,10 @@ pub fn ask(url: &str, subject: &str, expected: usize) -> io::Result<Vec<Vec<u8>>
 pub fn request(url: &str, subject: &str, payload: &str, expected: usize) -> io::Result<Vec<Vec<u8>>> {
     let mut reader = connect(url)?;
     let size = payload.len();
-    let text = format!("SUB _INBOX.raw 1\r\nPUB {subject} _INBOX.raw {size}\r\n{payload}\r\n");
+    // One of its own: others may ask at the same time, and in a cluster all subscriptions are of one net.
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let inbox = format!("_INBOX.raw.{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let text = format!("SUB {inbox} 1\r\nPUB {subject} {inbox} {size}\r\n{payload}\r\n");
     reader.get_mut().write_all(text.as_bytes())?;
 
     let mut replies = Vec::new();

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::thread;
 
 use super::{LIMIT, TempDir, from_env, process, raw, wait_for};
 
@@ -25,6 +26,16 @@ impl Version {
             Version::Newest => "NATS_SERVER_NEWEST",
         })
     }
+}
+
+/// Does the same with each of these servers, at once.
+pub fn on(versions: &[Version], test: impl Fn(Version) + Sync) {
+    thread::scope(|scope| {
+        for version in versions {
+            let thread = thread::Builder::new().name(format!("{version:?}"));
+            thread.spawn_scoped(scope, || test(*version)).expect("a thread");
+        }
+    });
 }
 
 /// A running (or stopped) nats-server with a port of its own for its whole life. Killed on drop.
@@ -133,6 +144,14 @@ impl Server {
         assert!(self.child.is_none(), "stop it first");
         self.launch()
             .unwrap_or_else(|log| panic!("nats-server does not start again:\n{log}"));
+    }
+
+    /// Stops it, and starts it with another configuration.
+    #[track_caller]
+    pub fn restart(&mut self, config: &str) {
+        self.stop();
+        fs::write(self.dir.join("server.conf"), config).unwrap();
+        self.start_again();
     }
 
     /// Connections are still accepted by the kernel, but nothing answers.

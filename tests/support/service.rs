@@ -1,4 +1,4 @@
-//! Real services, written with two independent implementations of ADR-32.
+//! Real services, written with three independent implementations of ADR-32.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -34,6 +34,13 @@ impl Service {
             url,
             name,
         )
+    }
+
+    /// With the official JavaScript client. Reconnects 2 s after a connection is lost.
+    pub fn nats_js(url: &str, name: &str) -> Builder {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/nats_js_service.mjs");
+        let args = vec![script.to_str().unwrap().to_string(), from_env("NATS_JS")];
+        Builder::new("node".into(), args, url, name)
     }
 
     /// With the official Rust client. Reconnects within 0.1 s.
@@ -114,6 +121,21 @@ impl Builder {
 
     pub fn metadata(self, key: &str, value: &str) -> Builder {
         self.arg("--metadata", &format!("{key}={value}"))
+    }
+
+    /// A credentials file to log in with. [`Service::async_nats`] only.
+    pub fn creds(self, path: &str) -> Builder {
+        self.arg("--creds", path)
+    }
+
+    /// The authority of the server's certificate. [`Service::async_nats`] only.
+    pub fn tlsca(self, path: &str) -> Builder {
+        self.arg("--tlsca", path)
+    }
+
+    /// A certificate of its own, and its key. [`Service::async_nats`] only.
+    pub fn identity(self, cert: &str, key: &str) -> Builder {
+        self.arg("--tlscert", cert).arg("--tlskey", key)
     }
 
     /// That many instances in the one process, over a connection each.
@@ -239,6 +261,11 @@ mod tests {
     #[test]
     fn nats_py() {
         talks_as_it_says(Service::nats_py);
+    }
+
+    #[test]
+    fn nats_js() {
+        talks_as_it_says(Service::nats_js);
     }
 
     #[test]

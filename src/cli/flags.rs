@@ -1,0 +1,341 @@
+//! The definition of every flag, with its help; the man page is made of it.
+
+use clap::builder::ValueParser;
+use clap::{Arg, ArgAction, Command};
+
+/// The definition of the command line, for the man page too.
+pub fn command() -> Command {
+    let with_target = |command: Command| command.args(connection_args()).args(state_args());
+    let judging = |command: Command| with_target(command).args(judging_args());
+    let check = |command: Command| judging(command).args(telling_args()).args(metrics_args());
+    let textfile = Command::new("textfile").about("Check a service, and write metrics for the textfile collector");
+    let show = Command::new("show").about("Show what is remembered about a service");
+    let reset = Command::new("reset").about("Forget what is remembered about a service, an open outage too");
+    let probe = |name, about| {
+        Command::new(name)
+            .about(about)
+            .args(connection_args())
+            .args(probe_args())
+    };
+    let watch = Command::new("watch").about("Sidecar: check a service again and again, and write files");
+    check(Command::new("check_nats_service"))
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Asks NATS itself whether a micro service (ADR-32) is up, as a Nagios and Icinga check")
+        .after_help(AFTER_HELP)
+        .args_conflicts_with_subcommands(true)
+        .disable_help_subcommand(true)
+        .subcommand(check(Command::new("check")).about("Check a service (what happens without a command)"))
+        .subcommand(judging(textfile).args(textfile_args()).args(metrics_args()))
+        .subcommand(
+            Command::new("probe")
+                .about("Kubernetes exec probe: does this pod's own instance answer?")
+                .disable_help_subcommand(true)
+                .subcommand_required(true)
+                .subcommand(probe(
+                    "liveness",
+                    "Fails if the instance does not answer; passes if NATS cannot be asked",
+                ))
+                .subcommand(probe("readiness", "Passes only if the instance answers"))
+                .subcommand(probe("startup", "Passes only if the instance answers")),
+        )
+        .subcommand(judging(watch).args(watch_args()).args(metrics_args()))
+        .subcommand(
+            Command::new("state")
+                .about("Look at, or clear, what is remembered")
+                .disable_help_subcommand(true)
+                .subcommand_required(true)
+                .subcommand(with_target(show))
+                .subcommand(with_target(reset)),
+        )
+}
+
+const AFTER_HELP: &str = "\
+A DURATION reads as 500ms, 10s, 15m or 1h30m; a bare number is seconds.
+A RANGE is that of Nagios: '3:' alerts below 3, '10' above 10, '1:5' outside of it, '@1:5' inside.
+A STATUS is ok, warning, unknown or critical.
+
+Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; never another one.
+
+Example: check_nats_service -s nats://nats.example.org -n orders -w 3: -c 1:";
+
+/// A flag with a value of any kind.
+fn value(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name)
+        .long(name)
+        .value_name(value)
+        .help(help)
+        .value_parser(ValueParser::os_string())
+}
+
+fn connection_args() -> Vec<Arg> {
+    const LOGINS: [&str; 7] = [
+        "user",
+        "password",
+        "password-file",
+        "token",
+        "token-file",
+        "creds",
+        "nkey",
+    ];
+    // One way to log in, but for a user and a password.
+    let login = |name, what, help| {
+        let arg = value(name, what, help).allow_hyphen_values(true);
+        let pair = |other: &str| {
+            matches!((name, other), ("user", "password" | "password-file"))
+                || matches!((name, other), ("password" | "password-file", "user"))
+        };
+        arg.conflicts_with_all(LOGINS.into_iter().filter(|other| *other != name && !pair(other)))
+    };
+    let connection = [
+        value("name", "NAME", "The service to ask for").short('n'),
+        value(
+            "srv-prefix",
+            "SUBJECT",
+            "Subject of the services, APP.$SRV through an account import [default: $SRV]",
+        ),
+        value(
+            "server",
+            "URL[,URL...]",
+            "Servers, tried one by one [NATS_URL] [default: nats://127.0.0.1:4222]",
+        )
+        .short('s'),
+        value("hostname", "HOST", "The server's host, instead of --server")
+            .short('H')
+            .conflicts_with("server"),
+        value("port", "PORT", "The server's port, with --hostname [default: 4222]")
+            .short('p')
+            .requires("hostname"),
+        value(
+            "context",
+            "NAME|FILE.json",
+            "Context of the nats CLI, for what is not given otherwise [NATS_CONTEXT]",
+        ),
+        value(
+            "timeout",
+            "DURATION",
+            "For the whole run, whatever hangs [default: 10s]",
+        )
+        .short('t'),
+        value(
+            "inbox-prefix",
+            "SUBJECT",
+            "Subject below which replies come [default: _INBOX]",
+        ),
+        value(
+            "connection-name",
+            "NAME",
+            "How to call ourselves at the server [default: check_nats_service]",
+        ),
+    ];
+    let logins = [
+        login("user", "USER", "User; one without a password is a token [NATS_USER]"),
+        login(
+            "password",
+            "PASSWORD",
+            "Password; better from NATS_PASSWORD or a file [NATS_PASSWORD]",
+        ),
+        login("password-file", "FILE", "Read the password from this file"),
+        login("token", "TOKEN", "Token; better from NATS_TOKEN or a file [NATS_TOKEN]"),
+        login("token-file", "FILE", "Read the token from this file"),
+        login(
+            "creds",
+            "FILE",
+            "Credentials file, a user JWT and its seed [NATS_CREDS]",
+        ),
+        login("nkey", "FILE", "File with the seed of a user NKey [NATS_NKEY]"),
+    ];
+    let tls = [
+        value(
+            "tlsca",
+            "FILE",
+            "Authorities to believe, instead of the system's [NATS_CA]",
+        ),
+        value("tlscert", "FILE", "Our certificate [NATS_CERT]"),
+        value("tlskey", "FILE", "Its key [NATS_KEY]"),
+    ];
+    let mut args: Vec<Arg> = connection
+        .into_iter()
+        .map(|arg| arg.help_heading("Connection"))
+        .collect();
+    args.extend(logins.into_iter().map(|arg| arg.help_heading("Login")));
+    args.extend(tls.into_iter().map(|arg| arg.help_heading("TLS")));
+    args
+}
+
+fn state_args() -> Vec<Arg> {
+    let args = vec![
+        value("state", "FILE", "Remember in this file"),
+        value("state-dir", "DIR", "Remember in a file in this folder").conflicts_with("state"),
+        Arg::new("no-state")
+            .long("no-state")
+            .help("Remember nothing: an outage is seen only with -c or -w")
+            .action(ArgAction::SetTrue)
+            .conflicts_with_all(["state", "state-dir"]),
+    ];
+    args.into_iter().map(|arg| arg.help_heading("State")).collect()
+}
+
+fn judging_args() -> Vec<Arg> {
+    let asking = [
+        value(
+            "confirm",
+            "DURATION",
+            "Ask again for so long when nobody answers; 0 never [default: 1.5s]",
+        ),
+        value(
+            "stall",
+            "DURATION",
+            "Wait for one more answer after the latest [default: 300ms]",
+        ),
+        value(
+            "census",
+            "DURATION",
+            "Wait for unknown instances at least so often [default: 5m]",
+        ),
+    ];
+    let judging = [
+        value("warning", "RANGE", "WARNING by the number of instances")
+            .short('w')
+            .allow_hyphen_values(true),
+        value("critical", "RANGE", "CRITICAL by the number of instances")
+            .short('c')
+            .allow_hyphen_values(true),
+        value("rtt-warning", "DURATION", "WARNING if the slowest answer took longer"),
+        value("rtt-critical", "DURATION", "CRITICAL if the slowest answer took longer"),
+        value(
+            "never-seen",
+            "STATUS",
+            "When no run has ever seen the service [default: unknown]",
+        ),
+        value("unreachable", "STATUS", "When NATS cannot be asked [default: unknown]"),
+        value(
+            "silent",
+            "STATUS",
+            "When somebody is subscribed but nobody answers [default: critical]",
+        ),
+        value("forget-after", "DURATION", "Forget an outage that is older than this"),
+    ];
+    let mut args: Vec<Arg> = asking.into_iter().map(|arg| arg.help_heading("Asking")).collect();
+    args.extend(judging.into_iter().map(|arg| arg.help_heading("Judgement")));
+    args
+}
+
+fn telling_args() -> Vec<Arg> {
+    let verbose = Arg::new("verbose")
+        .short('v')
+        .long("verbose")
+        .help("More text below the line; -vv every instance, -vvv each step with its time")
+        .action(ArgAction::Count);
+    let format = value("format", "FORMAT", "nagios, json, text or prometheus [default: nagios]");
+    [format, verbose]
+        .into_iter()
+        .map(|arg| arg.help_heading("Output"))
+        .collect()
+}
+
+fn textfile_args() -> Vec<Arg> {
+    let exit_status = Arg::new("exit-status")
+        .long("exit-status")
+        .help("Exit with the status of the check, and not 0 when the file was written")
+        .action(ArgAction::SetTrue);
+    let output = value(
+        "output",
+        "FILE",
+        "The file to write, in the folder of the collector, ending in .prom",
+    );
+    [output.short('o').required(true), exit_status]
+        .into_iter()
+        .map(|arg| arg.help_heading("Output"))
+        .collect()
+}
+
+fn probe_args() -> Vec<Arg> {
+    const WHICH: [&str; 4] = ["id", "id-file", "match", "any-instance"];
+    let others = |name: &str| {
+        WHICH
+            .into_iter()
+            .filter(move |other| *other != name)
+            .collect::<Vec<_>>()
+    };
+    let which = [
+        value("id", "ID", "The instance with this id").conflicts_with_all(others("id")),
+        value(
+            "id-file",
+            "FILE",
+            "The instance whose id the application wrote into this file",
+        )
+        .conflicts_with_all(others("id-file")),
+        value(
+            "match",
+            "KEY=VALUE",
+            "The instance with this in its metadata; can be repeated",
+        )
+        .action(ArgAction::Append)
+        .conflicts_with_all(others("match")),
+        Arg::new("any-instance")
+            .long("any-instance")
+            .help("Any instance, also one of another pod")
+            .action(ArgAction::SetTrue)
+            .conflicts_with_all(others("any-instance")),
+    ];
+    let rest = [
+        value(
+            "unreachable",
+            "pass|fail",
+            "When NATS cannot be asked [default: pass for liveness, else fail]",
+        ),
+        value(
+            "confirm",
+            "DURATION",
+            "Ask again for so long when nobody answers; 0 never [default: 300ms]",
+        ),
+        value(
+            "stall",
+            "DURATION",
+            "Wait so long for an answer to the last asking [default: 300ms]",
+        ),
+        value("from", "FILE", "Read this status file of watch, and ask nobody"),
+        value(
+            "max-age",
+            "DURATION",
+            "With --from: how old the file may be [default: 1m]",
+        )
+        .requires("from"),
+    ];
+    let mut args: Vec<Arg> = which
+        .into_iter()
+        .map(|arg| arg.help_heading("Which instance"))
+        .collect();
+    args.extend(rest.into_iter().map(|arg| arg.help_heading("Probe")));
+    args
+}
+
+fn watch_args() -> Vec<Arg> {
+    let args = [
+        value("interval", "DURATION", "How often to check [default: 15s]"),
+        value(
+            "textfile",
+            "FILE",
+            "Write metrics for the textfile collector, ending in .prom",
+        ),
+        value("status-file", "FILE", "Write the verdict as JSON, for probe --from"),
+    ];
+    args.into_iter().map(|arg| arg.help_heading("Watch")).collect()
+}
+
+fn metrics_args() -> Vec<Arg> {
+    let label = value(
+        "label",
+        "NAME=VALUE",
+        "One more label for every sample; can be repeated",
+    )
+    .action(ArgAction::Append);
+    let per_instance = Arg::new("per-instance")
+        .long("per-instance")
+        .help("Metrics of each instance too, whose ids change with every restart")
+        .action(ArgAction::SetTrue);
+    [label, per_instance]
+        .into_iter()
+        .map(|arg| arg.help_heading("Output"))
+        .collect()
+}

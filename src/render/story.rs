@@ -1,0 +1,118 @@
+//! The same story for the tests of all renderers: a report for each state that a service can be in, at fixed times.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::epoch::Memory;
+use crate::judge::{Policy, judge};
+use crate::observation::{Answer, Failure, Fate, Ignored, Instance, Observation, Outcome, Server};
+use crate::range::Range;
+use crate::report::Report;
+use crate::timestamp::Timestamp;
+use crate::verdict::{Finding, Reason, Status, Verdict};
+
+/// 2026-09-21 14:13:20 UTC, and this many seconds.
+pub const fn at(second: i64) -> Timestamp {
+    Timestamp::from_micros(1_790_000_000_000_000 + second * 1_000_000)
+}
+
+pub fn instance(n: usize) -> Instance {
+    Instance {
+        id: format!("id{n}"),
+        version: "1.2.3".into(),
+        metadata: vec![("pod".into(), format!("orders-{n}"))],
+    }
+}
+
+pub fn answered(numbers: impl IntoIterator<Item = usize>) -> Outcome {
+    let answer = |n: usize| Answer {
+        instance: instance(n),
+        rtt: Some(Duration::from_micros(600 + n as u64)),
+    };
+    Outcome::Answered(numbers.into_iter().map(answer).collect())
+}
+
+/// What a probe saw at this second.
+pub fn saw(second: i64, outcome: Outcome) -> Observation {
+    let reached = !matches!(outcome, Outcome::Failed(_));
+    Observation {
+        at: at(second),
+        outcome,
+        census: true,
+        askings: usize::from(reached),
+        server: reached.then(|| Server {
+            address: "nats.example.org:4222".into(),
+            name: String::new(),
+            version: "2.15.1".into(),
+            rtt: Some(Duration::from_micros(170)),
+        }),
+        ignored: Ignored::default(),
+        absent: Vec::new(),
+        others: None,
+        denied: String::new(),
+        took: Duration::from_millis(12),
+        trace: Vec::new(),
+    }
+}
+
+/// One run: judges, remembers, and is told half a second later.
+pub fn run(memory: &mut Memory, seen: Observation) -> Report {
+    let policy = Policy {
+        warning: Range::parse("3:").ok(),
+        ..Policy::default()
+    };
+    let now = seen.at + Duration::from_millis(500);
+    let (verdict, next) = judge("orders", memory, &seen, &policy, now);
+    *memory = next.clone();
+    Report {
+        verdict,
+        seen: Some(Arc::new(seen)),
+        memory: next,
+        now,
+    }
+}
+
+/// Each state with its name, as it follows from the one before; then those that stand alone.
+pub fn story() -> Vec<(&'static str, Report)> {
+    let memory = &mut Memory::default();
+    let mut states = Vec::new();
+    states.push(("up", run(memory, saw(0, answered(0..3)))));
+    let mut fewer = saw(60, answered(0..2));
+    fewer.absent = vec![("id2".into(), Fate::Gone)];
+    states.push(("degraded", run(memory, fewer)));
+    states.push(("down", run(memory, saw(120, Outcome::NoResponders))));
+    let away = || Outcome::Failed(Failure::new(Reason::NatsUnreachable, "connection refused"));
+    states.push(("down_and_nats_away", run(memory, saw(180, away()))));
+    states.push(("recovered", run(memory, saw(240, answered(3..6)))));
+    states.push(("nats_away", run(memory, saw(300, away()))));
+    let silent = Outcome::Silent(Duration::from_secs(5));
+    states.push(("silent", run(memory, saw(360, silent))));
+
+    let mut nobody = saw(0, Outcome::NoResponders);
+    nobody.others = Some(vec![("order".into(), 2), ("billing".into(), 1)]);
+    states.push(("never_seen", run(&mut Memory::default(), nobody)));
+    let finding = Finding::new(
+        Status::Unknown,
+        Reason::Usage,
+        "which service? Give its name with --name",
+    );
+    let usage = Report {
+        now: at(0),
+        ..Report::bare(Verdict::new("", vec![finding], vec![], vec![]))
+    };
+    states.push(("usage", usage));
+    states
+}
+
+/// Compares with tests/snapshots/NAME. `UPDATE_SNAPSHOTS=1` writes it instead; then look at the difference.
+#[track_caller]
+pub fn assert_snapshot(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/snapshots").join(name);
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        fs::write(&path, text).expect("a snapshot can be written");
+    }
+    let snapshot = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    assert!(snapshot == text, "not as {}:\n{text}", path.display());
+}

@@ -1,0 +1,1151 @@
+//! All ways to connect, and each way in which a server refuses: in the words of an operator, in time, and without a secret.
+//!
+//! Every run is one with `-vvv`: no step shows a secret either ([`Check`] looks at all that comes out).
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use nkeys::KeyPair;
+
+use super::support::jwt::{Account, Operator, User, now};
+use super::support::server::{free_port, on};
+use super::support::{Certs, Check, Output, SLACK, Server, Service, TempDir, Version, raw, wait_for};
+
+/// What a run has that may have to use it up, and how much later than that it may end by the contract.
+const TIMEOUT: Duration = Duration::from_secs(1);
+const AFTER: Duration = Duration::from_millis(100).saturating_add(SLACK);
+
+const REFUSED: &str = "instances=U rtt_max=U nats_rtt=* outage=0.000000s;;;0; probe=*s;;;0;";
+
+/// Asks once for `orders`, and remembers nothing.
+fn check(flags: &[&str]) -> Check {
+    Check::new([
+        "-n",
+        "orders",
+        "--no-state",
+        "--stall",
+        "20ms",
+        "--confirm",
+        "100ms",
+        "-vvv",
+    ])
+    .args(["--timeout", "1s"])
+    .args(flags)
+}
+
+/// What is said of a run that was refused: UNKNOWN for this reason, in these words, in time.
+#[track_caller]
+fn assert_refused(out: Output, reason: &str, text: &str) -> Output {
+    assert_refused_in(TIMEOUT, out, reason, text)
+}
+
+#[track_caller]
+fn assert_refused_in(timeout: Duration, out: Output, reason: &str, text: &str) -> Output {
+    out.assert_first(3, &format!("NATS_SERVICE UNKNOWN - orders: {text} | {REFUSED}"))
+        .assert_line(&format!("UNKNOWN {reason}: {text}"))
+        .assert_within(timeout + AFTER)
+}
+
+#[track_caller]
+fn assert_let_in(out: Output) -> Output {
+    out.assert_first(0, "NATS_SERVICE OK - orders: 1 instance, slowest answer *ms | *")
+        .assert_line("OK service_up: 1 instance, *")
+}
+
+/// The port takes the place of PORT.
+fn at(server: &Server, text: &str) -> String {
+    text.replace("PORT", &server.port().to_string())
+}
+
+struct Files(TempDir);
+
+impl Files {
+    fn new() -> Files {
+        Files(TempDir::new())
+    }
+
+    /// Writes a file and returns its path.
+    fn write(&self, name: &str, text: &str) -> String {
+        let path = self.0.join(name);
+        fs::write(&path, text).expect("a file");
+        path
+    }
+}
+
+#[test]
+fn a_refused_login_says_what_it_was() {
+    on(&Version::ALL, |version| {
+        let files = Files::new();
+        let (key, stranger) = (KeyPair::new_user(), KeyPair::new_user());
+        let config = format!(
+            "authorization {{ users: [{{user: svc, password: svc}}, {{user: mon, password: s3cret}}, {{nkey: {}}}] }}",
+            key.public_key()
+        );
+        let server = Server::with_config(version, &config);
+        let _service = Service::async_nats(&at(&server, "nats://svc:svc@127.0.0.1:PORT"), "orders").start();
+        let good = files.write("good.nk", &key.seed().expect("a seed"));
+        let bad = files.write("bad.nk", &format!("# s3cret\n{}\n", stranger.seed().expect("a seed")));
+        let account = Account::new("A");
+        let creds = files.write("mon.creds", &account.creds(&User::new("mon")));
+        let run = |flags: &[&str]| check(&["-s", &server.url()]).args(flags).run();
+        let refused = |flags: &[&str], text: &str| {
+            let text = at(&server, &format!("NATS at 127.0.0.1:PORT {text}"));
+            assert_refused(run(flags), "auth_rejected", &text);
+        };
+
+        assert_let_in(run(&["--user", "mon", "--password", "s3cret"]));
+        assert_let_in(run(&["--nkey", &good]));
+        refused(
+            &[],
+            "wants credentials (Authorization Violation): give --creds, --user, --token or --nkey",
+        );
+        refused(
+            &["--user", "mon", "--password", "s3cret-2"],
+            "refused the user mon or the password (Authorization Violation)",
+        );
+        refused(&["--token", "s3cret"], "refused the token (Authorization Violation)");
+        refused(
+            &["--nkey", &bad],
+            &format!(
+                "does not know the user of {bad} (Authorization Violation): its public NKey is {}",
+                stranger.public_key()
+            ),
+        );
+        // A server without an operator.
+        refused(
+            &["--creds", &creds],
+            &format!("refused the credentials of {creds}: the user JWT is current, so *"),
+        );
+    });
+}
+
+#[test]
+fn a_refused_jwt_is_explained_as_far_as_we_can_know() {
+    on(&Version::ALL, |version| {
+        let files = Files::new();
+        let (operator, other) = (Operator::new(), Account::new("OTHER"));
+        let (mut account, hour, day) = (Account::new("APP"), 3600, 86_400);
+        let revoked = User::new("revoked");
+        account.revoke(&revoked);
+        let server = Server::with_config(version, &operator.config(&[&account]));
+        let service = files.write("svc.creds", &account.creds(&User::new("svc")));
+        let _service = Service::async_nats(&server.url(), "orders").creds(&service).start();
+        let run = |creds: &str| check(&["-s", &server.url(), "--creds", creds]).run();
+
+        let good = User::new("mon").expires(now() + hour).not_before(now() - hour);
+        let good = files.write("good.creds", &account.creds(&good));
+        assert_let_in(run(&good)).assert_line(&at(&server, "*ms connecting to 127.0.0.1:PORT"));
+
+        let current = "the user JWT is current, so the user is revoked, its account unknown to this server, its operator \
+                       another one, or this address or time not allowed";
+        let forged = account.forged_creds(&other, &User::new("mon"));
+        let begin = now() + 2 * day;
+        let refusals = [
+            (
+                "expired",
+                account.creds(&User::new("mon").expires(now() - 2 * hour)),
+                "the user JWT expired 2h ago",
+            ),
+            (
+                "early",
+                account.creds(&User::new("mon").not_before(begin)),
+                "the user JWT is not valid before 20*Z, in 1d 23h",
+            ),
+            ("revoked", account.creds(&revoked), current),
+            ("unknown", other.creds(&User::new("mon")), current),
+            ("forged", forged, current),
+            (
+                "elsewhere",
+                account.creds(&User::new("mon").sources(&["10.0.0.0/8"])),
+                current,
+            ),
+        ];
+        for (name, creds, cause) in &refusals {
+            let path = files.write(&format!("{name}.creds"), creds);
+            let text =
+                format!("NATS at 127.0.0.1:PORT refused the credentials of {path}: {cause} (Authorization Violation)");
+            assert_refused(run(&path), "auth_rejected", &at(&server, &text));
+        }
+        // Those of another operator, whose account has the same name; and none at all.
+        let theirs = Server::with_config(version, &Operator::new().config(&[&other]));
+        let text = "NATS at 127.0.0.1:PORT refused the credentials of *: the user JWT is current, so *";
+        let out = check(&["-s", &theirs.url(), "--creds", &good]).run();
+        assert_refused(out, "auth_rejected", &at(&theirs, text));
+        let text = "NATS at 127.0.0.1:PORT wants credentials (Authorization Violation): give --creds, *";
+        let out = check(&["-s", &theirs.url()]).run();
+        assert_refused(out, "auth_rejected", &at(&theirs, text));
+    });
+}
+
+#[test]
+fn a_jwt_that_expires_while_we_wait_is_told() {
+    on(&Version::ALL, |version| {
+        let files = Files::new();
+        let (operator, account) = (Operator::new(), Account::new("APP"));
+        let server = Server::with_config(version, &operator.config(&[&account]));
+        let service = files.write("svc.creds", &account.creds(&User::new("svc")));
+        let service = Service::async_nats(&server.url(), "orders").creds(&service).start();
+        service.freeze();
+        let creds = files.write("mon.creds", &account.creds(&User::new("mon").expires(now() + 2)));
+        let out = Check::new([
+            "-n",
+            "orders",
+            "--no-state",
+            "-vvv",
+            "--timeout",
+            "8s",
+            "--creds",
+            &creds,
+        ])
+        .args(["-s", &server.url()])
+        .run();
+        let text = format!(
+            "NATS at 127.0.0.1:PORT refused the credentials of {creds}: the user JWT expired *s ago (User Authentication \
+             Expired)"
+        );
+        assert_refused_in(Duration::from_secs(3), out, "auth_rejected", &at(&server, &text));
+    });
+}
+
+#[test]
+fn no_connection_left_is_told() {
+    on(&Version::ALL, |version| {
+        let server = Server::with_config(version, "max_connections: 1");
+        let _guest = raw::subscribe(&server.url(), "x").expect("a guest");
+        let out = check(&["-s", &server.url()]).run();
+        // The server may be faster with the end of the connection than the client with its first write.
+        let why = match out.stdout.contains("it closed the connection") {
+            true => "it closed the connection during the login; is it stopping, or at its connection limit?",
+            false => "no connection is left for us (maximum connections exceeded)",
+        };
+        let text = at(&server, &format!("cannot reach NATS at 127.0.0.1:PORT: {why}"));
+        assert_refused(out, "nats_unreachable", &text);
+
+        let files = Files::new();
+        let (operator, account) = (Operator::new(), Account::new("APP").connections(1));
+        let server = Server::with_config(version, &operator.config(&[&account]));
+        let creds = files.write("mon.creds", &account.creds(&User::new("mon")));
+        let _guest = Service::async_nats(&server.url(), "orders").creds(&creds).start();
+        let text = "cannot reach NATS at 127.0.0.1:PORT: no connection is left for us (maximum account active connections \
+                    exceeded)";
+        let out = check(&["-s", &server.url(), "--creds", &creds]).run();
+        assert_refused(out, "nats_unreachable", &at(&server, text));
+    });
+}
+
+#[test]
+fn no_subscription_left_is_told() {
+    on(&Version::ALL, |version| {
+        // The second inbox, that of the next asking, is one too many.
+        let server = Server::with_config(version, "max_subscriptions: 1");
+        let text = "NATS at 127.0.0.1:PORT does not let us subscribe to an inbox: maximum subscriptions exceeded";
+        let out = check(&["-s", &server.url()]).run();
+        assert_refused(out, "permission_denied", &at(&server, text));
+    });
+}
+
+/// Whoever does what the line says, and nothing else, can ask.
+#[test]
+fn the_permission_that_is_missing_can_be_pasted() {
+    on(&Version::ALL, |version| {
+        let config = |permissions: &str| {
+            format!(
+                "authorization {{ users: [{{user: svc, password: svc}}, {{user: mon, password: s3cret, permissions: {{
+                 {permissions} }}}}] }}"
+            )
+        };
+        let nothing = r#"publish: {deny: [">"]}, subscribe: {deny: [">"]}"#;
+        let mut server = Server::with_config(version, &config(nothing));
+        let service = at(&server, "nats://svc:svc@127.0.0.1:PORT");
+        let _service = Service::async_nats(&service, "orders").start();
+        let run = |server: &Server| {
+            let mon = ["--user", "mon", "--password", "s3cret"];
+            check(&["-s", &server.url()]).args(mon).run()
+        };
+        let inbox = r#"subscribe: {allow: ["_INBOX.>"]}"#;
+        let ping = r#"publish: {allow: ["$SRV.PING.orders"]}"#;
+        for (permissions, what, paste) in [
+            (nothing.to_owned(), "subscribe to _INBOX.*", inbox),
+            (
+                inbox.to_owned() + r#", publish: {deny: [">"]}"#,
+                "publish to $SRV.PING.orders",
+                ping,
+            ),
+        ] {
+            server.restart(&config(&permissions));
+            let text = format!("NATS at 127.0.0.1:PORT does not let us {what}; add to the user's permissions: {paste}");
+            assert_refused(run(&server), "permission_denied", &at(&server, &text));
+        }
+        server.restart(&config(&format!("{inbox}, {ping}")));
+        wait_for("the service is back", || {
+            raw::ping(&service, "orders", 1).ok().filter(|ids| ids.len() == 1)
+        });
+        assert_let_in(run(&server));
+
+        // Replies come below the prefix that is allowed.
+        server.restart(&config(&format!(r#"{ping}, subscribe: {{allow: ["_INBOX_mon.>"]}}"#)));
+        wait_for("the service is back", || {
+            raw::ping(&service, "orders", 1).ok().filter(|ids| ids.len() == 1)
+        });
+        let prefix = |prefix: &str| {
+            let mon = ["--user", "mon", "--password", "s3cret", "--inbox-prefix", prefix];
+            check(&["-s", &server.url()]).args(mon).run()
+        };
+        assert_let_in(prefix("_INBOX_mon"));
+        let text = "NATS at 127.0.0.1:PORT does not let us subscribe to other.mon.*; add to the user's permissions: subscribe: \
+                    {allow: [\"other.mon.>\"]}";
+        assert_refused(prefix("other.mon"), "permission_denied", &at(&server, text));
+    });
+}
+
+/// The server tells the service alone: to us it is a silence.
+#[test]
+fn a_service_that_may_not_answer_is_silent() {
+    on(&Version::ALL, |version| {
+        let permissions = "permissions: {publish: {deny: [\"_INBOX.mon.>\"]}}";
+        let config = format!(
+            "authorization {{ users: [{{user: svc, password: svc, {permissions}}}, {{user: mon, password: s3cret}}] }}"
+        );
+        let server = Server::with_config(version, &config);
+        let _service = Service::async_nats(&at(&server, "nats://svc:svc@127.0.0.1:PORT"), "orders").start();
+        let home = TempDir::new();
+        let mon = |flags: &[&str]| {
+            Check::new([
+                "-n",
+                "orders",
+                "-s",
+                &at(&server, "nats://mon:s3cret@127.0.0.1:PORT"),
+                "-vvv",
+            ])
+            .args(["--timeout", "1s", "--confirm", "100ms", "--stall", "50ms"])
+            .args(flags)
+            .home(&home)
+            .run()
+        };
+        assert_let_in(mon(&[]));
+        let text = "silent, no answer within *s though somebody is subscribed (hung, or a wildcard subscriber hides that nobody \
+                    is there); 1 instance until *s ago; NATS *";
+        mon(&["--inbox-prefix", "_INBOX.mon"])
+            .assert_first(
+                2,
+                &format!("NATS_SERVICE CRITICAL - orders: {text} | instances=0;;;0; *"),
+            )
+            .assert_line("CRITICAL service_silent: *")
+            .assert_within(TIMEOUT + AFTER);
+    });
+}
+
+/// How a server speaks TLS, what we say about it on our side, and why that fails.
+struct Tls {
+    /// Which certificate it shows.
+    server: &'static str,
+    /// What else is in its `tls` block, and outside of it.
+    more: &'static str,
+    outside: &'static str,
+    /// With DIR for the folder of the certificates.
+    flags: &'static [&'static str],
+    text: &'static str,
+}
+
+impl Default for Tls {
+    fn default() -> Tls {
+        Tls {
+            server: "server",
+            more: "",
+            outside: "",
+            flags: &["--tlsca", "DIR/ca.pem"],
+            text: "",
+        }
+    }
+}
+
+const MUTUAL: &str = "verify: true";
+
+#[test]
+fn tls_that_fails_says_why() {
+    let refusals = [
+        Tls {
+            flags: &["--tlsca", "DIR/other-ca.pem"],
+            text: "its certificate is of an authority that we do not believe; give the authority with --tlsca (invalid peer \
+                   certificate: UnknownIssuer)",
+            ..Tls::default()
+        },
+        // The authorities of the system do not help.
+        Tls {
+            flags: &[],
+            text: "its certificate is of an authority that we do not believe; give the authority with --tlsca (invalid peer \
+                   certificate: UnknownIssuer)",
+            ..Tls::default()
+        },
+        Tls {
+            server: "other-name",
+            text: "its certificate is for another name; connect by a name that is in it (invalid peer certificate: \
+                   NotValidForName)",
+            ..Tls::default()
+        },
+        Tls {
+            server: "expired",
+            text: "its certificate has expired; renew it (invalid peer certificate: Expired)",
+            ..Tls::default()
+        },
+        Tls {
+            server: "future",
+            text: "its certificate is not valid yet; look at the clocks (invalid peer certificate: NotValidYet)",
+            ..Tls::default()
+        },
+        Tls {
+            more: MUTUAL,
+            // Those of 2.9 say BadCertificate, later ones CertificateRequired.
+            text: "it wants a certificate of ours; give --tlscert and --tlskey (received fatal alert: *Certificate*)",
+            ..Tls::default()
+        },
+        Tls {
+            more: MUTUAL,
+            flags: &[
+                "--tlsca",
+                "DIR/ca.pem",
+                "--tlscert",
+                "DIR/stranger.pem",
+                "--tlskey",
+                "DIR/stranger.key",
+            ],
+            // 2.9 says BadCertificate.
+            text: "it * our certificate* (received fatal alert: *)",
+            ..Tls::default()
+        },
+        Tls {
+            more: MUTUAL,
+            flags: &[
+                "--tlsca",
+                "DIR/ca.pem",
+                "--tlscert",
+                "DIR/client-expired.pem",
+                "--tlskey",
+                "DIR/client-expired.key",
+            ],
+            text: "it * our certificate* (received fatal alert: *)",
+            ..Tls::default()
+        },
+        // The key of another certificate, and files that are PEM and no more.
+        Tls {
+            more: MUTUAL,
+            flags: &[
+                "--tlsca",
+                "DIR/ca.pem",
+                "--tlscert",
+                "DIR/client.pem",
+                "--tlskey",
+                "DIR/stranger.key",
+            ],
+            text: "our key (--tlskey) is not that of our certificate (--tlscert) (received fatal alert: DecryptError)",
+            ..Tls::default()
+        },
+        Tls {
+            flags: &["--tlsca", "DIR/damaged.pem"],
+            text: "a certificate in the file of --tlsca is damaged (could not load certs: *)",
+            ..Tls::default()
+        },
+        Tls {
+            more: MUTUAL,
+            flags: &[
+                "--tlsca",
+                "DIR/ca.pem",
+                "--tlscert",
+                "DIR/damaged.pem",
+                "--tlskey",
+                "DIR/client.key",
+            ],
+            text: "it refused our certificate, or the handshake (received fatal alert: *)",
+            ..Tls::default()
+        },
+        Tls {
+            more: MUTUAL,
+            flags: &[
+                "--tlsca",
+                "DIR/ca.pem",
+                "--tlscert",
+                "DIR/client.pem",
+                "--tlskey",
+                "DIR/damaged.key",
+            ],
+            text: "the certificate (--tlscert) or the key (--tlskey) is damaged, or the key is encrypted (could not add certificate \
+                   or key)",
+            ..Tls::default()
+        },
+        // With a name in it that is not that of a user.
+        Tls {
+            more: "verify_and_map: true",
+            outside: "authorization { users: [{user: \"CN=other\"}] }",
+            flags: &[
+                "--tlsca",
+                "DIR/ca.pem",
+                "--tlscert",
+                "DIR/client.pem",
+                "--tlskey",
+                "DIR/client.key",
+            ],
+            text: "NATS at 127.0.0.1:PORT refused our certificate as a login (Authorization Violation)",
+            ..Tls::default()
+        },
+    ];
+    on(&Version::ALL, |version| {
+        let certs = Certs::new();
+        let dir = certs.path("ca.pem").replace("/ca.pem", "");
+        for refusal in &refusals {
+            let config = certs.config(refusal.server, refusal.more) + refusal.outside;
+            let server = Server::with_config(version, &config);
+            let flags: Vec<String> = refusal.flags.iter().map(|flag| flag.replace("DIR", &dir)).collect();
+            let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+            let (reason, text) = match refusal.text.starts_with("NATS ") {
+                true => ("auth_rejected", at(&server, refusal.text)),
+                false => (
+                    "tls_failed",
+                    at(&server, "TLS with NATS at 127.0.0.1:PORT failed: ") + refusal.text,
+                ),
+            };
+            // By URL, and by the server's upgrade.
+            for url in ["tls://127.0.0.1:PORT", "nats://127.0.0.1:PORT"] {
+                let out = check(&["-s", &at(&server, url)]).args(&flags).run();
+                assert_refused(out, reason, &text);
+            }
+        }
+    });
+}
+
+#[test]
+fn tls_to_a_server_without_it_says_so() {
+    on(&Version::ALL, |version| {
+        let server = Server::with_config(version, "authorization { user: mon, password: s3cret }");
+        let text = "TLS with NATS at 127.0.0.1:PORT failed: it does not answer in TLS; if it is plain, use nats:// instead of tls:// \
+                    (received corrupt message of type InvalidContentType)";
+        let out = check(&["-s", &at(&server, "tls://mon:s3cret@127.0.0.1:PORT")]).run();
+        assert_refused(out, "tls_failed", &at(&server, text));
+    });
+}
+
+#[test]
+fn tls_before_the_first_word_says_that_we_cannot() {
+    on(&[Version::V2_10, Version::Newest], |version| {
+        let certs = Certs::new();
+        let ca = certs.path("ca.pem");
+        let server = Server::with_config(version, &certs.config("server", "handshake_first: true"));
+        let text = "127.0.0.1:PORT closed the connection without a word after 2*s; it seems to want TLS first \
+                    (handshake_first), which this client cannot do: allow handshake_first: auto, or another port";
+        for url in ["tls://127.0.0.1:PORT", "nats://127.0.0.1:PORT"] {
+            let flags = ["-s", &at(&server, url), "--tlsca", &ca, "--timeout", "4s"];
+            let out = Check::new(["-n", "orders", "--no-state", "-vvv"]).args(flags).run();
+            assert_refused_in(Duration::from_secs(3), out, "tls_failed", &at(&server, text));
+        }
+        // With less time than the server takes.
+        let text = "127.0.0.1:PORT accepts the connection but says nothing for *; is nats-server frozen, does it want TLS \
+                    first (handshake_first), or is this another service?";
+        let out = check(&["-s", &at(&server, "tls://127.0.0.1:PORT"), "--tlsca", &ca]).run();
+        assert_refused(out, "nats_unreachable", &at(&server, text));
+
+        // A server that waits for that a moment only.
+        let config = certs.config("server", "handshake_first: auto") + "allow_non_tls: true";
+        let server = Server::with_config(version, &config);
+        let _service = Service::async_nats(&server.url(), "orders").start();
+        assert_let_in(check(&["-s", &at(&server, "tls://127.0.0.1:PORT"), "--tlsca", &ca]).run());
+    });
+}
+
+#[test]
+fn a_server_in_lame_duck_mode_is_asked_to_the_end_and_takes_nobody_new() {
+    on(&Version::ALL, |version| {
+        let config = "lame_duck_duration: 30s, lame_duck_grace_period: 20s";
+        let server = Server::with_config(version, config);
+        let service = Service::async_nats(&server.url(), "orders").start();
+        service.freeze();
+        let flags = ["-s", &server.url(), "--no-state", "-n", "orders", "-vvv"];
+        let mut tap = raw::subscribe(&server.url(), "$SRV.PING.orders").expect("a tap");
+        let run = Check::new(flags).args(["--confirm", "5s"]).spawn();
+        let asked = BufReader::new(&mut tap).lines().map_while(Result::ok);
+        assert!(asked.take(9).any(|line| line.starts_with("MSG ")), "it is asked");
+        server.signal(libc::SIGUSR2);
+        let address = ("127.0.0.1", server.port());
+        wait_for("lame duck mode", || TcpStream::connect(address).err());
+        service.thaw();
+        assert_let_in(run.wait());
+        let text = "cannot reach NATS at 127.0.0.1:PORT: connection refused; is nats-server running there?";
+        assert_refused(
+            check(&["-s", &server.url()]).run(),
+            "nats_unreachable",
+            &at(&server, text),
+        );
+    });
+}
+
+#[test]
+fn tls_that_works() {
+    on(&Version::ALL, |version| {
+        let certs = Certs::new();
+        let (ca, cert, key) = (certs.path("ca.pem"), certs.path("client.pem"), certs.path("client.key"));
+        let lets_in = |server: &Server, url: &str, flags: &[&str]| {
+            let out = check(&["-s", &at(server, url), "--tlsca", &ca]).args(flags).run();
+            assert_let_in(out).assert_line("*ms connecting to * with TLS")
+        };
+        let mine = ["--tlscert", &cert, "--tlskey", &key];
+
+        // By name and by IP; asked for by us, or by the server alone.
+        let server = Server::with_config(version, &certs.config("server", ""));
+        let url = at(&server, "tls://127.0.0.1:PORT");
+        let _service = Service::async_nats(&url, "orders").tlsca(&ca).start();
+        for url in [
+            "tls://127.0.0.1:PORT",
+            "tls://localhost:PORT",
+            "nats://127.0.0.1:PORT",
+            "nats://localhost:PORT",
+        ] {
+            let out = lets_in(&server, url, &[]);
+            let upgraded = out
+                .stdout
+                .lines()
+                .filter(|line| line.contains("ms connecting to "))
+                .count()
+                == 2;
+            assert_eq!(upgraded, url.starts_with("nats"), "{}", out.stdout);
+        }
+        // A certificate that nobody asked for does not hurt.
+        lets_in(&server, "tls://127.0.0.1:PORT", &mine);
+        // The authorities of the system.
+        for url in ["tls://127.0.0.1:PORT", "nats://127.0.0.1:PORT"] {
+            assert_let_in(check(&["-s", &at(&server, url)]).env("SSL_CERT_FILE", &ca).run());
+        }
+
+        // Ours is asked for, and may be the login.
+        let users = "authorization { users: [{user: \"CN=mon\"}] }";
+        for config in [
+            certs.config("server", MUTUAL),
+            certs.config("server", "verify_and_map: true") + users,
+        ] {
+            let server = Server::with_config(version, &config);
+            let service = Service::async_nats(&at(&server, "tls://127.0.0.1:PORT"), "orders");
+            let _service = service.tlsca(&ca).identity(&cert, &key).start();
+            for url in ["tls://127.0.0.1:PORT", "nats://localhost:PORT"] {
+                lets_in(&server, url, &mine);
+            }
+        }
+    });
+}
+
+/// A plain run must not pay for TLS, and a CA file of the user's own is in the place of the system's.
+#[test]
+fn the_systems_authorities_are_read_only_when_tls_needs_them() {
+    let certs = Certs::new();
+    let ca = certs.path("ca.pem");
+    let config = certs.config("server", "") + "allow_non_tls: true";
+    let server = Server::with_config(Version::Newest, &config);
+    let _service = Service::async_nats(&server.url(), "orders").start();
+    let opened = |url: &str, flags: &[&str]| {
+        let dir = TempDir::new();
+        let trace = dir.join("trace");
+        let strace = ["strace", "-f", "-e", "trace=open,openat,openat2", "-o", &trace];
+        // A bundle of the system's, as far as the client can tell.
+        let system = dir.join("system.pem");
+        fs::copy(&ca, &system).expect("a copy");
+        let out = check(&["-s", &at(&server, url)]).args(flags).under(strace);
+        assert_let_in(out.env("SSL_CERT_FILE", &system).run());
+        let trace = fs::read_to_string(trace).expect("a trace");
+        assert!(trace.contains("openat("), "{trace}");
+        ["/system.pem", "/etc/ssl", "/usr/lib/ssl", "/ca.pem"].map(|path| trace.contains(path))
+    };
+    assert_eq!(opened("nats://127.0.0.1:PORT", &[]), [false; 4]);
+    assert_eq!(opened("nats://127.0.0.1:PORT", &["--tlsca", &ca])[..3], [false; 3]);
+    assert_eq!(
+        opened("tls://127.0.0.1:PORT", &["--tlsca", &ca]),
+        [false, false, false, true]
+    );
+    assert!(opened("tls://127.0.0.1:PORT", &[])[0]);
+}
+
+#[test]
+fn what_is_wrong_with_the_systems_authorities_is_told() {
+    let certs = Certs::new();
+    let server = Server::with_config(Version::Newest, &certs.config("server", ""));
+    let out = check(&["-s", &at(&server, "tls://127.0.0.1:PORT")])
+        .env("SSL_CERT_FILE", "/nowhere.pem")
+        .run();
+    let text = "TLS with NATS at 127.0.0.1:PORT failed: the authorities of the system cannot be read; give one with --tlsca (could \
+                not load platform certs: *)";
+    assert_refused(out, "tls_failed", &at(&server, text));
+}
+
+/// A setting that can come from a flag, a variable and a context, with a value that works and one that does not.
+struct Setting {
+    /// Flag, variable and context key of each part of it; empty where there is none.
+    parts: &'static [[&'static str; 3]],
+    good: Vec<String>,
+    bad: Vec<String>,
+    /// What else is needed.
+    rest: Vec<String>,
+}
+
+impl Setting {
+    /// Asks with the values (good or bad) given by the context, by variables and by flags.
+    fn ask(&self, context: Option<bool>, variables: Option<bool>, flags: Option<bool>) -> Output {
+        let files = Files::new();
+        let values = |good| if good { &self.good } else { &self.bad };
+        let mut run = check(&[]).args(&self.rest);
+        if let Some(good) = context {
+            let pairs = self.parts.iter().zip(values(good));
+            let pairs: Vec<String> = pairs
+                .map(|([_, _, key], value)| format!("{key:?}: {value:?}"))
+                .collect();
+            let path = files.write("x.json", &format!("{{ {} }}", pairs.join(", ")));
+            run = run.args(["--context", &path]);
+        }
+        for ([flag, variable, _], n) in self.parts.iter().zip(0..) {
+            if let Some(good) = variables {
+                run = run.env(variable, &values(good)[n]);
+            }
+            if let Some(good) = flags {
+                run = run.args([*flag, &values(good)[n]]);
+            }
+        }
+        run.run()
+    }
+}
+
+#[test]
+fn flags_beat_variables_and_variables_beat_the_context() {
+    let (certs, files) = (Certs::new(), Files::new());
+    let (key, stranger) = (KeyPair::new_user(), KeyPair::new_user());
+    let config = certs.config("server", MUTUAL)
+        + "allow_non_tls: true\n"
+        + &format!(
+            "authorization {{ users: [
+                {{user: svc, password: svc}}, {{nkey: {}}}, {{user: mon, password: s3cret}},
+                {{user: few, password: s3cret, permissions: {{subscribe: {{allow: [\"_INBOX_mon.>\"]}}}}}} ] }}",
+            key.public_key()
+        );
+    let server = Server::with_config(Version::Newest, &config);
+    let _service = Service::async_nats(&at(&server, "nats://svc:svc@127.0.0.1:PORT"), "orders").start();
+    let with_token = Server::with_config(Version::Newest, "authorization { token: s3cret }");
+    let token = at(&with_token, "nats://s3cret@127.0.0.1:PORT");
+    let _service_of_token = Service::nats_py(&token, "orders").start();
+    let (operator, account) = (Operator::new(), Account::new("APP"));
+    let with_jwts = Server::with_config(Version::Newest, &operator.config(&[&account]));
+    let good_creds = files.write("good.creds", &account.creds(&User::new("mon")));
+    let bad_creds = files.write("bad.creds", &account.creds(&User::new("mon").expires(now() - 1)));
+    let _service_of_jwts = Service::async_nats(&with_jwts.url(), "orders")
+        .creds(&good_creds)
+        .start();
+
+    let strings = |words: &[&str]| words.iter().map(|word| word.to_string()).collect::<Vec<_>>();
+    let at_server = |words: &[&str]| words.iter().map(|word| at(&server, word)).collect::<Vec<_>>();
+    let ca = certs.path("ca.pem");
+    let identity = |name: &str| [certs.path(&format!("{name}.pem")), certs.path(&format!("{name}.key"))];
+    let [cert, cert_key] = identity("client");
+    let settings = [
+        Setting {
+            parts: &[["--server", "NATS_URL", "url"]],
+            good: at_server(&["nats://mon:s3cret@127.0.0.1:PORT"]),
+            bad: strings(&["nats://mon:s3cret@127.0.0.1:1"]),
+            rest: vec![],
+        },
+        // User info in it included.
+        Setting {
+            parts: &[["--server", "NATS_URL", "url"]],
+            good: at_server(&["nats://mon:s3cret@127.0.0.1:PORT"]),
+            bad: at_server(&["nats://mon:s3cret-2@127.0.0.1:PORT"]),
+            rest: vec![],
+        },
+        Setting {
+            parts: &[
+                ["--user", "NATS_USER", "user"],
+                ["--password", "NATS_PASSWORD", "password"],
+            ],
+            good: strings(&["mon", "s3cret"]),
+            bad: strings(&["mon", "s3cret-2"]),
+            rest: at_server(&["-s", "nats://127.0.0.1:PORT"]),
+        },
+        Setting {
+            parts: &[["--token", "NATS_TOKEN", "token"]],
+            good: strings(&["s3cret"]),
+            bad: strings(&["s3cret-2"]),
+            rest: strings(&["-s", &with_token.url()]),
+        },
+        Setting {
+            parts: &[["--nkey", "NATS_NKEY", "nkey"]],
+            good: vec![files.write("good.nk", &key.seed().expect("a seed"))],
+            bad: vec![files.write("bad.nk", &stranger.seed().expect("a seed"))],
+            rest: at_server(&["-s", "nats://127.0.0.1:PORT"]),
+        },
+        Setting {
+            parts: &[["--creds", "NATS_CREDS", "creds"]],
+            good: vec![good_creds],
+            bad: vec![bad_creds],
+            rest: strings(&["-s", &with_jwts.url()]),
+        },
+        Setting {
+            parts: &[["--tlsca", "NATS_CA", "ca"]],
+            good: strings(&[&ca]),
+            bad: vec![certs.path("other-ca.pem")],
+            rest: at_server(&[
+                "-s",
+                "tls://mon:s3cret@127.0.0.1:PORT",
+                "--tlscert",
+                &cert,
+                "--tlskey",
+                &cert_key,
+            ]),
+        },
+        Setting {
+            parts: &[["--tlscert", "NATS_CERT", "cert"], ["--tlskey", "NATS_KEY", "key"]],
+            good: identity("client").to_vec(),
+            bad: identity("stranger").to_vec(),
+            rest: at_server(&["-s", "tls://mon:s3cret@127.0.0.1:PORT", "--tlsca", &ca]),
+        },
+        Setting {
+            parts: &[["--inbox-prefix", "", "inbox_prefix"]],
+            good: strings(&["_INBOX_mon"]),
+            bad: strings(&["_INBOX"]),
+            rest: at_server(&["-s", "nats://few:s3cret@127.0.0.1:PORT"]),
+        },
+    ];
+    let (good, bad) = (Some(true), Some(false));
+    for setting in &settings {
+        let works = |context, variables: Option<bool>, flags| {
+            if variables.is_some() && setting.parts[0][1].is_empty() {
+                return;
+            }
+            assert_let_in(setting.ask(context, variables, flags));
+        };
+        let fails = |context, variables: Option<bool>, flags| {
+            if variables.is_none() || !setting.parts[0][1].is_empty() {
+                setting
+                    .ask(context, variables, flags)
+                    .assert_first(3, "NATS_SERVICE UNKNOWN - orders: *");
+            }
+        };
+        works(good, None, None);
+        works(None, good, None);
+        works(None, None, good);
+        works(bad, good, None);
+        works(bad, None, good);
+        works(bad, bad, good);
+        fails(bad, None, None);
+        fails(good, bad, None);
+        fails(good, None, bad);
+        fails(good, good, bad);
+    }
+}
+
+#[test]
+fn a_context_is_found_by_name_and_by_path() {
+    let server = Server::with_config(Version::Newest, "authorization { user: mon, password: s3cret }");
+    let _service = Service::async_nats(&at(&server, "nats://mon:s3cret@127.0.0.1:PORT"), "orders").start();
+    let home = TempDir::new();
+    let write = |path: &str, text: &str| {
+        let path = home.join(path);
+        fs::create_dir_all(path.rsplit_once('/').expect("a folder").0).expect("a folder");
+        fs::write(&path, at(&server, text)).expect("a file");
+    };
+    let good = r#"{ "url": "nats://127.0.0.1:PORT", "user": "mon", "password": "s3cret", "description": "x", "nsc": "",
+                    "creds": "", "tls_first": false, "jetstream_domain": "y", "color_scheme": 7, "token": null }"#;
+    let bad = r#"{ "url": "nats://127.0.0.1:PORT", "token": "s3cret" }"#;
+    write(".config/nats/context/mon.json", good);
+    write("xdg/nats/context/mon.json", good);
+    write("xdg/nats/context/bad.json", bad);
+    write("else where/mon.json", good);
+    let run = |flags: &[&str], env: &[(&str, &str)]| {
+        let mut run = check(flags).home(&home).cwd(home.path());
+        for (name, value) in env {
+            run = run.env(name, value);
+        }
+        run.run()
+    };
+    let xdg = ("XDG_CONFIG_HOME", &*home.join("xdg"));
+    assert_let_in(run(&["--context", "mon"], &[]));
+    assert_let_in(run(&["--context", "mon"], &[("XDG_CONFIG_HOME", "")]));
+    assert_let_in(run(&["--context", "mon"], &[xdg]));
+    assert_let_in(run(&[], &[("NATS_CONTEXT", "mon")]));
+    assert_let_in(run(&["--context", "mon"], &[("NATS_CONTEXT", "bad"), xdg]));
+    assert_let_in(run(&["--context", &home.join("else where/mon.json")], &[]));
+    assert_let_in(run(&["--context", "else where/mon.json"], &[]));
+    assert_let_in(run(&["--context", "~/else where/mon.json"], &[]));
+    assert_let_in(run(&["--context", "$HOME/else where/mon.json"], &[]));
+    assert_let_in(run(
+        &[],
+        &[("NATS_CONTEXT", "${HOME}/$WHERE/mon.json"), ("WHERE", "else where")],
+    ));
+    let text = at(
+        &server,
+        "NATS at 127.0.0.1:PORT refused the token (Authorization Violation)",
+    );
+    assert_refused(run(&["--context", "bad"], &[xdg]), "auth_rejected", &text);
+    assert_refused(
+        run(&["--context", "bad"], &[xdg, ("NATS_CONTEXT", "mon")]),
+        "auth_rejected",
+        &text,
+    );
+}
+
+#[test]
+fn the_paths_in_a_context_are_expanded() {
+    let certs = Certs::new();
+    let key = KeyPair::new_user();
+    let users = format!(
+        "authorization {{ users: [{{user: svc, password: svc}}, {{nkey: {}}}] }}\n",
+        key.public_key()
+    );
+    let config = certs.config("server", MUTUAL) + &users + "allow_non_tls: true";
+    let server = Server::with_config(Version::Newest, &config);
+    let _service = Service::async_nats(&at(&server, "nats://svc:svc@127.0.0.1:PORT"), "orders").start();
+    let home = TempDir::new();
+    let write = |name: &str, text: &str| fs::write(home.join(name), text).expect("a file");
+    write("mon.nk", &key.seed().expect("a seed"));
+    for file in ["ca.pem", "client.pem", "client.key"] {
+        fs::copy(certs.path(file), home.join(file)).expect("a copy");
+    }
+    let context = r#"{ "url": "tls://127.0.0.1:PORT", "nkey": "~/mon.nk", "ca": "$HOME/ca.pem", "cert": "${HOME}/$WHO.pem",
+                       "key": "~/$WHO.key" }"#;
+    write("mon.json", &at(&server, context));
+    assert_let_in(
+        check(&["--context", "~/mon.json"])
+            .home(&home)
+            .env("WHO", "client")
+            .run(),
+    );
+
+    let account = Account::new("APP");
+    let server = Server::with_config(Version::Newest, &Operator::new().config(&[&account]));
+    write("mon.creds", &account.creds(&User::new("mon")));
+    let _service = Service::async_nats(&server.url(), "orders")
+        .creds(&home.join("mon.creds"))
+        .start();
+    write(
+        "jwt.json",
+        &at(
+            &server,
+            r#"{ "url": "nats://127.0.0.1:PORT", "creds": "~/$WHO.creds" }"#,
+        ),
+    );
+    assert_let_in(check(&["--context", "~/jwt.json"]).home(&home).env("WHO", "mon").run());
+    // A login that we do not know does not matter where another one is given.
+    write(
+        "jwt.json",
+        &at(&server, r#"{ "url": "nats://127.0.0.1:PORT", "user_jwt": "eyJ" }"#),
+    );
+    let out = check(&["--context", "~/jwt.json", "--creds", &home.join("mon.creds")])
+        .home(&home)
+        .run();
+    assert_let_in(out);
+}
+
+#[test]
+fn the_connection_has_the_name_it_is_given() {
+    on(&Version::ALL, |version| {
+        let http = free_port();
+        let server = Server::with_config(version, &format!("http: \"127.0.0.1:{http}\""));
+        let _service = Service::async_nats(&server.url(), "orders").start();
+        let run = |flags: &[&str]| assert_let_in(check(&["-s", &server.url()]).args(flags).run());
+        run(&[]);
+        run(&["--connection-name", "the watch of \"orders\""]);
+        let names = wait_for("both runs are over for the server, too", || {
+            let mut stream = TcpStream::connect(("127.0.0.1", http)).ok()?;
+            stream.write_all(b"GET /connz?state=closed HTTP/1.0\r\n\r\n").ok()?;
+            let mut text = String::new();
+            stream.read_to_string(&mut text).ok()?;
+            let closed: serde_json::Value = serde_json::from_str(text.split_once("\r\n\r\n")?.1).ok()?;
+            let names = closed["connections"]
+                .as_array()?
+                .iter()
+                .map(|connection| connection["name"].to_string());
+            Some(names.collect::<Vec<_>>()).filter(|names| names.len() == 2)
+        });
+        assert!(names.contains(&r#""check_nats_service""#.to_owned()), "{names:?}");
+        assert!(names.contains(&r#""the watch of \"orders\"""#.to_owned()), "{names:?}");
+    });
+}
+
+/// A configuration that cannot work is told before anything is asked: in one line, with what to do.
+#[test]
+fn a_bad_configuration_is_one_clear_line() {
+    let (files, certs) = (Files::new(), Certs::new());
+    let account = Account::new("APP");
+    let creds = account.creds(&User::new("mon"));
+    let (head, tail) = creds.split_once("-----BEGIN USER NKEY SEED-----").expect("two parts");
+    let other = account.creds(&User::new("other"));
+    let mixed = format!(
+        "{head}-----BEGIN USER NKEY SEED-----{}",
+        other.split("SEED-----").nth(1).expect("a seed")
+    );
+    for (name, text) in [
+        ("good.creds", creds.as_str()),
+        ("seedless.creds", head),
+        ("jwtless.creds", &format!("-----BEGIN USER NKEY SEED-----{tail}")),
+        ("broken.creds", &creds.replace("eyJ", "s3cret")),
+        ("mixed.creds", &mixed),
+        ("empty", ""),
+        ("plain.json", "url: nats://mon:s3cret@h"),
+        ("list.json", "[]"),
+        ("number.json", r#"{ "user": "mon", "password": 53 }"#),
+        ("first.json", r#"{ "url": "tls://h", "tls_first": true }"#),
+        ("jwt.json", r#"{ "url": "nats://h", "user_jwt": "eyJ0.e30.s3cret" }"#),
+        ("nsc.json", r#"{ "nsc": "nsc://O/A/s3cret" }"#),
+        ("socks.json", r#"{ "socks_proxy": "socks5://mon:s3cret@h" }"#),
+        ("creds.json", r#"{ "creds": "~/nowhere.creds" }"#),
+        ("inbox.json", r#"{ "inbox_prefix": "_INBOX.*" }"#),
+        ("urls.json", r#"{ "url": "nats://mon:s3c,ret@h" }"#),
+    ] {
+        files.write(name, text);
+    }
+    files.write("account.nk", &KeyPair::new_account().seed().expect("a seed"));
+    fs::write(files.0.join("binary"), [0xff; 9]).expect("a file");
+    fs::create_dir(files.0.join("folder")).expect("a folder");
+    let dir = files.0.path().to_str().expect("a path");
+    let (cert, key) = (certs.path("client.pem"), certs.path("client.key"));
+    let no_jwt = "there is no user JWT in it (-----BEGIN NATS USER JWT-----)";
+    let no_seed = "there is no NKey seed in it (-----BEGIN USER NKEY SEED-----)";
+    let missing = "No such file or directory (os error 2)";
+    let no_certificate = "there is no certificate in PEM form in it";
+    let cases: &[(&[&str], &str)] = &[
+        (&["--creds", "nowhere"], &format!("--creds nowhere: {missing}")),
+        (&["--creds", "folder"], "--creds folder: Is a directory (os error 21)"),
+        (&["--creds", "binary"], "--creds binary: it is not text"),
+        (&["--creds", "empty"], &format!("--creds empty: {no_jwt}")),
+        (
+            &["--creds", "jwtless.creds"],
+            &format!("--creds jwtless.creds: {no_jwt}"),
+        ),
+        (
+            &["--creds", "seedless.creds"],
+            &format!("--creds seedless.creds: {no_seed}"),
+        ),
+        (
+            &["--creds", "broken.creds"],
+            "--creds broken.creds: the user JWT in it is malformed",
+        ),
+        (
+            &["--creds", "mixed.creds"],
+            "--creds mixed.creds: the user JWT and the NKey seed in it do not belong together",
+        ),
+        (&["--nkey", "nowhere"], &format!("--nkey nowhere: {missing}")),
+        (
+            &["--nkey", "empty"],
+            "--nkey empty: there is no NKey seed in it (a line that begins with SU)",
+        ),
+        (
+            &["--nkey", "account.nk"],
+            "--nkey account.nk: the NKey seed in it is not that of a user: it must begin with SU",
+        ),
+        (&["--tlsca", "nowhere"], &format!("--tlsca nowhere: {missing}")),
+        (&["--tlsca", "empty"], &format!("--tlsca empty: {no_certificate}")),
+        (&["--tlsca", "binary"], "--tlsca binary: it is not text"),
+        (&["--tlsca", &key], &format!("--tlsca {key}: {no_certificate}")),
+        (
+            &["--tlscert", &cert],
+            "--tlscert: a certificate needs its key; give --tlskey",
+        ),
+        (
+            &["--tlskey", &key],
+            "--tlskey: a key needs its certificate; give --tlscert",
+        ),
+        (
+            &["--tlscert", &key, "--tlskey", &key],
+            &format!("--tlscert {key}: {no_certificate}"),
+        ),
+        (
+            &["--tlscert", &cert, "--tlskey", &cert],
+            &format!("--tlskey {cert}: there is no key in PEM form in it"),
+        ),
+        (
+            &["--context", "nowhere"],
+            &format!("--context */.config/nats/context/nowhere.json: {missing}"),
+        ),
+        (
+            &["--context", "folder/x.json"],
+            &format!("--context folder/x.json: {missing}"),
+        ),
+        (
+            &["--context", "../nowhere"],
+            "--context: '../nowhere' is neither the name of a context nor a file ending in .json",
+        ),
+        (
+            &["--context", "plain.json"],
+            "--context plain.json: it is not JSON: expected value at line 1 column 1",
+        ),
+        (
+            &["--context", "list.json"],
+            "--context list.json: it is not a JSON object",
+        ),
+        (
+            &["--context", "number.json"],
+            "--context number.json: it has a password that is not a string",
+        ),
+        (
+            &["--context", "first.json"],
+            "--context first.json: it has tls_first, which this client cannot do; connect to a server without handshake_first",
+        ),
+        (
+            &["--context", "jwt.json"],
+            "the context jwt.json logs in by user_jwt, which this program cannot; give --creds",
+        ),
+        (
+            &["--context", "nsc.json"],
+            "the context nsc.json logs in by nsc, which this program cannot; give --creds",
+        ),
+        (
+            &["--context", "socks.json"],
+            "--context socks.json: it has a socks_proxy, which this client cannot use",
+        ),
+        (
+            &["--context", "creds.json"],
+            &format!("the creds of the context */nowhere.creds: {missing}"),
+        ),
+        (
+            &["--context", "inbox.json"],
+            "the inbox_prefix of the context: '_INBOX.*' is no subject prefix: *",
+        ),
+        (
+            &["--context", "urls.json"],
+            "the url of the context: not a list of server URLs; in user info, write %2C for a comma and %40 for an @",
+        ),
+        (
+            &["--inbox-prefix", "a..b"],
+            "--inbox-prefix: 'a..b' is no subject prefix: *",
+        ),
+        (
+            &["--user", "mon", "--creds", "good.creds"],
+            "the argument '--user <USER>' cannot be used with '--creds <FILE>'",
+        ),
+    ];
+    let says = |run: Check, line: &str| {
+        let line = format!("NATS_SERVICE UNKNOWN - {line} (see --help)");
+        run.run().assert(3, &line);
+    };
+    let orders = ["-n", "orders", "-vvv"];
+    for (flags, line) in cases {
+        says(Check::new(orders).args(*flags).cwd(dir), line);
+    }
+    // A variable is called by its name.
+    for (variable, line) in [
+        ("NATS_CREDS", format!("NATS_CREDS nowhere: {missing}")),
+        ("NATS_NKEY", format!("NATS_NKEY nowhere: {missing}")),
+        ("NATS_CA", format!("NATS_CA nowhere: {missing}")),
+        (
+            "NATS_CERT",
+            "NATS_CERT: a certificate needs its key; give --tlskey".into(),
+        ),
+        ("NATS_CONTEXT", format!("NATS_CONTEXT */nowhere.json: {missing}")),
+    ] {
+        says(Check::new(orders).env(variable, "nowhere").cwd(dir), &line);
+    }
+    // Those of another user.
+    for (flag, file) in [
+        ("--creds", "good.creds"),
+        ("--nkey", "good.creds"),
+        ("--tlsca", "good.creds"),
+        ("--context", "x.json"),
+    ] {
+        let path = files.write(file, "s3cret");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a file of our own");
+        let denied = format!("{flag} {path}: Permission denied (os error 13)");
+        says(Check::new(orders).args([flag, &path]).uid(65_534), &denied);
+    }
+}

@@ -1,0 +1,61 @@
+// An ADR-32 service with the official JavaScript client, for the tests: the arguments and output of `nats_py_service.py`, but
+// for a first argument that is the folder of the client's packages.
+//
+// Prints `ready <id>` for each instance once the server has all of its subscriptions; reconnects for ever; ends on SIGTERM.
+
+import { createRequire } from "node:module";
+import { join } from "node:path";
+
+const [packages, ...args] = process.argv.slice(2);
+const require = createRequire(join(packages, "package.json"));
+const { connect } = require("@nats-io/transport-node");
+const { Svcm } = require("@nats-io/services");
+
+let url, name;
+let version = "1.0.0";
+let count = 1;
+const metadata = {};
+while (args.length > 0) {
+  const flag = args.shift();
+  const value = args.shift();
+  if (value === undefined) throw new Error(`${flag} needs a value`);
+  switch (flag) {
+    case "--url":
+      url = value;
+      break;
+    case "--name":
+      name = value;
+      break;
+    case "--version":
+      version = value;
+      break;
+    case "--count":
+      count = Number(value);
+      break;
+    case "--metadata": {
+      const [key, ...rest] = value.split("=");
+      metadata[key] = rest.join("=");
+      break;
+    }
+    default:
+      throw new Error(`unknown: ${flag}`);
+  }
+}
+
+process.on("SIGTERM", () => process.exit(0));
+
+// This client takes no user and password in a URL.
+const { username, password, host } = new URL(url);
+const login = username === "" ? {} : { user: username, pass: password };
+
+for (let n = 0; n < count; n++) {
+  const connection = await connect({ servers: host, maxReconnectAttempts: -1, ...login });
+  const service = await new Svcm(connection).add({ name, version, metadata });
+  service.addEndpoint("echo", {
+    subject: `${name}.echo`,
+    handler: (error, message) => message?.respond(message.data),
+  });
+  // A round trip: whatever was sent before it, the server has.
+  await connection.flush();
+  console.log("ready", service.info().id);
+}

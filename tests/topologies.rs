@@ -1,0 +1,279 @@
+//! Clusters, leaves, gateways and account imports: what is true next to the service is true from everywhere.
+
+use std::thread;
+
+use super::support::server::{free_port, on};
+use super::support::{Monitor, Output, Server, Service, Version, raw, wait_for};
+
+/// Servers that know of each other.
+struct Net(Vec<Server>);
+
+impl Net {
+    /// Each knows the routes to all the others.
+    fn cluster(version: Version, size: usize) -> Net {
+        let ports: Vec<u16> = (0..size).map(|_| free_port()).collect();
+        let routes: Vec<String> = ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
+        let node = |(n, port): (usize, &u16)| {
+            let cluster = format!("name: c, listen: \"127.0.0.1:{port}\", routes: {routes:?}");
+            Server::with_config(version, &format!("server_name: n{n}\ncluster {{ {cluster} }}"))
+        };
+        Net(ports.iter().enumerate().map(node).collect())
+    }
+
+    /// A hub, and a leaf that connects to it.
+    fn leaf(version: Version) -> Net {
+        let port = free_port();
+        let hub = Server::with_config(
+            version,
+            &format!("server_name: hub\nleafnodes {{ listen: \"127.0.0.1:{port}\" }}"),
+        );
+        let remote = format!("remotes: [{{url: \"nats-leaf://127.0.0.1:{port}\"}}], reconnect: 1");
+        let leaf = Server::with_config(version, &format!("server_name: leaf\nleafnodes {{ {remote} }}"));
+        Net(vec![hub, leaf])
+    }
+
+    /// Two clusters of one server each.
+    fn gateway(version: Version) -> Net {
+        let ports = [free_port(), free_port()];
+        let gateways = ["east", "west"].iter().zip(ports);
+        let gateways = gateways.map(|(name, port)| format!("{{name: {name}, url: \"nats://127.0.0.1:{port}\"}}"));
+        let gateways: Vec<String> = gateways.collect();
+        let node = |(name, port)| {
+            let gateway = format!(
+                "name: {name}, listen: \"127.0.0.1:{port}\", gateways: [{}]",
+                gateways.join(", ")
+            );
+            Server::with_config(version, &format!("server_name: {name}\ngateway {{ {gateway} }}"))
+        };
+        Net(["east", "west"].into_iter().zip(ports).map(node).collect())
+    }
+
+    /// Does the same at each of them, at once.
+    fn everywhere(&self, what: impl Fn(usize, &Server) + Sync) {
+        thread::scope(|scope| {
+            for (n, server) in self.0.iter().enumerate() {
+                let what = &what;
+                scope.spawn(move || what(n, server));
+            }
+        });
+    }
+
+    /// Waits until a service is seen by all of them, or by none.
+    fn wait_for_instances(&self, name: &str, count: usize) {
+        self.everywhere(|_, server| server.wait_for_instances(name, count));
+    }
+}
+
+/// Up is OK and down is CRITICAL from everywhere, wherever the service is.
+fn is_seen_from_everywhere(net: &Net) {
+    net.everywhere(|n, next_to_it| {
+        let name = &format!("orders{n}");
+        let monitors: Vec<Monitor> = net
+            .0
+            .iter()
+            .map(|server| Monitor::new(server.url()).service(name))
+            .collect();
+        let all = |code, text: &str| {
+            net.everywhere(|n, _| {
+                let out = monitors[n].check(["--confirm", "300ms"]).run();
+                out.assert_first(code, &text.replace("NAME", name));
+            });
+        };
+        let service = Service::async_nats(&next_to_it.url(), name).count(2).start();
+        net.wait_for_instances(name, 2);
+        all(0, "NATS_SERVICE OK - NAME: 2 instances, slowest answer *ms | *");
+        service.kill();
+        net.wait_for_instances(name, 0);
+        let down =
+            "NATS_SERVICE CRITICAL - NAME: down, no responders; 2 instances until *s ago; NATS * is fine (*ms) | *";
+        all(2, down);
+        all(
+            2,
+            "NATS_SERVICE CRITICAL - NAME: still down for *s, no responders; had 2 instances; NATS * | *",
+        );
+        let _service = Service::async_nats(&next_to_it.url(), name).start();
+        net.wait_for_instances(name, 1);
+        all(0, "NATS_SERVICE OK - NAME: 1 instance (had 2), recovered after *s | *");
+    });
+}
+
+#[test]
+fn a_cluster_is_one_for_the_probe() {
+    on(&[Version::V2_9, Version::Newest], |version| {
+        is_seen_from_everywhere(&Net::cluster(version, 3))
+    });
+}
+
+#[test]
+fn a_leaf_and_its_hub_are_one_for_the_probe() {
+    is_seen_from_everywhere(&Net::leaf(Version::Newest));
+}
+
+#[test]
+fn two_clusters_with_a_gateway_are_one_for_the_probe() {
+    is_seen_from_everywhere(&Net::gateway(Version::Newest));
+}
+
+/// While the server next to the probe restarts, and until it knows of the service again, there is no outage. Returns how
+/// many of three first runs after a restart had to ask again.
+fn a_restart_is_no_outage(mut net: Net, probe: usize, service: usize) -> usize {
+    let _service = Service::async_nats(&net.0[service].url(), "orders").start();
+    net.wait_for_instances("orders", 1);
+    let monitor = Monitor::new(net.0[probe].url());
+    let check = || {
+        monitor
+            .check(["--confirm", "3s", "--unreachable", "warning", "-v"])
+            .run()
+    };
+    let up = "NATS_SERVICE OK - orders: 1 instance, slowest answer * | *";
+    check().assert_first(0, up);
+    let mut asked_again = 0;
+    for _ in 0..3 {
+        net.0[probe].stop();
+        check().assert_first(
+            1,
+            "NATS_SERVICE WARNING - orders: cannot reach NATS at *: connection refused; *",
+        );
+        net.0[probe].start_again();
+        let early = check().assert_first(0, up);
+        asked_again += usize::from(early.stdout.contains(" times\n"));
+        check().assert_first(0, up);
+    }
+    asked_again
+}
+
+#[test]
+fn a_restarted_node_of_a_cluster_is_no_outage() {
+    on(&Version::ALL, |version| {
+        a_restart_is_no_outage(Net::cluster(version, 3), 1, 0);
+    });
+}
+
+#[test]
+fn a_restarted_hub_is_no_outage() {
+    on(&Version::ALL, |version| {
+        // The leaf waits for 1 s before it connects again: the first run comes too early for one asking.
+        assert!(a_restart_is_no_outage(Net::leaf(version), 0, 1) > 0);
+    });
+}
+
+#[test]
+fn a_restarted_leaf_is_no_outage() {
+    on(&Version::ALL, |version| {
+        a_restart_is_no_outage(Net::leaf(version), 1, 0);
+    });
+}
+
+#[test]
+fn a_restarted_gateway_is_no_outage() {
+    on(&Version::ALL, |version| {
+        assert!(a_restart_is_no_outage(Net::gateway(version), 0, 1) > 0);
+    });
+}
+
+/// A monitoring account that imports the services of another, as README and man page tell.
+fn import(export: &str) -> String {
+    format!(
+        r#"accounts {{
+             APP {{ users: [{{user: app, password: app}}]
+                   exports: [ {{{export}}} ] }}
+             MON {{ users: [{{user: mon, password: s3cret, permissions: {{
+                     publish: {{allow: ["APP.$SRV.PING.>"]}}, subscribe: {{allow: ["_INBOX.>"]}}}}}}]
+                   imports: [ {{service: {{account: APP, subject: "$SRV.PING.>"}}, to: "APP.$SRV.PING.>"}} ] }}
+           }}"#
+    )
+}
+
+const STREAM: &str = r#"service: "$SRV.PING.>", response_type: stream"#;
+const SINGLE: &str = r#"service: "$SRV.PING.>""#;
+
+const MON: [&str; 6] = ["--user", "mon", "--password", "s3cret", "--srv-prefix", "APP.$SRV"];
+
+/// The services' side of the server.
+fn app(server: &Server) -> String {
+    format!("nats://app:app@127.0.0.1:{}", server.port())
+}
+
+fn wait_for_instances(server: &Server, count: usize) {
+    wait_for("the instances", || {
+        let ids = raw::ping(&app(server), "orders", count + 1).ok()?;
+        (ids.len() == count).then_some(())
+    });
+}
+
+#[test]
+fn all_instances_are_counted_through_an_import() {
+    on(&Version::ALL, |version| {
+        let server = Server::with_config(version, &import(STREAM));
+        let three = Service::async_nats(&app(&server), "orders").count(3).start();
+        let monitor = Monitor::new(server.url()).login(&MON);
+        let ok = "NATS_SERVICE OK - orders: 3 instances, slowest answer *ms | instances=3;;;0; *";
+        for _ in 0..2 {
+            monitor.check(["-v"]).run().assert_first(0, ok);
+        }
+        // One is asked for itself, through the import as well.
+        let one = Service::nats_py(&app(&server), "orders").start();
+        monitor
+            .check(["--census", "0"])
+            .run()
+            .assert_first(0, "NATS_SERVICE OK - orders: 4 instances, *");
+        one.freeze();
+        let text = format!("3 instances, slowest answer *ms; not answering: {} (1.0.0)", one.id());
+        monitor
+            .check(["-v"])
+            .run()
+            .assert_first(0, &format!("NATS_SERVICE OK - orders: {text} | *"));
+
+        drop((one, three));
+        wait_for_instances(&server, 0);
+        let out = monitor.check(["-v", "--timeout", "2s", "--stall", "100ms"]).run();
+        // Servers before 2.11 do not say through an import that nobody is there.
+        match version {
+            Version::Newest => out
+                .assert_first(2, "NATS_SERVICE CRITICAL - orders: down, no responders; 3 instances until *s ago; NATS *")
+                .assert_line("CRITICAL service_down: *"),
+            _ => out
+                .assert_first(
+                    2,
+                    "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed (hung, or \
+                     nobody is there: through an import, a server before 2.11 does not say so); 3 instances until *s ago; NATS *",
+                )
+                .assert_line("CRITICAL service_silent: *"),
+        };
+    });
+}
+
+#[test]
+fn an_import_that_lets_one_answer_through_is_suspected() {
+    on(&Version::ALL, |version| {
+        let mut server = Server::with_config(version, &import(STREAM));
+        let _three = Service::async_nats(&app(&server), "orders").count(3).start();
+        let monitor = Monitor::new(server.url()).login(&MON);
+        let ok = "NATS_SERVICE OK - orders: 3 instances, slowest answer *ms | instances=3;;;0; *";
+        monitor.check(["-v"]).run().assert_first(0, ok);
+        server.restart(&import(SINGLE));
+        wait_for_instances(&server, 3);
+        let hint = "; only one answers through the import: does its export say response_type: stream?";
+        // Those that do not come through are asked one by one, so that the number is right. They are not slow.
+        let hinted = |out: Output, count: &str| {
+            assert!(out.perfdata("rtt_max") < Some(0.3), "{}", out.stdout);
+            out.assert_first(
+                0,
+                &format!("NATS_SERVICE OK - orders: {count}, slowest answer *ms{hint} | *"),
+            );
+        };
+        // The newest server may let another answer through before it has dealt with the first.
+        let is_hinted = || Some(monitor.check(["-v"]).run()).filter(|out| out.first_line().contains(hint));
+        hinted(wait_for("only one answer comes through", is_hinted), "3 instances");
+
+        // Whoever may not ask one by one knows of one only.
+        server.restart(&import(SINGLE).replace(r#""APP.$SRV.PING.>"]"#, r#""APP.$SRV.PING.*"]"#));
+        wait_for_instances(&server, 3);
+        let text = "1 instance, slowest answer *ms; missing: * (1.0.0), * (1.0.0); NATS at * does not let us publish to \
+                    APP.$SRV.PING.orders.*; add to the user's permissions: publish: {allow: [\"APP.$SRV.PING.orders.*\"]}";
+        for _ in 0..2 {
+            let out = wait_for("only one answer comes through", is_hinted);
+            out.assert_first(0, &format!("NATS_SERVICE OK - orders: {text}{hint} | *"));
+        }
+    });
+}
