@@ -97,7 +97,7 @@ fn each<T: Send>(cases: impl IntoIterator<Item = (&'static str, T)>, run: impl F
     let mut cases = cases.into_iter().peekable();
     while cases.peek().is_some() {
         thread::scope(|scope| {
-            for (name, case) in cases.by_ref().take(4) {
+            for (name, case) in cases.by_ref().take(7) {
                 let thread = thread::Builder::new().name(name.to_owned());
                 thread.spawn_scoped(scope, || run(case)).unwrap();
             }
