@@ -160,6 +160,10 @@ pub type Env<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 ///
 /// One line that says what is wrong and what would be right.
 pub fn parse(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
+    read(args, env).map_err(|problem| redact(&problem))
+}
+
+fn read(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
     let matches = match command().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
@@ -304,7 +308,14 @@ impl Given<'_> {
 /// A small file of text: a secret, a key, a certificate, a context.
 fn read_file(source: &str, path: &Path) -> Result<String, String> {
     const LARGEST: u64 = 1024 * 1024;
-    read_text(path, LARGEST).map_err(|why| format!("{source} {}: {why}", shown(path)))
+    read_text(path, LARGEST).map_err(|why| {
+        let name = shown(path);
+        // A name without a folder or an ending may be the secret itself, given by mistake.
+        match name.contains(['/', '.']) {
+            true => format!("{source} {name}: {why}"),
+            false => format!("{source}: {why}"),
+        }
+    })
 }
 
 fn textfile_mode(given: &Given<'_>) -> Result<Mode, String> {
@@ -487,7 +498,7 @@ fn one_line(error: &clap::Error, first: Option<&OsString>) -> String {
         let tip: Vec<&str> = tip.split_whitespace().collect();
         line = format!("{line}; {}", tip.join(" "));
     }
-    redact(&line)
+    line
 }
 
 #[cfg(test)]

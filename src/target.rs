@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
-use url::Url;
+use url::{ParseError, Url};
 
 use crate::credentials::{Credentials, Nkey};
 use crate::text::clean;
@@ -98,12 +98,16 @@ impl ServerUrl {
     ///
     /// What is wrong, without the user info.
     pub fn parse(text: &str) -> Result<ServerUrl, String> {
-        let shown = clean(&redact(text), 200);
+        let shown = clean(&redact_url(text), 200);
         let with_scheme = match text.contains("://") {
             true => text.to_owned(),
             false => format!("nats://{text}"),
         };
-        let url = Url::parse(&with_scheme).map_err(|e| format!("'{shown}' is not a server URL: {e}"))?;
+        let url = Url::parse(&with_scheme).map_err(|e| match e {
+            // It may be a password, where the host is missing behind it.
+            ParseError::InvalidPort => "a server URL ends with a port from 1 to 65535, or with the host".to_owned(),
+            e => format!("'{shown}' is not a server URL: {e}"),
+        })?;
         let tls = match url.scheme() {
             "nats" => false,
             "tls" => true,
@@ -163,26 +167,30 @@ pub fn redact(text: &str) -> String {
     let is_end = |c: char| c.is_whitespace() || matches!(c, '\'' | '"');
     let mut redacted = String::new();
     let mut rest = text;
-    // What is behind the last '@' of a word, and behind "://" where there is one, is no secret.
     while let Some(at) = rest.find(|c: char| !is_end(c)) {
         let (gap, from_word) = rest.split_at(at);
         let end = from_word.find(is_end).unwrap_or(from_word.len());
         let (word, behind) = from_word.split_at(end);
         redacted.push_str(gap);
-        match word.rsplit_once('@') {
-            Some((before, host)) => {
-                if let Some((scheme, _)) = before.split_once("://") {
-                    redacted.push_str(scheme);
-                    redacted.push_str("://");
-                }
-                redacted.push_str("***@");
-                redacted.push_str(host);
-            }
-            None => redacted.push_str(word),
-        }
+        redacted.push_str(&redact_url(word));
         rest = behind;
     }
     redacted + rest
+}
+
+/// The same for a text that is one URL, whatever its user info is made of: what is behind the last '@' is no secret, and
+/// neither is a scheme before it.
+fn redact_url(text: &str) -> String {
+    match text.rsplit_once('@') {
+        None | Some(("", _)) => text.to_owned(),
+        Some((before, host)) => {
+            let scheme = before.split_once("://").map(|(scheme, _)| scheme);
+            match scheme.filter(|scheme| scheme.chars().all(|c| c.is_ascii_alphanumeric())) {
+                Some(scheme) => format!("{scheme}://***@{host}"),
+                None => format!("***@{host}"),
+            }
+        }
+    }
 }
 
 /// The name of a service, as ADR-32 allows it.
@@ -335,13 +343,14 @@ mod tests {
             ),
             (
                 "nats://h:99999",
-                "'nats://h:99999' is not a server URL: invalid port number",
+                "a server URL ends with a port from 1 to 65535, or with the host",
             ),
             (
-                "nats://u:s3cret@h:port",
-                "'nats://***@h:port' is not a server URL: invalid port number",
+                "nats://u:s3cret",
+                "a server URL ends with a port from 1 to 65535, or with the host",
             ),
             ("nats://:s3cret@h", "'nats://***@h' has a password without a user"),
+            ("nats://:s3 s3'cret@h", "'nats://***@h' has a password without a user"),
             ("nats://h/x", "'nats://h/x' has something behind the port"),
             ("nats://h?x", "'nats://h?x' has something behind the port"),
             (
@@ -363,6 +372,8 @@ mod tests {
             ("nothing to hide", "nothing to hide"),
             ("'nats://u:p@h:1' and u:p@ss@h", "'nats://***@h:1' and ***@h"),
             ("nats://p/w:x@h", "nats://***@h"),
+            ("u:s3://cret@h", "***@h"),
+            ("@1:5", "@1:5"),
             ("  two  blanks ", "  two  blanks "),
         ];
         for (text, redacted) in cases {

