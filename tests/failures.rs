@@ -788,6 +788,25 @@ fn of_several_servers_one_is_enough() {
     );
 }
 
+/// What a dead server takes of the time is missing in the end: the asking again has to do with what is left.
+#[test]
+fn a_dead_first_server_hides_no_outage() {
+    let server = Server::start(Version::Newest);
+    let hole = Blackhole::start();
+    let service = Service::async_nats(&server.url(), "orders").start();
+    let monitor = Monitor::new(format!("{},{}", hole.url(), server.url()));
+    let check = || monitor.check(["--timeout", "2s", "--unreachable", "ok"]).run();
+    check().assert_first(0, "NATS_SERVICE OK - orders: 1 instance, slowest answer *");
+    service.kill();
+    server.wait_for_instances("orders", 0);
+    check()
+        .assert_first(
+            2,
+            "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; *",
+        )
+        .assert_within(Duration::from_secs(2) + AFTER);
+}
+
 #[test]
 fn of_several_failures_all_are_told_and_the_most_telling_leads() {
     let refused = closed_address();
