@@ -370,8 +370,8 @@ impl Probe<'_> {
             doubtful: request.doubtful.clone(),
             census: request.census,
             discover: request.discover,
-            // A little of the time is kept for the connection, whatever the user said.
-            confirm: request.confirm.min(budget * 3 / 4),
+            // Within what is left, whatever the user said: another server may have taken much of it.
+            confirm: request.confirm.min(left * 3 / 4),
             stall: request.stall,
             patience: request.confirm.max(budget / 2).min(left * 3 / 4).min(room),
             nudge: link.secure.then_some(NUDGE),
