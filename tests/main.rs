@@ -44,6 +44,15 @@ mod secrets;
 /// The real Nagios core reaches a HARD CRITICAL, and recovers.
 mod nagios;
 
+/// The file for node_exporter: whole, readable, and there whatever happens.
+mod textfile;
+
+/// One JSON object in every case, that says what the other outputs say.
+mod json;
+
+/// Real exporters and a real Prometheus: the right alerts fire, and end.
+mod prometheus;
+
 /// packaging/demo.sh tells its whole story, and cleans up.
 mod demo;
 
