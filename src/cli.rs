@@ -179,7 +179,7 @@ fn read(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
             Some(("liveness", matches)) => config(&given(matches), |given| probe_mode(given, Kind::Liveness)),
             Some(("readiness", matches)) => config(&given(matches), |given| probe_mode(given, Kind::Readiness)),
             Some((_, matches)) => config(&given(matches), |given| probe_mode(given, Kind::Startup)),
-            None => Err("which probe? Say probe liveness, readiness or startup".into()),
+            None => Err(WHICH_PROBE.into()),
         },
         Some(("watch", matches)) => config(&given(matches), watch_mode),
         Some(("state", state)) => match state.subcommand() {
@@ -461,6 +461,8 @@ fn telling(given: &Given<'_>) -> Result<Telling, String> {
     })
 }
 
+const WHICH_PROBE: &str = "which probe? Say probe liveness, readiness or startup";
+
 /// What clap has to say, in one line. Words that may be part of a secret, since it was not quoted, are not repeated.
 fn one_line(error: &clap::Error, first: Option<&OsString>) -> String {
     let context = |kind| match error.get(kind) {
@@ -486,6 +488,7 @@ fn one_line(error: &clap::Error, first: Option<&OsString>) -> String {
             _ if matches!(word, "check" | "textfile" | "probe" | "watch" | "state") => {
                 format!("say {word} first, and the flags behind it")
             }
+            Some(first) if first == "probe" && error.kind() == ErrorKind::InvalidSubcommand => WHICH_PROBE.into(),
             _ => "a word too many among the flags; a value with blanks needs quotes".into(),
         };
     }

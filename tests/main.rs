@@ -35,6 +35,18 @@ mod state;
 /// Signals, closed and full stdout, panics, the bound on memory: only exit codes 0 to 3.
 mod process;
 
+/// Kubernetes probes: only the pod's own instance counts, and NATS being away is not the pod's fault.
+mod pod;
+
+/// The sidecar: steady, ends at once, leaks nothing, tells each outage.
+mod watch;
+
+/// The image: from scratch, read-only, as anybody.
+mod container;
+
+/// The manifests are valid, and the commands in them run as they stand.
+mod manifests;
+
 /// Arguments, variables, help, and what is said of mistakes.
 mod cli;
 
