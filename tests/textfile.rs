@@ -749,7 +749,7 @@ fn mistakes_are_told_on_stderr_and_nothing_is_written() {
             &["-n", "orders"],
             "the following required arguments were not provided: --output <FILE>",
         ),
-        (&["-n", "orders", "-o", ""], "--output: the name of the file is empty"),
+        (&["-n", "orders", "-o", ""], "--output: the name is empty"),
         (&["-n", "or ders", "-o", &file], "--name: *"),
         (
             &["-n", "orders", "-o", &file, "-o", &file],
