@@ -248,6 +248,30 @@ fn an_interrupted_run_is_an_object() {
     );
 }
 
+/// As on a network file system whose server is gone: the watchdog has the last word.
+#[test]
+fn a_run_that_hangs_is_an_object() {
+    let dir = TempDir::new();
+    let state = dir.join("state.json");
+    let check = Check::new([
+        "-n", "orders", "-s", NOWHERE, "--format", "json", "-t", "300ms", "--state", &state,
+    ]);
+    let out = check.tampered("openat", "delay_enter=1000000", &[&state]).run();
+    // strace may wonder about the end of what it keeps waiting.
+    let hung = object(&Output {
+        stderr: String::new(),
+        ..out
+    });
+    assert_eq!(
+        (reasons(&hung), &hung["asked"]),
+        (vec!["state_unusable"], &json!(false))
+    );
+    assert_eq!(
+        hung["text"],
+        format!("the state {state} cannot be read: the time is up (--timeout)")
+    );
+}
+
 #[test]
 fn more_words_are_no_part_of_the_object() {
     let server = Server::start(Version::Newest);
