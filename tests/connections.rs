@@ -1099,9 +1099,9 @@ fn a_bad_configuration_is_one_clear_line() {
     let missing = "No such file or directory (os error 2)";
     let no_certificate = "there is no certificate in PEM form in it";
     let cases: &[(&[&str], &str)] = &[
-        (&["--creds", "nowhere"], &format!("--creds nowhere: {missing}")),
-        (&["--creds", "folder"], "--creds folder: Is a directory (os error 21)"),
-        (&["--creds", "binary"], "--creds binary: it is not text"),
+        (&["--creds", "nowhere"], &format!("--creds: {missing}")),
+        (&["--creds", "folder"], "--creds: Is a directory (os error 21)"),
+        (&["--creds", "binary"], "--creds: it is not text"),
         (&["--creds", "empty"], &format!("--creds empty: {no_jwt}")),
         (
             &["--creds", "jwtless.creds"],
@@ -1119,7 +1119,7 @@ fn a_bad_configuration_is_one_clear_line() {
             &["--creds", "mixed.creds"],
             "--creds mixed.creds: the user JWT and the NKey seed in it do not belong together",
         ),
-        (&["--nkey", "nowhere"], &format!("--nkey nowhere: {missing}")),
+        (&["--nkey", "nowhere"], &format!("--nkey: {missing}")),
         (
             &["--nkey", "empty"],
             "--nkey empty: there is no NKey seed in it (a line that begins with SU)",
@@ -1128,9 +1128,9 @@ fn a_bad_configuration_is_one_clear_line() {
             &["--nkey", "account.nk"],
             "--nkey account.nk: the NKey seed in it is not that of a user: it must begin with SU",
         ),
-        (&["--tlsca", "nowhere"], &format!("--tlsca nowhere: {missing}")),
+        (&["--tlsca", "nowhere"], &format!("--tlsca: {missing}")),
         (&["--tlsca", "empty"], &format!("--tlsca empty: {no_certificate}")),
-        (&["--tlsca", "binary"], "--tlsca binary: it is not text"),
+        (&["--tlsca", "binary"], "--tlsca: it is not text"),
         (&["--tlsca", &key], &format!("--tlsca {key}: {no_certificate}")),
         (
             &["--tlscert", &cert],
