@@ -1219,9 +1219,9 @@ fn a_bad_configuration_is_one_clear_line() {
     }
     // A variable is called by its name.
     for (variable, line) in [
-        ("NATS_CREDS", format!("NATS_CREDS nowhere: {missing}")),
-        ("NATS_NKEY", format!("NATS_NKEY nowhere: {missing}")),
-        ("NATS_CA", format!("NATS_CA nowhere: {missing}")),
+        ("NATS_CREDS", format!("NATS_CREDS: {missing}")),
+        ("NATS_NKEY", format!("NATS_NKEY: {missing}")),
+        ("NATS_CA", format!("NATS_CA: {missing}")),
         (
             "NATS_CERT",
             "NATS_CERT: a certificate needs its key; give --tlskey".into(),
