@@ -179,7 +179,7 @@ fn read(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
             Some(("liveness", matches)) => config(&given(matches), |given| probe_mode(given, Kind::Liveness)),
             Some(("readiness", matches)) => config(&given(matches), |given| probe_mode(given, Kind::Readiness)),
             Some((_, matches)) => config(&given(matches), |given| probe_mode(given, Kind::Startup)),
-            None => Err("which probe? Say probe liveness, readiness or startup".into()),
+            None => Err(WHICH_PROBE.into()),
         },
         Some(("watch", matches)) => config(&given(matches), watch_mode),
         Some(("state", state)) => match state.subcommand() {
@@ -285,9 +285,14 @@ impl Given<'_> {
             return Ok(None);
         };
         let source = format!("--{file_flag}");
-        let text = read_file(&source, Path::new(path))?;
+        let path = Path::new(path);
+        let text = read_file(&source, path).map_err(|why| match path.to_string_lossy().contains(['/', '.']) {
+            true => why,
+            // The name may be the secret itself, given by mistake.
+            false => format!("{source}: there is no such file, or it cannot be read; give its path, like ./FILE"),
+        })?;
         match text.lines().next() {
-            None | Some("") => Err(format!("{source} {}: its first line is empty", shown(Path::new(path)))),
+            None | Some("") => Err(format!("{source} {}: its first line is empty", shown(path))),
             Some(line) => Ok(Some(Secret::new(line))),
         }
     }
@@ -308,14 +313,7 @@ impl Given<'_> {
 /// A small file of text: a secret, a key, a certificate, a context.
 fn read_file(source: &str, path: &Path) -> Result<String, String> {
     const LARGEST: u64 = 1024 * 1024;
-    read_text(path, LARGEST).map_err(|why| {
-        let name = shown(path);
-        // A name without a folder or an ending may be the secret itself, given by mistake.
-        match name.contains(['/', '.']) {
-            true => format!("{source} {name}: {why}"),
-            false => format!("{source}: {why}"),
-        }
-    })
+    read_text(path, LARGEST).map_err(|why| format!("{source} {}: {why}", shown(path)))
 }
 
 fn textfile_mode(given: &Given<'_>) -> Result<Mode, String> {
@@ -461,6 +459,8 @@ fn telling(given: &Given<'_>) -> Result<Telling, String> {
     })
 }
 
+const WHICH_PROBE: &str = "which probe? Say probe liveness, readiness or startup";
+
 /// What clap has to say, in one line. Words that may be part of a secret, since it was not quoted, are not repeated.
 fn one_line(error: &clap::Error, first: Option<&OsString>) -> String {
     let context = |kind| match error.get(kind) {
@@ -486,6 +486,7 @@ fn one_line(error: &clap::Error, first: Option<&OsString>) -> String {
             _ if matches!(word, "check" | "textfile" | "probe" | "watch" | "state") => {
                 format!("say {word} first, and the flags behind it")
             }
+            Some(first) if first == "probe" && error.kind() == ErrorKind::InvalidSubcommand => WHICH_PROBE.into(),
             _ => "a word too many among the flags; a value with blanks needs quotes".into(),
         };
     }

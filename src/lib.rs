@@ -292,6 +292,10 @@ fn report(verdict: Verdict, seen: &Arc<Observation>, memory: Memory) -> Report {
 fn textfile(config: &Config, store: &Store, start: Instant, path: &Path, exit_status: bool) -> Output {
     let report = examine(config, store, start);
     let text = render::prometheus::render(&report, &config.telling.metrics);
+    let shown = path.display().to_string();
+    watchdog::set_last_words(Box::new(move |cause| {
+        Output::failed(&format!("cannot write {shown}: {cause}"))
+    }));
     match textfile::write(path, &text) {
         Ok(()) if exit_status => Output {
             exit_code: report.verdict.status().exit_code(),
@@ -336,9 +340,9 @@ fn unread(config: &Config, store: &Store) -> watchdog::LastWords {
             cause => cause.to_string(),
         };
         let text = format!("the state {path} cannot be read: {why}");
-        let finding = Finding::new(Status::Unknown, Reason::StateUnusable, text);
+        let finding = Finding::new(Status::Unknown, Reason::StateUnusable, text.as_str());
         let verdict = Verdict::new(config.target.service.as_str(), vec![finding], vec![], vec![]);
-        last_words(&config, &Report::bare(verdict))
+        last_words(&config, &Report::bare(verdict), &text)
     })
 }
 
@@ -352,7 +356,7 @@ fn interrupted(config: &Config, memory: &Memory) -> watchdog::LastWords {
             Failure::new(cause.reason(), cause.to_string()),
         ));
         let (verdict, memory) = judge(config.target.service.as_str(), &memory, &seen, &config.policy, now);
-        last_words(&config, &report(verdict, &seen, memory))
+        last_words(&config, &report(verdict, &seen, memory), &cause.to_string())
     })
 }
 
@@ -364,23 +368,15 @@ fn unsaved(config: &Config, report: Report) -> watchdog::LastWords {
         let text = format!("the state may not be saved: {cause}");
         report
             .verdict
-            .add(Finding::new(Status::Unknown, Reason::StateUnusable, text));
-        last_words(&config, &report)
+            .add(Finding::new(Status::Unknown, Reason::StateUnusable, text.as_str()));
+        last_words(&config, &report, &text)
     })
 }
 
 /// The report, from a thread that must not wait for anything any more, a file say.
-fn last_words(config: &Config, report: &Report) -> Output {
+fn last_words(config: &Config, report: &Report, cause: &str) -> Output {
     match &config.mode {
-        Mode::Textfile { output, .. } => {
-            let why = report
-                .verdict
-                .findings()
-                .first()
-                .map(|finding| finding.text.as_str())
-                .unwrap_or_default();
-            Output::failed(&format!("{} is not written: {why}", output.display()))
-        }
+        Mode::Textfile { output, .. } => Output::failed(&format!("cannot write {}: {cause}", output.display())),
         Mode::Watch { .. } => watch::last_words(report),
         _ => Output::of(report, &config.telling),
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use check_nats_service::limit::Limited;
+use check_nats_service::limit::{self, Limited};
 use check_nats_service::verdict::Reason;
 use check_nats_service::watchdog::Alarm;
 use check_nats_service::{Output, run, watch, watchdog};
@@ -16,6 +16,7 @@ static ALLOCATOR: Limited = Limited;
 
 fn main() {
     let start = Instant::now();
+    limit::share_heap();
     let args: Vec<OsString> = std::env::args_os().collect();
     let env = |name: &str| std::env::var_os(name);
     if watch::is_asked_for(&args) {

@@ -34,6 +34,9 @@ use crate::watchdog::Alarm;
 /// Over TLS: how long to do without a sign of life before a PING is sent, then twice as long, and so on.
 const NUDGE: Duration = Duration::from_millis(25);
 
+/// For how long to ask again at least, where the user allows it, before a service is down.
+const HASTY: Duration = Duration::from_millis(250);
+
 /// How many replies may wait in one inbox. More than that at once is a flood, no service.
 const INBOX_SIZE: usize = 16_384;
 
@@ -357,6 +360,7 @@ impl Probe<'_> {
         let (origin, began) = link.connected;
         let budget = request.deadline - request.start;
         let left = self.left();
+        let hasty = request.confirm.min(budget * 3 / 4).min(HASTY);
         // A silence is believed when the last asking has had its time.
         let room = (left * 9 / 10).saturating_sub(request.stall);
         self.server = Some(Server {
@@ -370,8 +374,9 @@ impl Probe<'_> {
             doubtful: request.doubtful.clone(),
             census: request.census,
             discover: request.discover,
-            // A little of the time is kept for the connection, whatever the user said.
-            confirm: request.confirm.min(budget * 3 / 4),
+            // Within what is left: another server may have taken much of it. But where there is no time to ask again at
+            // all, the run has to end without an answer, and not with a hasty one.
+            confirm: request.confirm.min(left * 3 / 4).max(hasty),
             stall: request.stall,
             patience: request.confirm.max(budget / 2).min(left * 3 / 4).min(room),
             nudge: link.secure.then_some(NUDGE),

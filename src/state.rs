@@ -334,7 +334,8 @@ impl Store {
         if meta.len() > LARGEST {
             return Err(damaged(format!("has {} bytes, more than any of ours", meta.len())));
         }
-        let mut bytes = Vec::new();
+        // One byte more than there is, so that one read finds its end.
+        let mut bytes = Vec::with_capacity(meta.len() as usize + 1);
         file.take(LARGEST).read_to_end(&mut bytes).map_err(failed)?;
         let value: Value = serde_json::from_slice(&bytes).map_err(|e| damaged(format!("is damaged: {e}")))?;
         self.parse_json(&value, now).map_err(damaged)

@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, Permissions};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
@@ -10,7 +11,6 @@ use std::process;
 use std::time::Duration;
 
 use crate::state::euid;
-use crate::timestamp::Timestamp;
 
 /// The collector runs as another user.
 const MODE: u32 = 0o644;
@@ -88,11 +88,12 @@ fn not_renamed(error: &io::Error) -> String {
     }
 }
 
-/// A new name each time: in containers, all have the same process id.
+/// A new name each time, with a random number: in containers, all have the same process id.
 fn temporary_name(name: &OsStr) -> OsString {
+    let random = RandomState::new().build_hasher().finish();
     let mut temporary = OsString::from(".");
     temporary.push(name);
-    temporary.push(format!(".{}-{}.tmp", process::id(), Timestamp::now().as_micros()));
+    temporary.push(format!(".{}-{random}.tmp", process::id()));
     temporary
 }
 

@@ -59,7 +59,8 @@ fn what_never_was_is_unknown_for_ever() {
         without_state(&["-c", "1:"]).assert(
             2,
             &format!(
-                "NATS_SERVICE CRITICAL - ordes: 0 instances, critical range is 1:; {nobody_knows} | instances=0;;1:;0; {perfdata}\n\
+                "NATS_SERVICE CRITICAL - ordes: 0 instances, critical range is 1:; {nobody_knows} | \
+                 instances=0;;1:;0; {perfdata}\n\
                  CRITICAL instances_out_of_range: 0 instances, critical range is 1:\n\
                  UNKNOWN service_never_seen: {nobody_knows}\nasked NATS *\nasked 2 times"
             ),
@@ -69,7 +70,8 @@ fn what_never_was_is_unknown_for_ever() {
     without_state(&["-w", "1:"]).assert(
         3,
         &format!(
-            "NATS_SERVICE UNKNOWN - ordes: {nobody_knows}; 0 instances, warning range is 1: | instances=0;1:;;0; {perfdata}\n\
+            "NATS_SERVICE UNKNOWN - ordes: {nobody_knows}; 0 instances, warning range is 1: | instances=0;1:;;0; \
+             {perfdata}\n\
              UNKNOWN service_never_seen: {nobody_knows}\n\
              WARNING instances_out_of_range: 0 instances, warning range is 1:\nasked NATS *\nasked 2 times"
         ),
@@ -86,7 +88,8 @@ fn the_user_says_what_never_seen_means() {
             monitor.check(SOON).args(flags).args(state).run().assert(
                 code,
                 &format!(
-                    "NATS_SERVICE {word} - orders: * | instances=0;;;0; *\n{word} service_never_seen: *\nasked *\nasked 2 times"
+                    "NATS_SERVICE {word} - orders: * | instances=0;;;0; *\n{word} service_never_seen: *\nasked \
+                     *\nasked 2 times"
                 ),
             );
         }
@@ -274,22 +277,23 @@ fn down_is_said_after_the_last_asking_only() {
             .check(flags)
             .run()
             .assert(0, "NATS_SERVICE OK - orders: 1 instance, *");
-        assert_eq!(fake.askings(), (1, 1));
         there.store(false, Ordering::SeqCst);
         let times = match askings {
             1 => String::new(),
             more => format!("asked {more} times\n"),
         };
+        let (before, _) = fake.askings();
         let out = monitor.check(flags).arg("-v").run().assert(
-                    2,
-                    &format!(
-                        "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; NATS 2.10.25 fake at * is fine* \
-                         | instances=0;;;0; *\n\
-                         CRITICAL service_down: down, no responders; *\n\
-                         asked NATS *\n{times}last seen *, missed since *\nwas there: A version 1.2.3"
-                    ),
-                );
-        assert_eq!(fake.askings(), (1 + askings, 1 + askings), "{flags:?}");
+            2,
+            &format!(
+                "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; \
+                 NATS 2.10.25 fake at * is fine* | instances=0;;;0; *\n\
+                 CRITICAL service_down: down, no responders; *\n\
+                 asked NATS *\n{times}last seen *, missed since *\nwas there: A version 1.2.3"
+            ),
+        );
+        let (after, inboxes) = fake.askings();
+        assert_eq!((after - before, inboxes), (askings, after), "{flags:?}");
         assert!(out.wall >= Duration::from_millis(last), "{out:?}");
     });
 }
@@ -301,7 +305,8 @@ fn frozen_instances_are_silent_and_not_down() {
         let service = Service::async_nats(&server.url(), "orders").count(2).start();
         let monitor = Monitor::new(server.url());
         let check = |flags: &[&str]| monitor.check(IMPATIENT).arg("-v").args(flags).run();
-        let nobody = "no answer within *s though somebody is subscribed (hung, or a wildcard subscriber hides that nobody is there)";
+        let nobody = "no answer within *s though somebody is subscribed (hung, or a wildcard subscriber hides that \
+                      nobody is there)";
         let perfdata = "instances=0;;;0; rtt_max=U nats_rtt=0.*s;;;0; outage=*s;;;0; probe=*s;;;0;";
         check(&[]).assert_line("OK service_up: 2 instances, slowest answer *ms");
 
@@ -313,7 +318,8 @@ fn frozen_instances_are_silent_and_not_down() {
                 code,
                 &format!(
                     "NATS_SERVICE {word} - orders: {nobody}; 2 instances until *s ago | {perfdata}\n\
-                     {word} service_silent: {nobody}; 2 instances until *s ago\nasked NATS *, round trip *ms\nasked 3 times"
+                     {word} service_silent: {nobody}; 2 instances until *s ago\nasked NATS *, round trip *ms\nasked \
+                     3 times"
                 ),
             );
             let epoch = monitor.epoch();
@@ -325,7 +331,8 @@ fn frozen_instances_are_silent_and_not_down() {
         check(&[]).assert(
             2,
             &format!(
-                "NATS_SERVICE CRITICAL - orders: silent, {nobody}; 2 instances until *s ago; NATS * is fine (*ms) | {perfdata}\n\
+                "NATS_SERVICE CRITICAL - orders: silent, {nobody}; 2 instances until *s ago; NATS * is fine (*ms) | \
+                 {perfdata}\n\
                  CRITICAL service_silent: silent, {nobody}; *\n\
                  asked NATS *, round trip *ms\nasked 3 times\nlast seen *\nwas there: *\nwas there: *"
             ),
@@ -342,11 +349,12 @@ fn frozen_instances_are_silent_and_not_down() {
 
         service.thaw();
         server.wait_for_instances("orders", 2);
-        check(&[]).assert(
-            0,
-            "NATS_SERVICE OK - orders: 2 instances, recovered after *s | instances=2;;;0; *\n\
-             OK service_recovered: 2 instances, recovered after *s\nasked NATS *\nanswered in *\nanswered in *",
-        );
+        check(&[])
+            .assert_first(
+                0,
+                "NATS_SERVICE OK - orders: 2 instances, recovered after *s | instances=2;;;0; *",
+            )
+            .assert_line("OK service_recovered: 2 instances, recovered after *s");
         check(&[]).assert_line("OK service_up: 2 instances, slowest answer *ms");
     });
 }
@@ -381,7 +389,8 @@ fn silence_of_what_never_was_is_no_outage() {
     for _ in 0..2 {
         monitor.check(IMPATIENT).arg("-v").run().assert(
             3,
-            "NATS_SERVICE UNKNOWN - orders: never seen in this account, no answer within *s though somebody is subscribed (*); * | instances=0;;;0; *\n\
+            "NATS_SERVICE UNKNOWN - orders: never seen in this account, no answer within *s though somebody is \
+             subscribed (*); * | instances=0;;;0; *\n\
              UNKNOWN service_never_seen: never seen in this account, *\nasked NATS *\nasked 3 times",
         );
         assert!(monitor.epoch().contains("\nno outage\n"));
@@ -394,7 +403,8 @@ fn one_frozen_among_three_is_missed() {
     let _two = Service::async_nats(&server.url(), "orders").count(2).start();
     let one = Service::nats_py(&server.url(), "orders").start();
     let monitor = Monitor::new(server.url());
-    let check = |flags: &[&str]| monitor.check(flags).arg("-v").run();
+    // Once: a busy machine must not make it tell a second asking.
+    let check = |flags: &[&str]| monitor.check(flags).args(["--confirm", "0", "-v"]).run();
     check(&["-w", "3:"]).assert_line("OK service_up: 3 instances, *");
     one.freeze();
     let missing = format!(
@@ -404,7 +414,8 @@ fn one_frozen_among_three_is_missed() {
     check(&[]).assert(
         0,
         &format!(
-            "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms; not answering: * (1.0.0) | instances=2;;;0; *\n\
+            "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms; not answering: * (1.0.0) | instances=2;;;0; \
+             *\n\
              OK service_up: 2 instances, slowest answer *ms; not answering: * (1.0.0)\n{missing}"
         ),
     );
@@ -413,7 +424,8 @@ fn one_frozen_among_three_is_missed() {
         check(&["-w", "3:"]).assert(
             1,
             &format!(
-                "NATS_SERVICE WARNING - orders: 2 instances, warning range is 3:; not answering: * (1.0.0) | instances=2;3:;;0; *\n\
+                "NATS_SERVICE WARNING - orders: 2 instances, warning range is 3:; not answering: * (1.0.0) | \
+                 instances=2;3:;;0; *\n\
                  WARNING instances_out_of_range: 2 instances, warning range is 3:; not answering: * (1.0.0)\n\
                  OK service_up: 2 instances, *\n{missing}"
             ),
@@ -469,7 +481,8 @@ fn gone_behind(version: Version, cover: Cover) {
     };
     let monitor = Monitor::new(server.url());
     let check = || monitor.check(IMPATIENT).arg("-v").run();
-    check().assert(
+    // Once: a busy machine must not make it tell a second asking.
+    monitor.check(["--confirm", "0", "-v"]).run().assert(
         0,
         &format!(
             "NATS_SERVICE OK - orders: 1 instance, slowest answer *ms | instances=1;;;0; *\n\
@@ -489,7 +502,8 @@ fn gone_behind(version: Version, cover: Cover) {
     check().assert(
         2,
         &format!(
-            "NATS_SERVICE CRITICAL - orders: silent, {nobody}; 1 instance until *s ago; NATS * is fine (*ms) | instances=0;;;0; *\n\
+            "NATS_SERVICE CRITICAL - orders: silent, {nobody}; 1 instance until *s ago; NATS * is fine (*ms) | \
+             instances=0;;;0; *\n\
              CRITICAL service_silent: silent, {nobody}; *\nasked NATS *\nasked 3 times\n\
              last seen *\nwas there: * version 1.0.0{ignored}"
         ),
@@ -497,7 +511,8 @@ fn gone_behind(version: Version, cover: Cover) {
     check().assert(
         2,
         &format!(
-            "NATS_SERVICE CRITICAL - orders: still down for *s, {nobody}; had 1 instance; NATS * is fine (*ms) | instances=0;;;0; *\n\
+            "NATS_SERVICE CRITICAL - orders: still down for *s, {nobody}; had 1 instance; NATS * is fine (*ms) | \
+             instances=0;;;0; *\n\
              CRITICAL service_silent: still down for *s, {nobody}; *\nasked NATS *\nasked 3 times\n\
              last seen *\nwas there: * version 1.0.0{ignored}"
         ),
@@ -548,14 +563,14 @@ fn replies_that_are_no_answers_name_the_cause() {
         check().assert_line("OK service_up: 1 instance, *");
         there.store(false, Ordering::SeqCst);
         check().assert(
-                    2,
-                    &format!(
-                        "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed ({cause}); \
-                         1 instance until *s ago; NATS * is fine (*) | instances=0;;;0; *\n\
-                         CRITICAL service_silent: silent, *\nasked NATS *\nasked 3 times\nlast seen *\nwas there: A version 1.2.3\n\
-                         3 replies not counted: {counted}"
-                    ),
-                );
+            2,
+            &format!(
+                "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed ({cause}); \
+                 1 instance until *s ago; NATS * is fine (*) | instances=0;;;0; *\n\
+                 CRITICAL service_silent: silent, *\nasked NATS *\nasked 3 times\nlast seen *\n\
+                 was there: A version 1.2.3\n3 replies not counted: {counted}"
+            ),
+        );
         there.store(true, Ordering::SeqCst);
         check().assert_line("OK service_recovered: 1 instance, recovered after *");
     });

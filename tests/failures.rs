@@ -216,9 +216,9 @@ fn say_no_such_name(socket: &UdpSocket) {
     }
 }
 
-/// First a good run, then the failure, and the service ends where nobody can see it. The failure is no answer: neither OK nor
-/// an outage. It leaves the epoch alone, so that the outage is seen as soon as NATS can be asked again; and with the outage
-/// open, it is CRITICAL whatever the failure is.
+/// First a good run, then the failure, and the service ends where nobody can see it. The failure is no answer: neither OK
+/// nor an outage. It leaves the epoch alone, so that the outage is seen as soon as NATS can be asked again; and with the
+/// outage open, it is CRITICAL whatever the failure is.
 fn endures(case: Case) {
     let Case {
         login,
@@ -363,7 +363,8 @@ fn a_server_that_hangs() {
                 login: &[],
                 trouble: Trouble::Frozen,
                 reason: "nats_unreachable",
-                text: "ADDRESS accepts the connection but says nothing for *ms; is nats-server frozen, does it want TLS first (handshake_first), or is this another service?",
+                text: "ADDRESS accepts the connection but says nothing for *ms; is nats-server frozen, does it want \
+                       TLS first (handshake_first), or is this another service?",
             },
             // After its INFO.
             Case {
@@ -420,7 +421,8 @@ fn a_login_that_is_refused() {
                 login: &[],
                 trouble: config("user: mon, password: pw"),
                 reason: "auth_rejected",
-                text: "NATS at ADDRESS wants credentials (Authorization Violation): give --creds, --user, --token or --nkey",
+                text: "NATS at ADDRESS wants credentials (Authorization Violation): give --creds, --user, --token \
+                       or --nkey",
             },
         ],
         endures,
@@ -439,19 +441,22 @@ fn permissions_that_are_not_enough() {
                 login: MON,
                 trouble: user(r#"publish: {deny: ["$SRV.PING.orders"]}"#),
                 reason: "permission_denied",
-                text: "NATS at ADDRESS does not let us publish to $SRV.PING.orders; add to the user's permissions: publish: {allow: [\"$SRV.PING.orders\"]}",
+                text: "NATS at ADDRESS does not let us publish to $SRV.PING.orders; add to the user's permissions: \
+                       publish: {allow: [\"$SRV.PING.orders\"]}",
             },
             Case {
                 login: MON,
                 trouble: user(r#"publish: {allow: ["$SRV.PING.billing"]}"#),
                 reason: "permission_denied",
-                text: "NATS at ADDRESS does not let us publish to $SRV.PING.orders; add to the user's permissions: publish: {allow: [\"$SRV.PING.orders\"]}",
+                text: "NATS at ADDRESS does not let us publish to $SRV.PING.orders; add to the user's permissions: \
+                       publish: {allow: [\"$SRV.PING.orders\"]}",
             },
             Case {
                 login: MON,
                 trouble: user(r#"subscribe: {deny: ["_INBOX.>"]}"#),
                 reason: "permission_denied",
-                text: "NATS at ADDRESS does not let us subscribe to _INBOX.*; add to the user's permissions: subscribe: {allow: [\"_INBOX.>\"]}",
+                text: "NATS at ADDRESS does not let us subscribe to _INBOX.*; add to the user's permissions: \
+                       subscribe: {allow: [\"_INBOX.>\"]}",
             },
             Case {
                 login: MON,
@@ -476,7 +481,8 @@ fn no_connection_left() {
                     "accounts { A { users: [{user: mon, password: pw}], limits { max_connections: 1 } } }",
                 ),
                 reason: "nats_unreachable",
-                text: "cannot reach NATS at ADDRESS: no connection is left for us (maximum account active connections exceeded)",
+                text: "cannot reach NATS at ADDRESS: no connection is left for us (maximum account active \
+                       connections exceeded)",
             },
             // The server says so, and closes, before anybody has asked: the client may only see the end.
             Case {
@@ -490,7 +496,7 @@ fn no_connection_left() {
     );
 }
 
-/// The client logs in with two round trips, and hears what the server says after the first one before it is ready itself.
+/// The client logs in with two round trips, and hears what the server says after the first one before it is ready.
 #[test]
 fn a_server_that_lets_in_and_throws_out() {
     each(
@@ -548,7 +554,8 @@ fn something_that_is_no_nats_server() {
                     Ok(())
                 }),
                 reason: "nats_unreachable",
-                text: "ADDRESS accepts the connection but says nothing for *ms; is nats-server frozen, does it want TLS first (handshake_first), or is this another service?",
+                text: "ADDRESS accepts the connection but says nothing for *ms; is nats-server frozen, does it want \
+                       TLS first (handshake_first), or is this another service?",
             },
             // Not even that.
             Case {
@@ -628,7 +635,8 @@ fn tls_that_is_not_offered() {
             .run()
     };
     let text = format!(
-        "TLS with NATS at 127.0.0.1:{} failed: it does not answer in TLS; if it is plain, use nats:// instead of tls:// (*)",
+        "TLS with NATS at 127.0.0.1:{} failed: it does not answer in TLS; if it is plain, use nats:// instead of \
+         tls:// (*)",
         server.port()
     );
     checked(server.port())
@@ -651,7 +659,8 @@ fn a_connection_that_breaks_at_every_request() {
                 conn.close()
             }),
             reason: "protocol_error",
-            text: "the connection to NATS at ADDRESS broke twice while asking; a reply that breaks the protocol does that",
+            text: "the connection to NATS at ADDRESS broke twice while asking; a reply that breaks the protocol \
+                   does that",
         }],
         endures,
     );
@@ -788,6 +797,25 @@ fn of_several_servers_one_is_enough() {
     );
 }
 
+/// What a dead server takes of the time is missing in the end: the asking again has to do with what is left.
+#[test]
+fn a_dead_first_server_hides_no_outage() {
+    let server = Server::start(Version::Newest);
+    let hole = Blackhole::start();
+    let service = Service::async_nats(&server.url(), "orders").start();
+    let monitor = Monitor::new(format!("{},{}", hole.url(), server.url()));
+    let check = || monitor.check(["--timeout", "2s", "--unreachable", "ok"]).run();
+    check().assert_first(0, "NATS_SERVICE OK - orders: 1 instance, slowest answer *");
+    service.kill();
+    server.wait_for_instances("orders", 0);
+    check()
+        .assert_first(
+            2,
+            "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; *",
+        )
+        .assert_within(Duration::from_secs(2) + AFTER);
+}
+
 #[test]
 fn of_several_failures_all_are_told_and_the_most_telling_leads() {
     let refused = closed_address();
@@ -796,7 +824,8 @@ fn of_several_failures_all_are_told_and_the_most_telling_leads() {
     let hole = Blackhole::start();
     let (locked_port, ssh_port, hole_port) = (locked.port(), ssh.port(), hole.port());
     let text = format!(
-        "NATS at 127.0.0.1:{locked_port} wants credentials (Authorization Violation): give --creds, --user, --token or --nkey; \
+        "NATS at 127.0.0.1:{locked_port} wants credentials (Authorization Violation): give --creds, --user, --token \
+         or --nkey; \
          127.0.0.1:{ssh_port} is no NATS server: it said SSH-2.0-OpenSSH_9.2p1 Debian-2; \
          cannot reach NATS at "
     );

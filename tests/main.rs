@@ -35,6 +35,15 @@ mod state;
 /// Signals, closed and full stdout, panics, the bound on memory: only exit codes 0 to 3.
 mod process;
 
+/// Kubernetes probes: only the pod's own instance counts, and NATS being away is not the pod's fault.
+mod pod;
+
+/// The image: from scratch, read-only, as anybody.
+mod container;
+
+/// The manifests are valid, and the commands in them run as they stand.
+mod manifests;
+
 /// Arguments, variables, help, and what is said of mistakes.
 mod cli;
 
@@ -43,6 +52,15 @@ mod secrets;
 
 /// The real Nagios core reaches a HARD CRITICAL, and recovers.
 mod nagios;
+
+/// The file for node_exporter: whole, readable, and there whatever happens.
+mod textfile;
+
+/// One JSON object in every case, that says what the other outputs say.
+mod json;
+
+/// Real exporters and a real Prometheus: the right alerts fire, and end.
+mod prometheus;
 
 /// packaging/demo.sh tells its whole story, and cleans up.
 mod demo;

@@ -11,10 +11,16 @@ pub struct TempDir(PathBuf);
 impl TempDir {
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
+        TempDir::new_in(std::env::temp_dir())
+    }
+
+    /// In another folder: /dev/shm, where the disk is not to be the slow part.
+    pub fn new_in(parent: impl AsRef<Path>) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = std::env::temp_dir().join(format!("check_nats_service-test-{}-{number}", std::process::id()));
+            let name = format!("check_nats_service-test-{}-{number}", std::process::id());
+            let path = parent.as_ref().join(name);
             match fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return TempDir(path),
                 // Left by a killed run with our process id.

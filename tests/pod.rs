@@ -1,0 +1,620 @@
+//! Kubernetes probes: only the pod's own instance counts, and NATS being away is not the pod's fault.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::support::check::BINARY;
+use super::support::{
+    Blackhole, Certs, Check, Conn, Fake, LIMIT, Output, Proxy, SLACK, Server, Service, TempDir, Version, each, is_root,
+    raw, wait_for,
+};
+
+/// How much later than its timeout a probe may end: Kubernetes gives it a second.
+const GRACE: Duration = Duration::from_millis(50);
+
+/// The timeout of a probe unless told otherwise.
+const TIMEOUT: Duration = Duration::from_millis(800);
+
+const KINDS: [&str; 3] = ["liveness", "readiness", "startup"];
+
+fn probe(kind: &str, server: &str, flags: &[&str]) -> Check {
+    Check::new(["probe", kind, "-s", server, "-n", "orders"]).args(flags)
+}
+
+/// Passes or fails with one short line, and nothing else.
+#[track_caller]
+fn assert_says(out: Output, kind: &str, answer: &str, text: &str) -> Output {
+    assert!(out.stdout.chars().count() <= 200, "too long: {out:?}");
+    assert_eq!(out.stdout.lines().count(), 1, "{out:?}");
+    out.assert(i32::from(answer == "fail"), &format!("{kind} {answer}: orders: {text}"))
+}
+
+#[test]
+fn each_pod_sees_only_its_own_instance() {
+    each([Service::nats_py, Service::nats_js, Service::async_nats], |start| {
+        let server = Server::start(Version::Newest);
+        // The services can be cut off from the server, and the probes go straight to it.
+        let proxy = Proxy::start(server.port());
+        let stuck = Proxy::start(server.port());
+        let pod = |url: &str, name: &str| start(url, "orders").metadata("pod", name).start();
+        let [lives, frozen, killed] = ["lives", "frozen", "killed"].map(|name| pod(&server.url(), name));
+        let (cut, parted) = (pod(&proxy.url(), "cut"), pod(&stuck.url(), "parted"));
+        let ids = [&lives, &frozen, &killed, &cut, &parted].map(|service| service.id().to_owned());
+        let names = ["lives", "frozen", "killed", "cut", "parted"];
+        let pods: Vec<(&str, &str)> = names.into_iter().zip(ids.iter().map(String::as_str)).collect();
+        each(pods.clone(), |(name, id)| assert_probes(&server, name, id, Fate::Lives));
+
+        frozen.freeze();
+        killed.kill();
+        proxy.cut();
+        stuck.stick();
+        for id in [&ids[2], &ids[3]] {
+            wait_for("the server knows that it is gone", || {
+                let none = raw::ask(&server.url(), &format!("$SRV.PING.orders.{id}"), 1)
+                    .ok()?
+                    .is_empty();
+                none.then_some(())
+            });
+        }
+        each(pods, |(name, id)| {
+            let fate = match name {
+                "lives" => Fate::Lives,
+                "frozen" | "parted" => Fate::Silent,
+                _ => Fate::Gone,
+            };
+            assert_probes(&server, name, id, fate);
+        });
+        // Any other instance is enough where that is asked for.
+        for kind in KINDS {
+            let out = probe(kind, &server.url(), &["--timeout", "3s", "--any-instance"]).run();
+            assert_says(
+                out,
+                kind,
+                "pass",
+                &format!("{} (1.0.0, pod=lives) answered in *", ids[0]),
+            );
+        }
+        lives.freeze();
+        let out = probe("liveness", &server.url(), &["--timeout", "3s", "--any-instance"]).run();
+        assert_says(
+            out,
+            "liveness",
+            "fail",
+            "the service does not answer within *s; NATS * is fine",
+        );
+
+        // And back: thawed and connected again, it passes.
+        frozen.thaw();
+        wait_for("the thawed one answers", || {
+            let passes = probe("liveness", &server.url(), &["--id", &ids[1]]).run().code == Some(0);
+            passes.then_some(())
+        });
+    });
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    Lives,
+    /// Somebody is subscribed under its id.
+    Silent,
+    Gone,
+}
+
+/// All probes of a pod, by all ways to say which instance is its own.
+#[track_caller]
+fn assert_probes(server: &Server, name: &str, id: &str, fate: Fate) {
+    let dir = TempDir::new();
+    let file = dir.join("id");
+    fs::write(&file, format!("{id}\n")).unwrap();
+    let label = format!("pod={name}");
+    let by_label = (["--match", label.as_str()], format!("the instance with {label}"));
+    let by_id = (["--id", id], format!("instance {id}"));
+    let by_file = (["--id-file", file.as_str()], format!("instance {id}"));
+    let cases = [
+        ("liveness", &by_label),
+        ("liveness", &by_id),
+        ("liveness", &by_file),
+        ("readiness", &by_label),
+        ("startup", &by_id),
+    ];
+    for (kind, (which, whom)) in cases {
+        let out = probe(kind, &server.url(), which).args(["--timeout", "1500ms"]).run();
+        let fine = format!("NATS* at 127.0.0.1:{} is fine", server.port());
+        match fate {
+            Fate::Lives => assert_says(out, kind, "pass", &format!("{id} (1.0.0, {label}) answered in *")),
+            Fate::Gone if which[0] != "--match" => {
+                assert_says(out, kind, "fail", &format!("{whom} is gone, no responders; {fine}"))
+            }
+            // By its metadata everybody is asked, and the siblings answer.
+            _ => {
+                let siblings = if which[0] == "--match" {
+                    ", though others do"
+                } else {
+                    ""
+                };
+                assert_says(
+                    out,
+                    kind,
+                    "fail",
+                    &format!("{whom} does not answer within *s{siblings}; {fine}"),
+                )
+            }
+        };
+    }
+}
+
+/// All values have to be those of one instance.
+#[test]
+fn several_matches_are_of_one_instance() {
+    let server = Server::start(Version::V2_10);
+    let start = |pod, zone| {
+        Service::async_nats(&server.url(), "orders")
+            .metadata("pod", pod)
+            .metadata("zone", zone)
+    };
+    let (_one, _two) = (start("one", "a").start(), start("two", "b").start());
+    for (zone, answer, text) in [
+        ("a", "pass", "* (1.0.0, pod=one) answered in *"),
+        (
+            "b",
+            "fail",
+            "the instance with pod=one, zone=b does not answer within *s, though others do; NATS * is fine",
+        ),
+    ] {
+        let flags = [
+            "--match",
+            "pod=one",
+            "--match",
+            &format!("zone={zone}"),
+            "--timeout",
+            "3s",
+        ];
+        assert_says(
+            probe("readiness", &server.url(), &flags).run(),
+            "readiness",
+            answer,
+            text,
+        );
+    }
+}
+
+/// Takes the request, and says nothing more: not even whether NATS is fine.
+fn stops_answering(conn: &mut Conn) -> io::Result<()> {
+    conn.handshake()?;
+    conn.read_request()?;
+    conn.answer_pings(false);
+    conn.hold(LIMIT)
+}
+
+#[test]
+fn nats_being_away_is_not_the_fault_of_the_pod() {
+    let stopped = {
+        let mut server = Server::start(Version::Newest);
+        server.stop();
+        server
+    };
+    let frozen = Server::start(Version::V2_10);
+    frozen.freeze();
+    let hole = Blackhole::start();
+    let mute = Fake::start(|conn| conn.hold(LIMIT));
+    let stops = Fake::start(stops_answering);
+    let ssh = Fake::start(|conn| {
+        conn.send_raw(b"SSH-2.0-OpenSSH_9.2p1\r\n")?;
+        conn.hold(LIMIT)
+    });
+    let leaves = Fake::start(|conn| {
+        conn.handshake()?;
+        conn.read_request()?;
+        conn.close()
+    });
+    let locked = Server::with_config(Version::V2_9, "authorization { user: a, password: b }");
+    let denies = Server::with_config(
+        Version::Newest,
+        r#"authorization { users: [{user: a, password: b, permissions: {publish: {deny: ["$SRV.>"]}}}] }
+           no_auth_user: a"#,
+    );
+    let certs = Certs::new();
+    let tls = Server::with_config(Version::Newest, &certs.config("server", ""));
+    let cases = [
+        (stopped.url(), "cannot reach NATS at 127.0.0.1:*: connection refused; *"),
+        (
+            frozen.url(),
+            "127.0.0.1:* accepts the connection but says nothing for *",
+        ),
+        (
+            hole.url(),
+            "cannot reach NATS at 127.0.0.1:*: no answer to the TCP connection within *",
+        ),
+        (mute.url(), "127.0.0.1:* accepts the connection but says nothing for *"),
+        (
+            stops.url(),
+            "NATS at 127.0.0.1:* took the request but stopped answering; waited *ms",
+        ),
+        (
+            leaves.url(),
+            "the connection to NATS at 127.0.0.1:* broke twice while asking; *",
+        ),
+        (
+            ssh.url(),
+            "127.0.0.1:* is no NATS server: it said SSH-2.0-OpenSSH_9.2p1",
+        ),
+        (
+            locked.url(),
+            "NATS at 127.0.0.1:* wants credentials (Authorization Violation): *",
+        ),
+        (
+            denies.url(),
+            "NATS at 127.0.0.1:* does not let us publish to $SRV.PING.orders; *",
+        ),
+        (tls.url(), "TLS with NATS at 127.0.0.1:* failed: *"),
+        (
+            "nats://no-such-host.invalid".into(),
+            "cannot resolve no-such-host.invalid: *",
+        ),
+    ];
+    each(cases, |(url, why)| {
+        let excused = format!("cannot ask, which is not this pod's fault: {why}");
+        let blamed = format!("cannot ask: {why}");
+        for (kind, flags, answer, text) in [
+            ("liveness", &[][..], "pass", &excused),
+            ("readiness", &[], "fail", &blamed),
+            ("startup", &[], "fail", &blamed),
+            ("liveness", &["--unreachable", "fail"], "fail", &blamed),
+            ("readiness", &["--unreachable", "pass"], "pass", &excused),
+        ] {
+            let out = probe(kind, &url, &["--match", "pod=one"]).args(flags).run();
+            assert_says(out, kind, answer, text).assert_within(TIMEOUT + GRACE + SLACK);
+        }
+    });
+}
+
+/// The time of a probe can be shorter; then it ends then.
+#[test]
+fn each_probe_ends_with_its_timeout() {
+    let hole = Blackhole::start();
+    let frozen = Server::start(Version::Newest);
+    frozen.freeze();
+    for url in [hole.url(), frozen.url()] {
+        let timeout = Duration::from_millis(200);
+        let flags = ["--any-instance", "--timeout", "200ms"];
+        let out = assert_says(
+            probe("liveness", &url, &flags).run(),
+            "liveness",
+            "pass",
+            "cannot ask, *",
+        );
+        let out = out.assert_within(timeout + GRACE + SLACK);
+        assert!(out.wall >= timeout, "{out:?}");
+    }
+}
+
+/// The pod is there all the time, and so no restart of NATS may be taken for an end of it.
+#[test]
+fn a_restart_of_nats_restarts_no_pod() {
+    let mut server = Server::start(Version::Newest);
+    let service = Service::async_nats(&server.url(), "orders")
+        .metadata("pod", "one")
+        .start();
+    let url = server.url();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let (mut passed, mut asked) = (0, 0);
+    std::thread::scope(|scope| {
+        let restarts = scope.spawn(|| {
+            for _ in 0..3 {
+                server.stop();
+                std::thread::sleep(Duration::from_millis(100));
+                server.start_again();
+                server.wait_for_instances("orders", 1);
+            }
+            over.store(true, std::sync::atomic::Ordering::SeqCst);
+        });
+        while !over.load(std::sync::atomic::Ordering::SeqCst) && !restarts.is_finished() {
+            let out = probe(
+                "liveness",
+                &url,
+                &["--id", service.id(), "--confirm", "2s", "--timeout", "4s"],
+            )
+            .run();
+            assert_eq!((out.code, out.stderr.as_str()), (Some(0), ""), "{out:?}");
+            match out.stdout.contains("answered in") {
+                true => passed += 1,
+                false => asked += 1,
+            }
+        }
+        restarts.join().unwrap();
+    });
+    assert!(
+        passed > 0 && asked > 0,
+        "it saw NATS up {passed} times, away {asked} times"
+    );
+}
+
+#[test]
+fn the_id_file_is_written_by_the_application() {
+    let server = Server::start(Version::Newest);
+    let service = Service::async_nats(&server.url(), "orders").start();
+    let dir = TempDir::new();
+    let file = dir.join("id");
+    let ask = |kind| probe(kind, &server.url(), &["--id-file", &file, "--timeout", "3s"]).run();
+    // Whatever NATS does: without an id there is no instance.
+    let missing = format!("no instance yet: the id file {file}: *");
+    for kind in KINDS {
+        assert_says(ask(kind), kind, "fail", &missing);
+    }
+    for text in ["", "\n", "two words", "a.b", "a>", &"x".repeat(5000)] {
+        fs::write(&file, text).unwrap();
+        assert_says(ask("liveness"), "liveness", "fail", &missing);
+    }
+    for end in ["", "\n", "\r\n", "  \n\n"] {
+        fs::write(&file, format!("{}{end}", service.id())).unwrap();
+        for kind in KINDS {
+            assert_says(
+                ask(kind),
+                kind,
+                "pass",
+                &format!("{} (1.0.0) answered in *", service.id()),
+            );
+        }
+    }
+}
+
+#[test]
+fn bad_arguments_are_told_on_stderr() {
+    for (args, text) in [
+        (
+            &["liveness", "-n", "orders"][..],
+            "which instance is this pod's? Give *",
+        ),
+        (
+            &["liveness", "-n", "orders", "--id", "A", "--any-instance"],
+            "*--any-instance*",
+        ),
+        (
+            &["liveness", "-n", "orders", "--id", "A", "--match", "a=b"],
+            "*--match*",
+        ),
+        (
+            &["liveness", "-n", "orders", "--id", "A", "--id-file", "/f"],
+            "*--id-file*",
+        ),
+        (
+            &["liveness", "-n", "orders", "--id", "a.b"],
+            "--id: 'a.b' is not the id of an instance *",
+        ),
+        (
+            &["liveness", "-n", "orders", "--match", "pod"],
+            "--match: 'pod' is not KEY=VALUE *",
+        ),
+        (
+            &["liveness", "-n", "orders", "--match", "=pod"],
+            "--match: '=pod' is not KEY=VALUE *",
+        ),
+        (&["liveness", "--any-instance"], "which service? *"),
+        (
+            &["liveness", "-n", "orders", "--any-instance", "--unreachable", "ok"],
+            "--unreachable: 'ok' is neither *",
+        ),
+        (
+            &["liveness", "-n", "orders", "--any-instance", "--max-age", "1m"],
+            "*--from*",
+        ),
+        (
+            &[
+                "liveness",
+                "-n",
+                "orders",
+                "--any-instance",
+                "--from",
+                "/f",
+                "--max-age",
+                "0",
+            ],
+            "--max-age: *",
+        ),
+        (
+            &["liveness", "-n", "orders", "--any-instance", "--creds", "/none"],
+            "--creds /none: *",
+        ),
+        (
+            &["aliveness", "-n", "orders", "--any-instance"],
+            "which probe? Say probe liveness, readiness or startup *",
+        ),
+        (&[], "*"),
+    ] {
+        Check::new(["probe"])
+            .args(args)
+            .run()
+            .assert_stderr(3, "", &format!("check_nats_service: {text}"));
+    }
+}
+
+/// A place like a hardened container's, by way of the host: everything is read-only, nobody has a name.
+const HARDENED: &str = "mount -o remount,bind,ro / && mount --bind /dev/null /etc/passwd && \
+    exec setpriv --reuid 54321 --regid 54321 --clear-groups --no-new-privs --inh-caps=-all env -i \"$@\"";
+
+#[test]
+fn it_needs_no_state_no_home_no_name_and_writes_nothing() {
+    if !is_root() {
+        return;
+    }
+    let server = Server::start(Version::Newest);
+    let service = Service::async_nats(&server.url(), "orders").start();
+    let dir = TempDir::new();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let program = dir.join("check_nats_service");
+    fs::copy(BINARY, &program).unwrap();
+    let hardened = |id: &str| {
+        Check::program(
+            &program,
+            ["probe", "liveness", "-s", &server.url(), "-n", "orders", "--id", id],
+        )
+        .args(["--timeout", "3s"])
+        .under(["unshare", "-m", "sh", "-c", HARDENED, "sh"])
+        .run()
+    };
+    assert_says(hardened(service.id()), "liveness", "pass", "* answered in *");
+    assert_says(
+        hardened("B"),
+        "liveness",
+        "fail",
+        "instance B is gone, no responders; *",
+    );
+
+    // And where it could, it does not.
+    let trace = dir.join("trace");
+    let calls = "trace=open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,unlink,unlinkat";
+    let out = probe("liveness", &server.url(), &["--id", service.id(), "--timeout", "10s"])
+        .under(["strace", "-f", "-e", calls, "-o", &trace])
+        .run();
+    assert_says(out, "liveness", "pass", "* answered in *");
+    let trace = fs::read_to_string(&trace).unwrap();
+    assert!(trace.contains("O_RDONLY"), "{trace}");
+    for word in ["O_WRONLY", "O_RDWR", "O_CREAT", "mkdir", "rename", "unlink"] {
+        assert!(!trace.contains(word), "{word}: {trace}");
+    }
+}
+
+/// A status file as `watch` writes it.
+fn status_of(server: &Server) -> Value {
+    let out = Check::new([
+        "-s",
+        &server.url(),
+        "-n",
+        "orders",
+        "--format",
+        "json",
+        "--never-seen",
+        "ok",
+    ])
+    .run();
+    serde_json::from_str(&out.stdout).unwrap()
+}
+
+#[test]
+fn the_file_of_the_sidecar_answers_without_the_network() {
+    let mut server = Server::start(Version::Newest);
+    let start = |pod| {
+        Service::async_nats(&server.url(), "orders")
+            .metadata("pod", pod)
+            .start()
+    };
+    let (one, two) = (start("one"), start("two"));
+    let (one_id, two_id) = (one.id().to_owned(), two.id().to_owned());
+    let fresh = status_of(&server);
+    two.stop();
+    server.wait_for_instances("orders", 1);
+    let without_two = status_of(&server);
+    one.stop();
+    server.wait_for_instances("orders", 0);
+    let without_any = status_of(&server);
+    server.stop();
+    let unasked = status_of(&server);
+    assert_eq!((&unasked["asked"], &fresh["asked"]), (&json!(false), &json!(true)));
+
+    let dir = TempDir::new();
+    let (file, id_file) = (dir.join("status.json"), dir.join("id"));
+    fs::write(&id_file, &two_id).unwrap();
+    let ask = |kind: &str, flags: &[&str]| {
+        // Nobody is there; and it does not even try.
+        let trace = dir.join("trace");
+        let out = probe(kind, "nats://127.0.0.1:1", &["--from", &file])
+            .args(flags)
+            .under(["strace", "-f", "-e", "trace=socket,connect,execve", "-o", &trace])
+            .run();
+        let trace = fs::read_to_string(trace).unwrap();
+        assert!(
+            trace.contains("execve(") && !trace.contains("socket(") && !trace.contains("connect("),
+            "{trace}"
+        );
+        out
+    };
+    let by_pod = (["--match", "pod=two"], "the instance with pod=two");
+    let instance = format!("instance {two_id}");
+    let by_id = (["--id", &two_id], instance.as_str());
+    let by_file = (["--id-file", &id_file], instance.as_str());
+    for (which, whom) in [by_pod, by_id, by_file] {
+        for (status, answer, text) in [
+            (&fresh, "pass", format!("{two_id} answered * ago")),
+            (
+                &without_two,
+                "fail",
+                format!("{whom} did not answer * ago, though others did"),
+            ),
+            (&without_any, "fail", format!("{whom} did not answer * ago")),
+        ] {
+            fs::write(&file, status.to_string()).unwrap();
+            for kind in KINDS {
+                assert_says(ask(kind, &which), kind, answer, &text);
+            }
+        }
+    }
+    fs::write(&file, without_two.to_string()).unwrap();
+    let out = ask("liveness", &["--any-instance"]);
+    assert_says(out, "liveness", "pass", &format!("{one_id} answered * ago"));
+
+    // What does not say how the pod is.
+    let with = |key: &str, value: Value| {
+        let mut status = fresh.clone();
+        status[key] = value;
+        status.to_string()
+    };
+    let whole = fresh.to_string();
+    let cases = [
+        (
+            Some(unasked.to_string()),
+            "cannot reach NATS at 127.0.0.1:*: connection refused; *",
+        ),
+        (
+            Some(with("time", "2026-01-01T00:00:00Z".into())),
+            "the status file is * old, more than 60s; does the sidecar run?",
+        ),
+        (
+            Some(with("time", "2999-01-01T00:00:00Z".into())),
+            "the status file is from the future (2999-*)",
+        ),
+        (
+            Some(with("time", Value::Null)),
+            "the status file is damaged: no time in it",
+        ),
+        (
+            Some(with("service", "billing".into())),
+            "the status file is of the service billing",
+        ),
+        (
+            Some(with("answers", Value::Null)),
+            "the status file is damaged: no answers in it",
+        ),
+        (
+            Some(whole[..whole.len() / 2].to_owned()),
+            "the status file is damaged: *",
+        ),
+        (Some(String::new()), "the status file is damaged: *"),
+        (None, "the status file *status.json: No such file or directory *"),
+    ];
+    for (text, why) in cases {
+        match text {
+            Some(text) => fs::write(&file, text).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        let excused = format!("cannot ask, which is not this pod's fault: {why}");
+        let blamed = format!("cannot ask: {why}");
+        for (kind, flags, answer, text) in [
+            ("liveness", &[][..], "pass", &excused),
+            ("readiness", &[], "fail", &blamed),
+            ("startup", &[], "fail", &blamed),
+            ("liveness", &["--unreachable", "fail"], "fail", &blamed),
+            ("readiness", &["--unreachable", "pass"], "pass", &excused),
+        ] {
+            let flags = [&["--match", "pod=one"], flags].concat();
+            assert_says(ask(kind, &flags), kind, answer, text);
+        }
+    }
+    // How old is too old is for the user to say.
+    fs::write(&file, with("time", "2026-01-01T00:00:00Z".into())).unwrap();
+    let out = ask("readiness", &["--match", "pod=two", "--max-age", "3000d"]);
+    assert_says(out, "readiness", "pass", &format!("{two_id} answered * ago"));
+}

@@ -1,0 +1,126 @@
+//! A proxy in front of a server, which can go away like a part of a network: a cable pulled, a firewall that drops.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use super::server::free_port;
+
+/// Passes on all that comes to a port of its own, until it is told not to. Closes everything on drop.
+pub struct Proxy {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Connections stay, and nothing goes through them.
+    stuck: AtomicBool,
+    /// Connections are closed, at once and when they are made.
+    cut: AtomicBool,
+    over: AtomicBool,
+    streams: Mutex<Vec<TcpStream>>,
+}
+
+impl Proxy {
+    /// To a port of this host.
+    pub fn start(to: u16) -> Proxy {
+        let (port, listener) = loop {
+            let port = free_port();
+            if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
+                break (port, listener);
+            }
+        };
+        let shared = Arc::new(Shared::default());
+        let all = Arc::clone(&shared);
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if all.over.load(SeqCst) {
+                    break;
+                }
+                if all.cut.load(SeqCst) {
+                    continue;
+                }
+                let _ = pass_on(stream, to, &all);
+            }
+        });
+        Proxy { port, shared }
+    }
+
+    pub fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Nothing comes through any more, and neither side learns of it.
+    pub fn stick(&self) {
+        self.shared.stuck.store(true, SeqCst);
+    }
+
+    /// What got stuck comes through.
+    pub fn unstick(&self) {
+        self.shared.stuck.store(false, SeqCst);
+    }
+
+    /// Closes all connections, and each one that is made.
+    pub fn cut(&self) {
+        self.shared.cut.store(true, SeqCst);
+        self.shared.close();
+    }
+
+    pub fn mend(&self) {
+        self.shared.cut.store(false, SeqCst);
+    }
+}
+
+impl Shared {
+    fn close(&self) {
+        for stream in self.streams.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.over.store(true, SeqCst);
+        self.shared.close();
+        // Wakes the listener.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+fn pass_on(client: TcpStream, to: u16, shared: &Arc<Shared>) -> io::Result<()> {
+    let server = TcpStream::connect(("127.0.0.1", to))?;
+    {
+        let mut streams = shared.streams.lock().unwrap();
+        // Those that have ended need no closing.
+        streams.retain(|stream| stream.peer_addr().is_ok());
+        streams.extend([client.try_clone()?, server.try_clone()?]);
+    }
+    for (from, to) in [(client.try_clone()?, server.try_clone()?), (server, client)] {
+        let shared = Arc::clone(shared);
+        thread::spawn(move || pump(from, to, &shared));
+    }
+    Ok(())
+}
+
+fn pump(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        while shared.stuck.load(SeqCst) && !shared.over.load(SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if to.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+    let _ = from.shutdown(Shutdown::Both);
+}
