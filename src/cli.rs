@@ -285,9 +285,14 @@ impl Given<'_> {
             return Ok(None);
         };
         let source = format!("--{file_flag}");
-        let text = read_file(&source, Path::new(path))?;
+        let path = Path::new(path);
+        let text = read_file(&source, path).map_err(|why| match path.to_string_lossy().contains(['/', '.']) {
+            true => why,
+            // The name may be the secret itself, given by mistake.
+            false => format!("{source}: there is no such file, or it cannot be read; give its path, like ./FILE"),
+        })?;
         match text.lines().next() {
-            None | Some("") => Err(format!("{source} {}: its first line is empty", shown(Path::new(path)))),
+            None | Some("") => Err(format!("{source} {}: its first line is empty", shown(path))),
             Some(line) => Ok(Some(Secret::new(line))),
         }
     }
@@ -308,14 +313,7 @@ impl Given<'_> {
 /// A small file of text: a secret, a key, a certificate, a context.
 fn read_file(source: &str, path: &Path) -> Result<String, String> {
     const LARGEST: u64 = 1024 * 1024;
-    read_text(path, LARGEST).map_err(|why| {
-        let name = shown(path);
-        // A name without a folder or an ending may be the secret itself, given by mistake.
-        match name.contains(['/', '.']) {
-            true => format!("{source} {name}: {why}"),
-            false => format!("{source}: {why}"),
-        }
-    })
+    read_text(path, LARGEST).map_err(|why| format!("{source} {}: {why}", shown(path)))
 }
 
 fn textfile_mode(given: &Given<'_>) -> Result<Mode, String> {

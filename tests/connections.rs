@@ -522,7 +522,7 @@ fn tls_that_fails_says_why() {
 fn tls_to_a_server_without_it_says_so() {
     on(&Version::ALL, |version| {
         let server = Server::with_config(version, "authorization { user: mon, password: s3cret }");
-        let text = "TLS with NATS at 127.0.0.1:PORT failed: it does not answer in TLS; if it is plain, use nats:// instead of tls:// \
+        let text = "TLS with NATS at 127.0.0.1:PORT failed: it does not speak TLS on this port; use nats:// instead of tls:// \
                     (received corrupt message of type InvalidContentType)";
         let out = check(&["-s", &at(&server, "tls://mon:s3cret@127.0.0.1:PORT")]).run();
         assert_refused(out, "tls_failed", &at(&server, text));
@@ -1099,9 +1099,9 @@ fn a_bad_configuration_is_one_clear_line() {
     let missing = "No such file or directory (os error 2)";
     let no_certificate = "there is no certificate in PEM form in it";
     let cases: &[(&[&str], &str)] = &[
-        (&["--creds", "nowhere"], &format!("--creds: {missing}")),
-        (&["--creds", "folder"], "--creds: Is a directory (os error 21)"),
-        (&["--creds", "binary"], "--creds: it is not text"),
+        (&["--creds", "nowhere"], &format!("--creds nowhere: {missing}")),
+        (&["--creds", "folder"], "--creds folder: Is a directory (os error 21)"),
+        (&["--creds", "binary"], "--creds binary: it is not text"),
         (&["--creds", "empty"], &format!("--creds empty: {no_jwt}")),
         (
             &["--creds", "jwtless.creds"],
@@ -1119,7 +1119,7 @@ fn a_bad_configuration_is_one_clear_line() {
             &["--creds", "mixed.creds"],
             "--creds mixed.creds: the user JWT and the NKey seed in it do not belong together",
         ),
-        (&["--nkey", "nowhere"], &format!("--nkey: {missing}")),
+        (&["--nkey", "nowhere"], &format!("--nkey nowhere: {missing}")),
         (
             &["--nkey", "empty"],
             "--nkey empty: there is no NKey seed in it (a line that begins with SU)",
@@ -1128,9 +1128,9 @@ fn a_bad_configuration_is_one_clear_line() {
             &["--nkey", "account.nk"],
             "--nkey account.nk: the NKey seed in it is not that of a user: it must begin with SU",
         ),
-        (&["--tlsca", "nowhere"], &format!("--tlsca: {missing}")),
+        (&["--tlsca", "nowhere"], &format!("--tlsca nowhere: {missing}")),
         (&["--tlsca", "empty"], &format!("--tlsca empty: {no_certificate}")),
-        (&["--tlsca", "binary"], "--tlsca: it is not text"),
+        (&["--tlsca", "binary"], "--tlsca binary: it is not text"),
         (&["--tlsca", &key], &format!("--tlsca {key}: {no_certificate}")),
         (
             &["--tlscert", &cert],
@@ -1219,9 +1219,9 @@ fn a_bad_configuration_is_one_clear_line() {
     }
     // A variable is called by its name.
     for (variable, line) in [
-        ("NATS_CREDS", format!("NATS_CREDS: {missing}")),
-        ("NATS_NKEY", format!("NATS_NKEY: {missing}")),
-        ("NATS_CA", format!("NATS_CA: {missing}")),
+        ("NATS_CREDS", format!("NATS_CREDS nowhere: {missing}")),
+        ("NATS_NKEY", format!("NATS_NKEY nowhere: {missing}")),
+        ("NATS_CA", format!("NATS_CA nowhere: {missing}")),
         (
             "NATS_CERT",
             "NATS_CERT: a certificate needs its key; give --tlskey".into(),

@@ -141,8 +141,6 @@ const RUNS: &[Run] = &[
     (&["--user", "u", "--password-file", "S3CRET"], &[], USAGE),
     (&["--token-file", "S3CRETt0ken"], &[], USAGE),
     (&["--token-file", "u:S3CRET@h"], &[], USAGE),
-    (&["--nkey", "SUAS3CRET"], &[], USAGE),
-    (&["--creds", "S3CRET"], &[], USAGE),
     (&["--context", "u:S3CRET@h"], &[], USAGE),
     (&["--context", "nats://u:S3CRET@h"], &[], USAGE),
     (&["--inbox-prefix", "u:S3CRET@h "], &[], USAGE),
@@ -292,6 +290,18 @@ fn no_secret_is_ever_seen() {
         }
     }
     assert!(seen.is_empty(), "\n{}", seen.join("\n"));
+}
+
+#[test]
+fn a_seed_in_the_place_of_its_file_is_not_seen() {
+    let seed = nkeys::KeyPair::new_user().seed().unwrap();
+    let line = "this is a seed itself; give the name of a file with the seed in it (see --help)";
+    let flag = Check::new(["-n", "orders", "-vvv", "--nkey", &seed]);
+    flag.run().assert(3, &format!("NATS_SERVICE UNKNOWN - --nkey: {line}"));
+    let variable = Check::new(["-n", "orders", "-vvv"]).env("NATS_NKEY", seed);
+    variable
+        .run()
+        .assert(3, &format!("NATS_SERVICE UNKNOWN - NATS_NKEY: {line}"));
 }
 
 #[test]

@@ -164,6 +164,11 @@ fn creds(source: &str, path: &Path) -> Result<Auth, String> {
 }
 
 fn nkey(source: &str, path: &Path) -> Result<Auth, String> {
+    if Nkey::parse(&path.to_string_lossy()).is_ok() {
+        return Err(format!(
+            "{source}: this is a seed itself; give the name of a file with the seed in it"
+        ));
+    }
     let nkey = Nkey::parse(&read_file(source, path)?);
     Ok(Auth::Nkey {
         path: shown(path),
