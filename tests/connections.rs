@@ -565,7 +565,7 @@ fn tls_that_hangs_or_breaks_is_no_outage() {
         thread::sleep(TIMEOUT + TIMEOUT);
         Ok(())
     });
-    let text = format!("NATS at 127.0.0.1:{} did not finish the login within *ms", hangs.port());
+    let text = format!("NATS at 127.0.0.1:{} did not finish the login within *", hangs.port());
     assert_refused(check(&["-s", &hangs.url()]).run(), "nats_unreachable", &text);
     let breaks = Fake::start(|conn| {
         conn.send_info_with(json!({"tls_required": true}))?;
@@ -875,6 +875,15 @@ fn flags_beat_variables_and_variables_beat_the_context() {
     let bad_user = files.write("bad.json", r#"{ "user": "mon", "password": "s3cret-2" }"#);
     let bad_user = check(&["-s", &server.url(), "--context", &bad_user]);
     assert_let_in(bad_user.env("NATS_NKEY", good_nkey[1]).run());
+
+    // User info in a URL is of the level of the URL.
+    let bad_url = at(&server, r#"{ "url": "nats://mon:s3cret-2@127.0.0.1:PORT" }"#);
+    let bad_url = files.write("url.json", &bad_url);
+    let good_variables = check(&["--context", &bad_url])
+        .env("NATS_USER", "mon")
+        .env("NATS_PASSWORD", "s3cret");
+    assert_let_in(good_variables.run());
+    assert_let_in(check(&["--context", &bad_url]).args(good_nkey).run());
 
     let (good, bad) = (Some(true), Some(false));
     for setting in &settings {
