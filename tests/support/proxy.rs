@@ -98,6 +98,8 @@ impl Drop for Proxy {
 
 fn pass_on(client: TcpStream, to: u16, shared: &Arc<Shared>) -> io::Result<()> {
     let server = TcpStream::connect(("127.0.0.1", to))?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
     {
         let mut streams = shared.streams.lock().unwrap();
         // Those that have ended need no closing.
