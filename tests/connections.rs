@@ -522,7 +522,7 @@ fn tls_that_fails_says_why() {
 fn tls_to_a_server_without_it_says_so() {
     on(&Version::ALL, |version| {
         let server = Server::with_config(version, "authorization { user: mon, password: s3cret }");
-        let text = "TLS with NATS at 127.0.0.1:PORT failed: it does not speak TLS on this port; use nats:// instead of tls:// \
+        let text = "TLS with NATS at 127.0.0.1:PORT failed: it does not answer in TLS; if it is plain, use nats:// instead of tls:// \
                     (received corrupt message of type InvalidContentType)";
         let out = check(&["-s", &at(&server, "tls://mon:s3cret@127.0.0.1:PORT")]).run();
         assert_refused(out, "tls_failed", &at(&server, text));

@@ -676,10 +676,11 @@ fn a_503_beside_answers_does_not_count() {
         1..=3 => conn.no_responders(request),
         _ => conn.reply(request, A),
     });
-    check(&fake).home(&home).args(["-v"]).run().assert(
-        0,
-        &format!("{ok}\nOK service_up: *\nasked NATS *\nasked 4 times\nanswered in *: A"),
-    );
+    check(&fake)
+        .home(&home)
+        .args(["-v"])
+        .run()
+        .assert(0, &format!("{ok}\nOK service_up: *\nasked NATS *\nanswered in *: A"));
 }
 
 #[test]
