@@ -114,7 +114,8 @@ nats_js() {
     debian npm command -v npm
     say "installing @nats-io/services 3.0.0-25 (npm)"
     temp=$(mktemp -d "$tools/.new.XXXXXX")
-    quietly npm install --no-audit --no-fund --prefix "$temp" @nats-io/services@3.0.0-25 @nats-io/transport-node@3.0.0-35 ||
+    quietly npm install --ignore-scripts --no-audit --no-fund --prefix "$temp" \
+        @nats-io/services@3.0.0-25 @nats-io/transport-node@3.0.0-35 ||
         die "could not install the JavaScript client"
     rm -rf "${tools:?}/nats-js"
     mv "$temp" "$tools/nats-js"
