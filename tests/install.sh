@@ -116,7 +116,8 @@ nats_js() {
     temp=$(mktemp -d "$tools/.new.XXXXXX")
     # npm alone believes its own list of authorities only, and not those of this machine.
     NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt} \
-        quietly npm install --no-audit --no-fund --prefix "$temp" @nats-io/services@3.0.0-25 @nats-io/transport-node@3.0.0-35 ||
+        quietly npm install --ignore-scripts --no-audit --no-fund --prefix "$temp" \
+            @nats-io/services@3.0.0-25 @nats-io/transport-node@3.0.0-35 ||
         die "could not install the JavaScript client"
     rm -rf "${tools:?}/nats-js"
     mv "$temp" "$tools/nats-js"

@@ -14,7 +14,8 @@ impl Net {
         let ports: Vec<u16> = (0..size).map(|_| free_port()).collect();
         let routes: Vec<String> = ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
         let node = |(n, port): (usize, &u16)| {
-            let cluster = format!("name: c, listen: \"127.0.0.1:{port}\", routes: {routes:?}");
+            // A name of its own: nobody else gets in who happens to know one of the ports.
+            let cluster = format!("name: c{}, listen: \"127.0.0.1:{port}\", routes: {routes:?}", ports[0]);
             Server::with_config(version, &format!("server_name: n{n}\ncluster {{ {cluster} }}"))
         };
         Net(ports.iter().enumerate().map(node).collect())

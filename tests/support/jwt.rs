@@ -127,16 +127,6 @@ impl User {
         self.claims["nats"]["src"] = networks.into();
         self
     }
-
-    /// The public key, which names the user.
-    pub fn public_key(&self) -> String {
-        self.key.public_key()
-    }
-
-    /// The secret key.
-    pub fn seed(&self) -> String {
-        self.key.seed().unwrap()
-    }
 }
 
 /// The claims as a JWT with this signature, of this issuer unless they say otherwise.

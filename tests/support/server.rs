@@ -202,8 +202,8 @@ pub fn free_port() -> u16 {
     const COUNT: u16 = 22_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
-        // Test processes at the same time begin at different ports.
-        let start = (std::process::id() % 1000) as u16 * 22;
+        // Test processes at the same time begin at different ports, those started one after the other far from each other.
+        let start = (std::process::id().wrapping_mul(2_654_435_769) >> 16) as u16 % COUNT;
         let port = FIRST + (start + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
