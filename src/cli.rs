@@ -326,25 +326,49 @@ fn textfile_mode(given: &Given<'_>) -> Result<Mode, String> {
     }
 }
 
+fn key_and_value<'w>(flag: &str, what: &str, word: &'w str) -> Result<(&'w str, &'w str), String> {
+    match word.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key, value)),
+        _ => Err(format!("--{flag}: '{}' is not KEY={what}", clean(word, 80))),
+    }
+}
+
 fn probe_mode(given: &Given<'_>, kind: Kind) -> Result<Mode, String> {
     let id = given.read("id", |id| match is_id(id) {
         true => Ok(id.to_owned()),
         false => Err(format!("'{}' is not the id of an instance", clean(id, 80))),
     })?;
-    let values = given
-        .words("match")?
-        .into_iter()
-        .map(|word| match word.split_once('=') {
-            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-            _ => Err(format!("--match: '{}' is not KEY=VALUE", clean(word, 80))),
-        });
-    let values: Vec<(String, String)> = values.collect::<Result<_, _>>()?;
+    let mut values = Vec::new();
+    for word in given.words("match")? {
+        let (key, value) = key_and_value("match", "VALUE", word)?;
+        // A value that starts so was meant to be another one.
+        if value.is_empty() || value.starts_with("$(") {
+            return Err(format!(
+                "--match {}: Kubernetes puts no downward API variables into the commands of probes; say --match-env \
+                 {key}=VARIABLE",
+                clean(word, 80)
+            ));
+        }
+        values.push((key.to_owned(), value.to_owned()));
+    }
+    for word in given.words("match-env")? {
+        let (key, name) = key_and_value("match-env", "VARIABLE", word)?;
+        match given.variable(name)? {
+            Some(value) => values.push((key.to_owned(), value)),
+            None => return Err(format!("--match-env: the variable {} is not set", clean(name, 80))),
+        }
+    }
     let which = match (id, given.path("id-file")?, values.is_empty(), given.has("any-instance")) {
         (Some(id), ..) => Which::Is(Wanted::Id(id)),
         (_, Some(file), ..) => Which::IdFile(file),
         (_, _, false, _) => Which::Is(Wanted::Match(values)),
         (.., true) => Which::Is(Wanted::Any),
-        _ => return Err("which instance is this pod's? Give --id, --id-file or --match, or say --any-instance".into()),
+        _ => {
+            return Err(
+                "which instance is this pod's? Give --id, --id-file, --match or --match-env, or say --any-instance"
+                    .into(),
+            );
+        }
     };
     let without_nats = given.read("unreachable", |word| {
         pod::Answer::parse(word).ok_or(format!("'{}' is neither pass nor fail", clean(word, 80)))

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::support::{Fake, LIMIT, Monitor, SLACK, Server, Service, Version, each, raw, wait_for};
+use super::support::{Fake, LIMIT, Monitor, SLACK, Server, Service, Version, again_if_late, each, raw, wait_for};
 
 /// For runs in which the confirmation is not what the test is about.
 const SOON: [&str; 2] = ["--confirm", "50ms"];
@@ -211,7 +211,7 @@ fn a_service_that_subscribes_late_is_no_outage() {
             0,
             &format!(
                 "NATS_SERVICE OK - orders: 1 instance, slowest answer *ms | instances=1;;;0; *\n\
-                 OK service_up: 1 instance, slowest answer *ms\nasked NATS *\nasked * times\n\
+                 OK service_up: 1 instance, slowest answer *ms\nasked NATS *\n\
                  answered in *ms: {} version 1.0.0",
                 new.id()
             ),
@@ -368,15 +368,16 @@ fn silence_is_told_within_a_short_time() {
         let monitor = Monitor::new(server.url());
         monitor.check([""; 0]).run().assert(0, "NATS_SERVICE OK - *");
         service.freeze();
-        monitor
-            .check(["-v", "--timeout", &format!("{timeout}ms")])
-            .run()
+        // Ten percent of the time are left when it is told.
+        let limit = Duration::from_millis(timeout);
+        let timeout = format!("{timeout}ms");
+        again_if_late(limit * 9 / 10, || monitor.check(["-v", "--timeout", &timeout]).run())
             .assert_first(
                 2,
-                "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed *",
+                "NATS_SERVICE CRITICAL - orders: *no answer within *s though somebody is subscribed *",
             )
             .assert_line("CRITICAL service_silent: *")
-            .assert_within(Duration::from_millis(timeout + 100) + SLACK);
+            .assert_within(limit + Duration::from_millis(100) + SLACK);
     });
 }
 

@@ -6,13 +6,16 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
+use std::thread;
 use std::time::Duration;
 
 use nkeys::KeyPair;
+use serde_json::json;
 
+use super::support::check::matches;
 use super::support::jwt::{Account, Operator, User, now};
 use super::support::server::{free_port, on};
-use super::support::{Certs, Check, Output, SLACK, Server, Service, TempDir, Version, raw, wait_for};
+use super::support::{Certs, Check, Fake, Monitor, Output, SLACK, Server, Service, TempDir, Version, raw, wait_for};
 
 /// What a run has that may have to use it up, and how much later than that it may end by the contract.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -519,7 +522,7 @@ fn tls_that_fails_says_why() {
 fn tls_to_a_server_without_it_says_so() {
     on(&Version::ALL, |version| {
         let server = Server::with_config(version, "authorization { user: mon, password: s3cret }");
-        let text = "TLS with NATS at 127.0.0.1:PORT failed: it does not answer in TLS; if it is plain, use nats:// instead of tls:// \
+        let text = "TLS with NATS at 127.0.0.1:PORT failed: it does not speak TLS on this port; use nats:// instead of tls:// \
                     (received corrupt message of type InvalidContentType)";
         let out = check(&["-s", &at(&server, "tls://mon:s3cret@127.0.0.1:PORT")]).run();
         assert_refused(out, "tls_failed", &at(&server, text));
@@ -550,6 +553,62 @@ fn tls_before_the_first_word_says_that_we_cannot() {
         let server = Server::with_config(version, &config);
         let _service = Service::async_nats(&server.url(), "orders").start();
         assert_let_in(check(&["-s", &at(&server, "tls://127.0.0.1:PORT"), "--tlsca", &ca]).run());
+    });
+}
+
+/// At whatever point a server stops talking TLS, the run ends in time, and no service is blamed.
+#[test]
+fn tls_that_hangs_or_breaks_is_no_outage() {
+    let hangs = Fake::start(|conn| {
+        conn.send_info_with(json!({"tls_required": true}))?;
+        conn.answer_pings(false);
+        thread::sleep(TIMEOUT + TIMEOUT);
+        Ok(())
+    });
+    let text = format!("NATS at 127.0.0.1:{} did not finish the login within *ms", hangs.port());
+    assert_refused(check(&["-s", &hangs.url()]).run(), "nats_unreachable", &text);
+    let breaks = Fake::start(|conn| {
+        conn.send_info_with(json!({"tls_required": true}))?;
+        conn.close()
+    });
+    let text = format!(
+        "cannot reach NATS at 127.0.0.1:{}: it closed the connection during the login; is it stopping, or at its connection \
+         limit?",
+        breaks.port()
+    );
+    assert_refused(check(&["-s", &breaks.url()]).run(), "nats_unreachable", &text);
+
+    on(&[Version::V2_9, Version::Newest], |version| {
+        let certs = Certs::new();
+        let server = Server::with_config(version, &(certs.config("server", "") + "allow_non_tls: true"));
+        let service = Service::async_nats(&server.url(), "orders").start();
+        let monitor = Monitor::new(at(&server, "tls://127.0.0.1:PORT")).login(&["--tlsca", &certs.path("ca.pem")]);
+        let flags = ["--timeout", "1s", "--confirm", "100ms", "--stall", "50ms", "-v"];
+        assert_let_in(monitor.check(flags).run());
+        let known = monitor.epoch();
+        service.freeze();
+        // The server freezes when it has passed the request on.
+        let mut tap = raw::subscribe(&server.url(), "$SRV.PING.orders").expect("a tap");
+        let run = monitor.check(flags).spawn();
+        let asked = BufReader::new(&mut tap).lines().map_while(Result::ok);
+        assert!(asked.take(9).any(|line| line.starts_with("MSG ")), "it is asked");
+        server.freeze();
+        let text = "NATS at 127.0.0.1:PORT took the request but stopped answering; waited *";
+        assert_refused(run.wait(), "nats_unreachable", &at(&server, text));
+        assert_eq!(monitor.epoch(), known);
+        server.thaw();
+        drop(tap);
+        // Now it is the service that hangs, and no more.
+        let text =
+            "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed (hung, or *";
+        monitor
+            .check(flags)
+            .run()
+            .assert_first(2, text)
+            .assert_within(TIMEOUT + AFTER);
+        service.thaw();
+        let text = "NATS_SERVICE OK - orders: 1 instance, recovered after *s | *";
+        monitor.check(flags).run().assert_first(0, text);
     });
 }
 
@@ -807,6 +866,16 @@ fn flags_beat_variables_and_variables_beat_the_context() {
             rest: at_server(&["-s", "nats://few:s3cret@127.0.0.1:PORT"]),
         },
     ];
+    // A login beats one of another kind.
+    let good_nkey = ["--nkey", &*settings[4].good[0]];
+    let bad_token = check(&["-s", &server.url()])
+        .args(good_nkey)
+        .env("NATS_TOKEN", "s3cret-2");
+    assert_let_in(bad_token.run());
+    let bad_user = files.write("bad.json", r#"{ "user": "mon", "password": "s3cret-2" }"#);
+    let bad_user = check(&["-s", &server.url(), "--context", &bad_user]);
+    assert_let_in(bad_user.env("NATS_NKEY", good_nkey[1]).run());
+
     let (good, bad) = (Some(true), Some(false));
     for setting in &settings {
         let works = |context, variables: Option<bool>, flags| {
@@ -961,6 +1030,31 @@ fn the_connection_has_the_name_it_is_given() {
         assert!(names.contains(&r#""check_nats_service""#.to_owned()), "{names:?}");
         assert!(names.contains(&r#""the watch of \"orders\"""#.to_owned()), "{names:?}");
     });
+}
+
+#[test]
+fn each_step_is_told_with_its_time() {
+    let certs = Certs::new();
+    let tls = certs.config("server", "") + "authorization { user: mon, password: s3cret }\n";
+    let server = Server::with_config(Version::Newest, &(tls + "allow_non_tls: true"));
+    let _service = Service::async_nats(&at(&server, "nats://mon:s3cret@127.0.0.1:PORT"), "orders").start();
+    for (url, how) in [
+        ("nats://mon:s3cret@localhost:PORT", ""),
+        ("tls://mon:s3cret@localhost:PORT", " with TLS"),
+    ] {
+        let out = check(&["-s", &at(&server, url), "--tlsca", &certs.path("ca.pem")]).run();
+        let mut lines = out.stdout.lines();
+        for step in [
+            "resolving localhost",
+            &at(&server, &format!("connecting to localhost:PORT (127.0.0.1){how}")),
+            "logged in",
+            "asking $SRV.PING.orders",
+            "a reply, * bytes",
+        ] {
+            let step = format!("*ms {step}");
+            assert!(lines.any(|line| matches(&step, line)), "{step} in {}", out.stdout);
+        }
+    }
 }
 
 /// A configuration that cannot work is told before anything is asked: in one line, with what to do.

@@ -114,7 +114,9 @@ nats_js() {
     debian npm command -v npm
     say "installing @nats-io/services 3.0.0-25 (npm)"
     temp=$(mktemp -d "$tools/.new.XXXXXX")
-    quietly env NODE_EXTRA_CA_CERTS="${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt}" npm install --no-audit --no-fund --prefix "$temp" @nats-io/services@3.0.0-25 @nats-io/transport-node@3.0.0-35 ||
+    # npm alone believes its own list of authorities only, and not those of this machine.
+    NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt} \
+        quietly npm install --no-audit --no-fund --prefix "$temp" @nats-io/services@3.0.0-25 @nats-io/transport-node@3.0.0-35 ||
         die "could not install the JavaScript client"
     rm -rf "${tools:?}/nats-js"
     mv "$temp" "$tools/nats-js"

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::support::server::on;
 use super::support::service::Builder;
-use super::support::{Monitor, Output, Server, Service, Version, raw, wait_for};
+use super::support::{Certs, Monitor, Output, Server, Service, Version, raw, wait_for};
 
 type Start = fn(&str, &str) -> Builder;
 
@@ -97,6 +97,32 @@ fn frozen_and_killed(frozen_kind: usize, killed_kind: usize, lives_kind: usize) 
         "NATS_SERVICE OK - orders: 3 instances, slowest answer *ms | instances=3;3:;;0; *",
     );
     assert_ok(&monitor, "3 instances, slowest answer *ms");
+}
+
+/// The same over TLS, where other paths of the client are taken, for a user who may do no more than what the README says.
+#[test]
+fn over_tls_with_the_least_permissions_they_are_named_too() {
+    let certs = Certs::new();
+    let permissions =
+        r#"publish: {allow: ["$SRV.PING.orders", "$SRV.PING.orders.*"]}, subscribe: {allow: ["_INBOX_mon.>"]}"#;
+    let config = certs.config("server", "") + "allow_non_tls: true\n" + &with_permissions(permissions);
+    let server = Server::with_config(Version::Newest, &config);
+    let url = format!("nats://svc:svc@127.0.0.1:{}", server.port());
+    // The JavaScript client would insist on TLS.
+    let [frozen, killed, _lives] = [0, 2, 2].map(|kind| start(&url, kind));
+    let monitor = Monitor::new(format!("tls://mon:s3cret@127.0.0.1:{}", server.port()));
+    let monitor = monitor.login(&["--inbox-prefix", "_INBOX_mon", "--tlsca", &certs.path("ca.pem")]);
+    assert_ok(&monitor, "3 instances, slowest answer *ms");
+    frozen.freeze();
+    let (silent, gone, id) = (name(&frozen, 0), name(&killed, 2), killed.id().to_owned());
+    killed.kill();
+    wait_until_gone(&url, &id);
+    for _ in 0..2 {
+        assert_ok(
+            &monitor,
+            &format!("1 instance, slowest answer *ms; not answering: {silent}; gone: {gone}"),
+        );
+    }
 }
 
 /// All are replaced at once, as in a rollout: nobody is missed.

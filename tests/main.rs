@@ -38,6 +38,9 @@ mod process;
 /// Kubernetes probes: only the pod's own instance counts, and NATS being away is not the pod's fault.
 mod pod;
 
+/// The sidecar: steady, ends at once, leaks nothing, tells each outage.
+mod watch;
+
 /// The image: from scratch, read-only, as anybody.
 mod container;
 

@@ -182,6 +182,50 @@ fn several_matches_are_of_one_instance() {
     }
 }
 
+/// The kubelet fills `$(POD_NAME)` into a container's command, but not into its probes: a variable of the downward API is
+/// nothing there, and one that it does not know stays as it is.
+#[test]
+fn the_name_of_the_pod_comes_from_a_variable() {
+    let server = Server::start(Version::Newest);
+    let _service = Service::async_nats(&server.url(), "orders")
+        .metadata("pod", "one")
+        .metadata("zone", "a")
+        .start();
+    let ask = |flags: &[&str], pod: &str| {
+        probe("liveness", &server.url(), flags)
+            .args(["--timeout", "1500ms"])
+            .env("POD_NAME", pod)
+            .run()
+    };
+    let flags = ["--match-env", "pod=POD_NAME", "--match", "zone=a"];
+    assert_says(
+        ask(&flags, "one"),
+        "liveness",
+        "pass",
+        "* (1.0.0, pod=one) answered in *",
+    );
+    let text = "the instance with zone=a, pod=two does not answer within *s, though others do; NATS * is fine";
+    assert_says(ask(&flags, "two"), "liveness", "fail", text);
+    ask(&flags, "").assert_stderr(
+        3,
+        "",
+        "check_nats_service: --match-env: the variable POD_NAME is not set (see --help)",
+    );
+    for value in ["", "$(POD_NAME)"] {
+        let word = format!("pod={value}");
+        let text =
+            "Kubernetes puts no downward API variables into the commands of probes; say --match-env pod=VARIABLE";
+        ask(&["--match", &word], "one").assert_stderr(
+            3,
+            "",
+            &format!(
+                "check_nats_service: --match {}: {text} (see --help)",
+                word.replace('$', "?")
+            ),
+        );
+    }
+}
+
 /// Takes the request, and says nothing more: not even whether NATS is fine.
 fn stops_answering(conn: &mut Conn) -> io::Result<()> {
     conn.handshake()?;

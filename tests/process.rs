@@ -507,7 +507,7 @@ fn a_reply_that_the_system_has_no_memory_for_is_told() {
         conn.hold(LIMIT)
     };
     for (bench, code, line) in up_and_down(reply_of_36_mib) {
-        let out = bench.check().under(["prlimit", "--as=34000000"]).run();
+        let out = bench.check().under(["prlimit", "--as=44000000"]).run();
         let text = "the server sent more than fits into the memory allowed";
         out.assert(code, &format!("{line}{text} | instances=U *"));
     }

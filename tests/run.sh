@@ -27,6 +27,8 @@ debian strace command -v strace
 debian util-linux command -v setpriv
 debian iproute2 command -v ip
 debian openssl command -v openssl
+debian buildah command -v buildah
+debian ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 
 NAGIOS4=/usr/sbin/nagios4
 if [ ! -x "$NAGIOS4" ]; then
@@ -49,6 +51,10 @@ NATS_PY_PYTHON=$tools/venv/bin/python
 if ! "$NATS_PY_PYTHON" -c 'import importlib.metadata as m; assert m.version("nats-py") == "2.16.0"' 2>/dev/null; then
     say "installing nats-py 2.16.0 (PyPI)"
     quietly "$NATS_PY_PYTHON" -m pip install nats-py==2.16.0 || die "could not install nats-py"
+fi
+if ! "$NATS_PY_PYTHON" -c 'import importlib.metadata as m; assert m.version("kubernetes-validate") == "1.37.0"' 2>/dev/null; then
+    say "installing kubernetes-validate 1.37.0 (PyPI)"
+    quietly "$NATS_PY_PYTHON" -m pip install kubernetes-validate==1.37.0 || die "could not install kubernetes-validate"
 fi
 debian nodejs command -v node
 nats_js
@@ -80,5 +86,10 @@ lint() {
 }
 lint fmt cargo fmt --check
 lint clippy cargo clippy --all-targets --locked -- -D warnings
+
+# What the image is made of, beforehand: it takes a while the first time, and the tests watch the clock.
+temp=$(mktemp -d "$tools/.new.XXXXXX")
+PROFILE=dev CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/static packaging/container/context.sh "$temp"
+rm -rf "$temp"
 
 cargo test --locked "$@"

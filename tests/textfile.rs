@@ -434,12 +434,6 @@ fn nobody_ever_reads_half_a_file_of_overlapping_runs() {
     assert_eq!(bench.files(), ["orders.prom"]);
 }
 
-/// A run by strace, which tampers with its system calls.
-fn tampered(check: Check, calls: &str, how: &str) -> Check {
-    let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:{how}"));
-    check.under(["strace", "-f", "-qqq", "-o", "/dev/null", "-e", &trace, "-e", &inject])
-}
-
 /// Makes the file older than any run takes.
 fn age(path: impl AsRef<Path>) {
     let file = File::options().append(true).open(path).unwrap();
@@ -466,7 +460,7 @@ fn killed_at_any_point_a_run_leaves_a_whole_file_and_the_next_one_cleans_up() {
         for nth in 1.. {
             fs::write(bench.path(), old).unwrap();
             let check = bench.run().arg("--no-state");
-            let killed = tampered(check, calls, &format!("signal=KILL:when={nth}")).run();
+            let killed = check.tampered(calls, &format!("signal=KILL:when={nth}"), &[]).run();
             if killed.signal.is_none() {
                 // There is no such call any more: this one ended by itself.
                 killed.assert(0, "");
@@ -622,12 +616,12 @@ fn what_may_fail_keeps_the_old_file() {
         ),
     ];
     for (calls, how, why) in cases {
-        let check = tampered(bench.run().arg("--no-state"), calls, how);
+        let check = bench.run().arg("--no-state").tampered(calls, how, &[]);
         assert_fails(check, &bench.path(), why);
     }
     // Where there are no locks, it is written without.
-    let check = tampered(bench.run().arg("--no-state"), "flock", "error=ENOLCK");
-    check.run().assert(0, "");
+    let check = bench.run().arg("--no-state");
+    check.tampered("flock", "error=ENOLCK", &[]).run().assert(0, "");
     assert_says(&bench.metrics(), 3, Some(0), None, &["nats_unreachable"]);
 }
 
@@ -638,7 +632,7 @@ fn a_disk_that_hangs_does_not_hang_the_run() {
     fs::write(bench.path(), "old 1\n").unwrap();
     let check = bench.run().args(["--no-state", "-t", "300ms"]);
     // strace keeps the run waiting for as long as the call, and may wonder about its end.
-    let out = tampered(check, "fdatasync", "delay_enter=1000000").run();
+    let out = check.tampered("fdatasync", "delay_enter=1000000", &[]).run();
     let line = format!(
         "check_nats_service: cannot write {}: the time is up (--timeout)",
         bench.path()
@@ -650,7 +644,7 @@ fn a_disk_that_hangs_does_not_hang_the_run() {
     // The state comes first.
     let state = bench.home.join("state");
     let check = bench.run().args(["--state", &state, "-t", "300ms"]);
-    let out = tampered(check, "fdatasync", "delay_enter=1000000:when=1").run();
+    let out = check.tampered("fdatasync", "delay_enter=1000000:when=1", &[]).run();
     let why = "the state may not be saved: the time is up (--timeout)";
     let line = format!("check_nats_service: cannot write {}: {why}", bench.path());
     assert_eq!((out.code, out.stdout.as_str()), (Some(3), ""), "{out:?}");
@@ -749,7 +743,7 @@ fn mistakes_are_told_on_stderr_and_nothing_is_written() {
             &["-n", "orders"],
             "the following required arguments were not provided: --output <FILE>",
         ),
-        (&["-n", "orders", "-o", ""], "--output: the name of the file is empty"),
+        (&["-n", "orders", "-o", ""], "--output: the name is empty"),
         (&["-n", "or ders", "-o", &file], "--name: *"),
         (
             &["-n", "orders", "-o", &file, "-o", &file],

@@ -250,11 +250,12 @@ fn textfile_args() -> Vec<Arg> {
 }
 
 fn probe_args() -> Vec<Arg> {
-    const WHICH: [&str; 4] = ["id", "id-file", "match", "any-instance"];
+    const WHICH: [&str; 5] = ["id", "id-file", "match", "match-env", "any-instance"];
     let others = |name: &str| {
+        // The two ways to match go together.
         WHICH
             .into_iter()
-            .filter(move |other| *other != name)
+            .filter(move |other| *other != name && !(name.starts_with("match") && other.starts_with("match")))
             .collect::<Vec<_>>()
     };
     let which = [
@@ -272,6 +273,13 @@ fn probe_args() -> Vec<Arg> {
         )
         .action(ArgAction::Append)
         .conflicts_with_all(others("match")),
+        value(
+            "match-env",
+            "KEY=VARIABLE",
+            "The instance with the value of this variable in its metadata: pod=POD_NAME",
+        )
+        .action(ArgAction::Append)
+        .conflicts_with_all(others("match-env")),
         Arg::new("any-instance")
             .long("any-instance")
             .help("Any instance, also one of another pod")

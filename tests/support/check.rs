@@ -90,6 +90,14 @@ impl Check {
         self
     }
 
+    /// Runs it by strace, which tampers with its system calls on these paths; without paths, with all of them.
+    pub fn tampered(self, calls: &str, how: &str, paths: &[&str]) -> Check {
+        let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:{how}"));
+        let strace = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+        let paths = paths.iter().flat_map(|path| ["-P", path]);
+        self.under(strace.into_iter().chain(paths))
+    }
+
     /// Sends stdout elsewhere: a closed pipe, /dev/full. [`Output::stdout`] is empty then.
     pub fn stdout(mut self, stdout: impl Into<Stdio>) -> Check {
         self.stdout = Some(stdout.into());

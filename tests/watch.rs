@@ -1,0 +1,708 @@
+//! The sidecar: steady, ends at once, leaks nothing, and tells each outage once.
+
+use std::fs;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::support::check::BINARY;
+use super::support::{
+    Blackhole, Certs, Check, Conn, Fake, LIMIT, Proxy, SLACK, Server, Service, TempDir, Version, each, is_root,
+    process, wait_for,
+};
+
+/// How long after a signal it may still be there.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// A sidecar under way. Its outputs go to files, which can be looked at meanwhile. Killed on drop.
+struct Sidecar {
+    child: Child,
+    dir: TempDir,
+}
+
+impl Sidecar {
+    fn start(server: &str, flags: &[&str]) -> Sidecar {
+        Sidecar::start_under(&[], server, flags)
+    }
+
+    fn start_under(under: &[&str], server: &str, flags: &[&str]) -> Sidecar {
+        let dir = TempDir::new();
+        let file = |name| fs::File::create(dir.join(name)).unwrap();
+        let mut words = under.to_vec();
+        let (textfile, status) = (dir.join("orders.prom"), dir.join("orders.json"));
+        words.extend([BINARY, "watch", "-s", server, "-n", "orders", "--textfile", &textfile]);
+        words.extend(["--status-file", &status]);
+        words.extend(flags);
+        let mut command = Command::new(words[0]);
+        command
+            .args(&words[1..])
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .current_dir("/")
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(file("stdout"))
+            .stderr(file("stderr"));
+        Sidecar {
+            child: process::spawn(command),
+            dir,
+        }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("stderr")).unwrap()
+    }
+
+    /// The lines of the log, without their times.
+    #[track_caller]
+    fn lines(&self) -> Vec<String> {
+        let strip = |line: &str| {
+            let (time, text) = line.split_once(' ').unwrap_or_else(|| panic!("{line}"));
+            assert!(time.ends_with('Z') && time.contains('T'), "{line}");
+            text.to_owned()
+        };
+        self.log().lines().map(strip).collect()
+    }
+
+    #[track_caller]
+    fn wait_for_line(&self, text: &str) {
+        wait_for(text, || self.log().contains(text).then_some(()));
+    }
+
+    /// The status file, which is whole whenever it is there.
+    fn status(&self) -> Option<Value> {
+        let text = fs::read_to_string(self.dir.join("orders.json")).ok()?;
+        Some(serde_json::from_str(&text).unwrap_or_else(|e| panic!("not whole: {e}: {text}")))
+    }
+
+    #[track_caller]
+    fn wait_for_status(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        wait_for(what, || self.status().filter(&condition))
+    }
+
+    /// Waits until another check has ended.
+    #[track_caller]
+    fn wait_for_the_next(&self) -> Value {
+        let before = self.status().map(|status| status["time"].clone());
+        self.wait_for_status("another check", |status| Some(&status["time"]) != before.as_ref())
+    }
+
+    fn signal(&self, signal: i32) {
+        process::signal(&self.child, signal);
+    }
+
+    /// The running check, if there is one.
+    fn check(&self) -> Option<i32> {
+        let pid = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+        children.split_whitespace().next()?.parse().ok()
+    }
+
+    /// Ends it, and looks at what it leaves behind.
+    #[track_caller]
+    fn end(mut self, signal: i32) {
+        let sent = Instant::now();
+        self.signal(signal);
+        let status = process::wait(&mut self.child, LIMIT).expect("it ends");
+        let took = sent.elapsed();
+        assert_eq!(status.code(), Some(0), "{status:?}: {}", self.log());
+        assert!(took < GRACE + SLACK, "{took:?}: {}", self.log());
+        assert_eq!(fs::read_to_string(self.dir.join("stdout")).unwrap(), "");
+        self.assert_whole();
+    }
+
+    /// Whole files or none, and no others.
+    #[track_caller]
+    fn assert_whole(&self) {
+        self.status();
+        if let Ok(text) = fs::read_to_string(self.dir.join("orders.prom")) {
+            assert!(text.starts_with("# HELP ") && text.ends_with('\n'), "{text}");
+            assert!(text.contains("nats_service_probe_timestamp_seconds{"), "{text}");
+        }
+        let names = fs::read_dir(self.dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| !["stdout", "stderr", "orders.prom", "orders.json"].contains(&name.as_str()));
+        assert!(names.is_empty(), "left behind: {names:?}");
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        process::kill(&mut self.child);
+    }
+}
+
+/// A server with a service, for as many connections as come.
+fn up(conn: &mut Conn) -> io::Result<()> {
+    conn.handshake()?;
+    let request = conn.read_request()?;
+    conn.reply(&request, br#"{"name":"orders","id":"A"}"#)?;
+    conn.hold(LIMIT)
+}
+
+/// When connections come to a fake server.
+fn times_of_connections(count: usize, flags: &[&str]) -> (Instant, Vec<Instant>) {
+    let times = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = std::sync::Arc::clone(&times);
+    let fake = Fake::start(move |conn| {
+        seen.lock().unwrap().push(Instant::now());
+        up(conn)
+    });
+    let begin = Instant::now();
+    let sidecar = Sidecar::start(&fake.url(), flags);
+    wait_for("enough checks", || (times.lock().unwrap().len() >= count).then_some(()));
+    sidecar.end(libc::SIGTERM);
+    let times = times.lock().unwrap().clone();
+    (begin, times)
+}
+
+#[test]
+fn the_first_check_comes_at_once_and_the_others_at_a_steady_interval() {
+    let interval = Duration::from_millis(200);
+    let (begin, times) = times_of_connections(12, &["--interval", "200ms", "--stall", "20ms"]);
+    assert!(
+        times[0] - begin < Duration::from_millis(150) + SLACK,
+        "{:?}",
+        times[0] - begin
+    );
+    // However long a single check takes: what is late now is not late for ever.
+    let steps: Vec<f64> = times[1..]
+        .iter()
+        .map(|time| (*time - times[1]).div_duration_f64(interval))
+        .collect();
+    for step in &steps {
+        assert!((step - step.round()).abs() < 0.5, "not in step: {steps:?}");
+    }
+    assert!(*steps.last().unwrap() < 14.0, "it lost its step: {steps:?}");
+    let shift = (times[1] - times[0]).div_duration_f64(interval);
+    assert!(shift < 2.5, "shifted by an interval at most: {shift}");
+}
+
+/// A thousand sidecars that start at once do not ask in step.
+#[test]
+fn each_sidecar_has_a_phase_of_its_own() {
+    let shifts: Vec<f64> = (0..4)
+        .map(|_| {
+            let (_, times) = times_of_connections(2, &["--interval", "600ms", "--stall", "20ms"]);
+            (times[1] - times[0]).as_secs_f64()
+        })
+        .collect();
+    let (least, most) = shifts
+        .iter()
+        .fold((f64::MAX, 0.0_f64), |(a, b), x| (a.min(*x), b.max(*x)));
+    // All four within a twelfth of the interval, by chance: once in 500 times. Then the scatter is not at work.
+    assert!(most - least > 0.02, "{shifts:?}");
+}
+
+#[test]
+fn a_signal_ends_it_whatever_it_waits_for() {
+    let server = Server::start(Version::Newest);
+    let frozen = Server::start(Version::Newest);
+    frozen.freeze();
+    let hole = Blackhole::start();
+    let mute = Fake::start(|conn| conn.hold(LIMIT));
+    each([libc::SIGTERM, libc::SIGINT], |signal| {
+        let sleeping = Sidecar::start(&server.url(), &["--interval", "1h"]);
+        sleeping.wait_for_the_next();
+        wait_for("the end of the check", || sleeping.check().is_none().then_some(()));
+        sleeping.end(signal);
+        for url in [frozen.url(), hole.url(), mute.url()] {
+            let hanging = Sidecar::start(&url, &["--interval", "1h"]);
+            wait_for("a check", || hanging.check());
+            // It may just have been born, or have come to where it hangs.
+            thread::sleep(Duration::from_millis(if signal == libc::SIGTERM { 100 } else { 0 }));
+            hanging.end(signal);
+            // A signal that is not its end leaves it as able to end.
+            let hanging = Sidecar::start(&url, &["--interval", "1h"]);
+            wait_for("a check", || hanging.check());
+            hanging.signal(libc::SIGHUP);
+            thread::sleep(Duration::from_millis(50));
+            hanging.end(signal);
+        }
+    });
+}
+
+#[test]
+fn files_are_whole_at_whatever_moment_it_ends() {
+    let server = Server::start(Version::Newest);
+    let _service = Service::async_nats(&server.url(), "orders").count(3).start();
+    each(0..3, |n: u64| {
+        for m in 0..12 {
+            let sidecar = Sidecar::start(&server.url(), &["--interval", "1ms", "--stall", "5ms"]);
+            wait_for("the first file", || sidecar.status());
+            thread::sleep(Duration::from_micros(1300 * (12 * n + m)));
+            sidecar.end(libc::SIGTERM);
+        }
+    });
+}
+
+#[test]
+fn it_tells_each_change_once_and_remembers_without_a_file() {
+    let mut server = Server::start(Version::Newest);
+    let start = || Service::async_nats(&server.url(), "orders").start();
+    let service = start();
+    let flags = ["--interval", "50ms", "--stall", "20ms", "--confirm", "100ms"];
+    let sidecar = Sidecar::start(&server.url(), &flags);
+    sidecar.wait_for_line("orders OK service_up: 1 instance, slowest answer ");
+    for _ in 0..5 {
+        sidecar.wait_for_the_next();
+    }
+    service.stop();
+    sidecar.wait_for_line("orders CRITICAL service_down: down, no responders; 1 instance until ");
+    for _ in 0..3 {
+        let status = sidecar.wait_for_the_next();
+        assert_eq!(
+            (&status["reason"], &status["up"]),
+            (&"service_down".into(), &false.into())
+        );
+    }
+    let service = start();
+    sidecar.wait_for_line("orders OK service_recovered: 1 instance, recovered after ");
+    sidecar.wait_for_status("quiet again", |status| status["reason"] == "service_up");
+    server.stop();
+    sidecar.wait_for_line("orders UNKNOWN nats_unreachable: cannot reach NATS at ");
+    // What it cannot ask, it writes too.
+    let status = sidecar.wait_for_the_next();
+    assert_eq!((&status["asked"], &status["up"]), (&false.into(), &Value::Null));
+    drop(service);
+    server.start_again();
+    sidecar.wait_for_status("down", |status| status["reason"] == "service_down");
+    wait_for("its line", || {
+        (sidecar.log().matches("service_down: down, ").count() == 2).then_some(())
+    });
+    let said: Vec<String> = sidecar
+        .lines()
+        .iter()
+        .map(|line| line.split(':').next().unwrap().trim_start_matches("orders ").to_owned())
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "OK service_up",
+            "CRITICAL service_down",
+            "OK service_recovered",
+            "OK service_up",
+            "UNKNOWN nats_unreachable",
+            "CRITICAL service_down"
+        ],
+        "{}",
+        sidecar.log()
+    );
+    sidecar.end(libc::SIGTERM);
+}
+
+/// With a state file, an outage outlives the sidecar.
+#[test]
+fn with_a_state_file_it_remembers_when_it_comes_back() {
+    let server = Server::start(Version::V2_10);
+    let service = Service::nats_py(&server.url(), "orders").start();
+    let dir = TempDir::new();
+    let state = dir.join("state.json");
+    let flags = [
+        "--interval",
+        "50ms",
+        "--stall",
+        "20ms",
+        "--confirm",
+        "100ms",
+        "--state",
+        state.as_str(),
+    ];
+    let sidecar = Sidecar::start(&server.url(), &flags);
+    sidecar.wait_for_line("orders OK service_up: ");
+    sidecar.end(libc::SIGTERM);
+    service.kill();
+    server.wait_for_instances("orders", 0);
+    let sidecar = Sidecar::start(&server.url(), &flags);
+    sidecar.wait_for_line("orders CRITICAL service_down: down, no responders; 1 instance until ");
+    sidecar.end(libc::SIGTERM);
+    let sidecar = Sidecar::start(&server.url(), &flags);
+    sidecar.wait_for_line("orders CRITICAL service_down: still down for ");
+    sidecar.end(libc::SIGTERM);
+    // Without one it begins anew.
+    let sidecar = Sidecar::start(&server.url(), &flags[..6]);
+    sidecar.wait_for_line("orders UNKNOWN service_never_seen: ");
+    sidecar.end(libc::SIGTERM);
+}
+
+#[test]
+fn sighup_checks_at_once_and_reads_the_credentials_anew() {
+    let config = |password: &str| format!("authorization {{ user: mon, password: {password} }}");
+    let mut server = Server::with_config(Version::Newest, &config("old"));
+    let files = TempDir::new();
+    let password = files.join("password");
+    fs::write(&password, "old\n").unwrap();
+    let login = [
+        "--user",
+        "mon",
+        "--password-file",
+        &password,
+        "--interval",
+        "1h",
+        "--stall",
+        "20ms",
+    ];
+    let sidecar = Sidecar::start(
+        &server.url(),
+        &[&login[..], &["--never-seen", "ok", "--confirm", "0"]].concat(),
+    );
+    sidecar.wait_for_line("orders OK service_never_seen: ");
+    server.restart(&config("new"));
+    let again = |line: &str| {
+        wait_for("it sleeps", || sidecar.check().is_none().then_some(()));
+        sidecar.signal(libc::SIGHUP);
+        sidecar.wait_for_line(line);
+    };
+    again("orders UNKNOWN auth_rejected: NATS at ");
+    fs::write(&password, "new\n").unwrap();
+    let before = sidecar.log().matches("service_never_seen").count();
+    again("SIGHUP: checking now");
+    wait_for("it is let in", || {
+        (sidecar.log().matches("service_never_seen").count() > before).then_some(())
+    });
+    // What is wrong with the new ones is told, and the next ones are read again.
+    fs::remove_file(&password).unwrap();
+    again(&format!(
+        "orders UNKNOWN usage: --password-file {password}: No such file"
+    ));
+    assert_eq!(sidecar.status().unwrap()["reason"], "usage");
+    fs::write(&password, "new\n").unwrap();
+    again("SIGHUP: checking now");
+    sidecar.wait_for_status("it is let in", |status| status["reason"] == "service_never_seen");
+    sidecar.end(libc::SIGTERM);
+}
+
+/// A check out of turn takes no turn away.
+#[test]
+fn sighup_does_not_delay_the_next_check() {
+    let connections = std::sync::Arc::new(AtomicUsize::new(0));
+    let count = std::sync::Arc::clone(&connections);
+    let fake = Fake::start(move |conn| {
+        count.fetch_add(1, SeqCst);
+        up(conn)
+    });
+    let sidecar = Sidecar::start(&fake.url(), &["--interval", "1s", "--stall", "20ms"]);
+    let wait_for_count = |n| wait_for("a check", || (connections.load(SeqCst) >= n).then_some(()));
+    wait_for_count(2);
+    let begin = Instant::now();
+    wait_for("it sleeps", || sidecar.check().is_none().then_some(()));
+    sidecar.signal(libc::SIGHUP);
+    wait_for_count(3);
+    let third = begin.elapsed();
+    wait_for_count(4);
+    let fourth = begin.elapsed();
+    sidecar.end(libc::SIGTERM);
+    assert!(third < Duration::from_millis(700), "{third:?}");
+    assert!(fourth < Duration::from_millis(1700), "{fourth:?}");
+}
+
+/// Process 1 gets no signal that it does not ask for, and inherits the children of others.
+#[test]
+fn as_process_1_it_ends_on_sigterm_and_buries_orphans() {
+    if !is_root() {
+        return;
+    }
+    let server = Server::start(Version::Newest);
+    // Makes orphans that end at once, and becomes the sidecar.
+    let script = "for n in 1 2 3; do (sleep 0.05 & ) ; done; exec \"$@\"";
+    let under = ["unshare", "--pid", "--fork", "--kill-child", "sh", "-c", script, "sh"];
+    let sidecar = Sidecar::start_under(&under, &server.url(), &["--interval", "50ms", "--stall", "20ms"]);
+    sidecar.wait_for_line("orders UNKNOWN service_never_seen: ");
+    let pid = sidecar.check().expect("process 1 in its own eyes");
+    assert!(
+        fs::read_to_string(format!("/proc/{pid}/status"))
+            .unwrap()
+            .contains("\t1\n")
+    );
+    let children = || fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let is_dead =
+        |child: &str| fs::read_to_string(format!("/proc/{child}/stat")).is_ok_and(|stat| stat.contains(") Z "));
+    let are_buried = || {
+        let names = |child: &str| fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
+        !children()
+            .split_whitespace()
+            .any(|child| names(child).contains("sleep") || is_dead(child))
+    };
+    sidecar.wait_for_the_next();
+    wait_for("no orphans", || are_buried().then_some(()));
+    let sent = Instant::now();
+    // SAFETY: kill has no memory effects; the process is the child of ours that has not ended.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+    wait_for("its end", || {
+        (!Path::new(&format!("/proc/{pid}")).exists()).then_some(())
+    });
+    assert!(sent.elapsed() < GRACE + SLACK, "{:?}", sent.elapsed());
+    let mut sidecar = sidecar;
+    assert_eq!(
+        process::wait(&mut sidecar.child, LIMIT).and_then(|status| status.code()),
+        Some(0)
+    );
+    sidecar.assert_whole();
+}
+
+#[test]
+fn a_check_that_hangs_is_ended_and_the_next_goes_on() {
+    let server = Server::start(Version::Newest);
+    let _service = Service::async_nats(&server.url(), "orders").start();
+    let flags = [
+        "--interval",
+        "100ms",
+        "--stall",
+        "20ms",
+        "--timeout",
+        "300ms",
+        "--confirm",
+        "50ms",
+    ];
+    let sidecar = Sidecar::start(&server.url(), &flags);
+    sidecar.wait_for_line("orders OK service_up: ");
+    let frozen = wait_for("a check that is stopped", || {
+        let pid = sidecar.check()?;
+        // SAFETY: kill has no memory effects; at worst the check has just ended.
+        unsafe { libc::kill(pid, libc::SIGSTOP) };
+        let stopped = |stat: String| stat.contains(") T ");
+        fs::read_to_string(format!("/proc/{pid}/stat"))
+            .is_ok_and(stopped)
+            .then_some(pid)
+    });
+    // While it waits for one that will not come, it still hears.
+    sidecar.signal(libc::SIGHUP);
+    sidecar.wait_for_line("orders UNKNOWN interrupted: a check hung or died, and was ended");
+    assert!(!Path::new(&format!("/proc/{frozen}")).exists());
+    wait_for("it goes on", || {
+        (sidecar.log().matches("orders OK service_up: ").count() == 2).then_some(())
+    });
+    sidecar.end(libc::SIGTERM);
+
+    // And it ends at once while a check hangs for ever.
+    let sidecar = Sidecar::start(
+        &server.url(),
+        &["--interval", "1ms", "--stall", "20ms", "--timeout", "1m"],
+    );
+    wait_for("a check that is stopped", || {
+        let pid = sidecar.check()?;
+        // SAFETY: as above.
+        unsafe { libc::kill(pid, libc::SIGSTOP) };
+        fs::read_to_string(format!("/proc/{pid}/stat"))
+            .is_ok_and(|stat| stat.contains(") T "))
+            .then_some(())
+    });
+    sidecar.end(libc::SIGINT);
+}
+
+#[test]
+fn files_that_cannot_be_written_are_told() {
+    let server = Server::start(Version::Newest);
+    let dir = TempDir::new();
+    let nowhere = dir.join("none/orders.prom");
+    let mut command = Command::new(BINARY);
+    command
+        .args([
+            "watch",
+            "-s",
+            &server.url(),
+            "-n",
+            "orders",
+            "--textfile",
+            &nowhere,
+            "--interval",
+            "10ms",
+        ])
+        .args(["--confirm", "0", "--stall", "10ms", "--never-seen", "ok"])
+        .env_clear()
+        .stdout(fs::File::create(dir.join("stdout")).unwrap())
+        .stderr(fs::File::create(dir.join("stderr")).unwrap());
+    let mut child = process::spawn(command);
+    let log = || fs::read_to_string(dir.join("stderr")).unwrap();
+    wait_for("a line", || log().contains('\n').then_some(()));
+    thread::sleep(Duration::from_millis(200));
+    process::signal(&child, libc::SIGTERM);
+    assert_eq!(
+        process::wait(&mut child, LIMIT).and_then(|status| status.code()),
+        Some(0)
+    );
+    let line = log();
+    assert_eq!(line.lines().count(), 1, "{line}");
+    let text = format!(" orders UNKNOWN state_unusable: cannot write {nowhere}: there is no folder ");
+    assert!(line.contains(&text), "{line}");
+}
+
+#[test]
+fn bad_arguments_are_told_on_stderr() {
+    for (args, text) in [
+        (&[][..], "which service? *"),
+        (
+            &["-n", "orders", "--interval", "0"],
+            "--interval: it must be longer than 0 *",
+        ),
+        (
+            &["-n", "orders", "--interval", "soon"],
+            "--interval: 'soon' is not a duration *",
+        ),
+        (&["-n", "orders", "--creds", "/none"], "--creds /none: *"),
+        (&["-n", "orders", "--textfile", ""], "--textfile: the name is empty *"),
+    ] {
+        Check::new(["watch"])
+            .args(args)
+            .run()
+            .assert_stderr(3, "", &format!("check_nats_service: {text}"));
+    }
+}
+
+/// What it holds: must be the same after a year.
+#[derive(Debug, PartialEq)]
+struct Holdings {
+    threads: usize,
+    descriptors: usize,
+    children: usize,
+}
+
+fn holdings(pid: u32) -> Holdings {
+    let count = |what: &str| fs::read_dir(format!("/proc/{pid}/{what}")).unwrap().count();
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    Holdings {
+        threads: count("task"),
+        descriptors: count("fd"),
+        children: children.split_whitespace().count(),
+    }
+}
+
+/// In KiB.
+fn memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Between checks, when it only sleeps.
+fn at_rest<T>(sidecar: &Sidecar, look: impl Fn(u32) -> T) -> T {
+    let pid = sidecar.child.id();
+    wait_for("a moment of rest", || {
+        let before = sidecar.check().is_none();
+        let seen = look(pid);
+        (before && sidecar.check().is_none()).then_some(seen)
+    })
+}
+
+/// How many checks a soak has at least: `WATCH_EPOCHS=10000` for a long one.
+fn epochs() -> u64 {
+    std::env::var("WATCH_EPOCHS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(300)
+}
+
+#[test]
+fn a_soak_leaks_nothing_and_tells_every_outage() {
+    each([false, true], |tls| soak(tls, epochs()));
+}
+
+fn soak(tls: bool, epochs: u64) {
+    let certs = Certs::new();
+    let config = if tls { certs.config("server", "") } else { String::new() };
+    let mut server = Server::with_config(Version::Newest, &config);
+    let proxy = Proxy::start(server.port());
+    let ca = certs.path("ca.pem");
+    let scheme = |url: String| if tls { url.replace("nats://", "tls://") } else { url };
+    let start = |server: &Server| {
+        let service = Service::async_nats(&scheme(server.url()), "orders");
+        if tls {
+            service.tlsca(&ca).start()
+        } else {
+            service.start()
+        }
+    };
+    // The confirmation is longer than the service needs to come back after a restart of the server.
+    let mut flags = vec![
+        "--interval",
+        "10ms",
+        "--stall",
+        "10ms",
+        "--confirm",
+        "1s",
+        "--timeout",
+        "1500ms",
+    ];
+    if tls {
+        flags.extend(["--tlsca", &ca]);
+    }
+    let mut service = Some(start(&server));
+    let sidecar = Sidecar::start(&scheme(proxy.url()), &flags);
+    sidecar.wait_for_line("orders OK service_up: ");
+    let reason = |reason: &'static str| sidecar.wait_for_status(reason, |status| status["reason"] == reason);
+    // All troubles, one after the other.
+    let mut round = |calm: u64| {
+        reason("service_up");
+        (0..calm).for_each(|_| drop(sidecar.wait_for_the_next()));
+        server.stop();
+        reason("nats_unreachable");
+        server.start_again();
+        reason("service_up");
+        server.freeze();
+        reason("nats_unreachable");
+        server.thaw();
+        reason("service_up");
+        proxy.cut();
+        reason("nats_unreachable");
+        proxy.mend();
+        reason("service_up");
+        proxy.stick();
+        reason("nats_unreachable");
+        proxy.unstick();
+        reason("service_up");
+        drop(service.take());
+        reason("service_down");
+        // An open outage is still open when NATS was away meanwhile.
+        proxy.cut();
+        sidecar.wait_for_status("cannot ask", |status| status["asked"] == false);
+        assert_eq!(sidecar.status().unwrap()["reason"], "service_down");
+        proxy.mend();
+        service = Some(start(&server));
+        reason("service_up");
+    };
+    // What is allocated once is no leak.
+    round(10);
+    let (held, used) = (at_rest(&sidecar, holdings), at_rest(&sidecar, memory));
+    let calm = (epochs / 3).min(300);
+    let rounds = epochs.div_ceil(calm) as usize;
+    (0..rounds).for_each(|_| round(calm));
+    let (checks, outages) = (rounds as u64 * calm, rounds + 1);
+    assert_eq!(at_rest(&sidecar, holdings), held, "TLS {tls}");
+    let now = at_rest(&sidecar, memory);
+    eprintln!(
+        "TLS {tls}: at least {checks} checks, {outages} outages, memory {used} KiB at first, {now} KiB at last, {held:?}"
+    );
+    // A page here and there is the allocator's; a leak of 100 bytes per check would be more in the long run.
+    assert!(now <= used + 256, "memory grew from {used} KiB to {now} KiB");
+    let log = sidecar.lines();
+    let told = |what: &str| log.iter().filter(|line| line.starts_with(what)).count();
+    // Told as found and, where NATS went away meanwhile, never as anything else.
+    assert_eq!(
+        told("orders CRITICAL service_down: down, no responders; "),
+        outages,
+        "{}",
+        sidecar.log()
+    );
+    assert_eq!(told("orders CRITICAL "), outages, "{}", sidecar.log());
+    let known = [
+        "orders OK service_up: ",
+        "orders OK service_recovered: ",
+        "orders CRITICAL service_down: ",
+    ];
+    for line in &log {
+        assert!(
+            known.iter().any(|start| line.starts_with(start)) || line.starts_with("orders UNKNOWN nats_unreachable: "),
+            "{line}"
+        );
+    }
+    assert_eq!(told("orders OK service_recovered: "), outages, "{}", sidecar.log());
+    sidecar.end(libc::SIGTERM);
+}
