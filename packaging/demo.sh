@@ -51,7 +51,7 @@ build() {
     command -v cargo >/dev/null || die "no cargo: install Rust first"
     debian gcc command -v cc
     debian libc6-dev test -e /usr/include/stdlib.h
-    say "building check_nats_service and the demo service (cargo build --release)"
+    say "building check_nats_service and the demo service (cargo build --release); that takes a minute or two"
     cargo build --manifest-path "$root/Cargo.toml" --release --locked --quiet --bin check_nats_service --example demo_service
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::support::{Check, Server, TempDir, Version};
+use crate::support::{Check, Server, TempDir, Version, wait_for};
 
 /// In every part of every secret below: no piece of one may be seen either.
 const MARK: &str = "S3CRET";
@@ -267,6 +267,7 @@ fn no_secret_is_ever_seen() {
                 &["textfile", "-o", &metrics, "-n", "orders", "--confirm", "0"],
                 &[],
             ));
+            runs.push(around(&["probe", "readiness", "--any-instance", "-n", "orders"], &[]));
             runs.push(around(&["state", "show", "-n", "orders"], &[]));
             runs.push(around(&["state", "reset", "-n", "orders"], &[]));
         }
@@ -290,6 +291,43 @@ fn no_secret_is_ever_seen() {
         }
     }
     assert!(seen.is_empty(), "\n{}", seen.join("\n"));
+}
+
+#[test]
+fn no_secret_is_in_what_a_sidecar_writes() {
+    let server = Server::with_config(Version::Newest, "authorization { token: \"S3CRETt0ken\" }");
+    for token in ["S3CRETt0ken", "S3CRET"] {
+        let home = TempDir::new();
+        let (metrics, status) = (home.join("metrics.prom"), home.join("status.json"));
+        let url = format!("nats://{token}@127.0.0.1:{}", server.port());
+        let watching = Check::new([
+            "watch",
+            "-n",
+            "orders",
+            "-s",
+            &url,
+            "--textfile",
+            &metrics,
+            "--status-file",
+            &status,
+        ])
+        .args(["--interval", "100ms", "--confirm", "0"])
+        .home(&home)
+        .spawn();
+        wait_for("both files", || {
+            [&metrics, &status]
+                .iter()
+                .all(|file| Path::new(file).exists())
+                .then_some(())
+        });
+        assert_unseen("a file", all_files(home.path()));
+        watching.signal(libc::SIGTERM);
+        let output = watching.wait();
+        assert_unseen("stdout", &output.stdout);
+        assert_unseen("stderr", &output.stderr);
+        assert_unseen("a file", all_files(home.path()));
+        assert_eq!(output.code, Some(0));
+    }
 }
 
 #[test]
