@@ -556,6 +556,22 @@ fn tls_before_the_first_word_says_that_we_cannot() {
     });
 }
 
+/// As that of a large cluster that advertises all of its servers.
+#[test]
+fn an_info_that_is_too_long_for_the_client_says_what_to_do() {
+    let urls: Vec<String> = (0..300).map(|n| format!("10.0.{n}.1:4222")).collect();
+    let fake = Fake::start(move |conn| {
+        conn.handshake_with(json!({ "connect_urls": urls }))?;
+        Ok(())
+    });
+    let text = format!(
+        "127.0.0.1:{} sent a line of more than 4096 bytes, more than this client reads; if that is its INFO, set no_advertise \
+         or fewer connect_urls",
+        fake.port()
+    );
+    assert_refused(check(&["-s", &fake.url()]).run(), "protocol_error", &text);
+}
+
 /// At whatever point a server stops talking TLS, the run ends in time, and no service is blamed.
 #[test]
 fn tls_that_hangs_or_breaks_is_no_outage() {
