@@ -334,7 +334,7 @@ fn read_metadata(value: &Value) -> Vec<(String, String)> {
 }
 
 /// Whether the value under this key tells where an instance runs.
-fn names_a_place(key: &str) -> bool {
+pub fn names_a_place(key: &str) -> bool {
     ["pod", "host", "node"].iter().any(|place| key.contains(place))
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value, json};
 
 use crate::epoch::{Absentee, Baseline, Brief, Epoch, HISTORY, Memory, Outage, Trouble};
-use crate::observation::{Fate, Instance};
+use crate::observation::{Fate, Instance, names_a_place};
 use crate::timestamp::Timestamp;
 use crate::verdict::{Reason, Status};
 
@@ -499,6 +499,8 @@ fn parse_instance(value: &Value) -> Option<Instance> {
     for (key, value) in value["metadata"].as_object()? {
         metadata.push((key.clone(), value.as_str()?.to_owned()));
     }
+    // JSON has sorted them by name; the place comes first.
+    metadata.sort_by_key(|(key, _): &(String, String)| !names_a_place(key));
     Some(Instance {
         id: value["id"].as_str()?.to_owned(),
         version: value["version"].as_str()?.to_owned(),
@@ -623,7 +625,7 @@ mod tests {
         let instance = |n: usize| Instance {
             id: format!("id-{n}"),
             version: "1.2.3".into(),
-            metadata: vec![("pod".into(), format!("web-{n}")), ("zone".into(), "é".into())],
+            metadata: vec![("pod".into(), format!("web-{n}")), ("app".into(), "é".into())],
         };
         Epoch {
             at: at(second),
