@@ -199,3 +199,69 @@ fn a_real_node_exporter_serves_the_whole_story() {
     assert_eq!(recovered.reasons("orders"), ["service_recovered"]);
     drop(billing);
 }
+
+/// Every query of the dashboard, without the variables of Grafana.
+fn queries(dashboard: &serde_json::Value) -> Vec<String> {
+    let panels = dashboard["panels"].as_array().expect("panels");
+    let targets = panels
+        .iter()
+        .flat_map(|panel| panel["targets"].as_array().expect("targets"));
+    let annotations = dashboard["annotations"]["list"].as_array().expect("annotations");
+    let queries = targets
+        .chain(annotations)
+        .map(|target| target["expr"].as_str().expect("a query"));
+    queries.map(|query| query.replace("$service", ".*")).collect()
+}
+
+/// There is no Grafana to be had here: its queries are parsed by promtool, and ask only for what we write.
+#[test]
+fn the_queries_of_the_dashboard_are_right() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/prometheus/dashboard.json");
+    let dashboard = serde_json::from_str(&fs::read_to_string(path).unwrap()).expect("JSON");
+    let queries = queries(&dashboard);
+    assert!(queries.len() >= 9, "{queries:?}");
+    let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/render/prometheus.rs")).unwrap();
+    let mut rules = "groups:\n  - name: dashboard\n    rules:\n".to_owned();
+    for (n, query) in queries.iter().enumerate() {
+        let names = query.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        for name in names.filter(|word| word.starts_with("nats_service_")) {
+            assert!(source.contains(&format!("\"{name}\"")), "{name} in {query}");
+        }
+        rules += &format!(
+            "      - record: query:{n}\n        expr: {}\n",
+            serde_json::json!(query)
+        );
+    }
+    let dir = TempDir::new();
+    fs::write(dir.join("rules.yml"), rules).unwrap();
+    let checked = Check::program(&from_env("PROMTOOL"), ["check", "rules", &dir.join("rules.yml")]).run();
+    assert_eq!(checked.code, Some(0), "{checked:?}");
+    assert!(
+        checked.stdout.contains(&format!("{} rules found", queries.len())),
+        "{checked:?}"
+    );
+}
+
+#[test]
+fn systemd_takes_the_units() {
+    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd");
+    let dir = TempDir::new();
+    for (unit, instance) in [("service", "@orders.service"), ("timer", "@orders.timer")] {
+        let text = fs::read_to_string(units.join(format!("check-nats-service@.{unit}"))).unwrap();
+        // What is not on every machine: the program in its place, and the user of the exporter.
+        let text = text
+            .replace("/usr/bin/check_nats_service", crate::support::check::BINARY)
+            .replace("User=prometheus", "User=daemon");
+        fs::write(dir.join(&format!("check-nats-service{instance}")), text).unwrap();
+    }
+    let (service, timer) = (
+        dir.join("check-nats-service@orders.service"),
+        dir.join("check-nats-service@orders.timer"),
+    );
+    let verified = Check::program("systemd-analyze", ["verify", "--man=no", &service, &timer]).run();
+    verified.assert(0, "");
+    // At most 2 of 10, where 10 is fully exposed.
+    let secure = ["security", "--offline=true", "--threshold=20", &service];
+    let rated = Check::program("systemd-analyze", secure).run();
+    assert_eq!(rated.code, Some(0), "{rated:?}");
+}
