@@ -1,5 +1,6 @@
 //! What we write, read by the real programs of Prometheus: promtool, and node_exporter as another user.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -198,6 +199,122 @@ fn a_real_node_exporter_serves_the_whole_story() {
     assert_eq!(values(&recovered), up);
     assert_eq!(recovered.reasons("orders"), ["service_recovered"]);
     drop(billing);
+}
+
+/// A Prometheus that scrapes the exporter each second, with our rules in seconds instead of minutes. Killed on drop.
+struct Prometheus {
+    child: Child,
+    port: u16,
+    _dir: TempDir,
+}
+
+impl Prometheus {
+    fn start(exporter: &Exporter) -> Prometheus {
+        let dir = TempDir::new();
+        let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/prometheus/nats-service.rules.yml");
+        let mut rules = fs::read_to_string(rules).unwrap();
+        for (slow, quick) in [
+            ("for: 1m", "for: 1s"),
+            ("for: 2m", "for: 1s"),
+            ("for: 5m", "for: 1s"),
+            ("for: 10m", "for: 1s"),
+            ("> 3600", "> 2"),
+            ("> 300", "> 6"),
+            ("[5m]", "[4s]"),
+        ] {
+            assert!(rules.contains(slow), "{slow}");
+            rules = rules.replace(slow, quick);
+        }
+        fs::write(dir.join("rules.yml"), rules).unwrap();
+        let config = format!(
+            "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [rules.yml]\nscrape_configs:\n\
+             - job_name: node\n  static_configs: [{{targets: [\"127.0.0.1:{}\"]}}]\n",
+            exporter.port
+        );
+        fs::write(dir.join("prometheus.yml"), config).unwrap();
+        let port = free_port();
+        let mut command = Command::new(from_env("PROMETHEUS"));
+        command
+            .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let prometheus = Prometheus {
+            child: process::spawn(command),
+            port,
+            _dir: dir,
+        };
+        wait_for("Prometheus is ready", || http::get(port, "/-/ready").ok());
+        prometheus
+    }
+
+    /// The alerts that fire.
+    fn firing(&self) -> BTreeSet<String> {
+        let text = http::get(self.port, "/api/v1/alerts").expect("alerts");
+        let answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let alerts = answer["data"]["alerts"].as_array().expect("alerts");
+        let firing = alerts.iter().filter(|alert| alert["state"] == "firing");
+        firing
+            .map(|alert| alert["labels"]["alertname"].as_str().expect("a name").to_owned())
+            .collect()
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        process::kill(&mut self.child);
+    }
+}
+
+#[test]
+fn a_real_prometheus_fires_and_resolves_the_right_alerts() {
+    let mut server = Server::start(Version::Newest);
+    let url = server.url();
+    let (home, folder) = (TempDir::new(), TempDir::new());
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let exporter = Exporter::start(&folder);
+    let prometheus = Prometheus::start(&exporter);
+    let file = folder.join("orders.prom");
+    let write = || {
+        let textfile = ["textfile", "-s", &url, "-n", "orders", "-o", &file];
+        Check::new(textfile).args(SOON).home(&home).run().assert(0, "");
+    };
+    // Probes again and again, as a timer does, until exactly these alerts fire.
+    let expect = |what: &str, alerts: &[&str]| {
+        let alerts: BTreeSet<String> = alerts.iter().map(|name| format!("NatsService{name}")).collect();
+        wait_for(what, || {
+            write();
+            (prometheus.firing() == alerts).then_some(())
+        });
+    };
+    let (one, two) = (
+        Service::async_nats(&url, "orders").start(),
+        Service::async_nats(&url, "orders").count(2).start(),
+    );
+    write();
+    wait_for("a scrape", || {
+        let up = http::get(prometheus.port, "/api/v1/query?query=nats_service_up").ok()?;
+        up.contains("orders").then_some(())
+    });
+    expect("all is well", &[]);
+    one.kill();
+    server.wait_for_instances("orders", 2);
+    expect("degraded", &["Degraded"]);
+    two.kill();
+    server.wait_for_instances("orders", 0);
+    expect("down", &["Down", "DownForLong"]);
+    server.stop();
+    expect("down, and NATS away", &["Down", "DownForLong", "ProbeFailing"]);
+    server.start_again();
+    let service = Service::async_nats(&url, "orders").count(3).start();
+    expect("recovered", &[]);
+    // Nobody probes any more.
+    wait_for("stale", || {
+        (prometheus.firing() == ["NatsServiceProbeStale".to_owned()].into()).then_some(())
+    });
+    drop(service);
 }
 
 /// Every query of the dashboard, without the variables of Grafana.

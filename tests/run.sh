@@ -67,6 +67,7 @@ NATS_SERVER_NEWEST=$tools/nats-server-$nats_server_newest
 
 unpack prometheus /usr/bin/promtool
 PROMTOOL=$tools/prometheus/usr/bin/promtool
+PROMETHEUS=$tools/prometheus/usr/bin/prometheus
 unpack prometheus-node-exporter /usr/bin/prometheus-node-exporter
 NODE_EXPORTER=$tools/prometheus-node-exporter/usr/bin/prometheus-node-exporter
 
@@ -76,7 +77,7 @@ exec 9>&-
 for server in "$NATS_SERVER_2_9" "$NATS_SERVER_2_10" "$NATS_SERVER_NEWEST"; do
     "$server" --version >/dev/null || die "does not run: $server"
 done
-export NAGIOS4 NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_PY_PYTHON NATS_JS PROMTOOL NODE_EXPORTER
+export NAGIOS4 NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_PY_PYTHON NATS_JS PROMTOOL PROMETHEUS NODE_EXPORTER
 
 # lint NAME COMMAND...: a toolchain without the component is no reason to fail, except in CI.
 lint() {
