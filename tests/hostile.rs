@@ -1198,8 +1198,8 @@ fn no_word_of_a_service_or_a_server_can_forge_output() {
         ),
     );
     assert_cannot_forge(&up);
-    // The state keeps the metadata sorted by name.
-    let known = format!("A version 1.0?instances=99 {host} {html} {node} {pod} {rest}");
+    // What tells the place comes first, also when it was read back.
+    let known = format!("A version 1.0?instances=99 {host} {node} {pod} {html} {rest}");
     let down = check(&fake)
         .args(["-vv", "--confirm", "50ms"])
         .home(&home)
