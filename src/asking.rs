@@ -8,16 +8,24 @@ use std::time::Duration;
 use crate::observation::{
     Answer, Fate, Ignored, Instance, NotCounted, Outcome, has_metadata, read_any_ping, read_ping,
 };
+use crate::roster::{RollCall, Roster};
 
 /// When to ask again if nobody answered: measured to outlast each condition in which a server's 503 is a false "down"
-/// (a service that has just subscribed elsewhere in the cluster, a restarted node, hub or gateway). Beyond these the
-/// gaps double.
+/// (a service that has just subscribed elsewhere in the cluster, a restarted node, hub or gateway), and the 2 s that
+/// clients wait before they connect again. Beyond these the gaps double.
 const ASK_AGAIN: [Duration; 4] = [
     Duration::from_millis(50),
     Duration::from_millis(250),
     Duration::from_millis(1200),
     Duration::from_millis(2500),
 ];
+
+/// For how long to ask again when one more asking is enough: nobody was there before, so nobody being there is no news.
+pub const ONCE_MORE: Duration = ASK_AGAIN[0];
+
+/// For how long to ask again after NATS itself was disturbed: clients that wait for 2 to 4 s before they connect again
+/// are back by then.
+pub const RECONNECTED: Duration = Duration::from_secs(5);
 
 /// A service has some instances; only a flood of replies has this many.
 const MOST_INSTANCES: usize = 100_000;
@@ -56,8 +64,8 @@ impl Wanted {
 pub struct Plan {
     pub service: String,
     pub wanted: Wanted,
-    /// The ids of the instances that are expected; empty if that is not known.
-    pub known: BTreeSet<String>,
+    /// The instances that are expected.
+    pub known: Roster,
     /// The ids of instances that did not answer in an earlier run, and are to be asked again one by one.
     pub doubtful: BTreeSet<String>,
     /// Whether to wait for instances that are not known, even when all known ones have answered.
@@ -66,6 +74,12 @@ pub struct Plan {
     pub discover: bool,
     /// How long to ask again when nobody answered. Zero: ask once.
     pub confirm: Duration,
+    /// The same where NATS was disturbed: services may still be on their way back. Not shorter than `confirm`.
+    pub confirm_disturbed: Duration,
+    /// Whether it is known already that NATS was disturbed.
+    pub disturbed: bool,
+    /// The ids of the servers that earlier runs have asked. Any other one has been started since, or is new to us.
+    pub servers: Vec<String>,
     /// How long to wait for one more answer after the latest.
     pub stall: Duration,
     /// How long to wait for a first answer where somebody is subscribed: a slow reply is not an outage.
@@ -121,6 +135,8 @@ pub struct Asking {
     plan: Plan,
     rounds: Vec<Round>,
     inquiry: Option<Inquiry>,
+    /// Whether NATS was disturbed, as far as that is known by now.
+    disturbed: bool,
     /// When the server was last sent anything, and when it was last asked.
     last_sent: Duration,
     last_asked: Duration,
@@ -133,8 +149,8 @@ pub struct Asking {
     last_answer: Duration,
     /// When the latest request left that was answered.
     proven: Option<Duration>,
-    /// How many of the known instances have not answered.
-    missing: usize,
+    /// Who of the known instances has answered.
+    roll_call: RollCall,
     /// What became of the instances asked one by one.
     fates: BTreeMap<String, Fate>,
     /// Which services answered when everybody was asked, and with how many instances.
@@ -145,7 +161,8 @@ pub struct Asking {
 impl Asking {
     pub fn new(plan: Plan) -> Asking {
         Asking {
-            missing: plan.known.len(),
+            roll_call: RollCall::new(plan.known.clone()),
+            disturbed: plan.disturbed,
             plan,
             rounds: Vec::new(),
             inquiry: None,
@@ -161,6 +178,11 @@ impl Asking {
             proven: None,
             ignored: Ignored::default(),
         }
+    }
+
+    /// Which server was asked: its id. It is another one after each start of the server.
+    pub fn asked_of(&mut self, server: &str) {
+        self.disturbed |= !self.plan.servers.iter().any(|known| known == server);
     }
 
     /// The service was asked, in a new round.
@@ -270,7 +292,7 @@ impl Asking {
             Ok(instance) => {
                 self.proven = self.proven.max(Some(asked));
                 if !self.answers.contains_key(&instance.id) && self.answers.len() < MOST_INSTANCES {
-                    self.missing -= usize::from(self.plan.known.contains(&instance.id));
+                    self.roll_call.answered(&instance.id);
                     self.last_answer = now;
                     self.fates.remove(&instance.id);
                     self.answers
@@ -338,7 +360,7 @@ impl Asking {
         };
         if !self.answers.is_empty() {
             let one_is_enough = self.plan.wanted != Wanted::All;
-            let all_known = one_is_enough || !self.plan.census && self.missing == 0;
+            let all_known = one_is_enough || !self.plan.census && self.roll_call.is_complete();
             let until = self.last_answer + self.plan.stall;
             return if self.answers.len() >= MOST_INSTANCES {
                 Next::Flooded
@@ -400,22 +422,30 @@ impl Asking {
     }
 
     /// When the next asking is due if nobody answers; `None` after the last.
+    ///
+    /// Where NATS was disturbed, the last asking is at the very end of the time that there is.
     fn scheduled(&self) -> Option<Duration> {
         let first = self.rounds.first()?.asked;
         let nth = self.rounds.len() - 1;
-        let offset = match ASK_AGAIN.get(nth) {
-            Some(offset) => *offset,
-            None => ASK_AGAIN[ASK_AGAIN.len() - 1] * 2_u32.saturating_pow((nth + 1 - ASK_AGAIN.len()).min(20) as u32),
+        let end = match self.disturbed {
+            true => self.plan.confirm_disturbed,
+            false => self.plan.confirm,
         };
-        (offset <= self.plan.confirm).then_some(first + offset)
+        let before = nth.checked_sub(1).map_or(Duration::ZERO, offset);
+        match offset(nth) {
+            next if next <= end => Some(first + next),
+            _ if self.disturbed && before < end => Some(first + end),
+            _ => None,
+        }
     }
 
     /// The instances to ask one by one: those known, and those in doubt, that have not answered, if there are fewer than
     /// there were. Where others have taken their places, nobody is missed.
     fn absentees(&self) -> Vec<String> {
-        let ids = self.plan.known.union(&self.plan.doubtful);
-        match self.answers.len() < ids.clone().count() {
+        let ids: BTreeSet<&String> = self.plan.known.ids().chain(&self.plan.doubtful).collect();
+        match self.answers.len() < ids.len() {
             true => ids
+                .into_iter()
                 .filter(|id| !self.answers.contains_key(*id))
                 .take(MOST_INQUIRED)
                 .cloned()
@@ -472,7 +502,7 @@ impl Asking {
 
     /// Whether the probe waited for unknown instances: it was to, or a known one did not answer.
     pub fn was_census(&self) -> bool {
-        self.plan.census || self.missing > 0
+        self.plan.census || !self.roll_call.is_complete()
     }
 
     /// How many times the service was asked.
@@ -482,6 +512,14 @@ impl Asking {
 
     pub fn ignored(&self) -> Ignored {
         self.ignored
+    }
+}
+
+/// The time between the first asking and the one that comes `nth` after it, from zero on.
+fn offset(nth: usize) -> Duration {
+    match ASK_AGAIN.get(nth) {
+        Some(offset) => *offset,
+        None => ASK_AGAIN[ASK_AGAIN.len() - 1] * 2_u32.saturating_pow((nth + 1 - ASK_AGAIN.len()).min(20) as u32),
     }
 }
 
@@ -502,11 +540,14 @@ mod tests {
         Plan {
             service: "orders".into(),
             wanted: Wanted::All,
-            known: known.iter().map(|id| id.to_string()).collect(),
+            known: Roster::Ids(known.iter().map(|id| id.to_string()).collect()),
             doubtful: BTreeSet::new(),
             census,
             discover: false,
-            confirm: ms(1500),
+            confirm: ms(3000),
+            confirm_disturbed: ms(5000),
+            disturbed: false,
+            servers: vec!["N1".into()],
             stall: ms(300),
             patience: ms(5000),
             nudge: None,

@@ -396,7 +396,7 @@ fn watch_mode(given: &Given<'_>) -> Result<Mode, String> {
 fn timing(given: &Given<'_>, mode: &Mode) -> Result<Timing, String> {
     let (timeout, confirm) = match mode {
         Mode::Probe { .. } => (Duration::from_millis(800), Duration::from_millis(300)),
-        _ => (Duration::from_secs(10), Duration::from_millis(1500)),
+        _ => (Duration::from_secs(10), Duration::from_secs(3)),
     };
     Ok(Timing {
         timeout: given.duration_above_zero("timeout")?.unwrap_or(timeout),

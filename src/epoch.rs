@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::observation::{Answer, Fate, Instance};
+use crate::roster::{IdSet, Roster};
 use crate::timestamp::Timestamp;
 use crate::verdict::{Reason, Status};
 
@@ -11,6 +12,9 @@ use crate::verdict::{Reason, Status};
 /// only, so that the state stays small whatever a service says.
 const REMEMBERED_IDS: usize = 4096;
 const REMEMBERED_WORDS: usize = 256;
+
+/// How many servers are remembered: those of a large cluster, and a few restarts.
+const REMEMBERED_SERVERS: usize = 16;
 
 /// How many epochs are remembered in brief.
 pub const HISTORY: usize = 32;
@@ -23,6 +27,8 @@ pub struct Epoch {
     pub count: usize,
     /// The instances themselves, as far as they are remembered.
     pub instances: Vec<Instance>,
+    /// The digest of all ids, where not all of them are remembered.
+    pub digest: Option<u64>,
 }
 
 impl Epoch {
@@ -41,14 +47,16 @@ impl Epoch {
                 },
             })
             .collect();
+        let ids = answers.iter().map(|answer| answer.instance.id.as_str());
         Epoch {
             at,
             count: answers.len(),
             instances,
+            digest: (answers.len() > REMEMBERED_IDS).then(|| IdSet::of(ids).digest),
         }
     }
 
-    /// Whether every instance is known by id, so that one can tell when all have answered.
+    /// Whether every instance is known by id, so that each can be asked for itself.
     pub fn is_complete(&self) -> bool {
         self.instances.len() == self.count
     }
@@ -132,6 +140,8 @@ pub struct Memory {
     pub trouble: Option<Trouble>,
     /// When everybody was last waited for, not only the instances already known.
     pub census: Option<Timestamp>,
+    /// The ids of the servers that were asked lately, latest first.
+    pub servers: Vec<String>,
     /// The latest epochs, oldest first.
     pub history: Vec<Brief>,
 }
@@ -143,6 +153,26 @@ impl Memory {
             Some(epoch) if epoch.is_complete() => &epoch.instances,
             _ => &[],
         }
+    }
+
+    /// The instances to expect, so that one can tell when all have answered.
+    pub fn roster(&self) -> Roster {
+        match &self.epoch {
+            Some(Epoch {
+                count,
+                digest: Some(digest),
+                ..
+            }) => Roster::Counted(IdSet {
+                count: *count,
+                digest: *digest,
+            }),
+            _ => Roster::Ids(self.known().iter().map(|instance| instance.id.clone()).collect()),
+        }
+    }
+
+    /// Whether the last epoch had no instances, whatever was before.
+    pub fn is_absent(&self) -> bool {
+        self.outage.is_some() || self.epoch.as_ref().is_some_and(|epoch| epoch.count == 0)
     }
 
     /// The ids of instances that did not answer, or could not be asked, and may answer again.
@@ -162,6 +192,13 @@ impl Memory {
         epoch
             .or(self.outage.as_ref().map(|outage| &outage.last_seen))
             .map(|epoch| epoch.at)
+    }
+
+    /// Remembers which server was asked, by its id.
+    pub fn enter_server(&mut self, id: &str) {
+        self.servers.retain(|known| known != id);
+        self.servers.insert(0, id.to_owned());
+        self.servers.truncate(REMEMBERED_SERVERS);
     }
 
     /// Makes this epoch the latest one.
@@ -206,8 +243,25 @@ mod tests {
         memory.enter(epoch);
         assert!(
             memory.known().is_empty(),
-            "nobody can be expected where not everybody is known"
+            "nobody can be asked for where not everybody is known"
         );
+        let ids: Vec<String> = (0..10_000).map(|n| format!("id{n}")).collect();
+        let all = IdSet::of(ids.iter().map(String::as_str));
+        assert_eq!(memory.roster(), Roster::Counted(all), "but all of them are expected");
+    }
+
+    #[test]
+    fn the_servers_asked_last_are_remembered() {
+        let mut memory = Memory::default();
+        for id in ["N1", "N2", "N1"] {
+            memory.enter_server(id);
+        }
+        assert_eq!(memory.servers, ["N1", "N2"]);
+        for n in 0..100 {
+            memory.enter_server(&format!("N{n}"));
+        }
+        assert_eq!(memory.servers.len(), REMEMBERED_SERVERS);
+        assert_eq!(memory.servers[0], "N99");
     }
 
     #[test]

@@ -53,6 +53,18 @@ pub struct Policy {
     pub imported: bool,
 }
 
+impl Policy {
+    /// Whether finding nobody would be an alarm that the last run did not give.
+    pub fn is_alarmed_by_absence(&self, memory: &Memory) -> bool {
+        let alerts = |range: &Option<Range>| range.is_some_and(|range| range.alerts(0.0));
+        match &memory.epoch {
+            _ if memory.is_absent() => false,
+            Some(_) => true,
+            None => alerts(&self.critical) || alerts(&self.warning) || self.never_seen == Status::Critical,
+        }
+    }
+}
+
 impl Default for Policy {
     fn default() -> Policy {
         Policy {
@@ -90,6 +102,11 @@ pub fn judge(service: &str, memory: &Memory, seen: &Observation, policy: &Policy
     };
     let metrics = case.metrics(&next);
     let verdict = Verdict::new(service, findings, metrics, case.details(&next));
+    if let (Some(server), true) = (&seen.server, next.epoch != memory.epoch)
+        && !server.id.is_empty()
+    {
+        next.enter_server(&server.id);
+    }
     if !matches!(&seen.outcome, Outcome::Failed(failure) if failure.reason == Reason::Interrupted) {
         next.status = Some(verdict.status());
     }
@@ -445,7 +462,7 @@ impl Case<'_> {
             _ if self.policy.imported && self.server_may_be_before(2, 11) => {
                 "hung, or nobody is there: through an import, a server before 2.11 does not say so"
             }
-            _ => "hung, or a wildcard subscriber hides that nobody is there",
+            _ => "hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there",
         };
         format!("no answer within {waited} though somebody is subscribed ({cause})")
     }
@@ -621,6 +638,7 @@ mod tests {
             at: at(second),
             count: number,
             instances: instances(number),
+            digest: None,
         }
     }
 
@@ -688,6 +706,7 @@ mod tests {
             census: false,
             askings: 1,
             server: Some(Server {
+                id: "N1".into(),
                 address: "h:4222".into(),
                 name: "n1".into(),
                 version: "2.10.25".into(),
@@ -1701,6 +1720,7 @@ mod tests {
                                 reason: Reason::TlsFailed,
                             }),
                             census: since,
+                            servers: Vec::new(),
                             history: history.collect(),
                             absentees: Vec::new(),
                             baseline: None,

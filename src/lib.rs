@@ -24,6 +24,7 @@ pub mod probe;
 pub mod range;
 pub mod render;
 pub mod report;
+pub mod roster;
 pub mod sockets;
 pub mod state;
 pub mod status_file;
@@ -41,13 +42,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::asking::Wanted;
+use crate::asking::{ONCE_MORE, Wanted};
 use crate::cli::{Config, Env, Format, Mode, Parsed, Telling, Which};
 use crate::epoch::Memory;
 use crate::files::{read_text, shown};
 use crate::judge::judge;
 use crate::observation::{Failure, Observation, Outcome, is_id};
 use crate::report::Report;
+use crate::roster::Roster;
 use crate::state::{Store, Surroundings};
 use crate::timestamp::Timestamp;
 use crate::verdict::{Finding, Reason, Status, Verdict};
@@ -192,11 +194,18 @@ pub(crate) fn examine(config: &Config, store: &Store, start: Instant) -> Report 
     let seen = Arc::new(probe::probe(&probe::Request {
         target: &config.target,
         wanted: Wanted::All,
-        known: peeked.known().iter().map(|instance| instance.id.clone()).collect(),
+        known: peeked.roster(),
         doubtful: peeked.doubtful(),
         census: needs_census(&peeked, config.timing.census, Timestamp::now()),
         discover: !peeked.has_seen_any(),
-        confirm: config.timing.confirm,
+        // An open outage is one whether NATS was disturbed or not.
+        confirm: match peeked.is_absent() {
+            true => config.timing.confirm.min(ONCE_MORE),
+            false => config.timing.confirm,
+        },
+        patient: config.policy.is_alarmed_by_absence(&peeked),
+        servers: peeked.servers.clone(),
+        disturbed: peeked.trouble.is_some(),
         stall: config.timing.stall,
         start,
         deadline,
@@ -269,11 +278,15 @@ fn pod_probe(
     question.judge(&probe::probe(&probe::Request {
         target: &config.target,
         wanted,
-        known: BTreeSet::new(),
+        known: Roster::default(),
         doubtful: BTreeSet::new(),
         census: false,
         discover: false,
         confirm: config.timing.confirm,
+        // Kubernetes gives no time for that, and asks again itself.
+        patient: false,
+        servers: Vec::new(),
+        disturbed: false,
         stall: config.timing.stall,
         start,
         deadline,
@@ -326,7 +339,7 @@ fn judge_beside_others(config: &Config, peeked: &Memory, memory: &Memory, seen: 
 /// Whether to wait for instances that nobody knows of (SPEC, section 3).
 fn needs_census(memory: &Memory, interval: Duration, now: Timestamp) -> bool {
     let recent = |at: Timestamp| at <= now && now.since(at) < interval;
-    let quiet = memory.status == Some(Status::Ok) && memory.outage.is_none() && !memory.known().is_empty();
+    let quiet = memory.status == Some(Status::Ok) && memory.outage.is_none() && !memory.roster().is_empty();
     !(quiet && memory.census.is_some_and(recent))
 }
 

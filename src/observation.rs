@@ -178,6 +178,8 @@ pub enum NotCounted {
 pub struct Server {
     /// `host:port` as configured.
     pub address: String,
+    /// Another one after each start; empty as long as it has sent us no message. Clean.
+    pub id: String,
     /// Its name where somebody gave it one, else empty. Clean.
     pub name: String,
     /// Clean.

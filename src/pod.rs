@@ -105,8 +105,13 @@ impl Question {
             }
             Outcome::NoResponders => self.say(Answer::Fail, &format!("{} is gone, no responders{server}", self.whom())),
             Outcome::Silent(waited) => {
+                // To the one who may not publish, the server says so; to us, nobody does.
+                let causes = match seen.ignored.siblings {
+                    0 => " (hung, or not allowed to publish to our inbox)",
+                    _ => siblings,
+                };
                 let text = format!(
-                    "{} does not answer within {}{siblings}{server}",
+                    "{} does not answer within {}{causes}{server}",
                     self.whom(),
                     latency(*waited)
                 );
@@ -172,6 +177,7 @@ mod tests {
         Observation {
             outcome,
             server: Some(Server {
+                id: String::new(),
                 address: "h:4222".into(),
                 name: String::new(),
                 version: "2.10.25".into(),

@@ -8,7 +8,7 @@
 // The client is deprecated upstream in favour of an async one, which a program this small does not want.
 #![allow(deprecated)]
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::fmt::Display;
 use std::io;
 use std::mem;
@@ -20,10 +20,11 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 use nats::{Message, Options};
 
-use crate::asking::{Asking, Next, Plan, Wanted};
+use crate::asking::{Asking, Next, Plan, RECONNECTED, Wanted};
 use crate::diagnosis::{self, Hung, Peer};
 use crate::duration::latency;
 use crate::observation::{Failure, Observation, Outcome, Server};
+use crate::roster::Roster;
 use crate::sockets::{self, Progress};
 use crate::target::{Auth, ServerUrl, Target, Tls};
 use crate::text::clean;
@@ -56,8 +57,8 @@ const NEVER: Duration = Duration::from_secs(3600);
 pub struct Request<'a> {
     pub target: &'a Target,
     pub wanted: Wanted,
-    /// The ids of the instances that are expected; empty if that is not known.
-    pub known: BTreeSet<String>,
+    /// The instances that are expected.
+    pub known: Roster,
     /// The ids of instances that did not answer in an earlier run, and may do so again.
     pub doubtful: BTreeSet<String>,
     /// Whether to wait for instances that are not known.
@@ -65,6 +66,12 @@ pub struct Request<'a> {
     /// Whether to look who else is there if nobody is.
     pub discover: bool,
     pub confirm: Duration,
+    /// Whether to ask again for longer where NATS was disturbed, so that services had to connect again.
+    pub patient: bool,
+    /// The ids of the servers that earlier runs have asked.
+    pub servers: Vec<String>,
+    /// Whether NATS is known to have been disturbed since the last epoch.
+    pub disturbed: bool,
     pub stall: Duration,
     /// When the run began, and when it ends.
     pub start: Instant,
@@ -80,6 +87,7 @@ pub fn probe(request: &Request<'_>) -> Observation {
         server: None,
         asking: None,
         denied: String::new(),
+        disturbed: request.disturbed,
         proven: None,
         trace: Vec::new(),
     };
@@ -116,13 +124,10 @@ enum Stop {
 enum Event {
     Resolved(io::Result<Vec<SocketAddr>>),
     NotConnected(io::Error),
-    /// Logged in at this time; the first request is about to leave.
-    Connected(Instant, Timestamp),
-    /// A request is about to leave, and its replies will come here.
-    Asked {
-        inbox: Receiver<Message>,
-        at: Instant,
-    },
+    /// Logged in at this time; the first request is about to leave, and all replies will come to this inbox.
+    Connected(Instant, Timestamp, Receiver<Message>),
+    /// A request is about to leave.
+    Asked(Instant),
     /// A PONG came for the latest PING, after this time.
     Pong(Duration),
     /// The server sent `-ERR`, or the client itself complains.
@@ -146,7 +151,9 @@ struct Link {
     secure: bool,
     /// When the first request was about to leave.
     connected: (Instant, Timestamp),
-    inboxes: Vec<Receiver<Message>>,
+    inbox: Receiver<Message>,
+    /// How many requests have left.
+    asked: usize,
 }
 
 /// One step on the way to a connection.
@@ -165,6 +172,8 @@ struct Probe<'a> {
     server: Option<Server>,
     asking: Option<Asking>,
     denied: String,
+    /// Whether NATS is known to have been disturbed: services may have lost their connections, too.
+    disturbed: bool,
     /// See [`Asking::proven`].
     proven: Option<Timestamp>,
     trace: Vec<(Duration, String)>,
@@ -176,7 +185,10 @@ impl Probe<'_> {
         for _ in 0..2 {
             let mut link = self.connect()?;
             match self.ask(&mut link) {
-                Err(Stop::Lost(failure)) => self.step(format_args!("lost: {}", failure.text)),
+                Err(Stop::Lost(failure)) => {
+                    self.disturbed = true;
+                    self.step(format_args!("lost: {}", failure.text));
+                }
                 end => return end,
             }
         }
@@ -193,9 +205,11 @@ impl Probe<'_> {
     fn connect(&mut self) -> Result<Link, Stop> {
         let mut attempts: VecDeque<Attempt> = self.request.target.servers.iter().map(first_attempt).collect();
         let mut failures = Vec::new();
+        let mut failed = HashSet::new();
         while let Some(attempt) = attempts.pop_front() {
             let share = self.left() / (attempts.len() as u32 + 1);
             let until = Instant::now() + share;
+            let server = attempt.server().address();
             let result = match attempt {
                 Attempt::Resolve(server) => self.resolve(&server, until).map(|addresses| {
                     // TLS needs the name, so the client has to resolve it again, and to try all addresses in one go.
@@ -238,11 +252,17 @@ impl Probe<'_> {
                 }
             };
             match result {
-                Ok(Some(link)) => return Ok(link),
+                Ok(Some(link)) => {
+                    // That another address of the same name failed says nothing: one may be IPv6.
+                    failed.remove(&server);
+                    self.disturbed |= !failed.is_empty();
+                    return Ok(link);
+                }
                 Ok(None) => {}
                 Err(Stop::Lost(failure)) => {
                     self.step(format_args!("failed: {}", failure.text));
                     failures.push(failure);
+                    failed.insert(server);
                 }
                 Err(stop) => return Err(stop),
             }
@@ -267,7 +287,7 @@ impl Probe<'_> {
             });
             let _ = sender.send(Event::Resolved(addresses));
         })?;
-        match self.wait(&events, &[], until)? {
+        match self.wait(&events, None, until)? {
             Some(Event::Resolved(Ok(addresses))) if !addresses.is_empty() => Ok(addresses),
             Some(Event::Resolved(Err(error))) => Err(Stop::Lost(diagnosis::not_resolved(&server.host, &error))),
             Some(_) => {
@@ -312,8 +332,8 @@ impl Probe<'_> {
             inbox_prefix: target.inbox_prefix.as_str().to_owned(),
         };
         spawn("client", move || work(&login, &subjects, &sender, &orders)).map_err(NoLogin::Failed)?;
-        let failure = match self.wait(&events, &[], until).map_err(NoLogin::Failed)? {
-            Some(Event::Connected(at, time)) => {
+        let failure = match self.wait(&events, None, until).map_err(NoLogin::Failed)? {
+            Some(Event::Connected(at, time, inbox)) => {
                 self.step("logged in");
                 return Ok(Link {
                     events,
@@ -321,7 +341,8 @@ impl Probe<'_> {
                     server: server.clone(),
                     secure,
                     connected: (at, time),
-                    inboxes: Vec::new(),
+                    inbox,
+                    asked: 0,
                 });
             }
             Some(Event::NotConnected(error)) => {
@@ -363,6 +384,13 @@ impl Probe<'_> {
         let hasty = request.confirm.min(budget * 3 / 4).min(HASTY);
         // A silence is believed when the last asking has had its time.
         let room = (left * 9 / 10).saturating_sub(request.stall);
+        // Within what is left: another server may have taken much of it. But where there is no time to ask again at
+        // all, the run has to end without an answer, and not with a hasty one.
+        let confirm = request.confirm.min(left * 3 / 4).max(hasty);
+        let confirm_disturbed = match request.patient && !request.confirm.is_zero() {
+            true => request.confirm.max(RECONNECTED).min(left * 3 / 4).max(confirm),
+            false => confirm,
+        };
         self.server = Some(Server {
             address: link.server.address(),
             ..Server::default()
@@ -374,9 +402,10 @@ impl Probe<'_> {
             doubtful: request.doubtful.clone(),
             census: request.census,
             discover: request.discover,
-            // Within what is left: another server may have taken much of it. But where there is no time to ask again at
-            // all, the run has to end without an answer, and not with a hasty one.
-            confirm: request.confirm.min(left * 3 / 4).max(hasty),
+            confirm,
+            confirm_disturbed,
+            disturbed: self.disturbed,
+            servers: request.servers.clone(),
             stall: request.stall,
             patience: request.confirm.max(budget / 2).min(left * 3 / 4).min(room),
             nudge: link.secure.then_some(NUDGE),
@@ -424,15 +453,13 @@ impl Probe<'_> {
                 }
                 Next::Listen(until) => origin.checked_add(until).unwrap_or(self.request.deadline),
             };
-            let event = self.wait(&link.events, &link.inboxes, until.min(self.request.deadline))?;
-            // Events first, then the inboxes: whatever came before an event is then in the inboxes.
+            let event = self.wait(&link.events, Some(&link.inbox), until.min(self.request.deadline))?;
+            // Events first, then the inbox: whatever came before an event is then in the inbox.
             let events: Vec<Event> = event.into_iter().chain(link.events.try_iter()).collect();
-            self.empty_inboxes(link, asking, origin);
+            self.empty_inbox(link, asking, origin);
             for event in events {
                 self.hear(link, asking, origin, event)?;
             }
-            // A reply can come in the moment in which its inbox is handed over.
-            self.empty_inboxes(link, asking, origin);
             let ended = || matches!(asking.next(origin.elapsed()), Next::Done(_) | Next::Flooded);
             if Instant::now() >= self.request.deadline && !ended() {
                 return self.out_of_time(link, asking);
@@ -443,9 +470,9 @@ impl Probe<'_> {
     fn hear(&mut self, link: &mut Link, asking: &mut Asking, origin: Instant, event: Event) -> Result<(), Stop> {
         let address = link.server.address();
         match event {
-            Event::Asked { inbox, at } => {
-                asking.on_wire(link.inboxes.len(), at.saturating_duration_since(origin));
-                link.inboxes.push(inbox);
+            Event::Asked(at) => {
+                asking.on_wire(link.asked, at.saturating_duration_since(origin));
+                link.asked += 1;
             }
             Event::Pong(rtt) => {
                 asking.pong();
@@ -475,33 +502,37 @@ impl Probe<'_> {
         Ok(())
     }
 
-    fn empty_inboxes(&mut self, link: &Link, asking: &mut Asking, origin: Instant) {
-        for (round, inbox) in link.inboxes.iter().enumerate() {
-            // Not for ever, however fast they come.
-            for message in inbox.try_iter().take(INBOX_SIZE) {
-                self.introduce(&message);
-                if message.is_no_responders() {
-                    asking.no_responders(round, message.subject.rsplit('.').next().unwrap_or_default());
-                    self.step("503: no responders");
-                    continue;
-                }
-                let from = asking.reply(origin.elapsed(), round, &message.data);
-                let size = message.data.len();
-                match from {
-                    None => self.step(format_args!("a reply, {size} bytes")),
-                    Some(kind) => self.step(format_args!("a reply that does not count ({kind:?}), {size} bytes")),
-                }
+    fn empty_inbox(&mut self, link: &Link, asking: &mut Asking, origin: Instant) {
+        // Not for ever, however fast they come.
+        for message in link.inbox.try_iter().take(INBOX_SIZE) {
+            self.introduce(&message, asking);
+            let Some((round, token)) = reply_token(&message.subject) else {
+                self.step("a message to no request of ours");
+                continue;
+            };
+            if message.is_no_responders() {
+                asking.no_responders(round, token);
+                self.step("503: no responders");
+                continue;
+            }
+            let from = asking.reply(origin.elapsed(), round, &message.data);
+            let size = message.data.len();
+            match from {
+                None => self.step(format_args!("a reply, {size} bytes")),
+                Some(kind) => self.step(format_args!("a reply that does not count ({kind:?}), {size} bytes")),
             }
         }
     }
 
     /// Who the server is, which the client tells only through its messages.
-    fn introduce(&mut self, message: &Message) {
+    fn introduce(&mut self, message: &Message, asking: &mut Asking) {
         let (Some(server), Some(client)) = (&mut self.server, &message.client) else {
             return;
         };
-        if server.version.is_empty() {
+        if server.id.is_empty() {
             let info = client.server_info();
+            server.id = clean(&info.server_id, 64);
+            asking.asked_of(&server.id);
             server.version = clean(&info.version, 32);
             // Without a name of its own, a server calls itself by its id, which tells nobody anything.
             if info.server_name != info.server_id {
@@ -533,13 +564,13 @@ impl Probe<'_> {
     fn wait(
         &self,
         events: &Receiver<Event>,
-        inboxes: &[Receiver<Message>],
+        inbox: Option<&Receiver<Message>>,
         until: Instant,
     ) -> Result<Option<Event>, Stop> {
         let mut select = Select::new();
         select.recv(self.request.alarms);
         select.recv(events);
-        for inbox in inboxes {
+        if let Some(inbox) = inbox {
             select.recv(inbox);
         }
         // Whatever is ready is looked at below; so are an error and a timeout.
@@ -582,6 +613,14 @@ impl Probe<'_> {
     fn step(&mut self, what: impl Display) {
         if self.trace.len() < MOST_STEPS {
             self.trace.push((self.request.start.elapsed(), what.to_string()));
+        }
+    }
+}
+
+impl Attempt {
+    fn server(&self) -> &ServerUrl {
+        match self {
+            Attempt::Resolve(server) | Attempt::Connect { server, .. } => server,
         }
     }
 }
@@ -660,13 +699,29 @@ fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, orders: &Rec
         Ok(connection) => connection,
         Err(error) => return drop(events.send(Event::NotConnected(error))),
     };
-    if events.send(Event::Connected(Instant::now(), Timestamp::now())).is_err() {
+    // One inbox for all replies, so that a server with a limit on subscriptions lets us ask again.
+    let inbox = connection.new_inbox().replacen("_INBOX", &subjects.inbox_prefix, 1);
+    let subscription = match connection.subscribe(&format!("{inbox}.*")) {
+        Ok(subscription) => subscription,
+        Err(_) => return drop(events.send(Event::Disconnected)),
+    };
+    subscription.set_message_limits(INBOX_SIZE);
+    let replies = subscription.receiver().clone();
+    // Dropping it would unsubscribe.
+    mem::forget(subscription);
+    if events
+        .send(Event::Connected(Instant::now(), Timestamp::now(), replies))
+        .is_err()
+    {
         return mem::forget(connection);
     }
     let first = std::iter::once(Command::Ask);
+    let mut round = 0;
     for command in first.chain(orders.iter()) {
         let pinging = matches!(command, Command::Ping);
-        if command.obey(&connection, subjects, events).is_err() {
+        let obeyed = command.obey(&connection, subjects, &format!("{inbox}.{round}"), events);
+        round += usize::from(!pinging);
+        if obeyed.is_err() {
             let _ = events.send(Event::Disconnected);
             break;
         }
@@ -687,6 +742,14 @@ fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, orders: &Rec
     mem::forget(connection);
 }
 
+/// Which request a message answers, by the last token of its subject: `ROUND`, or `ROUND-NTH` for the nth instance that was
+/// asked for itself. The second value is empty, or NTH.
+fn reply_token(subject: &str) -> Option<(usize, &str)> {
+    let token = subject.rsplit('.').next()?;
+    let (round, nth) = token.split_once('-').unwrap_or((token, ""));
+    Some((round.parse().ok()?, nth))
+}
+
 fn ping(connection: &nats::Connection, events: &Sender<Event>) {
     let began = Instant::now();
     let _ = events.send(match connection.flush() {
@@ -696,28 +759,23 @@ fn ping(connection: &nats::Connection, events: &Sender<Event>) {
 }
 
 impl Command {
-    fn obey(&self, connection: &nats::Connection, subjects: &Subjects, events: &Sender<Event>) -> io::Result<()> {
+    /// `reply` is another subject each time: a late 503 of an earlier asking must not count against this one.
+    fn obey(
+        &self,
+        connection: &nats::Connection,
+        subjects: &Subjects,
+        reply: &str,
+        events: &Sender<Event>,
+    ) -> io::Result<()> {
         if matches!(self, Command::Ping) {
             return Ok(());
         }
-        // A fresh one each time: a late 503 of an earlier asking must not count against this one.
-        let inbox = connection.new_inbox().replacen("_INBOX", &subjects.inbox_prefix, 1);
-        let subscription = match self {
-            Command::AskEach(_) => connection.subscribe(&format!("{inbox}.*"))?,
-            _ => connection.subscribe(&inbox)?,
-        };
-        subscription.set_message_limits(INBOX_SIZE);
-        let _ = events.send(Event::Asked {
-            inbox: subscription.receiver().clone(),
-            at: Instant::now(),
-        });
-        // Dropping it would unsubscribe.
-        mem::forget(subscription);
+        let _ = events.send(Event::Asked(Instant::now()));
         match self {
-            Command::Ask => connection.publish_request(&subjects.ping, &inbox, ""),
-            Command::Discover => connection.publish_request(&subjects.discovery, &inbox, ""),
+            Command::Ask => connection.publish_request(&subjects.ping, reply, ""),
+            Command::Discover => connection.publish_request(&subjects.discovery, reply, ""),
             Command::AskEach(ids) => ids.iter().enumerate().try_for_each(|(n, id)| {
-                connection.publish_request(&format!("{}.{id}", subjects.ping), &format!("{inbox}.{n}"), "")
+                connection.publish_request(&format!("{}.{id}", subjects.ping), &format!("{reply}-{n}"), "")
             }),
             Command::Ping => Ok(()),
         }

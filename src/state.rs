@@ -366,6 +366,7 @@ impl Store {
                 "reason": trouble.reason.name(),
             })),
             "census": memory.census.map(|at| at.to_string()),
+            "servers": memory.servers,
             "history": memory.history.iter().map(|brief| json!({
                 "at": brief.at.to_string(),
                 "count": brief.count,
@@ -402,7 +403,11 @@ impl Store {
 
 fn epoch_to_json(epoch: &Epoch) -> Value {
     let instances: Vec<Value> = epoch.instances.iter().map(instance_to_json).collect();
-    json!({ "at": epoch.at.to_string(), "count": epoch.count, "instances": instances })
+    let mut value = json!({ "at": epoch.at.to_string(), "count": epoch.count, "instances": instances });
+    if let Some(digest) = epoch.digest {
+        value["digest"] = format!("{digest:016x}").into();
+    }
+    value
 }
 
 fn instance_to_json(instance: &Instance) -> Value {
@@ -433,6 +438,11 @@ fn parse_memory(value: &Value) -> Option<Memory> {
             since: parse_time(&absentee["since"])?,
             fate: Fate::parse(absentee["fate"].as_str()?)?,
         });
+    }
+    // Earlier versions did not know the servers.
+    let mut servers = Vec::new();
+    for id in value["servers"].as_array().into_iter().flatten() {
+        servers.push(id.as_str()?.to_owned());
     }
     // An optional field may be null, but it must be there: a file that does not speak of an outage is no whole one.
     Some(Memory {
@@ -468,6 +478,7 @@ fn parse_memory(value: &Value) -> Option<Memory> {
             Some(at) => Some(parse_time(at)?),
             None => None,
         },
+        servers,
         history,
     })
 }
@@ -487,10 +498,15 @@ fn parse_epoch(value: &Value) -> Option<Epoch> {
     let instances = value["instances"].as_array()?;
     let instances: Vec<Instance> = instances.iter().map(parse_instance).collect::<Option<_>>()?;
     let count = parse_count(&value["count"])?;
+    let digest = match &value["digest"] {
+        Value::Null => None,
+        digest => Some(u64::from_str_radix(digest.as_str()?, 16).ok()?),
+    };
     (instances.len() <= count).then_some(Epoch {
         at: parse_time(&value["at"])?,
         count,
         instances,
+        digest,
     })
 }
 
@@ -631,6 +647,7 @@ mod tests {
             at: at(second),
             count: number,
             instances: (0..number).map(instance).collect(),
+            digest: None,
         }
     }
 
@@ -658,6 +675,7 @@ mod tests {
                 reason: Reason::AuthRejected,
             }),
             census: Some(at(60)),
+            servers: vec!["NB".into(), "NA".into()],
             history: (0..HISTORY)
                 .map(|n| Brief {
                     at: at(n as i64),

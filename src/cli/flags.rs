@@ -180,7 +180,7 @@ fn judging_args() -> Vec<Arg> {
         value(
             "confirm",
             "DURATION",
-            "Ask again for so long when nobody answers; 0 never [default: 1.5s]",
+            "Ask again for so long when nobody answers; 0 never [default: 3s]",
         ),
         value(
             "stall",

@@ -43,6 +43,7 @@ pub fn saw(second: i64, outcome: Outcome) -> Observation {
         census: true,
         askings: usize::from(reached),
         server: reached.then(|| Server {
+            id: String::new(),
             address: "nats.example.org:4222".into(),
             name: String::new(),
             version: "2.15.1".into(),
