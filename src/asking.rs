@@ -565,6 +565,11 @@ mod tests {
     /// Runs a probe in simulated time against a service that reacts to the nth asking as told; the last reaction is
     /// that to all further askings. Returns when each asking was, the end, and the outcome.
     fn simulate(plan: Plan, reactions: &[&[Event]]) -> (Vec<u64>, u64, Option<Outcome>) {
+        simulate_at("N1", plan, reactions)
+    }
+
+    /// The same at a server with this id, which is known with its first 503.
+    fn simulate_at(server: &str, plan: Plan, reactions: &[&[Event]]) -> (Vec<u64>, u64, Option<Outcome>) {
         let mut asking = Asking::new(plan);
         let (mut now, mut asked, mut queue) = (Duration::ZERO, Vec::new(), Vec::new());
         loop {
@@ -594,7 +599,10 @@ mod tests {
                                     let payload = format!(r#"{{"name":"orders","id":"{id}"}}"#);
                                     asking.reply(now, round, payload.as_bytes());
                                 }
-                                NoResponders => asking.no_responders(round, ""),
+                                NoResponders => {
+                                    asking.asked_of(server);
+                                    asking.no_responders(round, "");
+                                }
                                 Pong => asking.pong(),
                             }
                         }
@@ -661,8 +669,55 @@ mod tests {
     #[test]
     fn down_is_said_only_after_the_last_asking() {
         let (asked, end, outcome) = simulate(plan(&["a"], false), &[&[NoResponders, Pong]]);
-        assert_eq!(asked, [0, 50, 250, 1200]);
-        assert_eq!((end, outcome), (1201, Some(Outcome::NoResponders)));
+        assert_eq!(asked, [0, 50, 250, 1200, 2500]);
+        assert_eq!((end, outcome), (2501, Some(Outcome::NoResponders)));
+    }
+
+    /// Asked of a server that has been started since the last epoch, or found in trouble: services have to come back.
+    #[test]
+    fn after_a_restart_down_is_said_only_when_services_could_be_back() {
+        // `confirm`, `confirm_disturbed`, the id of the server, whether trouble is known: and when it was asked.
+        let cases: &[(u64, u64, &str, bool, &[u64])] = &[
+            (3000, 5000, "N1", false, &[0, 50, 250, 1200, 2500]),
+            (3000, 5000, "N2", false, &[0, 50, 250, 1200, 2500, 5000]),
+            (3000, 5000, "N1", true, &[0, 50, 250, 1200, 2500, 5000]),
+            (50, 5000, "N2", false, &[0, 50, 250, 1200, 2500, 5000]),
+            (
+                12_000,
+                12_000,
+                "N2",
+                false,
+                &[0, 50, 250, 1200, 2500, 5000, 10_000, 12_000],
+            ),
+            // Where the time is short, the last asking is as late as it can be.
+            (3000, 3750, "N2", false, &[0, 50, 250, 1200, 2500, 3750]),
+            (1500, 1500, "N2", false, &[0, 50, 250, 1200, 1500]),
+            // While an outage is open, one asking again is enough.
+            (50, 50, "N2", false, &[0, 50]),
+            // Turned off.
+            (0, 0, "N2", true, &[0]),
+        ];
+        for (confirm, confirm_disturbed, server, disturbed, expected) in cases {
+            let plan = Plan {
+                confirm: ms(*confirm),
+                confirm_disturbed: ms(*confirm_disturbed),
+                disturbed: *disturbed,
+                ..plan(&["a"], false)
+            };
+            let (asked, end, outcome) = simulate_at(server, plan, &[&[NoResponders, Pong]]);
+            assert_eq!(
+                (&asked[..], outcome),
+                (*expected, Some(Outcome::NoResponders)),
+                "{confirm} {server}"
+            );
+            assert_eq!(end, expected[expected.len() - 1] + 1);
+        }
+        // A service that comes back with its client's second attempt is up.
+        let nobody: &[Event] = &[NoResponders, Pong];
+        let reactions = [nobody, nobody, nobody, nobody, nobody, &[Reply(1, "a"), Pong]];
+        let (asked, end, outcome) = simulate_at("N2", plan(&["a"], false), &reactions);
+        assert_eq!((asked.len(), end), (6, 5001));
+        assert_eq!(ids(outcome), ["a"]);
     }
 
     #[test]
@@ -760,18 +815,18 @@ mod tests {
     #[test]
     fn silence_is_asked_again_and_believed_late() {
         let (asked, end, outcome) = simulate(plan(&["a"], false), &[&[Pong]]);
-        assert_eq!(asked, [0, 50, 250, 1200, 5000]);
+        assert_eq!(asked, [0, 50, 250, 1200, 2500, 5000]);
         assert_eq!((end, outcome), (5300, Some(Outcome::Silent(ms(5300)))));
     }
 
     #[test]
     fn silence_that_turns_into_503_is_down() {
         let (asked, end, outcome) = simulate(plan(&["a"], false), &[&[Pong], &[Pong], &[Pong], &[NoResponders, Pong]]);
-        assert_eq!(asked, [0, 50, 250, 1200]);
-        assert_eq!((end, outcome), (1201, Some(Outcome::NoResponders)));
+        assert_eq!(asked, [0, 50, 250, 1200, 2500]);
+        assert_eq!((end, outcome), (2501, Some(Outcome::NoResponders)));
         let (_, end, outcome) = simulate(
             plan(&["a"], false),
-            &[&[Pong], &[Pong], &[Pong], &[Pong], &[NoResponders, Pong]],
+            &[&[Pong], &[Pong], &[Pong], &[Pong], &[Pong], &[NoResponders, Pong]],
         );
         assert_eq!((end, outcome), (5001, Some(Outcome::NoResponders)));
     }
@@ -797,7 +852,7 @@ mod tests {
     #[test]
     fn a_server_that_stops_answering_is_no_silent_service() {
         let (asked, _, outcome) = simulate(plan(&["a"], false), &[&[Pong], &[]]);
-        assert_eq!(asked, [0, 50, 250, 1200, 5000]);
+        assert_eq!(asked, [0, 50, 250, 1200, 2500, 5000]);
         assert_eq!(outcome, None, "only the deadline ends it");
     }
 

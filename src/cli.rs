@@ -574,7 +574,7 @@ mod tests {
         } = config.timing;
         assert_eq!(
             [timeout, confirm, stall, census].map(|d| d.as_millis()),
-            [10_000, 1500, 300, 300_000]
+            [10_000, 3000, 300, 300_000]
         );
         assert_eq!(config.policy, Policy::default());
         assert_eq!((config.place, config.telling), (Place::Default, Telling::default()));

@@ -1116,7 +1116,7 @@ mod tests {
     #[test]
     fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
         let how = "no answer within 5.0s though somebody is subscribed \
-                   (hung, or a wildcard subscriber hides that nobody is there)";
+                   (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there)";
         let mild = |silent| Policy {
             silent,
             ..Policy::default()
@@ -1126,7 +1126,7 @@ mod tests {
                 up(),
                 SILENT,
                 "CRITICAL service_silent: silent, no answer within 5.0s though somebody is subscribed \
-                 (hung, or a wildcard subscriber hides that nobody is there); 3 instances until 60s ago; \
+                 (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there); 3 instances until 60s ago; \
                  NATS 2.10.25 n1 at h:4222 is fine (0.34ms)",
                 "#8 CRITICAL, epoch 0@100, outage 3@40 since 100, census 100, history 3@40 0@100",
             ),
@@ -1134,7 +1134,7 @@ mod tests {
                 down(),
                 SILENT,
                 "CRITICAL service_silent: still down for 40s, no answer within 5.0s though somebody is subscribed \
-                 (hung, or a wildcard subscriber hides that nobody is there); had 3 instances; \
+                 (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there); had 3 instances; \
                  NATS 2.10.25 n1 at h:4222 is fine (0.34ms)",
                 "#9 CRITICAL, epoch 0@100, outage 3@40 since 60, census 100, history 3@40 0@60 0@100",
             ),
@@ -1142,7 +1142,7 @@ mod tests {
                 Memory::default(),
                 SILENT,
                 "UNKNOWN service_never_seen: never seen in this account, no answer within 5.0s though somebody is subscribed \
-                 (hung, or a wildcard subscriber hides that nobody is there); check the name, the account and --srv-prefix",
+                 (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there); check the name, the account and --srv-prefix",
                 "#1 UNKNOWN, epoch 0@100, census 100, history 0@100",
             ),
             // Below CRITICAL it is no epoch: the next silent run must compare with the instances too.
@@ -1152,7 +1152,7 @@ mod tests {
                     in_trouble(up()),
                     SILENT,
                     "WARNING service_silent: no answer within 5.0s though somebody is subscribed \
-                     (hung, or a wildcard subscriber hides that nobody is there); 3 instances until 60s ago",
+                     (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there); 3 instances until 60s ago",
                     "#8 WARNING, epoch 3@40, census 40, history 3@40",
                 )
             },
@@ -1162,7 +1162,7 @@ mod tests {
                     down(),
                     SILENT,
                     "CRITICAL service_down: still down for 40s, no answer within 5.0s though somebody is subscribed \
-                     (hung, or a wildcard subscriber hides that nobody is there); had 3 instances",
+                     (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there); had 3 instances",
                     "#8 CRITICAL, epoch 0@60, outage 3@40 since 60, census 60, history 3@40 0@60",
                 )
             },
@@ -1172,7 +1172,7 @@ mod tests {
                     Memory::default(),
                     SILENT,
                     "UNKNOWN service_never_seen: never seen in this account, no answer within 5.0s though somebody is subscribed \
-                     (hung, or a wildcard subscriber hides that nobody is there); check the name, the account and --srv-prefix",
+                     (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there); check the name, the account and --srv-prefix",
                     "#1 UNKNOWN, history ",
                 )
             },
@@ -1187,7 +1187,7 @@ mod tests {
                     SILENT,
                     "CRITICAL instances_out_of_range: 0 instances, critical range is 1:\n\
                      OK service_silent: no answer within 5.0s though somebody is subscribed \
-                     (hung, or a wildcard subscriber hides that nobody is there); 3 instances until 60s ago",
+                     (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there); 3 instances until 60s ago",
                     "#8 CRITICAL, epoch 3@40, census 40, history 3@40",
                 )
             },

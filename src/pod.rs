@@ -227,14 +227,14 @@ mod tests {
             (
                 Kind::Readiness,
                 silent(),
-                "readiness fail: orders: the instance with pod=orders-1 does not answer within 700ms; NATS 2.10.25 at h:4222 is \
-                 fine",
+                "readiness fail: orders: the instance with pod=orders-1 does not answer within 700ms (hung, or not allowed to \
+                 publish to our inbox); NATS 2.10.25 at h:4222 is fine",
             ),
             (
                 Kind::Startup,
                 silent(),
-                "startup fail: orders: the instance with pod=orders-1 does not answer within 700ms; NATS 2.10.25 at h:4222 is \
-                 fine",
+                "startup fail: orders: the instance with pod=orders-1 does not answer within 700ms (hung, or not allowed to \
+                 publish to our inbox); NATS 2.10.25 at h:4222 is fine",
             ),
             (
                 Kind::Liveness,

@@ -329,7 +329,7 @@ fn a_service_that_may_not_answer_is_silent() {
             .run()
         };
         assert_let_in(mon(&[]));
-        let text = "silent, no answer within *s though somebody is subscribed (hung, or a wildcard subscriber hides that nobody \
+        let text = "silent, no answer within *s though somebody is subscribed (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody \
                     is there); 1 instance until *s ago; NATS *";
         mon(&["--inbox-prefix", "_INBOX.mon"])
             .assert_first(
