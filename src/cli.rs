@@ -9,7 +9,7 @@ mod flags;
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -24,7 +24,7 @@ use crate::pod::{self, Kind};
 use crate::range::Range;
 use crate::render::prometheus::{Label, Style};
 use crate::state::{Place, Question};
-use crate::target::{Auth, Secret, ServerUrl, ServiceName, Target, redact};
+use crate::target::{Auth, Prefix, Secret, ServerUrl, ServiceName, Target, redact};
 use crate::text::clean;
 use crate::verdict::Status;
 
@@ -116,6 +116,78 @@ pub struct Timing {
     pub census: Duration,
 }
 
+/// What the user has said, checked, but for how to connect: that may stand in files, which take their time.
+#[derive(Clone, Debug)]
+pub struct Typed {
+    pub mode: Mode,
+    pub service: ServiceName,
+    pub timing: Timing,
+    pub policy: Policy,
+    pub place: Place,
+    pub telling: Telling,
+    matches: ArgMatches,
+}
+
+impl Typed {
+    /// Reads the files that say how to connect, until the deadline.
+    ///
+    /// # Errors
+    ///
+    /// One line that says what is wrong and what would be right.
+    pub fn target(&self, env: Env<'_>, deadline: Instant) -> Result<Target, Problem> {
+        let given = Given {
+            matches: &self.matches,
+            env,
+            deadline,
+        };
+        connection::target(self.service.clone(), &given).map_err(|problem| match problem {
+            Problem::Usage(why) => Problem::Usage(redact(&why)),
+            Problem::File(why) => Problem::File(redact(&why)),
+        })
+    }
+
+    /// With how to connect, that is everything.
+    pub fn with_target(self, target: Target) -> Config {
+        Config {
+            mode: self.mode,
+            target,
+            timing: self.timing,
+            policy: self.policy,
+            place: self.place,
+            telling: self.telling,
+        }
+    }
+}
+
+/// What is wrong with what the user has said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// With the arguments or variables themselves.
+    Usage(String),
+    /// With a file that they name: it is missing or malformed. A moment later it may be right.
+    File(String),
+}
+
+impl Problem {
+    pub fn text(&self) -> &str {
+        match self {
+            Problem::Usage(text) | Problem::File(text) => text,
+        }
+    }
+}
+
+impl From<String> for Problem {
+    fn from(text: String) -> Problem {
+        Problem::Usage(text)
+    }
+}
+
+impl From<&str> for Problem {
+    fn from(text: &str) -> Problem {
+        Problem::Usage(text.to_owned())
+    }
+}
+
 /// Everything that the user has said, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -146,7 +218,7 @@ impl Config {
 /// What the command line asks for.
 #[derive(Debug)]
 pub enum Parsed {
-    Run(Box<Config>),
+    Run(Box<Typed>),
     /// The help or the version.
     Print(String),
 }
@@ -171,7 +243,12 @@ fn read(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
         }
         Err(error) => return Err(one_line(&error, args.get(1))),
     };
-    let given = |matches| Given { matches, env };
+    // Before it is known how long it may take, no file is read.
+    let given = |matches| Given {
+        matches,
+        env,
+        deadline: Instant::now(),
+    };
     match matches.subcommand() {
         None => config(&given(&matches), |_| Ok(Mode::Check)),
         Some(("textfile", matches)) => config(&given(matches), textfile_mode),
@@ -195,6 +272,8 @@ fn read(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
 struct Given<'a> {
     matches: &'a ArgMatches,
     env: Env<'a>,
+    /// Until when a file may be read.
+    deadline: Instant,
 }
 
 impl Given<'_> {
@@ -274,10 +353,10 @@ impl Given<'_> {
     }
 
     /// A secret from a flag, or from the file that another flag names.
-    fn secret(&self, flag: &str, file_flag: &str) -> Result<Option<Secret>, String> {
+    fn secret(&self, flag: &str, file_flag: &str) -> Result<Option<Secret>, Problem> {
         if let Some(text) = self.text(flag)? {
             return match text {
-                "" => Err(format!("--{flag}: it is empty")),
+                "" => Err(format!("--{flag}: it is empty").into()),
                 text => Ok(Some(Secret::new(text))),
             };
         }
@@ -286,13 +365,20 @@ impl Given<'_> {
         };
         let source = format!("--{file_flag}");
         let path = Path::new(path);
-        let text = read_file(&source, path).map_err(|why| match path.to_string_lossy().contains(['/', '.']) {
-            true => why,
-            // The name may be the secret itself, given by mistake.
-            false => format!("{source}: there is no such file, or it cannot be read; give its path, like ./FILE"),
-        })?;
+        let text =
+            self.read_file(&source, path)
+                .map_err(|problem| match path.to_string_lossy().contains(['/', '.']) {
+                    true => problem,
+                    // The name may be the secret itself, given by mistake.
+                    false => Problem::File(format!(
+                        "{source}: there is no such file, or it cannot be read; give its path, like ./FILE"
+                    )),
+                })?;
         match text.lines().next() {
-            None | Some("") => Err(format!("{source} {}: its first line is empty", shown(path))),
+            None | Some("") => Err(Problem::File(format!(
+                "{source} {}: its first line is empty",
+                shown(path)
+            ))),
             Some(line) => Ok(Some(Secret::new(line))),
         }
     }
@@ -308,12 +394,12 @@ impl Given<'_> {
             })
             .or_else(|| Some(("the context".to_owned(), context?.clone())))
     }
-}
 
-/// A small file of text: a secret, a key, a certificate, a context.
-fn read_file(source: &str, path: &Path) -> Result<String, String> {
-    const LARGEST: u64 = 1024 * 1024;
-    read_text(path, LARGEST).map_err(|why| format!("{source} {}: {why}", shown(path)))
+    /// A small file of text: a secret, a key, a certificate, a context.
+    fn read_file(&self, source: &str, path: &Path) -> Result<String, Problem> {
+        const LARGEST: u64 = 1024 * 1024;
+        read_text(path, LARGEST, self.deadline).map_err(|why| Problem::File(format!("{source} {}: {why}", shown(path))))
+    }
 }
 
 fn textfile_mode(given: &Given<'_>) -> Result<Mode, String> {
@@ -408,7 +494,7 @@ fn timing(given: &Given<'_>, mode: &Mode) -> Result<Timing, String> {
     })
 }
 
-fn policy(given: &Given<'_>, mode: &Mode, target: &Target, place: &Place) -> Result<Policy, String> {
+fn policy(given: &Given<'_>, mode: &Mode, prefix: Option<&Prefix>, place: &Place) -> Result<Policy, String> {
     let standard = Policy::default();
     // The same flag says pass or fail in a probe.
     let unreachable = match mode {
@@ -425,7 +511,7 @@ fn policy(given: &Given<'_>, mode: &Mode, target: &Target, place: &Place) -> Res
         silent: given.status("silent")?.unwrap_or(standard.silent),
         forget_after: given.duration_above_zero("forget-after")?,
         remembers: *place != Place::Nowhere,
-        imported: target.is_imported(),
+        imported: prefix.is_some_and(Prefix::is_imported),
     })
 }
 
@@ -434,21 +520,22 @@ fn config(given: &Given<'_>, mode: impl FnOnce(&Given<'_>) -> Result<Mode, Strin
         Some(service) => service,
         None => return Err("which service? Give its name with --name".into()),
     };
-    let target = connection::target(service, given)?;
     let mode = mode(given)?;
+    let prefix = given.read("srv-prefix", Prefix::parse)?;
     let place = match (given.path("state")?, given.path("state-dir")?) {
         (Some(file), _) => Place::File(file),
         (_, Some(dir)) => Place::Dir(dir),
         _ if given.has("no-state") || matches!(mode, Mode::Probe { .. }) => Place::Nowhere,
         _ => Place::Default,
     };
-    Ok(Parsed::Run(Box::new(Config {
+    Ok(Parsed::Run(Box::new(Typed {
         timing: timing(given, &mode)?,
-        policy: policy(given, &mode, &target, &place)?,
+        policy: policy(given, &mode, prefix.as_ref(), &place)?,
         telling: telling(given)?,
         mode,
-        target,
+        service,
         place,
+        matches: given.matches.clone(),
     })))
 }
 
@@ -538,7 +625,10 @@ mod tests {
             .chain(args.split_whitespace());
         let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
         match parse(&args.map(OsString::from).collect::<Vec<_>>(), &env)? {
-            Parsed::Run(config) => Ok(*config),
+            Parsed::Run(typed) => {
+                let target = typed.target(&env, Instant::now() + Duration::from_secs(10));
+                Ok(typed.with_target(target.map_err(|problem| problem.text().to_owned())?))
+            }
             Parsed::Print(text) => panic!("printed {text}"),
         }
     }

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::cli::Env;
-use crate::text::clean;
+use crate::files;
+use crate::text::{LIKE, clean};
 
 /// The settings of a context; an empty string in the file counts as not set. Paths are expanded.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -46,6 +47,33 @@ pub fn path(name: &str, env: Env<'_>) -> Result<PathBuf, String> {
     let config =
         config.ok_or("neither HOME nor XDG_CONFIG_HOME is set; give the path of the context, ending in .json")?;
     Ok(config.join("nats/context").join(format!("{name}.json")))
+}
+
+/// How many contexts are named where another one was asked for.
+const NAMED: usize = 5;
+
+/// There is no context of this name at its path: says which ones there are, the nearest first.
+pub fn not_there(name: &str, path: &Path) -> String {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".json")?.to_owned()));
+    let mut names: Vec<(f64, String)> = names.map(|other| (strsim::jaro_winkler(name, &other), other)).collect();
+    names.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    let shown: Vec<String> = names.iter().take(NAMED).map(|(_, other)| clean(other, 80)).collect();
+    let there_are = match (shown.len(), names.len().saturating_sub(NAMED)) {
+        (0, _) => "there are none".to_owned(),
+        (_, 0) => format!("there are {}", shown.join(", ")),
+        (_, more) => format!("there are {} and {more} more", shown.join(", ")),
+    };
+    let meant = match names.first() {
+        Some((like, other)) if *like > LIKE => format!("; did you mean {}?", clean(other, 80)),
+        _ => String::new(),
+    };
+    format!(
+        "no context {} in {}: {there_are}{meant}",
+        clean(name, 80),
+        files::shown(dir)
+    )
 }
 
 /// Reads the text of a context.

@@ -7,16 +7,13 @@ use crate::duration::{age, latency};
 use crate::epoch::{Absentee, Baseline, Epoch, Memory, Outage, Trouble};
 use crate::observation::{Answer, Failure, Fate, Ignored, Instance, Observation, Outcome};
 use crate::range::Range;
-use crate::text::count;
+use crate::text::{LIKE, count};
 use crate::timestamp::Timestamp;
 use crate::verdict::{Detail, Finding, Metric, Reason, Status, Unit, Verdict};
 
 /// How many missing instances of a kind, and how many other services, the first line names.
 const MISSING_NAMED: usize = 3;
 const OTHERS: usize = 5;
-
-/// How alike two names are when one was meant for the other (Jaro-Winkler).
-const LIKE: f64 = 0.85;
 
 /// How many missed instances are remembered.
 const MOST_MISSED: usize = 64;

@@ -43,7 +43,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::asking::{ONCE_MORE, Wanted};
-use crate::cli::{Config, Env, Format, Mode, Parsed, Telling, Which};
+use crate::cli::{Config, Env, Format, Mode, Parsed, Problem, Telling, Typed, Which};
 use crate::epoch::Memory;
 use crate::files::{read_text, shown};
 use crate::judge::judge;
@@ -51,6 +51,7 @@ use crate::observation::{Failure, Observation, Outcome, is_id};
 use crate::report::Report;
 use crate::roster::Roster;
 use crate::state::{Store, Surroundings};
+use crate::target::Target;
 use crate::timestamp::Timestamp;
 use crate::verdict::{Finding, Reason, Status, Verdict};
 use crate::watchdog::Alarm;
@@ -123,31 +124,27 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: Env<'_>, start: Instan
     match cli::parse(&args, env) {
         Err(problem) => usage(&args, &format!("{problem} (see --help)")),
         Ok(Parsed::Print(text)) => Output::fine(text),
-        Ok(Parsed::Run(config)) => {
+        Ok(Parsed::Run(typed)) => {
+            let deadline = start + typed.timing.timeout;
+            // Files can hang, too.
+            watchdog::watch(deadline);
+            let target = typed.target(env, deadline);
+            if let Mode::Probe { which, from, .. } = &typed.mode {
+                return match target {
+                    Err(Problem::Usage(problem)) => usage(&args, &format!("{problem} (see --help)")),
+                    target => pod_output(pod_probe(&typed, target.as_ref(), which, from.as_ref(), start)),
+                };
+            }
+            let config = match target {
+                Ok(target) => typed.with_target(target),
+                Err(problem) => return usage(&args, &format!("{} (see --help)", problem.text())),
+            };
             let store = state_store(&config, env);
             match &config.mode {
                 Mode::Check => Output::of(&examine(&config, &store, start), &config.telling),
                 Mode::Textfile { output, exit_status } => textfile(&config, &store, start, output, *exit_status),
-                Mode::Probe {
-                    kind,
-                    which,
-                    without_nats,
-                    from,
-                } => {
-                    let question = |wanted| pod::Question {
-                        kind: *kind,
-                        service: config.target.service.as_str().to_owned(),
-                        wanted,
-                        without_nats: *without_nats,
-                    };
-                    let (answer, line) = pod_probe(&config, question, which, from.as_ref(), start);
-                    Output {
-                        exit_code: answer.exit_code(),
-                        // Kubernetes looks at the status.
-                        must_be_read: false,
-                        ..Output::fine(line + "\n")
-                    }
-                }
+                // Answered above: it can do without knowing how to connect.
+                Mode::Probe { .. } => Output::failed("probe: not what was asked for"),
                 // Begun by main, before there is a second thread.
                 Mode::Watch { .. } => Output::failed("watch: it must be the first argument"),
                 Mode::StateShow => show(&config, &store),
@@ -228,30 +225,48 @@ pub(crate) fn examine(config: &Config, store: &Store, start: Instant) -> Report 
     report
 }
 
+/// What Kubernetes is told.
+fn pod_output((answer, line): (pod::Answer, String)) -> Output {
+    Output {
+        exit_code: answer.exit_code(),
+        // Kubernetes looks at the status.
+        must_be_read: false,
+        ..Output::fine(line + "\n")
+    }
+}
+
+/// What a probe asks, with the instance that it asks for.
+fn pod_question(typed: &Typed, wanted: Wanted) -> pod::Question {
+    let (kind, without_nats) = match &typed.mode {
+        Mode::Probe { kind, without_nats, .. } => (*kind, *without_nats),
+        _ => (pod::Kind::Readiness, pod::Answer::Fail),
+    };
+    pod::Question {
+        kind,
+        service: typed.service.as_str().to_owned(),
+        wanted,
+        without_nats,
+    }
+}
+
 /// Answers a Kubernetes probe: from the sidecar's file, or by asking for one answer.
 fn pod_probe(
-    config: &Config,
-    question: impl Fn(Wanted) -> pod::Question,
+    typed: &Typed,
+    target: Result<&Target, &Problem>,
     which: &Which,
     from: Option<&(PathBuf, Duration)>,
     start: Instant,
 ) -> (pod::Answer, String) {
     const LARGEST: u64 = 8 * 1024 * 1024;
-    let deadline = start + config.timing.timeout;
+    let question = |wanted| pod_question(typed, wanted);
+    let deadline = start + typed.timing.timeout;
     let alarms = watchdog::watch(deadline);
     let anyone = question(Wanted::Any);
-    watchdog::set_last_words(Box::new(move |cause| {
-        let (answer, line) = anyone.cannot_ask(&cause.to_string());
-        Output {
-            exit_code: answer.exit_code(),
-            must_be_read: false,
-            ..Output::fine(line + "\n")
-        }
-    }));
+    watchdog::set_last_words(Box::new(move |cause| pod_output(anyone.cannot_ask(&cause.to_string()))));
     let wanted = match which {
         Which::Is(wanted) => wanted.clone(),
         Which::IdFile(path) => {
-            let id = read_text(path, 4096).map(|text| text.trim().to_owned());
+            let id = read_text(path, 4096, deadline).map(|text| text.trim().to_owned());
             match id.and_then(|id| {
                 if is_id(&id) {
                     Ok(id)
@@ -270,24 +285,29 @@ fn pod_probe(
     };
     let question = question(wanted.clone());
     if let Some((path, max_age)) = from {
-        return match read_text(path, LARGEST) {
+        return match read_text(path, LARGEST, deadline) {
             Ok(text) => status_file::answer(&question, &text, *max_age, Timestamp::now()),
             Err(why) => question.cannot_ask(&format!("the status file {}: {why}", shown(path))),
         };
     }
+    let target = match target {
+        Ok(target) => target,
+        // A Secret that is renewed late must not restart every pod.
+        Err(problem) => return question.cannot_ask(problem.text()),
+    };
     question.judge(&probe::probe(&probe::Request {
-        target: &config.target,
+        target,
         wanted,
         known: Roster::default(),
         doubtful: BTreeSet::new(),
         census: false,
         discover: false,
-        confirm: config.timing.confirm,
+        confirm: typed.timing.confirm,
         // Kubernetes gives no time for that, and asks again itself.
         patient: false,
         servers: Vec::new(),
         disturbed: false,
-        stall: config.timing.stall,
+        stall: typed.timing.stall,
         start,
         deadline,
         alarms: &alarms,

@@ -151,12 +151,17 @@ impl Store {
         }
     }
 
-    /// A state without a file, for a process that goes on.
-    pub fn holding(memory: Memory, question: Question) -> Store {
-        Store {
+    /// A state without a file, for a process that goes on: it holds the text of [`Store::write_text`], at first an empty one.
+    /// What was held for another question is none of this one.
+    pub fn holding(text: &str, question: Question) -> Store {
+        let store = Store {
             path: None,
-            held: Some(memory),
+            held: None,
             question,
+        };
+        Store {
+            held: Some(store.read_text(text, Timestamp::now()).unwrap_or_default()),
+            ..store
         }
     }
 

@@ -232,6 +232,11 @@ impl Prefix {
     /// Of replies.
     pub const INBOX: &'static str = "_INBOX";
 
+    /// Whether the services below it are those of another account, imported.
+    pub fn is_imported(&self) -> bool {
+        self.as_str() != Prefix::SERVICES
+    }
+
     /// # Errors
     ///
     /// What is wrong; see [`ServiceName::parse`].
@@ -277,11 +282,6 @@ impl Target {
     /// The subject to which every instance of every service answers (ADR-32).
     pub fn discovery_subject(&self) -> String {
         format!("{}.PING", self.prefix.as_str())
-    }
-
-    /// Whether the services are those of another account, imported under a prefix.
-    pub fn is_imported(&self) -> bool {
-        self.prefix.as_str() != Prefix::SERVICES
     }
 }
 

@@ -1,5 +1,8 @@
 //! Text that came from somewhere else, made safe to print.
 
+/// How alike two names are when one was meant for the other (Jaro-Winkler, 0 to 1).
+pub const LIKE: f64 = 0.85;
+
 /// What Nagios itself strips from plugin output, and the backslash. `|` would start perfdata, `<` a tag in a web page.
 const ILLEGAL: &str = "`~$&|'\"<>\\";
 

@@ -17,8 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::cli::{self, Config, Env, Mode, Parsed};
-use crate::epoch::Memory;
+use crate::cli::{self, Env, Mode, Parsed, Problem, Telling, Typed};
 use crate::files::shown;
 use crate::report::Report;
 use crate::state::{Place, Store};
@@ -37,37 +36,39 @@ pub fn is_asked_for(args: &[OsString]) -> bool {
 
 /// Checks until SIGTERM or SIGINT comes. `finish` prints and exits, for the checks themselves.
 pub fn run(args: &[OsString], env: Env<'_>, finish: fn(Output) -> !) -> Output {
-    let config = match parse(args, env) {
-        Ok(Parsed::Run(config)) => config,
+    let typed = match cli::parse(args, env) {
+        Ok(Parsed::Run(typed)) => typed,
         Ok(Parsed::Print(text)) => return Output::fine(text),
         Err(problem) => return Output::failed(&format!("{problem} (see --help)")),
     };
-    let Mode::Watch { interval, .. } = config.mode else {
+    // A file that is missing or malformed may be right at the next check: a Secret can come late.
+    if let Err(Problem::Usage(problem)) = typed.target(env, Instant::now() + typed.timing.timeout) {
+        return Output::failed(&format!("{problem} (see --help)"));
+    }
+    let Mode::Watch { interval, .. } = typed.mode else {
         return Output::failed("watch: not what was asked for");
     };
     let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(e) => return Output::failed(&format!("cannot take over the signals: {e}")),
     };
-    let mut held = holds_memory(&config, env).then(Memory::default);
+    let mut held = holds_memory(&typed, env).then(String::new);
     let mut last_said = None;
     let mut schedule = Schedule::new(interval);
     loop {
-        let event = match check(args, env, held.as_ref(), &config, &signals, finish) {
+        let event = match check(env, held.as_deref(), &typed, &signals, finish) {
             Ok(Some(event)) => event,
             // A signal to end.
             Ok(None) => return Output::default(),
             Err(e) => Event::failed(&format!("cannot start a check: {e}")),
         };
-        if let (Some(held), Some(text)) = (&mut held, &event.memory)
-            && let Ok(memory) = state_store(&config, env).read_text(text, Timestamp::now())
-        {
-            *held = memory;
+        if let (Some(held), Some(text)) = (&mut held, event.memory) {
+            *held = text;
         }
         if last_said.as_ref() != Some(&event.said) {
             log(&format!(
                 "{} {} {}: {}",
-                config.target.service.as_str(),
+                typed.service.as_str(),
                 event.said.0,
                 event.said.1,
                 event.text
@@ -95,12 +96,8 @@ fn log(text: &str) {
 }
 
 /// Without a file for the state, this process remembers for as long as it lives.
-fn holds_memory(config: &Config, env: Env<'_>) -> bool {
-    config.place == Place::Default && env("STATE_DIRECTORY").is_none_or(|dir| dir.is_empty())
-}
-
-fn parse(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
-    cli::parse(args, env)
+fn holds_memory(typed: &Typed, env: Env<'_>) -> bool {
+    typed.place == Place::Default && env("STATE_DIRECTORY").is_none_or(|dir| dir.is_empty())
 }
 
 /// The times of the checks: steady, and shifted by a random part of the interval, so that a thousand sidecars that were
@@ -217,10 +214,9 @@ impl Event {
 
 /// Forks a check and waits for its end. `None`: a signal said to end.
 fn check(
-    args: &[OsString],
     env: Env<'_>,
-    held: Option<&Memory>,
-    config: &Config,
+    held: Option<&str>,
+    typed: &Typed,
     signals: &Signals,
     finish: fn(Output) -> !,
 ) -> io::Result<Option<Event>> {
@@ -235,12 +231,12 @@ fn check(
             // SAFETY: both descriptors are open.
             unsafe { libc::dup2(writer.as_raw_fd(), 1) };
             drop((reader, writer));
-            be_a_check(args, env, held, config, start, finish)
+            be_a_check(env, held, typed, start, finish)
         }
         pid => pid,
     };
     drop(writer);
-    let deadline = start + config.timing.timeout + GRACE;
+    let deadline = start + typed.timing.timeout + GRACE;
     let mut pipe = File::from(reader);
     let mut told = Vec::new();
     loop {
@@ -261,7 +257,7 @@ fn check(
     }
     reap(pid);
     // Killed, or ended by its own watchdog while it wrote.
-    for path in files(config) {
+    for path in files(&typed.mode) {
         textfile::remove_leftovers_of(path, pid as u32);
     }
     if signals.end() {
@@ -273,8 +269,8 @@ fn check(
     })))
 }
 
-fn files(config: &Config) -> impl Iterator<Item = &Path> {
-    let (textfile, status_file) = match &config.mode {
+fn files(mode: &Mode) -> impl Iterator<Item = &Path> {
+    let (textfile, status_file) = match mode {
         Mode::Watch {
             textfile, status_file, ..
         } => (textfile.as_deref(), status_file.as_deref()),
@@ -284,14 +280,7 @@ fn files(config: &Config) -> impl Iterator<Item = &Path> {
 }
 
 /// The child: one check, with a watchdog of its own. What it says goes to the parent.
-fn be_a_check(
-    args: &[OsString],
-    env: Env<'_>,
-    held: Option<&Memory>,
-    before: &Config,
-    start: Instant,
-    finish: fn(Output) -> !,
-) -> ! {
+fn be_a_check(env: Env<'_>, held: Option<&str>, typed: &Typed, start: Instant, finish: fn(Output) -> !) -> ! {
     let last_words = |cause: &Alarm| told(&failed_report("", cause.reason(), &cause.to_string()), None);
     if let Err(e) = watchdog::install(Box::new(last_words), finish) {
         finish(told(
@@ -300,19 +289,18 @@ fn be_a_check(
         ));
     }
     // Anew each time: credentials are renewed, and files come late.
-    let config = match parse(args, env) {
-        Ok(Parsed::Run(config)) => config,
-        Ok(Parsed::Print(_)) => finish(Output::default()),
+    let config = match typed.target(env, start + typed.timing.timeout) {
+        Ok(target) => typed.clone().with_target(target),
         Err(problem) => {
-            let report = failed_report(before.target.service.as_str(), Reason::Usage, &problem);
-            finish(told(&write_files(before, report), None))
+            let report = failed_report(typed.service.as_str(), Reason::Usage, problem.text());
+            finish(told(&write_files(&typed.mode, &typed.telling, report), None))
         }
     };
     let store = match held {
-        Some(memory) => Store::holding(memory.clone(), config.question()),
+        Some(text) => Store::holding(text, config.question()),
         None => state_store(&config, env),
     };
-    let report = write_files(&config, examine(&config, &store, start));
+    let report = write_files(&config.mode, &config.telling, examine(&config, &store, start));
     let memory = held.map(|_| store.write_text(&report.memory));
     finish(told(&report, memory))
 }
@@ -332,16 +320,16 @@ pub(crate) fn last_words(report: &Report) -> Output {
 }
 
 /// Writes the files. One that cannot be written is a finding, so that it is logged.
-fn write_files(config: &Config, mut report: Report) -> Report {
+fn write_files(mode: &Mode, telling: &Telling, mut report: Report) -> Report {
     let Mode::Watch {
         textfile, status_file, ..
-    } = &config.mode
+    } = mode
     else {
         return report;
     };
     let metrics = textfile
         .as_deref()
-        .map(|path| (path, render::prometheus::render(&report, &config.telling.metrics)));
+        .map(|path| (path, render::prometheus::render(&report, &telling.metrics)));
     let status = status_file.as_deref().map(|path| (path, render::json::render(&report)));
     for (path, text) in metrics.into_iter().chain(status) {
         if let Err(problem) = textfile::write(path, &text) {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Given, read_file};
+use super::{Given, Problem};
 use crate::context::{self, Context};
 use crate::credentials::{Credentials, Nkey};
 use crate::files::shown;
@@ -18,7 +18,7 @@ enum Level {
     Flags,
 }
 
-pub(super) fn target(service: ServiceName, given: &Given<'_>) -> Result<Target, String> {
+pub(super) fn target(service: ServiceName, given: &Given<'_>) -> Result<Target, Problem> {
     let context = context(given)?;
     let (mut servers, servers_from) = servers(given, &context)?;
     let (auth, auth_from) = login(given, &context)?;
@@ -31,7 +31,7 @@ pub(super) fn target(service: ServiceName, given: &Given<'_>) -> Result<Target, 
     let inbox = |source: &str, text: &str| Prefix::parse(text).map_err(|why| format!("{source}: {why}"));
     let inbox_prefix = match (given.text("inbox-prefix")?, &context.inbox_prefix) {
         (Some(prefix), _) => inbox("--inbox-prefix", prefix)?,
-        (None, Some(prefix)) => inbox("the inbox_prefix of the context", prefix)?,
+        (None, Some(prefix)) => inbox("the inbox_prefix of the context", prefix).map_err(Problem::File)?,
         (None, None) => Prefix::parse(Prefix::INBOX)?,
     };
     Ok(Target {
@@ -50,18 +50,23 @@ pub(super) fn target(service: ServiceName, given: &Given<'_>) -> Result<Target, 
     })
 }
 
-fn context(given: &Given<'_>) -> Result<Context, String> {
+fn context(given: &Given<'_>) -> Result<Context, Problem> {
     let (source, name) = match (given.text("context")?, given.variable("NATS_CONTEXT")?) {
         (Some(name), _) => ("--context", name.to_owned()),
         (None, Some(name)) => ("NATS_CONTEXT", name),
         (None, None) => return Ok(Context::default()),
     };
     let path = context::path(&name, given.env).map_err(|why| format!("{source}: {why}"))?;
-    let text = read_file(source, &path)?;
-    context::parse(&name, &text, given.env).map_err(|why| format!("{source} {}: it {why}", shown(&path)))
+    let text = match given.read_file(source, &path) {
+        Err(Problem::File(_)) if !name.ends_with(".json") && !path.exists() => {
+            return Err(Problem::File(format!("{source}: {}", context::not_there(&name, &path))));
+        }
+        text => text?,
+    };
+    context::parse(&name, &text, given.env).map_err(|why| Problem::File(format!("{source} {}: it {why}", shown(&path))))
 }
 
-fn servers(given: &Given<'_>, context: &Context) -> Result<(Vec<ServerUrl>, Level), String> {
+fn servers(given: &Given<'_>, context: &Context) -> Result<(Vec<ServerUrl>, Level), Problem> {
     if let Some(host) = given.text("hostname")? {
         return Ok((vec![server_of(host, given.text("port")?)?], Level::Flags));
     }
@@ -72,13 +77,16 @@ fn servers(given: &Given<'_>, context: &Context) -> Result<(Vec<ServerUrl>, Leve
         return Ok((server_list("NATS_URL", &list)?, Level::Variables));
     }
     match &context.url {
-        Some(list) => Ok((server_list("the url of the context", list)?, Level::Context)),
+        Some(list) => {
+            let servers = server_list("the url of the context", list).map_err(Problem::File)?;
+            Ok((servers, Level::Context))
+        }
         None => Ok((server_list("--server", DEFAULT_SERVER)?, Level::Nowhere)),
     }
 }
 
 /// How to log in, and who said so.
-fn login(given: &Given<'_>, context: &Context) -> Result<(Auth, Level), String> {
+fn login(given: &Given<'_>, context: &Context) -> Result<(Auth, Level), Problem> {
     let user_variable = given.variable("NATS_USER")?;
     let password_variable = given.variable("NATS_PASSWORD")?.map(Secret::new);
 
@@ -93,8 +101,8 @@ fn login(given: &Given<'_>, context: &Context) -> Result<(Auth, Level), String> 
             None => return Err("a password needs a user: give --user".into()),
         },
         (None, None, None) => match (given.raw("creds"), given.raw("nkey")) {
-            (Some(path), _) => Some(creds("--creds", Path::new(path))?),
-            (_, Some(path)) => Some(nkey("--nkey", Path::new(path))?),
+            (Some(path), _) => Some(creds(given, "--creds", Path::new(path))?),
+            (_, Some(path)) => Some(nkey(given, "--nkey", Path::new(path))?),
             (None, None) => None,
         },
     };
@@ -108,7 +116,7 @@ fn login(given: &Given<'_>, context: &Context) -> Result<(Auth, Level), String> 
         .filter(|name| (given.env)(name).is_some_and(|v| !v.is_empty()))
         .collect();
     if let [one, other, ..] = set[..] {
-        return Err(format!("{one} and {other} are both set; unset one"));
+        return Err(format!("{one} and {other} are both set; unset one").into());
     }
     if let Some(user) = user_variable {
         return Ok((login_of(&user, password_variable), Level::Variables));
@@ -117,16 +125,16 @@ fn login(given: &Given<'_>, context: &Context) -> Result<(Auth, Level), String> 
         return Ok((Auth::Token(Secret::new(token)), Level::Variables));
     }
     if let Some(path) = given.variable("NATS_CREDS")? {
-        return Ok((creds("NATS_CREDS", Path::new(&path))?, Level::Variables));
+        return Ok((creds(given, "NATS_CREDS", Path::new(&path))?, Level::Variables));
     }
     if let Some(path) = given.variable("NATS_NKEY")? {
-        return Ok((nkey("NATS_NKEY", Path::new(&path))?, Level::Variables));
+        return Ok((nkey(given, "NATS_NKEY", Path::new(&path))?, Level::Variables));
     }
 
     let password = context.password.clone().map(Secret::new);
     let by_context = match context {
-        Context { creds: Some(path), .. } => creds("the creds of the context", path)?,
-        Context { nkey: Some(path), .. } => nkey("the nkey of the context", path)?,
+        Context { creds: Some(path), .. } => creds(given, "the creds of the context", path)?,
+        Context { nkey: Some(path), .. } => nkey(given, "the nkey of the context", path)?,
         Context { token: Some(token), .. } => Auth::Token(Secret::new(token.as_str())),
         Context { user: Some(user), .. } => login_of(user, password),
         Context {
@@ -134,9 +142,9 @@ fn login(given: &Given<'_>, context: &Context) -> Result<(Auth, Level), String> 
         } => match foreign_logins.first() {
             Some(key) => {
                 let name = clean(name, 80);
-                return Err(format!(
+                return Err(Problem::File(format!(
                     "the context {name} logs in by {key}, which this program cannot; give --creds"
-                ));
+                )));
             }
             None => return Ok((Auth::None, Level::Nowhere)),
         },
@@ -155,40 +163,38 @@ fn login_of(user: &str, password: Option<Secret>) -> Auth {
     }
 }
 
-fn creds(source: &str, path: &Path) -> Result<Auth, String> {
-    let credentials = Credentials::parse(&read_file(source, path)?);
+fn creds(given: &Given<'_>, source: &str, path: &Path) -> Result<Auth, Problem> {
+    let credentials = Credentials::parse(&given.read_file(source, path)?);
     Ok(Auth::Credentials {
         path: shown(path),
-        credentials: Box::new(credentials.map_err(|why| format!("{source} {}: {why}", shown(path)))?),
+        credentials: Box::new(credentials.map_err(|why| Problem::File(format!("{source} {}: {why}", shown(path))))?),
     })
 }
 
-fn nkey(source: &str, path: &Path) -> Result<Auth, String> {
+fn nkey(given: &Given<'_>, source: &str, path: &Path) -> Result<Auth, Problem> {
     if Nkey::parse(&path.to_string_lossy()).is_ok() {
-        return Err(format!(
-            "{source}: this is a seed itself; give the name of a file with the seed in it"
-        ));
+        return Err(format!("{source}: this is a seed itself; give the name of a file with the seed in it").into());
     }
-    let nkey = Nkey::parse(&read_file(source, path)?);
+    let nkey = Nkey::parse(&given.read_file(source, path)?);
     Ok(Auth::Nkey {
         path: shown(path),
-        nkey: nkey.map_err(|why| format!("{source} {}: {why}", shown(path)))?,
+        nkey: nkey.map_err(|why| Problem::File(format!("{source} {}: {why}", shown(path))))?,
     })
 }
 
 /// The files of TLS, looked at here: the client would take a file without PEM in it for an empty one.
-fn tls(given: &Given<'_>, context: &Context) -> Result<Tls, String> {
+fn tls(given: &Given<'_>, context: &Context) -> Result<Tls, Problem> {
     let pem = |(source, path): (String, PathBuf), what: &str, label: &str| {
-        let text = read_file(&source, &path)?;
+        let text = given.read_file(&source, &path)?;
         let found = text
             .lines()
             .any(|line| line.starts_with("-----BEGIN ") && line.contains(label));
         match found {
             true => Ok(path),
-            false => Err(format!(
+            false => Err(Problem::File(format!(
                 "{source} {}: there is no {what} in PEM form in it",
                 shown(&path)
-            )),
+            ))),
         }
     };
     let cert = given.file("tlscert", "NATS_CERT", context.cert.as_ref());
@@ -198,8 +204,10 @@ fn tls(given: &Given<'_>, context: &Context) -> Result<Tls, String> {
             pem(cert, "certificate", "CERTIFICATE")?,
             pem(key, "key", "PRIVATE KEY")?,
         )),
-        (Some((source, _)), None) => return Err(format!("{source}: a certificate needs its key; give --tlskey")),
-        (None, Some((source, _))) => return Err(format!("{source}: a key needs its certificate; give --tlscert")),
+        (Some((source, _)), None) => return Err(format!("{source}: a certificate needs its key; give --tlskey").into()),
+        (None, Some((source, _))) => {
+            return Err(format!("{source}: a key needs its certificate; give --tlscert").into());
+        }
         (None, None) => None,
     };
     let ca = given.file("tlsca", "NATS_CA", context.ca.as_ref());
