@@ -74,8 +74,9 @@ pub struct Plan {
     pub discover: bool,
     /// How long to ask again when nobody answered. Zero: ask once.
     pub confirm: Duration,
-    /// The same where NATS was disturbed: services may still be on their way back. Not shorter than `confirm`.
-    pub confirm_disturbed: Duration,
+    /// The same where NATS was disturbed: services may still be on their way back. Not shorter than `confirm`; `None`: no
+    /// longer than usual.
+    pub confirm_disturbed: Option<Duration>,
     /// Whether it is known already that NATS was disturbed.
     pub disturbed: bool,
     /// The ids of the servers that earlier runs have asked. Any other one has been started since, or is new to us.
@@ -427,14 +428,11 @@ impl Asking {
     fn scheduled(&self) -> Option<Duration> {
         let first = self.rounds.first()?.asked;
         let nth = self.rounds.len() - 1;
-        let end = match self.disturbed {
-            true => self.plan.confirm_disturbed,
-            false => self.plan.confirm,
-        };
+        let late = self.plan.confirm_disturbed.filter(|_| self.disturbed);
         let before = nth.checked_sub(1).map_or(Duration::ZERO, offset);
-        match offset(nth) {
-            next if next <= end => Some(first + next),
-            _ if self.disturbed && before < end => Some(first + end),
+        match (offset(nth), late) {
+            (next, _) if next <= late.unwrap_or(self.plan.confirm) => Some(first + next),
+            (_, Some(end)) if before < end => Some(first + end),
             _ => None,
         }
     }
@@ -545,7 +543,7 @@ mod tests {
             census,
             discover: false,
             confirm: ms(3000),
-            confirm_disturbed: ms(5000),
+            confirm_disturbed: Some(ms(5000)),
             disturbed: false,
             servers: vec!["N1".into()],
             stall: ms(300),
@@ -693,14 +691,15 @@ mod tests {
             (3000, 3750, "N2", false, &[0, 50, 250, 1200, 2500, 3750]),
             (1500, 1500, "N2", false, &[0, 50, 250, 1200, 1500]),
             // While an outage is open, one asking again is enough.
-            (50, 50, "N2", false, &[0, 50]),
+            (50, 0, "N2", false, &[0, 50]),
+            (3000, 0, "N2", true, &[0, 50, 250, 1200, 2500]),
             // Turned off.
             (0, 0, "N2", true, &[0]),
         ];
         for (confirm, confirm_disturbed, server, disturbed, expected) in cases {
             let plan = Plan {
                 confirm: ms(*confirm),
-                confirm_disturbed: ms(*confirm_disturbed),
+                confirm_disturbed: (*confirm_disturbed > 0).then_some(ms(*confirm_disturbed)),
                 disturbed: *disturbed,
                 ..plan(&["a"], false)
             };

@@ -110,6 +110,8 @@ pub struct Timing {
     pub timeout: Duration,
     /// Asking again when nobody answers; zero: never.
     pub confirm: Duration,
+    /// Whether the user has said nothing about `confirm`.
+    pub confirm_by_default: bool,
     /// Waiting for one more answer after the latest.
     pub stall: Duration,
     /// How often at least to wait for instances that nobody knows of.
@@ -487,6 +489,7 @@ fn timing(given: &Given<'_>, mode: &Mode) -> Result<Timing, String> {
     Ok(Timing {
         timeout: given.duration_above_zero("timeout")?.unwrap_or(timeout),
         confirm: given.duration("confirm")?.unwrap_or(confirm),
+        confirm_by_default: given.raw("confirm").is_none(),
         stall: given
             .duration_above_zero("stall")?
             .unwrap_or(Duration::from_millis(300)),
@@ -661,6 +664,7 @@ mod tests {
             confirm,
             stall,
             census,
+            ..
         } = config.timing;
         assert_eq!(
             [timeout, confirm, stall, census].map(|d| d.as_millis()),

@@ -200,7 +200,9 @@ pub(crate) fn examine(config: &Config, store: &Store, start: Instant) -> Report 
             true => config.timing.confirm.min(ONCE_MORE),
             false => config.timing.confirm,
         },
-        patient: config.policy.is_alarmed_by_absence(&peeked),
+        // Where nothing is remembered, every run would be that patient: then the user's own word counts.
+        patient: config.policy.is_alarmed_by_absence(&peeked)
+            && (peeked.epoch.is_some() || config.timing.confirm_by_default),
         servers: peeked.servers.clone(),
         disturbed: peeked.trouble.is_some(),
         stall: config.timing.stall,

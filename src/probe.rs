@@ -387,10 +387,8 @@ impl Probe<'_> {
         // Within what is left: another server may have taken much of it. But where there is no time to ask again at
         // all, the run has to end without an answer, and not with a hasty one.
         let confirm = request.confirm.min(left * 3 / 4).max(hasty);
-        let confirm_disturbed = match request.patient && !request.confirm.is_zero() {
-            true => request.confirm.max(RECONNECTED).min(left * 3 / 4).max(confirm),
-            false => confirm,
-        };
+        let patient = request.patient && !request.confirm.is_zero();
+        let confirm_disturbed = patient.then(|| request.confirm.max(RECONNECTED).min(left * 3 / 4).max(confirm));
         self.server = Some(Server {
             address: link.server.address(),
             ..Server::default()

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
+
+use super::support::server::free_port;
 use super::support::{Fake, LIMIT, Monitor, SLACK, Server, Service, Version, again_if_late, each, raw, wait_for};
 
 /// For runs in which the confirmation is not what the test is about.
@@ -260,12 +263,13 @@ fn no_responders_and_then_an_answer_is_no_outage() {
 #[test]
 fn down_is_said_after_the_last_asking_only() {
     // --confirm and --timeout; how many askings, and when the last one is due, in milliseconds.
-    let cases: [(&[&str], usize, u64); 6] = [
+    let cases: [(&[&str], usize, u64); 7] = [
         (&["--confirm", "0"], 1, 0),
         (&["--confirm", "50ms"], 2, 50),
         (&["--confirm", "300ms"], 3, 250),
-        (&[], 4, 1200),
-        (&["--confirm", "3s"], 5, 2500),
+        (&["--confirm", "1.5s"], 4, 1200),
+        (&[], 5, 2500),
+        (&["--confirm", "6s"], 6, 5000),
         // Bounded by the deadline as well.
         (&["--confirm", "10s", "--timeout", "1s"], 3, 250),
     ];
@@ -295,7 +299,98 @@ fn down_is_said_after_the_last_asking_only() {
         let (after, inboxes) = fake.askings();
         assert_eq!((after - before, inboxes), (askings, after), "{flags:?}");
         assert!(out.wall >= Duration::from_millis(last), "{out:?}");
+
+        // While the outage is open, one asking again is enough.
+        let still = "NATS_SERVICE CRITICAL - orders: still down for *s, no responders; had 1 instance; *";
+        monitor.check(flags).run().assert(2, still);
+        assert_eq!(fake.askings().0 - after, askings.min(2), "{flags:?}");
     });
+}
+
+/// What a server that has been started anew says of itself; see SPEC, section 3.
+#[test]
+fn nats_that_was_disturbed_gets_more_time() {
+    let down = "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; *";
+    let up = "NATS_SERVICE OK - orders: 1 instance, *";
+    // Flags, and how many askings before an outage is believed.
+    let cases: [(&[&str], usize); 5] = [
+        (&[], 6),
+        // As late as the time allows.
+        (&["--timeout", "4s"], 6),
+        (&["--timeout", "1s"], 4),
+        (&["--confirm", "50ms"], 6),
+        (&["--confirm", "0"], 1),
+    ];
+    each(cases, |(flags, askings)| {
+        let there = Arc::new(AtomicBool::new(true));
+        let started = Arc::new(AtomicUsize::new(0));
+        let fake = {
+            let (there, started) = (Arc::clone(&there), Arc::clone(&started));
+            Fake::start(move |conn| {
+                let id = format!("NSTARTED{}", started.load(Ordering::SeqCst));
+                conn.handshake_with(json!({ "server_id": id }))?;
+                loop {
+                    let request = conn.read_request()?;
+                    match there.load(Ordering::SeqCst) {
+                        true => conn.reply(&request, ANSWER)?,
+                        false => conn.no_responders(&request)?,
+                    }
+                }
+            })
+        };
+        let monitor = Monitor::new(fake.url());
+        let asked = |code: i32, line: &str| {
+            let before = fake.askings().0;
+            monitor.check(flags).run().assert(code, line);
+            fake.askings().0 - before
+        };
+        asked(0, up);
+        there.store(false, Ordering::SeqCst);
+        started.store(1, Ordering::SeqCst);
+        assert_eq!(asked(2, down), askings, "{flags:?}: a server that was started anew");
+
+        // One that is known by now, and one that was known before it.
+        for server in [1, 0] {
+            there.store(true, Ordering::SeqCst);
+            asked(0, "NATS_SERVICE OK - orders: 1 instance, recovered *");
+            there.store(false, Ordering::SeqCst);
+            started.store(server, Ordering::SeqCst);
+            assert!(asked(2, down) <= 5, "{flags:?}: a server that is known");
+        }
+    });
+}
+
+/// Where nobody remembers the server, it may have been started just now: a threshold must not cry wolf either.
+#[test]
+fn without_memory_a_threshold_gets_more_time_too() {
+    let fake = switched(&Arc::new(AtomicBool::new(false)));
+    for (flags, askings) in [(&["-c", "1:"][..], 6), (&[], 5)] {
+        let before = fake.askings().0;
+        Monitor::new(fake.url()).check(["--no-state"]).args(flags).run();
+        // The last one asks who else is there.
+        let named = fake
+            .received()
+            .iter()
+            .filter(|line| line.starts_with("PUB $SRV.PING.orders"))
+            .count();
+        assert_eq!(named - before.min(named), askings, "{flags:?}");
+    }
+}
+
+/// A server of the list that cannot be reached, and a run before that could not ask: services had to connect again, too.
+#[test]
+fn trouble_with_nats_gets_more_time() {
+    let there = Arc::new(AtomicBool::new(true));
+    let fake = switched(&there);
+    let up = "NATS_SERVICE OK - orders: 1 instance, *";
+    let down = "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; *";
+    let nowhere = free_port();
+    let list = Monitor::new(format!("nats://127.0.0.1:{nowhere},{}", fake.url()));
+    list.check([""; 0]).run().assert(0, up);
+    there.store(false, Ordering::SeqCst);
+    let before = fake.askings().0;
+    list.check([""; 0]).run().assert(2, down);
+    assert_eq!(fake.askings().0 - before, 6);
 }
 
 #[test]

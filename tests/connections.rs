@@ -15,7 +15,9 @@ use serde_json::json;
 use super::support::check::matches;
 use super::support::jwt::{Account, Operator, User, now};
 use super::support::server::{free_port, on};
-use super::support::{Certs, Check, Fake, Monitor, Output, SLACK, Server, Service, TempDir, Version, raw, wait_for};
+use super::support::{
+    Certs, Check, Fake, Monitor, Output, SLACK, Server, Service, TempDir, Version, again_if_late, raw, wait_for,
+};
 
 /// What a run has that may have to use it up, and how much later than that it may end by the contract.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -240,13 +242,20 @@ fn no_connection_left_is_told() {
 }
 
 #[test]
-fn no_subscription_left_is_told() {
+fn one_subscription_is_enough() {
     on(&Version::ALL, |version| {
-        // The second inbox, that of the next asking, is one too many.
-        let server = Server::with_config(version, "max_subscriptions: 1");
-        let text = "NATS at 127.0.0.1:PORT does not let us subscribe to an inbox: maximum subscriptions exceeded";
-        let out = check(&["-s", &server.url()]).run();
-        assert_refused(out, "permission_denied", &at(&server, text));
+        let mut server = Server::start(version);
+        let monitor = Monitor::new(server.url());
+        let service = Service::async_nats(&server.url(), "orders").start();
+        let up = "NATS_SERVICE OK - orders: 1 instance, *";
+        monitor.check([""; 0]).run().assert(0, up);
+        service.kill();
+        server.restart("max_subscriptions: 1");
+        let down = "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; *";
+        monitor.check(["--confirm", "300ms"]).run().assert(2, down);
+        // Who else is there is asked through the same inbox.
+        let never = "NATS_SERVICE UNKNOWN - orders: never seen in this account, no responders; no service at all *";
+        Monitor::new(server.url()).check([""; 0]).run().assert(3, never);
     });
 }
 
@@ -1175,7 +1184,7 @@ fn a_bad_configuration_is_one_clear_line() {
         ),
         (
             &["--context", "nowhere"],
-            &format!("--context */.config/nats/context/nowhere.json: {missing}"),
+            "--context: no context nowhere in */.config/nats/context: there are none",
         ),
         (
             &["--context", "folder/x.json"],
@@ -1251,7 +1260,10 @@ fn a_bad_configuration_is_one_clear_line() {
             "NATS_CERT",
             "NATS_CERT: a certificate needs its key; give --tlskey".into(),
         ),
-        ("NATS_CONTEXT", format!("NATS_CONTEXT */nowhere.json: {missing}")),
+        (
+            "NATS_CONTEXT",
+            "NATS_CONTEXT: no context nowhere in */.config/nats/context: there are none".into(),
+        ),
     ] {
         says(Check::new(orders).env(variable, "nowhere").cwd(dir), &line);
     }
@@ -1267,4 +1279,65 @@ fn a_bad_configuration_is_one_clear_line() {
         let denied = format!("{flag} {path}: Permission denied (os error 13)");
         says(Check::new(orders).args([flag, &path]).uid(65_534), &denied);
     }
+}
+
+#[test]
+fn a_context_that_is_not_there_names_those_that_are() {
+    let home = TempDir::new();
+    let contexts = home.join(".config/nats/context");
+    fs::create_dir_all(&contexts).unwrap();
+    let says = |name: &str, what: &str| {
+        let line = format!("NATS_SERVICE UNKNOWN - --context: no context {name} in {contexts}: {what} (see --help)");
+        let check = Check::new(["-n", "orders", "--context", name]).home(&home);
+        check.run().assert(3, &line);
+    };
+    for name in ["production-eu", "staging"] {
+        fs::write(format!("{contexts}/{name}.json"), "{}").unwrap();
+    }
+    says("dev", "there are staging, production-eu");
+    says(
+        "productoin-eu",
+        "there are production-eu, staging; did you mean production-eu?",
+    );
+    for n in 0..5 {
+        fs::write(format!("{contexts}/b|{n}.json"), "{}").unwrap();
+    }
+    says("a", "there are b?0, b?1, b?2, b?3, b?4 and 2 more");
+    // What the folder has besides is no context.
+    fs::write(format!("{contexts}/notes.txt"), "").unwrap();
+    says("b", "there are b?0, b?1, b?2, b?3, b?4 and 2 more; did you mean b?0?");
+}
+
+/// A password manager writes to a pipe when it has found the password, or never does.
+#[test]
+fn a_password_that_never_comes_ends_with_the_deadline() {
+    let server = Server::with_config(Version::Newest, "authorization { user: mon, password: s3cret }");
+    let (dir, url) = (TempDir::new(), server.url());
+    let pipe = dir.join("password");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let flags = ["-n", "orders", "-s", &url, "--user", "mon", "--password-file", &pipe];
+    let nothing =
+        format!("--password-file {pipe}: nothing more comes out of this pipe, and the time is up (--timeout)");
+    let limit = Duration::from_millis(300);
+    let short = ["--timeout", "300ms"];
+    let check = again_if_late(limit, || Check::new(flags).args(short).run());
+    check
+        .assert(3, &format!("NATS_SERVICE UNKNOWN - {nothing} (see --help)"))
+        .assert_within(limit + SLACK + Duration::from_millis(100));
+    let probe = |kind: &str| Check::new(["probe", kind]).args(flags).args(short).run();
+    probe("liveness").assert(
+        0,
+        &format!("liveness pass: orders: cannot ask, which is not this pod's fault: {nothing}"),
+    );
+    probe("readiness").assert(1, &format!("readiness fail: orders: cannot ask: {nothing}"));
+
+    let late = Check::new(flags)
+        .args(["--never-seen", "ok", "--confirm", "50ms"])
+        .spawn();
+    let mut writer = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    writer.write_all(b"s3cret\n").unwrap();
+    drop(writer);
+    late.wait()
+        .assert(0, "NATS_SERVICE OK - orders: never seen in this account, *");
 }

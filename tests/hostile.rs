@@ -739,10 +739,12 @@ fn what_goes_over_the_wire_is_this_and_nothing_else() {
         connect[0] == "CONNECT" && [ping, again, behind].iter().all(|line| **line == ["PING"]),
         "{lines:?}"
     );
-    let inbox = sub[1];
+    // One inbox for all answers, a subject below it for each asking.
+    let inbox = sub[1].strip_suffix(".*").expect("an inbox with a wildcard");
+    let reply = format!("{inbox}.0");
     assert_eq!(
         (sub.as_slice(), publish.as_slice()),
-        (&["SUB", inbox, "1"][..], &["PUB", "$SRV.PING.orders", inbox, "0"][..])
+        (&["SUB", sub[1], "1"][..], &["PUB", "$SRV.PING.orders", &reply, "0"][..])
     );
     assert!(
         inbox.strip_prefix("_INBOX.").is_some_and(|token| token.len() == 22),

@@ -662,3 +662,54 @@ fn the_file_of_the_sidecar_answers_without_the_network() {
     let out = ask("readiness", &["--match", "pod=two", "--max-age", "3000d"]);
     assert_says(out, "readiness", "pass", &format!("{two_id} answered * ago"));
 }
+
+/// A Secret that is mounted late, or renewed just now, must not restart every pod; bad flags must be told at once.
+#[test]
+fn a_file_that_is_not_there_yet_is_not_the_pods_fault() {
+    let server = Server::start(Version::Newest);
+    let service = Service::async_nats(&server.url(), "orders").start();
+    let dir = TempDir::new();
+    let (missing, malformed) = (dir.join("missing"), dir.join("malformed.json"));
+    fs::write(&malformed, "half of it").unwrap();
+    let not_there = "No such file or directory (os error 2)";
+    let cases = [
+        ("--creds", &missing, not_there),
+        ("--creds", &malformed, "*"),
+        ("--nkey", &missing, not_there),
+        ("--nkey", &malformed, "*"),
+        ("--token-file", &missing, not_there),
+        ("--tlsca", &missing, not_there),
+        ("--tlsca", &malformed, "there is no certificate in PEM form in it"),
+        ("--context", &malformed, "it is not JSON: *"),
+    ];
+    each(cases, |(flag, file, why)| {
+        let own = ["--id", service.id(), flag, file];
+        let text = format!("{flag} {file}: {why}");
+        let ask = |kind, more: &[&str]| probe(kind, &server.url(), &own).args(more).run();
+        let not_our_fault = format!("cannot ask, which is not this pod's fault: {text}");
+        assert_says(ask("liveness", &[]), "liveness", "pass", &not_our_fault);
+        assert_says(
+            ask("liveness", &["--unreachable", "fail"]),
+            "liveness",
+            "fail",
+            &format!("cannot ask: {text}"),
+        );
+        for kind in ["readiness", "startup"] {
+            assert_says(ask(kind, &[]), kind, "fail", &format!("cannot ask: {text}"));
+            assert_says(ask(kind, &["--unreachable", "pass"]), kind, "pass", &not_our_fault);
+        }
+    });
+    // The file of a sidecar needs no credentials.
+    let from = ["--any-instance", "--creds", &missing, "--from", &malformed];
+    let out = probe("readiness", &server.url(), &from).run();
+    assert_says(out, "readiness", "fail", "cannot ask: the status file is damaged: *");
+    // Mistakes in flags stay mistakes, whatever the files.
+    for (flags, problem) in [
+        (&["--creds", &missing, "--user", "mon"][..], "*cannot be used with*"),
+        (&["--tlsca", &missing, "-t", "soon"], "--timeout: *"),
+        (&["--tlscert", &missing], "*a certificate needs its key; give --tlskey"),
+    ] {
+        let out = probe("liveness", &server.url(), &["--any-instance"]).args(flags).run();
+        out.assert_stderr(3, "", &format!("check_nats_service: {problem} (see --help)"));
+    }
+}
