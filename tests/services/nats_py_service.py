@@ -6,6 +6,7 @@ Prints `ready <id>` for each instance once the server has all of its subscriptio
 import argparse
 import asyncio
 import signal
+import ssl
 
 import nats
 import nats.micro
@@ -26,14 +27,16 @@ async def main():
     parser.add_argument("--version", default="1.0.0")
     parser.add_argument("--metadata", action="append", default=[], metavar="K=V")
     parser.add_argument("--count", type=int, default=1, metavar="N", help="instances, each on a connection of its own")
+    parser.add_argument("--tlsca", metavar="FILE", help="the authority of the server's certificate")
     args = parser.parse_args()
 
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
 
+    tls = ssl.create_default_context(cafile=args.tlsca) if args.tlsca else None
     services = []
     for _ in range(args.count):
-        connection = await nats.connect(args.url, max_reconnect_attempts=-1, error_cb=ignore)
+        connection = await nats.connect(args.url, max_reconnect_attempts=-1, error_cb=ignore, tls=tls)
         service = await nats.micro.add_service(
             connection,
             name=args.name,

@@ -1,4 +1,4 @@
-//! Real services, written with three independent implementations of ADR-32.
+//! Real services, written with four independent implementations of ADR-32.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -41,6 +41,11 @@ impl Service {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/nats_js_service.mjs");
         let args = vec![script.to_str().unwrap().to_string(), from_env("NATS_JS")];
         Builder::new("node".into(), args, url, name)
+    }
+
+    /// With the official Go client, an old one that knows no metadata. Reconnects 2 s after a connection is lost.
+    pub fn nats_go(url: &str, name: &str) -> Builder {
+        Builder::new(from_env("NATS_GO_SERVICE").into(), Vec::new(), url, name)
     }
 
     /// With the official Rust client. Reconnects within 0.1 s.
@@ -128,7 +133,7 @@ impl Builder {
         self.arg("--creds", path)
     }
 
-    /// The authority of the server's certificate. [`Service::async_nats`] only.
+    /// The authority of the server's certificate. All but [`Service::demo`].
     pub fn tlsca(self, path: &str) -> Builder {
         self.arg("--tlsca", path)
     }
@@ -218,6 +223,10 @@ mod tests {
     }
 
     fn talks_as_it_says(start: fn(&str, &str) -> Builder) {
+        talks(start, serde_json::json!({"pod": "orders-0", "zone": "a"}));
+    }
+
+    fn talks(start: fn(&str, &str) -> Builder, metadata: serde_json::Value) {
         let mut server = Server::start(Version::Newest);
         let url = server.url();
         let ping = || raw::ping(&url, "orders", 10).unwrap();
@@ -236,7 +245,7 @@ mod tests {
             .remove(0);
         let reply: serde_json::Value = serde_json::from_slice(&reply).unwrap();
         assert_eq!(reply["version"], "1.2.3");
-        assert_eq!(reply["metadata"], serde_json::json!({"pod": "orders-0", "zone": "a"}));
+        assert_eq!(reply["metadata"], metadata);
         assert_eq!(raw::ask(&url, "orders.echo", 1).unwrap(), [b""]);
 
         one.freeze();
@@ -266,6 +275,12 @@ mod tests {
     #[test]
     fn nats_js() {
         talks_as_it_says(Service::nats_js);
+    }
+
+    #[test]
+    fn nats_go() {
+        // It knows no metadata.
+        talks(Service::nats_go, serde_json::Value::Null);
     }
 
     #[test]
