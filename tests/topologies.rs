@@ -3,7 +3,7 @@
 use std::thread;
 
 use super::support::server::{free_port, on};
-use super::support::{Monitor, Output, Server, Service, Version, raw, wait_for};
+use super::support::{Monitor, Output, Server, Service, Version, each, raw, wait_for};
 
 /// Servers that know of each other.
 struct Net(Vec<Server>);
@@ -121,11 +121,7 @@ fn a_restart_is_no_outage(mut net: Net, probe: usize, service: usize) -> usize {
     let _service = Service::async_nats(&net.0[service].url(), "orders").start();
     net.wait_for_instances("orders", 1);
     let monitor = Monitor::new(net.0[probe].url());
-    let check = || {
-        monitor
-            .check(["--confirm", "3s", "--unreachable", "warning", "-vvv"])
-            .run()
-    };
+    let check = || monitor.check(["--unreachable", "warning", "-vvv"]).run();
     let up = "NATS_SERVICE OK - orders: 1 instance, slowest answer * | *";
     check().assert_first(0, up);
     let mut asked_again = 0;
@@ -169,6 +165,69 @@ fn a_restarted_leaf_is_no_outage() {
 fn a_restarted_gateway_is_no_outage() {
     on(&Version::ALL, |version| {
         assert!(a_restart_is_no_outage(Net::gateway(version), 0, 1) > 0);
+    });
+}
+
+/// What is said just after one server of a cluster, the one next to the services, went away in this way: they connect to
+/// another one, some of them after 2 s.
+fn a_failover_is_no_outage(go_away: impl Fn(&mut Server) + Sync) {
+    let clients = [Service::nats_py, Service::nats_js, Service::async_nats];
+    each(clients, |start| {
+        let mut net = Net::cluster(Version::Newest, 3);
+        let _service = start(&net.0[0].url(), "orders").start();
+        net.wait_for_instances("orders", 1);
+        let up = "NATS_SERVICE OK - orders: 1 instance, slowest answer * | *";
+        // One asks the server that goes away, and another one only if it has to; the other asks one that stays.
+        let both = Monitor::new(format!("{},{}", net.0[0].url(), net.0[1].url()));
+        let neighbour = Monitor::new(net.0[2].url());
+        let check = |monitor: &Monitor| monitor.check([""; 0]).run().assert_first(0, up);
+        check(&both);
+        check(&neighbour);
+        go_away(&mut net.0[0]);
+        each([&both, &neighbour], |monitor| {
+            check(monitor);
+            assert!(monitor.epoch().contains("\nno outage\n"));
+        });
+    });
+}
+
+#[test]
+fn a_failover_to_another_server_is_no_outage() {
+    a_failover_is_no_outage(Server::stop);
+}
+
+/// As `nats-server --signal ldm` does: no new connections, the old ones are sent away, then the server ends.
+#[test]
+fn a_lame_duck_is_no_outage() {
+    a_failover_is_no_outage(|server| {
+        server.signal(libc::SIGUSR2);
+        wait_for("lame duck mode", || server.log().contains("lame duck").then_some(()));
+    });
+}
+
+/// The server keeps its id, and lets go of the clients whose user has changed.
+#[test]
+fn a_reload_that_lets_clients_go_is_no_outage() {
+    let config = |deny: &str| {
+        format!(
+            "authorization {{ users: [ {{user: mon, password: s3cret}}, \
+             {{user: app, password: app, permissions: {{publish: {{deny: [\"{deny}\"]}}}}}} ] }}"
+        )
+    };
+    each([Service::nats_js, Service::async_nats], |start| {
+        let server = Server::with_config(Version::Newest, &config("a"));
+        let url = format!("nats://app:app@127.0.0.1:{}", server.port());
+        let _service = start(&url, "orders").start();
+        let monitor = Monitor::new(server.url()).login(&["--user", "mon", "--password", "s3cret"]);
+        let up = "NATS_SERVICE OK - orders: 1 instance, slowest answer * | *";
+        monitor.check([""; 0]).run().assert_first(0, up);
+        std::fs::write(server.dir().join("server.conf"), config("b")).unwrap();
+        server.signal(libc::SIGHUP);
+        wait_for("the reload", || {
+            server.log().contains("Reloaded server configuration").then_some(())
+        });
+        monitor.check([""; 0]).run().assert_first(0, up);
+        assert!(monitor.epoch().contains("\nno outage\n"));
     });
 }
 

@@ -705,3 +705,60 @@ fn soak(tls: bool, epochs: u64) {
     assert_eq!(told("orders OK service_recovered: "), outages, "{}", sidecar.log());
     sidecar.end(libc::SIGTERM);
 }
+
+/// Neither the log nor the metrics tell of an outage, not for one interval.
+#[test]
+fn a_restart_of_the_server_is_no_outage() {
+    let mut server = Server::start(Version::Newest);
+    let _service = Service::nats_py(&server.url(), "orders").start();
+    let sidecar = Sidecar::start(&server.url(), &["--interval", "50ms"]);
+    sidecar.wait_for_status("up", |status| status["up"] == true);
+    let metrics = sidecar.dir.join("orders.prom");
+    let ends = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let looks = scope.spawn(|| {
+            let mut looks = 0;
+            while ends.load(SeqCst) == 0 {
+                let text = fs::read_to_string(&metrics).unwrap();
+                assert!(text.contains("nats_service_outage{service=\"orders\"} 0\n"), "{text}");
+                assert!(!text.contains("nats_service_up{service=\"orders\"} 0\n"), "{text}");
+                looks += 1;
+                thread::sleep(Duration::from_millis(1));
+            }
+            looks
+        });
+        for _ in 0..2 {
+            server.stop();
+            sidecar.wait_for_status("cannot be asked", |status| status["asked"] == false);
+            server.start_again();
+            sidecar.wait_for_status("up again", |status| status["up"] == true);
+        }
+        ends.store(1, SeqCst);
+        assert!(looks.join().expect("no outage in the metrics") > 100);
+    });
+    let log = sidecar.log();
+    assert!(!log.contains("CRITICAL"), "{log}");
+    sidecar.end(libc::SIGTERM);
+}
+
+/// A Secret that is mounted late does not end the sidecar, nor does one that goes away.
+#[test]
+fn a_file_that_comes_late_is_waited_for() {
+    let server = Server::with_config(Version::Newest, "authorization { token: s3cret }");
+    let dir = TempDir::new();
+    let token = dir.join("token");
+    let sidecar = Sidecar::start(&server.url(), &["--interval", "50ms", "--token-file", &token]);
+    sidecar.wait_for_line(&format!(
+        "orders UNKNOWN usage: --token-file {token}: No such file or directory"
+    ));
+    fs::write(&token, "s3cret").unwrap();
+    sidecar.wait_for_line("orders UNKNOWN service_never_seen: ");
+    sidecar.end(libc::SIGTERM);
+    // A mistake in the flags does.
+    let out = Check::new(["watch", "-n", "orders", "-s", "http://h", "--token-file", &token]).run();
+    out.assert_stderr(
+        3,
+        "",
+        "check_nats_service: --server: 'http://h': the scheme http:// is not supported, *",
+    );
+}
