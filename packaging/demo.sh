@@ -84,7 +84,8 @@ ready() {
 
 # stop PID...
 stop() {
-    kill "$@"
+    # One may have ended by itself: an interrupt reaches them all.
+    kill "$@" 2>/dev/null || true
     wait "$@" || true
 }
 

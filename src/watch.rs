@@ -17,7 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::cli::{self, Env, Mode, Parsed, Problem, Telling, Typed};
+use crate::cli::{self, Env, Mode, Parsed, Telling, Typed};
 use crate::files::shown;
 use crate::report::Report;
 use crate::state::{Place, Store};
@@ -41,9 +41,9 @@ pub fn run(args: &[OsString], env: Env<'_>, finish: fn(Output) -> !) -> Output {
         Ok(Parsed::Print(text)) => return Output::fine(text),
         Err(problem) => return Output::failed(&format!("{problem} (see --help)")),
     };
-    // A file that is missing or malformed may be right at the next check: a Secret can come late.
-    if let Err(Problem::Usage(problem)) = typed.target(env, Instant::now() + typed.timing.timeout) {
-        return Output::failed(&format!("{problem} (see --help)"));
+    // A mistake is told at once. Later a file may well be missing for a while, when it is renewed.
+    if let Err(problem) = typed.target(env, Instant::now() + typed.timing.timeout) {
+        return Output::failed(&format!("{} (see --help)", problem.text()));
     }
     let Mode::Watch { interval, .. } = typed.mode else {
         return Output::failed("watch: not what was asked for");

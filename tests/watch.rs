@@ -740,25 +740,3 @@ fn a_restart_of_the_server_is_no_outage() {
     assert!(!log.contains("CRITICAL"), "{log}");
     sidecar.end(libc::SIGTERM);
 }
-
-/// A Secret that is mounted late does not end the sidecar, nor does one that goes away.
-#[test]
-fn a_file_that_comes_late_is_waited_for() {
-    let server = Server::with_config(Version::Newest, "authorization { token: s3cret }");
-    let dir = TempDir::new();
-    let token = dir.join("token");
-    let sidecar = Sidecar::start(&server.url(), &["--interval", "50ms", "--token-file", &token]);
-    sidecar.wait_for_line(&format!(
-        "orders UNKNOWN usage: --token-file {token}: No such file or directory"
-    ));
-    fs::write(&token, "s3cret").unwrap();
-    sidecar.wait_for_line("orders UNKNOWN service_never_seen: ");
-    sidecar.end(libc::SIGTERM);
-    // A mistake in the flags does.
-    let out = Check::new(["watch", "-n", "orders", "-s", "http://h", "--token-file", &token]).run();
-    out.assert_stderr(
-        3,
-        "",
-        "check_nats_service: --server: 'http://h': the scheme http:// is not supported, *",
-    );
-}
