@@ -125,12 +125,15 @@ nats_js() {
 
 # nats_go_service SOURCE: builds the service with the Go client of Debian as $tools/nats-go-service, when the source is newer.
 nats_go_service() {
-    local source=$1 program=$tools/nats-go-service
+    local source=$1 program=$tools/nats-go-service temp
     if [ "$program" -nt "$source" ]; then return; fi
     debian golang-go command -v go
     debian golang-github-nats-io-go-nats-dev test -d /usr/share/gocode/src/github.com/nats-io/nats.go/micro
     say "building a service with the Go client"
     # From Debian's sources alone, without modules and so without any network.
+    temp=$(mktemp -d "$tools/.new.XXXXXX")
     quietly env GOPATH=/usr/share/gocode GO111MODULE=off GOFLAGS='' GOCACHE="$tools/go-cache" \
-        go build -o "$program" "$source" || die "could not build the service with the Go client"
+        go build -o "$temp/service" "$source" || die "could not build the service with the Go client"
+    mv "$temp/service" "$program"
+    rm -rf "$temp"
 }
