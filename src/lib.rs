@@ -51,7 +51,6 @@ use crate::observation::{Failure, Observation, Outcome, is_id};
 use crate::report::Report;
 use crate::roster::Roster;
 use crate::state::{Store, Surroundings};
-use crate::target::Target;
 use crate::timestamp::Timestamp;
 use crate::verdict::{Finding, Reason, Status, Verdict};
 use crate::watchdog::Alarm;
@@ -126,16 +125,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>, env: Env<'_>, start: Instan
         Ok(Parsed::Print(text)) => Output::fine(text),
         Ok(Parsed::Run(typed)) => {
             let deadline = start + typed.timing.timeout;
-            // Files can hang, too.
-            watchdog::watch(deadline);
-            let target = typed.target(env, deadline);
             if let Mode::Probe { which, from, .. } = &typed.mode {
-                return match target {
-                    Err(Problem::Usage(problem)) => usage(&args, &format!("{problem} (see --help)")),
-                    target => pod_output(pod_probe(&typed, target.as_ref(), which, from.as_ref(), start)),
+                return match pod_probe(&typed, env, which, from.as_ref(), start) {
+                    Ok(answer) => pod_output(answer),
+                    Err(problem) => usage(&args, &format!("{problem} (see --help)")),
                 };
             }
-            let config = match target {
+            // Files can hang, too.
+            watchdog::watch(deadline);
+            let config = match typed.target(env, deadline) {
                 Ok(target) => typed.with_target(target),
                 Err(problem) => return usage(&args, &format!("{} (see --help)", problem.text())),
             };
@@ -251,20 +249,24 @@ fn pod_question(typed: &Typed, wanted: Wanted) -> pod::Question {
     }
 }
 
-/// Answers a Kubernetes probe: from the sidecar's file, or by asking for one answer.
+/// Answers a Kubernetes probe: from the sidecar's file, or by asking for one answer. The error is a mistake in the arguments.
 fn pod_probe(
     typed: &Typed,
-    target: Result<&Target, &Problem>,
+    env: Env<'_>,
     which: &Which,
     from: Option<&(PathBuf, Duration)>,
     start: Instant,
-) -> (pod::Answer, String) {
+) -> Result<(pod::Answer, String), String> {
     const LARGEST: u64 = 8 * 1024 * 1024;
     let question = |wanted| pod_question(typed, wanted);
     let deadline = start + typed.timing.timeout;
     let alarms = watchdog::watch(deadline);
     let anyone = question(Wanted::Any);
     watchdog::set_last_words(Box::new(move |cause| pod_output(anyone.cannot_ask(&cause.to_string()))));
+    let target = match typed.target(env, deadline) {
+        Err(Problem::Usage(problem)) => return Err(problem),
+        target => target,
+    };
     let wanted = match which {
         Which::Is(wanted) => wanted.clone(),
         Which::IdFile(path) => {
@@ -280,25 +282,25 @@ fn pod_probe(
                 // The application writes it when it has an instance.
                 Err(why) => {
                     let text = format!("no instance yet: the id file {}: {why}", shown(path));
-                    return question(Wanted::Any).say(pod::Answer::Fail, &text);
+                    return Ok(question(Wanted::Any).say(pod::Answer::Fail, &text));
                 }
             }
         }
     };
     let question = question(wanted.clone());
     if let Some((path, max_age)) = from {
-        return match read_text(path, LARGEST, deadline) {
+        return Ok(match read_text(path, LARGEST, deadline) {
             Ok(text) => status_file::answer(&question, &text, *max_age, Timestamp::now()),
             Err(why) => question.cannot_ask(&format!("the status file {}: {why}", shown(path))),
-        };
+        });
     }
     let target = match target {
         Ok(target) => target,
         // A Secret that is renewed late must not restart every pod.
-        Err(problem) => return question.cannot_ask(problem.text()),
+        Err(problem) => return Ok(question.cannot_ask(problem.text())),
     };
-    question.judge(&probe::probe(&probe::Request {
-        target,
+    Ok(question.judge(&probe::probe(&probe::Request {
+        target: &target,
         wanted,
         known: Roster::default(),
         doubtful: BTreeSet::new(),
@@ -313,7 +315,7 @@ fn pod_probe(
         start,
         deadline,
         alarms: &alarms,
-    }))
+    })))
 }
 
 fn report(verdict: Verdict, seen: &Arc<Observation>, memory: Memory) -> Report {

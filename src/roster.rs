@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::text::digest;
+
 /// A set of ids, known by its size and a digest only: enough to tell when all of them have answered, in any order.
 ///
 /// Two sets can in theory have the same digest. What that could hide is one run in which an instance was replaced by
@@ -22,10 +24,8 @@ impl IdSet {
 
     /// Adds an id that is not in it yet.
     pub fn add(&mut self, id: &str) {
-        // FNV-1a, 64 bits, then mixed: ids that differ in their last character only must not cancel out in the sum.
-        let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        // Mixed: ids that differ in their last character only must not cancel out in the sum.
+        let hash = digest(id.bytes());
         let mixed = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
         self.count += 1;
         self.digest = self.digest.wrapping_add(mixed ^ (mixed >> 33));

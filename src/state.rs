@@ -13,6 +13,7 @@ use serde_json::{Map, Value, json};
 
 use crate::epoch::{Absentee, Baseline, Brief, Epoch, HISTORY, Memory, Outage, Trouble};
 use crate::observation::{Fate, Instance, names_a_place};
+use crate::text::digest;
 use crate::timestamp::Timestamp;
 use crate::verdict::{Reason, Status};
 
@@ -46,14 +47,8 @@ impl Question {
 
     /// The name of the state file: the service, for people, and a digest of the whole question.
     pub fn file_name(&self) -> String {
-        // FNV-1a, 64 bits: stable for ever, and a collision is noticed, since the file holds the question itself.
-        let digest = self
-            .to_json()
-            .to_string()
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-            });
+        // A collision is noticed, since the file holds the question itself.
+        let digest = digest(self.to_json().to_string().bytes());
         let service: String = self.service.chars().take(100).collect();
         format!("{service}-{digest:016x}.json")
     }

@@ -26,6 +26,13 @@ pub fn clean(text: &str, max: usize) -> String {
     cleaned
 }
 
+/// A digest of the bytes (FNV-1a, 64 bits): stable for ever, and no secret.
+pub fn digest(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
 /// `1 instance`, `3 instances`.
 pub fn count(number: usize, thing: &str) -> String {
     match number {
