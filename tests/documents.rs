@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use check_nats_service::cli;
-use check_nats_service::verdict::Reason;
+use check_nats_service::values::status::Reason;
 
 use crate::support::Check;
 

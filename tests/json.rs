@@ -1,6 +1,6 @@
 //! The formats that are not for Nagios: one JSON object in every case, a text for people, and metrics on stdout.
 
-use check_nats_service::timestamp::Timestamp;
+use check_nats_service::values::timestamp::Timestamp;
 use serde_json::{Value, json};
 
 use crate::support::{

@@ -6,7 +6,8 @@
 use std::fs;
 use std::path::Path;
 
-use check_nats_service::observation::{Instance, NotCounted, read_ping};
+use check_nats_service::probe::observation::{Instance, NotCounted};
+use check_nats_service::probe::reply::read_ping;
 
 use crate::support::{Check, Fake, LIMIT};
 

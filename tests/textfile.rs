@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use check_nats_service::textfile;
+use check_nats_service::files::replace;
 
 use crate::support::{
     Blackhole, Check, Fake, LIMIT, Metrics, Mount, Running, Server, Service, TempDir, Version, is_root, wait_for,

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Given, Problem};
-use crate::context::{self, Context};
-use crate::credentials::{Credentials, Nkey};
-use crate::files::shown;
-use crate::target::{Auth, DEFAULT_PORT, DEFAULT_SERVER, Prefix, Secret, ServerUrl, ServiceName, Target, Tls};
-use crate::text::clean;
+use super::given::{Given, Problem};
+use crate::files::read::shown;
+use crate::probe::context::{self, Context};
+use crate::probe::credentials::{Credentials, Nkey};
+use crate::probe::target::{Auth, DEFAULT_PORT, DEFAULT_SERVER, Prefix, ServerUrl, ServiceName, Target, Tls};
+use crate::values::secret::Secret;
+use crate::values::text::clean;
 
 /// Where a setting came from: the later of these beats the earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::epoch::Epoch;
-use crate::observation::{Answer, Instance, Outcome};
-use crate::report::Report;
-use crate::verdict::Finding;
+use crate::judge::verdict::Finding;
+use crate::probe::observation::{Answer, Instance, Outcome};
+use crate::render::report::Report;
+use crate::state::memory::Epoch;
 
 /// How many instances are told one by one.
 const MOST_INSTANCES: usize = 1000;
@@ -123,11 +123,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::epoch::Memory;
-    use crate::observation::Outcome;
+    use crate::judge::verdict::Finding;
+    use crate::probe::observation::Outcome;
     use crate::render::story::{answered, assert_snapshot, run, saw, story};
-    use crate::timestamp::Timestamp;
-    use crate::verdict::{Finding, Reason, Status};
+    use crate::state::memory::Memory;
+    use crate::values::status::{Reason, Status};
+    use crate::values::timestamp::Timestamp;
 
     fn parsed(report: &Report) -> Value {
         let text = render(report);

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use crate::duration::age;
-use crate::epoch::{Epoch, Memory};
-use crate::state::Question;
-use crate::text::count;
-use crate::timestamp::Timestamp;
+use crate::state::memory::{Epoch, Memory};
+use crate::state::store::Question;
+use crate::values::duration::age;
+use crate::values::text::count;
+use crate::values::timestamp::Timestamp;
 
 /// What is remembered, for people. `None`: nothing.
 pub fn render(question: &Question, path: Option<&Path>, memory: Option<&Memory>, now: Timestamp) -> String {

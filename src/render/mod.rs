@@ -4,6 +4,7 @@ pub mod json;
 pub mod memory;
 pub mod nagios;
 pub mod prometheus;
+pub mod report;
 pub mod text;
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The output of a Nagios plugin, as the Monitoring Plugins guidelines define it: one line with all perfdata on it, and
 //! longer text below.
 
-use crate::verdict::{Metric, Reason, Status, Unit, Verdict};
+use crate::judge::verdict::{Metric, Unit, Verdict};
+use crate::values::status::{Reason, Status};
 
 /// The word before the status, in every line.
 const NAME: &str = "NATS_SERVICE";
@@ -60,7 +61,7 @@ fn perfdata(metric: &Metric) -> String {
         Unit::Count => (format!("{value}"), ""),
         Unit::Seconds => (format!("{value:.6}"), "s"),
     };
-    let range = |range: Option<crate::range::Range>| range.map(|range| range.to_string()).unwrap_or_default();
+    let range = |range: Option<crate::values::range::Range>| range.map(|range| range.to_string()).unwrap_or_default();
     format!(
         "{}={number}{unit};{};{};0;",
         metric.name,
@@ -94,8 +95,8 @@ fn cut(text: &str, max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::range::Range;
-    use crate::verdict::{Detail, Finding};
+    use crate::judge::verdict::{Detail, Finding};
+    use crate::values::range::Range;
 
     fn metric(name: &'static str, value: Option<f64>, unit: Unit) -> Metric {
         Metric {

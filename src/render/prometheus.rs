@@ -6,10 +6,10 @@
 
 use std::fmt::Write;
 
-use crate::observation::{Answer, Instance, Outcome};
-use crate::report::Report;
-use crate::text::clean;
-use crate::verdict::Reason;
+use crate::probe::observation::{Answer, Instance, Outcome};
+use crate::render::report::Report;
+use crate::values::status::Reason;
+use crate::values::text::clean;
 
 /// How many instances are told one by one.
 const MOST_INSTANCES: usize = 200;
@@ -140,7 +140,7 @@ pub fn render(report: &Report, style: &Style) -> String {
     page.family(
         "nats_service_reason",
         "Whether this is a reason for the status.",
-        Reason::ALL.map(|reason| {
+        Reason::ALL.iter().copied().map(|reason| {
             let given = findings.iter().any(|finding| finding.reason == reason);
             ([("reason", reason.name())], flag(given))
         }),
@@ -244,10 +244,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::epoch::Memory;
+    use crate::judge::verdict::Finding;
     use crate::render::story::{answered, assert_snapshot, instance, run, saw, story};
-    use crate::timestamp::Timestamp;
-    use crate::verdict::{Finding, Status};
+    use crate::state::memory::Memory;
+    use crate::values::status::Status;
+    use crate::values::timestamp::Timestamp;
 
     const ALL: Style = Style {
         labels: Vec::new(),

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::epoch::Memory;
+use crate::judge::verdict::{Finding, Verdict};
 use crate::judge::{Policy, judge};
-use crate::observation::{Answer, Failure, Fate, Ignored, Instance, Observation, Outcome, Server};
-use crate::range::Range;
-use crate::report::Report;
-use crate::timestamp::Timestamp;
-use crate::verdict::{Finding, Reason, Status, Verdict};
+use crate::probe::observation::{Answer, Failure, Fate, Ignored, Instance, Observation, Outcome, Server};
+use crate::render::report::Report;
+use crate::state::memory::Memory;
+use crate::values::range::Range;
+use crate::values::status::{Reason, Status};
+use crate::values::timestamp::Timestamp;
 
 /// 2026-09-21 14:13:20 UTC, and this many seconds.
 pub const fn at(second: i64) -> Timestamp {

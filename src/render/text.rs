@@ -1,6 +1,6 @@
 //! For people at a terminal: what the Nagios line says, and what `-vv` adds, without perfdata.
 
-use crate::verdict::Verdict;
+use crate::judge::verdict::Verdict;
 
 /// The verdict, its findings, and the details of this verbosity; two levels more than the Nagios output.
 pub fn render(verdict: &Verdict, verbosity: u8) -> String {
@@ -31,8 +31,9 @@ pub fn render(verdict: &Verdict, verbosity: u8) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::judge::verdict::Finding;
     use crate::render::story::{assert_snapshot, story};
-    use crate::verdict::{Finding, Reason, Status};
+    use crate::values::status::{Reason, Status};
 
     #[test]
     fn each_state_has_its_text() {

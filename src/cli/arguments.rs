@@ -1,0 +1,230 @@
+//! The flags of a mode -> [`Arguments`]: everything but how to connect.
+
+use std::time::{Duration, Instant};
+
+use clap::ArgMatches;
+
+use super::config::{Config, Format, Mode, OutputOptions, ProbeOptions, Selector, Timing};
+use super::connection;
+use super::given::{Given, Problem};
+use crate::judge::Policy;
+use crate::judge::pod::{self, Kind};
+use crate::probe::reply::is_id;
+use crate::probe::schedule::Wanted;
+use crate::probe::target::{Prefix, ServiceName, Target};
+use crate::render::prometheus::{Label, Style};
+use crate::state::store::Place;
+use crate::values::env::Env;
+use crate::values::text::clean;
+
+/// What the user has said, checked, but for how to connect: that may stand in files, which take their time.
+#[derive(Clone, Debug)]
+pub struct Arguments {
+    pub mode: Mode,
+    pub service: ServiceName,
+    pub timing: Timing,
+    pub policy: Policy,
+    pub place: Place,
+    pub output: OutputOptions,
+    pub(super) matches: ArgMatches,
+}
+
+impl Arguments {
+    /// Reads the files that say how to connect, until the deadline.
+    ///
+    /// # Errors
+    ///
+    /// One line that says what is wrong and what would be right.
+    pub fn target(&self, env: Env<'_>, deadline: Instant) -> Result<Target, Problem> {
+        let given = Given {
+            matches: &self.matches,
+            env,
+            deadline,
+        };
+        connection::target(self.service.clone(), &given).map_err(|problem| problem.redacted())
+    }
+
+    /// With how to connect, that is everything.
+    pub fn with_target(self, target: Target) -> Config {
+        Config {
+            mode: self.mode,
+            target,
+            timing: self.timing,
+            policy: self.policy,
+            place: self.place,
+            output: self.output,
+        }
+    }
+}
+
+pub fn textfile_mode(given: &Given<'_>) -> Result<Mode, String> {
+    match given.path("output")? {
+        Some(output) => Ok(Mode::Textfile {
+            output,
+            exit_status: given.has("exit-status"),
+        }),
+        None => Err("which file? Give it with --output".into()),
+    }
+}
+
+fn key_and_value<'w>(flag: &str, what: &str, word: &'w str) -> Result<(&'w str, &'w str), String> {
+    match word.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key, value)),
+        _ => Err(format!("--{flag}: '{}' is not KEY={what}", clean(word, 80))),
+    }
+}
+
+pub fn probe_mode(given: &Given<'_>, kind: Kind) -> Result<Mode, String> {
+    let id = given.read("id", |id| match is_id(id) {
+        true => Ok(id.to_owned()),
+        false => Err(format!("'{}' is not the id of an instance", clean(id, 80))),
+    })?;
+    let mut values = Vec::new();
+    for word in given.words("match")? {
+        let (key, value) = key_and_value("match", "VALUE", word)?;
+        // A value that starts so was meant to be another one.
+        if value.is_empty() || value.starts_with("$(") {
+            return Err(format!(
+                "--match {}: Kubernetes puts no downward API variables into the commands of probes; say --match-env \
+                 {key}=VARIABLE",
+                clean(word, 80)
+            ));
+        }
+        values.push((key.to_owned(), value.to_owned()));
+    }
+    for word in given.words("match-env")? {
+        let (key, name) = key_and_value("match-env", "VARIABLE", word)?;
+        match given.variable(name)? {
+            Some(value) => values.push((key.to_owned(), value)),
+            None => return Err(format!("--match-env: the variable {} is not set", clean(name, 80))),
+        }
+    }
+    let selector = match (id, given.path("id-file")?, values.is_empty(), given.has("any-instance")) {
+        (Some(id), ..) => Selector::Is(Wanted::Id(id)),
+        (_, Some(file), ..) => Selector::IdFile(file),
+        (_, _, false, _) => Selector::Is(Wanted::Match(values)),
+        (.., true) => Selector::Is(Wanted::Any),
+        _ => {
+            return Err(
+                "which instance is this pod's? Give --id, --id-file, --match or --match-env, or say --any-instance"
+                    .into(),
+            );
+        }
+    };
+    let without_nats = given.read("unreachable", |word| {
+        pod::Answer::parse(word).ok_or(format!("'{}' is neither pass nor fail", clean(word, 80)))
+    })?;
+    let max_age = given.duration_above_zero("max-age")?.unwrap_or(Duration::from_secs(60));
+    Ok(Mode::Probe(ProbeOptions {
+        kind,
+        selector,
+        without_nats: without_nats.unwrap_or(kind.without_nats()),
+        from: given.path("from")?.map(|file| (file, max_age)),
+    }))
+}
+
+pub fn watch_mode(given: &Given<'_>) -> Result<Mode, String> {
+    Ok(Mode::Watch {
+        interval: given
+            .duration_above_zero("interval")?
+            .unwrap_or(Duration::from_secs(15)),
+        textfile: given.path("textfile")?,
+        status_file: given.path("status-file")?,
+    })
+}
+
+/// The defaults of a mode: a Kubernetes probe has a second at most.
+fn timing(given: &Given<'_>, mode: &Mode) -> Result<Timing, String> {
+    let (timeout, confirm) = match mode {
+        Mode::Probe(_) => (Duration::from_millis(800), Duration::from_millis(300)),
+        _ => (Duration::from_secs(10), Duration::from_secs(3)),
+    };
+    Ok(Timing {
+        timeout: given.duration_above_zero("timeout")?.unwrap_or(timeout),
+        confirm: given.duration("confirm")?.unwrap_or(confirm),
+        confirm_by_default: given.raw("confirm").is_none(),
+        stall: given
+            .duration_above_zero("stall")?
+            .unwrap_or(Duration::from_millis(300)),
+        census: given.duration("census")?.unwrap_or(Duration::from_secs(300)),
+    })
+}
+
+fn policy(given: &Given<'_>, mode: &Mode, prefix: Option<&Prefix>, place: &Place) -> Result<Policy, String> {
+    let standard = Policy::default();
+    // The same flag says pass or fail in a probe.
+    let unreachable = match mode {
+        Mode::Probe(_) => None,
+        _ => given.status("unreachable")?,
+    };
+    Ok(Policy {
+        warning: given.range("warning")?,
+        critical: given.range("critical")?,
+        rtt_warning: given.duration("rtt-warning")?,
+        rtt_critical: given.duration("rtt-critical")?,
+        never_seen: given.status("never-seen")?.unwrap_or(standard.never_seen),
+        unreachable: unreachable.unwrap_or(standard.unreachable),
+        silent: given.status("silent")?.unwrap_or(standard.silent),
+        forget_after: given.duration_above_zero("forget-after")?,
+        remembers: *place != Place::Nowhere,
+        imported: prefix.is_some_and(Prefix::is_imported),
+    })
+}
+
+pub fn arguments(
+    given: &Given<'_>,
+    mode: impl FnOnce(&Given<'_>) -> Result<Mode, String>,
+) -> Result<Arguments, String> {
+    let service = match given.read("name", ServiceName::parse)? {
+        Some(service) => service,
+        None => return Err("which service? Give its name with --name".into()),
+    };
+    let mode = mode(given)?;
+    let prefix = given.read("srv-prefix", Prefix::parse)?;
+    let place = match (given.path("state")?, given.path("state-dir")?) {
+        (Some(file), _) => Place::File(file),
+        (_, Some(dir)) => Place::Dir(dir),
+        _ if given.has("no-state") || matches!(mode, Mode::Probe(_)) => Place::Nowhere,
+        _ => Place::Default,
+    };
+    Ok(Arguments {
+        timing: timing(given, &mode)?,
+        policy: policy(given, &mode, prefix.as_ref(), &place)?,
+        output: output_options(given)?,
+        mode,
+        service,
+        place,
+        matches: given.matches.clone(),
+    })
+}
+
+fn output_options(given: &Given<'_>) -> Result<OutputOptions, String> {
+    let format = given.read("format", |word| {
+        Format::parse(word).ok_or(format!(
+            "'{}' is not a format: nagios, json, text or prometheus",
+            clean(word, 80)
+        ))
+    })?;
+    let mut labels: Vec<Label> = Vec::new();
+    for word in given.words("label")? {
+        let label = Label::parse(word).map_err(|why| format!("--label: {why}"))?;
+        if labels.iter().any(|other| other.name == label.name) {
+            return Err(format!("--label: '{}' is given twice", label.name));
+        }
+        labels.push(label);
+    }
+    Ok(OutputOptions {
+        format: format.unwrap_or_default(),
+        verbosity: given
+            .matches
+            .try_get_one::<u8>("verbose")
+            .ok()
+            .flatten()
+            .copied()
+            .unwrap_or(0),
+        metrics: Style {
+            labels,
+            per_instance: given.has("per-instance"),
+        },
+    })
+}

@@ -1,0 +1,135 @@
+//! What the user has said, as types that cannot be wrong.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::judge::Policy;
+use crate::judge::pod::{self, Kind};
+use crate::probe::schedule::Wanted;
+use crate::probe::target::{Auth, ServerUrl, Target};
+use crate::render::prometheus::Style;
+use crate::state::store::{Place, Question};
+
+/// What the program is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Check,
+    Textfile {
+        output: PathBuf,
+        /// Exit with the status of the verdict, and not with that of the writing.
+        exit_status: bool,
+    },
+    /// A Kubernetes exec probe.
+    Probe(ProbeOptions),
+    /// A sidecar that probes again and again.
+    Watch {
+        interval: Duration,
+        textfile: Option<PathBuf>,
+        status_file: Option<PathBuf>,
+    },
+    StateShow,
+    StateReset,
+}
+
+/// What a Kubernetes exec probe asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProbeOptions {
+    pub kind: Kind,
+    pub selector: Selector,
+    /// What it means when NATS cannot be asked.
+    pub without_nats: pod::Answer,
+    /// Do not ask NATS, but read the file of a sidecar, which must not be older than this.
+    pub from: Option<(PathBuf, Duration)>,
+}
+
+/// Which instance is a pod's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    Is(Wanted),
+    /// The one whose id is in this file.
+    IdFile(PathBuf),
+}
+
+/// How a verdict is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    #[default]
+    Nagios,
+    Json,
+    Text,
+    Prometheus,
+}
+
+impl Format {
+    /// Reads a format by its word.
+    pub fn parse(word: &str) -> Option<Format> {
+        match word {
+            "nagios" => Some(Format::Nagios),
+            "json" => Some(Format::Json),
+            "text" => Some(Format::Text),
+            "prometheus" => Some(Format::Prometheus),
+            _ => None,
+        }
+    }
+
+    /// The format asked for, as far as that can be told of arguments that are wrong: mistakes come in it, too.
+    pub fn guess(args: &[OsString]) -> Format {
+        let words: Vec<&str> = args.iter().filter_map(|arg| arg.to_str()).collect();
+        let inline = words.iter().find_map(|word| word.strip_prefix("--format="));
+        let apart = words.windows(2).find(|pair| pair[0] == "--format").map(|pair| pair[1]);
+        inline.or(apart).and_then(Format::parse).unwrap_or_default()
+    }
+}
+
+/// How everything is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputOptions {
+    pub format: Format,
+    /// How many times `-v` was given.
+    pub verbosity: u8,
+    pub metrics: Style,
+}
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// The whole run.
+    pub timeout: Duration,
+    /// Asking again when nobody answers; zero: never.
+    pub confirm: Duration,
+    /// Whether the user has said nothing about `confirm`.
+    pub confirm_by_default: bool,
+    /// Waiting for one more answer after the latest.
+    pub stall: Duration,
+    /// How often at least to wait for instances that nobody knows of.
+    pub census: Duration,
+}
+
+/// Everything that the user has said, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub mode: Mode,
+    pub target: Target,
+    pub timing: Timing,
+    pub policy: Policy,
+    pub place: Place,
+    pub output: OutputOptions,
+}
+
+impl Config {
+    /// What identifies the question, in the state.
+    pub fn question(&self) -> Question {
+        let target = &self.target;
+        let servers: BTreeSet<String> = target.servers.iter().map(ServerUrl::address).collect();
+        let users = target.servers.iter().filter_map(|server| server.auth.as_ref());
+        let user = users.chain([&target.auth]).find_map(Auth::user);
+        Question {
+            service: target.service.as_str().to_owned(),
+            prefix: target.prefix.as_str().to_owned(),
+            servers: servers.into_iter().collect(),
+            user,
+        }
+    }
+}

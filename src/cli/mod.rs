@@ -1,0 +1,123 @@
+//! Arguments and variables as typed -> a valid [`Config`]. The flags are defined in [`flags`].
+//!
+//! clap only finds the values; they are read here, so that every mistake is told in one line of our own that never
+//! shows a secret.
+
+mod arguments;
+mod config;
+mod connection;
+mod flags;
+mod given;
+
+use std::ffi::OsString;
+use std::time::Instant;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+pub use self::arguments::Arguments;
+use self::arguments::{arguments, probe_mode, textfile_mode, watch_mode};
+pub use self::config::{Config, Format, Mode, OutputOptions, ProbeOptions, Selector, Timing};
+pub use self::flags::command;
+use self::given::Given;
+pub use self::given::Problem;
+use crate::judge::pod::Kind;
+use crate::values::env::Env;
+use crate::values::secret::redact;
+use crate::values::text::clean;
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Parsed {
+    Run(Box<Arguments>),
+    /// The help or the version.
+    Print(String),
+}
+
+/// Reads the command line (with the program's name first) and the environment.
+///
+/// # Errors
+///
+/// One line that says what is wrong and what would be right.
+pub fn parse(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
+    read(args, env).map_err(|problem| redact(&problem))
+}
+
+fn read(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
+    let matches = match command().try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            return Ok(Parsed::Print(error.to_string()));
+        }
+        Err(error) => return Err(one_line(&error, args.get(1))),
+    };
+    // Before it is known how long it may take, no file is read.
+    let given = |matches| Given {
+        matches,
+        env,
+        deadline: Instant::now(),
+    };
+    let read = match matches.subcommand() {
+        None => arguments(&given(&matches), |_| Ok(Mode::Check)),
+        Some(("textfile", matches)) => arguments(&given(matches), textfile_mode),
+        Some(("probe", probe)) => match probe.subcommand() {
+            Some(("liveness", matches)) => arguments(&given(matches), |given| probe_mode(given, Kind::Liveness)),
+            Some(("readiness", matches)) => arguments(&given(matches), |given| probe_mode(given, Kind::Readiness)),
+            Some((_, matches)) => arguments(&given(matches), |given| probe_mode(given, Kind::Startup)),
+            None => Err(WHICH_PROBE.into()),
+        },
+        Some(("watch", matches)) => arguments(&given(matches), watch_mode),
+        Some(("state", state)) => match state.subcommand() {
+            Some(("reset", matches)) => arguments(&given(matches), |_| Ok(Mode::StateReset)),
+            Some((_, matches)) => arguments(&given(matches), |_| Ok(Mode::StateShow)),
+            None => Err("state what? Say state show, or state reset".into()),
+        },
+        Some((_, matches)) => arguments(&given(matches), |_| Ok(Mode::Check)),
+    };
+    read.map(|arguments| Parsed::Run(Box::new(arguments)))
+}
+
+const WHICH_PROBE: &str = "which probe? Say probe liveness, readiness or startup";
+
+/// What clap has to say, in one line. Words that may be part of a secret, since it was not quoted, are not repeated.
+fn one_line(error: &clap::Error, first: Option<&OsString>) -> String {
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let text = error.to_string();
+    let stray = match error.kind() {
+        ErrorKind::InvalidSubcommand => context(ContextKind::InvalidSubcommand),
+        ErrorKind::UnknownArgument => context(ContextKind::InvalidArg).filter(|arg| !arg.starts_with('-')),
+        // Flags, and then a word: a command, or something else.
+        ErrorKind::ArgumentConflict => text
+            .strip_prefix("error: the subcommand '")
+            .and_then(|t| t.split('\'').next()),
+        _ => None,
+    };
+    if let Some(word) = stray {
+        return match first {
+            Some(first) if first == word => format!(
+                "'{}' is not a command: check, textfile, probe, watch or state",
+                clean(word, 80)
+            ),
+            _ if matches!(word, "check" | "textfile" | "probe" | "watch" | "state") => {
+                format!("say {word} first, and the flags behind it")
+            }
+            Some(first) if first == "probe" && error.kind() == ErrorKind::InvalidSubcommand => WHICH_PROBE.into(),
+            _ => "a word too many among the flags; a value with blanks needs quotes".into(),
+        };
+    }
+    let mut paragraphs = text.split("\n\n");
+    let what = paragraphs.next().unwrap_or_default().trim_start_matches("error: ");
+    let tip = paragraphs.find_map(|paragraph| paragraph.trim().strip_prefix("tip: "));
+    let words: Vec<&str> = what.split_whitespace().chain(tip.map(|_| ";")).collect();
+    let mut line = words.join(" ").replace(" ;", "");
+    if let Some(tip) = tip {
+        let tip: Vec<&str> = tip.split_whitespace().collect();
+        line = format!("{line}; {}", tip.join(" "));
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+use super::*;
+
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
+fn parsed(args: &str, env: Variables<'_>) -> Result<Config, String> {
+    let args = ["check_nats_service", "-n", "orders"]
+        .into_iter()
+        .chain(args.split_whitespace());
+    let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
+    match parse(&args.map(OsString::from).collect::<Vec<_>>(), &env)? {
+        Parsed::Run(typed) => {
+            let target = typed.target(&env, Instant::now() + Duration::from_secs(10));
+            Ok(typed.with_target(target.map_err(|problem| problem.text().to_owned())?))
+        }
+        Parsed::Print(text) => panic!("printed {text}"),
+    }
+}
+
+fn user(user: &str, password: &str) -> Auth {
+    Auth::UserPassword {
+        user: user.into(),
+        password: Secret::new(password),
+    }
+}
+
+fn token(token: &str) -> Auth {
+    Auth::Token(Secret::new(token))
+}
+
+#[test]
+fn the_definition_is_sound() {
+    command().debug_assert();
+}
+
+#[test]
+fn what_is_not_said_has_its_default() {
+    let config = parsed("", &[]).expect("a name is enough");
+    assert_eq!(config.mode, Mode::Check);
+    assert_eq!(config.target.ping_subject(), "$SRV.PING.orders");
+    assert_eq!(config.target.servers[0].address(), "127.0.0.1:4222");
+    assert_eq!(config.target.auth, Auth::None);
+    let Timing {
+        timeout,
+        confirm,
+        stall,
+        census,
+        ..
+    } = config.timing;
+    assert_eq!(
+        [timeout, confirm, stall, census].map(|d| d.as_millis()),
+        [10_000, 3000, 300, 300_000]
+    );
+    assert_eq!(config.policy, Policy::default());
+    assert_eq!(
+        (config.place, config.output),
+        (Place::Default, OutputOptions::default())
+    );
+}
+
+#[test]
+fn what_is_said_is_taken() {
+    let config = parsed(
+        "-w 3: -c @0 --rtt-warning 100ms --rtt-critical 2 --never-seen CRITICAL --unreachable warning --silent ok \
+         --forget-after 2d -t 5 --confirm 0 --stall 1s --census 1h -vv --no-state --srv-prefix APP.$SRV",
+        &[],
+    )
+    .expect("all of it is right");
+    assert_eq!(config.policy.warning, Range::parse("3:").ok());
+    assert_eq!(config.policy.critical, Range::parse("@0").ok());
+    assert_eq!(config.policy.rtt_warning, Some(Duration::from_millis(100)));
+    assert_eq!(config.policy.rtt_critical, Some(Duration::from_secs(2)));
+    assert_eq!(config.policy.never_seen, Status::Critical);
+    assert_eq!(config.policy.unreachable, Status::Warning);
+    assert_eq!(config.policy.silent, Status::Ok);
+    assert_eq!(config.policy.forget_after, Some(Duration::from_secs(172_800)));
+    assert!(!config.policy.remembers);
+    assert_eq!(config.timing.timeout, Duration::from_secs(5));
+    assert_eq!(config.timing.confirm, Duration::ZERO);
+    assert_eq!(config.target.ping_subject(), "APP.$SRV.PING.orders");
+    assert_eq!((config.place, config.output.verbosity), (Place::Nowhere, 2));
+}
+
+/// Flags, variables, what all servers are asked with, and what the first one has in its URL.
+#[test]
+fn flags_beat_variables_and_urls_beat_the_rest_of_their_kind() {
+    let vars = [("NATS_USER", "vu"), ("NATS_PASSWORD", "vp")];
+    let cases: &[(&str, Variables, Auth, Option<Auth>)] = &[
+        ("", &[], Auth::None, None),
+        ("--user u --password p", &[], user("u", "p"), None),
+        ("--user u", &[], token("u"), None),
+        ("--token t", &[], token("t"), None),
+        ("--password -p- --user -u", &[], user("-u", "-p-"), None),
+        ("", &vars, user("vu", "vp"), None),
+        ("--user u --password p", &vars, user("u", "p"), None),
+        ("--user u", &vars, user("u", "vp"), None),
+        ("--password p", &vars, user("vu", "p"), None),
+        ("--token t", &vars, token("t"), None),
+        ("", &[("NATS_USER", "vu")], token("vu"), None),
+        ("", &[("NATS_TOKEN", "vt")], token("vt"), None),
+        ("", &[("NATS_TOKEN", ""), ("NATS_USER", "")], Auth::None, None),
+        ("", &[("NATS_PASSWORD", "of something else")], Auth::None, None),
+        ("-s u:p@h", &[], Auth::None, Some(user("u", "p"))),
+        ("-s u:p@h", &vars, user("vu", "vp"), Some(user("u", "p"))),
+        (
+            "",
+            &[("NATS_URL", "u:p@h"), ("NATS_USER", "vu")],
+            token("vu"),
+            Some(user("u", "p")),
+        ),
+        ("--token t", &[("NATS_URL", "u:p@h")], token("t"), None),
+        ("-s h", &[("NATS_URL", "u:p@h")], Auth::None, None),
+        ("-H h -p 1", &[("NATS_URL", "u:p@h")], Auth::None, None),
+    ];
+    for (args, env, auth, in_url) in cases {
+        let config = parsed(args, env).unwrap_or_else(|e| panic!("{args:?} {env:?}: {e}"));
+        assert_eq!(
+            (&config.target.auth, &config.target.servers[0].auth),
+            (auth, in_url),
+            "{args:?} {env:?}"
+        );
+    }
+}
+
+#[test]
+fn contradictions_are_named() {
+    let both = [("NATS_USER", "u"), ("NATS_TOKEN", "t")];
+    let cases: &[(&str, Variables, &str)] = &[
+        ("--password p", &[], "a password needs a user: give --user"),
+        (
+            "-s u:p@h --user u",
+            &[],
+            "credentials twice: in the URL of --server and in flags of their own; give them once",
+        ),
+        ("", &both, "NATS_TOKEN and NATS_USER are both set; unset one"),
+        ("", &[("NATS_URL", " , ")], "NATS_URL: it names no server"),
+        (
+            "",
+            &[("NATS_URL", "http://h")],
+            "NATS_URL: 'http://h': the scheme http:// is not supported, use nats:// or tls://",
+        ),
+    ];
+    for (args, env, message) in cases {
+        assert_eq!(parsed(args, env).err().as_deref(), Some(*message), "{args:?} {env:?}");
+    }
+}
+
+#[test]
+fn the_question_knows_the_user_and_no_threshold() {
+    let question = |args: &str| parsed(args, &[]).expect("right arguments").question();
+    let one = question("-s nats://b:2,u:p@a:1 -w 3:");
+    assert_eq!(one.servers, ["a:1", "b:2"]);
+    assert_eq!(one.user.as_deref(), Some("u"));
+    assert_eq!(one, question("-s a:1,b:2 --user u --password other -c 1: -t 3"));
+    assert_ne!(one, question("-s a:1,b:2"));
+    assert_eq!(question("--token t").user, None);
+    assert_eq!(question("-H h").servers, ["h:4222"]);
+    assert_eq!(question("-H ::1 -p 5").servers, ["[::1]:5"]);
+}

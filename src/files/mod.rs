@@ -1,0 +1,4 @@
+//! Small files: read within a deadline, and replaced whole.
+
+pub mod read;
+pub mod replace;

@@ -1,0 +1,70 @@
+//! Small files of text that the user names.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::values::text::clean;
+
+/// The path, to be printed.
+pub fn shown(path: &Path) -> String {
+    clean(&path.to_string_lossy(), 200)
+}
+
+/// How long to wait between two looks at a pipe.
+const PIPE_POLL: Duration = Duration::from_millis(5);
+
+/// Reads a file of text that has at most this many bytes. It may be a pipe: until the deadline, its writer may be late.
+///
+/// # Errors
+///
+/// Why it cannot be read, without its name and without anything of it.
+pub fn read_text(path: &Path, largest: u64, deadline: Instant) -> Result<String, String> {
+    // Opening a pipe that nobody writes to would wait for ever.
+    let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let file = open.map_err(|e| e.to_string())?;
+    let is_pipe = file.metadata().is_ok_and(|meta| meta.file_type().is_fifo());
+    let mut reader = file.take(largest + 1);
+    let mut bytes = Vec::new();
+    loop {
+        match reader.read_to_end(&mut bytes) {
+            // No writer yet: a pipe that has had one ends with what came.
+            Ok(_) if bytes.is_empty() && is_pipe => {}
+            Ok(_) => break,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(e.to_string()),
+        }
+        if Instant::now() >= deadline {
+            return Err("nothing more comes out of this pipe, and the time is up (--timeout)".into());
+        }
+        thread::sleep(PIPE_POLL);
+    }
+    if bytes.len() as u64 > largest {
+        return Err(format!("it is larger than {largest} bytes"));
+    }
+    String::from_utf8(bytes).map_err(|_| "it is not text".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_of_text_is_told() {
+        let soon = || Instant::now() + Duration::from_millis(20);
+        assert_eq!(read_text(Path::new("/dev/null"), 10, soon()), Ok(String::new()));
+        assert_eq!(
+            read_text(Path::new("/dev/zero"), 10, soon()).err().as_deref(),
+            Some("it is larger than 10 bytes")
+        );
+        assert!(read_text(Path::new("/"), 10, soon()).is_err());
+        assert!(read_text(Path::new("/nonexistent"), 10, soon()).is_err());
+        assert_eq!(
+            read_text(Path::new("/proc/self/comm"), 100, soon()).map(|text| text.is_empty()),
+            Ok(false)
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! A bound on the heap, whatever the network sends: the client would allocate 4 GiB if a server announced such a message.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use signal_hook::low_level;
+
+use crate::guard::exit::UNKNOWN;
+
+/// How much the whole process may have allocated, in bytes. With its code and stacks it then stays below 64 MiB.
+const MOST: usize = 40 * 1024 * 1024;
+
+/// What may be used beyond it, in bytes, to say that the limit was hit.
+const RESERVE: usize = 8 * 1024 * 1024;
+
+static USED: AtomicUsize = AtomicUsize::new(0);
+static LIMIT: AtomicUsize = AtomicUsize::new(MOST);
+
+/// What a thread does that would go beyond the limit.
+static ON_EXCEEDED: OnceLock<fn() -> !> = OnceLock::new();
+
+/// Sets what a thread does that would go beyond the limit. It must not allocate.
+pub fn on_exceeded(act: fn() -> !) {
+    // There is one watchdog.
+    let _ = ON_EXCEEDED.set(act);
+}
+
+/// Ends the limit: the process is about to exit, and has something to say before.
+pub fn lift_limit() {
+    LIMIT.store(usize::MAX, Relaxed);
+}
+
+/// Lets all threads share one heap. They are few, each allocates little, and a heap for each costs a run more than it saves.
+pub fn share_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a parameter of the allocator; called before there is a second thread.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
+/// The system's allocator, with a limit. A thread that would go beyond it raises the alarm and never runs again; the run
+/// ends with a verdict that says so.
+pub struct LimitedAllocator;
+
+/// What an allocation of this size takes: the system's allocator keeps a word beside each, and rounds up.
+const fn cost(size: usize) -> usize {
+    let chunk = size.saturating_add(8 + 15) & !15;
+    if chunk < 32 { 32 } else { chunk }
+}
+
+fn exceeded() -> ! {
+    match ON_EXCEEDED.get() {
+        Some(act) => act(),
+        None => exit_without_memory(),
+    }
+}
+
+/// Says what can be said without any memory, and exits.
+pub fn exit_without_memory() -> ! {
+    // Nobody is left to be told that this failed.
+    let _ = rustix::io::write(rustix::stdio::stdout(), b"NATS_SERVICE UNKNOWN - out of memory\n");
+    low_level::exit(UNKNOWN.into())
+}
+
+impl LimitedAllocator {
+    fn take(size: usize) {
+        let size = cost(size);
+        if USED.fetch_add(size, Relaxed).saturating_add(size) > LIMIT.load(Relaxed) {
+            USED.fetch_sub(size, Relaxed);
+            LIMIT.fetch_max(MOST + RESERVE, Relaxed);
+            exceeded();
+        }
+    }
+
+    /// The system may have a limit of its own, below ours.
+    fn not_null(pointer: *mut u8) -> *mut u8 {
+        if pointer.is_null() {
+            exceeded();
+        }
+        pointer
+    }
+}
+
+// SAFETY: every call is passed on to the system's allocator unchanged, or does not return.
+unsafe impl GlobalAlloc for LimitedAllocator {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LimitedAllocator::take(layout.size());
+        LimitedAllocator::not_null(unsafe { System.alloc(layout) })
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        LimitedAllocator::take(layout.size());
+        LimitedAllocator::not_null(unsafe { System.alloc_zeroed(layout) })
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        USED.fetch_sub(cost(layout.size()), Relaxed);
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        LimitedAllocator::take(size);
+        USED.fetch_sub(cost(layout.size()), Relaxed);
+        LimitedAllocator::not_null(unsafe { System.realloc(pointer, layout, size) })
+    }
+}

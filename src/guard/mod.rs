@@ -1,0 +1,6 @@
+//! What bounds a run whatever happens: its deadline, signals, panics, memory, and its one exit.
+
+pub mod exit;
+pub mod memory;
+pub mod user;
+pub mod watchdog;

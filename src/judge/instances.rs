@@ -1,0 +1,153 @@
+//! How many instances there are (`--warning`, `--critical`), and who is missing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::verdict::{Finding, Metric, Unit};
+use super::{Case, Ruling};
+use crate::probe::observation::{Answer, Fate, Instance, Outcome};
+use crate::state::memory::{Absentee, Baseline, Memory};
+use crate::values::status::{Reason, Status};
+use crate::values::text::count;
+
+/// How many missing instances of a kind the first line names.
+const NAMED: usize = 3;
+
+/// How many missing instances are remembered.
+const MOST_MISSED: usize = 64;
+
+/// For how long an instance is missed while others answer; then the smaller number is the normal one.
+const SETTLED: Duration = Duration::from_secs(900);
+
+pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
+    let instances = case.instances();
+    ruling.metrics.push(Metric {
+        name: "instances",
+        value: instances.map(|number| number as f64),
+        unit: Unit::Count,
+        warning: case.policy.warning,
+        critical: case.policy.critical,
+    });
+    // An outage says all that there is to say of the number.
+    let told = ruling.next.outage.is_some();
+    if let Some(finding) = instances
+        .filter(|_| !told)
+        .and_then(|number| out_of_range(case, number))
+    {
+        ruling.find(finding);
+    }
+    if let Outcome::Answered(answers) = &case.seen.outcome {
+        let next = &mut ruling.next;
+        next.absentees = absentees(case, answers);
+        next.baseline = Some(Baseline::after(next.baseline, case.seen.at, answers.len(), SETTLED));
+        // Where the number is told, it is told who is missing.
+        if let Some(finding) = ruling.findings.last_mut() {
+            finding.text.push_str(&who_is_missing(case, answers, &ruling.next));
+        }
+    }
+}
+
+fn absentees(case: &Case<'_>, answers: &[Answer]) -> Vec<Absentee> {
+    let before = &case.memory.absentees;
+    let known = case.memory.known();
+    let known: BTreeMap<&str, &Instance> = known
+        .iter()
+        .chain(before.iter().map(|absentee| &absentee.instance))
+        .map(|instance| (instance.id.as_str(), instance))
+        .collect();
+    let since = |id: &str| {
+        before
+            .iter()
+            .find(|b| b.instance.id == id)
+            .map_or(case.seen.at, |b| b.since)
+    };
+    let now_absent = case
+        .seen
+        .absent
+        .iter()
+        .filter(|(_, fate)| *fate != Fate::Slow)
+        .filter_map(|(id, fate)| {
+            Some(Absentee {
+                instance: (*known.get(id.as_str())?).clone(),
+                since: since(id),
+                fate: *fate,
+            })
+        });
+    let mut absentees: Vec<Absentee> = now_absent.collect();
+    let told: BTreeSet<&str> = case.seen.absent.iter().map(|(id, _)| id.as_str()).collect();
+    let answered: BTreeSet<&str> = answers.iter().map(|answer| answer.instance.id.as_str()).collect();
+    let other = |id: &str| !told.contains(id) && !answered.contains(id);
+    absentees.extend(before.iter().filter(|b| other(&b.instance.id)).cloned());
+    // There was no time to ask for them, or no need.
+    let unasked = case
+        .memory
+        .known()
+        .iter()
+        .filter(|instance| other(&instance.id))
+        .cloned();
+    absentees.extend(unasked.map(|instance| Absentee {
+        instance,
+        since: case.seen.at,
+        fate: Fate::NotAsked,
+    }));
+    absentees.retain(|absentee| case.seen.at.since(absentee.since) < SETTLED);
+    absentees.sort_by_key(|absentee| std::cmp::Reverse(absentee.since));
+    let there_were = case.memory.epoch.as_ref().map_or(0, |epoch| epoch.count) + before.len();
+    absentees.truncate(there_were.saturating_sub(answers.len()).min(MOST_MISSED));
+    absentees
+}
+
+fn who_is_missing(case: &Case<'_>, answers: &[Answer], next: &Memory) -> String {
+    let mut text = String::new();
+    let one_comes_through = one_comes_through(case, answers);
+    for fate in Fate::ALL {
+        // They only look slow.
+        if fate == Fate::Slow && one_comes_through {
+            continue;
+        }
+        let slow = case
+            .seen
+            .absent
+            .iter()
+            .filter(|(_, f)| (fate, *f) == (Fate::Slow, Fate::Slow));
+        let slow = slow.filter_map(|(id, _)| answers.iter().find(|answer| answer.instance.id == *id));
+        let missing = next.absentees.iter().filter(|absentee| absentee.fate == fate);
+        let who: Vec<String> = missing
+            .map(|absentee| absentee.instance.in_brief())
+            .chain(slow.map(|answer| answer.instance.in_brief()))
+            .collect();
+        if !who.is_empty() {
+            let shown = who[..who.len().min(NAMED)].join(", ");
+            text.push_str(&format!("; {}: {shown}", fate.name()));
+            if who.len() > NAMED {
+                text.push_str(&format!(" and {} more", who.len() - NAMED));
+            }
+        }
+    }
+    if !case.seen.denied.is_empty() {
+        text.push_str(&format!("; {}", case.seen.denied));
+    }
+    if one_comes_through {
+        text.push_str("; only one answers through the import: does its export say response_type: stream?");
+    }
+    text
+}
+
+fn one_comes_through(case: &Case<'_>, answers: &[Answer]) -> bool {
+    let absent = &case.seen.absent;
+    let several = case.memory.known().len() > 1 || !absent.is_empty();
+    let one_by_one = absent.iter().filter(|(_, fate)| *fate == Fate::Slow).count();
+    case.policy.imported && several && answers.len() == one_by_one + 1
+}
+
+fn out_of_range(case: &Case<'_>, instances: usize) -> Option<Finding> {
+    let limits = [
+        (Status::Critical, "critical", case.policy.critical),
+        (Status::Warning, "warning", case.policy.warning),
+    ];
+    let (status, word, range) = limits
+        .into_iter()
+        .find_map(|(status, word, range)| Some((status, word, range.filter(|r| r.alerts(instances as f64))?)))?;
+    let text = format!("{}, {word} range is {range}", count(instances, "instance"));
+    Some(Finding::new(status, Reason::InstancesOutOfRange, text))
+}

@@ -1,0 +1,39 @@
+//! Who else is there, for the one who asked for a wrong name, or in a wrong account.
+
+use super::Case;
+use crate::values::text::LIKE;
+
+/// How many other services are named.
+const NAMED: usize = 5;
+
+pub fn who_else(case: &Case<'_>) -> String {
+    let names: Vec<&str> = case
+        .seen
+        .others
+        .iter()
+        .flatten()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let mut near: Vec<(f64, &str)> = names
+        .iter()
+        .map(|name| (strsim::jaro_winkler(case.service, name), *name))
+        .filter(|(like, _)| *like > LIKE)
+        .collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let near: Vec<&str> = near.into_iter().take(NAMED).map(|(_, name)| name).collect();
+    match (&case.seen.others, names.len()) {
+        (None, _) => "check the name, the account and --srv-prefix".to_owned(),
+        (Some(_), 0) if !case.seen.denied.is_empty() => {
+            format!("and we may not look who is there: {}", case.seen.denied)
+        }
+        (Some(_), 0) => "no service at all answers here: is this the right account, and --srv-prefix?".to_owned(),
+        _ if !near.is_empty() => format!("did you mean {}?", near.join(" or ")),
+        (_, others) => {
+            let shown = names[..others.min(NAMED)].join(", ");
+            match others.saturating_sub(NAMED) {
+                0 => format!("here are: {shown}"),
+                more => format!("here are: {shown} and {more} more"),
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What the user wants to be told, and how loudly.
+
+use std::time::Duration;
+
+use crate::state::memory::Memory;
+use crate::values::range::Range;
+use crate::values::status::Status;
+
+/// What the user wants to be told, and how loudly.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// On the number of instances.
+    pub warning: Option<Range>,
+    pub critical: Option<Range>,
+    /// On the slowest answer.
+    pub rtt_warning: Option<Duration>,
+    pub rtt_critical: Option<Duration>,
+    /// The status of a service that no epoch has ever seen.
+    pub never_seen: Status,
+    /// The status of being unable to ask: NATS unreachable, credentials or TLS refused.
+    pub unreachable: Status,
+    /// The status of silence. Below CRITICAL it is no epoch: it opens no outage.
+    pub silent: Status,
+    /// After how long an outage is forgotten.
+    pub forget_after: Option<Duration>,
+    /// Whether there is a state at all; without one the texts must not speak of earlier runs.
+    pub remembers: bool,
+    /// Whether the service is asked through an account import.
+    pub imported: bool,
+}
+
+impl Policy {
+    /// Whether finding nobody would be an alarm that the last run did not give.
+    pub fn is_alarmed_by_absence(&self, memory: &Memory) -> bool {
+        let alerts = |range: &Option<Range>| range.is_some_and(|range| range.alerts(0.0));
+        match &memory.epoch {
+            _ if memory.is_absent() => false,
+            Some(_) => true,
+            None => alerts(&self.critical) || alerts(&self.warning) || self.never_seen == Status::Critical,
+        }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Policy {
+        Policy {
+            warning: None,
+            critical: None,
+            rtt_warning: None,
+            rtt_critical: None,
+            never_seen: Status::Unknown,
+            unreachable: Status::Unknown,
+            silent: Status::Critical,
+            forget_after: None,
+            remembers: true,
+            imported: false,
+        }
+    }
+}

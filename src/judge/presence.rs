@@ -1,0 +1,194 @@
+//! Whether the service is there: up, recovered, down, silent, never seen; or NATS could not be asked.
+
+use std::time::Duration;
+
+use super::verdict::Finding;
+use super::{Case, Ruling, others, slowest};
+use crate::probe::observation::{Answer, Failure, Ignored, Outcome};
+use crate::state::memory::{Epoch, Memory, Outage, Trouble};
+use crate::values::duration::{age, latency};
+use crate::values::status::{Reason, Status};
+use crate::values::text::count;
+
+pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
+    let next = &mut ruling.next;
+    let finding = match &case.seen.outcome {
+        Outcome::Answered(answers) => answered(case, answers, next),
+        Outcome::NoResponders => absent(case, Reason::ServiceDown, "no responders", next),
+        Outcome::Silent(waited) => silent(case, *waited, next),
+        Outcome::Failed(failure) => not_asked(case, failure, next),
+    };
+    ruling.find(finding);
+    if let (Outcome::Failed(_), Some(outage)) = (&case.seen.outcome, &case.memory.outage) {
+        let last = case.memory.epoch.as_ref().map_or(outage.first_missed, |epoch| epoch.at);
+        let ago = age(case.now.since(last));
+        ruling.find(still_down(case, outage, &format!("as of the last answer {ago} ago")));
+    }
+}
+
+fn answered(case: &Case<'_>, answers: &[Answer], next: &mut Memory) -> Finding {
+    next.outage = None;
+    next.enter(Epoch::new(case.seen.at, answers));
+    if case.seen.census {
+        next.census = Some(case.seen.at);
+    }
+    let many = count(answers.len(), "instance");
+    if let Some(outage) = &case.memory.outage {
+        let before = match outage.last_seen.count {
+            had if had == answers.len() => String::new(),
+            had => format!(" (had {had})"),
+        };
+        let down = age(case.seen.at.since(outage.first_missed));
+        let text = format!("{many}{before}, recovered after {down}");
+        return Finding::new(Status::Ok, Reason::ServiceRecovered, text);
+    }
+    let text = match slowest(answers) {
+        Some(rtt) => format!("{many}, slowest answer {}", latency(rtt)),
+        None => format!("{many}, seen by an overlapping run"),
+    };
+    Finding::new(Status::Ok, Reason::ServiceUp, text)
+}
+
+/// Nobody is there. `how` is what the server said to it.
+fn absent(case: &Case<'_>, reason: Reason, how: &str, next: &mut Memory) -> Finding {
+    next.absentees.clear();
+    next.enter(Epoch::new(case.seen.at, &[]));
+    next.census = Some(case.seen.at);
+
+    let fine = nats_is_fine(case);
+    let text = if let Some(outage) = &case.memory.outage {
+        let down = case.seen.at.since(outage.first_missed);
+        if let Some(limit) = case.policy.forget_after.filter(|limit| down > *limit) {
+            next.outage = None;
+            return forgotten(case, outage, limit);
+        }
+        let had = count(outage.last_seen.count, "instance");
+        format!("still down for {}, {how}; had {had}{fine}", age(down))
+    } else if let Some(epoch) = epoch_with_instances(case) {
+        next.outage = Some(Outage {
+            last_seen: epoch.clone(),
+            first_missed: case.seen.at,
+        });
+        let what = match reason {
+            Reason::ServiceSilent => "silent",
+            _ => "down",
+        };
+        format!("{what}, {how}; {}{fine}", had_until(case, epoch))
+    } else {
+        return never_seen(case, how);
+    };
+    Finding::new(Status::Critical, reason, text)
+}
+
+/// Somebody is subscribed, and nobody answered. An epoch without instances, unless the user thinks less of it.
+fn silent(case: &Case<'_>, waited: Duration, next: &mut Memory) -> Finding {
+    let how = how_silent(case, waited);
+    if case.policy.silent == Status::Critical {
+        return absent(case, Reason::ServiceSilent, &how, next);
+    }
+    next.trouble = None;
+    match (&case.memory.outage, epoch_with_instances(case)) {
+        (Some(outage), _) => still_down(case, outage, &how),
+        (None, Some(epoch)) => {
+            let text = format!("{how}; {}", had_until(case, epoch));
+            Finding::new(case.policy.silent, Reason::ServiceSilent, text)
+        }
+        (None, None) => never_seen(case, &how),
+    }
+}
+
+/// NATS could not be asked: no epoch, and an open outage stays open.
+fn not_asked(case: &Case<'_>, failure: &Failure, next: &mut Memory) -> Finding {
+    let status = match failure.reason {
+        Reason::NatsUnreachable | Reason::AuthRejected | Reason::TlsFailed => case.policy.unreachable,
+        _ => Status::Unknown,
+    };
+    let mut text = failure.text.clone();
+    if failure.reason != Reason::Interrupted {
+        match &case.memory.trouble {
+            Some(trouble) => text = format!("{text} (not asked for {})", age(case.seen.at.since(trouble.since))),
+            None => {
+                next.trouble = Some(Trouble {
+                    since: case.seen.at,
+                    reason: failure.reason,
+                });
+            }
+        }
+    }
+    Finding::new(status, failure.reason, text)
+}
+
+/// An open outage, when this run has no epoch of its own to say so.
+fn still_down(case: &Case<'_>, outage: &Outage, how: &str) -> Finding {
+    let text = format!(
+        "still down for {}, {how}; had {}",
+        age(case.now.since(outage.first_missed)),
+        count(outage.last_seen.count, "instance"),
+    );
+    Finding::new(Status::Critical, Reason::ServiceDown, text)
+}
+
+fn forgotten(case: &Case<'_>, outage: &Outage, limit: Duration) -> Finding {
+    let text = format!(
+        "no instance for longer than {} (--forget-after): forgotten; had {}",
+        age(limit),
+        count(outage.last_seen.count, "instance"),
+    );
+    Finding::new(case.policy.never_seen, Reason::ServiceNeverSeen, text)
+}
+
+fn never_seen(case: &Case<'_>, how: &str) -> Finding {
+    let others = others::who_else(case);
+    let text = match case.policy.remembers {
+        true => format!("never seen in this account, {how}; {others}"),
+        false => format!("{how}, and nobody remembers whether it was ever there (--no-state); {others}"),
+    };
+    Finding::new(case.policy.never_seen, Reason::ServiceNeverSeen, text)
+}
+
+/// The last epoch, if there was anybody.
+fn epoch_with_instances<'a>(case: &Case<'a>) -> Option<&'a Epoch> {
+    case.memory.epoch.as_ref().filter(|epoch| epoch.count > 0)
+}
+
+/// `3 instances until 62s ago`
+fn had_until(case: &Case<'_>, epoch: &Epoch) -> String {
+    format!(
+        "{} until {} ago",
+        count(epoch.count, "instance"),
+        age(case.seen.at.since(epoch.at))
+    )
+}
+
+fn how_silent(case: &Case<'_>, waited: Duration) -> String {
+    let waited = age(waited);
+    let cause = match case.seen.ignored {
+        Ignored { acks: 1.., .. } => "a JetStream stream captures the request, so nobody may be there",
+        Ignored { foreign: 1.., .. } => "another service replies in its place",
+        Ignored { broken: 1.., .. } => "what came was no PING reply",
+        _ if case.policy.imported && server_may_be_before(case, 2, 11) => {
+            "hung, or nobody is there: through an import, a server before 2.11 does not say so"
+        }
+        _ => "hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there",
+    };
+    format!("no answer within {waited} though somebody is subscribed ({cause})")
+}
+
+fn server_may_be_before(case: &Case<'_>, major: u32, minor: u32) -> bool {
+    let version = case.seen.server.as_ref().map_or("", |server| server.version.as_str());
+    let mut numbers = version.split('.').map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(a)), Some(Ok(b))) => (a, b) < (major, minor),
+        _ => true,
+    }
+}
+
+fn nats_is_fine(case: &Case<'_>) -> String {
+    match &case.seen.server {
+        Some(server) => match server.rtt {
+            Some(rtt) => format!("; {server} is fine ({})", latency(rtt)),
+            None => format!("; {server} is fine"),
+        },
+        None => String::new(),
+    }
+}

@@ -1,0 +1,34 @@
+//! How long the slowest answer took (`--rtt-warning`, `--rtt-critical`).
+
+use std::time::Duration;
+
+use super::verdict::{Finding, Metric};
+use super::{Case, Ruling, slowest};
+use crate::values::duration::latency;
+use crate::values::range::Range;
+use crate::values::status::{Reason, Status};
+
+pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
+    let rtt = slowest(case.answers());
+    if let Some(finding) = rtt.and_then(|rtt| slow(case, rtt)) {
+        ruling.find(finding);
+    }
+    let limit = |limit: Option<Duration>| limit.map(|limit| Range::at_most(limit.as_secs_f64()));
+    ruling.metrics.push(Metric {
+        warning: limit(case.policy.rtt_warning),
+        critical: limit(case.policy.rtt_critical),
+        ..Metric::seconds("rtt_max", rtt)
+    });
+}
+
+fn slow(case: &Case<'_>, rtt: Duration) -> Option<Finding> {
+    let limits = [
+        (Status::Critical, "critical", case.policy.rtt_critical),
+        (Status::Warning, "warning", case.policy.rtt_warning),
+    ];
+    let (status, word, limit) = limits
+        .into_iter()
+        .find_map(|(status, word, limit)| Some((status, word, limit.filter(|limit| rtt > *limit)?)))?;
+    let text = format!("slow: an answer took {}, {word} above {}", latency(rtt), latency(limit));
+    Some(Finding::new(status, Reason::Slow, text))
+}

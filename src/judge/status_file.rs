@@ -1,0 +1,179 @@
+//! Answers a Kubernetes probe from the file that the sidecar writes, without any network. Pure: it is given the text.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::judge::pod::{Answer, Question};
+use crate::probe::schedule::Wanted;
+use crate::values::duration::age;
+use crate::values::text::clean;
+use crate::values::timestamp::Timestamp;
+
+/// How far the file may be ahead of our clock, both being of one host.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// Reads the file of `watch`, the JSON output, and answers the question from it.
+///
+/// A file that is stale, damaged or of another service does not say how the pod is: that is as if NATS could not be asked.
+pub fn answer(question: &Question, text: &str, max_age: Duration, now: Timestamp) -> (Answer, String) {
+    match read(question, text, max_age, now) {
+        Ok(answer) => answer,
+        Err(why) => question.cannot_ask(&why),
+    }
+}
+
+fn read(question: &Question, text: &str, max_age: Duration, now: Timestamp) -> Result<(Answer, String), String> {
+    let status: Value = serde_json::from_str(text).map_err(|e| format!("the status file is damaged: {e}"))?;
+    let time = status["time"]
+        .as_str()
+        .and_then(Timestamp::parse)
+        .ok_or("the status file is damaged: no time in it")?;
+    if time > now + SLACK {
+        return Err(format!("the status file is from the future ({time})"));
+    }
+    let old = now.since(time);
+    if old > max_age {
+        return Err(format!(
+            "the status file is {} old, more than {}; does the sidecar run?",
+            age(old),
+            age(max_age)
+        ));
+    }
+    match status["service"].as_str() {
+        Some(service) if service == question.service => {}
+        Some(service) => return Err(format!("the status file is of the service {}", clean(service, 80))),
+        None => return Err("the status file is damaged: no service in it".into()),
+    }
+    if status["asked"].as_bool() != Some(true) {
+        let why = status["text"].as_str().unwrap_or("NATS could not be asked");
+        return Err(clean(why, 200));
+    }
+    let answers = status["answers"]
+        .as_array()
+        .ok_or("the status file is damaged: no answers in it")?;
+    let found = answers.iter().find(|answer| is_wanted(&question.wanted, answer));
+    let when = age(old);
+    Ok(match found {
+        Some(answer) => {
+            let id = clean(answer["id"].as_str().unwrap_or_default(), 64);
+            question.say(Answer::Pass, &format!("{id} answered {when} ago"))
+        }
+        None => {
+            let others = if answers.is_empty() { "" } else { ", though others did" };
+            question.say(
+                Answer::Fail,
+                &format!("{} did not answer {when} ago{others}", question.whom()),
+            )
+        }
+    })
+}
+
+fn is_wanted(wanted: &Wanted, answer: &Value) -> bool {
+    match wanted {
+        Wanted::All | Wanted::Any => true,
+        Wanted::Id(id) => answer["id"].as_str() == Some(id),
+        // The file has the values as they are printed.
+        Wanted::Match(values) => values.iter().all(|(key, value)| {
+            let (key, value) = (
+                clean(key, crate::probe::reply::KEY_CHARS),
+                clean(value, crate::probe::reply::VALUE_CHARS),
+            );
+            answer["metadata"][key].as_str() == Some(value.as_str())
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    use crate::judge::pod::Kind;
+
+    fn ask(kind: Kind, wanted: Wanted, status: &str) -> (Answer, String) {
+        let question = Question {
+            kind,
+            service: "orders".into(),
+            wanted,
+            without_nats: kind.without_nats(),
+        };
+        answer(
+            &question,
+            status,
+            Duration::from_secs(60),
+            Timestamp::from_seconds(1000),
+        )
+    }
+
+    fn status(second: i64, asked: bool) -> Value {
+        json!({
+            "time": Timestamp::from_seconds(second).to_string(),
+            "service": "orders",
+            "asked": asked,
+            "text": "connection refused",
+            "answers": [
+                {"id": "A", "metadata": {"pod": "orders-1"}},
+                {"id": "B", "metadata": {"pod": "or?ders"}},
+            ],
+        })
+    }
+
+    #[test]
+    fn the_file_answers_for_one_instance() {
+        let pod = |name: &str| Wanted::Match(vec![("pod".into(), name.into())]);
+        let cases = [
+            (Wanted::Id("A".into()), "liveness pass: orders: A answered 10s ago"),
+            (Wanted::Any, "liveness pass: orders: A answered 10s ago"),
+            (pod("orders-1"), "liveness pass: orders: A answered 10s ago"),
+            (pod("or|ders"), "liveness pass: orders: B answered 10s ago"),
+            (
+                Wanted::Id("C".into()),
+                "liveness fail: orders: instance C did not answer 10s ago, though others did",
+            ),
+            (
+                pod("orders-2"),
+                "liveness fail: orders: the instance with pod=orders-2 did not answer 10s ago, though others did",
+            ),
+        ];
+        for (wanted, line) in cases {
+            assert_eq!(ask(Kind::Liveness, wanted, &status(990, true).to_string()).1, line);
+        }
+    }
+
+    #[test]
+    fn a_file_that_does_not_say_is_as_if_nats_could_not_be_asked() {
+        let mut foreign = status(990, true);
+        foreign["service"] = "billing".into();
+        let cases = [
+            (
+                String::new(),
+                "the status file is damaged: EOF while parsing a value at line 1 column 0",
+            ),
+            ("{}".into(), "the status file is damaged: no time in it"),
+            (
+                status(939, true).to_string(),
+                "the status file is 61s old, more than 60s; does the sidecar run?",
+            ),
+            (
+                status(1003, true).to_string(),
+                "the status file is from the future (1970-01-01T00:16:43Z)",
+            ),
+            (foreign.to_string(), "the status file is of the service billing"),
+            (status(990, false).to_string(), "connection refused"),
+        ];
+        for (text, why) in cases {
+            let readiness = ask(Kind::Readiness, Wanted::Any, &text);
+            assert_eq!(
+                readiness,
+                (Answer::Fail, format!("readiness fail: orders: cannot ask: {why}"))
+            );
+            let (liveness, _) = ask(Kind::Liveness, Wanted::Any, &text);
+            assert_eq!(liveness, Answer::Pass);
+        }
+        assert_eq!(
+            ask(Kind::Readiness, Wanted::Any, &status(940, true).to_string()).0,
+            Answer::Pass
+        );
+    }
+}

@@ -1,0 +1,136 @@
+//! What is said in the end: a status, the findings behind it, and the numbers.
+
+use std::time::Duration;
+
+use crate::values::range::Range;
+use crate::values::status::{Reason, Status};
+
+/// One thing that was found, with the status that it alone would give.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub status: Status,
+    pub reason: Reason,
+    /// For an operator: what is the matter, since when, and where to look.
+    pub text: String,
+}
+
+impl Finding {
+    pub fn new(status: Status, reason: Reason, text: impl Into<String>) -> Finding {
+        Finding {
+            status,
+            reason,
+            text: text.into(),
+        }
+    }
+}
+
+/// The unit of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Count,
+    Seconds,
+}
+
+/// A number with its limits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Metric {
+    /// `[a-z0-9_]`, unique within its first 19 characters (RRD's limit).
+    pub name: &'static str,
+    /// `None` where the value could not be determined.
+    pub value: Option<f64>,
+    pub unit: Unit,
+    pub warning: Option<Range>,
+    pub critical: Option<Range>,
+}
+
+impl Metric {
+    /// A duration, without limits.
+    pub fn seconds(name: &'static str, value: Option<Duration>) -> Metric {
+        Metric {
+            name,
+            value: value.map(|duration| duration.as_secs_f64()),
+            unit: Unit::Seconds,
+            warning: None,
+            critical: None,
+        }
+    }
+}
+
+/// A line that is shown only from the given verbosity on (`-v` is 1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Detail {
+    pub verbosity: u8,
+    pub text: String,
+}
+
+/// The answer to the question that was asked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// The service asked about; empty where the arguments did not say.
+    pub service: String,
+    /// Worst first.
+    findings: Vec<Finding>,
+    pub metrics: Vec<Metric>,
+    pub details: Vec<Detail>,
+}
+
+impl Verdict {
+    pub fn new(service: &str, findings: Vec<Finding>, metrics: Vec<Metric>, details: Vec<Detail>) -> Verdict {
+        let mut verdict = Verdict {
+            service: service.to_owned(),
+            findings: Vec::new(),
+            metrics,
+            details,
+        };
+        for finding in findings {
+            verdict.add(finding);
+        }
+        verdict
+    }
+
+    /// Adds a finding in its place: worst first, then in the order of [`Reason`].
+    pub fn add(&mut self, finding: Finding) {
+        let place = |f: &Finding| (std::cmp::Reverse(f.status), f.reason);
+        let at = self.findings.partition_point(|f| place(f) <= place(&finding));
+        self.findings.insert(at, finding);
+    }
+
+    /// The findings, worst first.
+    pub fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    /// The worst finding's status. Nothing found is UNKNOWN: only a finding can say OK.
+    pub fn status(&self) -> Status {
+        self.findings.first().map_or(Status::Unknown, |f| f.status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_found_is_unknown() {
+        let verdict = Verdict::new("x", vec![], vec![], vec![]);
+        assert_eq!(verdict.status(), Status::Unknown);
+    }
+
+    #[test]
+    fn the_worst_finding_leads_whatever_the_order_of_adding() {
+        let verdict = Verdict::new(
+            "x",
+            vec![
+                Finding::new(Status::Ok, Reason::ServiceUp, "up"),
+                Finding::new(Status::Critical, Reason::InstancesOutOfRange, "range"),
+                Finding::new(Status::Unknown, Reason::StateUnusable, "state"),
+                Finding::new(Status::Critical, Reason::ServiceDown, "down"),
+            ],
+            vec![],
+            vec![],
+        );
+        let texts: Vec<&str> = verdict.findings().iter().map(|f| f.text.as_str()).collect();
+        assert_eq!(texts, ["down", "range", "state", "up"]);
+        assert_eq!(verdict.status(), Status::Critical);
+    }
+}

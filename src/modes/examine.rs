@@ -1,0 +1,166 @@
+//! One look at a service: probes, judges and remembers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::cli::Config;
+use crate::guard::exit::Output;
+use crate::guard::user::euid;
+use crate::guard::watchdog::{self, Alarm};
+use crate::judge::judge;
+use crate::judge::verdict::{Finding, Verdict};
+use crate::probe::client::{Request, probe};
+use crate::probe::observation::{Failure, Observation, Outcome};
+use crate::probe::schedule::{ONCE_MORE, Wanted};
+use crate::render::report::Report;
+use crate::state::memory::Memory;
+use crate::state::store::{Store, Surroundings};
+use crate::values::env::Env;
+use crate::values::status::{Reason, Status};
+use crate::values::timestamp::Timestamp;
+
+/// Made by the package, for the state of every user of the host.
+const PACKAGE_STATE_DIR: &str = "/var/lib/check_nats_service";
+
+/// How long after the deadline a run may still wait for its turn to save. The watchdog waits longer.
+const SAVING: Duration = Duration::from_millis(40);
+
+/// How a mode tells a report when its run is ended early, given the cause in words. It runs in a thread that must not wait
+/// for anything any more, a file say.
+pub type LastWords = Arc<dyn Fn(&Report, &str) -> Output + Send + Sync>;
+
+/// The state of the question, wherever the user or the environment says.
+pub fn state_store(config: &Config, env: Env<'_>) -> Store {
+    let surroundings = Surroundings {
+        var: env,
+        package_dir: Path::new(PACKAGE_STATE_DIR),
+        euid: euid(),
+    };
+    Store::new(config.place.clone(), config.question(), &surroundings)
+}
+
+/// Probes, judges and remembers: what every mode does that looks at a service.
+pub fn examine(config: &Config, store: &Store, start: Instant, last_words: &LastWords) -> Report {
+    let deadline = start + config.timing.timeout;
+    let service = config.target.service.as_str();
+    let alarms = watchdog::watch(deadline);
+    watchdog::set_last_words(unread(config, store, last_words));
+    let peeked = store.peek(Timestamp::now());
+    watchdog::set_last_words(interrupted(config, &peeked, last_words));
+
+    let seen = Arc::new(probe(&Request {
+        target: &config.target,
+        wanted: Wanted::All,
+        known: peeked.known_instances(),
+        previously_missing: peeked.previously_missing(),
+        census: needs_census(&peeked, config.timing.census, Timestamp::now()),
+        discover: !peeked.has_seen_any(),
+        // An open outage is one whether NATS was disturbed or not.
+        confirm: match peeked.is_absent() {
+            true => config.timing.confirm.min(ONCE_MORE),
+            false => config.timing.confirm,
+        },
+        // Where nothing is remembered, every run would be that patient: then the user's own word counts.
+        patient: config.policy.is_alarmed_by_absence(&peeked)
+            && (peeked.epoch.is_some() || config.timing.confirm_by_default),
+        servers: peeked.servers.clone(),
+        disturbed: peeked.trouble.is_some(),
+        stall: config.timing.stall,
+        start,
+        deadline,
+        alarms: &alarms,
+    }));
+
+    // If the state hangs or the run is interrupted, the verdict is said all the same.
+    let (verdict, memory) = judge(service, &peeked, &seen, &config.policy, Timestamp::now());
+    watchdog::set_last_words(unsaved(report(verdict, &seen, memory), last_words));
+    let (mut report, problems) = store.update(Timestamp::now(), deadline + SAVING, &peeked, |memory| {
+        let (report, next) = judge_beside_others(config, &peeked, memory, &seen);
+        watchdog::set_last_words(unsaved(report.clone(), last_words));
+        (report, next)
+    });
+    for problem in problems {
+        report
+            .verdict
+            .add(Finding::new(Status::Unknown, Reason::StateUnusable, problem));
+    }
+    report
+}
+
+fn report(verdict: Verdict, seen: &Arc<Observation>, memory: Memory) -> Report {
+    Report {
+        seen: Some(Arc::clone(seen)),
+        memory,
+        ..Report::bare(verdict)
+    }
+}
+
+/// Judges, unless a run that began before this one ended has seen more recently how things are: then its answer counts,
+/// so that the slower of two runs cannot undo what the other one found.
+fn judge_beside_others(config: &Config, peeked: &Memory, memory: &Memory, seen: &Arc<Observation>) -> (Report, Memory) {
+    let service = config.target.service.as_str();
+    let newer = memory.epoch.as_ref().filter(|epoch| {
+        let answered = !matches!(seen.outcome, Outcome::Failed(_));
+        answered && memory.sequence != peeked.sequence && epoch.at > seen.at && epoch.is_complete()
+    });
+    let (seen, next) = match newer {
+        Some(epoch) => (Arc::new(epoch.observed_like(seen)), Some(memory.clone())),
+        None => (Arc::clone(seen), None),
+    };
+    let (verdict, judged) = judge(service, memory, &seen, &config.policy, Timestamp::now());
+    let next = next.unwrap_or(judged);
+    (report(verdict, &seen, next.clone()), next)
+}
+
+/// Whether to wait for instances that nobody knows of (SPEC, section 3).
+fn needs_census(memory: &Memory, interval: Duration, now: Timestamp) -> bool {
+    let recent = |at: Timestamp| at <= now && now.since(at) < interval;
+    let quiet = memory.status == Some(Status::Ok) && memory.outage.is_none() && !memory.known_instances().is_empty();
+    !(quiet && memory.census.is_some_and(recent))
+}
+
+/// What is said if the run is ended while it reads what is remembered, on a network file system say.
+fn unread(config: &Config, store: &Store, last_words: &LastWords) -> watchdog::LastWords {
+    let last_words = Arc::clone(last_words);
+    let service = config.target.service.clone();
+    let path = store.shown_path();
+    Box::new(move |cause| {
+        let why = match cause {
+            Alarm::Memory => "it takes more memory than allowed".to_owned(),
+            cause => cause.to_string(),
+        };
+        let text = format!("the state {path} cannot be read: {why}");
+        let finding = Finding::new(Status::Unknown, Reason::StateUnusable, text.as_str());
+        let verdict = Verdict::new(service.as_str(), vec![finding], vec![], vec![]);
+        last_words(&Report::bare(verdict), &text)
+    })
+}
+
+/// What is said if the run is ended before it has a verdict: also then an open outage is told.
+fn interrupted(config: &Config, memory: &Memory, last_words: &LastWords) -> watchdog::LastWords {
+    let last_words = Arc::clone(last_words);
+    let (config, memory) = (config.clone(), memory.clone());
+    Box::new(move |cause| {
+        let now = Timestamp::now();
+        let seen = Arc::new(Observation::failed(
+            now,
+            Failure::new(cause.reason(), cause.to_string()),
+        ));
+        let (verdict, memory) = judge(config.target.service.as_str(), &memory, &seen, &config.policy, now);
+        last_words(&report(verdict, &seen, memory), &cause.to_string())
+    })
+}
+
+/// What is said if the run is ended while it saves.
+fn unsaved(report: Report, last_words: &LastWords) -> watchdog::LastWords {
+    let last_words = Arc::clone(last_words);
+    Box::new(move |cause| {
+        let mut report = report.clone();
+        let text = format!("the state may not be saved: {cause}");
+        report
+            .verdict
+            .add(Finding::new(Status::Unknown, Reason::StateUnusable, text.as_str()));
+        last_words(&report, &text)
+    })
+}

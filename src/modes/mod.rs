@@ -1,0 +1,71 @@
+//! What the program can be asked to do, one file for each. All that look at a service do so by [`examine`].
+
+mod check;
+mod examine;
+mod probe;
+mod state;
+mod textfile;
+pub mod watch;
+
+use std::ffi::OsString;
+use std::time::Instant;
+
+use self::examine::state_store;
+use crate::cli::{self, Arguments, Format, Mode, OutputOptions, Parsed, Problem};
+use crate::guard::exit::Output;
+use crate::guard::watchdog;
+use crate::values::env::Env;
+use crate::values::status::Reason;
+
+/// One whole run of any mode.
+pub fn run(args: &[OsString], env: Env<'_>, start: Instant) -> Output {
+    // Before there is a second thread: it forks.
+    if watch::is_asked_for(args) {
+        return watch::run(args, env);
+    }
+    let last_words = |cause: &watchdog::Alarm| check::unknown(cause.reason(), cause.to_string());
+    if let Err(error) = watchdog::install(Box::new(last_words)) {
+        return check::unknown(Reason::Interrupted, format!("cannot take over the signals: {error}"));
+    }
+    match cli::parse(args, env) {
+        Ok(Parsed::Print(text)) => Output::fine(text),
+        Ok(Parsed::Run(arguments)) => run_mode(*arguments, env, start).unwrap_or_else(|problem| usage(args, &problem)),
+        Err(problem) => usage(args, &problem),
+    }
+}
+
+/// The error is a mistake in what the user has said.
+fn run_mode(arguments: Arguments, env: Env<'_>, start: Instant) -> Result<Output, String> {
+    if let Mode::Probe(options) = &arguments.mode {
+        return probe::run(&arguments, options, env, start);
+    }
+    let deadline = start + arguments.timing.timeout;
+    // Files can hang, too.
+    watchdog::watch(deadline);
+    let target = arguments.target(env, deadline).map_err(Problem::into_text)?;
+    let config = arguments.with_target(target);
+    let store = state_store(&config, env);
+    Ok(match &config.mode {
+        Mode::Check => check::run(&config, &store, start),
+        Mode::Textfile { output, exit_status } => textfile::run(&config, &store, start, output, *exit_status),
+        Mode::StateShow => state::show(&config, &store),
+        Mode::StateReset => state::reset(&config, &store, start),
+        // Both were begun above.
+        Mode::Probe(_) | Mode::Watch { .. } => Output::failed("not what was asked for"),
+    })
+}
+
+/// Bad arguments: also told in the format asked for, and by a command that writes files on stderr.
+fn usage(args: &[OsString], problem: &str) -> Output {
+    let problem = format!("{problem} (see --help)");
+    match args.get(1).and_then(|command| command.to_str()) {
+        Some("textfile" | "probe" | "watch") => Output::failed(&problem),
+        _ => {
+            let options = OutputOptions {
+                format: Format::guess(args),
+                ..OutputOptions::default()
+            };
+            check::bare(Reason::Usage, problem, &options)
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! A Kubernetes exec probe: answers from the sidecar's file, or by asking for one answer.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Instant;
+
+use crate::cli::{Arguments, ProbeOptions, Problem, Selector};
+use crate::files::read::{read_text, shown};
+use crate::guard::exit::Output;
+use crate::guard::watchdog;
+use crate::judge::pod::{Answer, Question};
+use crate::judge::status_file;
+use crate::probe::client::{Request, probe};
+use crate::probe::known::KnownInstances;
+use crate::probe::reply::is_id;
+use crate::probe::schedule::Wanted;
+use crate::values::env::Env;
+use crate::values::timestamp::Timestamp;
+
+/// A status file of ours cannot be larger, in bytes.
+const LARGEST_STATUS_FILE: u64 = 8 * 1024 * 1024;
+
+/// The error is a mistake in the arguments.
+pub fn run(arguments: &Arguments, options: &ProbeOptions, env: Env<'_>, start: Instant) -> Result<Output, String> {
+    answer(arguments, options, env, start).map(output)
+}
+
+fn output((answer, line): (Answer, String)) -> Output {
+    Output {
+        exit_code: answer.exit_code(),
+        // Kubernetes looks at the status.
+        must_be_read: false,
+        ..Output::fine(line + "\n")
+    }
+}
+
+fn answer(
+    arguments: &Arguments,
+    options: &ProbeOptions,
+    env: Env<'_>,
+    start: Instant,
+) -> Result<(Answer, String), String> {
+    let question = |wanted| Question {
+        kind: options.kind,
+        service: arguments.service.as_str().to_owned(),
+        wanted,
+        without_nats: options.without_nats,
+    };
+    let deadline = start + arguments.timing.timeout;
+    let alarms = watchdog::watch(deadline);
+    let of_anyone = question(Wanted::Any);
+    watchdog::set_last_words(Box::new(move |cause| output(of_anyone.cannot_ask(&cause.to_string()))));
+    let target = match arguments.target(env, deadline) {
+        Err(Problem::Usage(problem)) => return Err(problem),
+        target => target,
+    };
+    let wanted = match &options.selector {
+        Selector::Is(wanted) => wanted.clone(),
+        Selector::IdFile(path) => match id_in(path, deadline) {
+            Ok(id) => Wanted::Id(id),
+            // The application writes it when it has an instance.
+            Err(why) => {
+                let text = format!("no instance yet: the id file {}: {why}", shown(path));
+                return Ok(question(Wanted::Any).say(Answer::Fail, &text));
+            }
+        },
+    };
+    let question = question(wanted.clone());
+    if let Some((path, max_age)) = &options.from {
+        return Ok(match read_text(path, LARGEST_STATUS_FILE, deadline) {
+            Ok(text) => status_file::answer(&question, &text, *max_age, Timestamp::now()),
+            Err(why) => question.cannot_ask(&format!("the status file {}: {why}", shown(path))),
+        });
+    }
+    let target = match target {
+        Ok(target) => target,
+        // A Secret that is renewed late must not restart every pod.
+        Err(problem) => return Ok(question.cannot_ask(problem.text())),
+    };
+    Ok(question.judge(&probe(&Request {
+        target: &target,
+        wanted,
+        known: KnownInstances::default(),
+        previously_missing: BTreeSet::new(),
+        census: false,
+        discover: false,
+        confirm: arguments.timing.confirm,
+        // Kubernetes gives no time for that, and asks again itself.
+        patient: false,
+        servers: Vec::new(),
+        disturbed: false,
+        stall: arguments.timing.stall,
+        start,
+        deadline,
+        alarms: &alarms,
+    })))
+}
+
+/// The id in the file.
+fn id_in(path: &Path, deadline: Instant) -> Result<String, String> {
+    let text = read_text(path, 4096, deadline)?;
+    match text.trim() {
+        id if is_id(id) => Ok(id.to_owned()),
+        _ => Err("there is no id in it".into()),
+    }
+}

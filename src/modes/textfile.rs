@@ -1,0 +1,31 @@
+//! Metrics for the textfile collector of node_exporter: the file is written, whatever the verdict.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::examine::{LastWords, examine};
+use crate::cli::Config;
+use crate::files::replace;
+use crate::guard::exit::Output;
+use crate::guard::watchdog;
+use crate::render;
+use crate::state::store::Store;
+
+pub fn run(config: &Config, store: &Store, start: Instant, path: &Path, exit_status: bool) -> Output {
+    let shown = path.display().to_string();
+    let not_written = move |cause: &str| Output::failed(&format!("cannot write {shown}: {cause}"));
+    let not_examined = not_written.clone();
+    let last_words: LastWords = Arc::new(move |_, cause| not_examined(cause));
+    let report = examine(config, store, start, &last_words);
+    let text = render::prometheus::render(&report, &config.output.metrics);
+    watchdog::set_last_words(Box::new(move |cause| not_written(&cause.to_string())));
+    match replace::write(path, &text) {
+        Ok(()) if exit_status => Output {
+            exit_code: report.verdict.status().exit_code(),
+            ..Output::default()
+        },
+        Ok(()) => Output::default(),
+        Err(problem) => Output::failed(&problem),
+    }
+}

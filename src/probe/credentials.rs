@@ -1,0 +1,226 @@
+//! Credentials files and NKey seeds: read, checked before they are used, and never shown. Pure: it is given the text.
+
+use std::fmt;
+use std::sync::Arc;
+
+use data_encoding::BASE64URL_NOPAD;
+use nkeys::{KeyPair, KeyPairType};
+use serde_json::Value;
+
+use crate::values::secret::Secret;
+use crate::values::text::clean;
+use crate::values::timestamp::Timestamp;
+
+/// An NKey that signs what the server sends, so that the seed never leaves this process.
+#[derive(Clone)]
+pub struct Nkey {
+    key: Arc<KeyPair>,
+}
+
+impl Nkey {
+    /// Reads a seed file: the first line that begins with `S`, as the nats tools write it.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, without showing it.
+    pub fn parse(text: &str) -> Result<Nkey, String> {
+        let mut lines = text.lines().map(str::trim);
+        let seed = lines
+            .find(|line| line.starts_with('S'))
+            .ok_or("there is no NKey seed in it (a line that begins with SU)")?;
+        let key = KeyPair::from_seed(seed).map_err(|_| "the NKey seed in it is malformed")?;
+        match key.key_pair_type() {
+            KeyPairType::User => Ok(Nkey { key: Arc::new(key) }),
+            _ => Err("the NKey seed in it is not that of a user: it must begin with SU".into()),
+        }
+    }
+
+    /// The public half, which names the user.
+    pub fn public(&self) -> String {
+        self.key.public_key()
+    }
+
+    /// Signs the nonce of the server. Empty if that fails, which the server then refuses.
+    pub fn sign(&self, nonce: &[u8]) -> Vec<u8> {
+        self.key.sign(nonce).unwrap_or_default()
+    }
+}
+
+impl PartialEq for Nkey {
+    fn eq(&self, other: &Nkey) -> bool {
+        self.public() == other.public()
+    }
+}
+
+impl Eq for Nkey {}
+
+impl fmt::Debug for Nkey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Nkey({})", self.public())
+    }
+}
+
+/// A credentials file: a user JWT, and the seed of the NKey that it belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Credentials {
+    pub jwt: Secret,
+    pub nkey: Nkey,
+    pub claims: Claims,
+}
+
+/// What the JWT says of itself. Whether it is true is for the server to tell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// The public NKey of the user.
+    pub subject: String,
+    /// Clean; empty where there is none.
+    pub name: String,
+    pub not_before: Option<Timestamp>,
+    pub expires: Option<Timestamp>,
+}
+
+impl Credentials {
+    /// Reads a credentials file.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, without showing any of it.
+    pub fn parse(text: &str) -> Result<Credentials, String> {
+        let jwt = block(text, "JWT").ok_or("there is no user JWT in it (-----BEGIN NATS USER JWT-----)")?;
+        let seed = block(text, "SEED").ok_or("there is no NKey seed in it (-----BEGIN USER NKEY SEED-----)")?;
+        let nkey = Nkey::parse(seed)?;
+        let claims = read_claims(jwt).ok_or("the user JWT in it is malformed")?;
+        if claims.subject != nkey.public() {
+            return Err("the user JWT and the NKey seed in it do not belong together".into());
+        }
+        Ok(Credentials {
+            jwt: Secret::new(jwt),
+            nkey,
+            claims,
+        })
+    }
+}
+
+/// The line between `-----BEGIN … kind-----` and the next line of dashes.
+fn block<'t>(text: &'t str, kind: &str) -> Option<&'t str> {
+    let mut lines = text.lines().map(str::trim);
+    lines.find(|line| line.starts_with("---") && line.contains("BEGIN") && line.contains(kind))?;
+    lines
+        .find(|line| !line.is_empty())
+        .filter(|line| !line.starts_with("---"))
+}
+
+fn read_claims(jwt: &str) -> Option<Claims> {
+    let mut parts = jwt.split('.');
+    let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
+    let bytes = BASE64URL_NOPAD.decode(payload.trim_end_matches('=').as_bytes()).ok()?;
+    let claims: Value = serde_json::from_slice(&bytes).ok()?;
+    let time = |name: &str| {
+        claims[name]
+            .as_i64()
+            .filter(|seconds| *seconds > 0)
+            .map(Timestamp::from_seconds)
+    };
+    Some(Claims {
+        subject: claims["sub"].as_str()?.to_owned(),
+        name: clean(claims["name"].as_str().unwrap_or(""), 64),
+        not_before: time("nbf"),
+        expires: time("exp"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seed(key: &KeyPair) -> String {
+        key.seed().expect("a seed")
+    }
+
+    fn file(jwt: &str, seed: &str) -> String {
+        format!(
+            "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
+             ************************* IMPORTANT *************************\n\
+             -----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+        )
+    }
+
+    fn jwt(claims: &str) -> String {
+        format!("e30.{}.c2ln", BASE64URL_NOPAD.encode(claims.as_bytes()))
+    }
+
+    #[test]
+    fn a_credentials_file_is_read() {
+        let key = KeyPair::new_user();
+        let claims = format!(
+            r#"{{"sub":"{}","name":"mon","exp":1700000000,"nbf":0}}"#,
+            key.public_key()
+        );
+        for text in [
+            file(&jwt(&claims), &seed(&key)),
+            file(&jwt(&claims), &seed(&key)).replace('\n', "\r\n"),
+        ] {
+            let credentials = Credentials::parse(&text).expect("a good file");
+            assert_eq!(credentials.claims.subject, key.public_key());
+            assert_eq!(credentials.claims.name, "mon");
+            assert_eq!(credentials.claims.expires, Some(Timestamp::from_seconds(1_700_000_000)));
+            assert_eq!(credentials.claims.not_before, None);
+            assert_eq!(credentials.jwt.reveal(), jwt(&claims));
+            key.verify(b"nonce", &credentials.nkey.sign(b"nonce"))
+                .expect("its signature");
+            let debug = format!("{credentials:?}");
+            assert!(
+                !debug.contains(&seed(&key)) && !debug.contains(&jwt(&claims)),
+                "{debug}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_told_without_showing_it() {
+        let (key, other, account) = (KeyPair::new_user(), KeyPair::new_user(), KeyPair::new_account());
+        let good = jwt(&format!(r#"{{"sub":"{}"}}"#, key.public_key()));
+        let cases = [
+            (
+                String::new(),
+                "there is no user JWT in it (-----BEGIN NATS USER JWT-----)",
+            ),
+            (
+                "-----BEGIN NATS USER JWT-----".into(),
+                "there is no user JWT in it (-----BEGIN NATS USER JWT-----)",
+            ),
+            (seed(&key), "there is no user JWT in it (-----BEGIN NATS USER JWT-----)"),
+            (
+                format!("-----BEGIN NATS USER JWT-----\n{good}\n"),
+                "there is no NKey seed in it (-----BEGIN USER NKEY SEED-----)",
+            ),
+            (file(&good, "S3CRET"), "the NKey seed in it is malformed"),
+            (
+                file(&good, "x"),
+                "there is no NKey seed in it (a line that begins with SU)",
+            ),
+            (
+                file(&good, &seed(&account)),
+                "the NKey seed in it is not that of a user: it must begin with SU",
+            ),
+            (file("no jwt", &seed(&key)), "the user JWT in it is malformed"),
+            (file("a.b.c", &seed(&key)), "the user JWT in it is malformed"),
+            (
+                file(&good, &seed(&other)),
+                "the user JWT and the NKey seed in it do not belong together",
+            ),
+        ];
+        for (text, message) in cases {
+            assert_eq!(Credentials::parse(&text).err().as_deref(), Some(message), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_seed_file_is_read() {
+        let key = KeyPair::new_user();
+        for text in [seed(&key), format!("# comment\n  {}  \n", seed(&key))] {
+            assert_eq!(Nkey::parse(&text).map(|nkey| nkey.public()), Ok(key.public_key()));
+        }
+        assert!(Nkey::parse("").is_err());
+    }
+}

@@ -1,0 +1,699 @@
+//! What the client and the server say when something fails, put into reasons and into words for an operator. Pure.
+//!
+//! The client reports everything as text in an `io::Error`; the texts were measured, and each has its row in the tests.
+
+use std::io::{Error, ErrorKind};
+use std::time::Duration;
+
+use crate::probe::observation::Failure;
+use crate::probe::target::Auth;
+use crate::values::duration::{age, latency};
+use crate::values::status::Reason;
+use crate::values::text::clean;
+use crate::values::timestamp::Timestamp;
+
+/// How much of a foreign text is shown, in characters.
+const QUOTED: usize = 120;
+
+/// Whom we talk to, and how.
+#[derive(Clone, Debug)]
+pub struct Peer<'a> {
+    /// `host:port`.
+    pub address: String,
+    /// What we logged in with.
+    pub auth: &'a Auth,
+    /// The first tokens of our inboxes.
+    pub inbox_prefix: &'a str,
+    /// The subject on which we ask; one token more, and it is that of an instance.
+    pub ping_subject: String,
+    /// Whether we show a certificate of our own.
+    pub identity: bool,
+    /// When it happened.
+    pub now: Timestamp,
+}
+
+/// After how long without a word a server has waited for TLS, rather than stopped: it waits for 2 s.
+const TLS_FIRST: Duration = Duration::from_millis(1500);
+
+/// What waits for an answer that does not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hung {
+    /// The name does not resolve.
+    Resolving,
+    /// TCP does not connect.
+    Connecting,
+    /// Connected, and not a byte has come.
+    Greeting,
+    /// Something came, and the login is not finished.
+    LoggingIn,
+    /// Logged in, and no PONG to the request.
+    Answering,
+}
+
+/// The server (or the name service) did not answer within the time that there was.
+pub fn timed_out(address: &str, hung: Hung, waited: &str) -> Failure {
+    let text = match hung {
+        Hung::Resolving => format!("cannot resolve {address}: no answer from DNS within {waited}"),
+        Hung::Connecting => format!(
+            "cannot reach NATS at {address}: no answer to the TCP connection within {waited}; \
+             is the host up, or does a firewall drop it?"
+        ),
+        Hung::Greeting => format!(
+            "{address} accepts the connection but says nothing for {waited}; \
+             is nats-server frozen, does it want TLS first (handshake_first), or is this another service?"
+        ),
+        Hung::LoggingIn => format!("NATS at {address} did not finish the login within {waited}"),
+        Hung::Answering => format!("NATS at {address} took the request but stopped answering; waited {waited}"),
+    };
+    Failure::new(Reason::NatsUnreachable, text)
+}
+
+/// The name of the server could not be resolved.
+pub fn not_resolved(host: &str, error: &Error) -> Failure {
+    let text = error.to_string();
+    let why = text.rsplit(": ").next().unwrap_or_default();
+    Failure::new(
+        Reason::NatsUnreachable,
+        format!("cannot resolve {host}: {}", clean(why, QUOTED)),
+    )
+}
+
+/// The connection could not be made, or the login failed, after this time.
+pub fn not_connected(peer: &Peer<'_>, error: &Error, waited: Duration) -> Failure {
+    let address = &peer.address;
+    let text = error.to_string();
+    if let Some(said) = text.strip_prefix("unexpected line while connecting: Err(") {
+        return server_said(peer, said.trim_matches(['(', ')', '"']));
+    }
+    if let Some(said) = text.strip_prefix("expected INFO, received: ") {
+        // As in `Err("maximum connections exceeded")`, `Unknown("SSH-2.0-OpenSSH_9.2\r\n")`.
+        if let Some(said) = said.strip_prefix("Err(") {
+            return server_said(peer, said.trim_matches(['(', ')', '"']));
+        }
+        let said = said.trim_start_matches("Unknown(").trim_matches(['(', ')', '"']);
+        let said = clean(said.trim_end_matches("\\r\\n"), QUOTED);
+        return protocol(format!("{address} is no NATS server: it said {said}"));
+    }
+    if let Some(why) = tls_error(error) {
+        return Failure::new(
+            Reason::TlsFailed,
+            format!(
+                "TLS with NATS at {address} failed: {}",
+                explain_tls(&why, peer.identity)
+            ),
+        );
+    }
+    match error.kind() {
+        ErrorKind::ConnectionRefused => unreachable(address, "connection refused; is nats-server running there?"),
+        ErrorKind::TimedOut => unreachable(address, "TCP gave up; is the host up, or does a firewall drop it?"),
+        // A server that wants TLS first waits for us to begin, and gives up after 2 s without a word.
+        ErrorKind::UnexpectedEof if text == "failed to fill whole buffer" && waited > TLS_FIRST => Failure::new(
+            Reason::TlsFailed,
+            format!(
+                "{address} closed the connection without a word after {}; it seems to want TLS first (handshake_first), \
+                 which this client cannot do: allow handshake_first: auto, or another port",
+                latency(waited)
+            ),
+        ),
+        ErrorKind::UnexpectedEof
+        | ErrorKind::ConnectionReset
+        | ErrorKind::BrokenPipe
+        | ErrorKind::ConnectionAborted => unreachable(
+            address,
+            "it closed the connection during the login; is it stopping, or at its connection limit?",
+        ),
+        // A few kinds have names that are not stable; the system's own words serve for all of them.
+        _ if error.raw_os_error().is_some() => {
+            let text = text.split(" (os error").next().unwrap_or_default();
+            unreachable(address, &clean(text, QUOTED).to_lowercase())
+        }
+        _ => protocol(match text.as_str() {
+            "received command exceeded fixed command buffer" => format!(
+                "{address} sent a line of more than 4096 bytes, more than this client reads; \
+                 if that is its INFO, set no_advertise or fewer connect_urls"
+            ),
+            _ => format!("{address} does not speak the NATS protocol: {}", clean(&text, QUOTED)),
+        }),
+    }
+}
+
+/// What the client says of TLS, if that is what failed.
+pub fn tls_error(error: &Error) -> Option<String> {
+    let text = error.to_string();
+    let of_files = [
+        "could not load",
+        "could not add certificate",
+        "could not find client key",
+        "cannot determine hostname",
+    ];
+    match text.strip_prefix("TLS error: ") {
+        Some(why) => Some(why.to_owned()),
+        None => of_files.iter().any(|start| text.starts_with(start)).then_some(text),
+    }
+}
+
+fn explain_tls(why: &str, identity: bool) -> String {
+    let is = |part: &str| why.contains(part);
+    let known = if is("UnknownIssuer") {
+        "its certificate is of an authority that we do not believe; give the authority with --tlsca"
+    } else if is("NotValidForName") {
+        "its certificate is for another name; connect by a name that is in it"
+    } else if is("certificate: Expired") || is("CertExpired") {
+        "its certificate has expired; renew it"
+    } else if is("CaUsedAsEndEntity") {
+        "its certificate is that of an authority itself; give it one of its own, signed by the authority"
+    } else if is("NotValidYet") {
+        "its certificate is not valid yet; look at the clocks"
+    } else if is("CertificateRequired") || is("BadCertificate") && !identity {
+        // A 2.9 server calls no certificate a bad one.
+        "it wants a certificate of ours; give --tlscert and --tlskey"
+    } else if is("alert: CertificateExpired") {
+        "it says that our certificate has expired; renew it"
+    } else if is("alert: UnknownCA") {
+        "it does not believe the authority of our certificate"
+    } else if is("alert: DecryptError") && identity {
+        "our key (--tlskey) is not that of our certificate (--tlscert)"
+    } else if is("fatal alert") {
+        "it refused our certificate, or the handshake"
+    } else if is("InvalidContentType") {
+        "it does not answer in TLS; if it is plain, use nats:// instead of tls://"
+    } else if is("could not load platform certs") {
+        "the authorities of the system cannot be read; give one with --tlsca"
+    } else if is("could not load certs") {
+        "a certificate in the file of --tlsca is damaged"
+    } else if is("could not add certificate") || is("could not find client key") {
+        "the certificate (--tlscert) or the key (--tlskey) is damaged, or the key is encrypted"
+    } else {
+        return clean(why, QUOTED);
+    };
+    format!("{known} ({})", clean(why, QUOTED))
+}
+
+/// The server sent `-ERR` with this text.
+pub fn server_said(peer: &Peer<'_>, text: &str) -> Failure {
+    let address = &peer.address;
+    let lower = text.to_ascii_lowercase();
+    let is = |part: &str| lower.contains(part);
+    // The client's `Debug` puts a backslash before each quote.
+    let said = clean(&text.replace(['\\', '"'], ""), QUOTED);
+    if is("permissions violation") {
+        let subject = text.split('"').nth(1).unwrap_or_default().trim_end_matches('\\');
+        let subject = clean_subject(subject);
+        let (verb, list) = match is("subscription") {
+            true => ("subscribe to", "subscribe"),
+            false => ("publish to", "publish"),
+        };
+        let is_below = |prefix: &str| subject.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
+        // The name of an inbox is another one each time, and the id of an instance soon is.
+        let allow = if is_below(peer.inbox_prefix) {
+            format!("{}.>", peer.inbox_prefix)
+        } else if is_below(&peer.ping_subject) {
+            format!("{}.*", peer.ping_subject)
+        } else {
+            subject.clone()
+        };
+        let text = match subject.is_empty() {
+            true => format!("NATS at {address} does not let us ask: {said}"),
+            false => format!(
+                "NATS at {address} does not let us {verb} {subject}; add to the user's permissions: {list}: {{allow: [\"{allow}\"]}}"
+            ),
+        };
+        return Failure::new(Reason::PermissionDenied, text);
+    }
+    if is("maximum subscriptions") {
+        let text = format!("NATS at {address} does not let us subscribe to an inbox: {said}");
+        return Failure::new(Reason::PermissionDenied, text);
+    }
+    if is("authorization violation") || is("authentication") {
+        let text = refused(peer, &said);
+        return Failure::new(Reason::AuthRejected, text);
+    }
+    if is("tls required") {
+        return Failure::new(
+            Reason::TlsFailed,
+            format!("NATS at {address} wants TLS ({said}); use tls://"),
+        );
+    }
+    if is("maximum") && is("connections exceeded") {
+        return unreachable(address, &format!("no connection is left for us ({said})"));
+    }
+    if is("stale connection") || is("shutdown") {
+        return unreachable(address, &said.to_lowercase());
+    }
+    if is("slow consumer") {
+        return flooded(address);
+    }
+    protocol(format!("NATS at {address} said: {said}"))
+}
+
+/// A refused login, explained as far as we can know it: the server says the same of all of them.
+fn refused(peer: &Peer<'_>, said: &str) -> String {
+    let Peer { address, now, .. } = peer;
+    match peer.auth {
+        Auth::None if peer.identity => format!("NATS at {address} refused our certificate as a login ({said})"),
+        Auth::None => format!("NATS at {address} wants credentials ({said}): give --creds, --user, --token or --nkey"),
+        Auth::Token(_) => format!("NATS at {address} refused the token ({said})"),
+        Auth::UserPassword { user, .. } => {
+            format!(
+                "NATS at {address} refused the user {} or the password ({said})",
+                clean(user, 64)
+            )
+        }
+        Auth::Nkey { path, nkey } => {
+            format!(
+                "NATS at {address} does not know the user of {path} ({said}): its public NKey is {}",
+                nkey.public()
+            )
+        }
+        Auth::Credentials { path, credentials } => {
+            let claims = &credentials.claims;
+            let cause = match (claims.expires, claims.not_before) {
+                (Some(expires), _) if expires <= *now => {
+                    format!("the user JWT expired {} ago", age(now.since(expires)))
+                }
+                (_, Some(begin)) if begin > *now => {
+                    format!(
+                        "the user JWT is not valid before {begin}, in {}",
+                        age(begin.since(*now))
+                    )
+                }
+                _ => {
+                    "the user JWT is current, so the user is revoked, its account unknown to this server, its operator \
+                      another one, or this address or time not allowed"
+                        .to_owned()
+                }
+            };
+            format!("NATS at {address} refused the credentials of {path}: {cause} ({said})")
+        }
+    }
+}
+
+/// More replies came than any service has to give.
+pub fn flooded(address: &str) -> Failure {
+    protocol(format!("{address} floods us with replies"))
+}
+
+/// The connection broke while the service was asked, twice.
+pub fn lost_twice(address: &str) -> Failure {
+    protocol(format!(
+        "the connection to NATS at {address} broke twice while asking; a reply that breaks the protocol does that"
+    ))
+}
+
+/// Several servers failed: the failure that came farthest leads, the others follow.
+pub fn all_failed(failures: Vec<Failure>) -> Failure {
+    let progress = |failure: &Failure| match failure.reason {
+        Reason::NatsUnreachable => 0,
+        Reason::ProtocolError => 1,
+        Reason::TlsFailed => 2,
+        _ => 3,
+    };
+    let mut sorted = failures;
+    sorted.sort_by_key(|failure| std::cmp::Reverse(progress(failure)));
+    let reason = sorted.first().map_or(Reason::ProtocolError, |failure| failure.reason);
+    let mut texts: Vec<String> = Vec::new();
+    for failure in sorted {
+        if !texts.contains(&failure.text) {
+            texts.push(failure.text);
+        }
+    }
+    Failure::new(reason, texts.join("; "))
+}
+
+fn unreachable(address: &str, why: &str) -> Failure {
+    Failure::new(
+        Reason::NatsUnreachable,
+        format!("cannot reach NATS at {address}: {why}"),
+    )
+}
+
+fn protocol(text: String) -> Failure {
+    Failure::new(Reason::ProtocolError, text)
+}
+
+/// A subject to paste into `permissions`: it needs its `$` and `>`, which [`clean`] takes out of ordinary text.
+fn clean_subject(subject: &str) -> String {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.$*>/:=".contains(c);
+    subject.chars().filter(|c| good(*c)).take(QUOTED).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::credentials::{Credentials, Nkey};
+    use crate::values::secret::Secret;
+
+    fn peer(auth: &Auth) -> Peer<'_> {
+        Peer {
+            address: "h:4222".into(),
+            auth,
+            inbox_prefix: "_INBOX",
+            ping_subject: "$SRV.PING.x".into(),
+            identity: false,
+            now: Timestamp::from_seconds(1_000_000),
+        }
+    }
+
+    fn user() -> Auth {
+        Auth::UserPassword {
+            user: "mon".into(),
+            password: Secret::new("s3cret"),
+        }
+    }
+
+    /// Every way in which a connect was seen to fail.
+    #[test]
+    fn failed_connects() {
+        use Reason::*;
+        let data = ErrorKind::InvalidData;
+        let cases = [
+            (
+                Error::from_raw_os_error(libc::ECONNREFUSED),
+                NatsUnreachable,
+                "cannot reach NATS at h:4222: connection refused; is nats-server running there?",
+            ),
+            (
+                Error::from_raw_os_error(libc::ETIMEDOUT),
+                NatsUnreachable,
+                "cannot reach NATS at h:4222: TCP gave up; is the host up, or does a firewall drop it?",
+            ),
+            (
+                Error::from_raw_os_error(libc::ENETUNREACH),
+                NatsUnreachable,
+                "cannot reach NATS at h:4222: network is unreachable",
+            ),
+            (
+                Error::from_raw_os_error(libc::EMFILE),
+                NatsUnreachable,
+                "cannot reach NATS at h:4222: too many open files",
+            ),
+            (
+                Error::new(ErrorKind::UnexpectedEof, "failed to fill whole buffer"),
+                NatsUnreachable,
+                "cannot reach NATS at h:4222: it closed the connection during the login; is it stopping, or at its \
+                 connection limit?",
+            ),
+            (
+                Error::from_raw_os_error(libc::EPIPE),
+                NatsUnreachable,
+                "cannot reach NATS at h:4222: it closed the connection during the login; is it stopping, or at its \
+                 connection limit?",
+            ),
+            (
+                Error::new(
+                    data,
+                    r#"unexpected line while connecting: Err("Authorization Violation")"#,
+                ),
+                AuthRejected,
+                "NATS at h:4222 refused the user mon or the password (Authorization Violation)",
+            ),
+            (
+                Error::new(
+                    data,
+                    r#"unexpected line while connecting: Err("maximum account active connections exceeded")"#,
+                ),
+                NatsUnreachable,
+                "cannot reach NATS at h:4222: no connection is left for us (maximum account active connections exceeded)",
+            ),
+            (
+                Error::other(r#"expected INFO, received: Err("maximum connections exceeded")"#),
+                NatsUnreachable,
+                "cannot reach NATS at h:4222: no connection is left for us (maximum connections exceeded)",
+            ),
+            (
+                Error::other(r#"expected INFO, received: Unknown("SSH-2.0-OpenSSH_9.2\r\n")"#),
+                ProtocolError,
+                "h:4222 is no NATS server: it said SSH-2.0-OpenSSH_9.2",
+            ),
+            (
+                Error::other("expected INFO, received: Ping"),
+                ProtocolError,
+                "h:4222 is no NATS server: it said Ping",
+            ),
+            (
+                Error::new(
+                    ErrorKind::InvalidInput,
+                    "received command exceeded fixed command buffer",
+                ),
+                ProtocolError,
+                "h:4222 sent a line of more than 4096 bytes, more than this client reads; if that is its INFO, set \
+                 no_advertise or fewer connect_urls",
+            ),
+            (
+                Error::new(ErrorKind::InvalidInput, "cannot parse server info"),
+                ProtocolError,
+                "h:4222 does not speak the NATS protocol: cannot parse server info",
+            ),
+            (
+                Error::new(data, "unexpected line while connecting: Unknown(\"x|y=1\\n\")"),
+                ProtocolError,
+                "h:4222 does not speak the NATS protocol: unexpected line while connecting: Unknown(?x?y=1?n?)",
+            ),
+        ];
+        for (error, reason, text) in cases {
+            let failure = not_connected(&peer(&user()), &error, Duration::from_millis(3));
+            assert_eq!(failure, Failure::new(reason, text), "{error}");
+        }
+    }
+
+    /// Every `-ERR` that servers were seen to send.
+    #[test]
+    fn words_of_the_server() {
+        use Reason::*;
+        let cases = [
+            (
+                r#"Permissions Violation for Publish to "$SRV.PING.x""#,
+                PermissionDenied,
+                "NATS at h:4222 does not let us publish to $SRV.PING.x; add to the user's permissions: publish: {allow: \
+                 [\"$SRV.PING.x\"]}",
+            ),
+            (
+                r#"Permissions Violation for Publish to "$SRV.PING.x.id7""#,
+                PermissionDenied,
+                "NATS at h:4222 does not let us publish to $SRV.PING.x.id7; add to the user's permissions: publish: {allow: \
+                 [\"$SRV.PING.x.*\"]}",
+            ),
+            (
+                r#"Permissions Violation for Subscription to "_INBOX.abc""#,
+                PermissionDenied,
+                "NATS at h:4222 does not let us subscribe to _INBOX.abc; add to the user's permissions: subscribe: {allow: \
+                 [\"_INBOX.>\"]}",
+            ),
+            (
+                "Permissions Violation",
+                PermissionDenied,
+                "NATS at h:4222 does not let us ask: Permissions Violation",
+            ),
+            (
+                "maximum subscriptions exceeded",
+                PermissionDenied,
+                "NATS at h:4222 does not let us subscribe to an inbox: maximum subscriptions exceeded",
+            ),
+            (
+                "User Authentication Expired",
+                AuthRejected,
+                "NATS at h:4222 wants credentials (User Authentication Expired): give --creds, --user, --token or --nkey",
+            ),
+            (
+                "Authentication Timeout",
+                AuthRejected,
+                "NATS at h:4222 wants credentials (Authentication Timeout): give --creds, --user, --token or --nkey",
+            ),
+            (
+                "Secure Connection - TLS Required",
+                TlsFailed,
+                "NATS at h:4222 wants TLS (Secure Connection - TLS Required); use tls://",
+            ),
+            (
+                "Stale Connection",
+                NatsUnreachable,
+                "cannot reach NATS at h:4222: stale connection",
+            ),
+            (
+                "Server Shutdown",
+                NatsUnreachable,
+                "cannot reach NATS at h:4222: server shutdown",
+            ),
+            (
+                "slow consumer detected for subscription on subject _INBOX.x. dropping messages",
+                ProtocolError,
+                "h:4222 floods us with replies",
+            ),
+            (
+                "Unknown Protocol Operation",
+                ProtocolError,
+                "NATS at h:4222 said: Unknown Protocol Operation",
+            ),
+            ("a|b=1\nOK", ProtocolError, "NATS at h:4222 said: a?b=1?OK"),
+        ];
+        for (said, reason, text) in cases {
+            assert_eq!(
+                server_said(&peer(&Auth::None), said),
+                Failure::new(reason, text),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_server_that_wants_tls_first() {
+        let error = Error::new(ErrorKind::UnexpectedEof, "failed to fill whole buffer");
+        let failure = not_connected(&peer(&Auth::None), &error, Duration::from_millis(2010));
+        let text = "h:4222 closed the connection without a word after 2.0s; it seems to want TLS first (handshake_first), \
+                    which this client cannot do: allow handshake_first: auto, or another port";
+        assert_eq!(failure, Failure::new(Reason::TlsFailed, text));
+    }
+
+    #[test]
+    fn refused_logins_are_explained_as_far_as_we_know() {
+        let key = nkeys::KeyPair::new_user();
+        let seed = key.seed().expect("a seed");
+        let creds = |claims: &str| {
+            let claims = format!(r#"{{"sub":"{}"{claims}}}"#, key.public_key());
+            let jwt = format!("e30.{}.c2ln", data_encoding::BASE64URL_NOPAD.encode(claims.as_bytes()));
+            let text =
+                format!("-----BEGIN NATS USER JWT-----\n{jwt}\n---\n-----BEGIN USER NKEY SEED-----\n{seed}\n---\n");
+            Auth::Credentials {
+                path: "/etc/mon.creds".into(),
+                credentials: Box::new(Credentials::parse(&text).expect("good credentials")),
+            }
+        };
+        let nkey = Auth::Nkey {
+            path: "/etc/mon.nk".into(),
+            nkey: Nkey::parse(&seed).expect("a good seed"),
+        };
+        let unknown = format!(
+            "does not know the user of /etc/mon.nk (Authorization Violation): its public NKey is {}",
+            key.public_key()
+        );
+        let current = "refused the credentials of /etc/mon.creds: the user JWT is current, so the user is revoked, its \
+                       account unknown to this server, its operator another one, or this address or time not allowed \
+                       (Authorization Violation)";
+        let cases = [
+            (
+                Auth::None,
+                "wants credentials (Authorization Violation): give --creds, --user, --token or --nkey",
+            ),
+            (
+                Auth::Token(Secret::new("s3cret")),
+                "refused the token (Authorization Violation)",
+            ),
+            (user(), "refused the user mon or the password (Authorization Violation)"),
+            (nkey, unknown.as_str()),
+            (creds(""), current),
+            (creds(r#","exp":1000001,"nbf":1000000"#), current),
+            (
+                creds(r#","exp":1000000"#),
+                "refused the credentials of /etc/mon.creds: the user JWT expired 0.0s ago (Authorization Violation)",
+            ),
+            (
+                creds(r#","exp":992800"#),
+                "refused the credentials of /etc/mon.creds: the user JWT expired 2h ago (Authorization Violation)",
+            ),
+            (
+                creds(r#","nbf":1000060"#),
+                "refused the credentials of /etc/mon.creds: the user JWT is not valid before 1970-01-12T13:47:40Z, in 60s \
+                 (Authorization Violation)",
+            ),
+        ];
+        for (auth, text) in cases {
+            let failure = server_said(&peer(&auth), "Authorization Violation");
+            assert_eq!(
+                failure,
+                Failure::new(Reason::AuthRejected, format!("NATS at h:4222 {text}"))
+            );
+        }
+    }
+
+    /// What the client says of TLS, and the words that tell an operator what to do.
+    #[test]
+    fn tls_is_explained() {
+        let cases = [
+            (
+                "TLS error: invalid peer certificate: UnknownIssuer",
+                "give the authority with --tlsca",
+            ),
+            (
+                "TLS error: invalid peer certificate: NotValidForName",
+                "connect by a name that is in it",
+            ),
+            ("TLS error: invalid peer certificate: Expired", "has expired"),
+            ("TLS error: invalid peer certificate: NotValidYet", "look at the clocks"),
+            (
+                "TLS error: invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))",
+                "give it one of its own",
+            ),
+            (
+                "TLS error: received fatal alert: CertificateRequired",
+                "give --tlscert and --tlskey",
+            ),
+            (
+                "TLS error: received fatal alert: BadCertificate",
+                "give --tlscert and --tlskey",
+            ),
+            (
+                "TLS error: received corrupt message of type InvalidContentType",
+                "use nats:// instead of tls://",
+            ),
+            ("TLS error: something|new", "failed: something?new"),
+            (
+                "could not load certs: BadDer",
+                "--tlsca is damaged (could not load certs: BadDer)",
+            ),
+            (
+                "could not load platform certs: could not load certs from file /x",
+                "give one with --tlsca",
+            ),
+            ("could not add certificate or key", "or the key (--tlskey) is damaged"),
+            ("could not find client key", "or the key is encrypted"),
+            (
+                "TLS error: received fatal alert: UnknownCA",
+                "does not believe the authority of our certificate",
+            ),
+            (
+                "TLS error: received fatal alert: CertificateExpired",
+                "our certificate has expired",
+            ),
+        ];
+        for (text, words) in cases {
+            let failure = not_connected(&peer(&Auth::None), &Error::other(text), Duration::ZERO);
+            assert_eq!(failure.reason, Reason::TlsFailed, "{text}");
+            assert!(
+                failure.text.starts_with("TLS with NATS at h:4222 failed: "),
+                "{}",
+                failure.text
+            );
+            assert!(failure.text.contains(words), "{}", failure.text);
+        }
+        let shown = Peer {
+            identity: true,
+            ..peer(&Auth::None)
+        };
+        let error = Error::other("TLS error: received fatal alert: BadCertificate");
+        let failure = not_connected(&shown, &error, Duration::ZERO);
+        assert!(failure.text.contains("it refused our certificate"), "{}", failure.text);
+    }
+
+    #[test]
+    fn names_that_do_not_resolve() {
+        let error = Error::other("failed to lookup address information: Name or service not known");
+        let failure = not_resolved("nats.example", &error);
+        assert_eq!(failure.reason, Reason::NatsUnreachable);
+        assert_eq!(failure.text, "cannot resolve nats.example: Name or service not known");
+    }
+
+    #[test]
+    fn the_failure_that_came_farthest_leads() {
+        let failure = |reason, text| Failure::new(reason, text);
+        let all = all_failed(vec![
+            failure(Reason::NatsUnreachable, "a refused"),
+            failure(Reason::AuthRejected, "b wants a password"),
+            failure(Reason::NatsUnreachable, "a refused"),
+            failure(Reason::ProtocolError, "c is a web server"),
+        ]);
+        assert_eq!(
+            all,
+            failure(Reason::AuthRejected, "b wants a password; c is a web server; a refused")
+        );
+    }
+}

@@ -1,0 +1,153 @@
+//! Whom to expect: the instances of the last epoch, by id or, where there are too many to remember, by a digest of all ids.
+
+use std::collections::BTreeSet;
+
+use crate::values::text::digest;
+
+/// A set of ids, known by its size and a digest only: enough to tell when all of them have answered, in any order.
+///
+/// Two sets can in theory have the same digest. What that could hide is one run in which an instance was replaced by
+/// another one: the next census finds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IdSet {
+    pub count: usize,
+    pub digest: u64,
+}
+
+impl IdSet {
+    pub fn of<'a>(ids: impl IntoIterator<Item = &'a str>) -> IdSet {
+        ids.into_iter().fold(IdSet::default(), |mut set, id| {
+            set.add(id);
+            set
+        })
+    }
+
+    /// Adds an id that is not in it yet.
+    pub fn add(&mut self, id: &str) {
+        // Mixed: ids that differ in their last character only must not cancel out in the sum.
+        let hash = digest(id.bytes());
+        let mixed = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        self.count += 1;
+        self.digest = self.digest.wrapping_add(mixed ^ (mixed >> 33));
+    }
+}
+
+/// The instances that are expected to answer. Empty where nobody is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KnownInstances {
+    Ids(BTreeSet<String>),
+    Counted(IdSet),
+}
+
+impl Default for KnownInstances {
+    fn default() -> KnownInstances {
+        KnownInstances::Ids(BTreeSet::new())
+    }
+}
+
+impl KnownInstances {
+    pub fn is_empty(&self) -> bool {
+        match self {
+            KnownInstances::Ids(ids) => ids.is_empty(),
+            KnownInstances::Counted(set) => set.count == 0,
+        }
+    }
+
+    /// The ids, as far as they are known.
+    pub fn ids(&self) -> impl Iterator<Item = &String> {
+        match self {
+            KnownInstances::Ids(ids) => Some(ids),
+            KnownInstances::Counted(_) => None,
+        }
+        .into_iter()
+        .flatten()
+    }
+}
+
+/// Who of a roster has answered.
+#[derive(Clone, Debug)]
+pub struct Outstanding {
+    roster: KnownInstances,
+    /// How many of those known by id are still to answer.
+    missing: usize,
+    answered: IdSet,
+}
+
+impl Outstanding {
+    pub fn new(roster: KnownInstances) -> Outstanding {
+        Outstanding {
+            missing: roster.ids().count(),
+            answered: IdSet::default(),
+            roster,
+        }
+    }
+
+    pub fn roster(&self) -> &KnownInstances {
+        &self.roster
+    }
+
+    /// An instance answered, for the first time.
+    pub fn answered(&mut self, id: &str) {
+        match &self.roster {
+            KnownInstances::Ids(ids) => self.missing -= usize::from(ids.contains(id)),
+            KnownInstances::Counted(_) => self.answered.add(id),
+        }
+    }
+
+    /// Whether all that are expected have answered. Of a roster that is only counted, nobody else may have.
+    pub fn is_complete(&self) -> bool {
+        match &self.roster {
+            KnownInstances::Ids(_) => self.missing == 0,
+            KnownInstances::Counted(expected) => self.answered == *expected,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_is_known_in_any_order_and_by_each_of_its_ids() {
+        let ids: Vec<String> = (0..10_000).map(|n| format!("id{n}")).collect();
+        let all = IdSet::of(ids.iter().map(String::as_str));
+        assert_eq!(all.count, 10_000);
+        assert_eq!(all, IdSet::of(ids.iter().rev().map(String::as_str)));
+        for replaced in [0, 1, 4095, 9999] {
+            let other = ids.iter().enumerate().map(|(n, id)| match n == replaced {
+                true => "another",
+                false => id.as_str(),
+            });
+            assert_ne!(all, IdSet::of(other), "{replaced}");
+        }
+        // What a plain sum of hashes would confuse.
+        assert_ne!(IdSet::of(["a1", "b2"]), IdSet::of(["a2", "b1"]));
+        assert_ne!(IdSet::of(["ab", "c"]), IdSet::of(["a", "bc"]));
+    }
+
+    #[test]
+    fn a_roll_call_is_complete_with_the_last_one_expected() {
+        let ids = ["a", "b"];
+        let by_id = KnownInstances::Ids(ids.iter().map(|id| id.to_string()).collect());
+        let counted = KnownInstances::Counted(IdSet::of(ids));
+        // Who answers, and whether the call is then complete: by id, and counted.
+        let cases: [(&[&str], bool, bool); 6] = [
+            (&[], false, false),
+            (&["a"], false, false),
+            (&["b", "a"], true, true),
+            (&["a", "new"], false, false),
+            // Somebody new beside them: it takes a census to count everybody.
+            (&["a", "new", "b"], true, false),
+            (&["new", "newer"], false, false),
+        ];
+        for (answers, of_ids, of_counted) in cases {
+            for (roster, expected) in [(&by_id, of_ids), (&counted, of_counted)] {
+                let mut call = Outstanding::new(roster.clone());
+                answers.iter().for_each(|id| call.answered(id));
+                assert_eq!(call.is_complete(), expected, "{roster:?} {answers:?}");
+            }
+        }
+        assert!(Outstanding::new(KnownInstances::default()).is_complete());
+        assert!(KnownInstances::default().is_empty() && !counted.is_empty());
+    }
+}

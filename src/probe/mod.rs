@@ -1,0 +1,13 @@
+//! One probe: whom to ask, how to ask, what was seen. All is pure but for `client`, which alone names the `nats` crate, and
+//! `sockets`, which asks the kernel where a connection hangs.
+
+pub mod client;
+pub mod context;
+pub mod credentials;
+pub mod diagnosis;
+pub mod known;
+pub mod observation;
+pub mod reply;
+pub mod schedule;
+pub mod sockets;
+pub mod target;

@@ -1,0 +1,231 @@
+//! What one probe saw: the instances that answered, or why there is no answer. No clock, no file, no network.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::values::status::Reason;
+use crate::values::timestamp::Timestamp;
+
+/// One running copy of a service (ADR-32). All text in it is clean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Unique among the instances; a restart gives a new one.
+    pub id: String,
+    /// Empty where the reply had none.
+    pub version: String,
+    /// Bounded; what names the place (pod, host, node) first.
+    pub metadata: Vec<(String, String)>,
+}
+
+impl Instance {
+    /// Id, version and place, for the first line.
+    pub fn in_brief(&self) -> String {
+        let place = self.metadata.iter().find(|(key, _)| names_a_place(key));
+        let place = place.map(|(key, value)| format!("{key}={value}"));
+        let words: Vec<&str> = [self.version.as_str(), place.as_deref().unwrap_or("")]
+            .into_iter()
+            .filter(|w| !w.is_empty())
+            .collect();
+        match words.is_empty() {
+            true => self.id.clone(),
+            false => format!("{} ({})", self.id, words.join(", ")),
+        }
+    }
+}
+
+impl fmt::Display for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.id)?;
+        if !self.version.is_empty() {
+            write!(f, " version {}", self.version)?;
+        }
+        for (key, value) in &self.metadata {
+            write!(f, " {key}={value}")?;
+        }
+        Ok(())
+    }
+}
+
+/// An instance that answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub instance: Instance,
+    /// From the request to the reply. `None` where another run got the answer.
+    pub rtt: Option<Duration>,
+}
+
+/// Why the service could not be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub reason: Reason,
+    /// What failed, where, and what to change. Clean.
+    pub text: String,
+}
+
+impl Failure {
+    pub fn new(reason: Reason, text: impl Into<String>) -> Failure {
+        Failure {
+            reason,
+            text: text.into(),
+        }
+    }
+}
+
+/// The answer to "who is there?".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// At least one instance, each once.
+    Answered(Vec<Answer>),
+    /// The server knows of nobody who is subscribed (status 503), also at the last asking.
+    NoResponders,
+    /// Somebody is subscribed, and nobody answered in this time.
+    Silent(Duration),
+    /// The question could not be put, or not to its end.
+    Failed(Failure),
+}
+
+/// What is known of an instance that answered before and does not now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Nobody is subscribed under its id any more.
+    Gone,
+    /// It is subscribed, and does not answer.
+    NotAnswering,
+    /// It answered when it was asked for itself, after the others.
+    Slow,
+    /// We may not ask it.
+    NotAsked,
+}
+
+impl Fate {
+    pub const ALL: [Fate; 4] = [Fate::NotAnswering, Fate::Gone, Fate::Slow, Fate::NotAsked];
+
+    /// As told, and as kept in the state.
+    pub fn name(self) -> &'static str {
+        match self {
+            Fate::Gone => "gone",
+            Fate::NotAnswering => "not answering",
+            Fate::Slow => "slow",
+            Fate::NotAsked => "missing",
+        }
+    }
+
+    pub fn parse(word: &str) -> Option<Fate> {
+        Fate::ALL.into_iter().find(|fate| fate.name() == word)
+    }
+}
+
+/// Replies that were not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ignored {
+    /// PING replies of another service.
+    pub foreign: u32,
+    /// Acknowledgements of a JetStream stream that captures the request.
+    pub acks: u32,
+    /// Everything else.
+    pub broken: u32,
+    /// Other instances, where one of them was asked for.
+    pub siblings: u32,
+}
+
+impl Ignored {
+    /// How many came from something else than the service.
+    pub fn total(&self) -> u32 {
+        self.foreign.saturating_add(self.acks).saturating_add(self.broken)
+    }
+
+    pub fn add(&mut self, kind: NotCounted) {
+        let counter = match kind {
+            NotCounted::Foreign => &mut self.foreign,
+            NotCounted::Ack => &mut self.acks,
+            NotCounted::Broken => &mut self.broken,
+            NotCounted::Sibling => &mut self.siblings,
+        };
+        *counter = counter.saturating_add(1);
+    }
+}
+
+/// Why a reply is not an answer of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotCounted {
+    Foreign,
+    Ack,
+    Broken,
+    /// It is, but of another instance than the one that was asked for.
+    Sibling,
+}
+
+/// The NATS server that was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Server {
+    /// `host:port` as configured.
+    pub address: String,
+    /// Another one after each start; empty as long as it has sent us no message. Clean.
+    pub id: String,
+    /// Its name where somebody gave it one, else empty. Clean.
+    pub name: String,
+    /// Clean.
+    pub version: String,
+    /// From a PING to its PONG.
+    pub rtt: Option<Duration>,
+}
+
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "NATS")?;
+        for word in [&self.version, &self.name] {
+            if !word.is_empty() {
+                write!(f, " {word}")?;
+            }
+        }
+        write!(f, " at {}", self.address)
+    }
+}
+
+/// What one probe saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observation {
+    /// The moment that it tells of: with instances, when the request left that they answered; else when it was complete.
+    pub at: Timestamp,
+    pub outcome: Outcome,
+    /// Whether it waited for instances that nobody knew of.
+    pub census: bool,
+    /// How many times the service was asked.
+    pub askings: usize,
+    pub server: Option<Server>,
+    pub ignored: Ignored,
+    /// The instances that answered before and did not now, or only when asked for themselves, by id.
+    pub absent: Vec<(String, Fate)>,
+    /// The other services that are there, with how many instances; `None` where nobody looked.
+    pub others: Option<Vec<(String, usize)>>,
+    /// What we were not allowed to ask beside the question. Clean; empty if nothing.
+    pub denied: String,
+    /// From the start of the run to the end of the probe.
+    pub took: Duration,
+    /// Each step, with its time since the start of the run.
+    pub trace: Vec<(Duration, String)>,
+}
+
+impl Observation {
+    /// A probe that ended before it could ask anything.
+    pub fn failed(at: Timestamp, failure: Failure) -> Observation {
+        Observation {
+            at,
+            outcome: Outcome::Failed(failure),
+            census: false,
+            askings: 0,
+            server: None,
+            ignored: Ignored::default(),
+            absent: Vec::new(),
+            others: None,
+            denied: String::new(),
+            took: Duration::ZERO,
+            trace: Vec::new(),
+        }
+    }
+}
+
+/// Whether the value under this key tells where an instance runs.
+pub fn names_a_place(key: &str) -> bool {
+    ["pod", "host", "node"].iter().any(|place| key.contains(place))
+}

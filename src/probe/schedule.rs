@@ -1,0 +1,1017 @@
+//! When to ask, how long to listen, and when enough has been heard. Pure: it is given the time and told what was heard.
+//!
+//! All times are durations since the first schedule.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::probe::known::{KnownInstances, Outstanding};
+use crate::probe::observation::{Answer, Fate, Ignored, Instance, NotCounted, Outcome};
+use crate::probe::reply::{has_metadata, read_any_ping, read_ping};
+
+/// When to ask again if nobody answered: measured to outlast each condition in which a server's 503 is a false "down"
+/// (a service that has just subscribed elsewhere in the cluster, a restarted node, hub or gateway), and the 2 s that
+/// clients wait before they connect again. Beyond these the gaps double.
+const ASK_AGAIN: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(250),
+    Duration::from_millis(1200),
+    Duration::from_millis(2500),
+];
+
+/// For how long to ask again when one more asking is enough: nobody was there before, so nobody being there is no news.
+pub const ONCE_MORE: Duration = ASK_AGAIN[0];
+
+/// For how long to ask again after NATS itself was disturbed: clients that wait for 2 to 4 s before they connect again
+/// are back by then.
+pub const RECONNECTED: Duration = Duration::from_secs(5);
+
+/// A service has some instances; only a flood of replies has this many.
+const MOST_INSTANCES: usize = 100_000;
+
+/// How many instances are asked one by one, and how many other services (and instances of each) are told apart. Beyond
+/// these nobody reads on.
+const MOST_INQUIRED: usize = 64;
+const MOST_OTHERS: usize = 1000;
+
+/// Whose answer is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those of all instances.
+    All,
+    /// That of any instance; one is enough.
+    Any,
+    /// That of the instance with this id.
+    Id(String),
+    /// That of an instance with these values in its metadata.
+    Match(Vec<(String, String)>),
+}
+
+impl Wanted {
+    /// Whether this instance, which sent this reply, is one that is wanted.
+    fn is_met_by(&self, instance: &Instance, payload: &[u8]) -> bool {
+        match self {
+            Wanted::All | Wanted::Any => true,
+            Wanted::Id(id) => instance.id == *id,
+            Wanted::Match(values) => has_metadata(payload, values),
+        }
+    }
+}
+
+/// The rules of one probe.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub service: String,
+    pub wanted: Wanted,
+    /// The instances that are expected.
+    pub known: KnownInstances,
+    /// The ids of instances that did not answer in an earlier run, and are to be asked again one by one.
+    pub previously_missing: BTreeSet<String>,
+    /// Whether to wait for instances that are not known, even when all known ones have answered.
+    pub census: bool,
+    /// Whether to look who else is there if nobody is.
+    pub discover: bool,
+    /// How long to ask again when nobody answered. Zero: ask once.
+    pub confirm: Duration,
+    /// The same where NATS was disturbed: services may still be on their way back. Not shorter than `confirm`; `None`: no
+    /// longer than usual.
+    pub confirm_disturbed: Option<Duration>,
+    /// Whether it is known already that NATS was disturbed.
+    pub disturbed: bool,
+    /// The ids of the servers that earlier runs have asked. Any other one has been started since, or is new to us.
+    pub servers: Vec<String>,
+    /// How long to wait for one more answer after the latest.
+    pub stall: Duration,
+    /// How long to wait for a first answer where somebody is subscribed: a slow reply is not an outage.
+    pub patience: Duration,
+    /// Ping after so long without anything to do, and then after twice as long each time. `None`: a PING goes behind each
+    /// request at once.
+    pub nudge: Option<Duration>,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Ask, with a fresh inbox.
+    Ask,
+    /// Ask each of these instances for itself, in one write; the nth reply subject ends with n.
+    AskEach(Vec<String>),
+    /// Ask everybody, whatever the service.
+    Discover,
+    /// Only make sure that the server is still there.
+    Ping,
+    /// Listen, until this time at the latest.
+    Listen(Duration),
+    /// Enough was heard.
+    Done(Outcome),
+    /// Whatever this is, it is no service.
+    Flooded,
+}
+
+/// One schedule: a request, and what the server said to it.
+#[derive(Clone, Debug, Default)]
+struct Round {
+    asked: Duration,
+    no_responders: bool,
+}
+
+/// The last schedule, after the question itself has been answered: to know more.
+#[derive(Clone, Debug)]
+struct Inquiry {
+    /// The instances asked one by one; empty when everybody was asked.
+    ids: Vec<String>,
+    /// The answer to the question itself.
+    outcome: Outcome,
+    asked: Duration,
+    /// When it was asked, or the latest reply came that told something new.
+    latest: Duration,
+    /// The server said that there is no more to come.
+    over: bool,
+}
+
+/// One probe in the making.
+#[derive(Debug)]
+pub struct Schedule {
+    plan: Plan,
+    rounds: Vec<Round>,
+    inquiry: Option<Inquiry>,
+    /// Whether NATS was disturbed, as far as that is known by now.
+    disturbed: bool,
+    /// When the server was last sent anything, and when it was last asked.
+    last_sent: Duration,
+    last_asked: Duration,
+    /// How many pings were sent, how many of them since the last schedule, and how many the server answered with a PONG.
+    pings: usize,
+    pings_since_asked: u32,
+    pongs: usize,
+    answers: BTreeMap<String, (Instance, Duration)>,
+    /// When the latest new instance answered.
+    last_answer: Duration,
+    /// When the latest request left that was answered.
+    proven: Option<Duration>,
+    /// Who of the known instances has answered.
+    outstanding: Outstanding,
+    /// What became of the instances asked one by one.
+    fates: BTreeMap<String, Fate>,
+    /// Which services answered when everybody was asked, and with how many instances.
+    others: BTreeMap<String, BTreeSet<String>>,
+    ignored: Ignored,
+}
+
+impl Schedule {
+    pub fn new(plan: Plan) -> Schedule {
+        Schedule {
+            outstanding: Outstanding::new(plan.known.clone()),
+            disturbed: plan.disturbed,
+            plan,
+            rounds: Vec::new(),
+            inquiry: None,
+            last_sent: Duration::ZERO,
+            last_asked: Duration::ZERO,
+            pings: 0,
+            pings_since_asked: 0,
+            pongs: 0,
+            answers: BTreeMap::new(),
+            last_answer: Duration::ZERO,
+            fates: BTreeMap::new(),
+            others: BTreeMap::new(),
+            proven: None,
+            ignored: Ignored::default(),
+        }
+    }
+
+    /// Which server was asked: its id. It is another one after each start of the server.
+    pub fn asked_of(&mut self, server: &str) {
+        self.disturbed |= !self.plan.servers.iter().any(|known| known == server);
+    }
+
+    /// The service was asked, in a new round.
+    pub fn asked(&mut self, now: Duration) {
+        self.rounds.push(Round {
+            asked: now,
+            no_responders: false,
+        });
+        self.request_sent(now);
+    }
+
+    /// After [`Next::AskEach`] or [`Next::Discover`]: asked, in a round that is the last one. `ids` is empty for the latter.
+    pub fn inquired(&mut self, now: Duration, ids: Vec<String>) {
+        let outcome = match ids.is_empty() {
+            false => self.answered(),
+            true if self.rounds.last().is_some_and(|round| round.no_responders) => Outcome::NoResponders,
+            true => Outcome::Silent(now),
+        };
+        self.inquiry = Some(Inquiry {
+            ids,
+            outcome,
+            asked: now,
+            latest: now,
+            over: false,
+        });
+        self.request_sent(now);
+    }
+
+    fn request_sent(&mut self, now: Duration) {
+        self.last_sent = now;
+        self.last_asked = now;
+        self.pings_since_asked = 0;
+        if self.plan.nudge.is_none() {
+            self.pinged(now);
+        }
+    }
+
+    /// The request of this round really left at this time, a little after it was decided on.
+    pub fn on_wire(&mut self, round: usize, at: Duration) {
+        if let Some(round) = self.rounds.get_mut(round) {
+            round.asked = at;
+        } else if let Some(inquiry) = &mut self.inquiry {
+            inquiry.asked = at;
+        }
+    }
+
+    /// A PING was sent.
+    pub fn pinged(&mut self, now: Duration) {
+        self.last_sent = now;
+        self.pings += 1;
+        self.pings_since_asked += 1;
+    }
+
+    /// A PONG came: everything sent before its PING has been dealt with. PONGs come in the order of their PINGs.
+    pub fn pong(&mut self) {
+        self.pongs += 1;
+    }
+
+    /// Whether the server has answered everything sent to it.
+    pub fn server_answered(&self) -> bool {
+        self.pings_since_asked > 0 && self.pongs >= self.pings
+    }
+
+    /// A 503 came to the inbox of this round, with this last token of its subject. After an answer it means nothing: any
+    /// peer can send one.
+    pub fn no_responders(&mut self, round: usize, token: &str) {
+        if let Some(round) = self.rounds.get_mut(round) {
+            round.no_responders = true;
+        } else if let Some(inquiry) = &mut self.inquiry {
+            match id_of(inquiry, token) {
+                Some(id) => drop(self.fates.entry(id).or_insert(Fate::Gone)),
+                None => inquiry.over = true,
+            }
+        }
+    }
+
+    /// The server does not allow what was asked last. `false` if that was the question itself.
+    pub fn denied(&mut self) -> bool {
+        match &mut self.inquiry {
+            Some(inquiry) => {
+                inquiry.over = true;
+                for id in inquiry.ids.clone() {
+                    self.fates.entry(id).or_insert(Fate::NotAsked);
+                }
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A message came to the inbox of this round. Returns why it does not count, if it does not.
+    pub fn reply(&mut self, now: Duration, round: usize, payload: &[u8]) -> Option<NotCounted> {
+        let discovering = round >= self.rounds.len() && self.inquiry.as_ref().is_some_and(|i| i.ids.is_empty());
+        if discovering {
+            return self.other(now, payload);
+        }
+        let asked = match (self.rounds.get(round), &self.inquiry) {
+            (Some(round), _) => round.asked,
+            (None, Some(inquiry)) => inquiry.asked,
+            (None, None) => Duration::ZERO,
+        };
+        match read_ping(&self.plan.service, payload) {
+            Ok(instance) if !self.plan.wanted.is_met_by(&instance, payload) => {
+                self.ignored.add(NotCounted::Sibling);
+                Some(NotCounted::Sibling)
+            }
+            Ok(instance) => {
+                self.proven = self.proven.max(Some(asked));
+                if !self.answers.contains_key(&instance.id) && self.answers.len() < MOST_INSTANCES {
+                    self.outstanding.answered(&instance.id);
+                    self.last_answer = now;
+                    self.fates.remove(&instance.id);
+                    self.answers
+                        .insert(instance.id.clone(), (instance, now.saturating_sub(asked)));
+                }
+                None
+            }
+            Err(kind) => {
+                self.ignored.add(kind);
+                Some(kind)
+            }
+        }
+    }
+
+    /// Somebody answered who may be of any service.
+    fn other(&mut self, now: Duration, payload: &[u8]) -> Option<NotCounted> {
+        match read_any_ping(payload) {
+            Ok((name, instance)) => {
+                let few = self.others.len() < MOST_OTHERS || self.others.contains_key(&name);
+                let ids = if few {
+                    Some(self.others.entry(name).or_default())
+                } else {
+                    None
+                };
+                if ids.is_some_and(|ids| ids.len() < MOST_OTHERS && ids.insert(instance.id))
+                    && let Some(inquiry) = &mut self.inquiry
+                {
+                    inquiry.latest = now;
+                }
+                None
+            }
+            Err(kind) => Some(kind),
+        }
+    }
+
+    /// What to do at this time.
+    pub fn next(&self, now: Duration) -> Next {
+        match (self.decide(now), self.plan.nudge) {
+            (Next::Listen(until), Some(nudge)) if !self.rounds.is_empty() => {
+                let due = self.last_sent + nudge * 2_u32.saturating_pow(self.pings_since_asked.min(16));
+                if now >= due {
+                    Next::Ping
+                } else {
+                    Next::Listen(until.min(due))
+                }
+            }
+            (next, _) => next,
+        }
+    }
+
+    fn decide(&self, now: Duration) -> Next {
+        if let Some(inquiry) = &self.inquiry {
+            return self.next_of_inquiry(inquiry, now);
+        }
+        match self.next_of_question(now) {
+            Next::Done(Outcome::Answered(_)) if !self.absentees().is_empty() => Next::AskEach(self.absentees()),
+            Next::Done(Outcome::NoResponders | Outcome::Silent(_)) if self.plan.discover => Next::Discover,
+            next => next,
+        }
+    }
+
+    fn next_of_question(&self, now: Duration) -> Next {
+        let Some(latest) = self.rounds.last() else {
+            return Next::Ask;
+        };
+        if !self.answers.is_empty() {
+            let one_is_enough = self.plan.wanted != Wanted::All;
+            let all_known = one_is_enough || !self.plan.census && self.outstanding.is_complete();
+            let until = self.last_answer + self.plan.stall;
+            return if self.answers.len() >= MOST_INSTANCES {
+                Next::Flooded
+            } else if all_known || now >= until {
+                Next::Done(self.answered())
+            } else {
+                Next::Listen(until)
+            };
+        }
+        if let Some(time) = self.scheduled() {
+            return if now >= time { Next::Ask } else { Next::Listen(time) };
+        }
+        if latest.no_responders {
+            return Next::Done(Outcome::NoResponders);
+        }
+        self.next_in_silence(now)
+    }
+
+    /// Somebody is subscribed, and nobody has answered at any of the scheduled askings.
+    ///
+    /// A silence is believed only after a last schedule, and only if the server itself still answers then: one that froze
+    /// meanwhile must not make the service look hung.
+    fn next_in_silence(&self, now: Duration) -> Next {
+        let last = if self.plan.confirm.is_zero() {
+            self.last_sent
+        } else {
+            self.last_asked
+        };
+        let until = last + self.plan.stall;
+        if now < self.plan.patience {
+            Next::Listen(self.plan.patience)
+        } else if last < self.plan.patience {
+            match self.plan.confirm.is_zero() {
+                true => Next::Ping,
+                false => Next::Ask,
+            }
+        } else if !self.server_answered() {
+            // The deadline of the run will end this.
+            Next::Listen(Duration::MAX)
+        } else if now < until {
+            Next::Listen(until)
+        } else {
+            Next::Done(Outcome::Silent(now))
+        }
+    }
+
+    fn next_of_inquiry(&self, inquiry: &Inquiry, now: Duration) -> Next {
+        let settled = |id: &String| self.fates.contains_key(id) || self.answers.contains_key(id);
+        let all_settled = !inquiry.ids.is_empty() && inquiry.ids.iter().all(settled);
+        let until = inquiry.latest + self.plan.stall;
+        if inquiry.over || all_settled || now >= until {
+            Next::Done(match &inquiry.outcome {
+                Outcome::Answered(_) => self.answered(),
+                outcome => outcome.clone(),
+            })
+        } else {
+            Next::Listen(until)
+        }
+    }
+
+    /// When the next asking is due if nobody answers; `None` after the last.
+    ///
+    /// Where NATS was disturbed, the last asking is at the very end of the time that there is.
+    fn scheduled(&self) -> Option<Duration> {
+        let first = self.rounds.first()?.asked;
+        let nth = self.rounds.len() - 1;
+        let late = self.plan.confirm_disturbed.filter(|_| self.disturbed);
+        let before = nth.checked_sub(1).map_or(Duration::ZERO, offset);
+        match (offset(nth), late) {
+            (next, _) if next <= late.unwrap_or(self.plan.confirm) => Some(first + next),
+            (_, Some(end)) if before < end => Some(first + end),
+            _ => None,
+        }
+    }
+
+    /// The instances to ask one by one: those known, and those in doubt, that have not answered, if there are fewer than
+    /// there were. Where others have taken their places, nobody is missed.
+    fn absentees(&self) -> Vec<String> {
+        let ids: BTreeSet<&String> = self.plan.known.ids().chain(&self.plan.previously_missing).collect();
+        match self.answers.len() < ids.len() {
+            true => ids
+                .into_iter()
+                .filter(|id| !self.answers.contains_key(*id))
+                .take(MOST_INQUIRED)
+                .cloned()
+                .collect(),
+            false => Vec::new(),
+        }
+    }
+
+    /// What is known so far of the answer to the question itself, or `None`.
+    pub fn so_far(&self) -> Option<Outcome> {
+        match &self.inquiry {
+            Some(inquiry) if self.answers.is_empty() => Some(inquiry.outcome.clone()),
+            _ => (!self.answers.is_empty()).then(|| self.answered()),
+        }
+    }
+
+    fn answered(&self) -> Outcome {
+        let answers = self.answers.values().map(|(instance, rtt)| Answer {
+            instance: instance.clone(),
+            rtt: Some(*rtt),
+        });
+        Outcome::Answered(answers.collect())
+    }
+
+    /// What became of the instances that were asked one by one.
+    pub fn absent(&self) -> Vec<(String, Fate)> {
+        let ids = self.inquiry.iter().flat_map(|inquiry| &inquiry.ids);
+        ids.map(|id| {
+            let fate = match self.answers.contains_key(id) {
+                true => Fate::Slow,
+                false => self.fates.get(id).copied().unwrap_or(Fate::NotAnswering),
+            };
+            (id.clone(), fate)
+        })
+        .collect()
+    }
+
+    /// Which other services are there, with how many instances, if that was asked.
+    pub fn others(&self) -> Option<Vec<(String, usize)>> {
+        self.inquiry.as_ref().filter(|inquiry| inquiry.ids.is_empty())?;
+        Some(
+            self.others
+                .iter()
+                .map(|(name, ids)| (name.clone(), ids.len()))
+                .collect(),
+        )
+    }
+
+    /// The latest moment for which the answers prove that somebody was there: when the latest request left that was
+    /// answered. The answer itself may have been on its way for long.
+    pub fn proven(&self) -> Option<Duration> {
+        self.proven
+    }
+
+    /// Whether the probe waited for unknown instances: it was to, or a known one did not answer.
+    pub fn was_census(&self) -> bool {
+        self.plan.census || !self.outstanding.is_complete()
+    }
+
+    /// How many times the service was asked.
+    pub fn askings(&self) -> usize {
+        self.rounds.len()
+    }
+
+    pub fn ignored(&self) -> Ignored {
+        self.ignored
+    }
+}
+
+/// The time between the first asking and the one that comes `nth` after it, from zero on.
+fn offset(nth: usize) -> Duration {
+    match ASK_AGAIN.get(nth) {
+        Some(offset) => *offset,
+        None => ASK_AGAIN[ASK_AGAIN.len() - 1] * 2_u32.saturating_pow((nth + 1 - ASK_AGAIN.len()).min(20) as u32),
+    }
+}
+
+/// The instance whose own reply subject ends with this token.
+fn id_of(inquiry: &Inquiry, token: &str) -> Option<String> {
+    inquiry.ids.get(token.parse::<usize>().ok()?).cloned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn plan(known: &[&str], census: bool) -> Plan {
+        Plan {
+            service: "orders".into(),
+            wanted: Wanted::All,
+            known: KnownInstances::Ids(known.iter().map(|id| id.to_string()).collect()),
+            previously_missing: BTreeSet::new(),
+            census,
+            discover: false,
+            confirm: ms(3000),
+            confirm_disturbed: Some(ms(5000)),
+            disturbed: false,
+            servers: vec!["N1".into()],
+            stall: ms(300),
+            patience: ms(5000),
+            nudge: None,
+        }
+    }
+
+    /// What happens to the nth schedule: after how many milliseconds which reply, or a 503, or a PONG.
+    enum Event {
+        Reply(u64, &'static str),
+        NoResponders,
+        Pong,
+    }
+    use Event::{NoResponders, Pong, Reply};
+
+    /// Runs a probe in simulated time against a service that reacts to the nth asking as told; the last reaction is
+    /// that to all further askings. Returns when each asking was, the end, and the outcome.
+    fn simulate(plan: Plan, reactions: &[&[Event]]) -> (Vec<u64>, u64, Option<Outcome>) {
+        simulate_at("N1", plan, reactions)
+    }
+
+    /// The same at a server with this id, which is known with its first 503.
+    fn simulate_at(server: &str, plan: Plan, reactions: &[&[Event]]) -> (Vec<u64>, u64, Option<Outcome>) {
+        let mut schedule = Schedule::new(plan);
+        let (mut now, mut asked, mut queue) = (Duration::ZERO, Vec::new(), Vec::new());
+        loop {
+            match schedule.next(now) {
+                Next::Ask => {
+                    schedule.asked(now);
+                    asked.push(now.as_millis() as u64);
+                    let round = schedule.askings() - 1;
+                    for event in *reactions.get(round).or(reactions.last()).expect("a reaction") {
+                        let after = if let Reply(after, _) = event { ms(*after) } else { ms(1) };
+                        queue.push((now + after, round, event));
+                    }
+                }
+                Next::Ping => {
+                    schedule.pinged(now);
+                    queue.push((now + ms(1), 0, &Pong));
+                }
+                Next::AskEach(_) | Next::Discover => return (asked, now.as_millis() as u64, schedule.so_far()),
+                Next::Listen(until) => {
+                    queue.sort_by_key(|(at, ..)| *at);
+                    match queue.first() {
+                        Some((at, ..)) if *at <= until => {
+                            let (at, round, event) = queue.remove(0);
+                            now = at;
+                            match event {
+                                Reply(_, id) => {
+                                    let payload = format!(r#"{{"name":"orders","id":"{id}"}}"#);
+                                    schedule.reply(now, round, payload.as_bytes());
+                                }
+                                NoResponders => {
+                                    schedule.asked_of(server);
+                                    schedule.no_responders(round, "");
+                                }
+                                Pong => schedule.pong(),
+                            }
+                        }
+                        _ if until == Duration::MAX => return (asked, now.as_millis() as u64, None),
+                        _ => now = until,
+                    }
+                }
+                Next::Done(outcome) => return (asked, now.as_millis() as u64, Some(outcome)),
+                Next::Flooded => panic!("a flood"),
+            }
+        }
+    }
+
+    fn ids(outcome: Option<Outcome>) -> Vec<String> {
+        match outcome {
+            Some(Outcome::Answered(answers)) => answers.into_iter().map(|a| a.instance.id).collect(),
+            other => panic!("nobody answered: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_usual_run_ends_with_the_last_known_answer() {
+        let (asked, end, outcome) = simulate(
+            plan(&["a", "b", "c"], false),
+            &[&[Pong, Reply(2, "c"), Reply(3, "a"), Reply(7, "b"), Reply(100, "d")]],
+        );
+        assert_eq!((asked, end), (vec![0], 7));
+        assert_eq!(ids(outcome), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_newcomer_that_is_faster_than_the_known_is_counted() {
+        let (_, _, outcome) = simulate(plan(&["a"], false), &[&[Reply(1, "new"), Reply(2, "a")]]);
+        assert_eq!(ids(outcome), ["a", "new"]);
+    }
+
+    #[test]
+    fn a_census_ends_when_nobody_has_answered_for_the_stall_time() {
+        let (_, end, outcome) = simulate(
+            plan(&["a"], true),
+            &[&[Reply(1, "a"), Reply(250, "b"), Reply(540, "c"), Reply(900, "late")]],
+        );
+        assert_eq!(end, 840);
+        assert_eq!(ids(outcome), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_missing_known_instance_makes_it_a_census() {
+        let mut schedule = Schedule::new(plan(&["a", "b"], false));
+        schedule.asked(ms(0));
+        schedule.reply(ms(1), 0, br#"{"name":"orders","id":"a"}"#);
+        assert_eq!(schedule.next(ms(1)), Next::Listen(ms(301)));
+        assert!(schedule.was_census());
+        assert_eq!(schedule.next(ms(301)), Next::AskEach(vec!["b".into()]));
+    }
+
+    #[test]
+    fn a_duplicate_neither_counts_nor_prolongs() {
+        let (_, end, outcome) = simulate(plan(&[], true), &[&[Reply(1, "a"), Reply(200, "a"), Reply(290, "a")]]);
+        assert_eq!(end, 301);
+        assert_eq!(ids(outcome), ["a"]);
+    }
+
+    #[test]
+    fn down_is_said_only_after_the_last_asking() {
+        let (asked, end, outcome) = simulate(plan(&["a"], false), &[&[NoResponders, Pong]]);
+        assert_eq!(asked, [0, 50, 250, 1200, 2500]);
+        assert_eq!((end, outcome), (2501, Some(Outcome::NoResponders)));
+    }
+
+    /// Asked of a server that has been started since the last epoch, or found in trouble: services have to come back.
+    #[test]
+    fn after_a_restart_down_is_said_only_when_services_could_be_back() {
+        // `confirm`, `confirm_disturbed`, the id of the server, whether trouble is known: and when it was asked.
+        let cases: &[(u64, u64, &str, bool, &[u64])] = &[
+            (3000, 5000, "N1", false, &[0, 50, 250, 1200, 2500]),
+            (3000, 5000, "N2", false, &[0, 50, 250, 1200, 2500, 5000]),
+            (3000, 5000, "N1", true, &[0, 50, 250, 1200, 2500, 5000]),
+            (50, 5000, "N2", false, &[0, 50, 250, 1200, 2500, 5000]),
+            (
+                12_000,
+                12_000,
+                "N2",
+                false,
+                &[0, 50, 250, 1200, 2500, 5000, 10_000, 12_000],
+            ),
+            // Where the time is short, the last asking is as late as it can be.
+            (3000, 3750, "N2", false, &[0, 50, 250, 1200, 2500, 3750]),
+            (1500, 1500, "N2", false, &[0, 50, 250, 1200, 1500]),
+            // While an outage is open, one asking again is enough.
+            (50, 0, "N2", false, &[0, 50]),
+            (3000, 0, "N2", true, &[0, 50, 250, 1200, 2500]),
+            // Turned off.
+            (0, 0, "N2", true, &[0]),
+        ];
+        for (confirm, confirm_disturbed, server, disturbed, expected) in cases {
+            let plan = Plan {
+                confirm: ms(*confirm),
+                confirm_disturbed: (*confirm_disturbed > 0).then_some(ms(*confirm_disturbed)),
+                disturbed: *disturbed,
+                ..plan(&["a"], false)
+            };
+            let (asked, end, outcome) = simulate_at(server, plan, &[&[NoResponders, Pong]]);
+            assert_eq!(
+                (&asked[..], outcome),
+                (*expected, Some(Outcome::NoResponders)),
+                "{confirm} {server}"
+            );
+            assert_eq!(end, expected[expected.len() - 1] + 1);
+        }
+        // A service that comes back with its client's second attempt is up.
+        let nobody: &[Event] = &[NoResponders, Pong];
+        let reactions = [nobody, nobody, nobody, nobody, nobody, &[Reply(1, "a"), Pong]];
+        let (asked, end, outcome) = simulate_at("N2", plan(&["a"], false), &reactions);
+        assert_eq!((asked.len(), end), (6, 5001));
+        assert_eq!(ids(outcome), ["a"]);
+    }
+
+    #[test]
+    fn the_schedule_follows_confirm() {
+        let cases: &[(u64, &[u64])] = &[
+            (0, &[0]),
+            (49, &[0]),
+            (50, &[0, 50]),
+            (300, &[0, 50, 250]),
+            (3000, &[0, 50, 250, 1200, 2500]),
+            (12_000, &[0, 50, 250, 1200, 2500, 5000, 10_000]),
+        ];
+        for (confirm, expected) in cases {
+            let plan = Plan {
+                confirm: ms(*confirm),
+                ..plan(&[], true)
+            };
+            let (asked, _, outcome) = simulate(plan, &[&[NoResponders, Pong]]);
+            assert_eq!(
+                (&asked[..], outcome),
+                (*expected, Some(Outcome::NoResponders)),
+                "{confirm}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_503_before_answers_at_the_next_asking_is_no_outage() {
+        let (asked, end, outcome) = simulate(
+            plan(&["a"], false),
+            &[&[NoResponders, Pong], &[NoResponders, Pong], &[Pong, Reply(2, "a")]],
+        );
+        assert_eq!((asked, end), (vec![0, 50, 250], 252));
+        assert_eq!(ids(outcome), ["a"]);
+    }
+
+    #[test]
+    fn a_503_after_an_answer_does_not_count() {
+        let mut schedule = Schedule::new(plan(&[], true));
+        schedule.asked(ms(0));
+        schedule.reply(ms(1), 0, br#"{"name":"orders","id":"a"}"#);
+        schedule.no_responders(0, "");
+        assert_eq!(schedule.next(ms(2)), Next::Listen(ms(301)));
+    }
+
+    #[test]
+    fn an_answer_to_an_earlier_asking_counts() {
+        let (asked, _, outcome) = simulate(plan(&["a"], false), &[&[Pong, Reply(900, "a")], &[Pong]]);
+        assert_eq!(asked, [0, 50, 250]);
+        assert_eq!(ids(outcome), ["a"]);
+    }
+
+    #[test]
+    fn more_instances_than_anybody_has_are_a_flood() {
+        let mut schedule = Schedule::new(plan(&[], true));
+        schedule.asked(ms(0));
+        for n in 0..MOST_INSTANCES {
+            assert_eq!(
+                schedule.next(ms(1)),
+                Next::Listen(if n == 0 { ms(50) } else { ms(301) })
+            );
+            schedule.reply(ms(1), 0, format!(r#"{{"name":"orders","id":"{n}"}}"#).as_bytes());
+        }
+        assert_eq!(schedule.next(ms(1)), Next::Flooded);
+        assert_eq!(schedule.next(ms(1000)), Next::Flooded);
+    }
+
+    #[test]
+    fn an_answer_proves_no_more_than_when_it_was_asked_for() {
+        let answer = br#"{"name":"orders","id":"a"}"#;
+        let mut schedule = Schedule::new(plan(&["a"], true));
+        schedule.asked(ms(0));
+        schedule.on_wire(0, ms(3));
+        schedule.asked(ms(50));
+        schedule.reply(ms(60), 1, br#"{"name":"billing","id":"b"}"#);
+        assert_eq!(schedule.proven(), None);
+        schedule.reply(ms(900), 0, answer);
+        assert_eq!(schedule.proven(), Some(ms(3)));
+        schedule.reply(ms(901), 1, answer);
+        schedule.reply(ms(902), 0, answer);
+        assert_eq!(schedule.proven(), Some(ms(50)));
+    }
+
+    #[test]
+    fn a_late_503_of_an_earlier_asking_is_not_taken_for_the_latest() {
+        let mut schedule = Schedule::new(Plan {
+            confirm: ms(50),
+            ..plan(&[], true)
+        });
+        schedule.asked(ms(0));
+        schedule.asked(ms(50));
+        schedule.no_responders(0, "");
+        schedule.pong();
+        schedule.pong();
+        assert_eq!(schedule.next(ms(60)), Next::Listen(ms(5000)));
+    }
+
+    #[test]
+    fn silence_is_asked_again_and_believed_late() {
+        let (asked, end, outcome) = simulate(plan(&["a"], false), &[&[Pong]]);
+        assert_eq!(asked, [0, 50, 250, 1200, 2500, 5000]);
+        assert_eq!((end, outcome), (5300, Some(Outcome::Silent(ms(5300)))));
+    }
+
+    #[test]
+    fn silence_that_turns_into_503_is_down() {
+        let (asked, end, outcome) = simulate(plan(&["a"], false), &[&[Pong], &[Pong], &[Pong], &[NoResponders, Pong]]);
+        assert_eq!(asked, [0, 50, 250, 1200, 2500]);
+        assert_eq!((end, outcome), (2501, Some(Outcome::NoResponders)));
+        let (_, end, outcome) = simulate(
+            plan(&["a"], false),
+            &[&[Pong], &[Pong], &[Pong], &[Pong], &[Pong], &[NoResponders, Pong]],
+        );
+        assert_eq!((end, outcome), (5001, Some(Outcome::NoResponders)));
+    }
+
+    #[test]
+    fn a_slow_service_is_not_silent() {
+        let (_, end, outcome) = simulate(plan(&["a"], false), &[&[Pong, Reply(4800, "a")], &[Pong]]);
+        assert_eq!(end, 4800);
+        assert_eq!(ids(outcome), ["a"]);
+    }
+
+    #[test]
+    fn without_asking_again_silence_takes_a_ping_at_the_end() {
+        let plan = Plan {
+            confirm: ms(0),
+            ..plan(&["a"], false)
+        };
+        let (asked, end, outcome) = simulate(plan, &[&[Pong]]);
+        assert_eq!(asked, [0]);
+        assert_eq!((end, outcome), (5300, Some(Outcome::Silent(ms(5300)))));
+    }
+
+    #[test]
+    fn a_server_that_stops_answering_is_no_silent_service() {
+        let (asked, _, outcome) = simulate(plan(&["a"], false), &[&[Pong], &[]]);
+        assert_eq!(asked, [0, 50, 250, 1200, 2500, 5000]);
+        assert_eq!(outcome, None, "only the deadline ends it");
+    }
+
+    #[test]
+    fn what_does_not_count_is_counted_apart() {
+        let mut schedule = Schedule::new(plan(&[], true));
+        schedule.asked(ms(0));
+        for payload in [
+            &br#"{"name":"other","id":"a"}"#[..],
+            br#"{"stream":"CAP","seq":1}"#,
+            b"\xff",
+            b"{",
+        ] {
+            assert!(schedule.reply(ms(1), 0, payload).is_some());
+        }
+        let expected = Ignored {
+            foreign: 1,
+            acks: 1,
+            broken: 2,
+            ..Ignored::default()
+        };
+        assert_eq!(schedule.ignored(), expected);
+        assert_eq!(schedule.so_far(), None);
+    }
+
+    fn hear(schedule: &mut Schedule, now: u64, id: &str) {
+        let round = schedule.askings() - 1;
+        schedule.reply(ms(now), round, format!(r#"{{"name":"orders","id":"{id}"}}"#).as_bytes());
+    }
+
+    /// Three known, one answers; `at` 301 the others are asked one by one.
+    fn two_missing() -> Schedule {
+        let mut schedule = Schedule::new(plan(&["a", "b", "c"], false));
+        schedule.asked(ms(0));
+        hear(&mut schedule, 1, "a");
+        let ids = vec!["b".to_owned(), "c".to_owned()];
+        assert_eq!(schedule.next(ms(301)), Next::AskEach(ids.clone()));
+        schedule.inquired(ms(301), ids);
+        schedule
+    }
+
+    #[test]
+    fn the_missing_are_asked_one_by_one() {
+        let mut schedule = two_missing();
+        assert_eq!(schedule.next(ms(301)), Next::Listen(ms(601)));
+        schedule.no_responders(1, "1");
+        assert_eq!(
+            schedule.absent(),
+            [("b".to_owned(), Fate::NotAnswering), ("c".to_owned(), Fate::Gone)]
+        );
+        assert_eq!(schedule.next(ms(302)), Next::Listen(ms(601)));
+        assert_eq!(ids(schedule.so_far()), ["a"]);
+        assert!(matches!(schedule.next(ms(601)), Next::Done(Outcome::Answered(_))));
+        // As soon as all have answered, it is over.
+        schedule.reply(ms(310), 1, br#"{"name":"orders","id":"b"}"#);
+        assert_eq!(
+            schedule.absent(),
+            [("b".to_owned(), Fate::Slow), ("c".to_owned(), Fate::Gone)]
+        );
+        let Next::Done(Outcome::Answered(answers)) = schedule.next(ms(310)) else {
+            panic!("all is known")
+        };
+        // Each is timed by the request that it answered.
+        let told = |answer: &Answer| (answer.instance.id.clone(), answer.rtt);
+        let expected = [("a".to_owned(), Some(ms(1))), ("b".to_owned(), Some(ms(9)))];
+        assert_eq!(answers.iter().map(told).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_503_with_a_strange_subject_is_nobodys() {
+        let mut schedule = two_missing();
+        for token in ["", "2", "-1", "x", "99999999999999999999"] {
+            schedule.no_responders(1, token);
+        }
+        assert!(schedule.absent().iter().all(|(_, fate)| *fate == Fate::NotAnswering));
+    }
+
+    #[test]
+    fn without_permission_the_missing_are_only_missing() {
+        let mut schedule = two_missing();
+        assert!(schedule.denied());
+        assert!(matches!(schedule.next(ms(302)), Next::Done(Outcome::Answered(_))));
+        assert!(schedule.absent().iter().all(|(_, fate)| *fate == Fate::NotAsked));
+        let mut question = Schedule::new(plan(&[], true));
+        question.asked(ms(0));
+        assert!(!question.denied(), "the question itself");
+    }
+
+    #[test]
+    fn those_in_doubt_are_asked_again_and_replacements_are_not_missed() {
+        let with_doubt = || {
+            let mut plan = plan(&["a", "b"], false);
+            plan.previously_missing.insert("frozen".into());
+            let mut schedule = Schedule::new(plan);
+            schedule.asked(ms(0));
+            hear(&mut schedule, 1, "a");
+            hear(&mut schedule, 2, "b");
+            schedule
+        };
+        assert_eq!(with_doubt().next(ms(2)), Next::AskEach(vec!["frozen".into()]));
+        let mut replaced = with_doubt();
+        hear(&mut replaced, 2, "new");
+        assert!(matches!(replaced.next(ms(2)), Next::Done(Outcome::Answered(_))));
+    }
+
+    #[test]
+    fn nobody_known_asks_who_else_is_there() {
+        let mut plan = plan(&[], true);
+        (plan.discover, plan.confirm) = (true, ms(0));
+        let mut schedule = Schedule::new(plan);
+        schedule.asked(ms(0));
+        schedule.no_responders(0, "");
+        assert_eq!(schedule.others(), None);
+        assert_eq!(schedule.next(ms(1)), Next::Discover);
+        schedule.inquired(ms(1), vec![]);
+        assert_eq!(schedule.so_far(), Some(Outcome::NoResponders));
+        assert_eq!(schedule.reply(ms(10), 1, br#"{"name":"users","id":"A"}"#), None);
+        assert_eq!(schedule.reply(ms(20), 1, br#"{"name":"users","id":"B"}"#), None);
+        assert_eq!(schedule.reply(ms(30), 1, br#"{"name":"users","id":"B"}"#), None);
+        assert_eq!(
+            schedule.reply(ms(40), 1, br#"{"name":"bad|name","id":"B"}"#),
+            Some(NotCounted::Foreign)
+        );
+        assert_eq!(schedule.next(ms(40)), Next::Listen(ms(320)));
+        assert_eq!(schedule.next(ms(320)), Next::Done(Outcome::NoResponders));
+        assert_eq!(schedule.others(), Some(vec![("users".to_owned(), 2)]));
+    }
+
+    #[test]
+    fn over_tls_pings_come_after_a_while_and_further_and_further_apart() {
+        let mut plan = plan(&["a"], false);
+        plan.nudge = Some(ms(25));
+        let mut schedule = Schedule::new(plan);
+        schedule.asked(ms(0));
+        assert!(!schedule.server_answered(), "nothing was sent that it could answer");
+        let mut pings = Vec::new();
+        let mut now = ms(0);
+        while now < ms(49) {
+            match schedule.next(now) {
+                Next::Listen(until) => now = until,
+                Next::Ping => {
+                    schedule.pinged(now);
+                    pings.push(now.as_millis());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(
+            (pings, now),
+            (vec![25], ms(50)),
+            "the next asking is due before the next ping"
+        );
+        schedule.pong();
+        assert!(schedule.server_answered());
+        schedule.asked(ms(50));
+        assert!(!schedule.server_answered());
+        assert_eq!(schedule.next(ms(75)), Next::Ping);
+        schedule.pinged(ms(75));
+        assert_eq!(schedule.next(ms(75)), Next::Listen(ms(125)));
+    }
+}

@@ -1,0 +1,330 @@
+//! What is remembered from run to run: epochs, the open outage, and since when NATS cannot be asked.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::probe::known::{IdSet, KnownInstances};
+use crate::probe::observation::{Answer, Fate, Instance, Observation, Outcome};
+use crate::values::status::{Reason, Status};
+use crate::values::timestamp::Timestamp;
+
+/// How many instances are remembered by id, and how many of them with version and metadata. What is beyond is counted
+/// only, so that the state stays small whatever a service says.
+const REMEMBERED_IDS: usize = 4096;
+const REMEMBERED_WORDS: usize = 256;
+
+/// How many servers are remembered: those of a large cluster, and a few restarts.
+const REMEMBERED_SERVERS: usize = 16;
+
+/// How many epochs are remembered in brief.
+pub const HISTORY: usize = 32;
+
+/// An observation that answered the question: some instances, or confirmed none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    pub at: Timestamp,
+    /// How many instances there were.
+    pub count: usize,
+    /// The instances themselves, as far as they are remembered.
+    pub instances: Vec<Instance>,
+    /// The digest of all ids, where not all of them are remembered.
+    pub digest: Option<u64>,
+}
+
+impl Epoch {
+    /// The epoch in which these instances answered.
+    pub fn new(at: Timestamp, answers: &[Answer]) -> Epoch {
+        let instances = answers
+            .iter()
+            .take(REMEMBERED_IDS)
+            .enumerate()
+            .map(|(n, answer)| match n {
+                0..REMEMBERED_WORDS => answer.instance.clone(),
+                _ => Instance {
+                    id: answer.instance.id.clone(),
+                    version: String::new(),
+                    metadata: Vec::new(),
+                },
+            })
+            .collect();
+        let ids = answers.iter().map(|answer| answer.instance.id.as_str());
+        Epoch {
+            at,
+            count: answers.len(),
+            instances,
+            digest: (answers.len() > REMEMBERED_IDS).then(|| IdSet::of(ids).digest),
+        }
+    }
+
+    /// Whether every instance is known by id, so that each can be asked for itself.
+    pub fn is_complete(&self) -> bool {
+        self.instances.len() == self.count
+    }
+
+    /// What the run of this other observation would have seen, had it been the one that saw this epoch.
+    pub fn observed_like(&self, other: &Observation) -> Observation {
+        let answer = |instance: &Instance| Answer {
+            instance: instance.clone(),
+            rtt: None,
+        };
+        Observation {
+            at: self.at,
+            outcome: match self.count {
+                0 => Outcome::NoResponders,
+                _ => Outcome::Answered(self.instances.iter().map(answer).collect()),
+            },
+            ..other.clone()
+        }
+    }
+}
+
+/// The time without instances after an epoch with some. It ends when an instance answers again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// The last epoch with instances: when it was, and who was there.
+    pub last_seen: Epoch,
+    /// The first epoch without.
+    pub first_missed: Timestamp,
+}
+
+/// The number of instances that is normal: raised at once, and lowered only when fewer have been there for a while. So a
+/// loss stays visible, and the new size of a service that was scaled down becomes normal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Baseline {
+    pub count: usize,
+    /// Since when there are fewer, and how many of them there were at most.
+    pub fewer: Option<(Timestamp, usize)>,
+}
+
+impl Baseline {
+    /// The baseline after an epoch with this number of instances, more than none. An outage says nothing of what is normal.
+    pub fn after(before: Option<Baseline>, at: Timestamp, count: usize, settle: Duration) -> Baseline {
+        let Some(before) = before.filter(|before| before.count > count) else {
+            return Baseline { count, fewer: None };
+        };
+        let (since, most) = before
+            .fewer
+            .map_or((at, count), |(since, most)| (since, most.max(count)));
+        match at.since(since) >= settle {
+            false => Baseline {
+                count: before.count,
+                fewer: Some((since, most)),
+            },
+            true => Baseline {
+                count: most,
+                fewer: (count < most).then_some((at, count)),
+            },
+        }
+    }
+}
+
+/// Since when NATS cannot be asked, and why not at first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    pub since: Timestamp,
+    pub reason: Reason,
+}
+
+/// An epoch in brief.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Brief {
+    pub at: Timestamp,
+    pub count: usize,
+}
+
+/// An instance that answered before and does not any more, while others do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absentee {
+    pub instance: Instance,
+    /// The first epoch without it.
+    pub since: Timestamp,
+    pub fate: Fate,
+}
+
+/// Everything that is remembered about one question.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Counts the runs that changed this memory, so that a run can tell whether another one was faster.
+    pub sequence: u64,
+    /// The status of the latest verdict.
+    pub status: Option<Status>,
+    pub epoch: Option<Epoch>,
+    pub outage: Option<Outage>,
+    pub baseline: Option<Baseline>,
+    /// Who went missing lately, latest first.
+    pub absentees: Vec<Absentee>,
+    pub trouble: Option<Trouble>,
+    /// When everybody was last waited for, not only the instances already known.
+    pub census: Option<Timestamp>,
+    /// The ids of the servers that were asked lately, latest first.
+    pub servers: Vec<String>,
+    /// The latest epochs, oldest first.
+    pub history: Vec<Brief>,
+}
+
+impl Memory {
+    /// The instances to expect, if all of them are known.
+    pub fn known(&self) -> &[Instance] {
+        match &self.epoch {
+            Some(epoch) if epoch.is_complete() => &epoch.instances,
+            _ => &[],
+        }
+    }
+
+    /// The instances to expect, so that one can tell when all have answered.
+    pub fn known_instances(&self) -> KnownInstances {
+        match &self.epoch {
+            Some(Epoch {
+                count,
+                digest: Some(digest),
+                ..
+            }) => KnownInstances::Counted(IdSet {
+                count: *count,
+                digest: *digest,
+            }),
+            _ => KnownInstances::Ids(self.known().iter().map(|instance| instance.id.clone()).collect()),
+        }
+    }
+
+    /// Whether the last epoch had no instances, whatever was before.
+    pub fn is_absent(&self) -> bool {
+        self.outage.is_some() || self.epoch.as_ref().is_some_and(|epoch| epoch.count == 0)
+    }
+
+    /// The ids of instances that did not answer, or could not be asked, and may answer again.
+    pub fn previously_missing(&self) -> BTreeSet<String> {
+        let previously_missing = self.absentees.iter().filter(|absentee| absentee.fate != Fate::Gone);
+        previously_missing
+            .map(|absentee| absentee.instance.id.clone())
+            .collect()
+    }
+
+    /// Whether an instance was there in the last epoch, or is missed since.
+    pub fn has_seen_any(&self) -> bool {
+        self.outage.is_some() || self.epoch.as_ref().is_some_and(|epoch| epoch.count > 0)
+    }
+
+    /// When an instance was last there.
+    pub fn last_seen(&self) -> Option<Timestamp> {
+        let epoch = self.epoch.as_ref().filter(|epoch| epoch.count > 0);
+        epoch
+            .or(self.outage.as_ref().map(|outage| &outage.last_seen))
+            .map(|epoch| epoch.at)
+    }
+
+    /// Remembers which server was asked, by its id.
+    pub fn enter_server(&mut self, id: &str) {
+        self.servers.retain(|known| known != id);
+        self.servers.insert(0, id.to_owned());
+        self.servers.truncate(REMEMBERED_SERVERS);
+    }
+
+    /// Makes this epoch the latest one.
+    pub fn enter(&mut self, epoch: Epoch) {
+        self.history.push(Brief {
+            at: epoch.at,
+            count: epoch.count,
+        });
+        let surplus = self.history.len().saturating_sub(HISTORY);
+        self.history.drain(..surplus);
+        self.epoch = Some(epoch);
+        self.trouble = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(count: usize) -> Vec<Answer> {
+        (0..count)
+            .map(|n| Answer {
+                instance: Instance {
+                    id: format!("id{n}"),
+                    version: "1.2.3".into(),
+                    metadata: vec![("pod".into(), "web-0".into())],
+                },
+                rtt: None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn ten_thousand_instances_are_counted_and_not_all_remembered() {
+        let epoch = Epoch::new(Timestamp::from_micros(0), &answers(10_000));
+        assert_eq!(epoch.count, 10_000);
+        assert_eq!(epoch.instances.len(), REMEMBERED_IDS);
+        assert_eq!(epoch.instances[REMEMBERED_WORDS - 1].version, "1.2.3");
+        assert_eq!(epoch.instances[REMEMBERED_WORDS].version, "");
+        assert!(!epoch.is_complete());
+        let mut memory = Memory::default();
+        memory.enter(epoch);
+        assert!(
+            memory.known().is_empty(),
+            "nobody can be asked for where not everybody is known"
+        );
+        let ids: Vec<String> = (0..10_000).map(|n| format!("id{n}")).collect();
+        let all = IdSet::of(ids.iter().map(String::as_str));
+        assert_eq!(
+            memory.known_instances(),
+            KnownInstances::Counted(all),
+            "but all of them are expected"
+        );
+    }
+
+    #[test]
+    fn the_servers_asked_last_are_remembered() {
+        let mut memory = Memory::default();
+        for id in ["N1", "N2", "N1"] {
+            memory.enter_server(id);
+        }
+        assert_eq!(memory.servers, ["N1", "N2"]);
+        for n in 0..100 {
+            memory.enter_server(&format!("N{n}"));
+        }
+        assert_eq!(memory.servers.len(), REMEMBERED_SERVERS);
+        assert_eq!(memory.servers[0], "N99");
+    }
+
+    #[test]
+    fn the_history_keeps_the_latest() {
+        let mut memory = Memory::default();
+        for second in 0..100 {
+            memory.enter(Epoch::new(Timestamp::from_micros(second), &answers(2)));
+        }
+        assert_eq!(memory.history.len(), HISTORY);
+        assert_eq!(memory.history[0].at, Timestamp::from_micros(100 - HISTORY as i64));
+        assert_eq!(memory.known().len(), 2);
+    }
+
+    #[test]
+    fn a_baseline_rises_at_once_and_falls_when_it_has_settled() {
+        let at = Timestamp::from_seconds;
+        let settle = Duration::from_secs(900);
+        // Each epoch: when, how many, and the baseline after it.
+        let steps: &[&[(i64, usize, usize)]] = &[
+            &[(0, 3, 3), (60, 5, 5), (120, 4, 5), (180, 5, 5)],
+            &[(0, 3, 3), (60, 2, 3), (959, 2, 3), (960, 2, 2)],
+            // The most that were there meanwhile are normal; fewer than these have to settle again.
+            &[
+                (0, 5, 5),
+                (60, 2, 5),
+                (120, 4, 5),
+                (180, 1, 5),
+                (960, 1, 4),
+                (1859, 1, 4),
+                (1860, 1, 1),
+            ],
+            // All back: from then on it begins anew.
+            &[(0, 3, 3), (60, 2, 3), (900, 3, 3), (960, 2, 3), (1020, 2, 3)],
+        ];
+        for steps in steps {
+            let mut baseline = None;
+            for (second, count, expected) in *steps {
+                let after = Baseline::after(baseline, at(*second), *count, settle);
+                assert_eq!(after.count, *expected, "{steps:?} at {second}");
+                baseline = Some(after);
+            }
+        }
+    }
+}

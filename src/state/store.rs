@@ -1,0 +1,999 @@
+//! The one file that knows the state file: where it is, how it reads, and how it survives whatever happens.
+//!
+//! The file is JSON, format 1; the man page describes it for admins. Nothing in here decides anything about a service.
+
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value, json};
+
+use crate::guard::user::euid;
+use crate::probe::observation::{Fate, Instance, names_a_place};
+use crate::state::memory::{Absentee, Baseline, Brief, Epoch, HISTORY, Memory, Outage, Trouble};
+use crate::values::status::{Reason, Status};
+use crate::values::text::digest;
+use crate::values::timestamp::Timestamp;
+
+/// The version of the file's format.
+const FORMAT: u64 = 1;
+
+/// A file of ours cannot be larger, in bytes: 4096 ids of 128 bytes and the words of 256 instances stay below it.
+const LARGEST: u64 = 2 * 1024 * 1024;
+
+/// How far a file may be ahead of the clock: clocks are set back a little now and then, and once by a time zone.
+const CLOCK_SLACK: Duration = Duration::from_secs(3600);
+
+/// How long a run waits between two looks at a lock that another run holds.
+const LOCK_POLL: Duration = Duration::from_millis(2);
+
+/// What identifies the question, so that the answers to two questions are never mixed up. Thresholds are no part of it,
+/// and no secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    pub service: String,
+    pub prefix: String,
+    /// `host:port`, sorted.
+    pub servers: Vec<String>,
+    pub user: Option<String>,
+}
+
+impl Question {
+    fn to_json(&self) -> Value {
+        json!({ "service": self.service, "prefix": self.prefix, "servers": self.servers, "user": self.user })
+    }
+
+    /// The name of the state file: the service, for people, and a digest of the whole question.
+    pub fn file_name(&self) -> String {
+        // A collision is noticed, since the file holds the question itself.
+        let digest = digest(self.to_json().to_string().bytes());
+        let service: String = self.service.chars().take(100).collect();
+        format!("{service}-{digest:016x}.json")
+    }
+}
+
+/// Where to keep the state, as the user said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// `--no-state`
+    Nowhere,
+    /// `--state FILE`
+    File(PathBuf),
+    /// `--state-dir DIR`
+    Dir(PathBuf),
+    /// Wherever the environment says.
+    Default,
+}
+
+/// The environment variables that say where state belongs, and the user's id.
+pub struct Surroundings<'a> {
+    pub var: &'a dyn Fn(&str) -> Option<OsString>,
+    /// The folder that the package makes for all users of the host.
+    pub package_dir: &'a Path,
+    pub euid: u32,
+}
+
+impl Surroundings<'_> {
+    /// The first folder that applies (SPEC, section 2), whether it can be used or not: falling back to another one
+    /// would split the memory in two.
+    fn default_dir(&self) -> Option<PathBuf> {
+        let var = |name| (self.var)(name).filter(|value| !value.is_empty());
+        let plugin = "check_nats_service";
+        if let Some(list) = var("STATE_DIRECTORY") {
+            // systemd lists several folders with colons between them.
+            let first = list.to_string_lossy().split(':').next().unwrap_or_default().to_owned();
+            return Some(first.into());
+        }
+        if let Some(dir) = var("MP_STATE_PATH").or_else(|| var("NAGIOS_PLUGIN_STATE_DIRECTORY")) {
+            return Some(Path::new(&dir).join(self.euid.to_string()).join(plugin));
+        }
+        if self.package_dir.is_dir() {
+            return Some(self.package_dir.join(self.euid.to_string()));
+        }
+        if let Some(dir) = var("XDG_STATE_HOME") {
+            return Some(Path::new(&dir).join(plugin));
+        }
+        var("HOME").map(|home| Path::new(&home).join(".local/state").join(plugin))
+    }
+}
+
+/// The state of one question.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// `None`: nothing is to be remembered. `Err`: it is, and there is no place for it.
+    path: Option<Result<PathBuf, String>>,
+    /// What is remembered without a file, by a process that goes on.
+    held: Option<Memory>,
+    question: Question,
+}
+
+/// Why a state file cannot be believed.
+#[derive(Debug, PartialEq, Eq)]
+enum Unread {
+    /// There is none: the first run.
+    Missing,
+    /// It is not ours or not whole; it can be set aside.
+    Damaged(String),
+    /// It cannot be reached at all.
+    Failed(String),
+}
+
+impl Store {
+    pub fn new(place: Place, question: Question, surroundings: &Surroundings<'_>) -> Store {
+        let path = match place {
+            Place::Nowhere => None,
+            Place::File(path) => Some(Ok(path)),
+            Place::Dir(dir) => Some(Ok(dir.join(question.file_name()))),
+            Place::Default => Some(match surroundings.default_dir() {
+                Some(dir) => Ok(dir.join(question.file_name())),
+                None => Err("no folder for the state: neither HOME nor XDG_STATE_HOME is set; \
+                             give --state-dir, or --no-state to go without"
+                    .into()),
+            }),
+        };
+        Store {
+            path,
+            held: None,
+            question,
+        }
+    }
+
+    /// A state without a file, for a process that goes on: it holds the text of [`Store::write_text`], at first an empty one.
+    /// What was held for another question is none of this one.
+    pub fn holding(text: &str, question: Question) -> Store {
+        let store = Store {
+            path: None,
+            held: None,
+            question,
+        };
+        Store {
+            held: Some(store.read_text(text, Timestamp::now()).unwrap_or_default()),
+            ..store
+        }
+    }
+
+    /// The memory as it is written to the file.
+    pub fn write_text(&self, memory: &Memory) -> String {
+        self.to_json(memory).to_string()
+    }
+
+    /// Reads what [`Store::write_text`] wrote.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn read_text(&self, text: &str, now: Timestamp) -> Result<Memory, String> {
+        let value = serde_json::from_str(text).map_err(|e| format!("is damaged: {e}"))?;
+        self.parse_json(&value, now)
+    }
+
+    /// Where the state is kept, if it is.
+    pub fn path(&self) -> Option<&Path> {
+        self.path.as_ref()?.as_deref().ok()
+    }
+
+    /// Where the state is kept, to be printed; empty if it is not.
+    pub fn shown_path(&self) -> String {
+        self.path().map(|path| path.display().to_string()).unwrap_or_default()
+    }
+
+    /// What was remembered when the run began: whom to expect. Takes no lock, changes nothing, and knows no error:
+    /// [`Store::update`] finds them all.
+    pub fn peek(&self, now: Timestamp) -> Memory {
+        match self.path() {
+            Some(path) if is_trusted(parent(path)).is_ok() => self.read(path, now).unwrap_or_default(),
+            _ => self.held.clone().unwrap_or_default(),
+        }
+    }
+
+    /// Reads, lets `judge` make the new memory of the old one, and writes, all under the lock of this state.
+    ///
+    /// `judge` is called once, whatever happens. The second value returned tells what is wrong with the state, in a line
+    /// each; it is empty if nothing is.
+    pub fn update<T>(
+        &self,
+        now: Timestamp,
+        deadline: Instant,
+        peeked: &Memory,
+        judge: impl FnOnce(&Memory) -> (T, Memory),
+    ) -> (T, Vec<String>) {
+        let path = match &self.path {
+            None => return (judge(&self.held.clone().unwrap_or_default()).0, Vec::new()),
+            Some(Err(problem)) => return (judge(&Memory::default()).0, vec![problem.clone()]),
+            Some(Ok(path)) => path,
+        };
+        let lock = match self.lock(path, deadline) {
+            Ok(lock) => lock,
+            // What was peeked is the best there is. It is not written, so that a run that holds the lock loses nothing.
+            Err(problem) => return (judge(peeked).0, vec![problem]),
+        };
+        let mut problems = Vec::new();
+        let memory = match self.read(path, now) {
+            Ok(memory) => memory,
+            Err(Unread::Missing) => Memory::default(),
+            Err(Unread::Failed(problem)) => return (judge(peeked).0, vec![problem]),
+            Err(Unread::Damaged(why)) => match set_aside(path) {
+                Ok(aside) => {
+                    problems.push(format!(
+                        "{why}; set aside as {}, all before is forgotten",
+                        aside.display()
+                    ));
+                    Memory::default()
+                }
+                Err(e) => return (judge(peeked).0, vec![format!("{why}, and cannot be set aside: {e}")]),
+            },
+        };
+        let (said, next) = judge(&memory);
+        if next != memory {
+            let text = self.write_text(&next);
+            if let Err(e) = write_whole(path, text.as_bytes()) {
+                problems.push(format!("cannot write the state {}: {e}", path.display()));
+            }
+        }
+        drop(lock);
+        (said, problems)
+    }
+
+    /// What is remembered, for showing it.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read. A missing file is `Ok(None)`.
+    pub fn show(&self, now: Timestamp) -> Result<Option<Memory>, String> {
+        let path = self.usable_path()?;
+        match fs::symlink_metadata(parent(path)) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            _ => is_trusted(parent(path))?,
+        }
+        match self.read(path, now) {
+            Ok(memory) => Ok(Some(memory)),
+            Err(Unread::Missing) => Ok(None),
+            Err(Unread::Damaged(problem) | Unread::Failed(problem)) => Err(problem),
+        }
+    }
+
+    /// Forgets everything. `Ok(false)` if there was nothing to forget.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be forgotten.
+    pub fn reset(&self, deadline: Instant) -> Result<bool, String> {
+        let path = self.usable_path()?;
+        if fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+            return Ok(false);
+        }
+        let _lock = self.lock(path, deadline)?;
+        match fs::remove_file(path) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(format!("cannot remove the state {}: {e}", path.display())),
+        }
+    }
+
+    fn usable_path(&self) -> Result<&Path, String> {
+        match &self.path {
+            Some(Ok(path)) => Ok(path),
+            Some(Err(problem)) => Err(problem.clone()),
+            None => Err("--no-state: there is no state".into()),
+        }
+    }
+
+    /// Makes the folder if need be, checks it, and takes the lock. It is let go by closing the file.
+    fn lock(&self, path: &Path, deadline: Instant) -> Result<File, String> {
+        let dir = parent(path);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(|e| format!("cannot make the state folder {}: {e}", dir.display()))?;
+        is_trusted(dir)?;
+        // A file of its own: the state file is another one after each rename.
+        let path = with_suffix(path, ".lock");
+        let lock = ours(OpenOptions::new().create(true).truncate(false).write(true))
+            .open(&path)
+            .map_err(|e| format!("cannot open the lock {}: {e}", path.display()))?;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok(lock),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(format!("another run holds the lock {} for too long", path.display()));
+                }
+                Err(TryLockError::Error(e)) => return Err(format!("cannot lock {}: {e}", path.display())),
+            }
+        }
+    }
+
+    fn read(&self, path: &Path, now: Timestamp) -> Result<Memory, Unread> {
+        let shown = path.display();
+        let damaged = |why: String| Unread::Damaged(format!("the state {shown} {why}"));
+        let file = match ours(OpenOptions::new().read(true)).open(path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Unread::Missing),
+            Err(e) if e.raw_os_error() == Some(libc::ELOOP) => return Err(damaged("is a symbolic link".into())),
+            Err(e) => return Err(Unread::Failed(format!("cannot read the state {shown}: {e}"))),
+        };
+        let failed = |e| Unread::Failed(format!("cannot read the state {shown}: {e}"));
+        let meta = file.metadata().map_err(failed)?;
+        if meta.is_dir() {
+            return Err(Unread::Failed(format!("the state {shown} is a folder; name a file")));
+        }
+        if !meta.is_file() {
+            return Err(damaged("is no regular file".into()));
+        }
+        if meta.uid() != euid() {
+            return Err(damaged(format!(
+                "belongs to user {}, not to user {}",
+                meta.uid(),
+                euid()
+            )));
+        }
+        if meta.len() > LARGEST {
+            return Err(damaged(format!("has {} bytes, more than any of ours", meta.len())));
+        }
+        // One byte more than there is, so that one read finds its end.
+        let mut bytes = Vec::with_capacity(meta.len() as usize + 1);
+        file.take(LARGEST).read_to_end(&mut bytes).map_err(failed)?;
+        let value: Value = serde_json::from_slice(&bytes).map_err(|e| damaged(format!("is damaged: {e}")))?;
+        self.parse_json(&value, now).map_err(damaged)
+    }
+
+    fn to_json(&self, memory: &Memory) -> Value {
+        json!({
+            "format": FORMAT,
+            "question": self.question.to_json(),
+            "sequence": memory.sequence,
+            "status": memory.status.map(Status::name),
+            "epoch": memory.epoch.as_ref().map(epoch_to_json),
+            "outage": memory.outage.as_ref().map(|outage| json!({
+                "first_missed": outage.first_missed.to_string(),
+                "last_seen": epoch_to_json(&outage.last_seen),
+            })),
+            "baseline": memory.baseline.map(|baseline| json!({
+                "count": baseline.count,
+                "fewer": baseline.fewer.map(|(since, most)| json!({ "since": since.to_string(), "most": most })),
+            })),
+            "absentees": memory.absentees.iter().map(|absentee| json!({
+                "instance": instance_to_json(&absentee.instance),
+                "since": absentee.since.to_string(),
+                "fate": absentee.fate.name(),
+            })).collect::<Vec<Value>>(),
+            "not_asked": memory.trouble.as_ref().map(|trouble| json!({
+                "since": trouble.since.to_string(),
+                "reason": trouble.reason.name(),
+            })),
+            "census": memory.census.map(|at| at.to_string()),
+            "servers": memory.servers,
+            "history": memory.history.iter().map(|brief| json!({
+                "at": brief.at.to_string(),
+                "count": brief.count,
+            })).collect::<Vec<Value>>(),
+        })
+    }
+
+    /// The memory in this JSON, or what is wrong with it ("the state FILE …").
+    fn parse_json(&self, value: &Value, now: Timestamp) -> Result<Memory, String> {
+        match &value["format"] {
+            Value::Number(format) if format.as_u64() == Some(FORMAT) => {}
+            Value::Number(format) => return Err(format!("has format {format}, this program knows format {FORMAT}")),
+            _ => return Err("is damaged: no format".into()),
+        }
+        if value["question"] != self.question.to_json() {
+            return Err("belongs to another question (service, servers, user or prefix)".into());
+        }
+        let memory = parse_memory(value).ok_or("is damaged: a field is missing or malformed")?;
+        let times = [
+            memory.epoch.as_ref().map(|epoch| epoch.at),
+            memory.outage.as_ref().map(|outage| outage.first_missed),
+            memory.outage.as_ref().map(|outage| outage.last_seen.at),
+            memory.trouble.as_ref().map(|trouble| trouble.since),
+            memory.census,
+        ];
+        match times.into_iter().flatten().max() {
+            Some(latest) if latest > now + CLOCK_SLACK => {
+                Err(format!("comes from the future ({latest}); check the clock"))
+            }
+            _ => Ok(memory),
+        }
+    }
+}
+
+fn epoch_to_json(epoch: &Epoch) -> Value {
+    let instances: Vec<Value> = epoch.instances.iter().map(instance_to_json).collect();
+    let mut value = json!({ "at": epoch.at.to_string(), "count": epoch.count, "instances": instances });
+    if let Some(digest) = epoch.digest {
+        value["digest"] = format!("{digest:016x}").into();
+    }
+    value
+}
+
+fn instance_to_json(instance: &Instance) -> Value {
+    let metadata: Map<String, Value> = instance
+        .metadata
+        .iter()
+        .map(|(key, value)| (key.clone(), value.as_str().into()))
+        .collect();
+    json!({ "id": instance.id, "version": instance.version, "metadata": metadata })
+}
+
+fn parse_memory(value: &Value) -> Option<Memory> {
+    let optional = |name: &str| {
+        let field = value.get(name)?;
+        Some(Some(field).filter(|field| !field.is_null()))
+    };
+    let mut history = Vec::new();
+    for brief in value["history"].as_array()?.iter().take(HISTORY) {
+        history.push(Brief {
+            at: parse_time(&brief["at"])?,
+            count: parse_count(&brief["count"])?,
+        });
+    }
+    let mut absentees = Vec::new();
+    for absentee in value["absentees"].as_array().into_iter().flatten() {
+        absentees.push(Absentee {
+            instance: parse_instance(&absentee["instance"])?,
+            since: parse_time(&absentee["since"])?,
+            fate: Fate::parse(absentee["fate"].as_str()?)?,
+        });
+    }
+    // Earlier versions did not know the servers.
+    let mut servers = Vec::new();
+    for id in value["servers"].as_array().into_iter().flatten() {
+        servers.push(id.as_str()?.to_owned());
+    }
+    // An optional field may be null, but it must be there: a file that does not speak of an outage is no whole one.
+    Some(Memory {
+        sequence: value["sequence"].as_u64()?,
+        status: match optional("status")? {
+            Some(status) => Some(Status::parse(status.as_str()?)?),
+            None => None,
+        },
+        epoch: match optional("epoch")? {
+            Some(epoch) => Some(parse_epoch(epoch)?),
+            None => None,
+        },
+        outage: match optional("outage")? {
+            Some(outage) => Some(Outage {
+                last_seen: parse_epoch(&outage["last_seen"])?,
+                first_missed: parse_time(&outage["first_missed"])?,
+            }),
+            None => None,
+        },
+        baseline: match &value["baseline"] {
+            Value::Null => None,
+            baseline => Some(parse_baseline(baseline)?),
+        },
+        absentees,
+        trouble: match optional("not_asked")? {
+            Some(trouble) => Some(Trouble {
+                since: parse_time(&trouble["since"])?,
+                reason: Reason::parse(trouble["reason"].as_str()?)?,
+            }),
+            None => None,
+        },
+        census: match optional("census")? {
+            Some(at) => Some(parse_time(at)?),
+            None => None,
+        },
+        servers,
+        history,
+    })
+}
+
+fn parse_baseline(value: &Value) -> Option<Baseline> {
+    let fewer = match value.get("fewer")? {
+        Value::Null => None,
+        fewer => Some((parse_time(&fewer["since"])?, parse_count(&fewer["most"])?)),
+    };
+    Some(Baseline {
+        count: parse_count(&value["count"])?,
+        fewer,
+    })
+}
+
+fn parse_epoch(value: &Value) -> Option<Epoch> {
+    let instances = value["instances"].as_array()?;
+    let instances: Vec<Instance> = instances.iter().map(parse_instance).collect::<Option<_>>()?;
+    let count = parse_count(&value["count"])?;
+    let digest = match &value["digest"] {
+        Value::Null => None,
+        digest => Some(u64::from_str_radix(digest.as_str()?, 16).ok()?),
+    };
+    (instances.len() <= count).then_some(Epoch {
+        at: parse_time(&value["at"])?,
+        count,
+        instances,
+        digest,
+    })
+}
+
+fn parse_instance(value: &Value) -> Option<Instance> {
+    let mut metadata = Vec::new();
+    for (key, value) in value["metadata"].as_object()? {
+        metadata.push((key.clone(), value.as_str()?.to_owned()));
+    }
+    // JSON has sorted them by name; the place comes first.
+    metadata.sort_by_key(|(key, _): &(String, String)| !names_a_place(key));
+    Some(Instance {
+        id: value["id"].as_str()?.to_owned(),
+        version: value["version"].as_str()?.to_owned(),
+        metadata,
+    })
+}
+
+fn parse_time(value: &Value) -> Option<Timestamp> {
+    Timestamp::parse(value.as_str()?)
+}
+
+fn parse_count(value: &Value) -> Option<usize> {
+    usize::try_from(value.as_u64()?).ok()
+}
+
+/// Open without following a link and without waiting (for a pipe's other end, say); new files are for us and our group.
+fn ours(options: &mut OpenOptions) -> &mut OpenOptions {
+    options
+        .mode(0o640)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
+}
+
+/// The folder of a file.
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// A folder in which nobody but us (and root) can put a file.
+fn is_trusted(dir: &Path) -> Result<(), String> {
+    let shown = dir.display();
+    let meta = fs::metadata(dir).map_err(|e| format!("cannot use the state folder {shown}: {e}"))?;
+    if !meta.is_dir() {
+        return Err(format!("the state folder {shown} is no folder"));
+    }
+    if meta.uid() != euid() && meta.uid() != 0 {
+        return Err(format!(
+            "the state folder {shown} belongs to user {}, not to user {}; give --state-dir",
+            meta.uid(),
+            euid()
+        ));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(format!(
+            "others can write to the state folder {shown} (mode {:04o}); make it 0700 or give --state-dir",
+            meta.mode() & 0o7777
+        ));
+    }
+    Ok(())
+}
+
+/// Puts a file that cannot be used out of the way, but does not throw it away.
+fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let aside = with_suffix(path, ".bad");
+    fs::rename(path, &aside)?;
+    Ok(aside)
+}
+
+/// Writes the whole file or nothing: beside it, synced, renamed. The caller holds the lock.
+///
+/// The folder is not synced: after a power cut there is the old state or the new one, and from the old one the next run
+/// draws the same conclusions.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = with_suffix(path, ".tmp");
+    // One that a killed run has left behind. Under the lock it is nobody's any more.
+    match fs::remove_file(&temporary) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let written = ours(OpenOptions::new().write(true).create_new(true))
+        .open(&temporary)
+        .and_then(|mut file| {
+            // Whatever the umask, an admin's group may read it; where there are no modes, there are none.
+            let _ = file.set_permissions(Permissions::from_mode(0o640));
+            file.write_all(bytes)?;
+            file.write_all(b"\n")?;
+            file.sync_data()
+        })
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // What was half written is of no use, and may be what has filled the disk.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::observation::Answer;
+
+    fn question() -> Question {
+        Question {
+            service: "orders".into(),
+            prefix: "$SRV".into(),
+            servers: vec!["n1:4222".into(), "n2:4222".into()],
+            user: Some("mon".into()),
+        }
+    }
+
+    fn store() -> Store {
+        Store {
+            path: None,
+            held: None,
+            question: question(),
+        }
+    }
+
+    const fn at(second: i64) -> Timestamp {
+        Timestamp::from_micros(1_790_000_000_000_000 + second * 1_000_000)
+    }
+
+    fn epoch(second: i64, number: usize) -> Epoch {
+        let instance = |n: usize| Instance {
+            id: format!("id-{n}"),
+            version: "1.2.3".into(),
+            metadata: vec![("pod".into(), format!("web-{n}")), ("app".into(), "é".into())],
+        };
+        Epoch {
+            at: at(second),
+            count: number,
+            instances: (0..number).map(instance).collect(),
+            digest: None,
+        }
+    }
+
+    /// One with everything in it.
+    fn memory() -> Memory {
+        Memory {
+            sequence: 42,
+            status: Some(Status::Critical),
+            epoch: Some(epoch(60, 0)),
+            outage: Some(Outage {
+                last_seen: epoch(40, 3),
+                first_missed: at(60),
+            }),
+            baseline: Some(Baseline {
+                count: 3,
+                fewer: Some((at(50), 2)),
+            }),
+            absentees: vec![Absentee {
+                instance: epoch(50, 1).instances.remove(0),
+                since: at(50),
+                fate: Fate::NotAnswering,
+            }],
+            trouble: Some(Trouble {
+                since: at(70),
+                reason: Reason::AuthRejected,
+            }),
+            census: Some(at(60)),
+            servers: vec!["NB".into(), "NA".into()],
+            history: (0..HISTORY)
+                .map(|n| Brief {
+                    at: at(n as i64),
+                    count: n,
+                })
+                .collect(),
+        }
+    }
+
+    /// The name must be the same for ever, or an update of the program forgets an outage.
+    #[test]
+    fn each_question_has_its_own_file_and_keeps_it() {
+        let base = question();
+        let with = |change: fn(&mut Question)| {
+            let mut question = question();
+            change(&mut question);
+            question.file_name()
+        };
+        assert_eq!(base.file_name(), "orders-69e1f4a2c45a9b52.json");
+        let others = [
+            with(|q| q.service = "orders2".into()),
+            with(|q| q.prefix = "APP.$SRV".into()),
+            with(|q| q.servers = vec!["n1:4222".into()]),
+            with(|q| q.servers = vec!["n1:4222,n2:4222".into()]),
+            with(|q| q.user = None),
+            with(|q| q.user = Some(String::new())),
+        ];
+        assert_eq!(
+            others,
+            [
+                "orders2-46bbcdd999ca5c6c.json",
+                "orders-822f6c66e4d5983d.json",
+                "orders-2ee2cedffe33f336.json",
+                "orders-e7f934837803dc32.json",
+                "orders-4961ddd29773a219.json",
+                "orders-2b0835cb99ce2ab2.json",
+            ]
+        );
+        // The longest service name still makes a file name, with room for the suffixes.
+        let long = with(|q| q.service = "x".repeat(255));
+        assert!(long.len() < 200, "{long}");
+    }
+
+    #[test]
+    fn the_first_folder_that_applies_is_taken() {
+        let none = Path::new("/nonexistent/package");
+        let package = Path::new("/");
+        type Variables<'a> = &'a [(&'a str, &'a str)];
+        let cases: &[(Variables<'_>, &Path, Option<&str>)] = &[
+            (
+                &[
+                    ("STATE_DIRECTORY", "/a:/b"),
+                    ("MP_STATE_PATH", "/c"),
+                    ("NAGIOS_PLUGIN_STATE_DIRECTORY", "/d"),
+                    ("XDG_STATE_HOME", "/e"),
+                    ("HOME", "/f"),
+                ],
+                package,
+                Some("/a"),
+            ),
+            (
+                &[
+                    ("MP_STATE_PATH", "/c"),
+                    ("NAGIOS_PLUGIN_STATE_DIRECTORY", "/d"),
+                    ("XDG_STATE_HOME", "/e"),
+                    ("HOME", "/f"),
+                ],
+                package,
+                Some("/c/1000/check_nats_service"),
+            ),
+            (
+                &[
+                    ("STATE_DIRECTORY", ""),
+                    ("MP_STATE_PATH", ""),
+                    ("NAGIOS_PLUGIN_STATE_DIRECTORY", "/d"),
+                    ("XDG_STATE_HOME", "/e"),
+                    ("HOME", "/f"),
+                ],
+                package,
+                Some("/d/1000/check_nats_service"),
+            ),
+            (&[("XDG_STATE_HOME", "/e"), ("HOME", "/f")], package, Some("/1000")),
+            (&[], package, Some("/1000")),
+            (
+                &[("XDG_STATE_HOME", "/e"), ("HOME", "/f")],
+                none,
+                Some("/e/check_nats_service"),
+            ),
+            (
+                &[("XDG_STATE_HOME", ""), ("HOME", "/f")],
+                none,
+                Some("/f/.local/state/check_nats_service"),
+            ),
+            (&[("HOME", "")], none, None),
+            (&[], none, None),
+        ];
+        for (variables, package_dir, expected) in cases {
+            let var = |name: &str| {
+                let value = variables.iter().find(|(variable, _)| *variable == name);
+                value.map(|(_, value)| OsString::from(value))
+            };
+            let surroundings = Surroundings {
+                var: &var,
+                package_dir,
+                euid: 1000,
+            };
+            let file = expected.map(|dir| Path::new(dir).join(question().file_name()));
+            let store = Store::new(Place::Default, question(), &surroundings);
+            assert_eq!(store.path(), file.as_deref(), "{variables:?}");
+
+            // What the user says beats all of it.
+            let store = Store::new(Place::Dir("/x".into()), question(), &surroundings);
+            assert_eq!(
+                store.path(),
+                Some(Path::new("/x").join(question().file_name()).as_path())
+            );
+            let store = Store::new(Place::File("/x/y".into()), question(), &surroundings);
+            assert_eq!(store.path(), Some(Path::new("/x/y")));
+            let store = Store::new(Place::Nowhere, question(), &surroundings);
+            assert_eq!(store.path(), None);
+        }
+    }
+
+    /// Without a place the verdict is said all the same; only what the user asked for, to remember nothing, is no problem.
+    #[test]
+    fn without_a_place_it_judges_once_and_says_so() {
+        let surroundings = Surroundings {
+            var: &|_| None,
+            package_dir: Path::new("/nonexistent/package"),
+            euid: 1000,
+        };
+        let homeless = "no folder for the state: neither HOME nor XDG_STATE_HOME is set; \
+                        give --state-dir, or --no-state to go without";
+        for (place, problem) in [(Place::Default, Some(homeless)), (Place::Nowhere, None)] {
+            let store = Store::new(place, question(), &surroundings);
+            let problems: Vec<String> = problem.map(str::to_owned).into_iter().collect();
+            assert_eq!(store.peek(at(0)), Memory::default());
+            let mut judged = 0;
+            let (said, told) = store.update(at(0), Instant::now(), &Memory::default(), |memory| {
+                judged += 1;
+                assert_eq!(memory, &Memory::default());
+                ("verdict", self::memory())
+            });
+            assert_eq!((said, judged, told), ("verdict", 1, problems));
+            assert!(store.show(at(0)).is_err() && store.reset(Instant::now()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_memory_reads_back_as_it_was_written() {
+        let full = memory();
+        for memory in [
+            full.clone(),
+            Memory::default(),
+            Memory {
+                epoch: Some(epoch(40, 3)),
+                outage: None,
+                trouble: None,
+                ..full.clone()
+            },
+            // More instances than are remembered by id.
+            Memory {
+                epoch: Some(Epoch {
+                    count: 5000,
+                    ..epoch(40, 3)
+                }),
+                ..full
+            },
+        ] {
+            let text = store().to_json(&memory).to_string();
+            let value: Value = serde_json::from_str(&text).expect("JSON");
+            assert_eq!(store().parse_json(&value, at(100)), Ok(memory));
+        }
+    }
+
+    /// The largest state that the program can write is one that it reads again.
+    #[test]
+    fn ten_thousand_wordy_instances_fit() {
+        // What survives the cleaning and takes the most room: four bytes a character, and quotes in ids, which JSON escapes.
+        let wide = |characters: usize| "\u{1d7d8}".repeat(characters);
+        let answers: Vec<Answer> = (0..10_000)
+            .map(|n| Answer {
+                instance: Instance {
+                    id: format!("{n:05}{}", "\"".repeat(123)),
+                    version: wide(32) + "...",
+                    metadata: (0..6)
+                        .map(|k| (wide(31) + &k.to_string() + "...", wide(64) + "..."))
+                        .collect(),
+                },
+                rtt: None,
+            })
+            .collect();
+        let crowd = Epoch::new(at(40), &answers);
+        let largest = [
+            Memory {
+                epoch: Some(crowd.clone()),
+                outage: None,
+                ..memory()
+            },
+            Memory {
+                outage: Some(Outage {
+                    last_seen: crowd,
+                    first_missed: at(60),
+                }),
+                ..memory()
+            },
+        ];
+        for memory in largest {
+            let text = store().to_json(&memory).to_string() + "\n";
+            assert!(text.len() as u64 <= LARGEST, "{} bytes", text.len());
+            let value: Value = serde_json::from_str(&text).expect("JSON");
+            assert_eq!(store().parse_json(&value, at(100)), Ok(memory));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said() {
+        let good = store().to_json(&memory());
+        let malformed = "is damaged: a field is missing or malformed";
+        let foreign = "belongs to another question (service, servers, user or prefix)";
+        let future = |at: Timestamp| format!("comes from the future ({at}); check the clock");
+        let soon = at(100) + CLOCK_SLACK;
+        let later = soon + Duration::from_micros(1);
+        let set = |path: &str, value: Value| {
+            let mut json = good.clone();
+            *json.pointer_mut(path).unwrap_or_else(|| panic!("no {path}")) = value;
+            json
+        };
+        let without = |path: &str| {
+            let mut json = good.clone();
+            let (parent, name) = path.rsplit_once('/').expect("a path");
+            let parent = json.pointer_mut(parent).and_then(Value::as_object_mut);
+            parent
+                .and_then(|parent| parent.remove(name))
+                .unwrap_or_else(|| panic!("no {path}"));
+            json
+        };
+        let cases = [
+            (json!(null), "is damaged: no format".to_owned()),
+            (json!([]), "is damaged: no format".into()),
+            (json!("state"), "is damaged: no format".into()),
+            (json!({}), "is damaged: no format".into()),
+            (set("/format", json!("1")), "is damaged: no format".into()),
+            (
+                set("/format", json!(2)),
+                "has format 2, this program knows format 1".into(),
+            ),
+            (
+                set("/format", json!(1.5)),
+                "has format 1.5, this program knows format 1".into(),
+            ),
+            (without("/question"), foreign.into()),
+            (set("/question/service", json!("orders2")), foreign.into()),
+            (set("/question/servers", json!(["n1:4222"])), foreign.into()),
+            (set("/question/user", json!(null)), foreign.into()),
+            (set("/question/prefix", json!("APP.$SRV")), foreign.into()),
+            (set("/sequence", json!(-1)), malformed.into()),
+            (set("/status", json!("FINE")), malformed.into()),
+            (set("/status", json!(2)), malformed.into()),
+            (set("/epoch", json!([])), malformed.into()),
+            (set("/epoch/at", json!("yesterday")), malformed.into()),
+            (set("/epoch/count", json!("3")), malformed.into()),
+            (set("/epoch/instances", json!(null)), malformed.into()),
+            (set("/outage", json!(false)), malformed.into()),
+            (set("/outage/first_missed", json!(1_790_000_000)), malformed.into()),
+            (set("/outage/last_seen", json!(null)), malformed.into()),
+            // More instances than there were.
+            (set("/outage/last_seen/count", json!(2)), malformed.into()),
+            (set("/outage/last_seen/instances/0/id", json!(7)), malformed.into()),
+            (
+                set("/outage/last_seen/instances/0/version", json!(null)),
+                malformed.into(),
+            ),
+            (
+                set("/outage/last_seen/instances/0/metadata", json!([])),
+                malformed.into(),
+            ),
+            (
+                set("/outage/last_seen/instances/0/metadata/pod", json!(0)),
+                malformed.into(),
+            ),
+            (set("/baseline/count", json!("three")), malformed.into()),
+            (set("/baseline/fewer/most", json!(-1)), malformed.into()),
+            (set("/absentees/0/fate", json!("late")), malformed.into()),
+            (set("/absentees/0/instance/id", json!(7)), malformed.into()),
+            (set("/not_asked/reason", json!("tired")), malformed.into()),
+            (set("/not_asked/since", json!(null)), malformed.into()),
+            (set("/census", json!(0)), malformed.into()),
+            (set("/history", json!({})), malformed.into()),
+            (set("/history/0", json!(null)), malformed.into()),
+            (set("/history/31/count", json!(1.5)), malformed.into()),
+            // A file that says nothing of an outage does not say that there is none.
+            (without("/sequence"), malformed.into()),
+            (without("/status"), malformed.into()),
+            (without("/epoch"), malformed.into()),
+            (without("/outage"), malformed.into()),
+            (without("/not_asked"), malformed.into()),
+            (without("/census"), malformed.into()),
+            (without("/history"), malformed.into()),
+            (without("/outage/last_seen"), malformed.into()),
+            (without("/epoch/at"), malformed.into()),
+            (without("/outage/last_seen/instances/2/id"), malformed.into()),
+            (without("/history/7/at"), malformed.into()),
+            // Clocks are set back now and then, but not that far.
+            (set("/epoch/at", json!(later.to_string())), future(later)),
+            (set("/outage/first_missed", json!(later.to_string())), future(later)),
+            (set("/outage/last_seen/at", json!(later.to_string())), future(later)),
+            (set("/not_asked/since", json!(later.to_string())), future(later)),
+            (set("/census", json!(later.to_string())), future(later)),
+        ];
+        for (json, why) in cases {
+            assert_eq!(store().parse_json(&json, at(100)), Err(why), "{json}");
+        }
+        let ahead = store().parse_json(&set("/epoch/at", json!(soon.to_string())), at(100));
+        assert_eq!(ahead.map(|memory| memory.epoch.map(|epoch| epoch.at)), Ok(Some(soon)));
+        // A later program of the same format may say more.
+        let mut more = good.clone();
+        more["rates"] = json!({"count": 3});
+        assert_eq!(store().parse_json(&more, at(100)), Ok(memory()));
+    }
+}

@@ -1,0 +1,9 @@
+//! Small values with their texts: how they are typed, and how they are told. Pure.
+
+pub mod duration;
+pub mod env;
+pub mod range;
+pub mod secret;
+pub mod status;
+pub mod text;
+pub mod timestamp;

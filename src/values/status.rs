@@ -1,0 +1,118 @@
+//! The status of a check, and the words for its reason.
+
+/// The four states of a check, from harmless to worst.
+///
+/// The order is that of the contract (OK < WARNING < UNKNOWN < CRITICAL), not that of the exit codes: a check that
+/// cannot tell is worse than one that warns, and better than a known outage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Status {
+    Ok,
+    Warning,
+    Unknown,
+    Critical,
+}
+
+impl Status {
+    /// Every status, mildest first.
+    pub const ALL: [Status; 4] = [Status::Ok, Status::Warning, Status::Unknown, Status::Critical];
+
+    /// The word of the Monitoring Plugins guidelines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Ok => "OK",
+            Status::Warning => "WARNING",
+            Status::Unknown => "UNKNOWN",
+            Status::Critical => "CRITICAL",
+        }
+    }
+
+    /// The exit code of the Monitoring Plugins guidelines: 0, 1, 2 or 3.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Status::Ok => 0,
+            Status::Warning => 1,
+            Status::Critical => 2,
+            Status::Unknown => 3,
+        }
+    }
+
+    /// Reads a status by name, in any case.
+    pub fn parse(word: &str) -> Option<Status> {
+        Status::ALL
+            .into_iter()
+            .find(|status| status.name().eq_ignore_ascii_case(word))
+    }
+}
+
+/// Defines [`Reason`]: each with its word, in the order in which findings of equal severity are told.
+macro_rules! reasons {
+    ($($reason:ident => $word:literal,)*) => {
+        /// Why the verdict is what it is. The words are part of the contract: texts may improve, reasons stay.
+        ///
+        /// The order is the one in which findings of equal severity are told.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Reason {
+            $($reason,)*
+        }
+
+        impl Reason {
+            /// Every reason, in the order in which they are told.
+            pub const ALL: &[Reason] = &[$(Reason::$reason,)*];
+
+            /// The fixed snake_case word.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Reason::$reason => $word,)*
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    Usage => "usage",
+    ServiceDown => "service_down",
+    ServiceSilent => "service_silent",
+    InstancesOutOfRange => "instances_out_of_range",
+    Slow => "slow",
+    AuthRejected => "auth_rejected",
+    PermissionDenied => "permission_denied",
+    TlsFailed => "tls_failed",
+    ProtocolError => "protocol_error",
+    NatsUnreachable => "nats_unreachable",
+    Interrupted => "interrupted",
+    ServiceNeverSeen => "service_never_seen",
+    StateUnusable => "state_unusable",
+    ServiceRecovered => "service_recovered",
+    ServiceUp => "service_up",
+}
+
+impl Reason {
+    /// Reads a reason by its word.
+    pub fn parse(word: &str) -> Option<Reason> {
+        Reason::ALL.iter().copied().find(|reason| reason.name() == word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn severity_is_not_the_exit_code() {
+        let codes: Vec<u8> = Status::ALL.iter().map(|s| s.exit_code()).collect();
+        assert_eq!(codes, [0, 1, 3, 2]);
+        assert!(Status::ALL.is_sorted());
+    }
+
+    #[test]
+    fn names_read_back() {
+        for status in Status::ALL {
+            assert_eq!(Status::parse(&status.name().to_lowercase()), Some(status));
+        }
+        for reason in Reason::ALL {
+            assert_eq!(Reason::parse(reason.name()), Some(*reason));
+        }
+        assert_eq!(Status::parse("good"), None);
+    }
+}
