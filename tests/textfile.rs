@@ -388,7 +388,7 @@ fn nobody_ever_reads_half_a_file_of_ten_thousand() {
         .iter()
         .map(|lines| "nats_service_up{service=\"orders\"} 1\n".repeat(*lines) + "# end\n")
         .collect();
-    textfile::write(&path, &texts[0]).unwrap();
+    replace::write(&path, &texts[0]).unwrap();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let reader = scope.spawn(|| read_all_the_time(dir.path(), &done, |text| texts.iter().any(|t| t == text)));
@@ -396,7 +396,7 @@ fn nobody_ever_reads_half_a_file_of_ten_thousand() {
             let (path, texts) = (&path, &texts);
             scope.spawn(move || {
                 for n in 0..5000 {
-                    textfile::write(path, &texts[(first + n) % texts.len()]).unwrap();
+                    replace::write(path, &texts[(first + n) % texts.len()]).unwrap();
                 }
             })
         });

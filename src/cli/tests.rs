@@ -1,5 +1,14 @@
 use super::*;
 
+use std::time::Duration;
+
+use crate::judge::Policy;
+use crate::probe::target::Auth;
+use crate::state::store::Place;
+use crate::values::range::Range;
+use crate::values::secret::Secret;
+use crate::values::status::Status;
+
 type Variables<'a> = &'a [(&'a str, &'a str)];
 
 fn parsed(args: &str, env: Variables<'_>) -> Result<Config, String> {

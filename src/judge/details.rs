@@ -8,10 +8,10 @@ use crate::probe::observation::{Ignored, Outcome};
 use crate::values::duration::latency;
 
 /// How many instances `-v` names.
-const NAMED: usize = 10;
+pub const NAMED: usize = 10;
 
 /// How many `-vv` names: more than any output has room for.
-const LISTED: usize = 500;
+pub const LISTED: usize = 500;
 
 pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
     let outage = ruling.next.outage.as_ref();

@@ -14,7 +14,7 @@ use crate::values::text::count;
 const NAMED: usize = 3;
 
 /// How many missing instances are remembered.
-const MOST_MISSED: usize = 64;
+pub const MOST_MISSED: usize = 64;
 
 /// For how long an instance is missed while others answer; then the smaller number is the normal one.
 const SETTLED: Duration = Duration::from_secs(900);

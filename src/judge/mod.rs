@@ -126,4 +126,6 @@ fn slowest(answers: &[Answer]) -> Option<Duration> {
 }
 
 #[cfg(test)]
+mod fixture;
+#[cfg(test)]
 mod tests;

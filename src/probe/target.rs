@@ -313,23 +313,6 @@ mod tests {
     }
 
     #[test]
-    fn secrets_do_not_print() {
-        let url = ServerUrl::parse("nats://user:s3cret@h,x").or(ServerUrl::parse("nats://user:s3cret@h"));
-        assert!(!format!("{url:?}").contains("s3cret"));
-        let cases = [
-            ("nothing to hide", "nothing to hide"),
-            ("'nats://u:p@h:1' and u:p@ss@h", "'nats://***@h:1' and ***@h"),
-            ("nats://p/w:x@h", "nats://***@h"),
-            ("u:s3://cret@h", "***@h"),
-            ("@1:5", "@1:5"),
-            ("  two  blanks ", "  two  blanks "),
-        ];
-        for (text, redacted) in cases {
-            assert_eq!(redact(text), redacted);
-        }
-    }
-
-    #[test]
     fn names_and_prefixes_cannot_break_the_protocol() {
         for good in ["orders", "A-b_9", "0"] {
             assert!(ServiceName::parse(good).is_ok(), "{good}");
@@ -367,5 +350,11 @@ mod tests {
         ] {
             assert!(Prefix::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn secrets_do_not_print() {
+        let url = ServerUrl::parse("nats://user:s3cret@h,x").or(ServerUrl::parse("nats://user:s3cret@h"));
+        assert!(!format!("{url:?}").contains("s3cret"));
     }
 }

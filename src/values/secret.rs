@@ -53,3 +53,24 @@ pub fn redact_url(text: &str) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_print() {
+        assert_eq!(format!("{:?}", Secret::new("s3cret")), "***");
+        let cases = [
+            ("nothing to hide", "nothing to hide"),
+            ("'nats://u:p@h:1' and u:p@ss@h", "'nats://***@h:1' and ***@h"),
+            ("nats://p/w:x@h", "nats://***@h"),
+            ("u:s3://cret@h", "***@h"),
+            ("@1:5", "@1:5"),
+            ("  two  blanks ", "  two  blanks "),
+        ];
+        for (text, redacted) in cases {
+            assert_eq!(redact(text), redacted);
+        }
+    }
+}

@@ -1,0 +1,487 @@
+use super::*;
+
+const fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+fn plan(known: &[&str], census: bool) -> Plan {
+    Plan {
+        service: "orders".into(),
+        wanted: Wanted::All,
+        known: KnownInstances::Ids(known.iter().map(|id| id.to_string()).collect()),
+        previously_missing: BTreeSet::new(),
+        census,
+        discover: false,
+        confirm: ms(3000),
+        confirm_disturbed: Some(ms(5000)),
+        disturbed: false,
+        servers: vec!["N1".into()],
+        stall: ms(300),
+        patience: ms(5000),
+        nudge: None,
+    }
+}
+
+/// What happens to the nth schedule: after how many milliseconds which reply, or a 503, or a PONG.
+enum Event {
+    Reply(u64, &'static str),
+    NoResponders,
+    Pong,
+}
+use Event::{NoResponders, Pong, Reply};
+
+/// Runs a probe in simulated time against a service that reacts to the nth asking as told; the last reaction is
+/// that to all further askings. Returns when each asking was, the end, and the outcome.
+fn simulate(plan: Plan, reactions: &[&[Event]]) -> (Vec<u64>, u64, Option<Outcome>) {
+    simulate_at("N1", plan, reactions)
+}
+
+/// The same at a server with this id, which is known with its first 503.
+fn simulate_at(server: &str, plan: Plan, reactions: &[&[Event]]) -> (Vec<u64>, u64, Option<Outcome>) {
+    let mut schedule = Schedule::new(plan);
+    let (mut now, mut asked, mut queue) = (Duration::ZERO, Vec::new(), Vec::new());
+    loop {
+        match schedule.next(now) {
+            Next::Ask => {
+                schedule.asked(now);
+                asked.push(now.as_millis() as u64);
+                let round = schedule.askings() - 1;
+                for event in *reactions.get(round).or(reactions.last()).expect("a reaction") {
+                    let after = if let Reply(after, _) = event { ms(*after) } else { ms(1) };
+                    queue.push((now + after, round, event));
+                }
+            }
+            Next::Ping => {
+                schedule.pinged(now);
+                queue.push((now + ms(1), 0, &Pong));
+            }
+            Next::AskEach(_) | Next::Discover => return (asked, now.as_millis() as u64, schedule.so_far()),
+            Next::Listen(until) => {
+                queue.sort_by_key(|(at, ..)| *at);
+                match queue.first() {
+                    Some((at, ..)) if *at <= until => {
+                        let (at, round, event) = queue.remove(0);
+                        now = at;
+                        match event {
+                            Reply(_, id) => {
+                                let payload = format!(r#"{{"name":"orders","id":"{id}"}}"#);
+                                schedule.reply(now, round, payload.as_bytes());
+                            }
+                            NoResponders => {
+                                schedule.asked_of(server);
+                                schedule.no_responders(round, "");
+                            }
+                            Pong => schedule.pong(),
+                        }
+                    }
+                    _ if until == Duration::MAX => return (asked, now.as_millis() as u64, None),
+                    _ => now = until,
+                }
+            }
+            Next::Done(outcome) => return (asked, now.as_millis() as u64, Some(outcome)),
+            Next::Flooded => panic!("a flood"),
+        }
+    }
+}
+
+fn ids(outcome: Option<Outcome>) -> Vec<String> {
+    match outcome {
+        Some(Outcome::Answered(answers)) => answers.into_iter().map(|a| a.instance.id).collect(),
+        other => panic!("nobody answered: {other:?}"),
+    }
+}
+
+#[test]
+fn a_usual_run_ends_with_the_last_known_answer() {
+    let (asked, end, outcome) = simulate(
+        plan(&["a", "b", "c"], false),
+        &[&[Pong, Reply(2, "c"), Reply(3, "a"), Reply(7, "b"), Reply(100, "d")]],
+    );
+    assert_eq!((asked, end), (vec![0], 7));
+    assert_eq!(ids(outcome), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_newcomer_that_is_faster_than_the_known_is_counted() {
+    let (_, _, outcome) = simulate(plan(&["a"], false), &[&[Reply(1, "new"), Reply(2, "a")]]);
+    assert_eq!(ids(outcome), ["a", "new"]);
+}
+
+#[test]
+fn a_census_ends_when_nobody_has_answered_for_the_stall_time() {
+    let (_, end, outcome) = simulate(
+        plan(&["a"], true),
+        &[&[Reply(1, "a"), Reply(250, "b"), Reply(540, "c"), Reply(900, "late")]],
+    );
+    assert_eq!(end, 840);
+    assert_eq!(ids(outcome), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_missing_known_instance_makes_it_a_census() {
+    let mut schedule = Schedule::new(plan(&["a", "b"], false));
+    schedule.asked(ms(0));
+    schedule.reply(ms(1), 0, br#"{"name":"orders","id":"a"}"#);
+    assert_eq!(schedule.next(ms(1)), Next::Listen(ms(301)));
+    assert!(schedule.was_census());
+    assert_eq!(schedule.next(ms(301)), Next::AskEach(vec!["b".into()]));
+}
+
+#[test]
+fn a_duplicate_neither_counts_nor_prolongs() {
+    let (_, end, outcome) = simulate(plan(&[], true), &[&[Reply(1, "a"), Reply(200, "a"), Reply(290, "a")]]);
+    assert_eq!(end, 301);
+    assert_eq!(ids(outcome), ["a"]);
+}
+
+#[test]
+fn down_is_said_only_after_the_last_asking() {
+    let (asked, end, outcome) = simulate(plan(&["a"], false), &[&[NoResponders, Pong]]);
+    assert_eq!(asked, [0, 50, 250, 1200, 2500]);
+    assert_eq!((end, outcome), (2501, Some(Outcome::NoResponders)));
+}
+
+/// Asked of a server that has been started since the last epoch, or found in trouble: services have to come back.
+#[test]
+fn after_a_restart_down_is_said_only_when_services_could_be_back() {
+    // `confirm`, `confirm_disturbed`, the id of the server, whether trouble is known: and when it was asked.
+    let cases: &[(u64, u64, &str, bool, &[u64])] = &[
+        (3000, 5000, "N1", false, &[0, 50, 250, 1200, 2500]),
+        (3000, 5000, "N2", false, &[0, 50, 250, 1200, 2500, 5000]),
+        (3000, 5000, "N1", true, &[0, 50, 250, 1200, 2500, 5000]),
+        (50, 5000, "N2", false, &[0, 50, 250, 1200, 2500, 5000]),
+        (
+            12_000,
+            12_000,
+            "N2",
+            false,
+            &[0, 50, 250, 1200, 2500, 5000, 10_000, 12_000],
+        ),
+        // Where the time is short, the last asking is as late as it can be.
+        (3000, 3750, "N2", false, &[0, 50, 250, 1200, 2500, 3750]),
+        (1500, 1500, "N2", false, &[0, 50, 250, 1200, 1500]),
+        // While an outage is open, one asking again is enough.
+        (50, 0, "N2", false, &[0, 50]),
+        (3000, 0, "N2", true, &[0, 50, 250, 1200, 2500]),
+        // Turned off.
+        (0, 0, "N2", true, &[0]),
+    ];
+    for (confirm, confirm_disturbed, server, disturbed, expected) in cases {
+        let plan = Plan {
+            confirm: ms(*confirm),
+            confirm_disturbed: (*confirm_disturbed > 0).then_some(ms(*confirm_disturbed)),
+            disturbed: *disturbed,
+            ..plan(&["a"], false)
+        };
+        let (asked, end, outcome) = simulate_at(server, plan, &[&[NoResponders, Pong]]);
+        assert_eq!(
+            (&asked[..], outcome),
+            (*expected, Some(Outcome::NoResponders)),
+            "{confirm} {server}"
+        );
+        assert_eq!(end, expected[expected.len() - 1] + 1);
+    }
+    // A service that comes back with its client's second attempt is up.
+    let nobody: &[Event] = &[NoResponders, Pong];
+    let reactions = [nobody, nobody, nobody, nobody, nobody, &[Reply(1, "a"), Pong]];
+    let (asked, end, outcome) = simulate_at("N2", plan(&["a"], false), &reactions);
+    assert_eq!((asked.len(), end), (6, 5001));
+    assert_eq!(ids(outcome), ["a"]);
+}
+
+#[test]
+fn the_schedule_follows_confirm() {
+    let cases: &[(u64, &[u64])] = &[
+        (0, &[0]),
+        (49, &[0]),
+        (50, &[0, 50]),
+        (300, &[0, 50, 250]),
+        (3000, &[0, 50, 250, 1200, 2500]),
+        (12_000, &[0, 50, 250, 1200, 2500, 5000, 10_000]),
+    ];
+    for (confirm, expected) in cases {
+        let plan = Plan {
+            confirm: ms(*confirm),
+            ..plan(&[], true)
+        };
+        let (asked, _, outcome) = simulate(plan, &[&[NoResponders, Pong]]);
+        assert_eq!(
+            (&asked[..], outcome),
+            (*expected, Some(Outcome::NoResponders)),
+            "{confirm}"
+        );
+    }
+}
+
+#[test]
+fn a_503_before_answers_at_the_next_asking_is_no_outage() {
+    let (asked, end, outcome) = simulate(
+        plan(&["a"], false),
+        &[&[NoResponders, Pong], &[NoResponders, Pong], &[Pong, Reply(2, "a")]],
+    );
+    assert_eq!((asked, end), (vec![0, 50, 250], 252));
+    assert_eq!(ids(outcome), ["a"]);
+}
+
+#[test]
+fn a_503_after_an_answer_does_not_count() {
+    let mut schedule = Schedule::new(plan(&[], true));
+    schedule.asked(ms(0));
+    schedule.reply(ms(1), 0, br#"{"name":"orders","id":"a"}"#);
+    schedule.no_responders(0, "");
+    assert_eq!(schedule.next(ms(2)), Next::Listen(ms(301)));
+}
+
+#[test]
+fn an_answer_to_an_earlier_asking_counts() {
+    let (asked, _, outcome) = simulate(plan(&["a"], false), &[&[Pong, Reply(900, "a")], &[Pong]]);
+    assert_eq!(asked, [0, 50, 250]);
+    assert_eq!(ids(outcome), ["a"]);
+}
+
+#[test]
+fn more_instances_than_anybody_has_are_a_flood() {
+    let mut schedule = Schedule::new(plan(&[], true));
+    schedule.asked(ms(0));
+    for n in 0..MOST_INSTANCES {
+        assert_eq!(
+            schedule.next(ms(1)),
+            Next::Listen(if n == 0 { ms(50) } else { ms(301) })
+        );
+        schedule.reply(ms(1), 0, format!(r#"{{"name":"orders","id":"{n}"}}"#).as_bytes());
+    }
+    assert_eq!(schedule.next(ms(1)), Next::Flooded);
+    assert_eq!(schedule.next(ms(1000)), Next::Flooded);
+}
+
+#[test]
+fn an_answer_proves_no_more_than_when_it_was_asked_for() {
+    let answer = br#"{"name":"orders","id":"a"}"#;
+    let mut schedule = Schedule::new(plan(&["a"], true));
+    schedule.asked(ms(0));
+    schedule.on_wire(0, ms(3));
+    schedule.asked(ms(50));
+    schedule.reply(ms(60), 1, br#"{"name":"billing","id":"b"}"#);
+    assert_eq!(schedule.proven(), None);
+    schedule.reply(ms(900), 0, answer);
+    assert_eq!(schedule.proven(), Some(ms(3)));
+    schedule.reply(ms(901), 1, answer);
+    schedule.reply(ms(902), 0, answer);
+    assert_eq!(schedule.proven(), Some(ms(50)));
+}
+
+#[test]
+fn a_late_503_of_an_earlier_asking_is_not_taken_for_the_latest() {
+    let mut schedule = Schedule::new(Plan {
+        confirm: ms(50),
+        ..plan(&[], true)
+    });
+    schedule.asked(ms(0));
+    schedule.asked(ms(50));
+    schedule.no_responders(0, "");
+    schedule.pong();
+    schedule.pong();
+    assert_eq!(schedule.next(ms(60)), Next::Listen(ms(5000)));
+}
+
+#[test]
+fn silence_is_asked_again_and_believed_late() {
+    let (asked, end, outcome) = simulate(plan(&["a"], false), &[&[Pong]]);
+    assert_eq!(asked, [0, 50, 250, 1200, 2500, 5000]);
+    assert_eq!((end, outcome), (5300, Some(Outcome::Silent(ms(5300)))));
+}
+
+#[test]
+fn silence_that_turns_into_503_is_down() {
+    let (asked, end, outcome) = simulate(plan(&["a"], false), &[&[Pong], &[Pong], &[Pong], &[NoResponders, Pong]]);
+    assert_eq!(asked, [0, 50, 250, 1200, 2500]);
+    assert_eq!((end, outcome), (2501, Some(Outcome::NoResponders)));
+    let (_, end, outcome) = simulate(
+        plan(&["a"], false),
+        &[&[Pong], &[Pong], &[Pong], &[Pong], &[Pong], &[NoResponders, Pong]],
+    );
+    assert_eq!((end, outcome), (5001, Some(Outcome::NoResponders)));
+}
+
+#[test]
+fn a_slow_service_is_not_silent() {
+    let (_, end, outcome) = simulate(plan(&["a"], false), &[&[Pong, Reply(4800, "a")], &[Pong]]);
+    assert_eq!(end, 4800);
+    assert_eq!(ids(outcome), ["a"]);
+}
+
+#[test]
+fn without_asking_again_silence_takes_a_ping_at_the_end() {
+    let plan = Plan {
+        confirm: ms(0),
+        ..plan(&["a"], false)
+    };
+    let (asked, end, outcome) = simulate(plan, &[&[Pong]]);
+    assert_eq!(asked, [0]);
+    assert_eq!((end, outcome), (5300, Some(Outcome::Silent(ms(5300)))));
+}
+
+#[test]
+fn a_server_that_stops_answering_is_no_silent_service() {
+    let (asked, _, outcome) = simulate(plan(&["a"], false), &[&[Pong], &[]]);
+    assert_eq!(asked, [0, 50, 250, 1200, 2500, 5000]);
+    assert_eq!(outcome, None, "only the deadline ends it");
+}
+
+#[test]
+fn what_does_not_count_is_counted_apart() {
+    let mut schedule = Schedule::new(plan(&[], true));
+    schedule.asked(ms(0));
+    for payload in [
+        &br#"{"name":"other","id":"a"}"#[..],
+        br#"{"stream":"CAP","seq":1}"#,
+        b"\xff",
+        b"{",
+    ] {
+        assert!(schedule.reply(ms(1), 0, payload).is_some());
+    }
+    let expected = Ignored {
+        foreign: 1,
+        acks: 1,
+        broken: 2,
+        ..Ignored::default()
+    };
+    assert_eq!(schedule.ignored(), expected);
+    assert_eq!(schedule.so_far(), None);
+}
+
+fn hear(schedule: &mut Schedule, now: u64, id: &str) {
+    let round = schedule.askings() - 1;
+    schedule.reply(ms(now), round, format!(r#"{{"name":"orders","id":"{id}"}}"#).as_bytes());
+}
+
+/// Three known, one answers; `at` 301 the others are asked one by one.
+fn two_missing() -> Schedule {
+    let mut schedule = Schedule::new(plan(&["a", "b", "c"], false));
+    schedule.asked(ms(0));
+    hear(&mut schedule, 1, "a");
+    let ids = vec!["b".to_owned(), "c".to_owned()];
+    assert_eq!(schedule.next(ms(301)), Next::AskEach(ids.clone()));
+    schedule.inquired(ms(301), ids);
+    schedule
+}
+
+#[test]
+fn the_missing_are_asked_one_by_one() {
+    let mut schedule = two_missing();
+    assert_eq!(schedule.next(ms(301)), Next::Listen(ms(601)));
+    schedule.no_responders(1, "1");
+    assert_eq!(
+        schedule.absent(),
+        [("b".to_owned(), Fate::NotAnswering), ("c".to_owned(), Fate::Gone)]
+    );
+    assert_eq!(schedule.next(ms(302)), Next::Listen(ms(601)));
+    assert_eq!(ids(schedule.so_far()), ["a"]);
+    assert!(matches!(schedule.next(ms(601)), Next::Done(Outcome::Answered(_))));
+    // As soon as all have answered, it is over.
+    schedule.reply(ms(310), 1, br#"{"name":"orders","id":"b"}"#);
+    assert_eq!(
+        schedule.absent(),
+        [("b".to_owned(), Fate::Slow), ("c".to_owned(), Fate::Gone)]
+    );
+    let Next::Done(Outcome::Answered(answers)) = schedule.next(ms(310)) else {
+        panic!("all is known")
+    };
+    // Each is timed by the request that it answered.
+    let told = |answer: &Answer| (answer.instance.id.clone(), answer.rtt);
+    let expected = [("a".to_owned(), Some(ms(1))), ("b".to_owned(), Some(ms(9)))];
+    assert_eq!(answers.iter().map(told).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn a_503_with_a_strange_subject_is_nobodys() {
+    let mut schedule = two_missing();
+    for token in ["", "2", "-1", "x", "99999999999999999999"] {
+        schedule.no_responders(1, token);
+    }
+    assert!(schedule.absent().iter().all(|(_, fate)| *fate == Fate::NotAnswering));
+}
+
+#[test]
+fn without_permission_the_missing_are_only_missing() {
+    let mut schedule = two_missing();
+    assert!(schedule.denied());
+    assert!(matches!(schedule.next(ms(302)), Next::Done(Outcome::Answered(_))));
+    assert!(schedule.absent().iter().all(|(_, fate)| *fate == Fate::NotAsked));
+    let mut question = Schedule::new(plan(&[], true));
+    question.asked(ms(0));
+    assert!(!question.denied(), "the question itself");
+}
+
+#[test]
+fn those_in_doubt_are_asked_again_and_replacements_are_not_missed() {
+    let with_doubt = || {
+        let mut plan = plan(&["a", "b"], false);
+        plan.previously_missing.insert("frozen".into());
+        let mut schedule = Schedule::new(plan);
+        schedule.asked(ms(0));
+        hear(&mut schedule, 1, "a");
+        hear(&mut schedule, 2, "b");
+        schedule
+    };
+    assert_eq!(with_doubt().next(ms(2)), Next::AskEach(vec!["frozen".into()]));
+    let mut replaced = with_doubt();
+    hear(&mut replaced, 2, "new");
+    assert!(matches!(replaced.next(ms(2)), Next::Done(Outcome::Answered(_))));
+}
+
+#[test]
+fn nobody_known_asks_who_else_is_there() {
+    let mut plan = plan(&[], true);
+    (plan.discover, plan.confirm) = (true, ms(0));
+    let mut schedule = Schedule::new(plan);
+    schedule.asked(ms(0));
+    schedule.no_responders(0, "");
+    assert_eq!(schedule.others(), None);
+    assert_eq!(schedule.next(ms(1)), Next::Discover);
+    schedule.inquired(ms(1), vec![]);
+    assert_eq!(schedule.so_far(), Some(Outcome::NoResponders));
+    assert_eq!(schedule.reply(ms(10), 1, br#"{"name":"users","id":"A"}"#), None);
+    assert_eq!(schedule.reply(ms(20), 1, br#"{"name":"users","id":"B"}"#), None);
+    assert_eq!(schedule.reply(ms(30), 1, br#"{"name":"users","id":"B"}"#), None);
+    assert_eq!(
+        schedule.reply(ms(40), 1, br#"{"name":"bad|name","id":"B"}"#),
+        Some(NotCounted::Foreign)
+    );
+    assert_eq!(schedule.next(ms(40)), Next::Listen(ms(320)));
+    assert_eq!(schedule.next(ms(320)), Next::Done(Outcome::NoResponders));
+    assert_eq!(schedule.others(), Some(vec![("users".to_owned(), 2)]));
+}
+
+#[test]
+fn over_tls_pings_come_after_a_while_and_further_and_further_apart() {
+    let mut plan = plan(&["a"], false);
+    plan.nudge = Some(ms(25));
+    let mut schedule = Schedule::new(plan);
+    schedule.asked(ms(0));
+    assert!(!schedule.server_answered(), "nothing was sent that it could answer");
+    let mut pings = Vec::new();
+    let mut now = ms(0);
+    while now < ms(49) {
+        match schedule.next(now) {
+            Next::Listen(until) => now = until,
+            Next::Ping => {
+                schedule.pinged(now);
+                pings.push(now.as_millis());
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(
+        (pings, now),
+        (vec![25], ms(50)),
+        "the next asking is due before the next ping"
+    );
+    schedule.pong();
+    assert!(schedule.server_answered());
+    schedule.asked(ms(50));
+    assert!(!schedule.server_answered());
+    assert_eq!(schedule.next(ms(75)), Next::Ping);
+    schedule.pinged(ms(75));
+    assert_eq!(schedule.next(ms(75)), Next::Listen(ms(125)));
+}
