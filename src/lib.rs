@@ -2,12 +2,23 @@
 //!
 //! ```text
 //! arguments -> Config -> probe -> Observation -> judge(memory, observation, policy, now) -> Verdict -> text, exit code
-//!     cli         modes   probe                  judge  state                                          render  guard
 //! ```
 //!
-//! The rooms, in the order in which they may use each other: only what stands further down, and without circles. `judge`,
-//! `render` and `values` are pure. Only `probe::client` names the NATS client, only `state::store` knows the state file,
-//! and only `guard::exit` prints and exits.
+//! The rooms, in the order in which they may use each other: only those that stand further down, and never in a circle
+//! (`tests/layout.rs` watches over it).
+//!
+//! - [`modes`]: check, textfile, probe, watch, state; all that look at a service do so by one `examine`
+//! - [`cli`]: arguments, variables and the context -> Config, or one line that says what is wrong
+//! - [`render`]: one file for each output; a renderer returns text
+//! - [`judge`]: which findings, in which order; one rule a file
+//! - [`state`]: what is remembered, and the one file that knows the state file
+//! - [`probe`]: whom to ask and when, what was seen, what failed, and the one file that names the NATS client
+//! - [`files`]: small files, read within a deadline and replaced whole
+//! - [`guard`]: what ends a run: deadline, signals, panics, memory; and the one exit
+//! - [`values`]: duration, range, status, timestamp, text
+//!
+//! `judge`, `render` and `values` are pure: no file, no network, no clock but [`values::timestamp::Timestamp::now`], which
+//! `judge` does not call.
 
 pub mod cli;
 pub mod files;

@@ -73,3 +73,6 @@ mod demo;
 
 /// README, man page and help say the same as the program.
 mod documents;
+
+/// Which file of the sources may use which.
+mod layout;

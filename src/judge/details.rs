@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::case::{Case, Ruling};
 use super::verdict::Metric;
-use super::{Case, Ruling};
 use crate::probe::observation::{Ignored, Outcome};
 use crate::values::duration::latency;
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::case::{Case, Ruling};
 use super::verdict::{Finding, Metric, Unit};
-use super::{Case, Ruling};
 use crate::probe::observation::{Answer, Fate, Instance, Outcome};
 use crate::state::memory::{Absentee, Baseline, Memory};
 use crate::values::status::{Reason, Status};

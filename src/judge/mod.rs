@@ -2,6 +2,7 @@
 //!
 //! Each rule is a file of its own, and a line in [`RULES`].
 
+mod case;
 mod details;
 mod instances;
 mod others;
@@ -12,11 +13,10 @@ mod response_time;
 pub mod status_file;
 pub mod verdict;
 
-use std::time::Duration;
-
+use self::case::{Case, Ruling};
 pub use self::policy::Policy;
-use self::verdict::{Detail, Finding, Metric, Verdict};
-use crate::probe::observation::{Answer, Observation, Outcome};
+use self::verdict::Verdict;
+use crate::probe::observation::{Observation, Outcome};
 use crate::state::memory::Memory;
 use crate::values::status::Reason;
 use crate::values::timestamp::Timestamp;
@@ -26,56 +26,6 @@ const RULES: &[Rule] = &[presence::judge, instances::judge, response_time::judge
 
 /// One rule: looks at the case, adds what it finds, and changes what is to be remembered.
 type Rule = fn(&Case<'_>, &mut Ruling);
-
-/// What a rule may look at.
-struct Case<'a> {
-    service: &'a str,
-    memory: &'a Memory,
-    seen: &'a Observation,
-    policy: &'a Policy,
-    /// When the verdict is said; the epoch is at [`Observation::at`].
-    now: Timestamp,
-}
-
-impl Case<'_> {
-    /// How many instances there are; `None` if nobody could be asked.
-    fn instances(&self) -> Option<usize> {
-        match &self.seen.outcome {
-            Outcome::Answered(answers) => Some(answers.len()),
-            Outcome::NoResponders | Outcome::Silent(_) => Some(0),
-            Outcome::Failed(_) => None,
-        }
-    }
-
-    /// The answers; empty where there are none.
-    fn answers(&self) -> &[Answer] {
-        match &self.seen.outcome {
-            Outcome::Answered(answers) => answers,
-            _ => &[],
-        }
-    }
-}
-
-/// What the rules have to say so far.
-#[derive(Default)]
-struct Ruling {
-    findings: Vec<Finding>,
-    metrics: Vec<Metric>,
-    details: Vec<Detail>,
-    /// What is to be remembered; at first, what was.
-    next: Memory,
-}
-
-impl Ruling {
-    fn find(&mut self, finding: Finding) {
-        self.findings.push(finding);
-    }
-
-    /// A line from this verbosity on.
-    fn tell(&mut self, verbosity: u8, text: String) {
-        self.details.push(Detail { verbosity, text });
-    }
-}
 
 /// Judges what was seen in the light of what is remembered.
 ///
@@ -118,11 +68,6 @@ pub fn judge(service: &str, memory: &Memory, seen: &Observation, policy: &Policy
         next.sequence += 1;
     }
     (verdict, next)
-}
-
-/// The slowest of these answers, as far as is known.
-fn slowest(answers: &[Answer]) -> Option<Duration> {
-    answers.iter().filter_map(|answer| answer.rtt).max()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Who else is there, for the one who asked for a wrong name, or in a wrong account.
 
-use super::Case;
+use super::case::Case;
 use crate::values::text::LIKE;
 
 /// How many other services are named.

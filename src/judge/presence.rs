@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::case::{Case, Ruling, slowest};
+use super::others;
 use super::verdict::Finding;
-use super::{Case, Ruling, others, slowest};
 use crate::probe::observation::{Answer, Failure, Ignored, Outcome};
 use crate::state::memory::{Epoch, Memory, Outage, Trouble};
 use crate::values::duration::{age, latency};

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::case::{Case, Ruling, slowest};
 use super::verdict::{Finding, Metric};
-use super::{Case, Ruling, slowest};
 use crate::values::duration::latency;
 use crate::values::range::Range;
 use crate::values::status::{Reason, Status};

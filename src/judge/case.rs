@@ -1,0 +1,64 @@
+//! What every rule is given, and where it puts what it finds.
+
+use std::time::Duration;
+
+use super::policy::Policy;
+use super::verdict::{Detail, Finding, Metric};
+use crate::probe::observation::{Answer, Observation, Outcome};
+use crate::state::memory::Memory;
+use crate::values::timestamp::Timestamp;
+
+/// What a rule may look at.
+pub struct Case<'a> {
+    pub service: &'a str,
+    pub memory: &'a Memory,
+    pub seen: &'a Observation,
+    pub policy: &'a Policy,
+    /// When the verdict is said; the epoch is at [`Observation::at`].
+    pub now: Timestamp,
+}
+
+impl Case<'_> {
+    /// How many instances there are; `None` if nobody could be asked.
+    pub fn instances(&self) -> Option<usize> {
+        match &self.seen.outcome {
+            Outcome::Answered(answers) => Some(answers.len()),
+            Outcome::NoResponders | Outcome::Silent(_) => Some(0),
+            Outcome::Failed(_) => None,
+        }
+    }
+
+    /// The answers; empty where there are none.
+    pub fn answers(&self) -> &[Answer] {
+        match &self.seen.outcome {
+            Outcome::Answered(answers) => answers,
+            _ => &[],
+        }
+    }
+}
+
+/// What the rules have to say so far.
+#[derive(Default)]
+pub struct Ruling {
+    pub findings: Vec<Finding>,
+    pub metrics: Vec<Metric>,
+    pub details: Vec<Detail>,
+    /// What is to be remembered; at first, what was.
+    pub next: Memory,
+}
+
+impl Ruling {
+    pub fn find(&mut self, finding: Finding) {
+        self.findings.push(finding);
+    }
+
+    /// A line from this verbosity on.
+    pub fn tell(&mut self, verbosity: u8, text: String) {
+        self.details.push(Detail { verbosity, text });
+    }
+}
+
+/// The slowest of these answers, as far as is known.
+pub fn slowest(answers: &[Answer]) -> Option<Duration> {
+    answers.iter().filter_map(|answer| answer.rtt).max()
+}

@@ -1,0 +1,196 @@
+//! The layout of the code: which file may use which. Reads the sources as text.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The rooms, from the one that uses the others to the one that uses none: as `src/lib.rs` lists them.
+fn rooms() -> Vec<String> {
+    let text = fs::read_to_string(root().join("src/lib.rs")).expect("src/lib.rs");
+    let listed = text.lines().filter_map(|line| line.strip_prefix("//! - [`"));
+    listed
+        .filter_map(|line| Some(line.split_once('`')?.0.to_owned()))
+        .collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every source file by its module path (`judge::presence`), without its unit tests.
+fn sources() -> BTreeMap<String, String> {
+    fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(dir).expect("a folder of sources") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => walk(&path, files),
+                false => files.push(path),
+            }
+        }
+    }
+    let src = root().join("src");
+    let mut files = Vec::new();
+    walk(&src, &mut files);
+    let mut sources = BTreeMap::new();
+    for file in files {
+        let text = fs::read_to_string(&file).expect("a source file");
+        let name = file.strip_prefix(&src).expect("below src").with_extension("");
+        let name = name.to_str().expect("UTF-8").replace('/', "::");
+        // Fixtures and tests may use whatever they test.
+        if ["tests", "fixture", "story"].iter().any(|end| name.ends_with(end)) {
+            continue;
+        }
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+        sources.insert(name.strip_suffix("::mod").unwrap_or(&name).to_owned(), text);
+    }
+    sources
+}
+
+/// The modules that a source file names: after `crate::`, after `super::` or `self::`, which stand for its room, and `mod`.
+fn imports(name: &str, text: &str, all: &BTreeMap<String, String>) -> BTreeSet<String> {
+    let is_room = all.keys().any(|other| other.starts_with(&format!("{name}::")));
+    let room = match is_room {
+        true => name,
+        false => name.rsplit_once("::").map_or("", |(room, _)| room),
+    };
+    let code: String = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join(" ");
+    let mut found = BTreeSet::new();
+    for (keyword, base) in [("crate::", ""), ("super::", room), ("self::", room)] {
+        for (at, _) in code.match_indices(keyword) {
+            let rest = &code[at + keyword.len()..];
+            // `use crate::room::{a, b::C};` names several.
+            let (head, group) = match rest.find(['{', ';', '(', ')', ',', '>', ' ']) {
+                Some(end) if rest[end..].starts_with('{') => {
+                    let close = rest[end..].find('}').map_or(rest.len(), |close| end + close);
+                    (&rest[..end], rest[end + 1..close].split(',').map(str::trim).collect())
+                }
+                Some(end) => (&rest[..end], vec![""]),
+                None => (rest, vec![""]),
+            };
+            for member in group {
+                let path = format!("{base}::{head}{member}");
+                let path = path.trim_start_matches("::");
+                // The longest beginning that is a module.
+                let mut end = path;
+                while !all.contains_key(end) {
+                    let Some((shorter, _)) = end.rsplit_once("::") else {
+                        break;
+                    };
+                    end = shorter;
+                }
+                if all.contains_key(end) && end != name {
+                    found.insert(end.to_owned());
+                }
+            }
+        }
+    }
+    // A room stands above what is in it: nothing in it may use what its `mod.rs` defines.
+    for declared in text
+        .lines()
+        .filter_map(|line| line.strip_suffix(';')?.split_once("mod "))
+    {
+        found.insert(format!("{name}::{}", declared.1));
+    }
+    found
+}
+
+fn graph() -> BTreeMap<String, BTreeSet<String>> {
+    let sources = sources();
+    sources
+        .iter()
+        .filter(|(name, _)| !["lib", "main"].contains(&name.as_str()))
+        .map(|(name, text)| (name.clone(), imports(name, text, &sources)))
+        .collect()
+}
+
+fn room(module: &str) -> &str {
+    module.split("::").next().unwrap_or(module)
+}
+
+#[test]
+fn every_folder_is_a_room_that_is_listed() {
+    let rooms = rooms();
+    let mut there: Vec<String> = graph().keys().map(|module| room(module).to_owned()).collect();
+    there.dedup();
+    let mut listed = rooms.clone();
+    listed.sort();
+    assert_eq!(there, listed, "src/lib.rs lists the rooms");
+}
+
+#[test]
+fn imports_run_down_the_list_of_rooms() {
+    let rooms = rooms();
+    let place = |module: &str| rooms.iter().position(|listed| listed == room(module));
+    let mut seen = 0;
+    for (module, imports) in graph() {
+        for import in imports {
+            seen += 1;
+            assert!(
+                place(&module) <= place(&import),
+                "{module} must not use {import}, which stands above it"
+            );
+        }
+    }
+    assert!(seen > 100, "only {seen} imports were found");
+}
+
+#[test]
+fn no_file_is_in_a_circle() {
+    let graph = graph();
+    // Takes away, again and again, the files that use nothing that is left.
+    let mut left: BTreeSet<&String> = graph.keys().collect();
+    loop {
+        let free: Vec<&String> = left
+            .iter()
+            .filter(|module| !graph[**module].iter().any(|import| left.contains(import)))
+            .copied()
+            .collect();
+        if free.is_empty() {
+            break;
+        }
+        left.retain(|module| !free.contains(module));
+    }
+    assert!(
+        left.is_empty(),
+        "these files use each other in a circle, or use one: {left:#?}"
+    );
+}
+
+#[test]
+fn one_file_knows_each_thing() {
+    let users = |word: &str| -> Vec<String> {
+        let code = |text: &str| {
+            let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            lines.collect::<Vec<_>>().join("\n")
+        };
+        let using = sources().into_iter().filter(|(_, text)| code(text).contains(word));
+        using.map(|(module, _)| module).collect()
+    };
+    assert_eq!(users("nats::"), ["probe::client"], "the NATS client");
+    assert_eq!(users("low_level::exit"), ["guard::exit", "guard::memory"], "the exit");
+    assert_eq!(users("std::io::stdout()"), ["guard::exit"], "stdout");
+    assert_eq!(users("Command::new"), ["cli::flags"], "clap's definition of the flags");
+    for pure in ["std::fs", "std::net", "std::thread", "Instant"] {
+        for module in users(pure) {
+            assert!(
+                !["judge", "render", "values"].contains(&room(&module)),
+                "{module} is pure, and uses {pure}"
+            );
+        }
+    }
+    for module in users("Timestamp::now") {
+        assert_ne!(room(&module), "judge", "{module} is given the time");
+    }
+}
+
+#[test]
+fn main_parses_runs_and_exits() {
+    let main = &sources()["main"];
+    let lines = main.lines().count();
+    assert!(lines <= 40, "src/main.rs has {lines} lines");
+    assert!(!main.contains("unsafe"));
+}
