@@ -10,7 +10,8 @@ use crate::judge::pod::{self, Kind};
 use crate::probe::schedule::Wanted;
 use crate::probe::target::{Auth, ServerUrl, Target};
 use crate::render::prometheus::Style;
-use crate::state::store::{Place, Question};
+use crate::state::question::Question;
+use crate::state::store::Place;
 
 /// What the program is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::state::memory::{Epoch, Memory};
-use crate::state::store::Question;
+use crate::state::question::Question;
 use crate::values::duration::age;
 use crate::values::text::count;
 use crate::values::timestamp::Timestamp;

@@ -1,4 +1,9 @@
-//! What is remembered from run to run: `memory` says what, and `store` alone knows the file.
+//! What is remembered from run to run: `memory` says what, `format` how it is written, and `store` alone knows the file.
 
+pub mod format;
 pub mod memory;
+pub mod question;
 pub mod store;
+
+#[cfg(test)]
+mod fixture;

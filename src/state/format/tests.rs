@@ -1,0 +1,177 @@
+use super::*;
+use crate::probe::observation::Answer;
+use crate::state::fixture::{at, epoch, memory, question};
+use crate::state::store::LARGEST;
+
+#[test]
+fn a_memory_reads_back_as_it_was_written() {
+    let full = memory();
+    for memory in [
+        full.clone(),
+        Memory::default(),
+        Memory {
+            epoch: Some(epoch(40, 3)),
+            outage: None,
+            trouble: None,
+            ..full.clone()
+        },
+        // More instances than are remembered by id.
+        Memory {
+            epoch: Some(Epoch {
+                count: 5000,
+                ..epoch(40, 3)
+            }),
+            ..full
+        },
+    ] {
+        let text = to_json(&question(), &memory).to_string();
+        let value: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(parse(&question(), &value, at(100)), Ok(memory));
+    }
+}
+
+/// The largest state that the program can write is one that it reads again.
+#[test]
+fn ten_thousand_wordy_instances_fit() {
+    // What survives the cleaning and takes the most room: four bytes a character, and quotes in ids, which JSON escapes.
+    let wide = |characters: usize| "\u{1d7d8}".repeat(characters);
+    let answers: Vec<Answer> = (0..10_000)
+        .map(|n| Answer {
+            instance: Instance {
+                id: format!("{n:05}{}", "\"".repeat(123)),
+                version: wide(32) + "...",
+                metadata: (0..6)
+                    .map(|k| (wide(31) + &k.to_string() + "...", wide(64) + "..."))
+                    .collect(),
+            },
+            rtt: None,
+        })
+        .collect();
+    let crowd = Epoch::new(at(40), &answers);
+    let largest = [
+        Memory {
+            epoch: Some(crowd.clone()),
+            outage: None,
+            ..memory()
+        },
+        Memory {
+            outage: Some(Outage {
+                last_seen: crowd,
+                first_missed: at(60),
+            }),
+            ..memory()
+        },
+    ];
+    for memory in largest {
+        let text = to_json(&question(), &memory).to_string() + "\n";
+        assert!(text.len() as u64 <= LARGEST, "{} bytes", text.len());
+        let value: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(parse(&question(), &value, at(100)), Ok(memory));
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said() {
+    let good = to_json(&question(), &memory());
+    let malformed = "is damaged: a field is missing or malformed";
+    let foreign = "belongs to another question (service, servers, user or prefix)";
+    let future = |at: Timestamp| format!("comes from the future ({at}); check the clock");
+    let soon = at(100) + CLOCK_SLACK;
+    let later = soon + Duration::from_micros(1);
+    let set = |path: &str, value: Value| {
+        let mut json = good.clone();
+        *json.pointer_mut(path).unwrap_or_else(|| panic!("no {path}")) = value;
+        json
+    };
+    let without = |path: &str| {
+        let mut json = good.clone();
+        let (parent, name) = path.rsplit_once('/').expect("a path");
+        let parent = json.pointer_mut(parent).and_then(Value::as_object_mut);
+        parent
+            .and_then(|parent| parent.remove(name))
+            .unwrap_or_else(|| panic!("no {path}"));
+        json
+    };
+    let cases = [
+        (json!(null), "is damaged: no format".to_owned()),
+        (json!([]), "is damaged: no format".into()),
+        (json!("state"), "is damaged: no format".into()),
+        (json!({}), "is damaged: no format".into()),
+        (set("/format", json!("1")), "is damaged: no format".into()),
+        (
+            set("/format", json!(2)),
+            "has format 2, this program knows format 1".into(),
+        ),
+        (
+            set("/format", json!(1.5)),
+            "has format 1.5, this program knows format 1".into(),
+        ),
+        (without("/question"), foreign.into()),
+        (set("/question/service", json!("orders2")), foreign.into()),
+        (set("/question/servers", json!(["n1:4222"])), foreign.into()),
+        (set("/question/user", json!(null)), foreign.into()),
+        (set("/question/prefix", json!("APP.$SRV")), foreign.into()),
+        (set("/sequence", json!(-1)), malformed.into()),
+        (set("/status", json!("FINE")), malformed.into()),
+        (set("/status", json!(2)), malformed.into()),
+        (set("/epoch", json!([])), malformed.into()),
+        (set("/epoch/at", json!("yesterday")), malformed.into()),
+        (set("/epoch/count", json!("3")), malformed.into()),
+        (set("/epoch/instances", json!(null)), malformed.into()),
+        (set("/outage", json!(false)), malformed.into()),
+        (set("/outage/first_missed", json!(1_790_000_000)), malformed.into()),
+        (set("/outage/last_seen", json!(null)), malformed.into()),
+        // More instances than there were.
+        (set("/outage/last_seen/count", json!(2)), malformed.into()),
+        (set("/outage/last_seen/instances/0/id", json!(7)), malformed.into()),
+        (
+            set("/outage/last_seen/instances/0/version", json!(null)),
+            malformed.into(),
+        ),
+        (
+            set("/outage/last_seen/instances/0/metadata", json!([])),
+            malformed.into(),
+        ),
+        (
+            set("/outage/last_seen/instances/0/metadata/pod", json!(0)),
+            malformed.into(),
+        ),
+        (set("/baseline/count", json!("three")), malformed.into()),
+        (set("/baseline/fewer/most", json!(-1)), malformed.into()),
+        (set("/absentees/0/fate", json!("late")), malformed.into()),
+        (set("/absentees/0/instance/id", json!(7)), malformed.into()),
+        (set("/not_asked/reason", json!("tired")), malformed.into()),
+        (set("/not_asked/since", json!(null)), malformed.into()),
+        (set("/census", json!(0)), malformed.into()),
+        (set("/history", json!({})), malformed.into()),
+        (set("/history/0", json!(null)), malformed.into()),
+        (set("/history/31/count", json!(1.5)), malformed.into()),
+        // A file that says nothing of an outage does not say that there is none.
+        (without("/sequence"), malformed.into()),
+        (without("/status"), malformed.into()),
+        (without("/epoch"), malformed.into()),
+        (without("/outage"), malformed.into()),
+        (without("/not_asked"), malformed.into()),
+        (without("/census"), malformed.into()),
+        (without("/history"), malformed.into()),
+        (without("/outage/last_seen"), malformed.into()),
+        (without("/epoch/at"), malformed.into()),
+        (without("/outage/last_seen/instances/2/id"), malformed.into()),
+        (without("/history/7/at"), malformed.into()),
+        // Clocks are set back now and then, but not that far.
+        (set("/epoch/at", json!(later.to_string())), future(later)),
+        (set("/outage/first_missed", json!(later.to_string())), future(later)),
+        (set("/outage/last_seen/at", json!(later.to_string())), future(later)),
+        (set("/not_asked/since", json!(later.to_string())), future(later)),
+        (set("/census", json!(later.to_string())), future(later)),
+    ];
+    for (json, why) in cases {
+        assert_eq!(parse(&question(), &json, at(100)), Err(why), "{json}");
+    }
+    let ahead = parse(&question(), &set("/epoch/at", json!(soon.to_string())), at(100));
+    assert_eq!(ahead.map(|memory| memory.epoch.map(|epoch| epoch.at)), Ok(Some(soon)));
+    // A later program of the same format may say more.
+    let mut more = good.clone();
+    more["rates"] = json!({"count": 3});
+    assert_eq!(parse(&question(), &more, at(100)), Ok(memory()));
+}
