@@ -1,6 +1,6 @@
 //! When to ask, how long to listen, and when enough has been heard. Pure: it is given the time and told what was heard.
 //!
-//! All times are durations since the first schedule.
+//! All times are durations since the first asking.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -108,14 +108,14 @@ pub enum Next {
     Flooded,
 }
 
-/// One schedule: a request, and what the server said to it.
+/// One asking: a request, and what the server said to it.
 #[derive(Clone, Debug, Default)]
 struct Round {
     asked: Duration,
     no_responders: bool,
 }
 
-/// The last schedule, after the question itself has been answered: to know more.
+/// The last asking, after the question itself has been answered: to know more.
 #[derive(Clone, Debug)]
 struct Inquiry {
     /// The instances asked one by one; empty when everybody was asked.
@@ -140,7 +140,7 @@ pub struct Schedule {
     /// When the server was last sent anything, and when it was last asked.
     last_sent: Duration,
     last_asked: Duration,
-    /// How many pings were sent, how many of them since the last schedule, and how many the server answered with a PONG.
+    /// How many pings were sent, how many of them since the last asking, and how many the server answered with a PONG.
     pings: usize,
     pings_since_asked: u32,
     pongs: usize,
@@ -381,7 +381,7 @@ impl Schedule {
 
     /// Somebody is subscribed, and nobody has answered at any of the scheduled askings.
     ///
-    /// A silence is believed only after a last schedule, and only if the server itself still answers then: one that froze
+    /// A silence is believed only after a last asking, and only if the server itself still answers then: one that froze
     /// meanwhile must not make the service look hung.
     fn next_in_silence(&self, now: Duration) -> Next {
         let last = if self.plan.confirm.is_zero() {
