@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, Command};
 /// The definition of the command line, for the man page too.
 pub fn command() -> Command {
     let with_target = |command: Command| command.args(connection_args()).args(state_args());
-    let judging = |command: Command| with_target(command).args(judging_args());
+    let judging = |command: Command| with_target(command).args(judging_args()).args(statistics_args());
     let check = |command: Command| judging(command).args(telling_args()).args(metrics_args());
     let textfile = Command::new("textfile").about("Check a service, and write metrics for the textfile collector");
     let show = Command::new("show").about("Show what is remembered about a service");
@@ -218,6 +218,42 @@ fn judging_args() -> Vec<Arg> {
     let mut args: Vec<Arg> = asking.into_iter().map(|arg| arg.help_heading("Asking")).collect();
     args.extend(judging.into_iter().map(|arg| arg.help_heading("Judgement")));
     args
+}
+
+fn statistics_args() -> Vec<Arg> {
+    let stats = Arg::new("stats")
+        .long("stats")
+        .help("Ask what the endpoints have counted, too; the flags below imply it")
+        .action(ArgAction::SetTrue);
+    let args = [
+        stats,
+        value(
+            "error-rate-warning",
+            "PERCENT",
+            "WARNING if more of the requests failed since the run before",
+        ),
+        value(
+            "error-rate-critical",
+            "PERCENT",
+            "CRITICAL if more of the requests failed",
+        ),
+        value(
+            "latency-warning",
+            "DURATION",
+            "WARNING if the mean processing time was longer",
+        ),
+        value(
+            "latency-critical",
+            "DURATION",
+            "CRITICAL if the mean processing time was longer",
+        ),
+        value(
+            "min-requests",
+            "NUMBER",
+            "Make rates of so many requests at least [default: 10]",
+        ),
+    ];
+    args.into_iter().map(|arg| arg.help_heading("Statistics")).collect()
 }
 
 fn telling_args() -> Vec<Arg> {

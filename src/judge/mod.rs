@@ -9,12 +9,13 @@ mod others;
 pub mod pod;
 mod policy;
 mod presence;
+mod rates;
 mod response_time;
 pub mod status_file;
 pub mod verdict;
 
 use self::case::{Case, Ruling};
-pub use self::policy::Policy;
+pub use self::policy::{Policy, RateLimits};
 use self::verdict::Verdict;
 use crate::probe::observation::{Observation, Outcome};
 use crate::state::memory::Memory;
@@ -22,7 +23,13 @@ use crate::values::status::Reason;
 use crate::values::timestamp::Timestamp;
 
 /// The rules, in the order in which they are asked and in which their metrics and details are told.
-const RULES: &[Rule] = &[presence::judge, instances::judge, response_time::judge, details::judge];
+const RULES: &[Rule] = &[
+    presence::judge,
+    instances::judge,
+    response_time::judge,
+    details::judge,
+    rates::judge,
+];
 
 /// One rule: looks at the case, adds what it finds, and changes what is to be remembered.
 type Rule = fn(&Case<'_>, &mut Ruling);

@@ -29,6 +29,9 @@ impl Finding {
 pub enum Unit {
     Count,
     Seconds,
+    Percent,
+    /// A total that only grows.
+    Counter,
 }
 
 /// A number with its limits.

@@ -56,6 +56,7 @@ pub fn examine(config: &Config, store: &Store, start: Instant, last_words: &Last
         previously_missing: peeked.previously_missing(),
         census: needs_census(&peeked, config.timing.census, Timestamp::now()),
         discover: !peeked.has_seen_any(),
+        stats: config.policy.rates.wanted,
         // An open outage is one whether NATS was disturbed or not.
         confirm: match peeked.is_absent() {
             true => config.timing.confirm.min(ONCE_MORE),

@@ -84,6 +84,7 @@ fn answer(
         previously_missing: BTreeSet::new(),
         census: false,
         discover: false,
+        stats: false,
         confirm: arguments.timing.confirm,
         // Kubernetes gives no time for that, and asks again itself.
         patient: false,

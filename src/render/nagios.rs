@@ -60,10 +60,13 @@ fn perfdata(metric: &Metric) -> String {
     let (number, unit) = match metric.unit {
         Unit::Count => (format!("{value}"), ""),
         Unit::Seconds => (format!("{value:.6}"), "s"),
+        Unit::Percent => (format!("{value:.2}"), "%"),
+        Unit::Counter => (format!("{value}"), "c"),
     };
     let range = |range: Option<crate::values::range::Range>| range.map(|range| range.to_string()).unwrap_or_default();
+    let most = if metric.unit == Unit::Percent { "100" } else { "" };
     format!(
-        "{}={number}{unit};{};{};0;",
+        "{}={number}{unit};{};{};0;{most}",
         metric.name,
         range(metric.warning),
         range(metric.critical)

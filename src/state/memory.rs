@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::statistics::Statistics;
 use crate::probe::known::{IdSet, KnownInstances};
 use crate::probe::observation::{Answer, Fate, Instance, Observation, Outcome};
 use crate::values::status::{Reason, Status};
@@ -160,6 +161,8 @@ pub struct Memory {
     pub servers: Vec<String>,
     /// The latest epochs, oldest first.
     pub history: Vec<Brief>,
+    /// What the instances have counted; nothing where it was never asked for.
+    pub statistics: Option<Statistics>,
 }
 
 impl Memory {

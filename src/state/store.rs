@@ -15,8 +15,8 @@ use super::question::Question;
 use crate::guard::user::euid;
 use crate::values::timestamp::Timestamp;
 
-/// A file of ours cannot be larger, in bytes: 4096 ids of 128 bytes and the words of 256 instances stay below it.
-pub const LARGEST: u64 = 2 * 1024 * 1024;
+/// A file of ours cannot be larger, in bytes: 4096 ids of 128 bytes, twice, and the words of 256 instances stay below it.
+pub const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// How long a run waits between two looks at a lock that another run holds.
 const LOCK_POLL: Duration = Duration::from_millis(2);

@@ -75,6 +75,8 @@ reasons! {
     ServiceSilent => "service_silent",
     InstancesOutOfRange => "instances_out_of_range",
     Slow => "slow",
+    ErrorRate => "error_rate",
+    Latency => "latency",
     AuthRejected => "auth_rejected",
     PermissionDenied => "permission_denied",
     TlsFailed => "tls_failed",

@@ -57,7 +57,10 @@ for (let n = 0; n < count; n++) {
   const service = await new Svcm(connection).add({ name, version, metadata });
   service.addEndpoint("echo", {
     subject: `${name}.echo`,
-    handler: (error, message) => message?.respond(message.data),
+    handler: (error, message) => {
+      if (message?.string() === "fail") throw new Error("asked to fail");
+      message?.respond(message.data);
+    },
   });
   // A round trip: whatever was sent before it, the server has.
   await connection.flush();
