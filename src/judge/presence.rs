@@ -173,7 +173,7 @@ fn how_silent(case: &Case<'_>, waited: Duration) -> String {
         }
         _ => match case.seen.silence {
             Silence::Subscribed => "hung, or not allowed to publish to our inbox",
-            Silence::Hidden => "a wildcard subscriber hides whether anybody is there; if somebody is, hung",
+            Silence::Hidden => "a wildcard subscriber hides whether it is gone or hung",
             Silence::Unknown => {
                 "hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there"
             }

@@ -175,6 +175,8 @@ pub struct Schedule {
     silence: Silence,
     /// Whether it was allowed to ask for an id that nobody has.
     nobody_asked: bool,
+    /// Whether somebody answers for an id that nobody has.
+    answers_for_anybody: bool,
     /// Whether the answers came to other questions than a PING.
     without_ping: bool,
     /// The statistics, by id; how many of those that have answered are still to send theirs; when the latest came.
@@ -204,6 +206,7 @@ impl Schedule {
             ignored: Ignored::default(),
             silence: Silence::Unknown,
             nobody_asked: true,
+            answers_for_anybody: false,
             without_ping: false,
             stats: BTreeMap::new(),
             stats_outstanding: 0,
@@ -346,6 +349,9 @@ impl Schedule {
             return self.other(now, payload);
         }
         let looking = inquiry.is_some_and(|inquiry| inquiry.silent);
+        if looking && !self.may_be_alive(token, payload) {
+            return Some(NotCounted::Broken);
+        }
         let asked = match (self.rounds.get(round), &self.inquiry) {
             (Some(round), _) => round.asked,
             (None, Some(inquiry)) => inquiry.asked,
@@ -374,10 +380,27 @@ impl Schedule {
                 None
             }
             Err(kind) => {
-                self.ignored.add(kind);
+                // What comes to other questions is no answer to this one, and no wrong one either.
+                if !looking {
+                    self.ignored.add(kind);
+                }
                 Some(kind)
             }
         }
+    }
+
+    /// Whether this reply, to a question that looks into a silence, comes from the instance that was asked. Somebody who
+    /// answers for an id that nobody has answers for anybody.
+    fn may_be_alive(&mut self, token: &str, payload: &[u8]) -> bool {
+        if token == NOBODY {
+            self.answers_for_anybody = true;
+            self.answers.clear();
+            self.without_ping = false;
+        }
+        let asked = self.inquiry.as_ref().and_then(|inquiry| id_of(inquiry, token));
+        let replied = read_alive(&self.plan.service, payload).ok();
+        let is_asked = asked.is_some_and(|id| replied.is_some_and(|instance| instance.id == id));
+        is_asked && !self.answers_for_anybody
     }
 
     /// Statistics came. What is wrong with them is not counted: the instance may be fine.

@@ -562,6 +562,25 @@ fn a_silence_is_looked_into_before_it_is_told() {
     };
     assert_eq!(ids(outcome), ["a"]);
     assert!(schedule.without_ping());
+
+    // But not one that answers for another, nor for an id that nobody has.
+    let (mut schedule, now) = silent(&["a", "b"], false);
+    let round = schedule.askings();
+    assert_eq!(
+        schedule.reply(now + ms(1), round, "1", STATS_OF_A),
+        Some(NotCounted::Broken)
+    );
+    assert_eq!(schedule.reply(now + ms(1), round, "0", STATS_OF_A), None);
+    assert_eq!(
+        schedule.reply(now + ms(2), round, NOBODY, STATS_OF_A),
+        Some(NotCounted::Broken)
+    );
+    assert_eq!(
+        schedule.reply(now + ms(3), round, "0", STATS_OF_A),
+        Some(NotCounted::Broken)
+    );
+    assert_eq!(schedule.next(now + ms(300)), silence(now));
+    assert_eq!((schedule.silence(), schedule.without_ping()), (Silence::Hidden, false));
 }
 
 #[test]
