@@ -54,6 +54,7 @@ pub fn examine(config: &Config, store: &Store, start: Instant, last_words: &Last
         wanted: Wanted::All,
         known: peeked.known_instances(),
         previously_missing: peeked.previously_missing(),
+        before_outage: peeked.before_outage(),
         census: needs_census(&peeked, config.timing.census, Timestamp::now()),
         discover: !peeked.has_seen_any(),
         stats: config.policy.rates.wanted,

@@ -82,6 +82,7 @@ fn answer(
         wanted,
         known: KnownInstances::default(),
         previously_missing: BTreeSet::new(),
+        before_outage: Vec::new(),
         census: false,
         discover: false,
         stats: false,

@@ -62,6 +62,8 @@ pub struct Request<'a> {
     pub known: KnownInstances,
     /// The ids of instances that did not answer in an earlier run, and may do so again.
     pub previously_missing: BTreeSet<String>,
+    /// The ids of instances that were there before an outage that is open.
+    pub before_outage: Vec<String>,
     /// Whether to wait for instances that are not known.
     pub census: bool,
     /// Whether to look who else is there if nobody is.
@@ -418,6 +420,7 @@ impl Probe<'_> {
             wanted: request.wanted.clone(),
             known: request.known.clone(),
             previously_missing: request.previously_missing.clone(),
+            before_outage: request.before_outage.clone(),
             census: request.census,
             discover: request.discover,
             stats: request.stats,

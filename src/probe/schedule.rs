@@ -72,6 +72,8 @@ pub struct Plan {
     pub known: KnownInstances,
     /// The ids of instances that did not answer in an earlier run, and are to be asked again one by one.
     pub previously_missing: BTreeSet<String>,
+    /// The ids of instances that were there before an outage that is open: if nobody answers, they may still hang.
+    pub before_outage: Vec<String>,
     /// Whether to wait for instances that are not known, even when all known ones have answered.
     pub census: bool,
     /// Whether to look who else is there if nobody is.
@@ -461,7 +463,14 @@ impl Schedule {
         match self.next_of_question(now) {
             Next::Done(Outcome::Answered(_)) if !self.absentees().is_empty() => Next::AskEach(self.absentees()),
             Next::Done(Outcome::Silent(_)) if self.plan.wanted == Wanted::All => Next::LookInto {
-                ids: self.plan.known.ids().take(MOST_INQUIRED).cloned().collect(),
+                ids: self
+                    .plan
+                    .known
+                    .ids()
+                    .chain(&self.plan.before_outage)
+                    .take(MOST_INQUIRED)
+                    .cloned()
+                    .collect(),
                 discover: self.plan.discover,
             },
             Next::Done(Outcome::NoResponders) if self.plan.discover => Next::Discover,

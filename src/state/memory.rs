@@ -202,6 +202,12 @@ impl Memory {
             .collect()
     }
 
+    /// The ids of those that were there before the open outage.
+    pub fn before_outage(&self) -> Vec<String> {
+        let last_seen = self.outage.iter().flat_map(|outage| &outage.last_seen.instances);
+        last_seen.map(|instance| instance.id.clone()).collect()
+    }
+
     /// Whether an instance was there in the last epoch, or is missed since.
     pub fn has_seen_any(&self) -> bool {
         self.outage.is_some() || self.epoch.as_ref().is_some_and(|epoch| epoch.count > 0)

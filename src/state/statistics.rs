@@ -186,11 +186,15 @@ mod tests {
         }
     }
 
-    type Seen<'a> = &'a [(&'a str, i64, &'a [(&'a str, (u64, u64, u64))])];
+    /// Endpoints by name, with their counters.
+    type Endpoints<'a> = &'a [(&'a str, (u64, u64, u64))];
+
+    /// Instances by id, with the second of their start.
+    type Seen<'a> = &'a [(&'a str, i64, Endpoints<'a>)];
 
     /// Instances with the second of their start and their endpoints.
     fn seen(instances: Seen<'_>) -> BTreeMap<String, Stats> {
-        let instance = |(id, started, endpoints): &(&str, i64, &[(&str, (u64, u64, u64))])| {
+        let instance = |(id, started, endpoints): &(&str, i64, Endpoints<'_>)| {
             let mut stats = Stats {
                 started: Some(at(*started)),
                 ..Stats::default()

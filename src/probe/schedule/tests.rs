@@ -10,6 +10,7 @@ fn plan(known: &[&str], census: bool) -> Plan {
         wanted: Wanted::All,
         known: KnownInstances::Ids(known.iter().map(|id| id.to_string()).collect()),
         previously_missing: BTreeSet::new(),
+        before_outage: Vec::new(),
         census,
         discover: false,
         stats: false,
@@ -549,6 +550,24 @@ fn a_silence_is_looked_into_before_it_is_told() {
     assert!(schedule.denied(), "it was not the question itself");
     assert_eq!(schedule.next(now + ms(300)), silence(now));
     assert_eq!(schedule.silence(), Silence::Unknown);
+
+    // In an open outage, those of before it.
+    let mut schedule = Schedule::new(Plan {
+        before_outage: vec!["a".into()],
+        patience: ms(0),
+        ..plan(&[], false)
+    });
+    for second in 0..10 {
+        if schedule.next(ms(1000 * second)) == Next::Ask {
+            schedule.asked(ms(1000 * second));
+            schedule.pong();
+        }
+    }
+    let looks = Next::LookInto {
+        ids: vec!["a".into()],
+        discover: false,
+    };
+    assert_eq!(schedule.next(ms(20_000)), looks);
 
     // An instance that answers other questions is alive.
     let (mut schedule, now) = silent(&["a", "b"], false);
