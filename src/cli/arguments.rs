@@ -234,10 +234,7 @@ pub fn arguments(
 
 fn output_options(given: &Given<'_>) -> Result<OutputOptions, String> {
     let format = given.read("format", |word| {
-        Format::parse(word).ok_or(format!(
-            "'{}' is not a format: nagios, json, text or prometheus",
-            clean(word, 80)
-        ))
+        Format::parse(word).ok_or_else(|| format!("'{}' is not a format: {}", clean(word, 80), Format::words()))
     })?;
     let mut labels: Vec<Label> = Vec::new();
     for word in given.words("label")? {

@@ -262,7 +262,11 @@ fn telling_args() -> Vec<Arg> {
         .long("verbose")
         .help("More text below the line; -vv every instance, -vvv each step with its time")
         .action(ArgAction::Count);
-    let format = value("format", "FORMAT", "nagios, json, text or prometheus [default: nagios]");
+    let format = value(
+        "format",
+        "FORMAT",
+        "nagios, json, text, prometheus or checkmk [default: nagios]",
+    );
     [format, verbose]
         .into_iter()
         .map(|arg| arg.help_heading("Output"))

@@ -103,6 +103,18 @@ impl Verdict {
         &self.findings
     }
 
+    /// The texts of the findings that a single line tells: all, but not twice how many instances there are.
+    pub fn told(&self) -> impl Iterator<Item = &str> {
+        let number_told = self
+            .findings
+            .iter()
+            .any(|f| f.reason == Reason::InstancesOutOfRange && f.status != Status::Ok);
+        self.findings
+            .iter()
+            .filter(move |f| !(number_told && f.reason == Reason::ServiceUp))
+            .map(|f| f.text.as_str())
+    }
+
     /// The worst finding's status. Nothing found is UNKNOWN: only a finding can say OK.
     pub fn status(&self) -> Status {
         self.findings.first().map_or(Status::Unknown, |f| f.status)
