@@ -538,7 +538,9 @@ impl Schedule {
             true => !inquiry.everybody && self.silence == Silence::Subscribed && inquiry.ids.iter().all(settled),
             false => !inquiry.everybody && inquiry.ids.iter().all(settled),
         };
-        let until = inquiry.latest + self.plan.stall;
+        // What a 503, or the want of one, says of a silence is known when the server has dealt with the questions.
+        let turns = if inquiry.silent && !self.server_answered() { 4 } else { 1 };
+        let until = inquiry.latest + self.plan.stall * turns;
         if inquiry.over || all_settled || now >= until {
             Next::Done(match self.answers.is_empty() {
                 false => self.answered(),

@@ -544,6 +544,13 @@ fn a_silence_is_looked_into_before_it_is_told() {
     assert_eq!(schedule.next(now + ms(300)), silence(now));
     assert_eq!(schedule.silence(), Silence::Hidden);
 
+    // The server itself is slow.
+    let (mut schedule, now) = silent(&["a"], false);
+    schedule.pinged(now);
+    assert_eq!(schedule.next(now + ms(300)), Next::Listen(now + ms(1200)));
+    schedule.pong();
+    assert_eq!(schedule.next(now + ms(400)), silence(now));
+
     // Whether somebody does may not be asked.
     let (mut schedule, now) = silent(&["a"], false);
     schedule.nobody_denied();
