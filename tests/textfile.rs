@@ -831,7 +831,7 @@ fn labels_and_instances_are_told_on_request() {
 fn the_man_page_knows_its_flags() {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/check_nats_service.1");
     let page = fs::read_to_string(page).unwrap().replace("\\-", "-");
-    let command = check_nats_service::cli::command();
+    let command = check_nats_service::cli::whole_command();
     let textfile = command.find_subcommand("textfile").expect("the command");
     for flag in textfile.get_arguments().filter_map(|arg| arg.get_long()) {
         assert!(page.contains(&format!("\\fB--{flag}\\fR")), "--{flag}");

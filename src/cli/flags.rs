@@ -3,50 +3,85 @@
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, Command};
 
-/// The definition of the command line, for the man page too.
+/// The definition of the command line. The flags of a command are defined when it is used.
 pub fn command() -> Command {
-    let with_target = |command: Command| command.args(connection_args()).args(state_args());
-    let judging = |command: Command| with_target(command).args(judging_args()).args(statistics_args());
-    let check = |command: Command| judging(command).args(telling_args()).args(metrics_args());
-    let textfile = Command::new("textfile").about("Check a service, and write metrics for the textfile collector");
-    let show = Command::new("show").about("Show what is remembered about a service");
-    let reset = Command::new("reset").about("Forget what is remembered about a service, an open outage too");
-    let probe = |name, about| {
-        Command::new(name)
-            .about(about)
-            .args(connection_args())
-            .args(probe_args())
-    };
-    let watch = Command::new("watch").about("Sidecar: check a service again and again, and write files");
     check(Command::new("check_nats_service"))
         .version(env!("CARGO_PKG_VERSION"))
         .about("Asks NATS itself whether a micro service (ADR-32) is up, as a Nagios and Icinga check")
         .after_help(AFTER_HELP)
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
-        .subcommand(check(Command::new("check")).about("Check a service (what happens without a command)"))
-        .subcommand(judging(textfile).args(textfile_args()).args(metrics_args()))
+        .subcommand(
+            Command::new("check")
+                .about("Check a service (what happens without a command)")
+                .defer(check),
+        )
+        .subcommand(
+            Command::new("textfile")
+                .about("Check a service, and write metrics for the textfile collector")
+                .defer(|command| judging(command).args(textfile_args()).args(metrics_args())),
+        )
         .subcommand(
             Command::new("probe")
                 .about("Kubernetes exec probe: does this pod's own instance answer?")
-                .disable_help_subcommand(true)
-                .subcommand_required(true)
-                .subcommand(probe(
-                    "liveness",
-                    "Fails if the instance does not answer; passes if NATS cannot be asked",
-                ))
-                .subcommand(probe("readiness", "Passes only if the instance answers"))
-                .subcommand(probe("startup", "Passes only if the instance answers")),
+                .defer(probe),
         )
-        .subcommand(judging(watch).args(watch_args()).args(metrics_args()))
+        .subcommand(
+            Command::new("watch")
+                .about("Sidecar: check a service again and again, and write files")
+                .defer(|command| judging(command).args(watch_args()).args(metrics_args())),
+        )
         .subcommand(
             Command::new("state")
                 .about("Look at, or clear, what is remembered")
-                .disable_help_subcommand(true)
-                .subcommand_required(true)
-                .subcommand(with_target(show))
-                .subcommand(with_target(reset)),
+                .defer(state),
         )
+}
+
+/// The same with the flags of every command, for the man page.
+pub fn whole_command() -> Command {
+    let mut command = command();
+    command.build();
+    command
+}
+
+fn with_target(command: Command) -> Command {
+    command.args(connection_args()).args(state_args())
+}
+
+fn judging(command: Command) -> Command {
+    with_target(command).args(judging_args()).args(statistics_args())
+}
+
+fn check(command: Command) -> Command {
+    judging(command).args(telling_args()).args(metrics_args())
+}
+
+fn probe(command: Command) -> Command {
+    let probe = |name, about| {
+        Command::new(name)
+            .about(about)
+            .defer(|command| command.args(connection_args()).args(probe_args()))
+    };
+    command
+        .disable_help_subcommand(true)
+        .subcommand_required(true)
+        .subcommand(probe(
+            "liveness",
+            "Fails if the instance does not answer; passes if NATS cannot be asked",
+        ))
+        .subcommand(probe("readiness", "Passes only if the instance answers"))
+        .subcommand(probe("startup", "Passes only if the instance answers"))
+}
+
+fn state(command: Command) -> Command {
+    let show = Command::new("show").about("Show what is remembered about a service");
+    let reset = Command::new("reset").about("Forget what is remembered about a service, an open outage too");
+    command
+        .disable_help_subcommand(true)
+        .subcommand_required(true)
+        .subcommand(show.defer(with_target))
+        .subcommand(reset.defer(with_target))
 }
 
 const AFTER_HELP: &str = "\

@@ -539,7 +539,11 @@ impl Schedule {
             false => !inquiry.everybody && inquiry.ids.iter().all(settled),
         };
         // What a 503, or the want of one, says of a silence is known when the server has dealt with the questions.
-        let turns = if inquiry.silent && !self.server_answered() { 4 } else { 1 };
+        let turns = if inquiry.silent && !self.server_answered() {
+            4
+        } else {
+            1
+        };
         let until = inquiry.latest + self.plan.stall * turns;
         if inquiry.over || all_settled || now >= until {
             Next::Done(match self.answers.is_empty() {
