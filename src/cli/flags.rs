@@ -61,7 +61,11 @@ fn probe(command: Command) -> Command {
     let probe = |name, about| {
         Command::new(name)
             .about(about)
-            .defer(|command| command.args(connection_args()).args(probe_args()))
+            .defer(|command| {
+                let in_a_second = "For the whole run, whatever hangs [default: 800ms]";
+                let command = command.args(connection_args()).args(probe_args());
+                command.mut_arg("timeout", |arg| arg.help(in_a_second))
+            })
     };
     command
         .disable_help_subcommand(true)
@@ -122,7 +126,9 @@ fn connection_args() -> Vec<Arg> {
         arg.conflicts_with_all(LOGINS.into_iter().filter(|other| *other != name && !pair(other)))
     };
     let connection = [
-        value("name", "NAME", "The service to ask for").short('n'),
+        value("name", "NAME", "The service to ask for")
+            .short('n')
+            .visible_alias("service"),
         value(
             "srv-prefix",
             "SUBJECT",
