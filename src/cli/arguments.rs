@@ -16,6 +16,7 @@ use crate::render::prometheus::{Label, Style};
 use crate::state::store::Place;
 use crate::values::env::Env;
 use crate::values::text::clean;
+use crate::values::version::Requirement;
 
 /// What the user has said, checked, but for how to connect: that may stand in files, which take their time.
 #[derive(Clone, Debug)]
@@ -162,6 +163,7 @@ fn policy(given: &Given<'_>, mode: &Mode, prefix: Option<&Prefix>, place: &Place
         critical: given.range("critical")?,
         rtt_warning: given.duration("rtt-warning")?,
         rtt_critical: given.duration("rtt-critical")?,
+        expected_version: given.read("expect-version", Requirement::parse)?,
         never_seen: given.status("never-seen")?.unwrap_or(standard.never_seen),
         unreachable: unreachable.unwrap_or(standard.unreachable),
         silent: given.status("silent")?.unwrap_or(standard.silent),

@@ -6,7 +6,7 @@ use clap::{Arg, ArgAction, Command};
 /// The definition of the command line, for the man page too.
 pub fn command() -> Command {
     let with_target = |command: Command| command.args(connection_args()).args(state_args());
-    let judging = |command: Command| with_target(command).args(judging_args());
+    let judging = |command: Command| with_target(command).args(judging_args()).args(version_args());
     let check = |command: Command| judging(command).args(telling_args()).args(metrics_args());
     let textfile = Command::new("textfile").about("Check a service, and write metrics for the textfile collector");
     let show = Command::new("show").about("Show what is remembered about a service");
@@ -218,6 +218,15 @@ fn judging_args() -> Vec<Arg> {
     let mut args: Vec<Arg> = asking.into_iter().map(|arg| arg.help_heading("Asking")).collect();
     args.extend(judging.into_iter().map(|arg| arg.help_heading("Judgement")));
     args
+}
+
+fn version_args() -> Vec<Arg> {
+    let args = [value(
+        "expect-version",
+        "REQ",
+        "WARNING if an instance has another version: ^1.4, '>=1.2, <2'",
+    )];
+    args.into_iter().map(|arg| arg.help_heading("Judgement")).collect()
 }
 
 fn telling_args() -> Vec<Arg> {

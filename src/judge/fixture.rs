@@ -126,6 +126,17 @@ pub fn answered(number: usize) -> Outcome {
     Outcome::Answered(instances(number).into_iter().map(answer).collect())
 }
 
+/// One instance of each of these versions answered.
+pub fn versions(versions: &[&str]) -> Outcome {
+    let mut outcome = answered(versions.len());
+    if let Outcome::Answered(answers) = &mut outcome {
+        for (answer, version) in answers.iter_mut().zip(versions) {
+            answer.instance.version = (*version).to_owned();
+        }
+    }
+    outcome
+}
+
 pub fn failed(reason: Reason) -> Outcome {
     Outcome::Failed(Failure::new(reason, format!("it is {}", reason.name())))
 }

@@ -4,6 +4,7 @@
 
 mod case;
 mod details;
+mod expected_version;
 mod instances;
 mod others;
 pub mod pod;
@@ -22,7 +23,13 @@ use crate::values::status::Reason;
 use crate::values::timestamp::Timestamp;
 
 /// The rules, in the order in which they are asked and in which their metrics and details are told.
-const RULES: &[Rule] = &[presence::judge, instances::judge, response_time::judge, details::judge];
+const RULES: &[Rule] = &[
+    presence::judge,
+    instances::judge,
+    expected_version::judge,
+    response_time::judge,
+    details::judge,
+];
 
 /// One rule: looks at the case, adds what it finds, and changes what is to be remembered.
 type Rule = fn(&Case<'_>, &mut Ruling);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::state::memory::Memory;
 use crate::values::range::Range;
 use crate::values::status::Status;
+use crate::values::version::Requirement;
 
 /// What the user wants to be told, and how loudly.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +16,8 @@ pub struct Policy {
     /// On the slowest answer.
     pub rtt_warning: Option<Duration>,
     pub rtt_critical: Option<Duration>,
+    /// On the version of each instance.
+    pub expected_version: Option<Requirement>,
     /// The status of a service that no epoch has ever seen.
     pub never_seen: Status,
     /// The status of being unable to ask: NATS unreachable, credentials or TLS refused.
@@ -48,6 +51,7 @@ impl Default for Policy {
             critical: None,
             rtt_warning: None,
             rtt_critical: None,
+            expected_version: None,
             never_seen: Status::Unknown,
             unreachable: Status::Unknown,
             silent: Status::Critical,

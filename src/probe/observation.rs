@@ -20,9 +20,14 @@ pub struct Instance {
 impl Instance {
     /// Id, version and place, for the first line.
     pub fn in_brief(&self) -> String {
+        self.in_brief_as(&self.version)
+    }
+
+    /// The same with these words in the place of the version.
+    pub fn in_brief_as(&self, version: &str) -> String {
         let place = self.metadata.iter().find(|(key, _)| names_a_place(key));
         let place = place.map(|(key, value)| format!("{key}={value}"));
-        let words: Vec<&str> = [self.version.as_str(), place.as_deref().unwrap_or("")]
+        let words: Vec<&str> = [version, place.as_deref().unwrap_or("")]
             .into_iter()
             .filter(|w| !w.is_empty())
             .collect();
@@ -52,6 +57,13 @@ pub struct Answer {
     pub instance: Instance,
     /// From the request to the reply. `None` where another run got the answer.
     pub rtt: Option<Duration>,
+}
+
+impl Answer {
+    /// Whether it is known what it says of its version: of what another run got, not all words are remembered.
+    pub fn tells_its_version(&self) -> bool {
+        self.rtt.is_some() || !self.instance.version.is_empty()
+    }
 }
 
 /// Why the service could not be asked.

@@ -75,6 +75,7 @@ reasons! {
     ServiceSilent => "service_silent",
     InstancesOutOfRange => "instances_out_of_range",
     Slow => "slow",
+    VersionUnexpected => "version_unexpected",
     AuthRejected => "auth_rejected",
     PermissionDenied => "permission_denied",
     TlsFailed => "tls_failed",

@@ -39,7 +39,7 @@ fn ten_thousand_wordy_instances_fit() {
         .map(|n| Answer {
             instance: Instance {
                 id: format!("{n:05}{}", "\"".repeat(123)),
-                version: wide(32) + "...",
+                version: wide(64) + "...",
                 metadata: (0..6)
                     .map(|k| (wide(31) + &k.to_string() + "...", wide(64) + "..."))
                     .collect(),
