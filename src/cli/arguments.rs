@@ -158,12 +158,19 @@ fn policy(given: &Given<'_>, mode: &Mode, prefix: Option<&Prefix>, place: &Place
         Mode::Probe(_) => None,
         _ => given.status("unreachable")?,
     };
+    let mixed_versions = given.status("mixed-versions")?;
+    if mixed_versions.is_some() && *place == Place::Nowhere {
+        return Err(
+            "--mixed-versions: without a state nobody knows since when versions are mixed; leave out --no-state".into(),
+        );
+    }
     Ok(Policy {
         warning: given.range("warning")?,
         critical: given.range("critical")?,
         rtt_warning: given.duration("rtt-warning")?,
         rtt_critical: given.duration("rtt-critical")?,
         expected_version: given.read("expect-version", Requirement::parse)?,
+        mixed_versions,
         never_seen: given.status("never-seen")?.unwrap_or(standard.never_seen),
         unreachable: unreachable.unwrap_or(standard.unreachable),
         silent: given.status("silent")?.unwrap_or(standard.silent),

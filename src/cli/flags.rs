@@ -221,11 +221,18 @@ fn judging_args() -> Vec<Arg> {
 }
 
 fn version_args() -> Vec<Arg> {
-    let args = [value(
-        "expect-version",
-        "REQ",
-        "WARNING if an instance has another version: ^1.4, '>=1.2, <2'",
-    )];
+    let args = [
+        value(
+            "expect-version",
+            "REQ",
+            "WARNING if an instance has another version: ^1.4, '>=1.2, <2'",
+        ),
+        value(
+            "mixed-versions",
+            "STATUS",
+            "When there is more than one version for longer than 15m",
+        ),
+    ];
     args.into_iter().map(|arg| arg.help_heading("Judgement")).collect()
 }
 

@@ -6,6 +6,7 @@ mod case;
 mod details;
 mod expected_version;
 mod instances;
+mod mixed_versions;
 mod others;
 pub mod pod;
 mod policy;
@@ -29,6 +30,7 @@ const RULES: &[Rule] = &[
     expected_version::judge,
     response_time::judge,
     details::judge,
+    mixed_versions::judge,
 ];
 
 /// One rule: looks at the case, adds what it finds, and changes what is to be remembered.

@@ -18,6 +18,8 @@ pub struct Policy {
     pub rtt_critical: Option<Duration>,
     /// On the version of each instance.
     pub expected_version: Option<Requirement>,
+    /// The status of more than one version for longer than a rollout takes.
+    pub mixed_versions: Option<Status>,
     /// The status of a service that no epoch has ever seen.
     pub never_seen: Status,
     /// The status of being unable to ask: NATS unreachable, credentials or TLS refused.
@@ -52,6 +54,7 @@ impl Default for Policy {
             rtt_warning: None,
             rtt_critical: None,
             expected_version: None,
+            mixed_versions: None,
             never_seen: Status::Unknown,
             unreachable: Status::Unknown,
             silent: Status::Critical,

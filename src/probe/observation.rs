@@ -1,5 +1,6 @@
 //! What one probe saw: the instances that answered, or why there is no answer. No clock, no file, no network.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -64,6 +65,15 @@ impl Answer {
     pub fn tells_its_version(&self) -> bool {
         self.rtt.is_some() || !self.instance.version.is_empty()
     }
+}
+
+/// The versions of the instances that answered, as far as they are known, and how many are of each.
+pub fn versions(answers: &[Answer]) -> BTreeMap<&str, usize> {
+    let mut versions = BTreeMap::new();
+    for answer in answers.iter().filter(|answer| answer.tells_its_version()) {
+        *versions.entry(answer.instance.version.as_str()).or_insert(0) += 1;
+    }
+    versions
 }
 
 /// Why the service could not be asked.

@@ -56,6 +56,7 @@ pub fn render(report: &Report) -> String {
             "seconds": now.since(outage.first_missed).as_secs_f64(),
             "last_seen": epoch(&outage.last_seen),
         })),
+        "mixed_since": memory.mixed_since.map(|at| at.to_string()),
         "not_asked": memory.trouble.as_ref().map(|trouble| json!({
             "since": trouble.since.to_string(),
             "reason": trouble.reason.name(),

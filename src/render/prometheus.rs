@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use crate::probe::observation::{Answer, Instance, Outcome};
+use crate::probe::observation::{Answer, Instance, Outcome, versions};
 use crate::render::report::Report;
 use crate::values::status::Reason;
 use crate::values::text::clean;
@@ -91,6 +91,11 @@ pub fn render(report: &Report, style: &Style) -> String {
         "nats_service_baseline_instances",
         "Number of instances that is normal.",
         memory.baseline.as_ref().map(|baseline| baseline.count as f64),
+    );
+    page.gauge(
+        "nats_service_versions",
+        "Number of different versions among the instances that answered; absent when NATS could not be asked.",
+        answers.map(|answers| versions(answers).len() as f64),
     );
     page.gauge(
         "nats_service_status",

@@ -92,6 +92,12 @@ pub fn story() -> Vec<(&'static str, Report)> {
     let silent = Outcome::Silent(Duration::from_secs(5));
     states.push(("silent", run(memory, saw(360, silent))));
 
+    let mut half = answered(0..3);
+    if let Outcome::Answered(answers) = &mut half {
+        answers[2].instance.version = "1.3.0".into();
+    }
+    states.push(("half_rolled_out", run(&mut Memory::default(), saw(0, half))));
+
     let mut nobody = saw(0, Outcome::NoResponders);
     nobody.others = Some(vec![("order".into(), 2), ("billing".into(), 1)]);
     states.push(("never_seen", run(&mut Memory::default(), nobody)));

@@ -76,6 +76,7 @@ reasons! {
     InstancesOutOfRange => "instances_out_of_range",
     Slow => "slow",
     VersionUnexpected => "version_unexpected",
+    VersionsMixed => "versions_mixed",
     AuthRejected => "auth_rejected",
     PermissionDenied => "permission_denied",
     TlsFailed => "tls_failed",
