@@ -26,6 +26,9 @@ mod instances;
 /// Versions of instances: as required, and mixed for no longer than a rollout takes.
 mod versions;
 
+/// Credentials that expire are told before they do.
+mod expiry;
+
 /// The race of the client over TLS makes no silent service.
 mod tls_race;
 

@@ -164,6 +164,13 @@ fn policy(given: &Given<'_>, mode: &Mode, prefix: Option<&Prefix>, place: &Place
             "--mixed-versions: without a state nobody knows since when versions are mixed; leave out --no-state".into(),
         );
     }
+    let (creds_warning, creds_critical) = (
+        given.duration_above_zero("creds-warning")?,
+        given.duration_above_zero("creds-critical")?,
+    );
+    if creds_warning.is_some() && creds_warning <= creds_critical {
+        return Err("--creds-warning: it must be longer than --creds-critical, or it would never be told".into());
+    }
     Ok(Policy {
         warning: given.range("warning")?,
         critical: given.range("critical")?,
@@ -171,6 +178,8 @@ fn policy(given: &Given<'_>, mode: &Mode, prefix: Option<&Prefix>, place: &Place
         rtt_critical: given.duration("rtt-critical")?,
         expected_version: given.read("expect-version", Requirement::parse)?,
         mixed_versions,
+        creds_warning,
+        creds_critical,
         never_seen: given.status("never-seen")?.unwrap_or(standard.never_seen),
         unreachable: unreachable.unwrap_or(standard.unreachable),
         silent: given.status("silent")?.unwrap_or(standard.silent),

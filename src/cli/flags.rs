@@ -6,7 +6,12 @@ use clap::{Arg, ArgAction, Command};
 /// The definition of the command line, for the man page too.
 pub fn command() -> Command {
     let with_target = |command: Command| command.args(connection_args()).args(state_args());
-    let judging = |command: Command| with_target(command).args(judging_args()).args(version_args());
+    let judging = |command: Command| {
+        with_target(command)
+            .args(judging_args())
+            .args(version_args())
+            .args(expiry_args())
+    };
     let check = |command: Command| judging(command).args(telling_args()).args(metrics_args());
     let textfile = Command::new("textfile").about("Check a service, and write metrics for the textfile collector");
     let show = Command::new("show").about("Show what is remembered about a service");
@@ -231,6 +236,22 @@ fn version_args() -> Vec<Arg> {
             "mixed-versions",
             "STATUS",
             "When there is more than one version for longer than 15m",
+        ),
+    ];
+    args.into_iter().map(|arg| arg.help_heading("Judgement")).collect()
+}
+
+fn expiry_args() -> Vec<Arg> {
+    let args = [
+        value(
+            "creds-warning",
+            "DURATION",
+            "WARNING if the user JWT of the creds file expires before that",
+        ),
+        value(
+            "creds-critical",
+            "DURATION",
+            "CRITICAL if the user JWT of the creds file expires before that",
         ),
     ];
     args.into_iter().map(|arg| arg.help_heading("Judgement")).collect()

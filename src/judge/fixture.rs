@@ -108,6 +108,7 @@ pub fn saw(outcome: Outcome) -> Observation {
             version: "2.10.25".into(),
             rtt: Some(Duration::from_micros(340)),
         }),
+        credentials: None,
         ignored: Ignored::default(),
         absent: Vec::new(),
         others: None,

@@ -3,6 +3,7 @@
 //! Each rule is a file of its own, and a line in [`RULES`].
 
 mod case;
+mod credentials;
 mod details;
 mod expected_version;
 mod instances;
@@ -31,6 +32,7 @@ const RULES: &[Rule] = &[
     response_time::judge,
     details::judge,
     mixed_versions::judge,
+    credentials::judge,
 ];
 
 /// One rule: looks at the case, adds what it finds, and changes what is to be remembered.

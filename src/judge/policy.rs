@@ -20,6 +20,9 @@ pub struct Policy {
     pub expected_version: Option<Requirement>,
     /// The status of more than one version for longer than a rollout takes.
     pub mixed_versions: Option<Status>,
+    /// On the time until the credentials expire.
+    pub creds_warning: Option<Duration>,
+    pub creds_critical: Option<Duration>,
     /// The status of a service that no epoch has ever seen.
     pub never_seen: Status,
     /// The status of being unable to ask: NATS unreachable, credentials or TLS refused.
@@ -55,6 +58,8 @@ impl Default for Policy {
             rtt_critical: None,
             expected_version: None,
             mixed_versions: None,
+            creds_warning: None,
+            creds_critical: None,
             never_seen: Status::Unknown,
             unreachable: Status::Unknown,
             silent: Status::Critical,

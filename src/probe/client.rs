@@ -107,6 +107,7 @@ pub fn probe(request: &Request<'_>) -> Observation {
         others: schedule.and_then(Schedule::others),
         denied: probe.denied,
         server: probe.server,
+        credentials: request.target.expiry(),
         took: request.start.elapsed(),
         trace: probe.trace,
     }

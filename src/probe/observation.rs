@@ -204,6 +204,15 @@ impl fmt::Display for Server {
     }
 }
 
+/// What the credentials of a probe say of their own end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// The credentials file. Clean.
+    pub file: String,
+    /// `None`: never.
+    pub at: Option<Timestamp>,
+}
+
 /// What one probe saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
@@ -215,6 +224,8 @@ pub struct Observation {
     /// How many times the service was asked.
     pub askings: usize,
     pub server: Option<Server>,
+    /// Of the credentials that it logs in with; `None` where nothing that we log in with can expire.
+    pub credentials: Option<Expiry>,
     pub ignored: Ignored,
     /// The instances that answered before and did not now, or only when asked for themselves, by id.
     pub absent: Vec<(String, Fate)>,
@@ -237,6 +248,7 @@ impl Observation {
             census: false,
             askings: 0,
             server: None,
+            credentials: None,
             ignored: Ignored::default(),
             absent: Vec::new(),
             others: None,

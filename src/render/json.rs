@@ -68,6 +68,10 @@ pub fn render(report: &Report) -> String {
             "version": text_or_null(&server.version),
             "rtt_seconds": server.rtt.map(|rtt| rtt.as_secs_f64()),
         })),
+        "credentials": seen.and_then(|seen| seen.credentials.as_ref()).map(|credentials| json!({
+            "file": credentials.file,
+            "expires": credentials.at.map(|at| at.to_string()),
+        })),
         "askings": seen.map_or(0, |seen| seen.askings),
         "not_counted": seen.map(|seen| json!({
             "other_services": seen.ignored.foreign,

@@ -141,6 +141,12 @@ pub fn render(report: &Report, style: &Style) -> String {
         "When the service was last probed, in seconds since 1970.",
         Some(report.now.as_seconds()),
     );
+    page.gauge(
+        "nats_service_credentials_expiry_timestamp_seconds",
+        "When the credentials that log in to NATS expire, in seconds since 1970; absent if they never do.",
+        seen.and_then(|seen| seen.credentials.as_ref()?.at)
+            .map(|at| at.as_seconds()),
+    );
     let findings = report.verdict.findings();
     page.family(
         "nats_service_reason",

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::judge::verdict::{Finding, Verdict};
 use crate::judge::{Policy, judge};
-use crate::probe::observation::{Answer, Failure, Fate, Ignored, Instance, Observation, Outcome, Server};
+use crate::probe::observation::{Answer, Expiry, Failure, Fate, Ignored, Instance, Observation, Outcome, Server};
 use crate::render::report::Report;
 use crate::state::memory::Memory;
 use crate::values::range::Range;
@@ -50,6 +50,7 @@ pub fn saw(second: i64, outcome: Outcome) -> Observation {
             version: "2.15.1".into(),
             rtt: Some(Duration::from_micros(170)),
         }),
+        credentials: None,
         ignored: Ignored::default(),
         absent: Vec::new(),
         others: None,
@@ -96,7 +97,12 @@ pub fn story() -> Vec<(&'static str, Report)> {
     if let Outcome::Answered(answers) = &mut half {
         answers[2].instance.version = "1.3.0".into();
     }
-    states.push(("half_rolled_out", run(&mut Memory::default(), saw(0, half))));
+    let mut half = saw(0, half);
+    half.credentials = Some(Expiry {
+        file: "/etc/nats/mon.creds".into(),
+        at: Some(at(86_400)),
+    });
+    states.push(("half_rolled_out", run(&mut Memory::default(), half)));
 
     let mut nobody = saw(0, Outcome::NoResponders);
     nobody.others = Some(vec![("order".into(), 2), ("billing".into(), 1)]);

@@ -77,6 +77,7 @@ reasons! {
     Slow => "slow",
     VersionUnexpected => "version_unexpected",
     VersionsMixed => "versions_mixed",
+    CredentialsExpiring => "credentials_expiring",
     AuthRejected => "auth_rejected",
     PermissionDenied => "permission_denied",
     TlsFailed => "tls_failed",
