@@ -228,6 +228,59 @@ mod tests {
         );
     }
 
+    /// In any sequence of epochs it is told exactly where every answer of the last 15 minutes or more was mixed.
+    #[test]
+    fn it_is_told_of_a_mix_without_a_gap_and_never_else() {
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = |below: u64| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random % below
+        };
+        let policy = asked(Status::Critical);
+        let (mut told, mut fine) = (0, 0);
+        for _ in 0..300 {
+            let (mut memory, mut second, mut since) = (Memory::default(), 0, None);
+            for _ in 0..40 {
+                second += i64::try_from(next(400)).expect("small");
+                // Mixed in most epochs, so that it lasts.
+                let outcome = match next(20) {
+                    0 => versions(&["1.0.0", "1.0.0"]),
+                    1 => Outcome::NoResponders,
+                    2 | 3 => failed(Reason::NatsUnreachable),
+                    4 => failed(Reason::Interrupted),
+                    _ => versions(&["1.0.0", "2.0.0"]),
+                };
+                let mixed = matches!(&outcome, Outcome::Answered(answers) if super::versions(answers).len() > 1);
+                let asked = !matches!(outcome, Outcome::Failed(_));
+                since = if mixed {
+                    since.or(Some(second))
+                } else {
+                    since.filter(|_| !asked)
+                };
+                let seen = Observation {
+                    at: at(second),
+                    // The old instance of the two is gone, not hung.
+                    absent: vec![("id1".into(), Fate::Gone)],
+                    ..saw(outcome)
+                };
+                let expected = mixed && since.is_some_and(|since| second - since >= 900);
+                let (verdict, after) = judge("orders", &memory, &seen, &policy, at(second));
+                let found = verdict
+                    .findings()
+                    .iter()
+                    .any(|finding| finding.reason == Reason::VersionsMixed);
+                assert_eq!(found, expected, "{seen:?}\n{memory:?}");
+                assert_eq!(after.mixed_since, since.map(at));
+                memory = after;
+                told += usize::from(found);
+                fine += usize::from(!found);
+            }
+        }
+        assert!(told > 1000 && fine > 1000, "{told} {fine}");
+    }
+
     #[test]
     fn the_number_of_versions_is_a_metric_for_whoever_asks() {
         let value = |outcome, policy| {
