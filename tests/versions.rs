@@ -3,6 +3,7 @@
 use check_nats_service::values::timestamp::Timestamp;
 use serde_json::json;
 
+use super::instances::wait_until_gone;
 use super::support::{Check, Fake, Metrics, Monitor, Server, Service, TempDir, Version, each};
 
 /// The check of this server, which expects `^1.4`.
@@ -15,7 +16,7 @@ fn an_instance_of_another_version_is_named() {
     each(Version::ALL, |version| {
         let server = Server::start(version);
         let monitor = Monitor::new(server.url());
-        let _new = Service::async_nats(&server.url(), "orders").version("1.4.2").start();
+        let new = Service::async_nats(&server.url(), "orders").version("1.4.2").start();
         let js = Service::nats_js(&server.url(), "orders").version("1.5.0").start();
         let run = |requirement: &str| monitor.check(["--expect-version", requirement, "-v"]).run();
         let up = "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms | instances=2;;;0; *";
@@ -53,15 +54,16 @@ fn an_instance_of_another_version_is_named() {
         let line = format!("NATS_SERVICE CRITICAL - orders: 3 instances, critical range is 9:; {text} | *");
         worse.assert_first(2, &line);
 
+        let id = old.id().to_owned();
         old.stop();
-        server.wait_for_instances("orders", 2);
+        wait_until_gone(&server.url(), &id);
         run("^1.4").assert_first(
             0,
             "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms; gone: * | *",
         );
         // Nobody has a version where nobody is.
         js.stop();
-        drop(_new);
+        new.stop();
         server.wait_for_instances("orders", 0);
         let down = monitor.check(["--expect-version", "^9", "--confirm", "100ms"]).run();
         down.assert_first(
@@ -322,8 +324,9 @@ fn a_rollout_that_is_stuck_is_told_when_it_has_had_its_time() {
         run(&[]).assert_first(1, &format!("NATS_SERVICE WARNING - {line}"));
 
         // One version: it has ended, and the next one begins anew.
+        let id = new.id().to_owned();
         new.stop();
-        server.wait_for_instances("orders", 2);
+        wait_until_gone(&url, &id);
         run(&[]).assert_first(
             0,
             "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms; gone: * (1.4.0) | *versions=1;;;0;",
