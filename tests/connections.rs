@@ -313,39 +313,88 @@ fn the_permission_that_is_missing_can_be_pasted() {
     });
 }
 
-/// The server tells the service alone: to us it is a silence.
+/// One subscription takes all replies, and it has two tokens more than the prefix: to allow one of them is not enough.
+#[test]
+fn an_inbox_that_is_allowed_in_part_is_named() {
+    on(&Version::ALL, |version| {
+        let user = |name: &str, inbox: &str| {
+            format!(
+                "{{user: {name}, password: s3cret, permissions: {{
+                 publish: {{allow: [\"$SRV.PING.orders\"]}}, subscribe: {{allow: [\"{inbox}\"]}} }}}}"
+            )
+        };
+        let users = [
+            user("all", "_INBOX.>"),
+            user("two", "_INBOX.*.*"),
+            user("one", "_INBOX.*"),
+            user("own", "_INBOX.own.*"),
+            "{user: svc, password: svc}".to_owned(),
+        ];
+        let server = Server::with_config(version, &format!("authorization {{ users: [{}] }}", users.join(", ")));
+        let _service = Service::async_nats(&at(&server, "nats://svc:svc@127.0.0.1:PORT"), "orders").start();
+        let run = |user: &str, flags: &[&str]| {
+            check(&["-s", &server.url(), "--user", user, "--password", "s3cret"])
+                .args(flags)
+                .run()
+        };
+        assert_let_in(run("all", &[]));
+        assert_let_in(run("two", &[]));
+        for (user, flags, prefix) in [
+            ("one", &[][..], "_INBOX"),
+            ("own", &["--inbox-prefix", "_INBOX.own"], "_INBOX.own"),
+        ] {
+            let text = format!(
+                "NATS at 127.0.0.1:PORT does not let us subscribe to {prefix}.*.*; add to the user's permissions: \
+                 subscribe: {{allow: [\"{prefix}.>\"]}}"
+            );
+            assert_refused(run(user, flags), "permission_denied", &at(&server, &text));
+        }
+    });
+}
+
+/// The server tells the service alone: to us it is a silence, and this is one of its causes.
 #[test]
 fn a_service_that_may_not_answer_is_silent() {
     on(&Version::ALL, |version| {
-        let permissions = "permissions: {publish: {deny: [\"_INBOX.mon.>\"]}}";
-        let config = format!(
-            "authorization {{ users: [{{user: svc, password: svc, {permissions}}}, {{user: mon, password: s3cret}}] }}"
+        let start = match version {
+            Version::V2_9 => Service::nats_py,
+            Version::V2_10 => Service::nats_js,
+            Version::Newest => Service::nats_js_2,
+        };
+        let server = Server::with_config(
+            version,
+            "authorization { users: [{user: mon, password: s3cret},
+             {user: svc, password: svc, permissions: {publish: {deny: [\"_INBOX.>\"]}}}] }",
         );
-        let server = Server::with_config(version, &config);
-        let _service = Service::async_nats(&at(&server, "nats://svc:svc@127.0.0.1:PORT"), "orders").start();
+        let _service = start(&at(&server, "nats://svc:svc@127.0.0.1:PORT"), "orders").start();
         let home = TempDir::new();
         let mon = |flags: &[&str]| {
-            Check::new([
-                "-n",
-                "orders",
-                "-s",
-                &at(&server, "nats://mon:s3cret@127.0.0.1:PORT"),
-                "-vvv",
-            ])
-            .args(["--timeout", "1s", "--confirm", "100ms", "--stall", "50ms"])
-            .args(flags)
-            .home(&home)
-            .run()
+            Check::new(["-n", "orders", "-s", &at(&server, "nats://mon:s3cret@127.0.0.1:PORT")])
+                .args(["--timeout", "1s", "--confirm", "100ms", "--stall", "50ms"])
+                .args(flags)
+                .home(&home)
+                .run()
         };
-        assert_let_in(mon(&[]));
-        let text = "silent, no answer within *s though somebody is subscribed (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody \
-                    is there); 1 instance until *s ago; NATS *";
-        mon(&["--inbox-prefix", "_INBOX.mon"])
-            .assert_first(
-                2,
-                &format!("NATS_SERVICE CRITICAL - orders: {text} | instances=0;;;0; *"),
-            )
-            .assert_line("CRITICAL service_silent: *")
+        let silent = "no answer within *s though somebody is subscribed (hung, or not allowed to publish to our inbox)";
+        let none = "instances=0;;;0; rtt_max=U nats_rtt=*s;;;0; outage=*s;;;0; probe=*s;;;0;";
+        mon(&[]).assert(
+            3,
+            &format!(
+                "NATS_SERVICE UNKNOWN - orders: never seen in this account, {silent}; no service at all answers here: is \
+                 this the right account, and --srv-prefix? | {none}"
+            ),
+        );
+        // It may publish to any other inbox.
+        assert_let_in(mon(&["--inbox-prefix", "_OTHER", "-vvv"]));
+        let nats = at(&server, "NATS* at 127.0.0.1:PORT is fine (*ms)");
+        let line = format!("silent, {silent}; 1 instance until *s ago; {nats}");
+        mon(&[])
+            .assert(2, &format!("NATS_SERVICE CRITICAL - orders: {line} | {none}"))
+            .assert_within(TIMEOUT + AFTER);
+        let line = format!("still down for *s, {silent}; had 1 instance; {nats}");
+        mon(&["-vvv"])
+            .assert_first(2, &format!("NATS_SERVICE CRITICAL - orders: {line} | {none}"))
+            .assert_line(&format!("CRITICAL service_silent: {line}"))
             .assert_within(TIMEOUT + AFTER);
     });
 }
@@ -625,7 +674,7 @@ fn tls_that_hangs_or_breaks_is_no_outage() {
         drop(tap);
         // Now it is the service that hangs, and no more.
         let text =
-            "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed (hung, not *";
+            "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed (hung, or not *";
         monitor
             .check(flags)
             .run()

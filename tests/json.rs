@@ -231,6 +231,33 @@ fn every_failure_is_an_object_with_the_same_keys() {
 }
 
 #[test]
+fn a_local_check_of_checkmk_is_one_line() {
+    let server = Server::start(Version::Newest);
+    let service = Service::async_nats(&server.url(), "orders").start();
+    let monitor = Monitor::new(server.url());
+    let check = || {
+        monitor
+            .check(["--format", "checkmk", "-w", "1:5", "--confirm", "50ms"])
+            .run()
+    };
+    check().assert(
+        0,
+        "0 \"NATS service orders\" instances=1;1:5;;0|rtt_max=0.*;;;0|nats_rtt=0.*;;;0|outage=0;;;0|probe=0.*;;;0 1 instance, slowest \
+         answer *ms",
+    );
+    service.kill();
+    server.wait_for_instances("orders", 0);
+    check().assert(
+        2,
+        "2 \"NATS service orders\" instances=0;1:5;;0|*|probe=*;;;0 down, no responders; 1 instance until *s ago; NATS * is fine (*ms)",
+    );
+    Check::new(["--format", "checkmk"]).run().assert(
+        3,
+        "3 \"NATS service\" - which service? Give its name with --name (see --help)",
+    );
+}
+
+#[test]
 fn an_interrupted_run_is_an_object() {
     let fake = Fake::start(|conn| {
         conn.handshake()?;
@@ -366,6 +393,6 @@ fn a_format_that_is_not_there_is_named() {
     let out = Check::new(["-n", "orders", "--format", "xml"]).run();
     out.assert(
         3,
-        "NATS_SERVICE UNKNOWN - --format: 'xml' is not a format: nagios, json, text or prometheus (see --help)",
+        "NATS_SERVICE UNKNOWN - --format: 'xml' is not a format: nagios, json, text, prometheus or checkmk (see --help)",
     );
 }

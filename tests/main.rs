@@ -82,3 +82,6 @@ mod documents;
 
 /// Which file of the sources may use which.
 mod layout;
+
+/// What endpoints have counted: error rates and processing times since the run before.
+mod statistics;

@@ -96,6 +96,61 @@ fn each_pod_sees_only_its_own_instance() {
     });
 }
 
+/// The server tells the instance alone that it may not answer, and us that we may not hear: only the one is the pod's fault.
+#[test]
+fn an_inbox_that_is_not_allowed_is_named_on_either_side() {
+    let server = Server::with_config(
+        Version::Newest,
+        "authorization { users: [{user: mon, password: mon},
+         {user: svc, password: svc, permissions: {publish: {deny: [\"_INBOX.>\"]}}},
+         {user: deaf, password: deaf, permissions: {subscribe: {allow: [\"_INBOX.*\"]}}}] }",
+    );
+    let login = |user: &str| format!("nats://{user}:{user}@127.0.0.1:{}", server.port());
+    let service = Service::nats_py(&login("svc"), "orders").metadata("pod", "a").start();
+    let by_id = format!("instance {}", service.id());
+    let which: [(&[&str], &str); 3] = [
+        (&["--id", service.id()], &by_id),
+        (&["--match", "pod=a"], "the instance with pod=a"),
+        (&["--any-instance"], "the service"),
+    ];
+    each(KINDS, |kind| {
+        for (flags, whom) in which {
+            let out = probe(kind, &login("mon"), flags).run();
+            let text = format!(
+                "{whom} does not answer within *ms (hung, or not allowed to publish to our inbox); NATS* at 127.0.0.1:{} is \
+                 fine",
+                server.port()
+            );
+            assert_says(out, kind, "fail", &text);
+            // It may publish to any other inbox.
+            let out = probe(kind, &login("mon"), flags)
+                .args(["--inbox-prefix", "_OTHER"])
+                .run();
+            assert_says(out, kind, "pass", "* (1.0.0, pod=a) answered in *ms");
+
+            let out = probe(kind, &login("deaf"), flags).run();
+            let why = format!(
+                "NATS at 127.0.0.1:{} does not let us subscribe to _INBOX.*.*; add to",
+                server.port()
+            );
+            match kind {
+                "liveness" => assert_says(
+                    out,
+                    kind,
+                    "pass",
+                    &format!("cannot ask, which is not this pod's fault: {why} *"),
+                ),
+                _ => assert_says(
+                    out,
+                    kind,
+                    "fail",
+                    &format!("cannot ask: {why} the user's permissions: subscribe: {{allow: [\"_INBOX.>\"]}}"),
+                ),
+            };
+        }
+    });
+}
+
 #[derive(Clone, Copy, PartialEq)]
 enum Fate {
     Lives,

@@ -23,15 +23,13 @@ const DELAYS: [Duration; 4] = [
     Duration::from_millis(2500),
 ];
 
-const CLIENTS: [(&str, Start); 4] = [
+const CLIENTS: [(&str, Start); 5] = [
     ("nats-py", Service::nats_py),
-    ("nats.js", Service::nats_js),
+    ("nats.js 3", Service::nats_js),
+    ("nats.js 2", Service::nats_js_2),
     ("nats.go", Service::nats_go),
     ("async-nats", Service::async_nats),
 ];
-
-/// More at once would make each other late.
-const AT_ONCE: usize = 8;
 
 const UP: &str = "NATS_SERVICE OK - orders: 1 instance, slowest answer *";
 const DOWN: &str = "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *";
@@ -170,8 +168,8 @@ fn long_form() -> Option<usize> {
     Some(runs.parse().expect("a number"))
 }
 
-/// Restarts servers with all clients over all transports. In the usual form each of these has one delay, and all delays have
-/// their turn.
+/// Restarts servers with all clients over all transports, all at once: what they do is mostly to wait. In the usual form each of
+/// these has one delay, and all delays have their turn.
 fn tally(test: impl Fn(&mut Place, &mut Tally) + Sync) -> Vec<Tally> {
     let transports = [false, true].into_iter().enumerate();
     let kinds: Vec<_> = transports
@@ -181,21 +179,19 @@ fn tally(test: impl Fn(&mut Place, &mut Tally) + Sync) -> Vec<Tally> {
         })
         .collect();
     let tallies = Mutex::new(Vec::new());
-    for kinds in kinds.chunks(AT_ONCE) {
-        each(kinds, |&(client, start, tls, nth)| {
-            let mut place = Place::new(start, tls);
-            let delays = if long_form().is_some() {
-                &DELAYS[..]
-            } else {
-                &DELAYS[nth..=nth]
-            };
-            let mut all: Vec<_> = delays.iter().map(|delay| Tally::new(client, tls, *delay)).collect();
-            for _ in 0..long_form().unwrap_or(1) {
-                all.iter_mut().for_each(|tally| test(&mut place, tally));
-            }
-            tallies.lock().expect("no panic").extend(all);
-        });
-    }
+    each(kinds, |(client, start, tls, nth)| {
+        let mut place = Place::new(start, tls);
+        let delays = if long_form().is_some() {
+            &DELAYS[..]
+        } else {
+            &DELAYS[nth..=nth]
+        };
+        let mut all: Vec<_> = delays.iter().map(|delay| Tally::new(client, tls, *delay)).collect();
+        for _ in 0..long_form().unwrap_or(1) {
+            all.iter_mut().for_each(|tally| test(&mut place, tally));
+        }
+        tallies.lock().expect("no panic").extend(all);
+    });
     let mut tallies = tallies.into_inner().expect("no panic");
     tallies.sort_by_key(|tally: &Tally| (tally.client, tally.tls, tally.delay));
     tallies

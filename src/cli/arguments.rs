@@ -7,8 +7,8 @@ use clap::ArgMatches;
 use super::config::{Config, Format, Mode, OutputOptions, ProbeOptions, Selector, Timing};
 use super::connection;
 use super::given::{Given, Problem};
-use crate::judge::Policy;
 use crate::judge::pod::{self, Kind};
+use crate::judge::{Policy, RateLimits};
 use crate::probe::reply::is_id;
 use crate::probe::schedule::Wanted;
 use crate::probe::target::{Prefix, ServiceName, Target};
@@ -151,6 +151,39 @@ fn timing(given: &Given<'_>, mode: &Mode) -> Result<Timing, String> {
     })
 }
 
+/// What is judged of the statistics. Rates are made of two runs, so there must be a state.
+fn rates(given: &Given<'_>, place: &Place) -> Result<RateLimits, String> {
+    let standard = RateLimits::default();
+    let limits = RateLimits {
+        wanted: false,
+        error_warning: given.percent("error-rate-warning")?,
+        error_critical: given.percent("error-rate-critical")?,
+        latency_warning: given.duration("latency-warning")?,
+        latency_critical: given.duration("latency-critical")?,
+        min_requests: given.number("min-requests")?.unwrap_or(standard.min_requests),
+    };
+    const IMPLYING: [&str; 5] = [
+        "error-rate-warning",
+        "error-rate-critical",
+        "latency-warning",
+        "latency-critical",
+        "min-requests",
+    ];
+    let flag = match given.has("stats") {
+        true => Some("stats"),
+        false => IMPLYING.into_iter().find(|flag| given.raw(flag).is_some()),
+    };
+    match flag {
+        Some(flag) if *place == Place::Nowhere => Err(format!(
+            "--{flag}: rates are made of two runs, so something must be remembered; leave out --no-state"
+        )),
+        flag => Ok(RateLimits {
+            wanted: flag.is_some(),
+            ..limits
+        }),
+    }
+}
+
 fn policy(given: &Given<'_>, mode: &Mode, prefix: Option<&Prefix>, place: &Place) -> Result<Policy, String> {
     let standard = Policy::default();
     // The same flag says pass or fail in a probe.
@@ -184,6 +217,7 @@ fn policy(given: &Given<'_>, mode: &Mode, prefix: Option<&Prefix>, place: &Place
         unreachable: unreachable.unwrap_or(standard.unreachable),
         silent: given.status("silent")?.unwrap_or(standard.silent),
         forget_after: given.duration_above_zero("forget-after")?,
+        rates: rates(given, place)?,
         remembers: *place != Place::Nowhere,
         imported: prefix.is_some_and(Prefix::is_imported),
     })
@@ -218,10 +252,7 @@ pub fn arguments(
 
 fn output_options(given: &Given<'_>) -> Result<OutputOptions, String> {
     let format = given.read("format", |word| {
-        Format::parse(word).ok_or(format!(
-            "'{}' is not a format: nagios, json, text or prometheus",
-            clean(word, 80)
-        ))
+        Format::parse(word).ok_or_else(|| format!("'{}' is not a format: {}", clean(word, 80), Format::words()))
     })?;
     let mut labels: Vec<Label> = Vec::new();
     for word in given.words("label")? {

@@ -61,18 +61,31 @@ pub enum Format {
     Json,
     Text,
     Prometheus,
+    Checkmk,
 }
 
 impl Format {
+    /// Each format by its word.
+    const ALL: [(&str, Format); 5] = [
+        ("nagios", Format::Nagios),
+        ("json", Format::Json),
+        ("text", Format::Text),
+        ("prometheus", Format::Prometheus),
+        ("checkmk", Format::Checkmk),
+    ];
+
     /// Reads a format by its word.
     pub fn parse(word: &str) -> Option<Format> {
-        match word {
-            "nagios" => Some(Format::Nagios),
-            "json" => Some(Format::Json),
-            "text" => Some(Format::Text),
-            "prometheus" => Some(Format::Prometheus),
-            _ => None,
-        }
+        Format::ALL
+            .iter()
+            .find(|(name, _)| *name == word)
+            .map(|(_, format)| *format)
+    }
+
+    /// The words of all formats, for a message: `nagios, json or text`.
+    pub fn words() -> String {
+        let [first @ .., last] = Format::ALL.map(|(name, _)| name);
+        format!("{} or {last}", first.join(", "))
     }
 
     /// The format asked for, as far as that can be told of arguments that are wrong: mistakes come in it, too.

@@ -9,6 +9,7 @@ pub fn command() -> Command {
     let judging = |command: Command| {
         with_target(command)
             .args(judging_args())
+            .args(statistics_args())
             .args(version_args())
             .args(expiry_args())
     };
@@ -225,6 +226,42 @@ fn judging_args() -> Vec<Arg> {
     args
 }
 
+fn statistics_args() -> Vec<Arg> {
+    let stats = Arg::new("stats")
+        .long("stats")
+        .help("Ask what the endpoints have counted, too; the flags below imply it")
+        .action(ArgAction::SetTrue);
+    let args = [
+        stats,
+        value(
+            "error-rate-warning",
+            "PERCENT",
+            "WARNING if more of the requests failed since the run before",
+        ),
+        value(
+            "error-rate-critical",
+            "PERCENT",
+            "CRITICAL if more of the requests failed",
+        ),
+        value(
+            "latency-warning",
+            "DURATION",
+            "WARNING if the mean processing time was longer",
+        ),
+        value(
+            "latency-critical",
+            "DURATION",
+            "CRITICAL if the mean processing time was longer",
+        ),
+        value(
+            "min-requests",
+            "NUMBER",
+            "Make rates of so many requests at least [default: 10]",
+        ),
+    ];
+    args.into_iter().map(|arg| arg.help_heading("Statistics")).collect()
+}
+
 fn version_args() -> Vec<Arg> {
     let args = [
         value(
@@ -263,7 +300,11 @@ fn telling_args() -> Vec<Arg> {
         .long("verbose")
         .help("More text below the line; -vv every instance, -vvv each step with its time")
         .action(ArgAction::Count);
-    let format = value("format", "FORMAT", "nagios, json, text or prometheus [default: nagios]");
+    let format = value(
+        "format",
+        "FORMAT",
+        "nagios, json, text, prometheus or checkmk [default: nagios]",
+    );
     [format, verbose]
         .into_iter()
         .map(|arg| arg.help_heading("Output"))

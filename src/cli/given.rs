@@ -12,6 +12,7 @@ use crate::values::env::Env;
 use crate::values::range::Range;
 use crate::values::secret::{Secret, redact};
 use crate::values::status::Status;
+use crate::values::text::clean;
 
 /// What is wrong with what the user has said.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +123,27 @@ impl Given<'_> {
             Some(Duration::ZERO) => Err(format!("--{flag}: it must be longer than 0")),
             duration => Ok(duration),
         }
+    }
+
+    /// A number without a sign and a fraction.
+    pub fn number(&self, flag: &str) -> Result<Option<u64>, String> {
+        let wrong = |text: &str| format!("'{}' is not a whole number from 0 to 1000000000", clean(text, 80));
+        self.read(flag, |text| match text.parse::<u64>() {
+            Ok(number) if number <= 1_000_000_000 && !text.starts_with('+') => Ok(number),
+            _ => Err(wrong(text)),
+        })
+    }
+
+    /// `5`, `0.1` or `5%`: from 0 to 100.
+    pub fn percent(&self, flag: &str) -> Result<Option<f64>, String> {
+        self.read(flag, |text| {
+            let digits = text.strip_suffix('%').unwrap_or(text);
+            let plain = digits.chars().all(|c| c.is_ascii_digit() || c == '.');
+            match digits.parse::<f64>() {
+                Ok(percent) if plain && (0.0..=100.0).contains(&percent) => Ok(percent),
+                _ => Err(format!("'{}' is not a percentage from 0 to 100", clean(text, 80))),
+            }
+        })
     }
 
     pub fn range(&self, flag: &str) -> Result<Option<Range>, String> {

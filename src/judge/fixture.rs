@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::verdict::{Finding, Verdict};
 use super::{Policy, judge};
-use crate::probe::observation::{Answer, Failure, Fate, Ignored, Instance, Observation, Outcome, Server};
+use crate::probe::observation::{Answer, Failure, Fate, Ignored, Instance, Observation, Outcome, Server, Silence};
 use crate::state::memory::{Absentee, Brief, Epoch, Memory, Outage, Trouble};
 use crate::values::range::Range;
 use crate::values::status::{Reason, Status};
@@ -115,6 +115,9 @@ pub fn saw(outcome: Outcome) -> Observation {
         denied: String::new(),
         took: ms(12),
         trace: Vec::new(),
+        silence: Silence::Unknown,
+        without_ping: false,
+        stats: None,
     }
 }
 

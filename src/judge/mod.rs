@@ -12,12 +12,13 @@ mod others;
 pub mod pod;
 mod policy;
 mod presence;
+mod rates;
 mod response_time;
 pub mod status_file;
 pub mod verdict;
 
 use self::case::{Case, Ruling};
-pub use self::policy::Policy;
+pub use self::policy::{Policy, RateLimits};
 use self::verdict::Verdict;
 use crate::probe::observation::{Observation, Outcome};
 use crate::state::memory::Memory;
@@ -31,6 +32,7 @@ const RULES: &[Rule] = &[
     expected_version::judge,
     response_time::judge,
     details::judge,
+    rates::judge,
     mixed_versions::judge,
     credentials::judge,
 ];

@@ -31,6 +31,7 @@ pub struct Policy {
     pub silent: Status,
     /// After how long an outage is forgotten.
     pub forget_after: Option<Duration>,
+    pub rates: RateLimits,
     /// Whether there is a state at all; without one the texts must not speak of earlier runs.
     pub remembers: bool,
     /// Whether the service is asked through an account import.
@@ -64,8 +65,50 @@ impl Default for Policy {
             unreachable: Status::Unknown,
             silent: Status::Critical,
             forget_after: None,
+            rates: RateLimits::default(),
             remembers: true,
             imported: false,
         }
+    }
+}
+
+/// What is judged of the statistics.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RateLimits {
+    /// Whether the statistics are asked for.
+    pub wanted: bool,
+    /// In percent of the requests.
+    pub error_warning: Option<f64>,
+    pub error_critical: Option<f64>,
+    /// On the mean processing time of a request.
+    pub latency_warning: Option<Duration>,
+    pub latency_critical: Option<Duration>,
+    /// How many requests a rate is made of, at least.
+    pub min_requests: u64,
+}
+
+impl Default for RateLimits {
+    fn default() -> RateLimits {
+        RateLimits {
+            wanted: false,
+            error_warning: None,
+            error_critical: None,
+            latency_warning: None,
+            latency_critical: None,
+            min_requests: 10,
+        }
+    }
+}
+
+impl RateLimits {
+    /// Whether nothing is judged.
+    pub fn are_none(&self) -> bool {
+        let none = (None, None, None, None);
+        none == (
+            self.error_warning,
+            self.error_critical,
+            self.latency_warning.map(|limit| limit.as_secs_f64()),
+            self.latency_critical.map(|limit| limit.as_secs_f64()),
+        )
     }
 }

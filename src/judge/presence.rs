@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::case::{Case, Ruling, slowest};
 use super::others;
 use super::verdict::Finding;
-use crate::probe::observation::{Answer, Failure, Ignored, Outcome};
+use crate::probe::observation::{Answer, Failure, Ignored, Outcome, Silence};
 use crate::state::memory::{Epoch, Memory, Outage, Trouble};
 use crate::values::duration::{age, latency};
 use crate::values::status::{Reason, Status};
@@ -44,6 +44,7 @@ fn answered(case: &Case<'_>, answers: &[Answer], next: &mut Memory) -> Finding {
         return Finding::new(Status::Ok, Reason::ServiceRecovered, text);
     }
     let text = match slowest(answers) {
+        Some(_) if case.seen.without_ping => format!("{many}, though not to PING: they answer STATS and INFO only"),
         Some(rtt) => format!("{many}, slowest answer {}", latency(rtt)),
         None => format!("{many}, seen by an overlapping run"),
     };
@@ -170,7 +171,13 @@ fn how_silent(case: &Case<'_>, waited: Duration) -> String {
         _ if case.policy.imported && server_may_be_before(case, 2, 11) => {
             "hung, or nobody is there: through an import, a server before 2.11 does not say so"
         }
-        _ => "hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there",
+        _ => match case.seen.silence {
+            Silence::Subscribed => "hung, or not allowed to publish to our inbox",
+            Silence::Hidden => "a wildcard subscriber hides whether it is gone or hung",
+            Silence::Unknown => {
+                "hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there"
+            }
+        },
     };
     format!("no answer within {waited} though somebody is subscribed ({cause})")
 }

@@ -896,6 +896,7 @@ fn memories() -> Vec<Memory> {
                         count: e.count,
                     });
                     memories.push(Memory {
+                        statistics: None,
                         sequence: 7,
                         status,
                         epoch: epoch.clone(),

@@ -29,6 +29,9 @@ impl Finding {
 pub enum Unit {
     Count,
     Seconds,
+    Percent,
+    /// A total that only grows.
+    Counter,
 }
 
 /// A number with its limits.
@@ -98,6 +101,18 @@ impl Verdict {
     /// The findings, worst first.
     pub fn findings(&self) -> &[Finding] {
         &self.findings
+    }
+
+    /// The texts of the findings that a single line tells: all, but not twice how many instances there are.
+    pub fn told(&self) -> impl Iterator<Item = &str> {
+        let number_told = self
+            .findings
+            .iter()
+            .any(|f| f.reason == Reason::InstancesOutOfRange && f.status != Status::Ok);
+        self.findings
+            .iter()
+            .filter(move |f| !(number_told && f.reason == Reason::ServiceUp))
+            .map(|f| f.text.as_str())
     }
 
     /// The worst finding's status. Nothing found is UNKNOWN: only a finding can say OK.

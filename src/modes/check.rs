@@ -27,6 +27,7 @@ pub fn output(report: &Report, options: &OutputOptions) -> Output {
             Format::Nagios => render::nagios::render(verdict, options.verbosity),
             Format::Json => render::json::render(report),
             Format::Text => render::text::render(verdict, options.verbosity),
+            Format::Checkmk => render::checkmk::render(verdict, options.verbosity),
             Format::Prometheus => render::prometheus::render(report, &options.metrics),
         })
     }

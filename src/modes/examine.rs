@@ -46,7 +46,8 @@ pub fn examine(config: &Config, store: &Store, start: Instant, last_words: &Last
     let service = config.target.service.as_str();
     let alarms = watchdog::watch(deadline);
     watchdog::set_last_words(unread(config, store, last_words));
-    let peeked = store.peek(Timestamp::now());
+    let at_start = store.peek(Timestamp::now());
+    let peeked = at_start.memory.clone();
     watchdog::set_last_words(interrupted(config, &peeked, last_words));
 
     let seen = Arc::new(probe(&Request {
@@ -54,8 +55,10 @@ pub fn examine(config: &Config, store: &Store, start: Instant, last_words: &Last
         wanted: Wanted::All,
         known: peeked.known_instances(),
         previously_missing: peeked.previously_missing(),
+        before_outage: peeked.before_outage(),
         census: needs_census(&peeked, config.timing.census, Timestamp::now()),
         discover: !peeked.has_seen_any(),
+        stats: config.policy.rates.wanted,
         // An open outage is one whether NATS was disturbed or not.
         confirm: match peeked.is_absent() {
             true => config.timing.confirm.min(ONCE_MORE),
@@ -75,7 +78,7 @@ pub fn examine(config: &Config, store: &Store, start: Instant, last_words: &Last
     // If the state hangs or the run is interrupted, the verdict is said all the same.
     let (verdict, memory) = judge(service, &peeked, &seen, &config.policy, Timestamp::now());
     watchdog::set_last_words(unsaved(report(verdict, &seen, memory), last_words));
-    let (mut report, problems) = store.update(Timestamp::now(), deadline + SAVING, &peeked, |memory| {
+    let (mut report, problems) = store.update(Timestamp::now(), deadline + SAVING, &at_start, |memory| {
         let (report, next) = judge_beside_others(config, &peeked, memory, &seen);
         watchdog::set_last_words(unsaved(report.clone(), last_words));
         (report, next)

@@ -82,8 +82,10 @@ fn answer(
         wanted,
         known: KnownInstances::default(),
         previously_missing: BTreeSet::new(),
+        before_outage: Vec::new(),
         census: false,
         discover: false,
+        stats: false,
         confirm: arguments.timing.confirm,
         // Kubernetes gives no time for that, and asks again itself.
         patient: false,

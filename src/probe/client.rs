@@ -24,8 +24,9 @@ use crate::guard::watchdog::Alarm;
 use crate::probe::diagnosis::{self, Hung, Peer};
 use crate::probe::known::KnownInstances;
 use crate::probe::observation::{Failure, Observation, Outcome, Server};
-use crate::probe::schedule::{Next, Plan, RECONNECTED, Schedule, Wanted};
+use crate::probe::schedule::{NOBODY, Next, Plan, RECONNECTED, STATS, Schedule, Wanted};
 use crate::probe::sockets::{self, Progress};
+use crate::probe::stats::SeenStats;
 use crate::probe::target::{Auth, ServerUrl, Target, Tls};
 use crate::values::duration::latency;
 use crate::values::status::Reason;
@@ -61,10 +62,14 @@ pub struct Request<'a> {
     pub known: KnownInstances,
     /// The ids of instances that did not answer in an earlier run, and may do so again.
     pub previously_missing: BTreeSet<String>,
+    /// The ids of instances that were there before an outage that is open.
+    pub before_outage: Vec<String>,
     /// Whether to wait for instances that are not known.
     pub census: bool,
     /// Whether to look who else is there if nobody is.
     pub discover: bool,
+    /// Whether to ask for the statistics, too.
+    pub stats: bool,
     pub confirm: Duration,
     /// Whether to ask again for longer where NATS was disturbed, so that services had to connect again.
     pub patient: bool,
@@ -87,6 +92,7 @@ pub fn probe(request: &Request<'_>) -> Observation {
         server: None,
         schedule: None,
         denied: String::new(),
+        stats_denied: String::new(),
         disturbed: request.disturbed,
         proven: None,
         trace: Vec::new(),
@@ -105,6 +111,12 @@ pub fn probe(request: &Request<'_>) -> Observation {
         ignored: schedule.map(Schedule::ignored).unwrap_or_default(),
         absent: schedule.map(Schedule::absent).unwrap_or_default(),
         others: schedule.and_then(Schedule::others),
+        silence: schedule.map(Schedule::silence).unwrap_or_default(),
+        without_ping: schedule.is_some_and(Schedule::without_ping),
+        stats: request.stats.then(|| SeenStats {
+            instances: schedule.map(|schedule| schedule.stats().clone()).unwrap_or_default(),
+            denied: probe.stats_denied,
+        }),
         denied: probe.denied,
         server: probe.server,
         credentials: request.target.expiry(),
@@ -125,8 +137,9 @@ enum Stop {
 enum Event {
     Resolved(io::Result<Vec<SocketAddr>>),
     NotConnected(io::Error),
-    /// Logged in at this time; the first request is about to leave, and all replies will come to this inbox.
-    Connected(Instant, Timestamp, Receiver<Message>),
+    /// Logged in at this time; the first request is about to leave, and all replies will come to this inbox; the last
+    /// is an id that no instance has.
+    Connected(Instant, Timestamp, Receiver<Message>, String),
     /// A request is about to leave.
     Asked(Instant),
     /// A PONG came for the latest PING, after this time.
@@ -141,6 +154,7 @@ enum Command {
     Ask,
     AskEach(Vec<String>),
     Discover,
+    LookInto { ids: Vec<String>, discover: bool },
     Ping,
 }
 
@@ -153,6 +167,8 @@ struct Link {
     /// When the first request was about to leave.
     connected: (Instant, Timestamp),
     inbox: Receiver<Message>,
+    /// An id that no instance has.
+    nobody: String,
     /// How many requests have left.
     asked: usize,
 }
@@ -173,6 +189,8 @@ struct Probe<'a> {
     server: Option<Server>,
     schedule: Option<Schedule>,
     denied: String,
+    /// Why the statistics were not asked for.
+    stats_denied: String,
     /// Whether NATS is known to have been disturbed: services may have lost their connections, too.
     disturbed: bool,
     /// See [`Schedule::proven`].
@@ -330,11 +348,14 @@ impl Probe<'_> {
         let subjects = Subjects {
             ping: self.subject(),
             discovery: target.discovery_subject(),
+            stats: target.subject("STATS"),
+            info: target.subject("INFO"),
+            with_stats: self.request.stats,
             inbox_prefix: target.inbox_prefix.as_str().to_owned(),
         };
         spawn("client", move || work(&login, &subjects, &sender, &orders)).map_err(NoLogin::Failed)?;
         let failure = match self.wait(&events, None, until).map_err(NoLogin::Failed)? {
-            Some(Event::Connected(at, time, inbox)) => {
+            Some(Event::Connected(at, time, inbox, nobody)) => {
                 self.step("logged in");
                 return Ok(Link {
                     events,
@@ -343,6 +364,7 @@ impl Probe<'_> {
                     secure,
                     connected: (at, time),
                     inbox,
+                    nobody,
                     asked: 0,
                 });
             }
@@ -399,8 +421,10 @@ impl Probe<'_> {
             wanted: request.wanted.clone(),
             known: request.known.clone(),
             previously_missing: request.previously_missing.clone(),
+            before_outage: request.before_outage.clone(),
             census: request.census,
             discover: request.discover,
+            stats: request.stats,
             confirm,
             confirm_disturbed,
             disturbed: self.disturbed,
@@ -445,6 +469,15 @@ impl Probe<'_> {
                     order(link, Command::Discover);
                     continue;
                 }
+                Next::LookInto { ids, discover } => {
+                    schedule.looked_into(now, ids.clone(), discover);
+                    self.step(format_args!(
+                        "looking into the silence, with {} known instances",
+                        ids.len()
+                    ));
+                    order(link, Command::LookInto { ids, discover });
+                    continue;
+                }
                 Next::Ping => {
                     schedule.pinged(now);
                     order(link, Command::Ping);
@@ -482,7 +515,22 @@ impl Probe<'_> {
             }
             Event::ServerError(text) => {
                 let failure = diagnosis::server_said(&self.peer(&link.server, address), &text);
-                if failure.reason == Reason::PermissionDenied && schedule.denied() {
+                let is_denial = failure.reason == Reason::PermissionDenied;
+                let about = |subject: &str| is_denial && text.contains(&format!("\"{subject}\""));
+                if about(&self.request.target.subject("STATS")) {
+                    self.step(format_args!("denied: {}", failure.text));
+                    schedule.stats_denied();
+                    self.stats_denied = failure.text;
+                    return Ok(());
+                }
+                if about(&format!("{}.{}", self.request.target.ping_subject(), link.nobody)) {
+                    schedule.nobody_denied();
+                }
+                if is_denial && schedule.is_looking() && !about(&self.request.target.discovery_subject()) {
+                    self.step(format_args!("denied: {}", failure.text));
+                    return Ok(());
+                }
+                if is_denial && schedule.denied() {
                     self.step(format_args!("denied: {}", failure.text));
                     self.denied = failure.text;
                     return Ok(());
@@ -510,11 +558,14 @@ impl Probe<'_> {
                 continue;
             };
             if message.is_no_responders() {
-                schedule.no_responders(round, token);
+                // Whoever cannot send statistics may be fine.
+                if token != STATS {
+                    schedule.no_responders(round, token);
+                }
                 self.step("503: no responders");
                 continue;
             }
-            let from = schedule.reply(origin.elapsed(), round, &message.data);
+            let from = schedule.reply(origin.elapsed(), round, token, &message.data);
             let size = message.data.len();
             match from {
                 None => self.step(format_args!("a reply, {size} bytes")),
@@ -689,6 +740,10 @@ struct Login {
 struct Subjects {
     ping: String,
     discovery: String,
+    stats: String,
+    info: String,
+    /// Whether each asking is for the statistics, too.
+    with_stats: bool,
     inbox_prefix: String,
 }
 
@@ -708,17 +763,17 @@ fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, orders: &Rec
     let replies = subscription.receiver().clone();
     // Dropping it would unsubscribe.
     mem::forget(subscription);
-    if events
-        .send(Event::Connected(Instant::now(), Timestamp::now(), replies))
-        .is_err()
-    {
+    // What makes an inbox unique makes an id so, too.
+    let nobody = inbox.rsplit('.').next().unwrap_or_default().to_owned();
+    let connected = Event::Connected(Instant::now(), Timestamp::now(), replies, nobody.clone());
+    if events.send(connected).is_err() {
         return mem::forget(connection);
     }
     let first = std::iter::once(Command::Ask);
     let mut round = 0;
     for command in first.chain(orders.iter()) {
         let pinging = matches!(command, Command::Ping);
-        let obeyed = command.obey(&connection, subjects, &format!("{inbox}.{round}"), events);
+        let obeyed = command.obey(&connection, subjects, &nobody, &format!("{inbox}.{round}"), events);
         round += usize::from(!pinging);
         if obeyed.is_err() {
             let _ = events.send(Event::Disconnected);
@@ -763,6 +818,7 @@ impl Command {
         &self,
         connection: &nats::Connection,
         subjects: &Subjects,
+        nobody: &str,
         reply: &str,
         events: &Sender<Event>,
     ) -> io::Result<()> {
@@ -771,7 +827,23 @@ impl Command {
         }
         let _ = events.send(Event::Asked(Instant::now()));
         match self {
+            Command::Ask if subjects.with_stats => {
+                connection.publish_request(&subjects.ping, reply, "")?;
+                connection.publish_request(&subjects.stats, &format!("{reply}-{STATS}"), "")
+            }
             Command::Ask => connection.publish_request(&subjects.ping, reply, ""),
+            Command::LookInto { ids, discover } => {
+                for (n, id) in ids.iter().enumerate() {
+                    for subject in [&subjects.stats, &subjects.info] {
+                        connection.publish_request(&format!("{subject}.{id}"), &format!("{reply}-{n}"), "")?;
+                    }
+                }
+                connection.publish_request(&format!("{}.{nobody}", subjects.ping), &format!("{reply}-{NOBODY}"), "")?;
+                match discover {
+                    true => connection.publish_request(&subjects.discovery, reply, ""),
+                    false => Ok(()),
+                }
+            }
             Command::Discover => connection.publish_request(&subjects.discovery, reply, ""),
             Command::AskEach(ids) => ids.iter().enumerate().try_for_each(|(n, id)| {
                 connection.publish_request(&format!("{}.{id}", subjects.ping), &format!("{reply}-{n}"), "")

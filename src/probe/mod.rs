@@ -10,4 +10,5 @@ pub mod observation;
 pub mod reply;
 pub mod schedule;
 pub mod sockets;
+pub mod stats;
 pub mod target;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::probe::stats::SeenStats;
 use crate::values::status::Reason;
 use crate::values::timestamp::Timestamp;
 
@@ -104,6 +105,18 @@ pub enum Outcome {
     Silent(Duration),
     /// The question could not be put, or not to its end.
     Failed(Failure),
+}
+
+/// What is known of a silence: somebody is subscribed, and nobody answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Silence {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// Nobody listens to whatever is asked, so it is the service itself that is subscribed.
+    Subscribed,
+    /// Somebody may listen to whatever is asked: that one hides whether the service is there.
+    Hidden,
 }
 
 /// What is known of an instance that answered before and does not now.
@@ -237,6 +250,12 @@ pub struct Observation {
     pub took: Duration,
     /// Each step, with its time since the start of the run.
     pub trace: Vec<(Duration, String)>,
+    /// Where nobody answered.
+    pub silence: Silence,
+    /// Whether those who answered did so to other questions, and not to a PING.
+    pub without_ping: bool,
+    /// What the instances have counted; `None` if that was not asked.
+    pub stats: Option<SeenStats>,
 }
 
 impl Observation {
@@ -255,6 +274,9 @@ impl Observation {
             denied: String::new(),
             took: Duration::ZERO,
             trace: Vec::new(),
+            silence: Silence::Unknown,
+            without_ping: false,
+            stats: None,
         }
     }
 }

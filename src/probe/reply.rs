@@ -3,11 +3,23 @@
 use serde_json::Value;
 
 use crate::probe::observation::{Instance, NotCounted, names_a_place};
+use crate::probe::stats::{Counters, MOST_ENDPOINTS, Stats};
 use crate::probe::target::ServiceName;
 use crate::values::text::clean;
+use crate::values::timestamp::Timestamp;
 
 /// A PING reply is some hundred bytes; what is longer than this (in bytes) is not one.
 const LONGEST_REPLY: usize = 64 * 1024;
+
+/// A STATS reply has some hundred bytes for each endpoint; what is longer than this (in bytes) is none.
+const LONGEST_STATS: usize = 256 * 1024;
+
+/// How many characters of an endpoint's name and of its error text are kept.
+const NAME_CHARS: usize = 64;
+const ERROR_CHARS: usize = 80;
+
+/// The endpoint of an instance whose reply has no list of them: nats.go before 1.27 had one only.
+const ONLY_ENDPOINT: &str = "default";
 
 /// How much of an instance's own words is kept: characters of the version, entries of the metadata, and characters of
 /// each key and value. Bounds the memory, the state file and the output, whatever a service says.
@@ -40,7 +52,11 @@ pub fn read_ping(service: &str, payload: &[u8]) -> Result<Instance, NotCounted> 
 ///
 /// Why the reply does not count.
 pub fn read_any_ping(payload: &[u8]) -> Result<(String, Instance), NotCounted> {
-    if payload.len() > LONGEST_REPLY {
+    read_instance(payload, LONGEST_REPLY, &["ping_response"])
+}
+
+fn read_instance(payload: &[u8], longest: usize, kinds: &[&str]) -> Result<(String, Instance), NotCounted> {
+    if payload.len() > longest {
         return Err(NotCounted::Broken);
     }
     let reply: Value = serde_json::from_slice(payload).map_err(|_| NotCounted::Broken)?;
@@ -49,7 +65,7 @@ pub fn read_any_ping(payload: &[u8]) -> Result<(String, Instance), NotCounted> {
         let ack = reply["stream"].is_string() && reply["seq"].is_u64();
         return Err(if ack { NotCounted::Ack } else { NotCounted::Broken });
     };
-    if !reply["type"].is_null() && !reply["type"].as_str().is_some_and(is_ping_type) {
+    if !kinds.iter().any(|kind| is_of_type(&reply, kind)) {
         return Err(NotCounted::Broken);
     }
     let id = reply["id"].as_str().filter(|id| is_id(id)).ok_or(NotCounted::Broken)?;
@@ -62,6 +78,19 @@ pub fn read_any_ping(payload: &[u8]) -> Result<(String, Instance), NotCounted> {
     Ok((name.as_str().to_owned(), instance))
 }
 
+/// Reads a reply to any of `$SRV.PING`, `$SRV.STATS` and `$SRV.INFO`: an instance of the service that is alive.
+///
+/// # Errors
+///
+/// Why the reply does not count.
+pub fn read_alive(service: &str, payload: &[u8]) -> Result<Instance, NotCounted> {
+    let kinds = ["ping_response", "stats_response", "info_response"];
+    match read_instance(payload, LONGEST_STATS, &kinds)? {
+        (name, instance) if name == service => Ok(instance),
+        _ => Err(NotCounted::Foreign),
+    }
+}
+
 /// Whether the metadata of a reply has all of these values, whatever of it is remembered.
 pub fn has_metadata(payload: &[u8], wanted: &[(String, String)]) -> bool {
     let reply: Value = serde_json::from_slice(payload).unwrap_or_default();
@@ -70,9 +99,16 @@ pub fn has_metadata(payload: &[u8], wanted: &[(String, String)]) -> bool {
         .all(|(key, value)| reply["metadata"][key].as_str() == Some(value))
 }
 
-/// `io.nats.micro.v1.ping_response`; another version of the same may come.
-fn is_ping_type(kind: &str) -> bool {
-    kind.starts_with("io.nats.micro.v") && kind.ends_with(".ping_response")
+/// Whether a reply is of this type: `io.nats.micro.v1.ping_response`, say. Another version of the same may come, and old
+/// libraries say nothing.
+pub fn is_of_type(reply: &Value, kind: &str) -> bool {
+    let is_kind = |text: &str| {
+        let version = text.strip_prefix("io.nats.micro.v");
+        version
+            .and_then(|rest| rest.strip_suffix(kind))
+            .is_some_and(|rest| rest.ends_with('.'))
+    };
+    reply["type"].is_null() || reply["type"].as_str().is_some_and(is_kind)
 }
 
 /// An id is a token of a subject, since `$SRV.PING.<name>.<id>` must reach the instance.
@@ -94,6 +130,72 @@ fn read_metadata(value: &Value) -> Vec<(String, String)> {
         .take(METADATA_ENTRIES)
         .map(|(key, value)| (clean(key, KEY_CHARS), clean(value, VALUE_CHARS)))
         .collect()
+}
+
+/// Reads a reply to `$SRV.STATS.<service>`: the id of an instance, and its statistics.
+///
+/// Numbers that are none, negative or beyond all measure count as zero, and so do missing ones.
+///
+/// # Errors
+///
+/// Why the reply does not count.
+pub fn read_stats(service: &str, payload: &[u8]) -> Result<(String, Stats), NotCounted> {
+    if payload.len() > LONGEST_STATS {
+        return Err(NotCounted::Broken);
+    }
+    let value: Value = serde_json::from_slice(payload).map_err(|_| NotCounted::Broken)?;
+    if !is_of_type(&value, "stats_response") {
+        return Err(NotCounted::Broken);
+    }
+    match value["name"].as_str() {
+        Some(name) if name == service => {}
+        Some(_) => return Err(NotCounted::Foreign),
+        None => return Err(NotCounted::Broken),
+    }
+    let id = value["id"].as_str().filter(|id| is_id(id)).ok_or(NotCounted::Broken)?;
+    let mut stats = Stats {
+        started: value["started"].as_str().and_then(Timestamp::parse),
+        ..Stats::default()
+    };
+    match value["endpoints"].as_array() {
+        Some(endpoints) => {
+            for endpoint in endpoints.iter().take(MOST_ENDPOINTS) {
+                if let Some(name) = endpoint["name"].as_str() {
+                    add_endpoint(&mut stats, &clean(name, NAME_CHARS), endpoint);
+                }
+            }
+        }
+        None if value["num_requests"].is_number() => add_endpoint(&mut stats, ONLY_ENDPOINT, &value),
+        None => {}
+    }
+    Ok((id.to_owned(), stats))
+}
+
+/// Adds the endpoint in this JSON.
+fn add_endpoint(stats: &mut Stats, name: &str, endpoint: &Value) {
+    stats.add(
+        name,
+        Counters {
+            requests: number(&endpoint["num_requests"]),
+            errors: number(&endpoint["num_errors"]),
+            processing: number(&endpoint["processing_time"]),
+        },
+    );
+    if let Some(error) = endpoint["last_error"].as_str().filter(|error| !error.is_empty()) {
+        stats.last_errors.insert(name.to_owned(), clean(error, ERROR_CHARS));
+    }
+}
+
+/// A counter. Some libraries write floats.
+fn number(value: &Value) -> u64 {
+    /// The largest that a float can hold exactly. Beyond it, nobody has counted.
+    const MOST: u64 = 1 << 53;
+    let number = match (value.as_u64(), value.as_f64()) {
+        (Some(number), _) => number,
+        (None, Some(float)) if (0.0..=MOST as f64).contains(&float) => float as u64,
+        _ => 0,
+    };
+    if number > MOST { 0 } else { number }
 }
 
 #[cfg(test)]
@@ -181,5 +283,91 @@ mod tests {
                 .to_string()
                 .starts_with("A version 1.0?instances=99 z_pod=web?0 k0=vvv")
         );
+    }
+
+    #[test]
+    fn which_statistics_count() {
+        let wrong: &[(&str, NotCounted)] = &[
+            ("", NotCounted::Broken),
+            ("[]", NotCounted::Broken),
+            (r#"{"name":"orders"}"#, NotCounted::Broken),
+            (r#"{"id":"A"}"#, NotCounted::Broken),
+            (r#"{"name":"orders","id":"a.b"}"#, NotCounted::Broken),
+            (r#"{"name":"Orders","id":"A"}"#, NotCounted::Foreign),
+            (
+                r#"{"name":"orders","id":"A","type":"io.nats.micro.v1.ping_response"}"#,
+                NotCounted::Broken,
+            ),
+            (r#"{"stream":"CAP","seq":1}"#, NotCounted::Broken),
+        ];
+        for (payload, why) in wrong {
+            assert_eq!(read_stats("orders", payload.as_bytes()), Err(*why), "{payload}");
+        }
+        let long = format!(r#"{{"name":"orders","id":"A","x":"{}"}}"#, "x".repeat(LONGEST_STATS));
+        assert_eq!(read_stats("orders", long.as_bytes()), Err(NotCounted::Broken));
+    }
+
+    #[test]
+    fn counters_are_read_whatever_they_look_like() {
+        // Each value in the place of all three counters, and what is read.
+        let cases = [
+            ("7", 7),
+            ("0", 0),
+            ("7.9", 7),
+            ("1e3", 1000),
+            ("-1", 0),
+            ("-0.5", 0),
+            ("1e300", 0),
+            ("18446744073709551615", 0),
+            ("99999999999999999999999", 0),
+            ("9007199254740992", 1 << 53),
+            ("\"7\"", 0),
+            ("null", 0),
+            ("[7]", 0),
+        ];
+        for (text, number) in cases {
+            let payload = format!(
+                r#"{{"name":"orders","id":"A","endpoints":[{{"name":"add","num_requests":{text},"num_errors":{text},"processing_time":{text}}}]}}"#
+            );
+            let (id, stats) = read_stats("orders", payload.as_bytes()).expect("a reply");
+            let counters = Counters {
+                requests: number,
+                errors: number,
+                processing: number,
+            };
+            assert_eq!((id.as_str(), stats.endpoints["add"]), ("A", counters), "{text}");
+        }
+    }
+
+    #[test]
+    fn endpoints_are_bounded_and_clean() {
+        let endpoint = |n: usize| format!(r#"{{"name":"e{n}|x\n","num_requests":1}}"#);
+        let endpoints: Vec<String> = (0..100).map(endpoint).collect();
+        let payload = format!(r#"{{"name":"orders","id":"A","endpoints":[{}]}}"#, endpoints.join(","));
+        let (_, stats) = read_stats("orders", payload.as_bytes()).expect("a reply");
+        assert_eq!(stats.endpoints.len(), MOST_ENDPOINTS);
+        assert!(stats.endpoints.contains_key("e0?x?"));
+        // Two of one name, and some without.
+        let payload = r#"{"name":"orders","id":"A","started":"2026-11-22T07:14:46Z","endpoints":[{"name":"a","num_requests":2},
+            {"name":"a","num_requests":3,"num_errors":1,"last_error":"429:slow\ndown"},{"num_requests":9},7,null]}"#;
+        let (_, stats) = read_stats("orders", payload.as_bytes()).expect("a reply");
+        assert_eq!(stats.endpoints.len(), 1);
+        assert_eq!((stats.endpoints["a"].requests, stats.endpoints["a"].errors), (5, 1));
+        assert_eq!(stats.last_errors["a"], "429:slow?down");
+        assert_eq!(stats.started, Timestamp::parse("2026-11-22T07:14:46Z"));
+    }
+
+    #[test]
+    fn a_reply_without_endpoints_is_that_of_an_old_library_or_of_none() {
+        let old = br#"{"name":"demo","id":"A","num_requests":13,"num_errors":1,"processing_time":104517}"#;
+        let (_, stats) = read_stats("demo", old).expect("a reply");
+        let counters = Counters {
+            requests: 13,
+            errors: 1,
+            processing: 104_517,
+        };
+        assert_eq!(stats.endpoints[ONLY_ENDPOINT], counters);
+        let none = br#"{"name":"demo","id":"A","endpoints":[]}"#;
+        assert!(read_stats("demo", none).expect("a reply").1.endpoints.is_empty());
     }
 }

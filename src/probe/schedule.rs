@@ -1,13 +1,14 @@
 //! When to ask, how long to listen, and when enough has been heard. Pure: it is given the time and told what was heard.
 //!
-//! All times are durations since the first schedule.
+//! All times are durations since the first asking.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::probe::known::{KnownInstances, Outstanding};
-use crate::probe::observation::{Answer, Fate, Ignored, Instance, NotCounted, Outcome};
-use crate::probe::reply::{has_metadata, read_any_ping, read_ping};
+use crate::probe::observation::{Answer, Fate, Ignored, Instance, NotCounted, Outcome, Silence};
+use crate::probe::reply::{has_metadata, read_alive, read_any_ping, read_ping, read_stats};
+use crate::probe::stats::Stats;
 
 /// When to ask again if nobody answered: measured to outlast each condition in which a server's 503 is a false "down"
 /// (a service that has just subscribed elsewhere in the cluster, a restarted node, hub or gateway), and the 2 s that
@@ -33,6 +34,10 @@ const MOST_INSTANCES: usize = 100_000;
 /// these nobody reads on.
 const MOST_INQUIRED: usize = 64;
 const MOST_OTHERS: usize = 1000;
+
+/// The end of the reply subject to which statistics come, and of the one for an id that nobody has.
+pub const STATS: &str = "s";
+pub const NOBODY: &str = "x";
 
 /// Whose answer is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,10 +72,14 @@ pub struct Plan {
     pub known: KnownInstances,
     /// The ids of instances that did not answer in an earlier run, and are to be asked again one by one.
     pub previously_missing: BTreeSet<String>,
+    /// The ids of instances that were there before an outage that is open: if nobody answers, they may still hang.
+    pub before_outage: Vec<String>,
     /// Whether to wait for instances that are not known, even when all known ones have answered.
     pub census: bool,
     /// Whether to look who else is there if nobody is.
     pub discover: bool,
+    /// Whether the statistics are asked for, too: in the same write, with a reply subject that ends with [`STATS`].
+    pub stats: bool,
     /// How long to ask again when nobody answered. Zero: ask once.
     pub confirm: Duration,
     /// The same where NATS was disturbed: services may still be on their way back. Not shorter than `confirm`; `None`: no
@@ -98,6 +107,10 @@ pub enum Next {
     AskEach(Vec<String>),
     /// Ask everybody, whatever the service.
     Discover,
+    /// Somebody is subscribed and nobody answers: ask for the statistics and the information of each of these instances; the
+    /// nth reply subject ends with n. Ask for an id that nobody has; its reply subject ends with [`NOBODY`]. And ask
+    /// everybody, if so.
+    LookInto { ids: Vec<String>, discover: bool },
     /// Only make sure that the server is still there.
     Ping,
     /// Listen, until this time at the latest.
@@ -108,18 +121,22 @@ pub enum Next {
     Flooded,
 }
 
-/// One schedule: a request, and what the server said to it.
+/// One asking: a request, and what the server said to it.
 #[derive(Clone, Debug, Default)]
 struct Round {
     asked: Duration,
     no_responders: bool,
 }
 
-/// The last schedule, after the question itself has been answered: to know more.
+/// The last asking, after the question itself has been answered: to know more.
 #[derive(Clone, Debug)]
 struct Inquiry {
-    /// The instances asked one by one; empty when everybody was asked.
+    /// The instances asked one by one.
     ids: Vec<String>,
+    /// Whether everybody was asked, whatever the service.
+    everybody: bool,
+    /// Whether it is a silence that is looked into.
+    silent: bool,
     /// The answer to the question itself.
     outcome: Outcome,
     asked: Duration,
@@ -140,7 +157,7 @@ pub struct Schedule {
     /// When the server was last sent anything, and when it was last asked.
     last_sent: Duration,
     last_asked: Duration,
-    /// How many pings were sent, how many of them since the last schedule, and how many the server answered with a PONG.
+    /// How many pings were sent, how many of them since the last asking, and how many the server answered with a PONG.
     pings: usize,
     pings_since_asked: u32,
     pongs: usize,
@@ -156,6 +173,18 @@ pub struct Schedule {
     /// Which services answered when everybody was asked, and with how many instances.
     others: BTreeMap<String, BTreeSet<String>>,
     ignored: Ignored,
+    /// What is known of a silence.
+    silence: Silence,
+    /// Whether it was allowed to ask for an id that nobody has.
+    nobody_asked: bool,
+    /// Whether somebody answers for an id that nobody has.
+    answers_for_anybody: bool,
+    /// Whether the answers came to other questions than a PING.
+    without_ping: bool,
+    /// The statistics, by id; how many of those that have answered are still to send theirs; when the latest came.
+    stats: BTreeMap<String, Stats>,
+    stats_outstanding: usize,
+    last_stats: Duration,
 }
 
 impl Schedule {
@@ -177,6 +206,13 @@ impl Schedule {
             others: BTreeMap::new(),
             proven: None,
             ignored: Ignored::default(),
+            silence: Silence::Unknown,
+            nobody_asked: true,
+            answers_for_anybody: false,
+            without_ping: false,
+            stats: BTreeMap::new(),
+            stats_outstanding: 0,
+            last_stats: Duration::ZERO,
         }
     }
 
@@ -196,13 +232,25 @@ impl Schedule {
 
     /// After [`Next::AskEach`] or [`Next::Discover`]: asked, in a round that is the last one. `ids` is empty for the latter.
     pub fn inquired(&mut self, now: Duration, ids: Vec<String>) {
-        let outcome = match ids.is_empty() {
+        let everybody = ids.is_empty();
+        self.inquire(now, ids, everybody, false);
+    }
+
+    /// After [`Next::LookInto`]: asked, in a round that is the last one.
+    pub fn looked_into(&mut self, now: Duration, ids: Vec<String>, discover: bool) {
+        self.inquire(now, ids, discover, true);
+    }
+
+    fn inquire(&mut self, now: Duration, ids: Vec<String>, everybody: bool, silent: bool) {
+        let outcome = match self.answers.is_empty() {
             false => self.answered(),
             true if self.rounds.last().is_some_and(|round| round.no_responders) => Outcome::NoResponders,
             true => Outcome::Silent(now),
         };
         self.inquiry = Some(Inquiry {
             ids,
+            everybody,
+            silent,
             outcome,
             asked: now,
             latest: now,
@@ -254,7 +302,8 @@ impl Schedule {
         } else if let Some(inquiry) = &mut self.inquiry {
             match id_of(inquiry, token) {
                 Some(id) => drop(self.fates.entry(id).or_insert(Fate::Gone)),
-                None => inquiry.over = true,
+                None if token == NOBODY => self.silence = Silence::Subscribed,
+                None => inquiry.over = !inquiry.silent,
             }
         }
     }
@@ -262,6 +311,8 @@ impl Schedule {
     /// The server does not allow what was asked last. `false` if that was the question itself.
     pub fn denied(&mut self) -> bool {
         match &mut self.inquiry {
+            // Much was asked, and only some of it was not allowed.
+            Some(Inquiry { silent: true, .. }) => true,
             Some(inquiry) => {
                 inquiry.over = true;
                 for id in inquiry.ids.clone() {
@@ -273,18 +324,46 @@ impl Schedule {
         }
     }
 
-    /// A message came to the inbox of this round. Returns why it does not count, if it does not.
-    pub fn reply(&mut self, now: Duration, round: usize, payload: &[u8]) -> Option<NotCounted> {
-        let discovering = round >= self.rounds.len() && self.inquiry.as_ref().is_some_and(|i| i.ids.is_empty());
-        if discovering {
+    /// Whether it is a silence that is looked into.
+    pub fn is_looking(&self) -> bool {
+        self.inquiry.as_ref().is_some_and(|inquiry| inquiry.silent)
+    }
+
+    /// The server does not allow to ask for statistics.
+    pub fn stats_denied(&mut self) {
+        self.plan.stats = false;
+    }
+
+    /// The server does not allow to ask for an id that nobody has, so no 503 to it means nothing.
+    pub fn nobody_denied(&mut self) {
+        self.silence = Silence::Unknown;
+        self.nobody_asked = false;
+    }
+
+    /// A message came to the inbox of this round, with this last token of its subject. Returns why it does not count, if it
+    /// does not.
+    pub fn reply(&mut self, now: Duration, round: usize, token: &str, payload: &[u8]) -> Option<NotCounted> {
+        if token == STATS {
+            return self.stats_reply(now, payload);
+        }
+        let inquiry = self.inquiry.as_ref().filter(|_| round >= self.rounds.len());
+        if inquiry.is_some_and(|inquiry| inquiry.everybody && token.is_empty()) {
             return self.other(now, payload);
+        }
+        let looking = inquiry.is_some_and(|inquiry| inquiry.silent);
+        if looking && !self.may_be_alive(token, payload) {
+            return Some(NotCounted::Broken);
         }
         let asked = match (self.rounds.get(round), &self.inquiry) {
             (Some(round), _) => round.asked,
             (None, Some(inquiry)) => inquiry.asked,
             (None, None) => Duration::ZERO,
         };
-        match read_ping(&self.plan.service, payload) {
+        let instance = match looking {
+            true => read_alive(&self.plan.service, payload),
+            false => read_ping(&self.plan.service, payload),
+        };
+        match instance {
             Ok(instance) if !self.plan.wanted.is_met_by(&instance, payload) => {
                 self.ignored.add(NotCounted::Sibling);
                 Some(NotCounted::Sibling)
@@ -293,6 +372,8 @@ impl Schedule {
                 self.proven = self.proven.max(Some(asked));
                 if !self.answers.contains_key(&instance.id) && self.answers.len() < MOST_INSTANCES {
                     self.outstanding.answered(&instance.id);
+                    self.without_ping |= looking;
+                    self.stats_outstanding += usize::from(!self.stats.contains_key(&instance.id));
                     self.last_answer = now;
                     self.fates.remove(&instance.id);
                     self.answers
@@ -301,9 +382,41 @@ impl Schedule {
                 None
             }
             Err(kind) => {
-                self.ignored.add(kind);
+                // What comes to other questions is no answer to this one, and no wrong one either.
+                if !looking {
+                    self.ignored.add(kind);
+                }
                 Some(kind)
             }
+        }
+    }
+
+    /// Whether this reply, to a question that looks into a silence, comes from the instance that was asked. Somebody who
+    /// answers for an id that nobody has answers for anybody.
+    fn may_be_alive(&mut self, token: &str, payload: &[u8]) -> bool {
+        if token == NOBODY {
+            self.answers_for_anybody = true;
+            self.answers.clear();
+            self.without_ping = false;
+        }
+        let asked = self.inquiry.as_ref().and_then(|inquiry| id_of(inquiry, token));
+        let replied = read_alive(&self.plan.service, payload).ok();
+        let is_asked = asked.is_some_and(|id| replied.is_some_and(|instance| instance.id == id));
+        is_asked && !self.answers_for_anybody
+    }
+
+    /// Statistics came. What is wrong with them is not counted: the instance may be fine.
+    fn stats_reply(&mut self, now: Duration, payload: &[u8]) -> Option<NotCounted> {
+        match read_stats(&self.plan.service, payload) {
+            Ok((id, stats)) if self.stats.len() < MOST_INSTANCES => {
+                self.last_stats = now;
+                let is_new = !self.stats.contains_key(&id);
+                self.stats_outstanding -= usize::from(is_new && self.answers.contains_key(&id));
+                self.stats.insert(id, stats);
+                None
+            }
+            Ok(_) => None,
+            Err(kind) => Some(kind),
         }
     }
 
@@ -349,7 +462,18 @@ impl Schedule {
         }
         match self.next_of_question(now) {
             Next::Done(Outcome::Answered(_)) if !self.absentees().is_empty() => Next::AskEach(self.absentees()),
-            Next::Done(Outcome::NoResponders | Outcome::Silent(_)) if self.plan.discover => Next::Discover,
+            Next::Done(Outcome::Silent(_)) if self.plan.wanted == Wanted::All => Next::LookInto {
+                ids: self
+                    .plan
+                    .known
+                    .ids()
+                    .chain(&self.plan.before_outage)
+                    .take(MOST_INQUIRED)
+                    .cloned()
+                    .collect(),
+                discover: self.plan.discover,
+            },
+            Next::Done(Outcome::NoResponders) if self.plan.discover => Next::Discover,
             next => next,
         }
     }
@@ -361,10 +485,11 @@ impl Schedule {
         if !self.answers.is_empty() {
             let one_is_enough = self.plan.wanted != Wanted::All;
             let all_known = one_is_enough || !self.plan.census && self.outstanding.is_complete();
-            let until = self.last_answer + self.plan.stall;
+            let all_stats = !self.plan.stats || self.stats_outstanding == 0;
+            let until = self.last_answer.max(self.last_stats) + self.plan.stall;
             return if self.answers.len() >= MOST_INSTANCES {
                 Next::Flooded
-            } else if all_known || now >= until {
+            } else if all_known && all_stats || now >= until {
                 Next::Done(self.answered())
             } else {
                 Next::Listen(until)
@@ -381,7 +506,7 @@ impl Schedule {
 
     /// Somebody is subscribed, and nobody has answered at any of the scheduled askings.
     ///
-    /// A silence is believed only after a last schedule, and only if the server itself still answers then: one that froze
+    /// A silence is believed only after a last asking, and only if the server itself still answers then: one that froze
     /// meanwhile must not make the service look hung.
     fn next_in_silence(&self, now: Duration) -> Next {
         let last = if self.plan.confirm.is_zero() {
@@ -409,12 +534,17 @@ impl Schedule {
 
     fn next_of_inquiry(&self, inquiry: &Inquiry, now: Duration) -> Next {
         let settled = |id: &String| self.fates.contains_key(id) || self.answers.contains_key(id);
-        let all_settled = !inquiry.ids.is_empty() && inquiry.ids.iter().all(settled);
-        let until = inquiry.latest + self.plan.stall;
+        let all_settled = match inquiry.silent {
+            true => !inquiry.everybody && self.silence == Silence::Subscribed && inquiry.ids.iter().all(settled),
+            false => !inquiry.everybody && inquiry.ids.iter().all(settled),
+        };
+        // What a 503, or the want of one, says of a silence is known when the server has dealt with the questions.
+        let turns = if inquiry.silent && !self.server_answered() { 4 } else { 1 };
+        let until = inquiry.latest + self.plan.stall * turns;
         if inquiry.over || all_settled || now >= until {
-            Next::Done(match &inquiry.outcome {
-                Outcome::Answered(_) => self.answered(),
-                outcome => outcome.clone(),
+            Next::Done(match self.answers.is_empty() {
+                false => self.answered(),
+                true => inquiry.outcome.clone(),
             })
         } else {
             Next::Listen(until)
@@ -482,7 +612,7 @@ impl Schedule {
 
     /// Which other services are there, with how many instances, if that was asked.
     pub fn others(&self) -> Option<Vec<(String, usize)>> {
-        self.inquiry.as_ref().filter(|inquiry| inquiry.ids.is_empty())?;
+        self.inquiry.as_ref().filter(|inquiry| inquiry.everybody)?;
         Some(
             self.others
                 .iter()
@@ -509,6 +639,25 @@ impl Schedule {
 
     pub fn ignored(&self) -> Ignored {
         self.ignored
+    }
+
+    /// What is known of a silence. Only a server that has dealt with the question proves by the want of a 503 that somebody
+    /// listens.
+    pub fn silence(&self) -> Silence {
+        match self.silence {
+            Silence::Unknown if self.is_looking() && self.nobody_asked && self.server_answered() => Silence::Hidden,
+            silence => silence,
+        }
+    }
+
+    /// Whether those who answered did so to other questions, and not to a PING.
+    pub fn without_ping(&self) -> bool {
+        self.without_ping
+    }
+
+    /// The statistics that came, by the id of the instance.
+    pub fn stats(&self) -> &BTreeMap<String, Stats> {
+        &self.stats
     }
 }
 

@@ -235,9 +235,14 @@ impl Target {
         }
     }
 
-    /// The subject to which every instance answers (ADR-32).
+    /// The subject to which every instance answers (ADR-32), for a verb like `STATS`.
+    pub fn subject(&self, verb: &str) -> String {
+        format!("{}.{verb}.{}", self.prefix.as_str(), self.service.as_str())
+    }
+
+    /// That of PING.
     pub fn ping_subject(&self) -> String {
-        format!("{}.{}", self.discovery_subject(), self.service.as_str())
+        self.subject("PING")
     }
 
     /// The subject to which every instance of every service answers (ADR-32).

@@ -6,6 +6,7 @@ use crate::judge::verdict::Finding;
 use crate::probe::observation::{Answer, Instance, Outcome};
 use crate::render::report::Report;
 use crate::state::memory::Epoch;
+use crate::state::statistics::{Counted, Statistics};
 
 /// How many instances are told one by one.
 const MOST_INSTANCES: usize = 1000;
@@ -61,6 +62,7 @@ pub fn render(report: &Report) -> String {
             "since": trouble.since.to_string(),
             "reason": trouble.reason.name(),
         })),
+        "statistics": memory.statistics.as_ref().map(statistics),
         "rtt_max_seconds": answers.and_then(|answers| answers.iter().filter_map(|a| a.rtt).max()).map(|rtt| rtt.as_secs_f64()),
         "nats": seen.and_then(|seen| seen.server.as_ref()).map(|server| json!({
             "address": server.address,
@@ -81,6 +83,41 @@ pub fn render(report: &Report) -> String {
         "probe_seconds": seen.map(|seen| seen.took.as_secs_f64()),
     });
     format!("{object}\n")
+}
+
+fn statistics(statistics: &Statistics) -> Value {
+    let endpoint = |(name, endpoint): (&String, &Counted)| {
+        let mut object = counted(endpoint);
+        object.insert("endpoint".into(), name.as_str().into());
+        Value::Object(object)
+    };
+    let mut object = counted(&statistics.all);
+    object.insert("time".into(), statistics.at.to_string().into());
+    let endpoints: Vec<Value> = statistics.endpoints.iter().map(endpoint).collect();
+    object.insert("endpoints".into(), endpoints.into());
+    Value::Object(object)
+}
+
+/// Totals, and the latest window with enough requests.
+fn counted(counted: &Counted) -> Map<String, Value> {
+    let window = counted.closed.map(|window| {
+        json!({
+            "since": window.since.to_string(),
+            "until": window.until.to_string(),
+            "requests": window.counted.requests,
+            "errors": window.counted.errors,
+            "processing_seconds": window.counted.processing as f64 / 1e9,
+        })
+    });
+    Map::from_iter([
+        ("requests_total".to_owned(), counted.total.requests.into()),
+        ("errors_total".to_owned(), counted.total.errors.into()),
+        (
+            "processing_seconds_total".to_owned(),
+            (counted.total.processing as f64 / 1e9).into(),
+        ),
+        ("window".to_owned(), window.into()),
+    ])
 }
 
 fn finding(finding: &Finding) -> Value {

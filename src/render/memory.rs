@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::probe::stats::Counters;
 use crate::state::memory::{Epoch, Memory};
 use crate::state::question::Question;
 use crate::values::duration::age;
@@ -66,6 +67,13 @@ pub fn render(question: &Question, path: Option<&Path>, memory: Option<&Memory>,
     }
     if let Some(census) = memory.census {
         lines.push(format!("last census {}", when(census)));
+    }
+    if let Some(statistics) = &memory.statistics {
+        let Counters { requests, errors, .. } = statistics.all.total;
+        let at = when(statistics.at);
+        lines.push(format!(
+            "statistics {at}: {requests} requests and {errors} errors since they were first asked for"
+        ));
     }
     for brief in memory.history.iter().rev() {
         lines.push(format!("epoch {}: {}", brief.at, count(brief.count, "instance")));

@@ -2,7 +2,6 @@
 //! longer text below.
 
 use crate::judge::verdict::{Metric, Unit, Verdict};
-use crate::values::status::{Reason, Status};
 
 /// The word before the status, in every line.
 const NAME: &str = "NATS_SERVICE";
@@ -20,7 +19,7 @@ pub fn render(verdict: &Verdict, verbosity: u8) -> String {
         text.push_str(&verdict.service);
         text.push_str(": ");
     }
-    let texts: Vec<&str> = told(verdict).collect();
+    let texts: Vec<&str> = verdict.told().collect();
     text.push_str(&texts.join("; "));
     let mut output = cut(&one_line(&text), FIRST_LINE);
     let perfdata: Vec<String> = verdict.metrics.iter().map(perfdata).collect();
@@ -41,18 +40,6 @@ pub fn render(verdict: &Verdict, verbosity: u8) -> String {
     output
 }
 
-/// The findings that the first line tells: all, but not twice how many instances there are.
-fn told(verdict: &Verdict) -> impl Iterator<Item = &str> {
-    let findings = verdict.findings();
-    let number_told = findings
-        .iter()
-        .any(|f| f.reason == Reason::InstancesOutOfRange && f.status != Status::Ok);
-    findings
-        .iter()
-        .filter(move |f| !(number_told && f.reason == Reason::ServiceUp))
-        .map(|f| f.text.as_str())
-}
-
 fn perfdata(metric: &Metric) -> String {
     let Some(value) = metric.value else {
         return format!("{}=U", metric.name);
@@ -60,10 +47,13 @@ fn perfdata(metric: &Metric) -> String {
     let (number, unit) = match metric.unit {
         Unit::Count => (format!("{value}"), ""),
         Unit::Seconds => (format!("{value:.6}"), "s"),
+        Unit::Percent => (format!("{value:.2}"), "%"),
+        Unit::Counter => (format!("{value}"), "c"),
     };
     let range = |range: Option<crate::values::range::Range>| range.map(|range| range.to_string()).unwrap_or_default();
+    let most = if metric.unit == Unit::Percent { "100" } else { "" };
     format!(
-        "{}={number}{unit};{};{};0;",
+        "{}={number}{unit};{};{};0;{most}",
         metric.name,
         range(metric.warning),
         range(metric.critical)
@@ -97,6 +87,7 @@ mod tests {
     use super::*;
     use crate::judge::verdict::{Detail, Finding};
     use crate::values::range::Range;
+    use crate::values::status::{Reason, Status};
 
     fn metric(name: &'static str, value: Option<f64>, unit: Unit) -> Metric {
         Metric {

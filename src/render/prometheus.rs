@@ -7,7 +7,9 @@
 use std::fmt::Write;
 
 use crate::probe::observation::{Answer, Instance, Outcome, versions};
+use crate::probe::stats::Counters;
 use crate::render::report::Report;
+use crate::state::statistics::Statistics;
 use crate::values::status::Reason;
 use crate::values::text::clean;
 
@@ -147,6 +149,9 @@ pub fn render(report: &Report, style: &Style) -> String {
         seen.and_then(|seen| seen.credentials.as_ref()?.at)
             .map(|at| at.as_seconds()),
     );
+    if let Some(statistics) = &memory.statistics {
+        page.statistics(statistics);
+    }
     let findings = report.verdict.findings();
     page.family(
         "nats_service_reason",
@@ -186,17 +191,26 @@ struct Page {
 }
 
 impl Page {
-    /// HELP, TYPE and samples of a metric; nothing if it has none. All of ours are gauges: a file that is written anew
-    /// each time has no counters.
+    /// HELP, TYPE and samples of a gauge; nothing if it has none.
     fn family<'a, const N: usize>(
         &mut self,
         name: &str,
         help: &str,
         samples: impl IntoIterator<Item = ([(&'a str, &'a str); N], f64)>,
     ) {
+        self.typed_family(name, "gauge", help, samples);
+    }
+
+    fn typed_family<'a, const N: usize>(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = ([(&'a str, &'a str); N], f64)>,
+    ) {
         let mut samples = samples.into_iter().peekable();
         if samples.peek().is_some() {
-            let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} gauge\n");
+            let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
         }
         for (labels, value) in samples {
             let _ = write!(self.text, "{name}{{{}", self.labels);
@@ -209,6 +223,30 @@ impl Page {
 
     fn gauge(&mut self, name: &str, help: &str, value: Option<f64>) {
         self.family(name, help, value.map(|value| ([], value)));
+    }
+
+    /// By endpoint. Counters: they are kept in the state, and only grow.
+    fn statistics(&mut self, statistics: &Statistics) {
+        let mut counter = |name: &str, help: &str, value: fn(Counters) -> f64| {
+            let samples = statistics.endpoints.iter();
+            let samples = samples.map(|(endpoint, counted)| ([("endpoint", endpoint.as_str())], value(counted.total)));
+            self.typed_family(name, "counter", help, samples);
+        };
+        counter(
+            "nats_service_requests_total",
+            "Requests to this endpoint of all instances, since they were first asked for.",
+            |total| total.requests as f64,
+        );
+        counter(
+            "nats_service_errors_total",
+            "Requests to this endpoint that failed.",
+            |total| total.errors as f64,
+        );
+        counter(
+            "nats_service_processing_seconds_total",
+            "Time that the handlers of this endpoint took.",
+            |total| total.processing as f64 / 1e9,
+        );
     }
 
     fn instances(&mut self, answers: &[Answer], missing: &[&Instance]) {

@@ -1,13 +1,17 @@
 //! The same story for the tests of all renderers: a report for each state that a service can be in, at fixed times.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::judge::verdict::{Finding, Verdict};
-use crate::judge::{Policy, judge};
-use crate::probe::observation::{Answer, Expiry, Failure, Fate, Ignored, Instance, Observation, Outcome, Server};
+use crate::judge::{Policy, RateLimits, judge};
+use crate::probe::observation::{
+    Answer, Expiry, Failure, Fate, Ignored, Instance, Observation, Outcome, Server, Silence,
+};
+use crate::probe::stats::{Counters, SeenStats, Stats};
 use crate::render::report::Report;
 use crate::state::memory::Memory;
 use crate::values::range::Range;
@@ -57,6 +61,9 @@ pub fn saw(second: i64, outcome: Outcome) -> Observation {
         denied: String::new(),
         took: Duration::from_millis(12),
         trace: Vec::new(),
+        silence: Silence::Unknown,
+        without_ping: false,
+        stats: None,
     }
 }
 
@@ -64,6 +71,10 @@ pub fn saw(second: i64, outcome: Outcome) -> Observation {
 pub fn run(memory: &mut Memory, seen: Observation) -> Report {
     let policy = Policy {
         warning: Range::parse("3:").ok(),
+        rates: RateLimits {
+            wanted: seen.stats.is_some(),
+            ..RateLimits::default()
+        },
         ..Policy::default()
     };
     let now = seen.at + Duration::from_millis(500);
@@ -75,6 +86,25 @@ pub fn run(memory: &mut Memory, seen: Observation) -> Report {
         memory: next,
         now,
     }
+}
+
+/// An instance that answers, and has counted so many requests.
+fn counting(second: i64, requests: u64) -> Observation {
+    let mut stats = Stats::default();
+    for (endpoint, errors) in [("add", 0), ("delete", 1)] {
+        let counters = Counters {
+            requests,
+            errors: errors * requests / 10,
+            processing: requests * 1_500_000,
+        };
+        stats.add(endpoint, counters);
+    }
+    let mut seen = saw(second, answered(0..3));
+    seen.stats = Some(SeenStats {
+        instances: BTreeMap::from([("id0".to_owned(), stats)]),
+        denied: String::new(),
+    });
+    seen
 }
 
 /// Each state with its name, as it follows from the one before; then those that stand alone.
@@ -103,6 +133,10 @@ pub fn story() -> Vec<(&'static str, Report)> {
         at: Some(at(86_400)),
     });
     states.push(("half_rolled_out", run(&mut Memory::default(), half)));
+
+    let memory = &mut Memory::default();
+    run(memory, counting(0, 0));
+    states.push(("counting", run(memory, counting(60, 20))));
 
     let mut nobody = saw(0, Outcome::NoResponders);
     nobody.others = Some(vec![("order".into(), 2), ("billing".into(), 1)]);

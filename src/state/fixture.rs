@@ -2,7 +2,9 @@
 
 use super::memory::{Absentee, Baseline, Brief, Epoch, HISTORY, Memory, Outage, Trouble};
 use super::question::Question;
+use super::statistics::Statistics;
 use crate::probe::observation::{Fate, Instance};
+use crate::probe::stats::{Counters, Stats};
 use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
 
@@ -59,6 +61,7 @@ pub fn memory() -> Memory {
         }),
         census: Some(at(60)),
         servers: vec!["NB".into(), "NA".into()],
+        statistics: Some(statistics()),
         history: (0..HISTORY)
             .map(|n| Brief {
                 at: at(n as i64),
@@ -66,4 +69,26 @@ pub fn memory() -> Memory {
             })
             .collect(),
     }
+}
+
+/// Two instances and two endpoints, with a closed window of one and open ones of both.
+pub fn statistics() -> Statistics {
+    let seen = |requests: u64| {
+        let instance = |n: u64| {
+            let mut stats = Stats::default();
+            for (name, times) in [("add", 1), ("\u{e9}", n)] {
+                let counters = Counters {
+                    requests: requests * times,
+                    errors: n,
+                    processing: 1 << 53,
+                };
+                stats.add(name, counters);
+            }
+            (format!("id-{n}"), stats)
+        };
+        (0..2).map(instance).collect()
+    };
+    let first = Statistics::after(None, at(0), &seen(0), 10);
+    let second = Statistics::after(Some(&first), at(20), &seen(10), 10);
+    Statistics::after(Some(&second), at(40), &seen(12), 10)
 }

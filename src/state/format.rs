@@ -1,5 +1,7 @@
 //! The state as JSON, format 1; the man page describes it for admins. Pure: it is given the text and the time.
 
+mod statistics;
+
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -58,6 +60,7 @@ fn to_json(question: &Question, memory: &Memory) -> Value {
         })),
         "census": memory.census.map(|at| at.to_string()),
         "servers": memory.servers,
+        "statistics": memory.statistics.as_ref().map(statistics::to_json),
         "history": memory.history.iter().map(|brief| json!({
             "at": brief.at.to_string(),
             "count": brief.count,
@@ -82,6 +85,7 @@ fn parse(question: &Question, value: &Value, now: Timestamp) -> Result<Memory, S
         memory.outage.as_ref().map(|outage| outage.last_seen.at),
         memory.trouble.as_ref().map(|trouble| trouble.since),
         memory.census,
+        memory.statistics.as_ref().map(|statistics| statistics.at),
     ];
     match times.into_iter().flatten().max() {
         Some(latest) if latest > now + CLOCK_SLACK => Err(format!("comes from the future ({latest}); check the clock")),
@@ -170,6 +174,10 @@ fn parse_memory(value: &Value) -> Option<Memory> {
         census: match optional("census")? {
             Some(at) => Some(parse_time(at)?),
             None => None,
+        },
+        statistics: match &value["statistics"] {
+            Value::Null => None,
+            statistics => Some(statistics::parse(statistics)?),
         },
         servers,
         history,

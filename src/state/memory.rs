@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::statistics::Statistics;
 use crate::probe::known::{IdSet, KnownInstances};
 use crate::probe::observation::{Answer, Fate, Instance, Observation, Outcome};
 use crate::values::status::{Reason, Status};
@@ -162,6 +163,8 @@ pub struct Memory {
     pub servers: Vec<String>,
     /// The latest epochs, oldest first.
     pub history: Vec<Brief>,
+    /// What the instances have counted; nothing where it was never asked for.
+    pub statistics: Option<Statistics>,
 }
 
 impl Memory {
@@ -199,6 +202,12 @@ impl Memory {
         previously_missing
             .map(|absentee| absentee.instance.id.clone())
             .collect()
+    }
+
+    /// The ids of those that were there before the open outage.
+    pub fn before_outage(&self) -> Vec<String> {
+        let last_seen = self.outage.iter().flat_map(|outage| &outage.last_seen.instances);
+        last_seen.map(|instance| instance.id.clone()).collect()
     }
 
     /// Whether an instance was there in the last epoch, or is missed since.

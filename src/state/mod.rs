@@ -3,6 +3,7 @@
 pub mod format;
 pub mod memory;
 pub mod question;
+pub mod statistics;
 pub mod store;
 
 #[cfg(test)]

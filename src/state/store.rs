@@ -15,8 +15,8 @@ use super::question::Question;
 use crate::guard::user::euid;
 use crate::values::timestamp::Timestamp;
 
-/// A file of ours cannot be larger, in bytes: 4096 ids of 128 bytes and the words of 256 instances stay below it.
-pub const LARGEST: u64 = 2 * 1024 * 1024;
+/// A file of ours cannot be larger, in bytes: 4096 ids of 128 bytes, twice, and the words of 256 instances stay below it.
+pub const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// How long a run waits between two looks at a lock that another run holds.
 const LOCK_POLL: Duration = Duration::from_millis(2);
@@ -74,6 +74,14 @@ pub struct Store {
     /// What is remembered without a file, by a process that goes on.
     held: Option<Memory>,
     question: Question,
+}
+
+/// What was remembered when a run began.
+#[derive(Clone, Debug, Default)]
+pub struct Peeked {
+    pub memory: Memory,
+    /// The file as it was read: if it is the same under the lock, it need not be understood again. Empty if there was none.
+    bytes: Vec<u8>,
 }
 
 /// Why a state file cannot be believed.
@@ -147,10 +155,15 @@ impl Store {
 
     /// What was remembered when the run began: whom to expect. Takes no lock, changes nothing, and knows no error:
     /// [`Store::update`] finds them all.
-    pub fn peek(&self, now: Timestamp) -> Memory {
+    pub fn peek(&self, now: Timestamp) -> Peeked {
         match self.path() {
-            Some(path) if is_trusted(parent(path)).is_ok() => self.read(path, now).unwrap_or_default(),
-            _ => self.held.clone().unwrap_or_default(),
+            Some(path) if is_trusted(parent(path)).is_ok() => {
+                self.read(path, now, &Peeked::default()).unwrap_or_default()
+            }
+            _ => Peeked {
+                memory: self.held.clone().unwrap_or_default(),
+                ..Peeked::default()
+            },
         }
     }
 
@@ -162,7 +175,7 @@ impl Store {
         &self,
         now: Timestamp,
         deadline: Instant,
-        peeked: &Memory,
+        peeked: &Peeked,
         judge: impl FnOnce(&Memory) -> (T, Memory),
     ) -> (T, Vec<String>) {
         let path = match &self.path {
@@ -173,13 +186,13 @@ impl Store {
         let lock = match self.lock(path, deadline) {
             Ok(lock) => lock,
             // What was peeked is the best there is. It is not written, so that a run that holds the lock loses nothing.
-            Err(problem) => return (judge(peeked).0, vec![problem]),
+            Err(problem) => return (judge(&peeked.memory).0, vec![problem]),
         };
         let mut problems = Vec::new();
-        let memory = match self.read(path, now) {
-            Ok(memory) => memory,
+        let memory = match self.read(path, now, peeked) {
+            Ok(read) => read.memory,
             Err(Unread::Missing) => Memory::default(),
-            Err(Unread::Failed(problem)) => return (judge(peeked).0, vec![problem]),
+            Err(Unread::Failed(problem)) => return (judge(&peeked.memory).0, vec![problem]),
             Err(Unread::Damaged(why)) => match set_aside(path) {
                 Ok(aside) => {
                     problems.push(format!(
@@ -188,7 +201,12 @@ impl Store {
                     ));
                     Memory::default()
                 }
-                Err(e) => return (judge(peeked).0, vec![format!("{why}, and cannot be set aside: {e}")]),
+                Err(e) => {
+                    return (
+                        judge(&peeked.memory).0,
+                        vec![format!("{why}, and cannot be set aside: {e}")],
+                    );
+                }
             },
         };
         let (said, next) = judge(&memory);
@@ -213,8 +231,8 @@ impl Store {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             _ => is_trusted(parent(path))?,
         }
-        match self.read(path, now) {
-            Ok(memory) => Ok(Some(memory)),
+        match self.read(path, now, &Peeked::default()) {
+            Ok(read) => Ok(Some(read.memory)),
             Err(Unread::Missing) => Ok(None),
             Err(Unread::Damaged(problem) | Unread::Failed(problem)) => Err(problem),
         }
@@ -272,7 +290,7 @@ impl Store {
         }
     }
 
-    fn read(&self, path: &Path, now: Timestamp) -> Result<Memory, Unread> {
+    fn read(&self, path: &Path, now: Timestamp, peeked: &Peeked) -> Result<Peeked, Unread> {
         let shown = path.display();
         let damaged = |why: String| Unread::Damaged(format!("the state {shown} {why}"));
         let file = match ours(OpenOptions::new().read(true)).open(path) {
@@ -302,7 +320,11 @@ impl Store {
         // One byte more than there is, so that one read finds its end.
         let mut bytes = Vec::with_capacity(meta.len() as usize + 1);
         file.take(LARGEST).read_to_end(&mut bytes).map_err(failed)?;
-        format::read(&self.question, &bytes, now).map_err(damaged)
+        if !bytes.is_empty() && bytes == peeked.bytes {
+            return Ok(peeked.clone());
+        }
+        let memory = format::read(&self.question, &bytes, now).map_err(damaged)?;
+        Ok(Peeked { memory, bytes })
     }
 }
 

@@ -60,6 +60,11 @@ impl Range {
         Ok(Range { start, end, inside })
     }
 
+    /// The limits outside of which it alerts; `None`: it alerts inside.
+    pub fn limits(&self) -> Option<(f64, f64)> {
+        (!self.inside).then_some((self.start, self.end))
+    }
+
     /// Whether this value raises the alert. A value that is no number always does.
     pub fn alerts(&self, value: f64) -> bool {
         if value.is_nan() {

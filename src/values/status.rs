@@ -75,6 +75,8 @@ reasons! {
     ServiceSilent => "service_silent",
     InstancesOutOfRange => "instances_out_of_range",
     Slow => "slow",
+    ErrorRate => "error_rate",
+    Latency => "latency",
     VersionUnexpected => "version_unexpected",
     VersionsMixed => "versions_mixed",
     CredentialsExpiring => "credentials_expiring",

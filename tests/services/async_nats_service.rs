@@ -72,7 +72,14 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         tokio::spawn(async move {
             while let Some(request) = echo.next().await {
                 let payload = request.message.payload.clone();
-                let _ = request.respond(Ok(payload)).await;
+                let reply = match payload.as_ref() {
+                    b"fail" => Err(async_nats::service::error::Error {
+                        status: "asked to fail".into(),
+                        code: 500,
+                    }),
+                    _ => Ok(payload),
+                };
+                let _ = request.respond(reply).await;
             }
         });
         let id = service.info().await.id;

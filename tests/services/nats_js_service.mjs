@@ -1,15 +1,22 @@
 // An ADR-32 service with the official JavaScript client, for the tests: the arguments and output of `nats_py_service.py`, but
-// for a first argument that is the folder of the client's packages.
+// for two arguments before them: the folder of the client's packages, and 2 or 3, the client's version.
 //
 // Prints `ready <id>` for each instance once the server has all of its subscriptions; reconnects for ever; ends on SIGTERM.
 
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-const [packages, ...args] = process.argv.slice(2);
+const [packages, client, ...args] = process.argv.slice(2);
 const require = createRequire(join(packages, "package.json"));
-const { connect } = require("@nats-io/transport-node");
-const { Svcm } = require("@nats-io/services");
+const clients = {
+  // All in one package.
+  2: () => ({ connect: require("nats").connect, services: (connection) => connection.services }),
+  3: () => {
+    const { Svcm } = require("@nats-io/services");
+    return { connect: require("@nats-io/transport-node").connect, services: (connection) => new Svcm(connection) };
+  },
+};
+const { connect, services } = clients[client]();
 
 let url, name, tlsca;
 let version = "1.0.0";
@@ -54,10 +61,13 @@ const secure = tlsca === undefined ? {} : { tls: { caFile: tlsca } };
 
 for (let n = 0; n < count; n++) {
   const connection = await connect({ servers: host, maxReconnectAttempts: -1, ...login, ...secure });
-  const service = await new Svcm(connection).add({ name, version, metadata });
+  const service = await services(connection).add({ name, version, metadata });
   service.addEndpoint("echo", {
     subject: `${name}.echo`,
-    handler: (error, message) => message?.respond(message.data),
+    handler: (error, message) => {
+      if (message?.string() === "fail") throw new Error("asked to fail");
+      message?.respond(message.data);
+    },
   });
   // A round trip: whatever was sent before it, the server has.
   await connection.flush();

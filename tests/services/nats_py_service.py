@@ -13,6 +13,8 @@ import nats.micro
 
 
 async def echo(request):
+    if request.data == b"fail":
+        raise ValueError("asked to fail")
     await request.respond(request.data)
 
 

@@ -394,7 +394,7 @@ pub fn find_secret(text: &str) -> Option<&str> {
     words.find(|word| word.contains(SECRET) || is_encoded(word) || is_seed(word))
 }
 
-/// `label=value[s];warn;crit;min;max`, or `label=U`.
+/// `label=value[s|%|c];warn;crit;min;max`, or `label=U`.
 fn parse_perfdata(item: &str) -> Option<(&str, Option<f64>)> {
     let (label, value) = item.split_once('=')?;
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
@@ -405,10 +405,13 @@ fn parse_perfdata(item: &str) -> Option<(&str, Option<f64>)> {
         return Some((label, None));
     }
     let parts: Vec<_> = value.split(';').collect();
-    let [value, _warning, _critical, "0", ""] = parts[..] else {
+    let [value, _warning, _critical, "0", most] = parts[..] else {
         return None;
     };
-    let number = value.strip_suffix('s').unwrap_or(value);
+    let number = value.trim_end_matches(|c: char| "s%c".contains(c));
+    if !matches!((&value[number.len()..], most), ("" | "s" | "c", "") | ("%", "100")) {
+        return None;
+    }
     let plain = number.chars().all(|c| c.is_ascii_digit() || c == '.');
     Some((label, Some(number.parse().ok().filter(|_| plain)?)))
 }

@@ -1,4 +1,4 @@
-//! Real services, written with four independent implementations of ADR-32.
+//! Real services, written with independent implementations of ADR-32.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -38,8 +38,21 @@ impl Service {
 
     /// With the official JavaScript client. Reconnects 2 s after a connection is lost.
     pub fn nats_js(url: &str, name: &str) -> Builder {
+        Service::nats_js_of("3", url, name)
+    }
+
+    /// The same, and the client is the one before it: the package that is called `nats`.
+    pub fn nats_js_2(url: &str, name: &str) -> Builder {
+        Service::nats_js_of("2", url, name)
+    }
+
+    fn nats_js_of(version: &str, url: &str, name: &str) -> Builder {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/nats_js_service.mjs");
-        let args = vec![script.to_str().unwrap().to_string(), from_env("NATS_JS")];
+        let args = vec![
+            script.to_str().unwrap().to_string(),
+            from_env("NATS_JS"),
+            version.to_string(),
+        ];
         Builder::new("node".into(), args, url, name)
     }
 
@@ -275,6 +288,11 @@ mod tests {
     #[test]
     fn nats_js() {
         talks_as_it_says(Service::nats_js);
+    }
+
+    #[test]
+    fn nats_js_2() {
+        talks_as_it_says(Service::nats_js_2);
     }
 
     #[test]

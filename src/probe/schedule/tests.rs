@@ -10,8 +10,10 @@ fn plan(known: &[&str], census: bool) -> Plan {
         wanted: Wanted::All,
         known: KnownInstances::Ids(known.iter().map(|id| id.to_string()).collect()),
         previously_missing: BTreeSet::new(),
+        before_outage: Vec::new(),
         census,
         discover: false,
+        stats: false,
         confirm: ms(3000),
         confirm_disturbed: Some(ms(5000)),
         disturbed: false,
@@ -22,7 +24,7 @@ fn plan(known: &[&str], census: bool) -> Plan {
     }
 }
 
-/// What happens to the nth schedule: after how many milliseconds which reply, or a 503, or a PONG.
+/// What happens to the nth asking: after how many milliseconds which reply, or a 503, or a PONG.
 enum Event {
     Reply(u64, &'static str),
     NoResponders,
@@ -56,6 +58,7 @@ fn simulate_at(server: &str, plan: Plan, reactions: &[&[Event]]) -> (Vec<u64>, u
                 queue.push((now + ms(1), 0, &Pong));
             }
             Next::AskEach(_) | Next::Discover => return (asked, now.as_millis() as u64, schedule.so_far()),
+            Next::LookInto { .. } => return (asked, now.as_millis() as u64, Some(Outcome::Silent(now))),
             Next::Listen(until) => {
                 queue.sort_by_key(|(at, ..)| *at);
                 match queue.first() {
@@ -65,7 +68,7 @@ fn simulate_at(server: &str, plan: Plan, reactions: &[&[Event]]) -> (Vec<u64>, u
                         match event {
                             Reply(_, id) => {
                                 let payload = format!(r#"{{"name":"orders","id":"{id}"}}"#);
-                                schedule.reply(now, round, payload.as_bytes());
+                                schedule.reply(now, round, "", payload.as_bytes());
                             }
                             NoResponders => {
                                 schedule.asked_of(server);
@@ -121,7 +124,7 @@ fn a_census_ends_when_nobody_has_answered_for_the_stall_time() {
 fn a_missing_known_instance_makes_it_a_census() {
     let mut schedule = Schedule::new(plan(&["a", "b"], false));
     schedule.asked(ms(0));
-    schedule.reply(ms(1), 0, br#"{"name":"orders","id":"a"}"#);
+    schedule.reply(ms(1), 0, "", br#"{"name":"orders","id":"a"}"#);
     assert_eq!(schedule.next(ms(1)), Next::Listen(ms(301)));
     assert!(schedule.was_census());
     assert_eq!(schedule.next(ms(301)), Next::AskEach(vec!["b".into()]));
@@ -227,7 +230,7 @@ fn a_503_before_answers_at_the_next_asking_is_no_outage() {
 fn a_503_after_an_answer_does_not_count() {
     let mut schedule = Schedule::new(plan(&[], true));
     schedule.asked(ms(0));
-    schedule.reply(ms(1), 0, br#"{"name":"orders","id":"a"}"#);
+    schedule.reply(ms(1), 0, "", br#"{"name":"orders","id":"a"}"#);
     schedule.no_responders(0, "");
     assert_eq!(schedule.next(ms(2)), Next::Listen(ms(301)));
 }
@@ -248,7 +251,7 @@ fn more_instances_than_anybody_has_are_a_flood() {
             schedule.next(ms(1)),
             Next::Listen(if n == 0 { ms(50) } else { ms(301) })
         );
-        schedule.reply(ms(1), 0, format!(r#"{{"name":"orders","id":"{n}"}}"#).as_bytes());
+        schedule.reply(ms(1), 0, "", format!(r#"{{"name":"orders","id":"{n}"}}"#).as_bytes());
     }
     assert_eq!(schedule.next(ms(1)), Next::Flooded);
     assert_eq!(schedule.next(ms(1000)), Next::Flooded);
@@ -261,12 +264,12 @@ fn an_answer_proves_no_more_than_when_it_was_asked_for() {
     schedule.asked(ms(0));
     schedule.on_wire(0, ms(3));
     schedule.asked(ms(50));
-    schedule.reply(ms(60), 1, br#"{"name":"billing","id":"b"}"#);
+    schedule.reply(ms(60), 1, "", br#"{"name":"billing","id":"b"}"#);
     assert_eq!(schedule.proven(), None);
-    schedule.reply(ms(900), 0, answer);
+    schedule.reply(ms(900), 0, "", answer);
     assert_eq!(schedule.proven(), Some(ms(3)));
-    schedule.reply(ms(901), 1, answer);
-    schedule.reply(ms(902), 0, answer);
+    schedule.reply(ms(901), 1, "", answer);
+    schedule.reply(ms(902), 0, "", answer);
     assert_eq!(schedule.proven(), Some(ms(50)));
 }
 
@@ -338,7 +341,7 @@ fn what_does_not_count_is_counted_apart() {
         b"\xff",
         b"{",
     ] {
-        assert!(schedule.reply(ms(1), 0, payload).is_some());
+        assert!(schedule.reply(ms(1), 0, "", payload).is_some());
     }
     let expected = Ignored {
         foreign: 1,
@@ -352,7 +355,12 @@ fn what_does_not_count_is_counted_apart() {
 
 fn hear(schedule: &mut Schedule, now: u64, id: &str) {
     let round = schedule.askings() - 1;
-    schedule.reply(ms(now), round, format!(r#"{{"name":"orders","id":"{id}"}}"#).as_bytes());
+    schedule.reply(
+        ms(now),
+        round,
+        "",
+        format!(r#"{{"name":"orders","id":"{id}"}}"#).as_bytes(),
+    );
 }
 
 /// Three known, one answers; `at` 301 the others are asked one by one.
@@ -379,7 +387,7 @@ fn the_missing_are_asked_one_by_one() {
     assert_eq!(ids(schedule.so_far()), ["a"]);
     assert!(matches!(schedule.next(ms(601)), Next::Done(Outcome::Answered(_))));
     // As soon as all have answered, it is over.
-    schedule.reply(ms(310), 1, br#"{"name":"orders","id":"b"}"#);
+    schedule.reply(ms(310), 1, "", br#"{"name":"orders","id":"b"}"#);
     assert_eq!(
         schedule.absent(),
         [("b".to_owned(), Fate::Slow), ("c".to_owned(), Fate::Gone)]
@@ -441,11 +449,11 @@ fn nobody_known_asks_who_else_is_there() {
     assert_eq!(schedule.next(ms(1)), Next::Discover);
     schedule.inquired(ms(1), vec![]);
     assert_eq!(schedule.so_far(), Some(Outcome::NoResponders));
-    assert_eq!(schedule.reply(ms(10), 1, br#"{"name":"users","id":"A"}"#), None);
-    assert_eq!(schedule.reply(ms(20), 1, br#"{"name":"users","id":"B"}"#), None);
-    assert_eq!(schedule.reply(ms(30), 1, br#"{"name":"users","id":"B"}"#), None);
+    assert_eq!(schedule.reply(ms(10), 1, "", br#"{"name":"users","id":"A"}"#), None);
+    assert_eq!(schedule.reply(ms(20), 1, "", br#"{"name":"users","id":"B"}"#), None);
+    assert_eq!(schedule.reply(ms(30), 1, "", br#"{"name":"users","id":"B"}"#), None);
     assert_eq!(
-        schedule.reply(ms(40), 1, br#"{"name":"bad|name","id":"B"}"#),
+        schedule.reply(ms(40), 1, "", br#"{"name":"bad|name","id":"B"}"#),
         Some(NotCounted::Foreign)
     );
     assert_eq!(schedule.next(ms(40)), Next::Listen(ms(320)));
@@ -484,4 +492,172 @@ fn over_tls_pings_come_after_a_while_and_further_and_further_apart() {
     assert_eq!(schedule.next(ms(75)), Next::Ping);
     schedule.pinged(ms(75));
     assert_eq!(schedule.next(ms(75)), Next::Listen(ms(125)));
+}
+
+/// A service that is subscribed and silent, at the moment when that is looked into.
+fn silent(known: &[&str], discover: bool) -> (Schedule, Duration) {
+    let mut schedule = Schedule::new(Plan {
+        discover,
+        ..plan(known, false)
+    });
+    let mut now = Duration::ZERO;
+    loop {
+        match schedule.next(now) {
+            Next::Ask => {
+                schedule.asked(now);
+                schedule.pong();
+            }
+            Next::Listen(until) => now = until,
+            Next::LookInto { ids, discover } => {
+                assert_eq!(ids, known);
+                schedule.looked_into(now, ids, discover);
+                schedule.pong();
+                return (schedule, now);
+            }
+            next => panic!("{next:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_silence_is_looked_into_before_it_is_told() {
+    const STATS_OF_A: &[u8] = br#"{"name":"orders","id":"a","type":"io.nats.micro.v1.stats_response","endpoints":[]}"#;
+    let silence = |now: Duration| Next::Done(Outcome::Silent(now));
+
+    // Nobody listens to whatever is asked, and nobody has the ids of before.
+    let (mut schedule, now) = silent(&["a", "b"], false);
+    let round = schedule.askings();
+    schedule.no_responders(round, "0");
+    assert_eq!(schedule.next(now), Next::Listen(now + ms(300)));
+    schedule.no_responders(round, "1");
+    schedule.no_responders(round, NOBODY);
+    assert_eq!(schedule.next(now), silence(now));
+    assert_eq!(schedule.silence(), Silence::Subscribed);
+    assert_eq!(
+        schedule.absent(),
+        [("a".to_owned(), Fate::Gone), ("b".to_owned(), Fate::Gone)]
+    );
+
+    // Somebody listens to it.
+    let (schedule, now) = silent(&["a"], false);
+    assert_eq!(schedule.next(now + ms(299)), Next::Listen(now + ms(300)));
+    assert_eq!(schedule.next(now + ms(300)), silence(now));
+    assert_eq!(schedule.silence(), Silence::Hidden);
+
+    // The server itself is slow.
+    let (mut schedule, now) = silent(&["a"], false);
+    schedule.pinged(now);
+    assert_eq!(schedule.next(now + ms(300)), Next::Listen(now + ms(1200)));
+    schedule.pong();
+    assert_eq!(schedule.next(now + ms(400)), silence(now));
+
+    // Whether somebody does may not be asked.
+    let (mut schedule, now) = silent(&["a"], false);
+    schedule.nobody_denied();
+    assert!(schedule.denied(), "it was not the question itself");
+    assert_eq!(schedule.next(now + ms(300)), silence(now));
+    assert_eq!(schedule.silence(), Silence::Unknown);
+
+    // In an open outage, those of before it.
+    let mut schedule = Schedule::new(Plan {
+        before_outage: vec!["a".into()],
+        patience: ms(0),
+        ..plan(&[], false)
+    });
+    for second in 0..10 {
+        if schedule.next(ms(1000 * second)) == Next::Ask {
+            schedule.asked(ms(1000 * second));
+            schedule.pong();
+        }
+    }
+    let looks = Next::LookInto {
+        ids: vec!["a".into()],
+        discover: false,
+    };
+    assert_eq!(schedule.next(ms(20_000)), looks);
+
+    // An instance that answers other questions is alive.
+    let (mut schedule, now) = silent(&["a", "b"], false);
+    let round = schedule.askings();
+    schedule.no_responders(round, NOBODY);
+    assert_eq!(schedule.reply(now + ms(9), round, "0", STATS_OF_A), None);
+    schedule.no_responders(round, "1");
+    let outcome = match schedule.next(now + ms(9)) {
+        Next::Done(outcome) => Some(outcome),
+        next => panic!("{next:?}"),
+    };
+    assert_eq!(ids(outcome), ["a"]);
+    assert!(schedule.without_ping());
+
+    // But not one that answers for another, nor for an id that nobody has.
+    let (mut schedule, now) = silent(&["a", "b"], false);
+    let round = schedule.askings();
+    assert_eq!(
+        schedule.reply(now + ms(1), round, "1", STATS_OF_A),
+        Some(NotCounted::Broken)
+    );
+    assert_eq!(schedule.reply(now + ms(1), round, "0", STATS_OF_A), None);
+    assert_eq!(
+        schedule.reply(now + ms(2), round, NOBODY, STATS_OF_A),
+        Some(NotCounted::Broken)
+    );
+    assert_eq!(
+        schedule.reply(now + ms(3), round, "0", STATS_OF_A),
+        Some(NotCounted::Broken)
+    );
+    assert_eq!(schedule.next(now + ms(300)), silence(now));
+    assert_eq!((schedule.silence(), schedule.without_ping()), (Silence::Hidden, false));
+}
+
+#[test]
+fn a_silence_of_whom_nobody_has_seen_is_looked_into_and_around() {
+    let (mut schedule, now) = silent(&[], true);
+    let round = schedule.askings();
+    schedule.no_responders(round, NOBODY);
+    schedule.reply(now + ms(5), round, "", br#"{"name":"billing","id":"x"}"#);
+    assert_eq!(schedule.next(now + ms(5)), Next::Listen(now + ms(305)));
+    assert_eq!(schedule.next(now + ms(305)), Next::Done(Outcome::Silent(now)));
+    assert_eq!(schedule.others(), Some(vec![("billing".to_owned(), 1)]));
+    assert_eq!(schedule.silence(), Silence::Subscribed);
+}
+
+#[test]
+fn statistics_are_waited_for_no_longer_than_for_an_answer() {
+    let ping = |id: &str| format!(r#"{{"name":"orders","id":"{id}"}}"#).into_bytes();
+    let with_stats = |known: &[&str]| {
+        let mut schedule = Schedule::new(Plan {
+            stats: true,
+            ..plan(known, false)
+        });
+        schedule.asked(ms(0));
+        schedule
+    };
+    let done = |next: Next| matches!(next, Next::Done(Outcome::Answered(_)));
+    // They come before and after the answers.
+    let mut schedule = with_stats(&["a", "b"]);
+    schedule.reply(ms(1), 0, STATS, &ping("a"));
+    schedule.reply(ms(2), 0, "", &ping("a"));
+    schedule.reply(ms(3), 0, "", &ping("b"));
+    assert_eq!(schedule.next(ms(3)), Next::Listen(ms(303)));
+    schedule.reply(ms(4), 0, STATS, &ping("b"));
+    assert!(done(schedule.next(ms(4))));
+    assert_eq!(schedule.stats().len(), 2);
+    // An instance never sends any; a stranger, and one twice, do not count for it.
+    let mut schedule = with_stats(&["a"]);
+    schedule.reply(ms(1), 0, "", &ping("a"));
+    for id in ["x", "x"] {
+        schedule.reply(ms(9), 0, STATS, &ping(id));
+    }
+    assert_eq!(schedule.next(ms(9)), Next::Listen(ms(309)));
+    assert!(done(schedule.next(ms(309))));
+    // They are not allowed: nobody waits.
+    let mut schedule = with_stats(&["a"]);
+    schedule.reply(ms(1), 0, "", &ping("a"));
+    schedule.stats_denied();
+    assert!(done(schedule.next(ms(1))));
+    // They are no answer to the question.
+    let mut schedule = with_stats(&["a"]);
+    schedule.reply(ms(1), 0, STATS, &ping("a"));
+    schedule.no_responders(0, "");
+    assert_eq!(schedule.next(ms(2)), Next::Listen(ms(50)));
 }

@@ -52,7 +52,7 @@ fn each_instance_is_told_on_request() {
         let up =
             |n: usize, value: u8| format!("{{service=\"orders\",instance_id=\"id{n}\",version=\"1.2.3\"}} {value}");
         let expected = match state {
-            "up" => vec![up(0, 1), up(1, 1), up(2, 1)],
+            "up" | "counting" => vec![up(0, 1), up(1, 1), up(2, 1)],
             "degraded" => vec![up(0, 1), up(1, 1), up(2, 0)],
             "down" => vec![up(0, 0), up(1, 0)],
             "recovered" => vec![up(3, 1), up(4, 1), up(5, 1)],
@@ -83,13 +83,14 @@ fn help_and_type_are_the_same_in_every_state() {
             };
             let name = metric_of(help, "# HELP ");
             assert_eq!(name, metric_of(kind, "# TYPE "), "{state}");
-            assert_eq!(*kind, format!("# TYPE {name} gauge"), "{state}");
+            let of_kind = if name.ends_with("_total") { "counter" } else { "gauge" };
+            assert_eq!(*kind, format!("# TYPE {name} {of_kind}"), "{state}");
             let head = heads.entry(name.to_owned()).or_insert((*help).to_owned());
             assert_eq!(head, help, "{state}");
         }
         assert_eq!(lines.len(), 2 * metrics(&text).len(), "{state}: one of a kind");
     }
-    assert_eq!(heads.len(), 16, "{heads:?}");
+    assert_eq!(heads.len(), 19, "{heads:?}");
 }
 
 fn metric_of<'a>(line: &'a str, kind: &str) -> &'a str {
@@ -115,8 +116,8 @@ fn only_values_change_with_the_status() {
     for text in &texts {
         all.extend(samples(text).into_keys());
     }
-    // One series for each metric, and one for each reason.
-    assert_eq!(all.len(), 13 + Reason::ALL.len(), "{all:?}");
+    // One series for each metric, one for each reason, and three for each of two endpoints.
+    assert_eq!(all.len(), 13 + Reason::ALL.len() + 6, "{all:?}");
     for text in &texts {
         let mine: BTreeSet<&str> = samples(text).into_keys().collect();
         for series in all.iter().filter(|series| !mine.contains(**series)) {

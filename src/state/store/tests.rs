@@ -128,9 +128,9 @@ fn without_a_place_it_judges_once_and_says_so() {
     for (place, problem) in [(Place::Default, Some(homeless)), (Place::Nowhere, None)] {
         let store = Store::new(place, question(), &surroundings);
         let problems: Vec<String> = problem.map(str::to_owned).into_iter().collect();
-        assert_eq!(store.peek(at(0)), Memory::default());
+        assert_eq!(store.peek(at(0)).memory, Memory::default());
         let mut judged = 0;
-        let (said, told) = store.update(at(0), Instant::now(), &Memory::default(), |memory| {
+        let (said, told) = store.update(at(0), Instant::now(), &Peeked::default(), |memory| {
             judged += 1;
             assert_eq!(memory, &Memory::default());
             ("verdict", self::memory())

@@ -1,0 +1,262 @@
+//! How often the endpoints fail and how long they take, since the epochs before (`--stats`, `--error-rate-…`, `--latency-…`).
+
+use std::time::Duration;
+
+use super::case::{Case, Ruling};
+use super::policy::RateLimits;
+use super::verdict::{Finding, Metric, Unit};
+use crate::probe::observation::Outcome;
+use crate::probe::stats::{Counters, SeenStats};
+use crate::state::statistics::{Counted, Statistics, Window};
+use crate::values::duration::{age, latency};
+use crate::values::range::Range;
+use crate::values::status::{Reason, Status};
+use crate::values::text::count;
+
+/// For how long a window is judged that no newer one has followed, for want of requests.
+const STALE: Duration = Duration::from_secs(900);
+
+pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
+    let limits = &case.policy.rates;
+    if !limits.wanted {
+        return;
+    }
+    if let (Outcome::Answered(answers), Some(seen)) = (&case.seen.outcome, &case.seen.stats) {
+        let before = case.memory.statistics.as_ref();
+        let next = Statistics::after(before, case.seen.at, &seen.instances, limits.min_requests);
+        ruling.next.statistics = Some(next);
+        let silent = answers
+            .iter()
+            .filter(|answer| !seen.instances.contains_key(&answer.instance.id));
+        let without = silent.count();
+        if !seen.denied.is_empty() {
+            ruling.find(Finding::new(
+                Status::Unknown,
+                Reason::PermissionDenied,
+                format!("no statistics: {}", seen.denied),
+            ));
+        } else if without > 0 {
+            no_statistics(ruling, limits, without, answers.len());
+        }
+    }
+    let statistics = ruling.next.statistics.clone();
+    metrics(case, ruling, statistics.as_ref());
+    let (Some(statistics), Outcome::Answered(_)) = (statistics, &case.seen.outcome) else {
+        return;
+    };
+    let rates = current(case, &statistics);
+    let seen = case.seen.stats.as_ref();
+    ruling.findings.extend(failing(limits, &rates, seen));
+    ruling.findings.extend(slow(limits, &rates));
+    if rates.is_empty() {
+        ruling.tell(
+            1,
+            "no rates yet: they are made of the requests between two runs".to_owned(),
+        );
+    }
+    for rate in &rates {
+        ruling.tell(1, format!("{}: {}", rate.name(), rate.in_words()));
+    }
+}
+
+/// Some instances have sent no statistics; if it is none of them, nothing can be judged.
+fn no_statistics(ruling: &mut Ruling, limits: &RateLimits, without: usize, instances: usize) {
+    if without < instances {
+        ruling.tell(
+            1,
+            format!("{without} of {} sent no statistics", count(instances, "instance")),
+        );
+    } else if limits.are_none() {
+        ruling.tell(1, "no instance sent statistics".to_owned());
+    } else {
+        let reason = match (limits.error_warning, limits.error_critical) {
+            (None, None) => Reason::Latency,
+            _ => Reason::ErrorRate,
+        };
+        let text = "cannot be told: no instance answers $SRV.STATS";
+        ruling.find(Finding::new(Status::Unknown, reason, text));
+    }
+}
+
+/// What was counted of an endpoint, or of all of them together, in a window that is to be judged.
+struct Rate<'a> {
+    /// `None`: all endpoints.
+    endpoint: Option<&'a str>,
+    window: Window,
+    /// From the beginning of the window to now, where it is not of this run.
+    ended: Option<Duration>,
+}
+
+/// The windows that can be judged: all endpoints first, then each.
+fn current<'a>(case: &Case<'_>, statistics: &'a Statistics) -> Vec<Rate<'a>> {
+    let rate = |endpoint, counted: &Counted| {
+        let window = counted.closed?;
+        let old = case.seen.at.since(window.until);
+        (old < STALE).then_some(Rate {
+            endpoint,
+            window,
+            ended: (old > Duration::ZERO).then_some(old),
+        })
+    };
+    let each = statistics
+        .endpoints
+        .iter()
+        .filter_map(|(name, counted)| rate(Some(name.as_str()), counted));
+    rate(None, &statistics.all).into_iter().chain(each).collect()
+}
+
+impl Rate<'_> {
+    fn counted(&self) -> Counters {
+        self.window.counted
+    }
+
+    /// In percent. No more than all requests can fail, whatever a service says.
+    fn errors(&self) -> f64 {
+        error_rate(self.counted())
+    }
+
+    fn mean(&self) -> Duration {
+        mean(self.counted())
+    }
+
+    fn name(&self) -> String {
+        match self.endpoint {
+            Some(name) => format!("endpoint {name}"),
+            None => "all endpoints".to_owned(),
+        }
+    }
+
+    /// `301 requests in 62s`
+    fn requests(&self) -> String {
+        let requests = usize::try_from(self.counted().requests).unwrap_or(usize::MAX);
+        let span = age(self.window.until.since(self.window.since));
+        let ended = self.ended.map(|ended| format!(" until {} ago", age(ended)));
+        format!("{} in {span}{}", count(requests, "request"), ended.unwrap_or_default())
+    }
+
+    fn in_words(&self) -> String {
+        format!(
+            "{}, {:.1}% errors, mean processing time {}",
+            self.requests(),
+            self.errors(),
+            latency(self.mean())
+        )
+    }
+}
+
+fn error_rate(counted: Counters) -> f64 {
+    match counted.requests {
+        0 => 0.0,
+        requests => (counted.errors as f64 / requests as f64 * 100.0).min(100.0),
+    }
+}
+
+fn mean(counted: Counters) -> Duration {
+    Duration::from_nanos(counted.processing / counted.requests.max(1))
+}
+
+/// The worst rate beyond a limit: its status, its index and the limit. Among equals the first, which is that of all
+/// endpoints.
+fn worst<L: PartialOrd + Copy>(
+    rates: &[Rate<'_>],
+    value: impl Fn(&Rate<'_>) -> L,
+    warning: Option<L>,
+    critical: Option<L>,
+) -> Option<(Status, usize, L)> {
+    [(Status::Critical, critical), (Status::Warning, warning)]
+        .into_iter()
+        .find_map(|(status, limit)| {
+            let limit = limit?;
+            let mut worst: Option<usize> = None;
+            for (n, rate) in rates.iter().enumerate() {
+                if value(rate) > limit && worst.is_none_or(|worst| value(rate) > value(&rates[worst])) {
+                    worst = Some(n);
+                }
+            }
+            worst.map(|worst| (status, worst, limit))
+        })
+}
+
+fn level(status: Status) -> &'static str {
+    match status {
+        Status::Critical => "critical",
+        _ => "warning",
+    }
+}
+
+fn failing(limits: &RateLimits, rates: &[Rate<'_>], seen: Option<&SeenStats>) -> Option<Finding> {
+    let (status, n, limit) = worst(rates, |rate| rate.errors(), limits.error_warning, limits.error_critical)?;
+    let rate = &rates[n];
+    let last_error = seen.and_then(|seen| {
+        let of_instances = seen.instances.values();
+        of_instances
+            .flat_map(|stats| &stats.last_errors)
+            .find_map(|(name, error)| {
+                let is_its = rate.endpoint.is_none_or(|endpoint| endpoint == name);
+                is_its.then(|| format!("; last error: {error}"))
+            })
+    });
+    let text = format!(
+        "{:.1}% errors of {} to {}, {} above {limit}%{}",
+        rate.errors(),
+        rate.requests(),
+        rate.name(),
+        level(status),
+        last_error.unwrap_or_default(),
+    );
+    Some(Finding::new(status, Reason::ErrorRate, text))
+}
+
+fn slow(limits: &RateLimits, rates: &[Rate<'_>]) -> Option<Finding> {
+    let (status, n, limit) = worst(
+        rates,
+        |rate| rate.mean(),
+        limits.latency_warning,
+        limits.latency_critical,
+    )?;
+    let rate = &rates[n];
+    let text = format!(
+        "mean processing time {} of {} to {}, {} above {}",
+        latency(rate.mean()),
+        rate.requests(),
+        rate.name(),
+        level(status),
+        latency(limit),
+    );
+    Some(Finding::new(status, Reason::Latency, text))
+}
+
+/// Of all endpoints together: the rates of the window that is judged, and the totals.
+fn metrics(case: &Case<'_>, ruling: &mut Ruling, statistics: Option<&Statistics>) {
+    let limits = &case.policy.rates;
+    let window = statistics.and_then(|statistics| Some(current(case, statistics).first()?.counted()));
+    let window = window.filter(|_| matches!(case.seen.outcome, Outcome::Answered(_)));
+    let total = statistics.map(|statistics| statistics.all.total);
+    let seconds = |limit: Option<Duration>| limit.map(|limit| Range::at_most(limit.as_secs_f64()));
+    let counter = |name, value: Option<u64>| Metric {
+        name,
+        value: value.map(|value| value as f64),
+        unit: Unit::Counter,
+        warning: None,
+        critical: None,
+    };
+    ruling.metrics.extend([
+        Metric {
+            name: "error_rate",
+            value: window.map(error_rate),
+            unit: Unit::Percent,
+            warning: limits.error_warning.map(Range::at_most),
+            critical: limits.error_critical.map(Range::at_most),
+        },
+        Metric {
+            warning: seconds(limits.latency_warning),
+            critical: seconds(limits.latency_critical),
+            ..Metric::seconds("latency", window.map(mean))
+        },
+        counter("requests", total.map(|total| total.requests)),
+        counter("errors", total.map(|total| total.errors)),
+    ]);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,345 @@
+//! What services have counted from run to run: totals that only grow, and the windows of which rates are made.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::probe::stats::{Counters, MOST_ENDPOINTS, Stats};
+use crate::values::timestamp::Timestamp;
+
+/// How many counters of single endpoints of single instances are remembered. Beyond these, no rate is made of them.
+pub const MOST_COUNTERS: usize = 4096;
+
+/// For how long the counters of an instance that does not answer are kept: it may only be slow.
+const KEPT: Duration = Duration::from_secs(900);
+
+/// How far the clock of an instance may be off ours, when it says that it was started after our last epoch.
+const CLOCK_SLACK: Duration = Duration::from_secs(5);
+
+/// What was counted in a span of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub since: Timestamp,
+    pub until: Timestamp,
+    pub counted: Counters,
+}
+
+/// What is remembered of an endpoint, or of all of them together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Since the statistics were first asked for; it never goes back.
+    pub total: Counters,
+    /// Since the window before was closed.
+    pub open: Window,
+    /// The latest window with enough requests to be judged.
+    pub closed: Option<Window>,
+}
+
+impl Counted {
+    fn new(since: Timestamp) -> Counted {
+        Counted {
+            total: Counters::default(),
+            open: Window {
+                since,
+                until: since,
+                counted: Counters::default(),
+            },
+            closed: None,
+        }
+    }
+
+    /// Adds what has been counted until `at`, and closes the window when it has so many requests.
+    fn add(&mut self, at: Timestamp, counted: Counters, enough: u64) {
+        self.total = self.total.plus(counted);
+        self.open.until = at;
+        self.open.counted = self.open.counted.plus(counted);
+        if self.open.counted.requests >= enough.max(1) {
+            self.closed = Some(self.open);
+            self.open = Counted::new(at).open;
+        }
+    }
+}
+
+/// The counters of an instance when they were last seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceCounters {
+    pub at: Timestamp,
+    pub endpoints: BTreeMap<String, Counters>,
+}
+
+/// What is remembered of the statistics of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statistics {
+    /// When they were last seen.
+    pub at: Timestamp,
+    /// All endpoints together.
+    pub all: Counted,
+    /// By name; the first ones to be seen, as many as an instance may have.
+    pub endpoints: BTreeMap<String, Counted>,
+    /// By id.
+    pub instances: BTreeMap<String, InstanceCounters>,
+}
+
+impl Statistics {
+    /// Nothing has been counted before this.
+    fn new(at: Timestamp) -> Statistics {
+        Statistics {
+            at,
+            all: Counted::new(at),
+            endpoints: BTreeMap::new(),
+            instances: BTreeMap::new(),
+        }
+    }
+
+    /// The statistics after those of `seen`, at this time. A window is closed when it has `enough` requests.
+    ///
+    /// An instance that was not known counts from its start, if that was after the statistics were last seen; else what it
+    /// has counted before is not of this time.
+    #[must_use]
+    pub fn after(
+        before: Option<&Statistics>,
+        at: Timestamp,
+        seen: &BTreeMap<String, Stats>,
+        enough: u64,
+    ) -> Statistics {
+        let Some(before) = before else {
+            let mut first = Statistics::new(at);
+            first.remember(at, seen);
+            return first;
+        };
+        // A slower one of two runs tells nothing new.
+        if at <= before.at {
+            return before.clone();
+        }
+        let mut next = before.clone();
+        let mut counted: BTreeMap<&str, Counters> = BTreeMap::new();
+        for (id, stats) in seen {
+            let known = before.instances.get(id);
+            let is_new = stats.started.is_some_and(|started| started + CLOCK_SLACK > before.at);
+            for (name, now) in &stats.endpoints {
+                let then = known.map(|known| known.endpoints.get(name).copied().unwrap_or_default());
+                let since = match (then, is_new) {
+                    (Some(then), _) => now.since(then),
+                    (None, true) => *now,
+                    (None, false) => Counters::default(),
+                };
+                let sum = counted.entry(name).or_default();
+                *sum = sum.plus(since);
+            }
+        }
+        let all = counted.values().fold(Counters::default(), |sum, more| sum.plus(*more));
+        next.all.add(at, all, enough);
+        for (name, counted) in counted {
+            if next.endpoints.len() < MOST_ENDPOINTS || next.endpoints.contains_key(name) {
+                let new = Counted::new(before.at);
+                next.endpoints
+                    .entry(name.to_owned())
+                    .or_insert(new)
+                    .add(at, counted, enough);
+            }
+        }
+        next.at = at;
+        next.instances.retain(|_, counters| at.since(counters.at) < KEPT);
+        next.remember(at, seen);
+        next
+    }
+
+    /// Remembers the counters, in place of earlier ones of the same instances.
+    fn remember(&mut self, at: Timestamp, seen: &BTreeMap<String, Stats>) {
+        for (id, stats) in seen {
+            let endpoints = stats.endpoints.clone();
+            self.instances.insert(id.clone(), InstanceCounters { at, endpoints });
+        }
+        let mut left = MOST_COUNTERS;
+        // Those that do not answer go first.
+        let mut by_age: Vec<(&String, &InstanceCounters)> = self.instances.iter().collect();
+        by_age.sort_by_key(|(_, counters)| std::cmp::Reverse(counters.at));
+        let kept: Vec<String> = by_age
+            .into_iter()
+            .take_while(|(_, counters)| {
+                let needed = counters.endpoints.len().max(1);
+                let fits = needed <= left;
+                left = left.saturating_sub(needed);
+                fits
+            })
+            .map(|(id, _)| id.clone())
+            .collect();
+        if kept.len() < self.instances.len() {
+            let kept: std::collections::BTreeSet<String> = kept.into_iter().collect();
+            self.instances.retain(|id, _| kept.contains(id));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(second: i64) -> Timestamp {
+        Timestamp::from_seconds(1_790_000_000 + second)
+    }
+
+    fn counters((requests, errors, processing): (u64, u64, u64)) -> Counters {
+        Counters {
+            requests,
+            errors,
+            processing,
+        }
+    }
+
+    /// Endpoints by name, with their counters.
+    type Endpoints<'a> = &'a [(&'a str, (u64, u64, u64))];
+
+    /// Instances by id, with the second of their start.
+    type Seen<'a> = &'a [(&'a str, i64, Endpoints<'a>)];
+
+    /// Instances with the second of their start and their endpoints.
+    fn seen(instances: Seen<'_>) -> BTreeMap<String, Stats> {
+        let instance = |(id, started, endpoints): &(&str, i64, Endpoints<'_>)| {
+            let mut stats = Stats {
+                started: Some(at(*started)),
+                ..Stats::default()
+            };
+            endpoints
+                .iter()
+                .for_each(|(name, counted)| stats.add(name, counters(*counted)));
+            ((*id).to_owned(), stats)
+        };
+        instances.iter().map(instance).collect()
+    }
+
+    /// The totals after each of these epochs, at seconds 0, 60, 120 and so on.
+    #[track_caller]
+    fn totals(epochs: &[Seen<'_>], expected: &[(u64, u64, u64)]) {
+        let mut statistics: Option<Statistics> = None;
+        for ((n, epoch), expected) in epochs.iter().enumerate().zip(expected) {
+            let next = Statistics::after(statistics.as_ref(), at(n as i64 * 60), &seen(epoch), 10);
+            assert_eq!(next.all.total, counters(*expected), "epoch {n}");
+            let of_endpoints = next
+                .endpoints
+                .values()
+                .fold(Counters::default(), |sum, e| sum.plus(e.total));
+            assert_eq!(of_endpoints, next.all.total, "epoch {n}");
+            statistics = Some(next);
+        }
+    }
+
+    #[test]
+    fn what_was_counted_before_the_first_epoch_is_not_of_this_time() {
+        totals(
+            &[
+                &[("a", -999, &[("add", (1000, 9, 500))])],
+                &[("a", -999, &[("add", (1007, 9, 570))])],
+            ],
+            &[(0, 0, 0), (7, 0, 70)],
+        );
+    }
+
+    #[test]
+    fn restarts_newcomers_and_missing_instances_are_accounted_for() {
+        totals(
+            &[
+                &[("a", -9, &[("add", (10, 0, 100))]), ("b", -9, &[("add", (20, 0, 200))])],
+                // One was replaced: the new one counts from its start.
+                &[("a", -9, &[("add", (15, 1, 150))]), ("c", 30, &[("add", (4, 2, 40))])],
+                // One is missing for an epoch, and comes back.
+                &[("c", 30, &[("add", (5, 2, 50))])],
+                &[("a", -9, &[("add", (25, 1, 250))]), ("c", 30, &[("add", (5, 2, 50))])],
+                // An old one that was never seen: what it has counted may be of any time.
+                &[
+                    ("a", -9, &[("add", (25, 1, 250))]),
+                    ("c", 30, &[("add", (5, 2, 50))]),
+                    ("old", -9999, &[("add", (100_000, 50_000, 9))]),
+                ],
+                // And from then on it counts. Counters that went back began anew.
+                &[
+                    ("a", -9, &[("add", (3, 0, 30))]),
+                    ("old", -9999, &[("add", (100_001, 50_000, 10))]),
+                ],
+            ],
+            &[
+                (0, 0, 0),
+                (9, 3, 90),
+                (10, 3, 100),
+                (20, 3, 200),
+                (20, 3, 200),
+                (24, 3, 231),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_endpoint_that_appears_counts_from_zero() {
+        totals(
+            &[
+                &[("a", -9, &[("add", (10, 0, 100))])],
+                &[("a", -9, &[("add", (10, 0, 100)), ("del", (3, 3, 30))])],
+            ],
+            &[(0, 0, 0), (3, 3, 30)],
+        );
+    }
+
+    #[test]
+    fn a_window_is_closed_when_it_has_enough_requests() {
+        let mut statistics: Option<Statistics> = None;
+        // Requests so far; then the closed window (since, until, requests), and how many the open one has.
+        let steps = [
+            (100, None, 0),
+            (109, None, 9),
+            (110, Some((0, 120, 10)), 0),
+            (115, Some((0, 120, 10)), 5),
+            (215, Some((120, 240, 105)), 0),
+            (215, Some((120, 240, 105)), 0),
+        ];
+        for (n, (requests, closed, open)) in steps.into_iter().enumerate() {
+            let epoch = seen(&[("a", -9, &[("add", (requests, 0, 0))])]);
+            let next = Statistics::after(statistics.as_ref(), at(n as i64 * 60), &epoch, 10);
+            for counted in [&next.all].into_iter().chain(next.endpoints.get("add")) {
+                let window = counted.closed.map(|w| (w.since, w.until, w.counted.requests));
+                assert_eq!(window, closed.map(|(since, until, r)| (at(since), at(until), r)), "{n}");
+                assert_eq!(counted.open.counted.requests, open, "{n}");
+            }
+            statistics = Some(next);
+        }
+    }
+
+    #[test]
+    fn a_run_that_is_late_changes_nothing() {
+        let first = Statistics::after(None, at(0), &seen(&[("a", -9, &[("add", (10, 0, 0))])]), 10);
+        let second = Statistics::after(Some(&first), at(60), &seen(&[("a", -9, &[("add", (30, 0, 0))])]), 10);
+        for late in [59, 60] {
+            let epoch = seen(&[("a", -9, &[("add", (20, 0, 0))])]);
+            assert_eq!(Statistics::after(Some(&second), at(late), &epoch, 10), second, "{late}");
+        }
+    }
+
+    #[test]
+    fn it_is_bounded() {
+        let stats = |endpoints: usize| Stats {
+            endpoints: (0..endpoints).map(|n| (format!("e{n}"), Counters::default())).collect(),
+            ..Stats::default()
+        };
+        let crowd = |instances: usize, endpoints: usize| -> BTreeMap<String, Stats> {
+            (0..instances)
+                .map(|n| (format!("id{n:05}"), stats(endpoints)))
+                .collect()
+        };
+        for (instances, endpoints, kept) in [(10_000, 1, 4096), (10_000, 0, 4096), (1000, 5, 819), (10, 64, 10)] {
+            let statistics = Statistics::after(None, at(0), &crowd(instances, endpoints), 10);
+            assert_eq!(statistics.instances.len(), kept, "{instances} {endpoints}");
+        }
+        // Whoever answers now is remembered before those that do not.
+        let first = Statistics::after(None, at(0), &crowd(10_000, 1), 10);
+        let second = Statistics::after(Some(&first), at(60), &seen(&[("zz", 0, &[("e0", (1, 0, 0))])]), 10);
+        assert!(second.instances.contains_key("zz") && second.instances.len() == MOST_COUNTERS);
+        // And nobody for ever.
+        let later = Statistics::after(Some(&second), at(1000), &seen(&[]), 10);
+        assert!(later.instances.is_empty());
+        let names: Vec<String> = (0..1000).map(|n| format!("endpoint{n}")).collect();
+        let mut statistics = first;
+        for (n, name) in names.iter().enumerate() {
+            let epoch = seen(&[("a", -9, &[(name.as_str(), (1, 0, 0))])]);
+            statistics = Statistics::after(Some(&statistics), at(61 + n as i64), &epoch, 10);
+        }
+        assert_eq!(statistics.endpoints.len(), MOST_ENDPOINTS);
+    }
+}
