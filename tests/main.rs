@@ -23,6 +23,12 @@ mod topologies;
 /// One instance among several: gone, not answering or slow; and who is there when the one asked for is not.
 mod instances;
 
+/// Versions of instances: as required, and mixed for no longer than a rollout takes.
+mod versions;
+
+/// Credentials that expire are told before they do.
+mod expiry;
+
 /// The race of the client over TLS makes no silent service.
 mod tls_race;
 

@@ -21,13 +21,13 @@ use super::support::{
 const GRACE: Duration = Duration::from_millis(100);
 
 /// A sidecar under way. Its outputs go to files, which can be looked at meanwhile. Killed on drop.
-struct Sidecar {
+pub struct Sidecar {
     child: Child,
     dir: TempDir,
 }
 
 impl Sidecar {
-    fn start(server: &str, flags: &[&str]) -> Sidecar {
+    pub fn start(server: &str, flags: &[&str]) -> Sidecar {
         Sidecar::start_under(&[], server, flags)
     }
 
@@ -55,7 +55,7 @@ impl Sidecar {
         }
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("stderr")).unwrap()
     }
 
@@ -71,7 +71,7 @@ impl Sidecar {
     }
 
     #[track_caller]
-    fn wait_for_line(&self, text: &str) {
+    pub fn wait_for_line(&self, text: &str) {
         wait_for(text, || self.log().contains(text).then_some(()));
     }
 
@@ -106,7 +106,7 @@ impl Sidecar {
 
     /// Ends it, and looks at what it leaves behind.
     #[track_caller]
-    fn end(mut self, signal: i32) {
+    pub fn end(mut self, signal: i32) {
         let sent = Instant::now();
         self.signal(signal);
         let status = process::wait(&mut self.child, LIMIT).expect("it ends");

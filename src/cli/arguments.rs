@@ -16,6 +16,7 @@ use crate::render::prometheus::{Label, Style};
 use crate::state::store::Place;
 use crate::values::env::Env;
 use crate::values::text::clean;
+use crate::values::version::Requirement;
 
 /// What the user has said, checked, but for how to connect: that may stand in files, which take their time.
 #[derive(Clone, Debug)]
@@ -190,11 +191,28 @@ fn policy(given: &Given<'_>, mode: &Mode, prefix: Option<&Prefix>, place: &Place
         Mode::Probe(_) => None,
         _ => given.status("unreachable")?,
     };
+    let mixed_versions = given.status("mixed-versions")?;
+    if mixed_versions.is_some() && *place == Place::Nowhere {
+        return Err(
+            "--mixed-versions: without a state nobody knows since when versions are mixed; leave out --no-state".into(),
+        );
+    }
+    let (creds_warning, creds_critical) = (
+        given.duration_above_zero("creds-warning")?,
+        given.duration_above_zero("creds-critical")?,
+    );
+    if creds_warning.is_some() && creds_warning <= creds_critical {
+        return Err("--creds-warning: it must be longer than --creds-critical, or it would never be told".into());
+    }
     Ok(Policy {
         warning: given.range("warning")?,
         critical: given.range("critical")?,
         rtt_warning: given.duration("rtt-warning")?,
         rtt_critical: given.duration("rtt-critical")?,
+        expected_version: given.read("expect-version", Requirement::parse)?,
+        mixed_versions,
+        creds_warning,
+        creds_critical,
         never_seen: given.status("never-seen")?.unwrap_or(standard.never_seen),
         unreachable: unreachable.unwrap_or(standard.unreachable),
         silent: given.status("silent")?.unwrap_or(standard.silent),

@@ -50,7 +50,11 @@ fn with_target(command: Command) -> Command {
 }
 
 fn judging(command: Command) -> Command {
-    with_target(command).args(judging_args()).args(statistics_args())
+    with_target(command)
+        .args(judging_args())
+        .args(statistics_args())
+        .args(version_args())
+        .args(expiry_args())
 }
 
 fn check(command: Command) -> Command {
@@ -59,13 +63,11 @@ fn check(command: Command) -> Command {
 
 fn probe(command: Command) -> Command {
     let probe = |name, about| {
-        Command::new(name)
-            .about(about)
-            .defer(|command| {
-                let in_a_second = "For the whole run, whatever hangs [default: 800ms]";
-                let command = command.args(connection_args()).args(probe_args());
-                command.mut_arg("timeout", |arg| arg.help(in_a_second))
-            })
+        Command::new(name).about(about).defer(|command| {
+            let in_a_second = "For the whole run, whatever hangs [default: 800ms]";
+            let command = command.args(connection_args()).args(probe_args());
+            command.mut_arg("timeout", |arg| arg.help(in_a_second))
+        })
     };
     command
         .disable_help_subcommand(true)
@@ -295,6 +297,38 @@ fn statistics_args() -> Vec<Arg> {
         ),
     ];
     args.into_iter().map(|arg| arg.help_heading("Statistics")).collect()
+}
+
+fn version_args() -> Vec<Arg> {
+    let args = [
+        value(
+            "expect-version",
+            "REQ",
+            "WARNING if an instance has another version: ^1.4, '>=1.2, <2'",
+        ),
+        value(
+            "mixed-versions",
+            "STATUS",
+            "When there is more than one version for longer than 15m",
+        ),
+    ];
+    args.into_iter().map(|arg| arg.help_heading("Judgement")).collect()
+}
+
+fn expiry_args() -> Vec<Arg> {
+    let args = [
+        value(
+            "creds-warning",
+            "DURATION",
+            "WARNING if the user JWT of the creds file expires before that",
+        ),
+        value(
+            "creds-critical",
+            "DURATION",
+            "CRITICAL if the user JWT of the creds file expires before that",
+        ),
+    ];
+    args.into_iter().map(|arg| arg.help_heading("Judgement")).collect()
 }
 
 fn telling_args() -> Vec<Arg> {

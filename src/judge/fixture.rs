@@ -108,6 +108,7 @@ pub fn saw(outcome: Outcome) -> Observation {
             version: "2.10.25".into(),
             rtt: Some(Duration::from_micros(340)),
         }),
+        credentials: None,
         ignored: Ignored::default(),
         absent: Vec::new(),
         others: None,
@@ -127,6 +128,17 @@ pub fn answered(number: usize) -> Outcome {
         rtt: Some(Duration::from_micros(1200)),
     };
     Outcome::Answered(instances(number).into_iter().map(answer).collect())
+}
+
+/// One instance of each of these versions answered.
+pub fn versions(versions: &[&str]) -> Outcome {
+    let mut outcome = answered(versions.len());
+    if let Outcome::Answered(answers) = &mut outcome {
+        for (answer, version) in answers.iter_mut().zip(versions) {
+            answer.instance.version = (*version).to_owned();
+        }
+    }
+    outcome
 }
 
 pub fn failed(reason: Reason) -> Outcome {

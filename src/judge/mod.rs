@@ -3,8 +3,11 @@
 //! Each rule is a file of its own, and a line in [`RULES`].
 
 mod case;
+mod credentials;
 mod details;
+mod expected_version;
 mod instances;
+mod mixed_versions;
 mod others;
 pub mod pod;
 mod policy;
@@ -26,9 +29,12 @@ use crate::values::timestamp::Timestamp;
 const RULES: &[Rule] = &[
     presence::judge,
     instances::judge,
+    expected_version::judge,
     response_time::judge,
     details::judge,
     rates::judge,
+    mixed_versions::judge,
+    credentials::judge,
 ];
 
 /// One rule: looks at the case, adds what it finds, and changes what is to be remembered.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::state::memory::Memory;
 use crate::values::range::Range;
 use crate::values::status::Status;
+use crate::values::version::Requirement;
 
 /// What the user wants to be told, and how loudly.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +16,13 @@ pub struct Policy {
     /// On the slowest answer.
     pub rtt_warning: Option<Duration>,
     pub rtt_critical: Option<Duration>,
+    /// On the version of each instance.
+    pub expected_version: Option<Requirement>,
+    /// The status of more than one version for longer than a rollout takes.
+    pub mixed_versions: Option<Status>,
+    /// On the time until the credentials expire.
+    pub creds_warning: Option<Duration>,
+    pub creds_critical: Option<Duration>,
     /// The status of a service that no epoch has ever seen.
     pub never_seen: Status,
     /// The status of being unable to ask: NATS unreachable, credentials or TLS refused.
@@ -49,6 +57,10 @@ impl Default for Policy {
             critical: None,
             rtt_warning: None,
             rtt_critical: None,
+            expected_version: None,
+            mixed_versions: None,
+            creds_warning: None,
+            creds_critical: None,
             never_seen: Status::Unknown,
             unreachable: Status::Unknown,
             silent: Status::Critical,

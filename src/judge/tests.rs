@@ -913,6 +913,7 @@ fn memories() -> Vec<Memory> {
                         history: history.collect(),
                         absentees: Vec::new(),
                         baseline: None,
+                        mixed_since: since,
                     });
                 }
             }

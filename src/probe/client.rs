@@ -119,6 +119,7 @@ pub fn probe(request: &Request<'_>) -> Observation {
         }),
         denied: probe.denied,
         server: probe.server,
+        credentials: request.target.expiry(),
         took: request.start.elapsed(),
         trace: probe.trace,
     }

@@ -1,5 +1,6 @@
 //! What one probe saw: the instances that answered, or why there is no answer. No clock, no file, no network.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -21,9 +22,14 @@ pub struct Instance {
 impl Instance {
     /// Id, version and place, for the first line.
     pub fn in_brief(&self) -> String {
+        self.in_brief_as(&self.version)
+    }
+
+    /// The same with these words in the place of the version.
+    pub fn in_brief_as(&self, version: &str) -> String {
         let place = self.metadata.iter().find(|(key, _)| names_a_place(key));
         let place = place.map(|(key, value)| format!("{key}={value}"));
-        let words: Vec<&str> = [self.version.as_str(), place.as_deref().unwrap_or("")]
+        let words: Vec<&str> = [version, place.as_deref().unwrap_or("")]
             .into_iter()
             .filter(|w| !w.is_empty())
             .collect();
@@ -53,6 +59,22 @@ pub struct Answer {
     pub instance: Instance,
     /// From the request to the reply. `None` where another run got the answer.
     pub rtt: Option<Duration>,
+}
+
+impl Answer {
+    /// Whether it is known what it says of its version: of what another run got, not all words are remembered.
+    pub fn tells_its_version(&self) -> bool {
+        self.rtt.is_some() || !self.instance.version.is_empty()
+    }
+}
+
+/// The versions of the instances that answered, as far as they are known, and how many are of each.
+pub fn versions(answers: &[Answer]) -> BTreeMap<&str, usize> {
+    let mut versions = BTreeMap::new();
+    for answer in answers.iter().filter(|answer| answer.tells_its_version()) {
+        *versions.entry(answer.instance.version.as_str()).or_insert(0) += 1;
+    }
+    versions
 }
 
 /// Why the service could not be asked.
@@ -195,6 +217,15 @@ impl fmt::Display for Server {
     }
 }
 
+/// What the credentials of a probe say of their own end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// The credentials file. Clean.
+    pub file: String,
+    /// `None`: never.
+    pub at: Option<Timestamp>,
+}
+
 /// What one probe saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
@@ -206,6 +237,8 @@ pub struct Observation {
     /// How many times the service was asked.
     pub askings: usize,
     pub server: Option<Server>,
+    /// Of the credentials that it logs in with; `None` where nothing that we log in with can expire.
+    pub credentials: Option<Expiry>,
     pub ignored: Ignored,
     /// The instances that answered before and did not now, or only when asked for themselves, by id.
     pub absent: Vec<(String, Fate)>,
@@ -234,6 +267,7 @@ impl Observation {
             census: false,
             askings: 0,
             server: None,
+            credentials: None,
             ignored: Ignored::default(),
             absent: Vec::new(),
             others: None,

@@ -57,6 +57,7 @@ pub fn render(report: &Report) -> String {
             "seconds": now.since(outage.first_missed).as_secs_f64(),
             "last_seen": epoch(&outage.last_seen),
         })),
+        "mixed_since": memory.mixed_since.map(|at| at.to_string()),
         "not_asked": memory.trouble.as_ref().map(|trouble| json!({
             "since": trouble.since.to_string(),
             "reason": trouble.reason.name(),
@@ -68,6 +69,10 @@ pub fn render(report: &Report) -> String {
             "name": text_or_null(&server.name),
             "version": text_or_null(&server.version),
             "rtt_seconds": server.rtt.map(|rtt| rtt.as_secs_f64()),
+        })),
+        "credentials": seen.and_then(|seen| seen.credentials.as_ref()).map(|credentials| json!({
+            "file": credentials.file,
+            "expires": credentials.at.map(|at| at.to_string()),
         })),
         "askings": seen.map_or(0, |seen| seen.askings),
         "not_counted": seen.map(|seen| json!({

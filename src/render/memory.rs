@@ -55,6 +55,9 @@ pub fn render(question: &Question, path: Option<&Path>, memory: Option<&Memory>,
             absentee.instance
         ));
     }
+    if let Some(since) = memory.mixed_since {
+        lines.push(format!("versions mixed since {}", when(since)));
+    }
     if let Some(trouble) = &memory.trouble {
         lines.push(format!(
             "not asked since {}: {}",

@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use crate::probe::observation::{Answer, Instance, Outcome};
+use crate::probe::observation::{Answer, Instance, Outcome, versions};
 use crate::probe::stats::Counters;
 use crate::render::report::Report;
 use crate::state::statistics::Statistics;
@@ -95,6 +95,11 @@ pub fn render(report: &Report, style: &Style) -> String {
         memory.baseline.as_ref().map(|baseline| baseline.count as f64),
     );
     page.gauge(
+        "nats_service_versions",
+        "Number of different versions among the instances that answered; absent when NATS could not be asked.",
+        answers.map(|answers| versions(answers).len() as f64),
+    );
+    page.gauge(
         "nats_service_status",
         "Status of the check: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.",
         Some(f64::from(report.verdict.status().exit_code())),
@@ -137,6 +142,12 @@ pub fn render(report: &Report, style: &Style) -> String {
         "nats_service_probe_timestamp_seconds",
         "When the service was last probed, in seconds since 1970.",
         Some(report.now.as_seconds()),
+    );
+    page.gauge(
+        "nats_service_credentials_expiry_timestamp_seconds",
+        "When the credentials that log in to NATS expire, in seconds since 1970; absent if they never do.",
+        seen.and_then(|seen| seen.credentials.as_ref()?.at)
+            .map(|at| at.as_seconds()),
     );
     if let Some(statistics) = &memory.statistics {
         page.statistics(statistics);

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use crate::judge::verdict::{Finding, Verdict};
 use crate::judge::{Policy, RateLimits, judge};
-use crate::probe::observation::{Answer, Failure, Fate, Ignored, Instance, Observation, Outcome, Server, Silence};
+use crate::probe::observation::{
+    Answer, Expiry, Failure, Fate, Ignored, Instance, Observation, Outcome, Server, Silence,
+};
 use crate::probe::stats::{Counters, SeenStats, Stats};
 use crate::render::report::Report;
 use crate::state::memory::Memory;
@@ -52,6 +54,7 @@ pub fn saw(second: i64, outcome: Outcome) -> Observation {
             version: "2.15.1".into(),
             rtt: Some(Duration::from_micros(170)),
         }),
+        credentials: None,
         ignored: Ignored::default(),
         absent: Vec::new(),
         others: None,
@@ -119,6 +122,17 @@ pub fn story() -> Vec<(&'static str, Report)> {
     states.push(("nats_away", run(memory, saw(300, away()))));
     let silent = Outcome::Silent(Duration::from_secs(5));
     states.push(("silent", run(memory, saw(360, silent))));
+
+    let mut half = answered(0..3);
+    if let Outcome::Answered(answers) = &mut half {
+        answers[2].instance.version = "1.3.0".into();
+    }
+    let mut half = saw(0, half);
+    half.credentials = Some(Expiry {
+        file: "/etc/nats/mon.creds".into(),
+        at: Some(at(86_400)),
+    });
+    states.push(("half_rolled_out", run(&mut Memory::default(), half)));
 
     let memory = &mut Memory::default();
     run(memory, counting(0, 0));

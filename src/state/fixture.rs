@@ -54,6 +54,7 @@ pub fn memory() -> Memory {
             since: at(50),
             fate: Fate::NotAnswering,
         }],
+        mixed_since: Some(at(55)),
         trouble: Some(Trouble {
             since: at(70),
             reason: Reason::AuthRejected,

@@ -53,6 +53,7 @@ fn to_json(question: &Question, memory: &Memory) -> Value {
             "since": absentee.since.to_string(),
             "fate": absentee.fate.name(),
         })).collect::<Vec<Value>>(),
+        "mixed_since": memory.mixed_since.map(|at| at.to_string()),
         "not_asked": memory.trouble.as_ref().map(|trouble| json!({
             "since": trouble.since.to_string(),
             "reason": trouble.reason.name(),
@@ -158,6 +159,11 @@ fn parse_memory(value: &Value) -> Option<Memory> {
             baseline => Some(parse_baseline(baseline)?),
         },
         absentees,
+        // Earlier versions did not know it.
+        mixed_since: match &value["mixed_since"] {
+            Value::Null => None,
+            at => Some(parse_time(at)?),
+        },
         trouble: match optional("not_asked")? {
             Some(trouble) => Some(Trouble {
                 since: parse_time(&trouble["since"])?,

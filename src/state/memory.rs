@@ -154,6 +154,8 @@ pub struct Memory {
     pub baseline: Option<Baseline>,
     /// Who went missing lately, latest first.
     pub absentees: Vec<Absentee>,
+    /// Since when the instances have been of more than one version.
+    pub mixed_since: Option<Timestamp>,
     pub trouble: Option<Trouble>,
     /// When everybody was last waited for, not only the instances already known.
     pub census: Option<Timestamp>,

@@ -39,7 +39,7 @@ fn ten_thousand_wordy_instances_fit() {
         .map(|n| Answer {
             instance: Instance {
                 id: format!("{n:05}{}", "\"".repeat(123)),
-                version: wide(32) + "...",
+                version: wide(64) + "...",
                 metadata: (0..6)
                     .map(|k| (wide(31) + &k.to_string() + "...", wide(64) + "..."))
                     .collect(),
@@ -140,6 +140,7 @@ fn what_is_wrong_with_a_file_is_said() {
         (set("/baseline/fewer/most", json!(-1)), malformed.into()),
         (set("/absentees/0/fate", json!("late")), malformed.into()),
         (set("/absentees/0/instance/id", json!(7)), malformed.into()),
+        (set("/mixed_since", json!(7)), malformed.into()),
         (set("/not_asked/reason", json!("tired")), malformed.into()),
         (set("/not_asked/since", json!(null)), malformed.into()),
         (set("/census", json!(0)), malformed.into()),
@@ -170,6 +171,12 @@ fn what_is_wrong_with_a_file_is_said() {
     }
     let ahead = parse(&question(), &set("/epoch/at", json!(soon.to_string())), at(100));
     assert_eq!(ahead.map(|memory| memory.epoch.map(|epoch| epoch.at)), Ok(Some(soon)));
+    // A program before this one did not know since when versions are mixed.
+    let earlier = Memory {
+        mixed_since: None,
+        ..memory()
+    };
+    assert_eq!(parse(&question(), &without("/mixed_since"), at(100)), Ok(earlier));
     // A later program of the same format may say more.
     let mut more = good.clone();
     more["rates"] = json!({"count": 3});
