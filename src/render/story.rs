@@ -56,6 +56,7 @@ pub fn saw(second: i64, outcome: Outcome) -> Observation {
         absent: Vec::new(),
         others: None,
         denied: String::new(),
+        request: None,
         took: Duration::from_millis(12),
         trace: Vec::new(),
         silence: Silence::Unknown,
