@@ -23,6 +23,9 @@ mod topologies;
 /// One instance among several: gone, not answering or slow; and who is there when the one asked for is not.
 mod instances;
 
+/// A request to an endpoint itself: its verdicts, and that it is sent once.
+mod requests;
+
 /// The race of the client over TLS makes no silent service.
 mod tls_race;
 

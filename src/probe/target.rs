@@ -6,6 +6,7 @@ use percent_encoding::percent_decode_str;
 use url::{ParseError, Url};
 
 use crate::probe::credentials::{Credentials, Nkey};
+use crate::probe::request::EndpointRequest;
 use crate::values::secret::{Secret, redact_url};
 use crate::values::text::clean;
 
@@ -219,6 +220,8 @@ pub struct Target {
     pub inbox_prefix: Prefix,
     /// How we introduce ourselves to the server.
     pub connection_name: String,
+    /// What to ask one of its endpoints, where somebody answers.
+    pub request: Option<EndpointRequest>,
 }
 
 impl Target {
