@@ -28,6 +28,8 @@ mod versions;
 
 /// Credentials that expire are told before they do.
 mod expiry;
+/// A request to an endpoint itself: its verdicts, and that it is sent once.
+mod requests;
 
 /// The race of the client over TLS makes no silent service.
 mod tls_race;

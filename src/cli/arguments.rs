@@ -7,6 +7,7 @@ use clap::ArgMatches;
 use super::config::{Config, Format, Mode, OutputOptions, ProbeOptions, Selector, Timing};
 use super::connection;
 use super::given::{Given, Problem};
+use super::request;
 use crate::judge::pod::{self, Kind};
 use crate::judge::{Policy, RateLimits};
 use crate::probe::reply::is_id;
@@ -218,6 +219,7 @@ fn policy(given: &Given<'_>, mode: &Mode, prefix: Option<&Prefix>, place: &Place
         silent: given.status("silent")?.unwrap_or(standard.silent),
         forget_after: given.duration_above_zero("forget-after")?,
         rates: rates(given, place)?,
+        request: request::limits(given)?,
         remembers: *place != Place::Nowhere,
         imported: prefix.is_some_and(Prefix::is_imported),
     })

@@ -48,6 +48,7 @@ pub(super) fn target(service: ServiceName, given: &Given<'_>) -> Result<Target, 
             .text("connection-name")?
             .unwrap_or(env!("CARGO_PKG_NAME"))
             .to_owned(),
+        request: super::request::read(given)?,
     };
     let limits = ["creds-warning", "creds-critical"];
     match limits.into_iter().find(|flag| given.raw(flag).is_some()) {

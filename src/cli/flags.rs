@@ -260,6 +260,7 @@ fn judging_args() -> Vec<Arg> {
     ];
     let mut args: Vec<Arg> = asking.into_iter().map(|arg| arg.help_heading("Asking")).collect();
     args.extend(judging.into_iter().map(|arg| arg.help_heading("Judgement")));
+    args.extend(request_args());
     args
 }
 
@@ -329,6 +330,32 @@ fn expiry_args() -> Vec<Arg> {
         ),
     ];
     args.into_iter().map(|arg| arg.help_heading("Judgement")).collect()
+}
+
+/// What to ask an endpoint itself.
+fn request_args() -> impl Iterator<Item = Arg> {
+    let args = [
+        value(
+            "request",
+            "ENDPOINT",
+            "Send one request to this endpoint of the service, to one of its instances, and judge the reply",
+        ),
+        value(
+            "subject",
+            "SUBJECT",
+            "The same to this subject, instead of the one that the service tells",
+        )
+        .conflicts_with("request"),
+        value("payload", "TEXT", "What to send [default: nothing]").allow_hyphen_values(true),
+        value("payload-file", "FILE", "What to send, from this file").conflicts_with("payload"),
+        value("header", "KEY:VALUE", "A header to send; can be repeated")
+            .allow_hyphen_values(true)
+            .action(ArgAction::Append),
+        value("reply-contains", "TEXT", "CRITICAL if this is not in the reply").allow_hyphen_values(true),
+        value("request-warning", "DURATION", "WARNING if the reply took longer"),
+        value("request-critical", "DURATION", "CRITICAL if the reply took longer"),
+    ];
+    args.into_iter().map(|arg| arg.help_heading("Request"))
 }
 
 fn telling_args() -> Vec<Arg> {

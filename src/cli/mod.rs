@@ -8,6 +8,7 @@ mod config;
 mod connection;
 mod flags;
 mod given;
+mod request;
 
 use std::ffi::OsString;
 use std::time::Instant;

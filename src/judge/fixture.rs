@@ -113,6 +113,7 @@ pub fn saw(outcome: Outcome) -> Observation {
         absent: Vec::new(),
         others: None,
         denied: String::new(),
+        request: None,
         took: ms(12),
         trace: Vec::new(),
         silence: Silence::Unknown,

@@ -13,12 +13,13 @@ pub mod pod;
 mod policy;
 mod presence;
 mod rates;
+mod request;
 mod response_time;
 pub mod status_file;
 pub mod verdict;
 
 use self::case::{Case, Ruling};
-pub use self::policy::{Policy, RateLimits};
+pub use self::policy::{Policy, RateLimits, RequestLimits};
 use self::verdict::Verdict;
 use crate::probe::observation::{Observation, Outcome};
 use crate::state::memory::Memory;
@@ -35,6 +36,7 @@ const RULES: &[Rule] = &[
     rates::judge,
     mixed_versions::judge,
     credentials::judge,
+    request::judge,
 ];
 
 /// One rule: looks at the case, adds what it finds, and changes what is to be remembered.

@@ -32,10 +32,19 @@ pub struct Policy {
     /// After how long an outage is forgotten.
     pub forget_after: Option<Duration>,
     pub rates: RateLimits,
+    /// On the request to an endpoint; `None` where none is to be sent.
+    pub request: Option<RequestLimits>,
     /// Whether there is a state at all; without one the texts must not speak of earlier runs.
     pub remembers: bool,
     /// Whether the service is asked through an account import.
     pub imported: bool,
+}
+
+/// How long the reply of an endpoint may take.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestLimits {
+    pub warning: Option<Duration>,
+    pub critical: Option<Duration>,
 }
 
 impl Policy {
@@ -66,6 +75,7 @@ impl Default for Policy {
             silent: Status::Critical,
             forget_after: None,
             rates: RateLimits::default(),
+            request: None,
             remembers: true,
             imported: false,
         }

@@ -7,6 +7,7 @@ use url::{ParseError, Url};
 
 use crate::probe::credentials::{Credentials, Nkey};
 use crate::probe::observation::Expiry;
+use crate::probe::request::EndpointRequest;
 use crate::values::secret::{Secret, redact_url};
 use crate::values::text::clean;
 
@@ -220,6 +221,8 @@ pub struct Target {
     pub inbox_prefix: Prefix,
     /// How we introduce ourselves to the server.
     pub connection_name: String,
+    /// What to ask one of its endpoints, where somebody answers.
+    pub request: Option<EndpointRequest>,
 }
 
 impl Target {

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::judge::verdict::Finding;
-use crate::probe::observation::{Answer, Instance, Outcome};
+use crate::probe::observation::{Answer, EndpointSeen, Instance, Outcome};
 use crate::render::report::Report;
 use crate::state::memory::Epoch;
 use crate::state::statistics::{Counted, Statistics};
@@ -80,6 +80,7 @@ pub fn render(report: &Report) -> String {
             "jetstream_acks": seen.ignored.acks,
             "malformed": seen.ignored.broken,
         })),
+        "request": seen.and_then(|seen| seen.request.as_ref()).map(request),
         "probe_seconds": seen.map(|seen| seen.took.as_secs_f64()),
     });
     format!("{object}\n")
@@ -150,6 +151,23 @@ fn epoch(epoch: &Epoch) -> Value {
         .take(MOST_INSTANCES)
         .map(|i| Value::Object(instance(i)));
     json!({ "time": epoch.at.to_string(), "instances": epoch.count, "answers": answers.collect::<Vec<Value>>() })
+}
+
+fn request(seen: &EndpointSeen) -> Value {
+    let reply = seen.reply();
+    let error = reply.and_then(|reply| reply.error.as_ref());
+    json!({
+        "endpoint": text_or_null(&seen.endpoint),
+        "subject": text_or_null(&seen.subject),
+        "success": seen.success(),
+        "reply_seconds": reply.map(|reply| reply.took.as_secs_f64()),
+        "reply_bytes": reply.map(|reply| reply.size),
+        "reply_from": text_or_null(reply.map_or("", |reply| &reply.sender)),
+        "error": error.map(|error| json!({
+            "code": text_or_null(&error.code),
+            "text": text_or_null(&error.text),
+        })),
+    })
 }
 
 fn text_or_null(text: &str) -> Value {

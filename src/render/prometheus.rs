@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use crate::probe::observation::{Answer, Instance, Outcome, versions};
+use crate::probe::observation::{Answer, EndpointSeen, Instance, Outcome, versions};
 use crate::probe::stats::Counters;
 use crate::render::report::Report;
 use crate::state::statistics::Statistics;
@@ -152,6 +152,19 @@ pub fn render(report: &Report, style: &Style) -> String {
     if let Some(statistics) = &memory.statistics {
         page.statistics(statistics);
     }
+    let request = seen.and_then(|seen| seen.request.as_ref());
+    page.gauge(
+        "nats_service_request_success",
+        "Whether the endpoint replied as wanted, however slowly; absent when that could not be found out.",
+        request.and_then(EndpointSeen::success).map(flag),
+    );
+    page.gauge(
+        "nats_service_request_duration_seconds",
+        "Time until the reply of the endpoint; absent without one.",
+        request
+            .and_then(EndpointSeen::reply)
+            .map(|reply| reply.took.as_secs_f64()),
+    );
     let findings = report.verdict.findings();
     page.family(
         "nats_service_reason",

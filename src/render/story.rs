@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::judge::verdict::{Finding, Verdict};
-use crate::judge::{Policy, RateLimits, judge};
+use crate::judge::{Policy, RateLimits, RequestLimits, judge};
 use crate::probe::observation::{
-    Answer, Expiry, Failure, Fate, Ignored, Instance, Observation, Outcome, Server, Silence,
+    Answer, EndpointEnd, EndpointReply, EndpointSeen, Expiry, Failure, Fate, Ignored, Instance, Observation, Outcome,
+    Server, ServiceError, Silence,
 };
 use crate::probe::stats::{Counters, SeenStats, Stats};
 use crate::render::report::Report;
@@ -59,6 +60,7 @@ pub fn saw(second: i64, outcome: Outcome) -> Observation {
         absent: Vec::new(),
         others: None,
         denied: String::new(),
+        request: None,
         took: Duration::from_millis(12),
         trace: Vec::new(),
         silence: Silence::Unknown,
@@ -107,6 +109,42 @@ fn counting(second: i64, requests: u64) -> Observation {
     seen
 }
 
+/// The instances are there, and an endpoint of theirs answers with an error.
+fn request_failed() -> Report {
+    let reply = EndpointReply {
+        took: Duration::from_micros(2400),
+        size: 12,
+        error: Some(ServiceError {
+            code: "500".into(),
+            text: "no database".into(),
+        }),
+        lacks: String::new(),
+        excerpt: String::new(),
+        sender: "id1".into(),
+    };
+    let seen = Observation {
+        request: Some(EndpointSeen {
+            endpoint: "find".into(),
+            subject: "orders.find".into(),
+            end: EndpointEnd::Replied(reply),
+            doubt: String::new(),
+        }),
+        ..saw(0, answered(0..3))
+    };
+    let policy = Policy {
+        request: Some(RequestLimits::default()),
+        ..Policy::default()
+    };
+    let now = seen.at + Duration::from_millis(500);
+    let (verdict, memory) = judge("orders", &Memory::default(), &seen, &policy, now);
+    Report {
+        verdict,
+        seen: Some(Arc::new(seen)),
+        memory,
+        now,
+    }
+}
+
 /// Each state with its name, as it follows from the one before; then those that stand alone.
 pub fn story() -> Vec<(&'static str, Report)> {
     let memory = &mut Memory::default();
@@ -141,6 +179,7 @@ pub fn story() -> Vec<(&'static str, Report)> {
     let mut nobody = saw(0, Outcome::NoResponders);
     nobody.others = Some(vec![("order".into(), 2), ("billing".into(), 1)]);
     states.push(("never_seen", run(&mut Memory::default(), nobody)));
+    states.push(("request_failed", request_failed()));
     let finding = Finding::new(
         Status::Unknown,
         Reason::Usage,
