@@ -6,7 +6,12 @@ use clap::{Arg, ArgAction, Command};
 /// The definition of the command line, for the man page too.
 pub fn command() -> Command {
     let with_target = |command: Command| command.args(connection_args()).args(state_args());
-    let judging = |command: Command| with_target(command).args(judging_args()).args(statistics_args());
+    let judging = |command: Command| {
+        with_target(command)
+            .args(judging_args())
+            .args(changes_args())
+            .args(statistics_args())
+    };
     let check = |command: Command| judging(command).args(telling_args()).args(metrics_args());
     let textfile = Command::new("textfile").about("Check a service, and write metrics for the textfile collector");
     let show = Command::new("show").about("Show what is remembered about a service");
@@ -218,6 +223,43 @@ fn judging_args() -> Vec<Arg> {
     let mut args: Vec<Arg> = asking.into_iter().map(|arg| arg.help_heading("Asking")).collect();
     args.extend(judging.into_iter().map(|arg| arg.help_heading("Judgement")));
     args
+}
+
+fn changes_args() -> Vec<Arg> {
+    let args = [
+        value(
+            "lost-warning",
+            "N|N%",
+            "WARNING if so many instances fewer than normal are there",
+        )
+        .allow_hyphen_values(true),
+        value(
+            "lost-critical",
+            "N|N%",
+            "CRITICAL if so many instances fewer than normal are there",
+        )
+        .allow_hyphen_values(true),
+        value(
+            "baseline-settle",
+            "DURATION",
+            "After so long fewer instances are normal [default: 15m]",
+        ),
+        value(
+            "restarts-warning",
+            "N",
+            "WARNING if so many instances were replaced by others of the same version",
+        )
+        .allow_hyphen_values(true),
+        value("restarts-critical", "N", "CRITICAL if so many instances were replaced").allow_hyphen_values(true),
+        value(
+            "restarts-window",
+            "DURATION",
+            "Within this time, 1d at most [default: 15m]",
+        ),
+    ];
+    args.into_iter()
+        .map(|arg| arg.help_heading("Losses and restarts"))
+        .collect()
 }
 
 fn statistics_args() -> Vec<Arg> {

@@ -138,6 +138,12 @@ pub fn render(report: &Report, style: &Style) -> String {
         "When the service was last probed, in seconds since 1970.",
         Some(report.now.as_seconds()),
     );
+    page.typed_family(
+        "nats_service_restarts_total",
+        "counter",
+        "Instances that were replaced by others of the same version; absent before the second run that saw any.",
+        memory.changes.iter().map(|changes| ([], changes.restarts as f64)),
+    );
     if let Some(statistics) = &memory.statistics {
         page.statistics(statistics);
     }

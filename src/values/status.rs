@@ -74,6 +74,8 @@ reasons! {
     ServiceDown => "service_down",
     ServiceSilent => "service_silent",
     InstancesOutOfRange => "instances_out_of_range",
+    InstancesLost => "instances_lost",
+    Restarts => "restarts",
     Slow => "slow",
     ErrorRate => "error_rate",
     Latency => "latency",

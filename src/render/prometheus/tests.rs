@@ -89,7 +89,7 @@ fn help_and_type_are_the_same_in_every_state() {
         }
         assert_eq!(lines.len(), 2 * metrics(&text).len(), "{state}: one of a kind");
     }
-    assert_eq!(heads.len(), 17, "{heads:?}");
+    assert_eq!(heads.len(), 18, "{heads:?}");
 }
 
 fn metric_of<'a>(line: &'a str, kind: &str) -> &'a str {
@@ -116,7 +116,7 @@ fn only_values_change_with_the_status() {
         all.extend(samples(text).into_keys());
     }
     // One series for each metric, one for each reason, and three for each of two endpoints.
-    assert_eq!(all.len(), 11 + Reason::ALL.len() + 6, "{all:?}");
+    assert_eq!(all.len(), 12 + Reason::ALL.len() + 6, "{all:?}");
     for text in &texts {
         let mine: BTreeSet<&str> = samples(text).into_keys().collect();
         for series in all.iter().filter(|series| !mine.contains(**series)) {
