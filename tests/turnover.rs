@@ -242,7 +242,6 @@ fn crash_loop(start: Start, version: Version) {
     let mut shown = stage.monitor.state("show").run();
     for line in [
         "5 restarts since the service is known",
-        "normally 2 instances",
         &format!(
             "arrived *Z (* ago): {} version 1.0.0 pod=orders-1 in place of *",
             crashing.id()
@@ -298,6 +297,11 @@ fn scaling_makes_no_restarts_and_a_smaller_size_settles() {
             ),
         );
     }
+    stage
+        .monitor
+        .state("show")
+        .run()
+        .assert_line("normally 12 instances, fewer since *Z (* ago)");
     // And then it is the usual number.
     let settle = [&flags[..], &["--baseline-settle", "2s"]].concat();
     let out = wait_for("it settles", || {

@@ -119,7 +119,7 @@ fn absentees(case: &Case<'_>, answers: &[Answer], next: &Memory, normal: usize) 
 
 fn who_is_missing(case: &Case<'_>, answers: &[Answer], next: &Memory) -> String {
     let mut text = String::new();
-    let one_comes_through = one_comes_through(case, answers);
+    let one_comes_through = one_comes_through(case, answers, next);
     for fate in Fate::ALL {
         // They only look slow.
         if fate == Fate::Slow && one_comes_through {
@@ -153,10 +153,10 @@ fn who_is_missing(case: &Case<'_>, answers: &[Answer], next: &Memory) -> String 
     text
 }
 
-fn one_comes_through(case: &Case<'_>, answers: &[Answer]) -> bool {
-    let absent = &case.seen.absent;
-    let several = case.memory.known().len() > 1 || !absent.is_empty();
-    let one_by_one = absent.iter().filter(|(_, fate)| *fate == Fate::Slow).count();
+fn one_comes_through(case: &Case<'_>, answers: &[Answer], next: &Memory) -> bool {
+    let slow = case.seen.absent.iter().filter(|(_, fate)| *fate == Fate::Slow);
+    let one_by_one = slow.count();
+    let several = case.memory.known().len() > 1 || one_by_one > 0 || !next.absentees.is_empty();
     case.policy.imported && several && answers.len() == one_by_one + 1
 }
 

@@ -6,7 +6,7 @@ use super::instances::MOST_MISSED;
 use super::verdict::Detail;
 use super::{Policy, judge};
 use crate::probe::observation::{Answer, Failure, Fate, Ignored, Observation, Outcome, Server};
-use crate::state::memory::{Baseline, Brief, HISTORY, Memory, Outage, Trouble};
+use crate::state::memory::{Baseline, Brief, Epoch, HISTORY, Memory, Outage, Trouble};
 use crate::values::status::{Reason, Status};
 
 #[test]
@@ -203,6 +203,20 @@ fn hints_for_imports() {
     }
     let usual = Policy::default();
     assert!(!told(&absent_ones(1, &[]), &usual).contains("import"));
+    // The only one was replaced by another.
+    let lone = Memory {
+        epoch: Some(Epoch {
+            instances: vec![instances(8).remove(7)],
+            ..epoch(40, 1)
+        }),
+        ..up()
+    };
+    let mut replaced = absent_ones(1, &[(7, Fate::Gone)]);
+    for fate in [Fate::Gone, Fate::NotAnswering] {
+        replaced.absent[0].1 = fate;
+        let (verdict, _) = judge("orders", &lone, &replaced, &imported, at(100));
+        assert_eq!(findings(&verdict), "OK service_up: 1 instance, slowest answer 1.2ms");
+    }
 
     let hint = "(hung, or nobody is there: through an import, a server before 2.11 does not say so)";
     let silent = |version: &str| {

@@ -65,14 +65,15 @@ pub fn render(question: &Question, path: Option<&Path>, memory: Option<&Memory>,
     if let Some(census) = memory.census {
         lines.push(format!("last census {}", when(census)));
     }
-    if let Some(baseline) = &memory.baseline {
-        let since = |(since, _)| format!(", fewer since {}", when(since));
-        let fewer = baseline.fewer.map(since).unwrap_or_default();
-        lines.push(format!("normally {}{fewer}", count(baseline.count, "instance")));
+    if let Some((baseline, (since, _))) = memory.baseline.and_then(|baseline| Some((baseline, baseline.fewer?))) {
+        let normally = count(baseline.count, "instance");
+        lines.push(format!("normally {normally}, fewer since {}", when(since)));
     }
     if let Some(changes) = &memory.changes {
-        let restarts = usize::try_from(changes.restarts).unwrap_or(usize::MAX);
-        lines.push(format!("{} since the service is known", count(restarts, "restart")));
+        if changes.restarts > 0 {
+            let restarts = usize::try_from(changes.restarts).unwrap_or(usize::MAX);
+            lines.push(format!("{} since the service is known", count(restarts, "restart")));
+        }
         for change in changes.log.iter().rev() {
             let replaces = change.replaces().map(|id| format!(" in place of {id}"));
             lines.push(format!(

@@ -186,3 +186,97 @@ fn the_baseline_is_told_where_it_is_judged() {
     );
     assert_eq!(metric(&verdict, "baseline"), None);
 }
+
+/// Whatever happens, a loss is told for as long as it has to settle, and only an old one that leaves takes a rise back.
+#[test]
+fn random_epochs_hide_no_loss() {
+    let mut seed = 7_u64;
+    let mut random = move |below: u64| {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let limits = policy(None, Some(Loss::Instances(1)));
+    let mut memory = Memory::default();
+    let mut second = 1_000_000;
+    // In how many steps there was a loss, and how often the baseline fell for each reason.
+    let (mut losses, mut settled, mut replaced) = (0, 0, 0);
+    for _ in 0..4_000 {
+        // Now and then nobody looks for a while, and now and then the clock goes back.
+        second += [20, 20, 60, 400, -15][random(5) as usize];
+        let outcome = match random(20) {
+            0 => Outcome::NoResponders,
+            1 => super::super::fixture::failed(Reason::NatsUnreachable),
+            _ => answered(1 + random(6) as usize),
+        };
+        let mut seen = Observation {
+            at: at(second),
+            ..saw(outcome)
+        };
+        let number = seen_number(&seen);
+        // Their ids are the numbers from 0 on; some get others.
+        let generation = random(3);
+        if let Outcome::Answered(answers) = &mut seen.outcome {
+            for answer in answers.iter_mut().take(generation as usize) {
+                answer.instance.id = format!("{}-{}", answer.instance.id, second / 500);
+            }
+        }
+        let there: Vec<String> = match &seen.outcome {
+            Outcome::Answered(answers) => answers.iter().map(|answer| answer.instance.id.clone()).collect(),
+            _ => Vec::new(),
+        };
+        let known = memory.last_known().unwrap_or_default().iter();
+        seen.absent = known
+            .map(|instance| instance.id.clone())
+            .filter(|id| !there.contains(id))
+            .map(|id| (id, Fate::ALL[random(4) as usize]))
+            .collect();
+        let (verdict, next) = judge("orders", &memory, &seen, &limits, seen.at);
+        let case = || format!("{memory:?}\n{seen:?}\n{}", findings(&verdict));
+        let lost = verdict.findings().iter().any(|f| f.reason == Reason::InstancesLost);
+        match (number, memory.baseline, next.baseline) {
+            (Some(number @ 1..), before, Some(after)) => {
+                assert!(after.count >= number, "{}", case());
+                let missing = after.count - number;
+                assert!(next.absentees.len() <= missing, "{}", case());
+                let is_new = after.fewer.is_some_and(|(since, _)| since >= seen.at);
+                assert_eq!(lost, missing > 0 && !(is_new && was_held(&memory)), "{}", case());
+                losses += usize::from(lost);
+                if let Some(before) = before.filter(|before| before.count > after.count) {
+                    let time = before.fewer.map(|(since, _)| seen.at.since(since));
+                    let has_settled = time.is_some_and(|time| time >= limits.loss.settle);
+                    let is_replaced = before.raised.is_some_and(|raise| {
+                        after.count >= raise.from && seen.at.since(raise.latest) < limits.loss.settle
+                    });
+                    assert!(has_settled || is_replaced, "{}", case());
+                    settled += usize::from(has_settled);
+                    replaced += usize::from(is_replaced && !has_settled);
+                }
+            }
+            (_, before, after) => {
+                assert_eq!((before, lost), (after, false), "{}", case());
+            }
+        }
+        let restarts = |memory: &Memory| memory.changes.as_ref().map_or(0, |changes| changes.restarts);
+        assert!(restarts(&next) >= restarts(&memory), "{}", case());
+        memory = next;
+    }
+    assert!(
+        losses > 500 && settled > 10 && replaced > 10,
+        "{losses} {settled} {replaced}"
+    );
+}
+
+fn seen_number(seen: &Observation) -> Option<usize> {
+    match &seen.outcome {
+        Outcome::Answered(answers) => Some(answers.len()),
+        Outcome::Failed(_) => None,
+        _ => Some(0),
+    }
+}
+
+/// The server is always the same one.
+fn was_held(memory: &Memory) -> bool {
+    memory.trouble.is_some()
+}

@@ -222,7 +222,7 @@ fn random_epochs_keep_what_is_promised() {
     let mut before: Vec<Instance> = Vec::new();
     let mut changes: Option<Changes> = None;
     let mut second = 0;
-    for _ in 0..20_000 {
+    for _ in 0..5_000 {
         second += random(300) as i64 - 20;
         let words: String = (0..12)
             .filter(|_| random(3) > 0)

@@ -2,25 +2,31 @@
 
 use serde_json::{Value, json};
 
-use super::{instance_to_json, parse_instance, parse_time};
+use crate::probe::observation::Instance;
 use crate::state::changes::{Change, Changes, MOST_CHANGES, What};
+use crate::values::timestamp::Timestamp;
 
 pub fn to_json(changes: &Changes) -> Value {
-    let change = |change: &Change| {
-        let mut value = json!({
-            "at": change.at.to_string(),
-            "what": change.what.name(),
-            "instance": instance_to_json(&change.instance),
-        });
-        if let Some(id) = change.replaces() {
-            value["replaces"] = id.into();
-        }
-        value
-    };
     json!({
         "restarts": changes.restarts,
-        "log": changes.log.iter().map(change).collect::<Vec<Value>>(),
+        "log": changes.log.iter().map(change_to_json).collect::<Vec<Value>>(),
     })
+}
+
+fn change_to_json(change: &Change) -> Value {
+    let mut value = json!({
+        "at": change.at.to_string(),
+        "what": change.what.name(),
+        "id": change.instance.id,
+        "version": change.instance.version,
+    });
+    if let Some((key, place)) = change.place() {
+        value["place"] = json!([key, place]);
+    }
+    if let Some(id) = change.replaces() {
+        value["replaces"] = id.into();
+    }
+    value
 }
 
 pub fn parse(value: &Value) -> Option<Changes> {
@@ -36,16 +42,28 @@ fn parse_change(value: &Value) -> Option<Change> {
         "arrived" => What::Arrived {
             replaces: match &value["replaces"] {
                 Value::Null => None,
-                id => Some(id.as_str()?.to_owned()),
+                id => Some(text(id)?),
             },
         },
         "missing" => What::Missing,
         "left" => What::Left,
         _ => return None,
     };
+    let metadata = match &value["place"] {
+        Value::Null => Vec::new(),
+        place => vec![(text(&place[0])?, text(&place[1])?)],
+    };
     Some(Change {
-        at: parse_time(&value["at"])?,
+        at: Timestamp::parse(value["at"].as_str()?)?,
         what,
-        instance: parse_instance(&value["instance"])?,
+        instance: Instance {
+            id: text(&value["id"])?,
+            version: text(&value["version"])?,
+            metadata,
+        },
     })
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
 }
