@@ -85,5 +85,8 @@ mod documents;
 /// Which file of the sources may use which.
 mod layout;
 
+/// Who came and who went: rolling deployments, losses, crash loops, scaling.
+mod turnover;
+
 /// What endpoints have counted: error rates and processing times since the run before.
 mod statistics;

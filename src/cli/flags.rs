@@ -52,6 +52,7 @@ fn with_target(command: Command) -> Command {
 fn judging(command: Command) -> Command {
     with_target(command)
         .args(judging_args())
+        .args(changes_args())
         .args(statistics_args())
         .args(version_args())
         .args(expiry_args())
@@ -264,6 +265,43 @@ fn judging_args() -> Vec<Arg> {
     args
 }
 
+fn changes_args() -> Vec<Arg> {
+    let args = [
+        value(
+            "lost-warning",
+            "N|N%",
+            "WARNING if so many instances fewer than normal are there",
+        )
+        .allow_hyphen_values(true),
+        value(
+            "lost-critical",
+            "N|N%",
+            "CRITICAL if so many instances fewer than normal are there",
+        )
+        .allow_hyphen_values(true),
+        value(
+            "baseline-settle",
+            "DURATION",
+            "After so long fewer instances are normal [default: 15m]",
+        ),
+        value(
+            "restarts-warning",
+            "N",
+            "WARNING if so many instances were replaced by others of the same version",
+        )
+        .allow_hyphen_values(true),
+        value("restarts-critical", "N", "CRITICAL if so many instances were replaced").allow_hyphen_values(true),
+        value(
+            "restarts-window",
+            "DURATION",
+            "Within this time, 1d at most [default: 15m]",
+        ),
+    ];
+    args.into_iter()
+        .map(|arg| arg.help_heading("Losses and restarts"))
+        .collect()
+}
+
 fn statistics_args() -> Vec<Arg> {
     let stats = Arg::new("stats")
         .long("stats")
@@ -310,7 +348,7 @@ fn version_args() -> Vec<Arg> {
         value(
             "mixed-versions",
             "STATUS",
-            "When there is more than one version for longer than 15m",
+            "When there is more than one version for longer than --baseline-settle",
         ),
     ];
     args.into_iter().map(|arg| arg.help_heading("Judgement")).collect()

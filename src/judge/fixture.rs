@@ -187,6 +187,13 @@ pub fn told(memory: &Memory) -> String {
     text + &format!(", history {}", history.join(" "))
 }
 
+/// The value of this metric.
+#[track_caller]
+pub fn metric(verdict: &Verdict, name: &str) -> Option<f64> {
+    let metric = verdict.metrics.iter().find(|metric| metric.name == name);
+    metric.unwrap_or_else(|| panic!("no metric {name}")).value
+}
+
 pub struct Row {
     pub memory: Memory,
     pub seen: Observation,

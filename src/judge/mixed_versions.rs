@@ -1,7 +1,6 @@
 //! Whether the instances have been of more than one version for longer than a rollout takes (`--mixed-versions`).
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::case::{Case, Ruling};
 use super::verdict::{Finding, Metric, Unit};
@@ -11,9 +10,6 @@ use crate::values::duration::age;
 use crate::values::status::Reason;
 use crate::values::text::clean;
 use crate::values::timestamp::Timestamp;
-
-/// How long a rolling deployment may take.
-const SETTLED: Duration = Duration::from_secs(900);
 
 /// How many versions are named, and how many characters of each.
 const NAMED: usize = 3;
@@ -40,7 +36,7 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
     });
     if let Some(time) = mixed
         .map(|since| case.seen.at.since(since))
-        .filter(|time| *time >= SETTLED)
+        .filter(|time| *time >= case.policy.loss.settle)
     {
         let text = format!(
             "mixed versions for {}: {}; is a rollout stuck?",

@@ -34,6 +34,8 @@ pub struct Policy {
     pub rates: RateLimits,
     /// On the request to an endpoint; `None` where none is to be sent.
     pub request: Option<RequestLimits>,
+    pub loss: LossLimits,
+    pub restarts: RestartLimits,
     /// Whether there is a state at all; without one the texts must not speak of earlier runs.
     pub remembers: bool,
     /// Whether the service is asked through an account import.
@@ -76,6 +78,8 @@ impl Default for Policy {
             forget_after: None,
             rates: RateLimits::default(),
             request: None,
+            loss: LossLimits::default(),
+            restarts: RestartLimits::default(),
             remembers: true,
             imported: false,
         }
@@ -120,5 +124,63 @@ impl RateLimits {
             self.latency_warning.map(|limit| limit.as_secs_f64()),
             self.latency_critical.map(|limit| limit.as_secs_f64()),
         )
+    }
+}
+
+/// How many instances fewer than normal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    Instances(usize),
+    /// Of the baseline, from 1 to 100.
+    Percent(u8),
+}
+
+/// What is judged of the instances that are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossLimits {
+    pub warning: Option<Loss>,
+    pub critical: Option<Loss>,
+    /// After how long fewer instances are the normal number.
+    pub settle: Duration,
+}
+
+impl Default for LossLimits {
+    fn default() -> LossLimits {
+        LossLimits {
+            warning: None,
+            critical: None,
+            settle: Duration::from_secs(900),
+        }
+    }
+}
+
+impl LossLimits {
+    pub fn are_none(&self) -> bool {
+        self.warning.is_none() && self.critical.is_none()
+    }
+}
+
+/// What is judged of the restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestartLimits {
+    pub warning: Option<usize>,
+    pub critical: Option<usize>,
+    /// Within how long.
+    pub window: Duration,
+}
+
+impl Default for RestartLimits {
+    fn default() -> RestartLimits {
+        RestartLimits {
+            warning: None,
+            critical: None,
+            window: Duration::from_secs(900),
+        }
+    }
+}
+
+impl RestartLimits {
+    pub fn are_none(&self) -> bool {
+        self.warning.is_none() && self.critical.is_none()
     }
 }

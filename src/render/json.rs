@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::judge::verdict::Finding;
 use crate::probe::observation::{Answer, EndpointSeen, Instance, Outcome};
 use crate::render::report::Report;
+use crate::state::changes::Change;
 use crate::state::memory::Epoch;
 use crate::state::statistics::{Counted, Statistics};
 
@@ -62,6 +63,8 @@ pub fn render(report: &Report) -> String {
             "since": trouble.since.to_string(),
             "reason": trouble.reason.name(),
         })),
+        "restarts_total": memory.changes.as_ref().map(|changes| changes.restarts),
+        "changes": memory.changes.iter().flat_map(|changes| &changes.log).map(change).collect::<Vec<Value>>(),
         "statistics": memory.statistics.as_ref().map(statistics),
         "rtt_max_seconds": answers.and_then(|answers| answers.iter().filter_map(|a| a.rtt).max()).map(|rtt| rtt.as_secs_f64()),
         "nats": seen.and_then(|seen| seen.server.as_ref()).map(|server| json!({
@@ -84,6 +87,14 @@ pub fn render(report: &Report) -> String {
         "probe_seconds": seen.map(|seen| seen.took.as_secs_f64()),
     });
     format!("{object}\n")
+}
+
+fn change(change: &Change) -> Value {
+    let mut object = instance(&change.instance);
+    object.insert("what".into(), change.what.name().into());
+    object.insert("since".into(), change.at.to_string().into());
+    object.insert("replaces".into(), change.replaces().into());
+    Value::Object(object)
 }
 
 fn statistics(statistics: &Statistics) -> Value {

@@ -149,6 +149,12 @@ pub fn render(report: &Report, style: &Style) -> String {
         seen.and_then(|seen| seen.credentials.as_ref()?.at)
             .map(|at| at.as_seconds()),
     );
+    page.typed_family(
+        "nats_service_restarts_total",
+        "counter",
+        "Instances that were replaced by others of the same version; absent before the second run that saw any.",
+        memory.changes.iter().map(|changes| ([], changes.restarts as f64)),
+    );
     if let Some(statistics) = &memory.statistics {
         page.statistics(statistics);
     }

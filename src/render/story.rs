@@ -156,7 +156,9 @@ pub fn story() -> Vec<(&'static str, Report)> {
     states.push(("down", run(memory, saw(120, Outcome::NoResponders))));
     let away = || Outcome::Failed(Failure::new(Reason::NatsUnreachable, "connection refused"));
     states.push(("down_and_nats_away", run(memory, saw(180, away()))));
-    states.push(("recovered", run(memory, saw(240, answered(3..6)))));
+    let mut restarted = saw(240, answered(3..6));
+    restarted.absent = [0, 1].map(|n| (instance(n).id, Fate::Gone)).into();
+    states.push(("recovered", run(memory, restarted)));
     states.push(("nats_away", run(memory, saw(300, away()))));
     let silent = Outcome::Silent(Duration::from_secs(5));
     states.push(("silent", run(memory, saw(360, silent))));

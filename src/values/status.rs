@@ -75,6 +75,8 @@ reasons! {
     ServiceSilent => "service_silent",
     RequestFailed => "request_failed",
     InstancesOutOfRange => "instances_out_of_range",
+    InstancesLost => "instances_lost",
+    Restarts => "restarts",
     Slow => "slow",
     ErrorRate => "error_rate",
     Latency => "latency",
