@@ -47,12 +47,8 @@ if [[ $("$NATS_SERVER_2_9" --version) != *v2.9.* ]]; then
     say "this Debian has no nats-server 2.9, in its place: $("$NATS_SERVER_2_9" --version)"
 fi
 
-venv
+nats_py
 NATS_PY_PYTHON=$tools/venv/bin/python
-if ! "$NATS_PY_PYTHON" -c 'import importlib.metadata as m; assert m.version("nats-py") == "2.16.0"' 2>/dev/null; then
-    say "installing nats-py 2.16.0 (PyPI)"
-    quietly "$NATS_PY_PYTHON" -m pip install nats-py==2.16.0 || die "could not install nats-py"
-fi
 if ! "$NATS_PY_PYTHON" -c 'import importlib.metadata as m; assert m.version("kubernetes-validate") == "1.37.0"' 2>/dev/null; then
     say "installing kubernetes-validate 1.37.0 (PyPI)"
     quietly "$NATS_PY_PYTHON" -m pip install kubernetes-validate==1.37.0 || die "could not install kubernetes-validate"
