@@ -24,6 +24,7 @@ rm -rf "$tools"/.new.*
 debian gcc command -v cc
 debian libc6-dev test -e /usr/include/stdlib.h
 debian strace command -v strace
+debian valgrind command -v valgrind
 debian util-linux command -v setpriv
 debian iproute2 command -v ip
 debian openssl command -v openssl
@@ -91,6 +92,12 @@ lint() {
 }
 lint fmt cargo fmt --check
 lint clippy cargo clippy --all-targets --locked -- -D warnings
+
+# What people get: what it costs has budgets.
+cargo build --quiet --release --locked --bin check_nats_service
+CHECK_NATS_SERVICE_RELEASE=${CARGO_TARGET_DIR:-target}/release/check_nats_service
+CHECK_NATS_SERVICE_RELEASE=$(realpath "$CHECK_NATS_SERVICE_RELEASE")
+export CHECK_NATS_SERVICE_RELEASE
 
 # What the image is made of, beforehand: it takes a while the first time, and the tests watch the clock.
 temp=$(mktemp -d "$tools/.new.XXXXXX")
