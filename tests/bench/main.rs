@@ -141,7 +141,11 @@ impl Bench {
     }
 
     fn program(&self, build: &Build, words: &[&str], url: &str, service: &str) -> Program {
-        let state = self.dir.join(&format!("state-{}", build.name.replace(' ', "-")));
+        let state = self.dir.join(&format!(
+            "{}-{}-{service}",
+            build.name,
+            words.concat().replace('/', "-")
+        ));
         let keeps = !words.contains(&"--no-state") && words.first() != Some(&"probe");
         let program = Program::new([&build.path]).args(words).args(["-s", url, "-n", service]);
         match keeps {
