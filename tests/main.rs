@@ -90,3 +90,9 @@ mod turnover;
 
 /// What endpoints have counted: error rates and processing times since the run before.
 mod statistics;
+
+/// Ten thousand instances: all are counted, and what is said and kept stays small.
+mod scale;
+
+/// What a run of the release build may cost: bytes, system calls, instructions, memory, threads, descriptors.
+mod budgets;

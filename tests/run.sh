@@ -24,6 +24,7 @@ rm -rf "$tools"/.new.*
 debian gcc command -v cc
 debian libc6-dev test -e /usr/include/stdlib.h
 debian strace command -v strace
+debian valgrind command -v valgrind
 debian util-linux command -v setpriv
 debian iproute2 command -v ip
 debian openssl command -v openssl
@@ -47,12 +48,8 @@ if [[ $("$NATS_SERVER_2_9" --version) != *v2.9.* ]]; then
     say "this Debian has no nats-server 2.9, in its place: $("$NATS_SERVER_2_9" --version)"
 fi
 
-venv
+nats_py
 NATS_PY_PYTHON=$tools/venv/bin/python
-if ! "$NATS_PY_PYTHON" -c 'import importlib.metadata as m; assert m.version("nats-py") == "2.16.0"' 2>/dev/null; then
-    say "installing nats-py 2.16.0 (PyPI)"
-    quietly "$NATS_PY_PYTHON" -m pip install nats-py==2.16.0 || die "could not install nats-py"
-fi
 if ! "$NATS_PY_PYTHON" -c 'import importlib.metadata as m; assert m.version("kubernetes-validate") == "1.37.0"' 2>/dev/null; then
     say "installing kubernetes-validate 1.37.0 (PyPI)"
     quietly "$NATS_PY_PYTHON" -m pip install kubernetes-validate==1.37.0 || die "could not install kubernetes-validate"
@@ -90,9 +87,14 @@ lint() {
 }
 if lint fmt; then cargo fmt --check; fi
 
+target=${CARGO_TARGET_DIR:-target}
+# What people get: what it costs has budgets.
+cargo build --quiet --release --locked --bin check_nats_service
+CHECK_NATS_SERVICE_RELEASE=$(realpath "$target/release/check_nats_service")
+export CHECK_NATS_SERVICE_RELEASE
+
 # The program as the image has it, before all else: all that it is made of is what the tests are made of, too, and is built once.
 # Then `cargo test` puts the dynamic program in its place.
-target=${CARGO_TARGET_DIR:-target}
 PROFILE=dev CARGO_TARGET_DIR=$target packaging/container/context.sh "$target/image"
 STATIC_BINARY=$(cd "$target/image" && pwd)/check_nats_service
 export STATIC_BINARY

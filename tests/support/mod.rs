@@ -6,6 +6,8 @@
 pub mod blackhole;
 pub mod certs;
 pub mod check;
+pub mod cost;
+pub mod crowd;
 pub mod fake;
 pub mod http;
 pub mod jwt;
@@ -22,6 +24,8 @@ pub mod temp_dir;
 pub use blackhole::Blackhole;
 pub use certs::Certs;
 pub use check::{Check, Output, Running};
+pub use cost::Program;
+pub use crowd::Crowd;
 pub use fake::{Conn, Fake};
 pub use metrics::Metrics;
 pub use monitor::Monitor;
