@@ -8,7 +8,7 @@ use check_nats_service::cli;
 use clap_mangen::Man;
 
 fn main() -> io::Result<()> {
-    let man = Man::new(cli::command()).section("1").manual("Monitoring Plugins");
+    let man = Man::new(cli::whole_command()).section("1").manual("Monitoring Plugins");
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;

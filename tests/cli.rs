@@ -1,6 +1,6 @@
 //! Arguments as typed by people: each mistake gets one line that names it and the way out, and ends with status 3.
 
-use crate::support::{Check, TempDir};
+use crate::support::{Check, Server, TempDir, Version};
 
 fn says(args: &[&str], line: &str) {
     Check::new(args)
@@ -199,4 +199,28 @@ fn a_run_without_a_place_for_its_state_says_so() {
         "NATS_SERVICE UNKNOWN - no folder for the state: neither HOME nor XDG_STATE_HOME is set; \
          give --state-dir, or --no-state to go without",
     );
+}
+
+/// The manual of the contract says `--service`; people type both.
+#[test]
+fn the_service_has_two_names() {
+    let server = Server::start(Version::Newest);
+    for flag in ["-n", "--name", "--service"] {
+        Check::new([
+            flag,
+            "orders",
+            "-s",
+            &server.url(),
+            "--no-state",
+            "--confirm",
+            "0",
+            "-c",
+            "1:",
+        ])
+        .run()
+        .assert_first(
+            2,
+            "NATS_SERVICE CRITICAL - orders: 0 instances, critical range is 1:; *",
+        );
+    }
 }

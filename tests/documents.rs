@@ -25,7 +25,7 @@ fn flags() -> BTreeSet<String> {
         command.get_subcommands().for_each(|command| collect(command, flags));
     }
     let mut flags = BTreeSet::new();
-    collect(&cli::command(), &mut flags);
+    collect(&cli::whole_command(), &mut flags);
     flags
 }
 
@@ -48,7 +48,7 @@ fn every_flag_has_its_help() {
         }
         command.get_subcommands().for_each(look);
     }
-    look(&cli::command());
+    look(&cli::whole_command());
 }
 
 #[test]

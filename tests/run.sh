@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs all tests, on a fresh Debian too: installs what they need, checks the format and the lints, then `cargo test "$@"`.
+# Runs all tests, on a fresh Debian too: installs what they need, checks the format and the lints, and `cargo test "$@"`.
 #
 # Needs Rust, and root or sudo when something is missing. What it gets lies in target/test-tools, but for a few ordinary Debian
 # packages. Can be run again at any time: what is there is not fetched twice.
@@ -78,30 +78,44 @@ for server in "$NATS_SERVER_2_9" "$NATS_SERVER_2_10" "$NATS_SERVER_NEWEST"; do
 done
 export NAGIOS4 NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE PROMTOOL PROMETHEUS NODE_EXPORTER
 
-# lint NAME COMMAND...: a toolchain without the component is no reason to fail, except in CI.
+# lint NAME: whether it can be checked. A toolchain without the component is no reason to fail, except in CI.
 lint() {
-    local name=$1
-    shift
-    if cargo "$name" --version >/dev/null 2>&1; then
-        "$@"
-    elif [ -n "${CI:-}" ]; then
-        die "no cargo $name in this toolchain"
-    else
-        say "no cargo $name in this toolchain: not checked"
-    fi
+    if cargo "$1" --version >/dev/null 2>&1; then return; fi
+    [ -z "${CI:-}" ] || die "no cargo $1 in this toolchain"
+    say "no cargo $1 in this toolchain: not checked"
+    return 1
 }
-lint fmt cargo fmt --check
-lint clippy cargo clippy --all-targets --locked -- -D warnings
+if lint fmt; then cargo fmt --check; fi
 
+target=${CARGO_TARGET_DIR:-target}
 # What people get: what it costs has budgets.
 cargo build --quiet --release --locked --bin check_nats_service
-CHECK_NATS_SERVICE_RELEASE=${CARGO_TARGET_DIR:-target}/release/check_nats_service
-CHECK_NATS_SERVICE_RELEASE=$(realpath "$CHECK_NATS_SERVICE_RELEASE")
+CHECK_NATS_SERVICE_RELEASE=$(realpath "$target/release/check_nats_service")
 export CHECK_NATS_SERVICE_RELEASE
 
-# What the image is made of, beforehand: it takes a while the first time, and the tests watch the clock.
-temp=$(mktemp -d "$tools/.new.XXXXXX")
-PROFILE=dev CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/static packaging/container/context.sh "$temp"
-rm -rf "$temp"
+# The program as the image has it, before all else: all that it is made of is what the tests are made of, too, and is built once.
+# Then `cargo test` puts the dynamic program in its place.
+PROFILE=dev CARGO_TARGET_DIR=$target packaging/container/context.sh "$target/image"
+STATIC_BINARY=$(cd "$target/image" && pwd)/check_nats_service
+export STATIC_BINARY
+cargo test --locked --no-run
 
-cargo test --locked "$@"
+# Most tests wait: for servers, for services, for deadlines.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((4 * $(nproc)))}
+
+# The lints take the processors while the tests wait, and never when a test wants them.
+lints=''
+if lint clippy; then
+    # After the tests have looked whether all is built: cargo lets in one at a time.
+    (sleep 3 && exec chrt --idle 0 cargo clippy --all-targets --locked -- -D warnings) >"$tools/clippy.log" 2>&1 &
+    lints=$!
+    trap 'kill "$lints" 2>/dev/null || true' EXIT
+fi
+
+failed=''
+cargo test --locked "$@" || failed=yes
+if [ -n "$lints" ] && ! wait "$lints"; then
+    cat "$tools/clippy.log" >&2
+    failed=yes
+fi
+[ -z "$failed" ]

@@ -3,50 +3,92 @@
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, Command};
 
-/// The definition of the command line, for the man page too.
+/// The definition of the command line. The flags of a command are defined when it is used.
 pub fn command() -> Command {
-    let with_target = |command: Command| command.args(connection_args()).args(state_args());
-    let judging = |command: Command| with_target(command).args(judging_args()).args(statistics_args());
-    let check = |command: Command| judging(command).args(telling_args()).args(metrics_args());
-    let textfile = Command::new("textfile").about("Check a service, and write metrics for the textfile collector");
-    let show = Command::new("show").about("Show what is remembered about a service");
-    let reset = Command::new("reset").about("Forget what is remembered about a service, an open outage too");
-    let probe = |name, about| {
-        Command::new(name)
-            .about(about)
-            .args(connection_args())
-            .args(probe_args())
-    };
-    let watch = Command::new("watch").about("Sidecar: check a service again and again, and write files");
     check(Command::new("check_nats_service"))
         .version(env!("CARGO_PKG_VERSION"))
         .about("Asks NATS itself whether a micro service (ADR-32) is up, as a Nagios and Icinga check")
         .after_help(AFTER_HELP)
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true)
-        .subcommand(check(Command::new("check")).about("Check a service (what happens without a command)"))
-        .subcommand(judging(textfile).args(textfile_args()).args(metrics_args()))
+        .subcommand(
+            Command::new("check")
+                .about("Check a service (what happens without a command)")
+                .defer(check),
+        )
+        .subcommand(
+            Command::new("textfile")
+                .about("Check a service, and write metrics for the textfile collector")
+                .defer(|command| judging(command).args(textfile_args()).args(metrics_args())),
+        )
         .subcommand(
             Command::new("probe")
                 .about("Kubernetes exec probe: does this pod's own instance answer?")
-                .disable_help_subcommand(true)
-                .subcommand_required(true)
-                .subcommand(probe(
-                    "liveness",
-                    "Fails if the instance does not answer; passes if NATS cannot be asked",
-                ))
-                .subcommand(probe("readiness", "Passes only if the instance answers"))
-                .subcommand(probe("startup", "Passes only if the instance answers")),
+                .defer(probe),
         )
-        .subcommand(judging(watch).args(watch_args()).args(metrics_args()))
+        .subcommand(
+            Command::new("watch")
+                .about("Sidecar: check a service again and again, and write files")
+                .defer(|command| judging(command).args(watch_args()).args(metrics_args())),
+        )
         .subcommand(
             Command::new("state")
                 .about("Look at, or clear, what is remembered")
-                .disable_help_subcommand(true)
-                .subcommand_required(true)
-                .subcommand(with_target(show))
-                .subcommand(with_target(reset)),
+                .defer(state),
         )
+}
+
+/// The same with the flags of every command, for the man page.
+pub fn whole_command() -> Command {
+    let mut command = command();
+    command.build();
+    command
+}
+
+fn with_target(command: Command) -> Command {
+    command.args(connection_args()).args(state_args())
+}
+
+fn judging(command: Command) -> Command {
+    with_target(command)
+        .args(judging_args())
+        .args(changes_args())
+        .args(statistics_args())
+        .args(version_args())
+        .args(expiry_args())
+}
+
+fn check(command: Command) -> Command {
+    judging(command).args(telling_args()).args(metrics_args())
+}
+
+fn probe(command: Command) -> Command {
+    let probe = |name, about| {
+        Command::new(name).about(about).defer(|command| {
+            let in_a_second = "For the whole run, whatever hangs [default: 800ms]";
+            let command = command.args(connection_args()).args(probe_args());
+            command.mut_arg("timeout", |arg| arg.help(in_a_second))
+        })
+    };
+    command
+        .disable_help_subcommand(true)
+        .subcommand_required(true)
+        .subcommand(probe(
+            "liveness",
+            "Fails if the instance does not answer; passes if NATS cannot be asked",
+        ))
+        .subcommand(probe("readiness", "Passes only if the instance answers"))
+        .subcommand(probe("startup", "Passes only if the instance answers"))
+}
+
+fn state(command: Command) -> Command {
+    let show = Command::new("show").about("Show what is remembered about a service");
+    let reset = Command::new("reset").about("Forget what is remembered about a service, an open outage too");
+    command
+        .disable_help_subcommand(true)
+        .subcommand_required(true)
+        .subcommand(show.defer(with_target))
+        .subcommand(reset.defer(with_target))
 }
 
 const AFTER_HELP: &str = "\
@@ -87,7 +129,9 @@ fn connection_args() -> Vec<Arg> {
         arg.conflicts_with_all(LOGINS.into_iter().filter(|other| *other != name && !pair(other)))
     };
     let connection = [
-        value("name", "NAME", "The service to ask for").short('n'),
+        value("name", "NAME", "The service to ask for")
+            .short('n')
+            .visible_alias("service"),
         value(
             "srv-prefix",
             "SUBJECT",
@@ -217,7 +261,45 @@ fn judging_args() -> Vec<Arg> {
     ];
     let mut args: Vec<Arg> = asking.into_iter().map(|arg| arg.help_heading("Asking")).collect();
     args.extend(judging.into_iter().map(|arg| arg.help_heading("Judgement")));
+    args.extend(request_args());
     args
+}
+
+fn changes_args() -> Vec<Arg> {
+    let args = [
+        value(
+            "lost-warning",
+            "N|N%",
+            "WARNING if so many instances fewer than normal are there",
+        )
+        .allow_hyphen_values(true),
+        value(
+            "lost-critical",
+            "N|N%",
+            "CRITICAL if so many instances fewer than normal are there",
+        )
+        .allow_hyphen_values(true),
+        value(
+            "baseline-settle",
+            "DURATION",
+            "After so long fewer instances are normal [default: 15m]",
+        ),
+        value(
+            "restarts-warning",
+            "N",
+            "WARNING if so many instances were replaced by others of the same version",
+        )
+        .allow_hyphen_values(true),
+        value("restarts-critical", "N", "CRITICAL if so many instances were replaced").allow_hyphen_values(true),
+        value(
+            "restarts-window",
+            "DURATION",
+            "Within this time, 1d at most [default: 15m]",
+        ),
+    ];
+    args.into_iter()
+        .map(|arg| arg.help_heading("Losses and restarts"))
+        .collect()
 }
 
 fn statistics_args() -> Vec<Arg> {
@@ -254,6 +336,64 @@ fn statistics_args() -> Vec<Arg> {
         ),
     ];
     args.into_iter().map(|arg| arg.help_heading("Statistics")).collect()
+}
+
+fn version_args() -> Vec<Arg> {
+    let args = [
+        value(
+            "expect-version",
+            "REQ",
+            "WARNING if an instance has another version: ^1.4, '>=1.2, <2'",
+        ),
+        value(
+            "mixed-versions",
+            "STATUS",
+            "When there is more than one version for longer than --baseline-settle",
+        ),
+    ];
+    args.into_iter().map(|arg| arg.help_heading("Judgement")).collect()
+}
+
+fn expiry_args() -> Vec<Arg> {
+    let args = [
+        value(
+            "creds-warning",
+            "DURATION",
+            "WARNING if the user JWT of the creds file expires before that",
+        ),
+        value(
+            "creds-critical",
+            "DURATION",
+            "CRITICAL if the user JWT of the creds file expires before that",
+        ),
+    ];
+    args.into_iter().map(|arg| arg.help_heading("Judgement")).collect()
+}
+
+/// What to ask an endpoint itself.
+fn request_args() -> impl Iterator<Item = Arg> {
+    let args = [
+        value(
+            "request",
+            "ENDPOINT",
+            "Send one request to this endpoint of the service, to one of its instances, and judge the reply",
+        ),
+        value(
+            "subject",
+            "SUBJECT",
+            "The same to this subject, instead of the one that the service tells",
+        )
+        .conflicts_with("request"),
+        value("payload", "TEXT", "What to send [default: nothing]").allow_hyphen_values(true),
+        value("payload-file", "FILE", "What to send, from this file").conflicts_with("payload"),
+        value("header", "KEY:VALUE", "A header to send; can be repeated")
+            .allow_hyphen_values(true)
+            .action(ArgAction::Append),
+        value("reply-contains", "TEXT", "CRITICAL if this is not in the reply").allow_hyphen_values(true),
+        value("request-warning", "DURATION", "WARNING if the reply took longer"),
+        value("request-critical", "DURATION", "CRITICAL if the reply took longer"),
+    ];
+    args.into_iter().map(|arg| arg.help_heading("Request"))
 }
 
 fn telling_args() -> Vec<Arg> {

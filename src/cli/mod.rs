@@ -8,6 +8,7 @@ mod config;
 mod connection;
 mod flags;
 mod given;
+mod request;
 
 use std::ffi::OsString;
 use std::time::Instant;
@@ -17,7 +18,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 pub use self::arguments::Arguments;
 use self::arguments::{arguments, probe_mode, textfile_mode, watch_mode};
 pub use self::config::{Config, Format, Mode, OutputOptions, ProbeOptions, Selector, Timing};
-pub use self::flags::command;
+pub use self::flags::{command, whole_command};
 use self::given::Given;
 pub use self::given::Problem;
 use crate::judge::pod::Kind;
