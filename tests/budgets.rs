@@ -253,7 +253,7 @@ fn a_budget_that_is_crossed_says_which_and_by_how_much() {
         ledger.crossed,
         "a usual run (USUAL): 6 threads, but 5 are allowed (a budget of 5 and 0 %)\n"
     );
-    let panic = std::panic::catch_unwind(|| ledger.close()).err().expect("a panic");
+    let panic = std::panic::catch_unwind(|| ledger.close()).expect_err("a panic");
     let text = panic.downcast_ref::<String>().expect("a text");
     assert!(
         text.contains("6 threads, but 5 are allowed") && text.contains("tests/budgets.rs"),

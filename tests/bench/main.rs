@@ -36,6 +36,9 @@ struct Bench {
     dir: TempDir,
 }
 
+/// A part of what is measured.
+type Section = fn(&Bench);
+
 fn main() {
     // `cargo bench` adds flags of its own.
     let mut args = std::env::args().skip(1).filter(|arg| !arg.starts_with("--"));
@@ -55,7 +58,7 @@ fn main() {
     };
     println!("# What a run costs\n\n{}\n", machine());
     bench.sizes();
-    let sections: [(&str, fn(&Bench)); 6] = [
+    let sections: [(&str, Section); 6] = [
         ("usual", Bench::usual),
         ("instances", Bench::instances),
         ("down", Bench::down),
