@@ -22,9 +22,9 @@ struct Budget {
 /// Three instances, plain, all of them known.
 const USUAL: Budget = Budget {
     run: "a usual run (USUAL)",
-    calls: 660,
-    instructions: 4_500,
-    peak_kib: 3_990,
+    calls: 655,
+    instructions: 2_130,
+    peak_kib: 3_650,
     threads: 5,
     descriptors: 12,
 };
@@ -32,9 +32,9 @@ const USUAL: Budget = Budget {
 /// A Kubernetes probe of one instance.
 const PROBE: Budget = Budget {
     run: "`probe` (PROBE)",
-    calls: 620,
-    instructions: 3_800,
-    peak_kib: 3_990,
+    calls: 615,
+    instructions: 1_850,
+    peak_kib: 3_650,
     threads: 5,
     descriptors: 9,
 };
@@ -43,8 +43,8 @@ const PROBE: Budget = Budget {
 const PROBE_FROM: Budget = Budget {
     run: "`probe --from` (PROBE_FROM)",
     calls: 118,
-    instructions: 3_540,
-    peak_kib: 3_680,
+    instructions: 1_590,
+    peak_kib: 3_480,
     threads: 2,
     descriptors: 9,
 };
@@ -52,15 +52,15 @@ const PROBE_FROM: Budget = Budget {
 /// All of them known.
 const TEN_THOUSAND: Budget = Budget {
     run: "a usual run with 10,000 instances (TEN_THOUSAND)",
-    calls: 850,
-    instructions: 541_000,
-    peak_kib: 16_400,
+    calls: 840,
+    instructions: 542_000,
+    peak_kib: 16_500,
     threads: 5,
     descriptors: 12,
 };
 
 /// The program itself.
-const BINARY_BYTES: u64 = 2_372_440;
+const BINARY_BYTES: u64 = 2_382_568;
 
 /// In percent: another compiler, another libc. Threads and descriptors have none.
 const TOLERANCE: u64 = 10;
@@ -80,7 +80,8 @@ struct Ledger {
 impl Ledger {
     fn enter(&mut self, run: &str, what: &str, measured: u64, budget: u64, tolerance: u64) {
         let allowed = budget + budget * tolerance / 100;
-        println!("{run}: {measured} {what}, budget {budget}");
+        let loose = if measured < budget * 4 / 5 { ": lower it" } else { "" };
+        println!("{run}: {measured} {what}, budget {budget}{loose}");
         if measured > allowed {
             let _ = writeln!(
                 self.crossed,
