@@ -14,6 +14,7 @@ use super::TempDir;
 #[derive(Clone, Debug)]
 pub struct Program {
     words: Vec<OsString>,
+    code: i32,
 }
 
 /// What depends on the machine, and on what else it does.
@@ -44,12 +45,27 @@ impl Program {
     pub fn new(words: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Program {
         Program {
             words: words.into_iter().map(|word| word.as_ref().to_owned()).collect(),
+            code: 0,
         }
     }
 
     pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Program {
         self.words.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
+    }
+
+    /// With which code it ends, 0 unless said otherwise. What ends with another one did something else: that is an error, and
+    /// not measured.
+    pub fn ends_with(mut self, code: i32) -> Program {
+        self.code = code;
+        self
+    }
+
+    fn check(&self, status: ExitStatus) -> io::Result<()> {
+        match status.code() == Some(self.code) {
+            true => Ok(()),
+            false => Err(io::Error::other(format!("{status}: {:?}", self.words))),
+        }
     }
 
     /// To be run by another program, which is given this one's words behind its own.
@@ -72,12 +88,12 @@ impl Program {
     }
 
     /// Runs it, for what it leaves behind.
-    pub fn run(&self) -> io::Result<ExitStatus> {
-        self.under(&[]).status()
+    pub fn run(&self) -> io::Result<()> {
+        self.check(self.under(&[]).status()?)
     }
 
     /// Runs it with nothing in its way.
-    pub fn time(&self) -> io::Result<(Times, ExitStatus)> {
+    pub fn time(&self) -> io::Result<Times> {
         let mut command = self.under(&[]);
         let start = Instant::now();
         let child = command.spawn()?;
@@ -94,7 +110,8 @@ impl Program {
             wall_ms: start.elapsed().as_secs_f64() * 1000.0,
             cpu_ms: ms(usage.ru_utime) + ms(usage.ru_stime),
         };
-        Ok((times, ExitStatus::from_raw(status)))
+        self.check(ExitStatus::from_raw(status))?;
+        Ok(times)
     }
 
     /// How much memory it has at most, in KiB. Not `ru_maxrss`, into which the kernel counts what started it.
@@ -107,15 +124,17 @@ impl Program {
                 _ => Err(io::Error::last_os_error()),
             });
         }
-        Tracee(command.spawn()?).peak_kib()
+        let (peak, status) = Tracee(command.spawn()?).peak_kib()?;
+        self.check(status)?;
+        Ok(peak)
     }
 
     /// What strace sees.
     pub fn calls(&self) -> io::Result<Calls> {
         let dir = TempDir::new();
         let trace = dir.join("trace");
-        self.under(&["strace", "-f", "-qq", "-e", "signal=none", "-o", &trace])
-            .status()?;
+        let strace = ["strace", "-f", "-qq", "-e", "signal=none", "-o", &trace];
+        self.check(self.under(&strace).status()?)?;
         Ok(read_trace(&std::fs::read_to_string(trace)?))
     }
 
@@ -124,13 +143,13 @@ impl Program {
         let dir = TempDir::new();
         let log = dir.join("log");
         let log_file = format!("--log-file={log}");
-        self.under(&[
+        let valgrind = [
             "valgrind",
             "--tool=callgrind",
             "--callgrind-out-file=/dev/null",
             &log_file,
-        ])
-        .status()?;
+        ];
+        self.check(self.under(&valgrind).status()?)?;
         let text = std::fs::read_to_string(log)?;
         text.lines()
             .find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok())
@@ -143,7 +162,7 @@ struct Tracee(Child);
 
 impl Tracee {
     /// Lets it run, and looks at it when it ends: its memory is there for the last time.
-    fn peak_kib(self) -> io::Result<u64> {
+    fn peak_kib(self) -> io::Result<(u64, ExitStatus)> {
         const AT_EXIT: i32 = libc::SIGTRAP | (libc::PTRACE_EVENT_EXIT << 8);
         let pid = self.0.id() as i32;
         let mut peak = None;
@@ -155,7 +174,8 @@ impl Tracee {
                 return Err(io::Error::last_os_error());
             }
             if !libc::WIFSTOPPED(status) {
-                return peak.ok_or_else(|| io::Error::other("its end was not seen"));
+                let peak = peak.ok_or_else(|| io::Error::other("its end was not seen"))?;
+                return Ok((peak, ExitStatus::from_raw(status)));
             }
             let mut signal = 0;
             if !started {
@@ -271,8 +291,7 @@ mod tests {
         assert!((20_000..20_000_000).contains(&instructions), "{instructions}");
         let peak = program.peak_kib().unwrap();
         assert!((200..10_000).contains(&peak), "{peak} KiB");
-        let (times, status) = program.time().unwrap();
-        assert!(times.wall_ms > 0.0 && status.success(), "{times:?} {status}");
+        assert!(program.time().unwrap().wall_ms > 0.0);
         // Its own peak, and not what it had before exec.
         let hog = vec![1u8; 64 << 20];
         assert!(program.peak_kib().unwrap() < 10_000);
@@ -280,10 +299,21 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_and_another_status_get_through() {
-        assert_eq!(Program::new(["sh", "-c", "exit 3"]).time().unwrap().1.code(), Some(3));
+    fn what_ends_with_another_code_is_not_measured() {
+        let program = Program::new(["sh", "-c", "exit 3"]);
+        let error = program.time().unwrap_err().to_string();
+        assert!(error.contains("exit status: 3"), "{error}");
+        let errors = [
+            program.run().err(),
+            program.calls().err(),
+            program.peak_kib().err(),
+            program.instructions().err(),
+        ];
+        assert!(errors.iter().all(Option::is_some), "{errors:?}");
+        let program = program.ends_with(3);
+        assert!(program.time().is_ok() && program.calls().is_ok() && program.instructions().is_ok());
         let killed = Program::new(["sh", "-c", "kill -TERM $$"]);
-        assert_eq!(killed.run().unwrap().signal(), Some(libc::SIGTERM));
-        assert!(killed.peak_kib().unwrap() > 0);
+        let error = killed.peak_kib().unwrap_err().to_string();
+        assert!(error.contains("signal: 15"), "{error}");
     }
 }
