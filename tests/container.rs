@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::support::jwt::{Account, Operator, User};
-use super::support::{Certs, Check, Output, Server, Service, TempDir, Version, each, from_env, is_root};
+use super::support::{Certs, Check, Output, Server, Service, TempDir, Version, each, is_root};
 
 const UID: &str = "65532";
 
@@ -24,12 +24,12 @@ impl Image {
         let dir = TempDir::new();
         let context = dir.join("context");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/container/context.sh");
-        // A static debug build, which tests/run.sh makes with the same script. Cargo is asked for the parts of the SBOM only.
+        // The debug build is static, too. Cargo is asked for the parts of the SBOM only.
         let home = std::env::var("HOME").unwrap_or_default();
         let cargo = std::env::var("CARGO_HOME").unwrap_or(format!("{home}/.cargo"));
         let rustup = std::env::var("RUSTUP_HOME").unwrap_or(format!("{home}/.rustup"));
         Check::program(script.to_str().unwrap(), [&context])
-            .env("STATIC_BINARY", from_env("STATIC_BINARY"))
+            .env("STATIC_BINARY", env!("CARGO_BIN_EXE_check_nats_service"))
             .env("CA_BUNDLE", ca)
             .env("CARGO_HOME", cargo)
             .env("RUSTUP_HOME", rustup)

@@ -90,14 +90,8 @@ if lint fmt; then cargo fmt --check; fi
 target=${CARGO_TARGET_DIR:-target}
 # What people get: what it costs has budgets.
 cargo build --quiet --release --locked --bin check_nats_service
-CHECK_NATS_SERVICE_RELEASE=$(realpath "$target/release/check_nats_service")
+CHECK_NATS_SERVICE_RELEASE=$(realpath "$target/$(rustc --print host-tuple)/release/check_nats_service")
 export CHECK_NATS_SERVICE_RELEASE
-
-# The program as the image has it, before all else: all that it is made of is what the tests are made of, too, and is built once.
-# Then `cargo test` puts the dynamic program in its place.
-PROFILE=dev CARGO_TARGET_DIR=$target packaging/container/context.sh "$target/image"
-STATIC_BINARY=$(cd "$target/image" && pwd)/check_nats_service
-export STATIC_BINARY
 cargo test --locked --no-run
 
 # Most tests wait: for servers, for services, for deadlines.

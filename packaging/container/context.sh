@@ -2,8 +2,8 @@
 # context.sh OUT: makes OUT, all that the image is built of: the static binary, authorities, licence, SBOM, Containerfile.
 #
 # Needs Rust, a C compiler and glibc's static library (libc6-dev), Python 3.11 for the SBOM, and ca-certificates. From the
-# environment: PROFILE (release), CARGO_TARGET_DIR (target/static), CA_BUNDLE (that of this host), STATIC_BINARY (a program that
-# was built like this, to use instead of building it).
+# environment: PROFILE (release), CARGO_TARGET_DIR (target), CA_BUNDLE (that of this host), STATIC_BINARY (a program that was built
+# before, to use instead of building it).
 set -euo pipefail
 
 [ $# = 1 ] || {
@@ -16,13 +16,10 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/../.."
 
 profile=${PROFILE:-release}
-target=$(uname -m)-unknown-linux-gnu
-# A folder of its own, so that the dynamic program that is in the usual one stays there.
-export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target/static}
+target=$(rustc --print host-tuple)
 if [ -z "${STATIC_BINARY:-}" ]; then
-    # The flag is for the link of the program alone: what is in it is built the same way for both.
-    cargo rustc --quiet --locked --bin check_nats_service --profile "$profile" -- -C target-feature=+crt-static
-    STATIC_BINARY=$CARGO_TARGET_DIR/${profile/#dev/debug}/check_nats_service
+    cargo build --quiet --locked --bin check_nats_service --profile "$profile"
+    STATIC_BINARY=${CARGO_TARGET_DIR:-target}/$target/${profile/#dev/debug}/check_nats_service
 fi
 install -m 755 "$STATIC_BINARY" "$out/check_nats_service"
 install -m 644 "${CA_BUNDLE:-/etc/ssl/certs/ca-certificates.crt}" "$out/ca-certificates.crt"

@@ -44,4 +44,4 @@ runs=${1:-200}
 shift || true
 # In the development profile: that of the programs that are measured is another matter.
 exec cargo bench --quiet --locked --profile dev --bench bench -- "$runs" \
-    "ours=$target/release/check_nats_service" "ours (container)=$BENCH_PROGRAMS/container/check_nats_service" "$@"
+    "ours=$target/$(rustc --print host-tuple)/release/check_nats_service" "ours (container)=$BENCH_PROGRAMS/container/check_nats_service" "$@"
