@@ -84,7 +84,6 @@ fn a_trickle_with_duplicates_loses_nobody() {
 }
 
 #[test]
-#[ignore = "an inbox takes 16,384 replies (INBOX_SIZE): the statistics of 8192 instances and more are told as a flood"]
 fn their_statistics_are_asked_for_too() {
     let server = Server::start(Version::Newest);
     let _crowd = Crowd::start(&server.url(), "orders", MANY);

@@ -97,12 +97,18 @@ impl Bench {
         fs::write(self.path(""), bytes).unwrap();
     }
 
-    /// What lies in the folder, sorted.
+    /// As if nothing had ever been synced.
+    fn forget_synced(&self) {
+        let _ = fs::remove_file(self.path(".synced"));
+    }
+
+    /// What lies in the folder, sorted, but for the second name of what was last synced: that is another matter.
     fn files(&self) -> Vec<String> {
         let names = fs::read_dir(self.folder()).into_iter().flatten();
         let mut names: Vec<String> = names
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
             .collect();
+        names.retain(|name| !name.ends_with(".synced"));
         names.sort();
         names
     }
@@ -591,6 +597,57 @@ fn another_user_cannot_use_a_state_that_is_not_theirs() {
     bench.check().uid(NOBODY).run().assert(0, UP);
 }
 
+/// A power cut may damage what was not synced, so what is worth it is: an outage, and who is there. Usual runs cost no sync.
+#[test]
+fn a_power_cut_loses_no_outage() {
+    let (bench, service) = Bench::up();
+    let syncs = || {
+        let trace = bench.path(".trace");
+        let strace = ["strace", "-f", "-qqq", "-o", &trace, "-e", "trace=fdatasync,fsync"];
+        let out = bench.check().under(strace).run();
+        let traced = fs::read_to_string(&trace).unwrap();
+        fs::remove_file(&trace).unwrap();
+        (out.code, traced.lines().filter(|line| line.contains("sync(")).count())
+    };
+    // Nothing new: only when, and that is not what an outage is told by.
+    bench.check().run();
+    assert_eq!([syncs(), syncs()], [(Some(0), 0), (Some(0), 0)]);
+    // The file is empty or full of zeros; the one of the last news is whole.
+    for damage in [&b""[..], b"\0\0\0\0"] {
+        let usual = bench.read().unwrap();
+        fs::remove_file(bench.path("")).unwrap();
+        bench.write(damage);
+        let problem =
+            "the state *.json is damaged: *; set aside as *.json.bad, what was last synced to the disk counts";
+        bench
+            .check()
+            .run()
+            .assert(3, &beside("UNKNOWN", "1 instance, slowest answer *", problem));
+        assert_eq!(bench.check().run().code, Some(0));
+        assert!(!usual.is_empty());
+    }
+    bench.end(service);
+    // With the damage, the service goes: it was there.
+    fs::remove_file(bench.path("")).unwrap();
+    bench.write(b"");
+    let problem = "the state *.json is damaged: *; set aside as *.json.bad, what was last synced to the disk counts";
+    bench.check().run().assert_first_line(
+        2,
+        &format!("NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until * ago; *; {problem} | *"),
+    );
+    // An open outage is synced, again and again, and so is its end.
+    fs::remove_file(bench.path("")).unwrap();
+    bench.write(b"");
+    bench.check().run().assert_first_line(
+        2,
+        &format!("NATS_SERVICE CRITICAL - orders: still down for *; {problem} | *"),
+    );
+    let _service = bench.start(1);
+    assert_eq!(syncs(), (Some(0), 1));
+    bench.state("reset").run();
+    assert!(!Path::new(&bench.path(".synced")).exists(), "a reset forgets all of it");
+}
+
 /// A file that cannot be believed is told, kept as `.bad`, and never ends in OK; the run after it is a usual one.
 #[test]
 fn what_is_no_state_of_ours_is_set_aside() {
@@ -727,6 +784,7 @@ fn symbolic_links_are_not_followed() {
     let _service = bench.start(1);
     let up = "1 instance, slowest answer *";
 
+    bench.forget_synced();
     symlink(&elsewhere, bench.path("")).unwrap();
     let problem = "the state *.json is a symbolic link; set aside as *.json.bad, all before is forgotten";
     bench.check().run().assert(3, &beside("UNKNOWN", up, problem));
@@ -762,6 +820,7 @@ fn what_is_no_file_neither_hangs_nor_is_ok() {
     };
     let remove = |suffix: &str| fs::remove_file(bench.path(suffix)).unwrap();
 
+    bench.forget_synced();
     remove("");
     fifo("");
     let problem = "the state *.json is no regular file; set aside as *.json.bad, all before is forgotten";

@@ -43,7 +43,7 @@ const NUDGE: Duration = Duration::from_millis(25);
 const HASTY: Duration = Duration::from_millis(250);
 
 /// How many replies may wait in one inbox. More than that at once is a flood, no service.
-const INBOX_SIZE: usize = 16_384;
+const INBOX_SIZE: usize = 32_768;
 
 /// How many replies that do not count are no accident.
 const FLOOD: u32 = 32;

@@ -41,22 +41,55 @@ impl Counters {
     }
 }
 
+/// What the endpoints of an instance have counted: by name, in order. There are few, and there can be many instances.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoints(Vec<(String, Counters)>);
+
+impl Endpoints {
+    /// Two endpoints of one name count together.
+    pub fn add(&mut self, name: &str, counters: Counters) {
+        match self.0.binary_search_by(|(other, _)| other.as_str().cmp(name)) {
+            Ok(at) => self.0[at].1 = self.0[at].1.plus(counters),
+            Err(at) => {
+                self.0.reserve_exact(1);
+                self.0.insert(at, (name.to_owned(), counters));
+            }
+        }
+    }
+
+    pub fn get(&self, name: &str) -> Option<Counters> {
+        let at = self.0.binary_search_by(|(other, _)| other.as_str().cmp(name)).ok()?;
+        Some(self.0[at].1)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Counters)> {
+        self.0.iter().map(|(name, counters)| (name.as_str(), *counters))
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// The statistics of one instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// When the instance says that it was started.
     pub started: Option<Timestamp>,
-    /// By the name of the endpoint, which is clean.
-    pub endpoints: BTreeMap<String, Counters>,
+    /// Their names are clean.
+    pub endpoints: Endpoints,
     /// The latest error of each endpoint that had one; clean.
     pub last_errors: BTreeMap<String, String>,
 }
 
 impl Stats {
-    /// Adds what an endpoint has counted; two endpoints of one name count together.
+    /// Adds what an endpoint has counted.
     pub fn add(&mut self, name: &str, counters: Counters) {
-        let sum = self.endpoints.entry(name.to_owned()).or_default();
-        *sum = sum.plus(counters);
+        self.endpoints.add(name, counters);
     }
 }
 

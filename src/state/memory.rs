@@ -280,6 +280,26 @@ impl Memory {
             .collect()
     }
 
+    /// Whether this memory says more than `before` did: not only that a usual epoch has followed another, with the same
+    /// instances, and what these have counted. If it is lost, the next run draws the same conclusions from `before`.
+    pub fn has_news(&self, before: &Memory) -> bool {
+        let epoch = match (&self.epoch, &before.epoch) {
+            (Some(epoch), Some(before)) => Some(Epoch {
+                at: before.at,
+                ..epoch.clone()
+            }),
+            (epoch, _) => epoch.clone(),
+        };
+        let without_times = Memory {
+            epoch,
+            sequence: before.sequence,
+            history: before.history.clone(),
+            statistics: before.statistics.clone(),
+            ..self.clone()
+        };
+        without_times != *before
+    }
+
     /// The ids of those that were there before the open outage.
     pub fn before_outage(&self) -> Vec<String> {
         let last_seen = self.outage.iter().flat_map(|outage| &outage.last_seen.instances);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::probe::stats::{Counters, MOST_ENDPOINTS, Stats};
+use crate::probe::stats::{Counters, Endpoints, MOST_ENDPOINTS, Stats};
 use crate::values::timestamp::Timestamp;
 
 /// How many counters of single endpoints of single instances are remembered. Beyond these, no rate is made of them.
@@ -63,7 +63,7 @@ impl Counted {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceCounters {
     pub at: Timestamp,
-    pub endpoints: BTreeMap<String, Counters>,
+    pub endpoints: Endpoints,
 }
 
 /// What is remembered of the statistics of a service.
@@ -115,11 +115,11 @@ impl Statistics {
         for (id, stats) in seen {
             let known = before.instances.get(id);
             let is_new = stats.started.is_some_and(|started| started + CLOCK_SLACK > before.at);
-            for (name, now) in &stats.endpoints {
-                let then = known.map(|known| known.endpoints.get(name).copied().unwrap_or_default());
+            for (name, now) in stats.endpoints.iter() {
+                let then = known.map(|known| known.endpoints.get(name).unwrap_or_default());
                 let since = match (then, is_new) {
                     (Some(then), _) => now.since(then),
-                    (None, true) => *now,
+                    (None, true) => now,
                     (None, false) => Counters::default(),
                 };
                 let sum = counted.entry(name).or_default();
@@ -143,30 +143,25 @@ impl Statistics {
         next
     }
 
-    /// Remembers the counters, in place of earlier ones of the same instances.
+    /// Remembers the counters, in place of earlier ones of the same instances: first of those that answer, as many as fit.
     fn remember(&mut self, at: Timestamp, seen: &BTreeMap<String, Stats>) {
-        for (id, stats) in seen {
+        let mut left = MOST_COUNTERS;
+        let mut fits = |endpoints: &Endpoints| {
+            let needed = endpoints.len().max(1);
+            let fits = needed <= left;
+            left -= if fits { needed } else { 0 };
+            fits
+        };
+        let before = std::mem::take(&mut self.instances);
+        for (id, stats) in seen.iter().filter(|(_, stats)| fits(&stats.endpoints)) {
             let endpoints = stats.endpoints.clone();
             self.instances.insert(id.clone(), InstanceCounters { at, endpoints });
         }
-        let mut left = MOST_COUNTERS;
-        // Those that do not answer go first.
-        let mut by_age: Vec<(&String, &InstanceCounters)> = self.instances.iter().collect();
-        by_age.sort_by_key(|(_, counters)| std::cmp::Reverse(counters.at));
-        let kept: Vec<String> = by_age
-            .into_iter()
-            .take_while(|(_, counters)| {
-                let needed = counters.endpoints.len().max(1);
-                let fits = needed <= left;
-                left = left.saturating_sub(needed);
-                fits
-            })
-            .map(|(id, _)| id.clone())
-            .collect();
-        if kept.len() < self.instances.len() {
-            let kept: std::collections::BTreeSet<String> = kept.into_iter().collect();
-            self.instances.retain(|id, _| kept.contains(id));
-        }
+        let missing = before.into_iter().filter(|(id, _)| !seen.contains_key(id));
+        let mut missing: Vec<(String, InstanceCounters)> = missing.collect();
+        missing.sort_by_key(|(_, counters)| std::cmp::Reverse(counters.at));
+        missing.retain(|(_, counters)| fits(&counters.endpoints));
+        self.instances.extend(missing);
     }
 }
 
@@ -187,14 +182,14 @@ mod tests {
     }
 
     /// Endpoints by name, with their counters.
-    type Endpoints<'a> = &'a [(&'a str, (u64, u64, u64))];
+    type Rows<'a> = &'a [(&'a str, (u64, u64, u64))];
 
     /// Instances by id, with the second of their start.
-    type Seen<'a> = &'a [(&'a str, i64, Endpoints<'a>)];
+    type Seen<'a> = &'a [(&'a str, i64, Rows<'a>)];
 
     /// Instances with the second of their start and their endpoints.
     fn seen(instances: Seen<'_>) -> BTreeMap<String, Stats> {
-        let instance = |(id, started, endpoints): &(&str, i64, Endpoints<'_>)| {
+        let instance = |(id, started, endpoints): &(&str, i64, Rows<'_>)| {
             let mut stats = Stats {
                 started: Some(at(*started)),
                 ..Stats::default()
@@ -314,9 +309,10 @@ mod tests {
 
     #[test]
     fn it_is_bounded() {
-        let stats = |endpoints: usize| Stats {
-            endpoints: (0..endpoints).map(|n| (format!("e{n}"), Counters::default())).collect(),
-            ..Stats::default()
+        let stats = |endpoints: usize| {
+            let mut stats = Stats::default();
+            (0..endpoints).for_each(|n| stats.add(&format!("e{n}"), Counters::default()));
+            stats
         };
         let crowd = |instances: usize, endpoints: usize| -> BTreeMap<String, Stats> {
             (0..instances)

@@ -18,6 +18,9 @@ use crate::values::timestamp::Timestamp;
 /// A file of ours cannot be larger, in bytes: 4096 ids of 128 bytes, twice, and the words of 256 instances stay below it.
 pub const LARGEST: u64 = 4 * 1024 * 1024;
 
+/// Behind the name of the state: the last one that was synced to the disk.
+const SYNCED: &str = ".synced";
+
 /// How long a run waits between two looks at a lock that another run holds.
 const LOCK_POLL: Duration = Duration::from_millis(2);
 
@@ -157,9 +160,14 @@ impl Store {
     /// [`Store::update`] finds them all.
     pub fn peek(&self, now: Timestamp) -> Peeked {
         match self.path() {
-            Some(path) if is_trusted(parent(path)).is_ok() => {
-                self.read(path, now, &Peeked::default()).unwrap_or_default()
-            }
+            Some(path) if is_trusted(parent(path)).is_ok() => match self.read(path, now, &Peeked::default()) {
+                Ok(read) => read,
+                Err(Unread::Damaged(_)) => Peeked {
+                    memory: self.read_synced(path, now).unwrap_or_default(),
+                    ..Peeked::default()
+                },
+                Err(_) => Peeked::default(),
+            },
             _ => Peeked {
                 memory: self.held.clone().unwrap_or_default(),
                 ..Peeked::default()
@@ -195,11 +203,13 @@ impl Store {
             Err(Unread::Failed(problem)) => return (judge(&peeked.memory).0, vec![problem]),
             Err(Unread::Damaged(why)) => match set_aside(path) {
                 Ok(aside) => {
-                    problems.push(format!(
-                        "{why}; set aside as {}, all before is forgotten",
-                        aside.display()
-                    ));
-                    Memory::default()
+                    let aside = aside.display();
+                    let (memory, what) = match self.read_synced(path, now) {
+                        Some(memory) => (memory, "what was last synced to the disk counts"),
+                        None => (Memory::default(), "all before is forgotten"),
+                    };
+                    problems.push(format!("{why}; set aside as {aside}, {what}"));
+                    memory
                 }
                 Err(e) => {
                     return (
@@ -212,7 +222,9 @@ impl Store {
         let (said, next) = judge(&memory);
         if next != memory {
             let text = self.write_text(&next);
-            if let Err(e) = write_whole(path, text.as_bytes()) {
+            // Each sync may cost what all the rest of a run does. News is synced; after a usual epoch, the last news is enough.
+            let sync = next.has_news(&memory) || fs::symlink_metadata(with_suffix(path, SYNCED)).is_err();
+            if let Err(e) = write_whole(path, text.as_bytes(), sync) {
                 problems.push(format!("cannot write the state {}: {e}", path.display()));
             }
         }
@@ -249,6 +261,8 @@ impl Store {
             return Ok(false);
         }
         let _lock = self.lock(path, deadline)?;
+        // Where it cannot be removed, neither can the other one.
+        let _ = fs::remove_file(with_suffix(path, SYNCED));
         match fs::remove_file(path) {
             Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -288,6 +302,12 @@ impl Store {
                 Err(TryLockError::Error(e)) => return Err(format!("cannot lock {}: {e}", path.display())),
             }
         }
+    }
+
+    /// The state that was last synced, which a power cut cannot damage.
+    fn read_synced(&self, path: &Path, now: Timestamp) -> Option<Memory> {
+        let read = self.read(&with_suffix(path, SYNCED), now, &Peeked::default());
+        read.ok().map(|read| read.memory)
     }
 
     fn read(&self, path: &Path, now: Timestamp, peeked: &Peeked) -> Result<Peeked, Unread> {
@@ -379,11 +399,11 @@ fn set_aside(path: &Path) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-/// Writes the whole file or nothing: beside it, synced, renamed. The caller holds the lock.
+/// Writes the whole file or nothing: beside it, synced if so, renamed. The caller holds the lock.
 ///
 /// The folder is not synced: after a power cut there is the old state or the new one, and from the old one the next run
-/// draws the same conclusions.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// draws the same conclusions. A new one that was not synced may then be damaged: what was last synced has a second name.
+fn write_whole(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
     let temporary = with_suffix(path, ".tmp");
     // One that a killed run has left behind. Under the lock it is nobody's any more.
     match fs::remove_file(&temporary) {
@@ -397,12 +417,17 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
             let _ = file.set_permissions(Permissions::from_mode(0o640));
             file.write_all(bytes)?;
             file.write_all(b"\n")?;
-            file.sync_data()
+            if sync { file.sync_data() } else { Ok(()) }
         })
         .and_then(|()| fs::rename(&temporary, path));
     if written.is_err() {
         // What was half written is of no use, and may be what has filled the disk.
         let _ = fs::remove_file(&temporary);
+    } else if sync {
+        // Where there are no hard links, there is no such file, and each state is synced.
+        let synced = with_suffix(path, SYNCED);
+        let _ = fs::remove_file(&synced);
+        let _ = fs::hard_link(path, &synced);
     }
     written
 }

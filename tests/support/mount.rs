@@ -1,7 +1,10 @@
 //! File systems that are full, read-only or in the way. All of it needs root.
 
 use std::ffi::CString;
+use std::io::{Error, ErrorKind};
 use std::path::Path;
+
+use super::wait_for;
 
 /// Something that is mounted, and gone with its owner.
 pub struct Mount(CString);
@@ -28,12 +31,17 @@ impl Mount {
 
     fn mount(&self, source: &str, options: &str, flags: libc::c_ulong) {
         let (source, options) = (CString::new(source).unwrap(), CString::new(options).unwrap());
-        // SAFETY: all strings are alive and end with a zero.
-        let result = unsafe {
-            let (kind, data) = (c"tmpfs".as_ptr(), options.as_ptr().cast());
-            libc::mount(source.as_ptr(), self.0.as_ptr(), kind, flags, data)
-        };
-        assert_eq!(result, 0, "mount: {}", std::io::Error::last_os_error());
+        // A program that another test is about to start has copies of all open files, for a moment.
+        wait_for("the mount", || {
+            // SAFETY: all strings are alive and end with a zero.
+            let result = unsafe {
+                let (kind, data) = (c"tmpfs".as_ptr(), options.as_ptr().cast());
+                libc::mount(source.as_ptr(), self.0.as_ptr(), kind, flags, data)
+            };
+            let error = Error::last_os_error();
+            assert!(result == 0 || error.kind() == ErrorKind::ResourceBusy, "mount: {error}");
+            (result == 0).then_some(())
+        });
     }
 }
 

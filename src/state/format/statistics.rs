@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::probe::stats::{Counters, MOST_ENDPOINTS};
+use crate::probe::stats::{Counters, Endpoints, MOST_ENDPOINTS};
 use crate::state::statistics::{Counted, InstanceCounters, MOST_COUNTERS, Statistics, Window};
 use crate::values::timestamp::Timestamp;
 
@@ -15,12 +15,12 @@ pub fn to_json(statistics: &Statistics) -> Value {
         .map(|(name, counted)| (name.clone(), counted_to_json(counted)))
         .collect();
     // Their names once, and not with each instance.
-    let mut names: Vec<&String> = Vec::new();
-    let mut places: BTreeMap<&String, usize> = BTreeMap::new();
+    let mut names: Vec<&str> = Vec::new();
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     for name in statistics
         .instances
         .values()
-        .flat_map(|counters| counters.endpoints.keys())
+        .flat_map(|counters| counters.endpoints.iter().map(|(name, _)| name))
     {
         places.entry(name).or_insert_with(|| {
             names.push(name);
@@ -73,7 +73,7 @@ pub fn parse(value: &Value) -> Option<Statistics> {
     let names = value["names"].as_array()?;
     let mut instances = BTreeMap::new();
     for instance in value["instances"].as_array()?.iter().take(MOST_COUNTERS) {
-        let mut endpoints = BTreeMap::new();
+        let mut endpoints = Endpoints::default();
         for endpoint in instance[2].as_array()?.iter().take(MOST_ENDPOINTS) {
             let place = usize::try_from(endpoint[0].as_u64()?).ok()?;
             let counters = Counters {
@@ -81,7 +81,7 @@ pub fn parse(value: &Value) -> Option<Statistics> {
                 errors: endpoint[2].as_u64()?,
                 processing: endpoint[3].as_u64()?,
             };
-            endpoints.insert(names.get(place)?.as_str()?.to_owned(), counters);
+            endpoints.add(names.get(place)?.as_str()?, counters);
         }
         let at = parse_time(&instance[1])?;
         instances.insert(instance[0].as_str()?.to_owned(), InstanceCounters { at, endpoints });
