@@ -37,6 +37,11 @@ if [ ! -x "$NAGIOS4" ]; then
     NAGIOS4=$tools/nagios4-core/usr/sbin/nagios4
 fi
 
+icinga2
+ICINGA2=$tools/icinga2
+nrpe
+NRPE=$tools/nrpe
+
 # Three servers: 2.9, 2.10 and the newest say "no responders", start and refuse in different ways.
 NATS_SERVER_2_9=/usr/sbin/nats-server
 if [[ ! -x $NATS_SERVER_2_9 || $("$NATS_SERVER_2_9" --version) != *v2.9.* ]]; then
@@ -79,7 +84,7 @@ exec 9>&-
 for server in "$NATS_SERVER_2_9" "$NATS_SERVER_2_10" "$NATS_SERVER_NEWEST"; do
     "$server" --version >/dev/null || die "does not run: $server"
 done
-export NAGIOS4 NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE PROMTOOL PROMETHEUS NODE_EXPORTER
+export NAGIOS4 ICINGA2 NRPE NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE PROMTOOL PROMETHEUS NODE_EXPORTER
 
 # lint NAME COMMAND...: a toolchain without the component is no reason to fail, except in CI.
 lint() {
