@@ -28,6 +28,7 @@ debian util-linux command -v setpriv
 debian iproute2 command -v ip
 debian openssl command -v openssl
 debian systemd command -v systemd-analyze
+debian mandoc command -v mandoc
 debian buildah command -v buildah
 debian ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 
