@@ -74,19 +74,22 @@ impl Nagios {
                host_notification_options     n
                host_notification_period      24x7
              }}
+             define contactgroup {{
+               contactgroup_name             admins
+               alias                         admins
+               members                       admin
+             }}
              define host {{
                name                generic-host
                register            0
-               max_check_attempts  1
                check_period        24x7
-               contacts            admin
                notification_period 24x7
              }}
              define service {{
                name                  generic-service
                register              0
                check_period          24x7
-               contacts              admin
+               contact_groups        admins
                notification_period   24x7
                notification_interval 0
              }}
@@ -98,7 +101,7 @@ impl Nagios {
             packaging("check-nats-service.cfg").replace("/usr/lib/nagios/plugins/check_nats_service", &plugin);
         let services = packaging("services.cfg")
             .replace("retry_interval       0.5", "retry_interval 1")
-            .replace("/usr/share/doc/check-nats-service/examples", &path.to_string());
+            .replace("/usr/share/doc/check-nats-service/examples/nagios", &path.to_string());
         let objects = objects + &commands + &services;
         fs::write(dir.join("nagios.cfg"), unindented(&main)).unwrap();
         fs::write(dir.join("objects.cfg"), objects).unwrap();

@@ -31,6 +31,58 @@ fn what_is_made_from_the_flags_is_current() {
     }
 }
 
+/// What the packages are made of is there, and they have the version of the program.
+#[test]
+fn the_packages_find_their_files() {
+    let manifest = fs::read_to_string(root("Cargo.toml")).unwrap();
+    let mut found = 0;
+    for line in manifest.lines().map(str::trim) {
+        let source = line
+            .strip_prefix("[\"")
+            .or_else(|| line.strip_prefix("{ source = \""))
+            .and_then(|rest| rest.split('"').next());
+        let Some(source) = source.filter(|source| !source.starts_with("target/")) else {
+            continue;
+        };
+        let folder = source.trim_end_matches("/*");
+        // One of them is a link, which is right only once it is installed.
+        assert!(fs::symlink_metadata(root(folder)).is_ok(), "{line}");
+        found += 1;
+    }
+    assert!(found > 20, "{found}");
+    let changelog = fs::read_to_string(root("packaging/debian/changelog")).unwrap();
+    let version = format!("check-nats-service ({}-1) ", env!("CARGO_PKG_VERSION"));
+    assert!(changelog.starts_with(&version), "{changelog}");
+}
+
+/// The licences of all that is linked in can be told: no crate is without one.
+#[test]
+fn every_library_has_a_licence() {
+    let out = Check::program("python3", ["packaging/licences.py", "x86_64-unknown-linux-gnu"])
+        .cwd(root(""))
+        .env(
+            "CARGO_HOME",
+            std::env::var("CARGO_HOME").unwrap_or_else(|_| home(".cargo")),
+        )
+        .env(
+            "RUSTUP_HOME",
+            std::env::var("RUSTUP_HOME").unwrap_or_else(|_| home(".rustup")),
+        )
+        .run();
+    assert_eq!((out.code, out.stderr.as_str()), (Some(0), ""), "{out:?}");
+    let lock = fs::read_to_string(root("Cargo.lock")).unwrap();
+    let version = lock
+        .split("name = \"nats\"\nversion = \"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
+    let nats = format!("  nats {}: Apache-2.0", version.unwrap());
+    assert!(out.stdout.lines().any(|line| line == nats), "{nats}");
+}
+
+fn home(folder: &str) -> String {
+    format!("{}/{folder}", std::env::var("HOME").unwrap_or_default())
+}
+
 /// The words that a real bash offers behind these.
 fn bash(words: &[&str]) -> Vec<String> {
     let script = format!(

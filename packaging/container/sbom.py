@@ -65,4 +65,5 @@ def main():
     print(json.dumps(sbom, indent=1))
 
 
-main()
+if __name__ == "__main__":
+    main()
