@@ -18,7 +18,7 @@ profile=${PROFILE:-release}
 target=$(uname -m)-unknown-linux-gnu
 # A folder of its own: other flags would build everything anew each time.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target/static}
-RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --locked --bin check_nats_service --target "$target" --profile "$profile"
+RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static" cargo build --quiet --locked --bin check_nats_service --target "$target" --profile "$profile"
 folder=${profile/#dev/debug}
 install -m 755 "$CARGO_TARGET_DIR/$target/$folder/check_nats_service" "$out/check_nats_service"
 install -m 644 "${CA_BUNDLE:-/etc/ssl/certs/ca-certificates.crt}" "$out/ca-certificates.crt"

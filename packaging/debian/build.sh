@@ -20,7 +20,7 @@ python3 packaging/licences.py "$(uname -m)-unknown-linux-gnu" >target/packaging/
 temp=$(mktemp -d)
 trap 'rm -rf "$temp"' EXIT
 # The same bytes whenever it is made: all times are that of the changelog.
-SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -l packaging/debian/changelog -S Timestamp)
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(dpkg-parsechangelog -l packaging/debian/changelog -S Timestamp)}
 export SOURCE_DATE_EPOCH
 cargo deb --quiet --no-build --output "$temp/"
 lintian --fail-on error,warning "$temp"/*.deb

@@ -27,7 +27,7 @@ done
 temp=$(mktemp -d)
 trap 'rm -rf "$temp"' EXIT
 # The same bytes whenever it is made.
-SOURCE_DATE_EPOCH=$(dpkg-parsechangelog -l packaging/debian/changelog -S Timestamp 2>/dev/null || git log -1 --format=%ct)
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(dpkg-parsechangelog -l packaging/debian/changelog -S Timestamp 2>/dev/null || git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
 cargo generate-rpm --payload-compress gzip --output "$temp/"
 rpm -qp --requires --scripts "$temp"/*.rpm >/dev/null
