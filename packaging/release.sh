@@ -64,4 +64,4 @@ archive "$temp/made/$name.oci.tar" "$temp/oci"
 
 (cd "$temp/made" && sha256sum -- * >SHA256SUMS)
 cp "$temp/made"/* "$out/"
-say "made $(ls "$temp/made" | wc -l) files in $out"
+say "all made in $out"

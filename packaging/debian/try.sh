@@ -138,7 +138,7 @@ fi
 
 # --- Around it. ---
 
-[ $# = 1 ] && [ -f "$1" ] || die "usage: try.sh DEB"
+[[ $# = 1 && -f $1 ]] || die "usage: try.sh DEB"
 [ "$(id -u)" = 0 ] || die "this needs root"
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 temp=$(mktemp -d)
@@ -160,6 +160,7 @@ cp "$1" "$ROOT/try/new.deb"
 cp "${SERVICE:-$here/../../target/debug/examples/demo_service}" "$ROOT/try/service"
 cp "$0" "$ROOT/try/try.sh"
 cp /etc/resolv.conf "$ROOT/etc/resolv.conf"
+# shellcheck disable=SC2016
 unshare --mount --pid --fork --kill-child bash -c '
     mount -t proc proc "$1/proc" && mount --bind /dev "$1/dev" && exec chroot "$1" bash /try/try.sh inside' sh "$ROOT"
 say "all well"
