@@ -56,10 +56,10 @@ build() {
 }
 
 target=${CARGO_TARGET_DIR:-$root/target}
-check=${CHECK_NATS_SERVICE:-$target/release/check_nats_service}
-service=${DEMO_SERVICE:-$target/release/examples/demo_service}
 find_nats_server
 if [ -z "${CHECK_NATS_SERVICE:-}" ] || [ -z "${DEMO_SERVICE:-}" ]; then build; fi
+check=${CHECK_NATS_SERVICE:-$target/$(rustc --print host-tuple)/release/check_nats_service}
+service=${DEMO_SERVICE:-$target/$(rustc --print host-tuple)/release/examples/demo_service}
 # The demo is about its own server and its own state.
 unset "${!NATS_@}"
 work=$(mktemp -d "${TMPDIR:-/tmp}/check_nats_service-demo.XXXXXX")
@@ -131,7 +131,11 @@ scene() {
 says() {
     local text code=0
     printf '$ check_nats_service %s\n' "${args[*]}"
-    text=$("$check" "${args[@]}" 2>&1) || code=$?
+    # In the background, for `wait` heeds an interrupt at any moment. Bash forgets one that comes while it waits for what stands
+    # between $( and ), if that is about to end well.
+    "$check" "${args[@]}" >"$work/said" 2>&1 &
+    wait $! || code=$?
+    text=$(<"$work/said")
     printf '%s\n$ echo $?\n%d\n' "$text" "$code"
     # shellcheck disable=SC2053
     if [ "$code" != "$1" ] || [[ $text != $2 ]]; then die "not as expected: $2 (exit code $1)"; fi

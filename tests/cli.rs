@@ -206,8 +206,21 @@ fn a_run_without_a_place_for_its_state_says_so() {
 fn the_service_has_two_names() {
     let server = Server::start(Version::Newest);
     for flag in ["-n", "--name", "--service"] {
-        Check::new([flag, "orders", "-s", &server.url(), "--no-state", "--confirm", "0", "-c", "1:"])
-            .run()
-            .assert_first(2, "NATS_SERVICE CRITICAL - orders: 0 instances, critical range is 1:; *");
+        Check::new([
+            flag,
+            "orders",
+            "-s",
+            &server.url(),
+            "--no-state",
+            "--confirm",
+            "0",
+            "-c",
+            "1:",
+        ])
+        .run()
+        .assert_first(
+            2,
+            "NATS_SERVICE CRITICAL - orders: 0 instances, critical range is 1:; *",
+        );
     }
 }

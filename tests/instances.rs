@@ -35,7 +35,7 @@ fn name(service: &Service, kind: usize) -> String {
 }
 
 /// Waits until the server knows that an instance is gone, and says so at once.
-fn wait_until_gone(url: &str, id: &str) {
+pub fn wait_until_gone(url: &str, id: &str) {
     wait_for("the server knows that it is gone", || {
         let asked = Instant::now();
         let replies = raw::ask(url, &format!("$SRV.PING.orders.{id}"), 1).ok()?;

@@ -171,6 +171,7 @@ fn one_file_knows_each_thing() {
         using.map(|(module, _)| module).collect()
     };
     assert_eq!(users("nats::"), ["probe::client"], "the NATS client");
+    assert_eq!(users("semver::"), ["values::version"], "the crate of versions");
     assert_eq!(users("low_level::exit"), ["guard::exit", "guard::memory"], "the exit");
     assert_eq!(users("std::io::stdout()"), ["guard::exit"], "stdout");
     assert_eq!(users("Command::new"), ["cli::flags"], "clap's definition of the flags");

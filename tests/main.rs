@@ -23,6 +23,14 @@ mod topologies;
 /// One instance among several: gone, not answering or slow; and who is there when the one asked for is not.
 mod instances;
 
+/// Versions of instances: as required, and mixed for no longer than a rollout takes.
+mod versions;
+
+/// Credentials that expire are told before they do.
+mod expiry;
+/// A request to an endpoint itself: its verdicts, and that it is sent once.
+mod requests;
+
 /// The race of the client over TLS makes no silent service.
 mod tls_race;
 
@@ -86,5 +94,14 @@ mod documents;
 /// Which file of the sources may use which.
 mod layout;
 
+/// Who came and who went: rolling deployments, losses, crash loops, scaling.
+mod turnover;
+
 /// What endpoints have counted: error rates and processing times since the run before.
 mod statistics;
+
+/// Ten thousand instances: all are counted, and what is said and kept stays small.
+mod scale;
+
+/// What a run of the release build may cost: bytes, system calls, instructions, memory, threads, descriptors.
+mod budgets;

@@ -8,9 +8,11 @@ use std::os::fd::AsRawFd;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::support::{Blackhole, Check, Conn, Fake, LIMIT, Output, Running, SLACK, TempDir, is_root, wait_for};
+use crate::support::{
+    Blackhole, Check, Conn, Fake, LIMIT, Output, Running, SLACK, TempDir, in_time, is_root, wait_for,
+};
 
 /// What a run may take beyond its deadline, or beyond a signal (SPEC, section 3).
 const GRACE: Duration = Duration::from_millis(100);
@@ -137,10 +139,8 @@ fn a_signal_ends_it_at_once_and_changes_no_memory() {
         let before = bench.state();
         for (signal, name) in SIGNALS {
             let run = bench.ask(bench.check());
-            let sent = Instant::now();
-            run.signal(signal);
-            let out = run.wait();
-            assert!(sent.elapsed() < GRACE + SLACK, "{name}: {:?}", sent.elapsed());
+            let (out, took) = run.end(signal);
+            assert!(took < GRACE + SLACK, "{name}: {took:?}");
             out.assert(code, &format!("{line}interrupted by {name} | instances=U rtt_max=U *"));
             assert_eq!(bench.state(), before, "{name}");
         }
@@ -155,10 +155,8 @@ fn a_signal_is_heard_before_there_is_a_connection() {
     for url in [mute.url(), hole.url()] {
         let run = Check::new(["-s", &url, "-n", "orders"]).spawn();
         wait_for_the_watchdog(&run);
-        let sent = Instant::now();
-        run.signal(libc::SIGTERM);
-        let out = run.wait();
-        assert!(sent.elapsed() < GRACE + SLACK, "{url}: {:?}", sent.elapsed());
+        let (out, took) = run.end(libc::SIGTERM);
+        assert!(took < GRACE + SLACK, "{url}: {took:?}");
         // It may be so early that the name of the service has not been read.
         if out.stdout != "NATS_SERVICE UNKNOWN - interrupted by SIGTERM\n" {
             out.assert(3, interrupted);
@@ -203,10 +201,9 @@ fn a_signal_ends_what_hangs_beside_the_network() {
     ] {
         let run = check.spawn();
         wait_for_the_watchdog(&run);
-        let sent = Instant::now();
-        run.signal(libc::SIGTERM);
-        let out = run.wait().assert(3, line);
-        assert!(sent.elapsed() < GRACE + SLACK, "{out:?}");
+        let (out, took) = run.end(libc::SIGTERM);
+        let out = out.assert(3, line);
+        assert!(took < GRACE + SLACK, "{took:?}: {out:?}");
     }
 }
 
@@ -271,23 +268,25 @@ fn outputs(bench: &Bench, again: &Bench) -> Vec<(Check, i32, i32)> {
 
 #[test]
 fn an_output_that_nobody_can_read_is_never_ok() {
-    let (bench, again) = (Bench::up_then(up), Bench::down_then(down));
-    for (check, code, _) in outputs(&bench, &again) {
-        let out = check.run();
-        assert_eq!((out.code, out.stderr.as_str()), (Some(code), ""), "{out:?}");
-    }
-    bench.check().run().assert(0, UP);
-    for kind in ["closed", "full"] {
-        for (check, _, code) in outputs(&bench, &again) {
-            let stdout: Stdio = match kind {
-                "closed" => closed_pipe().into(),
-                _ => File::options().write(true).open("/dev/full").unwrap().into(),
-            };
-            let out = check.stdout(stdout).run();
-            assert_eq!((out.code, out.signal), (Some(code), None), "{kind}: {out:?}");
-            out.assert(code, "");
+    in_time(|| {
+        let (bench, again) = (Bench::up_then(up), Bench::down_then(down));
+        for (check, code, _) in outputs(&bench, &again) {
+            let out = check.run();
+            assert_eq!((out.code, out.stderr.as_str()), (Some(code), ""), "{out:?}");
         }
-    }
+        bench.check().run().assert(0, UP);
+        for kind in ["closed", "full"] {
+            for (check, _, code) in outputs(&bench, &again) {
+                let stdout: Stdio = match kind {
+                    "closed" => closed_pipe().into(),
+                    _ => File::options().write(true).open("/dev/full").unwrap().into(),
+                };
+                let out = check.stdout(stdout).run();
+                assert_eq!((out.code, out.signal), (Some(code), None), "{kind}: {out:?}");
+                out.assert(code, "");
+            }
+        }
+    });
 }
 
 /// The writing end of a pipe that nobody will ever read.
@@ -336,10 +335,8 @@ fn a_run_that_was_stopped_beyond_its_deadline_ends_when_it_goes_on() {
         let run = bench.ask(bench.check().args(["-t", "300ms"]));
         run.signal(libc::SIGSTOP);
         thread::sleep(Duration::from_millis(450));
-        let on = Instant::now();
-        run.signal(libc::SIGCONT);
-        let out = run.wait();
-        assert!(on.elapsed() < GRACE + SLACK, "{:?}", on.elapsed());
+        let (out, took) = run.end(libc::SIGCONT);
+        assert!(took < GRACE + SLACK, "{took:?}");
         out.assert(code, &format!("{line}* | instances=U *"));
     }
 }
@@ -402,28 +399,30 @@ fn what_the_client_cannot_bear_is_told_as_what_the_server_sent() {
         (reply_of_4_gib, "the server sent more than fits into the memory allowed"),
     ];
     for (script, text) in cases {
-        for (bench, code, line) in up_and_down(script) {
-            let epoch = |bytes: &[u8]| {
-                let memory: serde_json::Value = serde_json::from_slice(bytes).unwrap();
-                [&memory["epoch"], &memory["outage"], &memory["history"]].map(Clone::clone)
-            };
-            let before = epoch(&bench.state());
-            let (out, peak) = bench.check().args(["-v", "-t", "2s"]).spawn().wait_and_weigh();
-            assert!(peak < MOST_MEMORY, "{peak} KiB: {out:?}");
-            let reason = format!("UNKNOWN protocol_error: {text}");
-            let out = out.assert_within(Duration::from_secs(2) + GRACE + SLACK);
-            let lines: Vec<&str> = out.stdout.lines().collect();
-            let said = lines
-                .iter()
-                .position(|line| crate::support::check::matches(&reason, line));
-            assert!(said.is_some(), "no {reason:?} in {out:?}");
-            let first = Output {
-                stdout: lines[0].to_owned(),
-                ..out
-            };
-            first.assert(code, &format!("{line}{text} | instances=U *"));
-            assert_eq!(epoch(&bench.state()), before);
-        }
+        in_time(|| {
+            for (bench, code, line) in up_and_down(script) {
+                let epoch = |bytes: &[u8]| {
+                    let memory: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+                    [&memory["epoch"], &memory["outage"], &memory["history"]].map(Clone::clone)
+                };
+                let before = epoch(&bench.state());
+                let (out, peak) = bench.check().args(["-v", "-t", "2s"]).spawn().wait_and_weigh();
+                assert!(peak < MOST_MEMORY, "{peak} KiB: {out:?}");
+                let reason = format!("UNKNOWN protocol_error: {text}");
+                let out = out.assert_within(Duration::from_secs(2) + GRACE + SLACK);
+                let lines: Vec<&str> = out.stdout.lines().collect();
+                let said = lines
+                    .iter()
+                    .position(|line| crate::support::check::matches(&reason, line));
+                assert!(said.is_some(), "no {reason:?} in {out:?}");
+                let first = Output {
+                    stdout: lines[0].to_owned(),
+                    ..out
+                };
+                first.assert(code, &format!("{line}{text} | instances=U *"));
+                assert_eq!(epoch(&bench.state()), before);
+            }
+        });
     }
 }
 

@@ -23,7 +23,7 @@ fn promtool(args: &[&str]) -> Output {
 }
 
 /// `promtool check metrics` reads stdin.
-fn assert_clean(text: &str) {
+pub fn assert_clean(text: &str) {
     let dir = TempDir::new();
     fs::write(dir.join("metrics"), text).unwrap();
     let script = format!("{} check metrics <metrics", from_env("PROMTOOL"));

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs all tests, on a fresh Debian too: installs what they need, checks the format and the lints, then `cargo test "$@"`.
+# Runs all tests, on a fresh Debian too: installs what they need, checks the format and the lints, and `cargo test "$@"`.
 #
 # Needs Rust, and root or sudo when something is missing. What it gets lies in target/test-tools, but for a few ordinary Debian
 # packages. Can be run again at any time: what is there is not fetched twice.
@@ -24,6 +24,7 @@ rm -rf "$tools"/.new.*
 debian gcc command -v cc
 debian libc6-dev test -e /usr/include/stdlib.h
 debian strace command -v strace
+debian valgrind command -v valgrind
 debian util-linux command -v setpriv
 debian iproute2 command -v ip
 debian openssl command -v openssl
@@ -53,12 +54,8 @@ if [[ $("$NATS_SERVER_2_9" --version) != *v2.9.* ]]; then
     say "this Debian has no nats-server 2.9, in its place: $("$NATS_SERVER_2_9" --version)"
 fi
 
-venv
+nats_py
 NATS_PY_PYTHON=$tools/venv/bin/python
-if ! "$NATS_PY_PYTHON" -c 'import importlib.metadata as m; assert m.version("nats-py") == "2.16.0"' 2>/dev/null; then
-    say "installing nats-py 2.16.0 (PyPI)"
-    quietly "$NATS_PY_PYTHON" -m pip install nats-py==2.16.0 || die "could not install nats-py"
-fi
 if ! "$NATS_PY_PYTHON" -c 'import importlib.metadata as m; assert m.version("kubernetes-validate") == "1.37.0"' 2>/dev/null; then
     say "installing kubernetes-validate 1.37.0 (PyPI)"
     quietly "$NATS_PY_PYTHON" -m pip install kubernetes-validate==1.37.0 || die "could not install kubernetes-validate"
@@ -87,24 +84,38 @@ for server in "$NATS_SERVER_2_9" "$NATS_SERVER_2_10" "$NATS_SERVER_NEWEST"; do
 done
 export NAGIOS4 ICINGA2 NRPE NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE PROMTOOL PROMETHEUS NODE_EXPORTER
 
-# lint NAME COMMAND...: a toolchain without the component is no reason to fail, except in CI.
+# lint NAME: whether it can be checked. A toolchain without the component is no reason to fail, except in CI.
 lint() {
-    local name=$1
-    shift
-    if cargo "$name" --version >/dev/null 2>&1; then
-        "$@"
-    elif [ -n "${CI:-}" ]; then
-        die "no cargo $name in this toolchain"
-    else
-        say "no cargo $name in this toolchain: not checked"
-    fi
+    if cargo "$1" --version >/dev/null 2>&1; then return; fi
+    [ -z "${CI:-}" ] || die "no cargo $1 in this toolchain"
+    say "no cargo $1 in this toolchain: not checked"
+    return 1
 }
-lint fmt cargo fmt --check
-lint clippy cargo clippy --all-targets --locked -- -D warnings
+if lint fmt; then cargo fmt --check; fi
 
-# What the image is made of, beforehand: it takes a while the first time, and the tests watch the clock.
-temp=$(mktemp -d "$tools/.new.XXXXXX")
-PROFILE=dev CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/static packaging/container/context.sh "$temp"
-rm -rf "$temp"
+target=${CARGO_TARGET_DIR:-target}
+# What people get: what it costs has budgets.
+cargo build --quiet --release --locked --bin check_nats_service
+CHECK_NATS_SERVICE_RELEASE=$(realpath "$target/$(rustc --print host-tuple)/release/check_nats_service")
+export CHECK_NATS_SERVICE_RELEASE
+cargo test --locked --no-run
 
-cargo test --locked "$@"
+# Most tests wait: for servers, for services, for deadlines.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((4 * $(nproc)))}
+
+# The lints take the processors while the tests wait, and never when a test wants them.
+lints=''
+if lint clippy; then
+    # After the tests have looked whether all is built: cargo lets in one at a time.
+    (sleep 3 && exec chrt --idle 0 cargo clippy --all-targets --locked -- -D warnings) >"$tools/clippy.log" 2>&1 &
+    lints=$!
+    trap 'kill "$lints" 2>/dev/null || true' EXIT
+fi
+
+failed=''
+cargo test --locked "$@" || failed=yes
+if [ -n "$lints" ] && ! wait "$lints"; then
+    cat "$tools/clippy.log" >&2
+    failed=yes
+fi
+[ -z "$failed" ]

@@ -127,6 +127,37 @@ fn a_slow_endpoint_is_told_by_its_mean_processing_time() {
     assert_eq!(out.code, Some(0));
 }
 
+#[test]
+fn processing_times_are_those_of_the_service() {
+    for start in [Service::nats_py, Service::async_nats] {
+        let server = Server::start(Version::Newest);
+        let url = server.url();
+        let _service = start(&url, "orders").start();
+        let monitor = Monitor::new(&url);
+        let check = || monitor.check(["--latency-warning", "20ms", "-v"]).run();
+        check();
+        requests(&url, 10, 0);
+        assert_eq!(check().code, Some(0));
+        for _ in 0..10 {
+            raw::request(&url, "orders.slow", "30", 1).expect("a reply");
+        }
+        let out = check()
+            .assert_first(1, "NATS_SERVICE WARNING - orders: mean processing time *ms of 10 requests in *s to *, warning above 20ms; *")
+            .assert_line("endpoint slow: 10 requests in *s, 0.0% errors, mean processing time *ms");
+        let mean = out.perfdata("latency").expect("a mean");
+        assert!((0.03..1.0).contains(&mean), "{mean}");
+        // Once more, and fast again.
+        check().assert_first(
+            1,
+            "NATS_SERVICE WARNING - orders: mean processing time *ms of 10 requests in *s until *s ago to *",
+        );
+        for _ in 0..10 {
+            raw::request(&url, "orders.slow", "0", 1).expect("a reply");
+        }
+        assert_eq!(check().code, Some(0));
+    }
+}
+
 /// The statistics leave in the same write as the question, and the run ends when both have come.
 #[test]
 fn statistics_cost_no_round_trip() {

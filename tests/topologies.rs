@@ -94,7 +94,8 @@ fn is_seen_from_everywhere(net: &Net) {
         );
         let _service = Service::async_nats(&next_to_it.url(), name).start();
         net.wait_for_instances(name, 1);
-        all(0, "NATS_SERVICE OK - NAME: 1 instance (had 2), recovered after *s | *");
+        let recovered = "NATS_SERVICE OK - NAME: 1 instance (had 2), recovered after *s; gone: * (1.0.0) | *";
+        all(0, recovered);
     });
 }
 

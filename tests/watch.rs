@@ -13,21 +13,21 @@ use serde_json::Value;
 
 use super::support::check::BINARY;
 use super::support::{
-    Blackhole, Certs, Check, Conn, Fake, LIMIT, Proxy, SLACK, Server, Service, TempDir, Version, each, is_root,
-    process, wait_for,
+    Blackhole, Certs, Check, Conn, Fake, LIMIT, Proxy, SLACK, Server, Service, TempDir, Version, each, in_time,
+    is_root, process, wait_for,
 };
 
 /// How long after a signal it may still be there.
 const GRACE: Duration = Duration::from_millis(100);
 
 /// A sidecar under way. Its outputs go to files, which can be looked at meanwhile. Killed on drop.
-struct Sidecar {
+pub struct Sidecar {
     child: Child,
     dir: TempDir,
 }
 
 impl Sidecar {
-    fn start(server: &str, flags: &[&str]) -> Sidecar {
+    pub fn start(server: &str, flags: &[&str]) -> Sidecar {
         Sidecar::start_under(&[], server, flags)
     }
 
@@ -55,7 +55,7 @@ impl Sidecar {
         }
     }
 
-    fn log(&self) -> String {
+    pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("stderr")).unwrap()
     }
 
@@ -71,7 +71,7 @@ impl Sidecar {
     }
 
     #[track_caller]
-    fn wait_for_line(&self, text: &str) {
+    pub fn wait_for_line(&self, text: &str) {
         wait_for(text, || self.log().contains(text).then_some(()));
     }
 
@@ -106,11 +106,13 @@ impl Sidecar {
 
     /// Ends it, and looks at what it leaves behind.
     #[track_caller]
-    fn end(mut self, signal: i32) {
-        let sent = Instant::now();
+    pub fn end(mut self, signal: i32) {
+        let (sent, queued) = (Instant::now(), process::queued(&self.child));
         self.signal(signal);
-        let status = process::wait(&mut self.child, LIMIT).expect("it ends");
-        let took = sent.elapsed();
+        assert!(process::ends(&self.child, LIMIT), "it ends");
+        let queued = process::queued(&self.child).saturating_sub(queued);
+        let took = sent.elapsed().saturating_sub(queued);
+        let status = process::wait(&mut self.child, LIMIT).expect("it has ended");
         assert_eq!(status.code(), Some(0), "{status:?}: {}", self.log());
         assert!(took < GRACE + SLACK, "{took:?}: {}", self.log());
         assert_eq!(fs::read_to_string(self.dir.join("stdout")).unwrap(), "");
@@ -166,24 +168,27 @@ fn times_of_connections(count: usize, flags: &[&str]) -> (Instant, Vec<Instant>)
 
 #[test]
 fn the_first_check_comes_at_once_and_the_others_at_a_steady_interval() {
-    let interval = Duration::from_millis(200);
-    let (begin, times) = times_of_connections(12, &["--interval", "200ms", "--stall", "20ms"]);
-    assert!(
-        times[0] - begin < Duration::from_millis(150) + SLACK,
-        "{:?}",
-        times[0] - begin
-    );
-    // However long a single check takes: what is late now is not late for ever.
-    let steps: Vec<f64> = times[1..]
-        .iter()
-        .map(|time| (*time - times[1]).div_duration_f64(interval))
-        .collect();
-    for step in &steps {
-        assert!((step - step.round()).abs() < 0.5, "not in step: {steps:?}");
-    }
-    assert!(*steps.last().unwrap() < 14.0, "it lost its step: {steps:?}");
-    let shift = (times[1] - times[0]).div_duration_f64(interval);
-    assert!(shift < 2.5, "shifted by an interval at most: {shift}");
+    // The times are those of the other side, which may be late itself.
+    in_time(|| {
+        let interval = Duration::from_millis(200);
+        let (begin, times) = times_of_connections(12, &["--interval", "200ms", "--stall", "20ms"]);
+        assert!(
+            times[0] - begin < Duration::from_millis(150) + SLACK,
+            "{:?}",
+            times[0] - begin
+        );
+        // However long a single check takes: what is late now is not late for ever.
+        let steps: Vec<f64> = times[1..]
+            .iter()
+            .map(|time| (*time - times[1]).div_duration_f64(interval))
+            .collect();
+        for step in &steps {
+            assert!((step - step.round()).abs() < 0.5, "not in step: {steps:?}");
+        }
+        assert!(*steps.last().unwrap() < 14.0, "it lost its step: {steps:?}");
+        let shift = (times[1] - times[0]).div_duration_f64(interval);
+        assert!(shift < 2.5, "shifted by an interval at most: {shift}");
+    });
 }
 
 /// A thousand sidecars that start at once do not ask in step.
@@ -383,25 +388,27 @@ fn sighup_checks_at_once_and_reads_the_credentials_anew() {
 /// A check out of turn takes no turn away.
 #[test]
 fn sighup_does_not_delay_the_next_check() {
-    let connections = std::sync::Arc::new(AtomicUsize::new(0));
-    let count = std::sync::Arc::clone(&connections);
-    let fake = Fake::start(move |conn| {
-        count.fetch_add(1, SeqCst);
-        up(conn)
+    in_time(|| {
+        let connections = std::sync::Arc::new(AtomicUsize::new(0));
+        let count = std::sync::Arc::clone(&connections);
+        let fake = Fake::start(move |conn| {
+            count.fetch_add(1, SeqCst);
+            up(conn)
+        });
+        let sidecar = Sidecar::start(&fake.url(), &["--interval", "1s", "--stall", "20ms"]);
+        let wait_for_count = |n| wait_for("a check", || (connections.load(SeqCst) >= n).then_some(()));
+        wait_for_count(2);
+        let begin = Instant::now();
+        wait_for("it sleeps", || sidecar.check().is_none().then_some(()));
+        sidecar.signal(libc::SIGHUP);
+        wait_for_count(3);
+        let third = begin.elapsed();
+        wait_for_count(4);
+        let fourth = begin.elapsed();
+        sidecar.end(libc::SIGTERM);
+        assert!(third < Duration::from_millis(700), "{third:?}");
+        assert!(fourth < Duration::from_millis(1700), "{fourth:?}");
     });
-    let sidecar = Sidecar::start(&fake.url(), &["--interval", "1s", "--stall", "20ms"]);
-    let wait_for_count = |n| wait_for("a check", || (connections.load(SeqCst) >= n).then_some(()));
-    wait_for_count(2);
-    let begin = Instant::now();
-    wait_for("it sleeps", || sidecar.check().is_none().then_some(()));
-    sidecar.signal(libc::SIGHUP);
-    wait_for_count(3);
-    let third = begin.elapsed();
-    wait_for_count(4);
-    let fourth = begin.elapsed();
-    sidecar.end(libc::SIGTERM);
-    assert!(third < Duration::from_millis(700), "{third:?}");
-    assert!(fourth < Duration::from_millis(1700), "{fourth:?}");
 }
 
 /// Process 1 gets no signal that it does not ask for, and inherits the children of others.
@@ -706,6 +713,15 @@ fn soak(tls: bool, epochs: u64) {
     sidecar.end(libc::SIGTERM);
 }
 
+/// Does it when it is dropped, in a panic too.
+struct AtTheEnd<F: Fn()>(F);
+
+impl<F: Fn()> Drop for AtTheEnd<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
 /// Neither the log nor the metrics tell of an outage, not for one interval.
 #[test]
 fn a_restart_of_the_server_is_no_outage() {
@@ -727,13 +743,15 @@ fn a_restart_of_the_server_is_no_outage() {
             }
             looks
         });
+        // Whatever happens: nobody looks for ever.
+        let end = AtTheEnd(|| ends.store(1, SeqCst));
         for _ in 0..2 {
             server.stop();
             sidecar.wait_for_status("cannot be asked", |status| status["asked"] == false);
             server.start_again();
             sidecar.wait_for_status("up again", |status| status["up"] == true);
         }
-        ends.store(1, SeqCst);
+        drop(end);
         assert!(looks.join().expect("no outage in the metrics") > 100);
     });
     let log = sidecar.log();

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_check_nats_service_global_optspecs
-    string join \n n/name= srv-prefix= s/server= H/hostname= p/port= context= t/timeout= inbox-prefix= connection-name= user= password= password-file= token= token-file= creds= nkey= tlsca= tlscert= tlskey= state= state-dir= no-state confirm= stall= census= w/warning= c/critical= rtt-warning= rtt-critical= never-seen= unreachable= silent= forget-after= stats error-rate-warning= error-rate-critical= latency-warning= latency-critical= min-requests= format= v/verbose label= per-instance h/help V/version
+    string join \n n/name= srv-prefix= s/server= H/hostname= p/port= context= t/timeout= inbox-prefix= connection-name= user= password= password-file= token= token-file= creds= nkey= tlsca= tlscert= tlskey= state= state-dir= no-state confirm= stall= census= w/warning= c/critical= rtt-warning= rtt-critical= never-seen= unreachable= silent= forget-after= request= subject= payload= payload-file= header= reply-contains= request-warning= request-critical= lost-warning= lost-critical= baseline-settle= restarts-warning= restarts-critical= restarts-window= stats error-rate-warning= error-rate-critical= latency-warning= latency-critical= min-requests= expect-version= mixed-versions= creds-warning= creds-critical= format= v/verbose label= per-instance h/help V/version
 end
 
 function __fish_check_nats_service_needs_command
@@ -56,11 +56,29 @@ complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l n
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l unreachable -d 'When NATS cannot be asked [default: unknown]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l silent -d 'When somebody is subscribed but nobody answers [default: critical]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l forget-after -d 'Forget an outage that is older than this' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l request -d 'Send one request to this endpoint of the service, to one of its instances, and judge the reply' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l subject -d 'The same to this subject, instead of the one that the service tells' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l payload -d 'What to send [default: nothing]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l payload-file -d 'What to send, from this file' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l header -d 'A header to send; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l reply-contains -d 'CRITICAL if this is not in the reply' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l request-warning -d 'WARNING if the reply took longer' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l request-critical -d 'CRITICAL if the reply took longer' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l lost-warning -d 'WARNING if so many instances fewer than normal are there' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l lost-critical -d 'CRITICAL if so many instances fewer than normal are there' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l baseline-settle -d 'After so long fewer instances are normal [default: 15m]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l restarts-warning -d 'WARNING if so many instances were replaced by others of the same version' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l restarts-critical -d 'CRITICAL if so many instances were replaced' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l restarts-window -d 'Within this time, 1d at most [default: 15m]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l error-rate-warning -d 'WARNING if more of the requests failed since the run before' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l error-rate-critical -d 'CRITICAL if more of the requests failed' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l latency-warning -d 'WARNING if the mean processing time was longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l latency-critical -d 'CRITICAL if the mean processing time was longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l min-requests -d 'Make rates of so many requests at least [default: 10]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l expect-version -d 'WARNING if an instance has another version: ^1.4, \'>=1.2, <2\'' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l mixed-versions -d 'When there is more than one version for longer than --baseline-settle' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l creds-warning -d 'WARNING if the user JWT of the creds file expires before that' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l creds-critical -d 'CRITICAL if the user JWT of the creds file expires before that' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l format -d 'nagios, json, text, prometheus or checkmk [default: nagios]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l label -d 'One more label for every sample; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l no-state -d 'Remember nothing: an outage is seen only with -c or -w'
@@ -106,11 +124,29 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand ch
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l unreachable -d 'When NATS cannot be asked [default: unknown]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l silent -d 'When somebody is subscribed but nobody answers [default: critical]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l forget-after -d 'Forget an outage that is older than this' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l request -d 'Send one request to this endpoint of the service, to one of its instances, and judge the reply' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l subject -d 'The same to this subject, instead of the one that the service tells' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l payload -d 'What to send [default: nothing]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l payload-file -d 'What to send, from this file' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l header -d 'A header to send; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l reply-contains -d 'CRITICAL if this is not in the reply' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l request-warning -d 'WARNING if the reply took longer' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l request-critical -d 'CRITICAL if the reply took longer' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l lost-warning -d 'WARNING if so many instances fewer than normal are there' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l lost-critical -d 'CRITICAL if so many instances fewer than normal are there' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l baseline-settle -d 'After so long fewer instances are normal [default: 15m]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l restarts-warning -d 'WARNING if so many instances were replaced by others of the same version' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l restarts-critical -d 'CRITICAL if so many instances were replaced' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l restarts-window -d 'Within this time, 1d at most [default: 15m]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l error-rate-warning -d 'WARNING if more of the requests failed since the run before' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l error-rate-critical -d 'CRITICAL if more of the requests failed' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l latency-warning -d 'WARNING if the mean processing time was longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l latency-critical -d 'CRITICAL if the mean processing time was longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l min-requests -d 'Make rates of so many requests at least [default: 10]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l expect-version -d 'WARNING if an instance has another version: ^1.4, \'>=1.2, <2\'' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l mixed-versions -d 'When there is more than one version for longer than --baseline-settle' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l creds-warning -d 'WARNING if the user JWT of the creds file expires before that' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l creds-critical -d 'CRITICAL if the user JWT of the creds file expires before that' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l format -d 'nagios, json, text, prometheus or checkmk [default: nagios]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l label -d 'One more label for every sample; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l no-state -d 'Remember nothing: an outage is seen only with -c or -w'
@@ -150,11 +186,29 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand te
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l unreachable -d 'When NATS cannot be asked [default: unknown]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l silent -d 'When somebody is subscribed but nobody answers [default: critical]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l forget-after -d 'Forget an outage that is older than this' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l request -d 'Send one request to this endpoint of the service, to one of its instances, and judge the reply' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l subject -d 'The same to this subject, instead of the one that the service tells' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l payload -d 'What to send [default: nothing]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l payload-file -d 'What to send, from this file' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l header -d 'A header to send; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l reply-contains -d 'CRITICAL if this is not in the reply' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l request-warning -d 'WARNING if the reply took longer' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l request-critical -d 'CRITICAL if the reply took longer' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l lost-warning -d 'WARNING if so many instances fewer than normal are there' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l lost-critical -d 'CRITICAL if so many instances fewer than normal are there' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l baseline-settle -d 'After so long fewer instances are normal [default: 15m]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l restarts-warning -d 'WARNING if so many instances were replaced by others of the same version' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l restarts-critical -d 'CRITICAL if so many instances were replaced' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l restarts-window -d 'Within this time, 1d at most [default: 15m]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l error-rate-warning -d 'WARNING if more of the requests failed since the run before' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l error-rate-critical -d 'CRITICAL if more of the requests failed' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l latency-warning -d 'WARNING if the mean processing time was longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l latency-critical -d 'CRITICAL if the mean processing time was longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l min-requests -d 'Make rates of so many requests at least [default: 10]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l expect-version -d 'WARNING if an instance has another version: ^1.4, \'>=1.2, <2\'' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l mixed-versions -d 'When there is more than one version for longer than --baseline-settle' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l creds-warning -d 'WARNING if the user JWT of the creds file expires before that' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l creds-critical -d 'CRITICAL if the user JWT of the creds file expires before that' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -s o -l output -d 'The file to write, in the folder of the collector, ending in .prom' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l label -d 'One more label for every sample; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l no-state -d 'Remember nothing: an outage is seen only with -c or -w'
@@ -288,11 +342,29 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l unreachable -d 'When NATS cannot be asked [default: unknown]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l silent -d 'When somebody is subscribed but nobody answers [default: critical]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l forget-after -d 'Forget an outage that is older than this' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l request -d 'Send one request to this endpoint of the service, to one of its instances, and judge the reply' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l subject -d 'The same to this subject, instead of the one that the service tells' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l payload -d 'What to send [default: nothing]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l payload-file -d 'What to send, from this file' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l header -d 'A header to send; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l reply-contains -d 'CRITICAL if this is not in the reply' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l request-warning -d 'WARNING if the reply took longer' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l request-critical -d 'CRITICAL if the reply took longer' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l lost-warning -d 'WARNING if so many instances fewer than normal are there' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l lost-critical -d 'CRITICAL if so many instances fewer than normal are there' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l baseline-settle -d 'After so long fewer instances are normal [default: 15m]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l restarts-warning -d 'WARNING if so many instances were replaced by others of the same version' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l restarts-critical -d 'CRITICAL if so many instances were replaced' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l restarts-window -d 'Within this time, 1d at most [default: 15m]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l error-rate-warning -d 'WARNING if more of the requests failed since the run before' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l error-rate-critical -d 'CRITICAL if more of the requests failed' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l latency-warning -d 'WARNING if the mean processing time was longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l latency-critical -d 'CRITICAL if the mean processing time was longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l min-requests -d 'Make rates of so many requests at least [default: 10]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l expect-version -d 'WARNING if an instance has another version: ^1.4, \'>=1.2, <2\'' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l mixed-versions -d 'When there is more than one version for longer than --baseline-settle' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l creds-warning -d 'WARNING if the user JWT of the creds file expires before that' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l creds-critical -d 'CRITICAL if the user JWT of the creds file expires before that' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l interval -d 'How often to check [default: 15s]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l textfile -d 'Write metrics for the textfile collector, ending in .prom' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l status-file -d 'Write the verdict as JSON, for probe --from' -r

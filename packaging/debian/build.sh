@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # build.sh OUT: makes the Debian package in the folder OUT, and lets lintian look at it.
 #
-# Needs cargo-deb (`cargo install --locked cargo-deb`), Python 3.11, and lintian; and what cargo needs. Builds into target/, where
-# Cargo.toml says that the program is, whatever CARGO_TARGET_DIR says. With BUILD=no it takes what lies there.
+# Needs cargo-deb (`cargo install --locked cargo-deb`), Python 3.11, and lintian; and what cargo needs. Builds into
+# target/packages, whatever CARGO_TARGET_DIR says. With BUILD=no it takes what was built before.
 set -euo pipefail
 
 [ $# = 1 ] || {
@@ -14,7 +14,14 @@ out=$(cd "$1" && pwd)
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 unset CARGO_TARGET_DIR
 
-[ "${BUILD:-yes}" = no ] || cargo build --quiet --locked --release --bin check_nats_service
+# Dynamic, and not static as the program is otherwise: updates of the C library reach it, and names are resolved as all of the
+# host does. In a folder of its own, so that neither takes the other's place.
+if [ "${BUILD:-yes}" != no ]; then
+    triple=$(rustc --print host-tuple)
+    RUSTFLAGS=${RUSTFLAGS:-} CARGO_TARGET_DIR=target/packages \
+        cargo build --quiet --locked --release --target "$triple" --bin check_nats_service
+    install -D -m 755 "target/packages/$triple/release/check_nats_service" target/packaging/check_nats_service
+fi
 mkdir -p target/packaging
 python3 packaging/licences.py "$(uname -m)-unknown-linux-gnu" >target/packaging/copyright
 temp=$(mktemp -d)

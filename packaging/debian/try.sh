@@ -4,7 +4,7 @@
 #
 # Needs root, debootstrap, and the network for Debian's packages; takes some minutes. Everything is in a folder of its own, which
 # goes at the end, and every process in a namespace that ends with it. ROOT names a Debian that is there already, SERVICE the
-# demo service (target/debug/examples/demo_service).
+# demo service (that of the debug build).
 set -euo pipefail
 
 say() {
@@ -157,7 +157,7 @@ sed -i 's/^Version: .*/Version: 0.0.9-1/' "$temp/old/DEBIAN/control"
 install -d "$ROOT/try"
 dpkg-deb --root-owner-group -b "$temp/old" "$ROOT/try/old.deb" >/dev/null
 cp "$1" "$ROOT/try/new.deb"
-cp "${SERVICE:-$here/../../target/debug/examples/demo_service}" "$ROOT/try/service"
+cp "${SERVICE:-$(ls "$here"/../../target/*/debug/examples/demo_service)}" "$ROOT/try/service"
 cp "$0" "$ROOT/try/try.sh"
 cp /etc/resolv.conf "$ROOT/etc/resolv.conf"
 # shellcheck disable=SC2016

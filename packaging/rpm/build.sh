@@ -2,8 +2,8 @@
 # build.sh OUT: makes the RPM package in the folder OUT, and looks at it with rpm, and with rpmlint where there is one.
 #
 # Needs cargo-generate-rpm (`cargo install --locked cargo-generate-rpm`), Python 3.11, and rpm; and what cargo needs. Builds into
-# target/, where Cargo.toml says that the program is. With BUILD=no it takes what lies there. The program wants the C library
-# of where it is built, or a later one: Debian 12 is good for RHEL 9.
+# target/packages, whatever CARGO_TARGET_DIR says. With BUILD=no it takes what was built before. The program wants the C library of
+# where it is built, or a later one: Debian 12 is good for RHEL 9.
 set -euo pipefail
 
 [ $# = 1 ] || {
@@ -15,7 +15,14 @@ out=$(cd "$1" && pwd)
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 unset CARGO_TARGET_DIR
 
-[ "${BUILD:-yes}" = no ] || cargo build --quiet --locked --release --bin check_nats_service
+# Dynamic, and not static as the program is otherwise: updates of the C library reach it, and names are resolved as all of the
+# host does. In a folder of its own, so that neither takes the other's place.
+if [ "${BUILD:-yes}" != no ]; then
+    triple=$(rustc --print host-tuple)
+    RUSTFLAGS=${RUSTFLAGS:-} CARGO_TARGET_DIR=target/packages \
+        cargo build --quiet --locked --release --target "$triple" --bin check_nats_service
+    install -D -m 755 "target/packages/$triple/release/check_nats_service" target/packaging/check_nats_service
+fi
 made=target/packaging/rpm
 mkdir -p "$made"
 python3 packaging/licences.py "$(uname -m)-unknown-linux-gnu" >target/packaging/copyright

@@ -7,15 +7,19 @@ use clap::ArgMatches;
 use super::config::{Config, Format, Mode, OutputOptions, ProbeOptions, Selector, Timing};
 use super::connection;
 use super::given::{Given, Problem};
+use super::request;
 use crate::judge::pod::{self, Kind};
-use crate::judge::{Policy, RateLimits};
+use crate::judge::{Loss, LossLimits, Policy, RateLimits, RestartLimits};
 use crate::probe::reply::is_id;
 use crate::probe::schedule::Wanted;
 use crate::probe::target::{Prefix, ServiceName, Target};
 use crate::render::prometheus::{Label, Style};
+use crate::state::changes;
 use crate::state::store::Place;
+use crate::values::duration::age;
 use crate::values::env::Env;
 use crate::values::text::clean;
+use crate::values::version::Requirement;
 
 /// What the user has said, checked, but for how to connect: that may stand in files, which take their time.
 #[derive(Clone, Debug)]
@@ -183,6 +187,80 @@ fn rates(given: &Given<'_>, place: &Place) -> Result<RateLimits, String> {
     }
 }
 
+/// The first of these flags that is given, where nothing is remembered.
+fn is_in_vain<'f>(given: &Given<'_>, place: &Place, flags: &[&'f str]) -> Option<&'f str> {
+    let mut given = flags.iter().filter(|flag| given.raw(flag).is_some());
+    given.next().copied().filter(|_| *place == Place::Nowhere)
+}
+
+/// What is judged of lost instances. What is normal is known from earlier runs.
+fn loss(given: &Given<'_>, place: &Place) -> Result<LossLimits, String> {
+    let flags = ["lost-warning", "lost-critical", "baseline-settle"];
+    if let Some(flag) = is_in_vain(given, place, &flags) {
+        return Err(format!(
+            "--{flag}: how many instances are normal is known from earlier runs, so something must be remembered; leave out \
+             --no-state, or give -w or -c"
+        ));
+    }
+    Ok(LossLimits {
+        warning: given.read("lost-warning", read_loss)?,
+        critical: given.read("lost-critical", read_loss)?,
+        settle: given
+            .duration_above_zero("baseline-settle")?
+            .unwrap_or(LossLimits::default().settle),
+    })
+}
+
+fn read_loss(text: &str) -> Result<Loss, String> {
+    let (digits, is_percent) = match text.strip_suffix('%') {
+        Some(digits) => (digits, true),
+        None => (text, false),
+    };
+    let plain = digits.chars().all(|c| c.is_ascii_digit());
+    let number = digits.parse::<u64>().ok().filter(|number| plain && *number > 0);
+    let loss = match (number, is_percent) {
+        (Some(percent @ 1..=100), true) => u8::try_from(percent).ok().map(Loss::Percent),
+        (Some(number), false) => usize::try_from(number).ok().map(Loss::Instances),
+        _ => None,
+    };
+    loss.ok_or_else(|| {
+        format!(
+            "'{}' is neither a number of instances, like 1, nor a part of them from 1% to 100%",
+            clean(text, 80)
+        )
+    })
+}
+
+/// What is judged of restarts. They are seen between two runs.
+fn restarts(given: &Given<'_>, place: &Place) -> Result<RestartLimits, String> {
+    let flags = ["restarts-warning", "restarts-critical", "restarts-window"];
+    if let Some(flag) = is_in_vain(given, place, &flags) {
+        return Err(format!(
+            "--{flag}: a restart is seen between two runs, so something must be remembered; leave out --no-state"
+        ));
+    }
+    let limit = |flag: &str| -> Result<Option<usize>, String> {
+        let most = changes::MOST_RESTARTS;
+        given.read(flag, |text| match text.parse::<usize>() {
+            Ok(number) if (1..=most).contains(&number) && !text.starts_with('+') => Ok(number),
+            _ => Err(format!("'{}' is not a whole number from 1 to {most}", clean(text, 80))),
+        })
+    };
+    let standard = RestartLimits::default();
+    let window = given.duration_above_zero("restarts-window")?.unwrap_or(standard.window);
+    if window > changes::KEPT {
+        let most = age(changes::KEPT);
+        return Err(format!(
+            "--restarts-window: it is longer than {most}, for which restarts are remembered"
+        ));
+    }
+    Ok(RestartLimits {
+        warning: limit("restarts-warning")?,
+        critical: limit("restarts-critical")?,
+        window,
+    })
+}
+
 fn policy(given: &Given<'_>, mode: &Mode, prefix: Option<&Prefix>, place: &Place) -> Result<Policy, String> {
     let standard = Policy::default();
     // The same flag says pass or fail in a probe.
@@ -190,16 +268,36 @@ fn policy(given: &Given<'_>, mode: &Mode, prefix: Option<&Prefix>, place: &Place
         Mode::Probe(_) => None,
         _ => given.status("unreachable")?,
     };
+    let mixed_versions = given.status("mixed-versions")?;
+    if mixed_versions.is_some() && *place == Place::Nowhere {
+        return Err(
+            "--mixed-versions: without a state nobody knows since when versions are mixed; leave out --no-state".into(),
+        );
+    }
+    let (creds_warning, creds_critical) = (
+        given.duration_above_zero("creds-warning")?,
+        given.duration_above_zero("creds-critical")?,
+    );
+    if creds_warning.is_some() && creds_warning <= creds_critical {
+        return Err("--creds-warning: it must be longer than --creds-critical, or it would never be told".into());
+    }
     Ok(Policy {
         warning: given.range("warning")?,
         critical: given.range("critical")?,
         rtt_warning: given.duration("rtt-warning")?,
         rtt_critical: given.duration("rtt-critical")?,
+        expected_version: given.read("expect-version", Requirement::parse)?,
+        mixed_versions,
+        creds_warning,
+        creds_critical,
         never_seen: given.status("never-seen")?.unwrap_or(standard.never_seen),
         unreachable: unreachable.unwrap_or(standard.unreachable),
         silent: given.status("silent")?.unwrap_or(standard.silent),
         forget_after: given.duration_above_zero("forget-after")?,
         rates: rates(given, place)?,
+        request: request::limits(given)?,
+        loss: loss(given, place)?,
+        restarts: restarts(given, place)?,
         remembers: *place != Place::Nowhere,
         imported: prefix.is_some_and(Prefix::is_imported),
     })

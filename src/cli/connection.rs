@@ -35,7 +35,7 @@ pub(super) fn target(service: ServiceName, given: &Given<'_>) -> Result<Target, 
         (None, Some(prefix)) => inbox("the inbox_prefix of the context", prefix).map_err(Problem::File)?,
         (None, None) => Prefix::parse(Prefix::INBOX)?,
     };
-    Ok(Target {
+    let target = Target {
         service,
         prefix: given
             .read("srv-prefix", Prefix::parse)?
@@ -48,7 +48,16 @@ pub(super) fn target(service: ServiceName, given: &Given<'_>) -> Result<Target, 
             .text("connection-name")?
             .unwrap_or(env!("CARGO_PKG_NAME"))
             .to_owned(),
-    })
+        request: super::request::read(given)?,
+    };
+    let limits = ["creds-warning", "creds-critical"];
+    match limits.into_iter().find(|flag| given.raw(flag).is_some()) {
+        Some(flag) if target.expiry().is_none() => Err(format!(
+            "--{flag}: no creds file is used, and no other login expires; give --creds, or leave it out"
+        )
+        .into()),
+        _ => Ok(target),
+    }
 }
 
 fn context(given: &Given<'_>) -> Result<Context, Problem> {

@@ -50,7 +50,12 @@ fn with_target(command: Command) -> Command {
 }
 
 fn judging(command: Command) -> Command {
-    with_target(command).args(judging_args()).args(statistics_args())
+    with_target(command)
+        .args(judging_args())
+        .args(changes_args())
+        .args(statistics_args())
+        .args(version_args())
+        .args(expiry_args())
 }
 
 fn check(command: Command) -> Command {
@@ -59,13 +64,11 @@ fn check(command: Command) -> Command {
 
 fn probe(command: Command) -> Command {
     let probe = |name, about| {
-        Command::new(name)
-            .about(about)
-            .defer(|command| {
-                let in_a_second = "For the whole run, whatever hangs [default: 800ms]";
-                let command = command.args(connection_args()).args(probe_args());
-                command.mut_arg("timeout", |arg| arg.help(in_a_second))
-            })
+        Command::new(name).about(about).defer(|command| {
+            let in_a_second = "For the whole run, whatever hangs [default: 800ms]";
+            let command = command.args(connection_args()).args(probe_args());
+            command.mut_arg("timeout", |arg| arg.help(in_a_second))
+        })
     };
     command
         .disable_help_subcommand(true)
@@ -258,7 +261,45 @@ fn judging_args() -> Vec<Arg> {
     ];
     let mut args: Vec<Arg> = asking.into_iter().map(|arg| arg.help_heading("Asking")).collect();
     args.extend(judging.into_iter().map(|arg| arg.help_heading("Judgement")));
+    args.extend(request_args());
     args
+}
+
+fn changes_args() -> Vec<Arg> {
+    let args = [
+        value(
+            "lost-warning",
+            "N|N%",
+            "WARNING if so many instances fewer than normal are there",
+        )
+        .allow_hyphen_values(true),
+        value(
+            "lost-critical",
+            "N|N%",
+            "CRITICAL if so many instances fewer than normal are there",
+        )
+        .allow_hyphen_values(true),
+        value(
+            "baseline-settle",
+            "DURATION",
+            "After so long fewer instances are normal [default: 15m]",
+        ),
+        value(
+            "restarts-warning",
+            "N",
+            "WARNING if so many instances were replaced by others of the same version",
+        )
+        .allow_hyphen_values(true),
+        value("restarts-critical", "N", "CRITICAL if so many instances were replaced").allow_hyphen_values(true),
+        value(
+            "restarts-window",
+            "DURATION",
+            "Within this time, 1d at most [default: 15m]",
+        ),
+    ];
+    args.into_iter()
+        .map(|arg| arg.help_heading("Losses and restarts"))
+        .collect()
 }
 
 fn statistics_args() -> Vec<Arg> {
@@ -295,6 +336,64 @@ fn statistics_args() -> Vec<Arg> {
         ),
     ];
     args.into_iter().map(|arg| arg.help_heading("Statistics")).collect()
+}
+
+fn version_args() -> Vec<Arg> {
+    let args = [
+        value(
+            "expect-version",
+            "REQ",
+            "WARNING if an instance has another version: ^1.4, '>=1.2, <2'",
+        ),
+        value(
+            "mixed-versions",
+            "STATUS",
+            "When there is more than one version for longer than --baseline-settle",
+        ),
+    ];
+    args.into_iter().map(|arg| arg.help_heading("Judgement")).collect()
+}
+
+fn expiry_args() -> Vec<Arg> {
+    let args = [
+        value(
+            "creds-warning",
+            "DURATION",
+            "WARNING if the user JWT of the creds file expires before that",
+        ),
+        value(
+            "creds-critical",
+            "DURATION",
+            "CRITICAL if the user JWT of the creds file expires before that",
+        ),
+    ];
+    args.into_iter().map(|arg| arg.help_heading("Judgement")).collect()
+}
+
+/// What to ask an endpoint itself.
+fn request_args() -> impl Iterator<Item = Arg> {
+    let args = [
+        value(
+            "request",
+            "ENDPOINT",
+            "Send one request to this endpoint of the service, to one of its instances, and judge the reply",
+        ),
+        value(
+            "subject",
+            "SUBJECT",
+            "The same to this subject, instead of the one that the service tells",
+        )
+        .conflicts_with("request"),
+        value("payload", "TEXT", "What to send [default: nothing]").allow_hyphen_values(true),
+        value("payload-file", "FILE", "What to send, from this file").conflicts_with("payload"),
+        value("header", "KEY:VALUE", "A header to send; can be repeated")
+            .allow_hyphen_values(true)
+            .action(ArgAction::Append),
+        value("reply-contains", "TEXT", "CRITICAL if this is not in the reply").allow_hyphen_values(true),
+        value("request-warning", "DURATION", "WARNING if the reply took longer"),
+        value("request-critical", "DURATION", "CRITICAL if the reply took longer"),
+    ];
+    args.into_iter().map(|arg| arg.help_heading("Request"))
 }
 
 fn telling_args() -> Vec<Arg> {

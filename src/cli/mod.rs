@@ -9,6 +9,7 @@ mod connection;
 mod flags;
 mod given;
 mod help;
+mod request;
 
 use std::ffi::OsString;
 use std::time::Instant;

@@ -1,4 +1,4 @@
-//! Small files of text that the user names.
+//! Small files that the user names, of text mostly.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -23,6 +23,16 @@ const PIPE_POLL: Duration = Duration::from_millis(5);
 ///
 /// Why it cannot be read, without its name and without anything of it.
 pub fn read_text(path: &Path, largest: u64, deadline: Instant) -> Result<String, String> {
+    let bytes = read_bytes(path, largest, deadline)?;
+    String::from_utf8(bytes).map_err(|_| "it is not text".into())
+}
+
+/// The same for a file of whatever it is.
+///
+/// # Errors
+///
+/// As for [`read_text`].
+pub fn read_bytes(path: &Path, largest: u64, deadline: Instant) -> Result<Vec<u8>, String> {
     // Opening a pipe that nobody writes to would wait for ever.
     let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let file = open.map_err(|e| e.to_string())?;
@@ -45,7 +55,7 @@ pub fn read_text(path: &Path, largest: u64, deadline: Instant) -> Result<String,
     if bytes.len() as u64 > largest {
         return Err(format!("it is larger than {largest} bytes"));
     }
-    String::from_utf8(bytes).map_err(|_| "it is not text".into())
+    Ok(bytes)
 }
 
 #[cfg(test)]

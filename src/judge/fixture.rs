@@ -108,10 +108,12 @@ pub fn saw(outcome: Outcome) -> Observation {
             version: "2.10.25".into(),
             rtt: Some(Duration::from_micros(340)),
         }),
+        credentials: None,
         ignored: Ignored::default(),
         absent: Vec::new(),
         others: None,
         denied: String::new(),
+        request: None,
         took: ms(12),
         trace: Vec::new(),
         silence: Silence::Unknown,
@@ -127,6 +129,17 @@ pub fn answered(number: usize) -> Outcome {
         rtt: Some(Duration::from_micros(1200)),
     };
     Outcome::Answered(instances(number).into_iter().map(answer).collect())
+}
+
+/// One instance of each of these versions answered.
+pub fn versions(versions: &[&str]) -> Outcome {
+    let mut outcome = answered(versions.len());
+    if let Outcome::Answered(answers) = &mut outcome {
+        for (answer, version) in answers.iter_mut().zip(versions) {
+            answer.instance.version = (*version).to_owned();
+        }
+    }
+    outcome
 }
 
 pub fn failed(reason: Reason) -> Outcome {
@@ -172,6 +185,13 @@ pub fn told(memory: &Memory) -> String {
     let history = memory.history.iter();
     let history: Vec<String> = history.map(|b| format!("{}@{}", b.count, seconds(b.at))).collect();
     text + &format!(", history {}", history.join(" "))
+}
+
+/// The value of this metric.
+#[track_caller]
+pub fn metric(verdict: &Verdict, name: &str) -> Option<f64> {
+    let metric = verdict.metrics.iter().find(|metric| metric.name == name);
+    metric.unwrap_or_else(|| panic!("no metric {name}")).value
 }
 
 pub struct Row {

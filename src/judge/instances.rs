@@ -1,11 +1,12 @@
 //! How many instances there are (`--warning`, `--critical`), and who is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use super::case::{Case, Ruling};
+use super::lost;
 use super::verdict::{Finding, Metric, Unit};
 use crate::probe::observation::{Answer, Fate, Instance, Outcome};
+use crate::state::changes::Change;
 use crate::state::memory::{Absentee, Baseline, Memory};
 use crate::values::status::{Reason, Status};
 use crate::values::text::count;
@@ -15,9 +16,6 @@ const NAMED: usize = 3;
 
 /// How many missing instances are remembered.
 pub const MOST_MISSED: usize = 64;
-
-/// For how long an instance is missed while others answer; then the smaller number is the normal one.
-const SETTLED: Duration = Duration::from_secs(900);
 
 pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
     let instances = case.instances();
@@ -37,9 +35,10 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
         ruling.find(finding);
     }
     if let Outcome::Answered(answers) = &case.seen.outcome {
-        let next = &mut ruling.next;
-        next.absentees = absentees(case, answers);
-        next.baseline = Some(Baseline::after(next.baseline, case.seen.at, answers.len(), SETTLED));
+        let baseline = baseline(case, &ruling.next, answers);
+        ruling.next.baseline = Some(baseline);
+        ruling.next.absentees = absentees(case, answers, &ruling.next, baseline.count);
+        lost::find(case, ruling, answers.len());
         // Where the number is told, it is told who is missing.
         if let Some(finding) = ruling.findings.last_mut() {
             finding.text.push_str(&who_is_missing(case, answers, &ruling.next));
@@ -47,9 +46,28 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
     }
 }
 
-fn absentees(case: &Case<'_>, answers: &[Answer]) -> Vec<Absentee> {
+fn baseline(case: &Case<'_>, next: &Memory, answers: &[Answer]) -> Baseline {
+    let before = case.memory.baseline.or_else(|| there_were(case.memory));
+    let raised = before.and_then(|before| before.raised);
+    let old_ones_left = match (&next.changes, raised) {
+        (Some(changes), Some(raise)) => changes.old_ones_left(case.seen.at, raise.since),
+        _ => 0,
+    };
+    let settle = case.policy.loss.settle;
+    Baseline::after(before, case.seen.at, answers.len(), settle, old_ones_left)
+}
+
+/// What is normal as far as an earlier version remembered it.
+fn there_were(memory: &Memory) -> Option<Baseline> {
+    let last_seen = memory.outage.as_ref().map(|outage| &outage.last_seen);
+    let epoch = memory.epoch.as_ref().filter(|epoch| epoch.count > 0).or(last_seen)?;
+    Some(Baseline::new(epoch.count + memory.absentees.len()))
+}
+
+/// Who is missing: no more than there are fewer than `normal`. Others have taken the places of the rest.
+fn absentees(case: &Case<'_>, answers: &[Answer], next: &Memory, normal: usize) -> Vec<Absentee> {
     let before = &case.memory.absentees;
-    let known = case.memory.known();
+    let known = case.memory.last_known().unwrap_or_default();
     let known: BTreeMap<&str, &Instance> = known
         .iter()
         .chain(before.iter().map(|absentee| &absentee.instance))
@@ -90,16 +108,18 @@ fn absentees(case: &Case<'_>, answers: &[Answer]) -> Vec<Absentee> {
         since: case.seen.at,
         fate: Fate::NotAsked,
     }));
-    absentees.retain(|absentee| case.seen.at.since(absentee.since) < SETTLED);
-    absentees.sort_by_key(|absentee| std::cmp::Reverse(absentee.since));
-    let there_were = case.memory.epoch.as_ref().map_or(0, |epoch| epoch.count) + before.len();
-    absentees.truncate(there_were.saturating_sub(answers.len()).min(MOST_MISSED));
+    // It is known of some that others have taken their places.
+    let changes = next.changes.iter().flat_map(|changes| &changes.log);
+    let replaced: BTreeSet<&str> = changes.filter_map(Change::replaces).collect();
+    let is_replaced = |absentee: &Absentee| replaced.contains(absentee.instance.id.as_str());
+    absentees.sort_by_key(|absentee| (is_replaced(absentee), std::cmp::Reverse(absentee.since)));
+    absentees.truncate(normal.saturating_sub(answers.len()).min(MOST_MISSED));
     absentees
 }
 
 fn who_is_missing(case: &Case<'_>, answers: &[Answer], next: &Memory) -> String {
     let mut text = String::new();
-    let one_comes_through = one_comes_through(case, answers);
+    let one_comes_through = one_comes_through(case, answers, next);
     for fate in Fate::ALL {
         // They only look slow.
         if fate == Fate::Slow && one_comes_through {
@@ -124,7 +144,7 @@ fn who_is_missing(case: &Case<'_>, answers: &[Answer], next: &Memory) -> String 
             }
         }
     }
-    if !case.seen.denied.is_empty() {
+    if !case.seen.denied.is_empty() && !next.absentees.is_empty() {
         text.push_str(&format!("; {}", case.seen.denied));
     }
     if one_comes_through {
@@ -133,10 +153,10 @@ fn who_is_missing(case: &Case<'_>, answers: &[Answer], next: &Memory) -> String 
     text
 }
 
-fn one_comes_through(case: &Case<'_>, answers: &[Answer]) -> bool {
-    let absent = &case.seen.absent;
-    let several = case.memory.known().len() > 1 || !absent.is_empty();
-    let one_by_one = absent.iter().filter(|(_, fate)| *fate == Fate::Slow).count();
+fn one_comes_through(case: &Case<'_>, answers: &[Answer], next: &Memory) -> bool {
+    let slow = case.seen.absent.iter().filter(|(_, fate)| *fate == Fate::Slow);
+    let one_by_one = slow.count();
+    let several = case.memory.known().len() > 1 || one_by_one > 0 || !next.absentees.is_empty();
     case.policy.imported && several && answers.len() == one_by_one + 1
 }
 

@@ -3,19 +3,26 @@
 //! Each rule is a file of its own, and a line in [`RULES`].
 
 mod case;
+mod changes;
+mod credentials;
 mod details;
+mod expected_version;
 mod instances;
+mod lost;
+mod mixed_versions;
 mod others;
 pub mod pod;
 mod policy;
 mod presence;
 mod rates;
+mod request;
 mod response_time;
+mod restarts;
 pub mod status_file;
 pub mod verdict;
 
 use self::case::{Case, Ruling};
-pub use self::policy::{Policy, RateLimits};
+pub use self::policy::{Loss, LossLimits, Policy, RateLimits, RequestLimits, RestartLimits};
 use self::verdict::Verdict;
 use crate::probe::observation::{Observation, Outcome};
 use crate::state::memory::Memory;
@@ -25,10 +32,17 @@ use crate::values::timestamp::Timestamp;
 /// The rules, in the order in which they are asked and in which their metrics and details are told.
 const RULES: &[Rule] = &[
     presence::judge,
+    changes::judge,
     instances::judge,
+    expected_version::judge,
     response_time::judge,
     details::judge,
     rates::judge,
+    mixed_versions::judge,
+    credentials::judge,
+    request::judge,
+    lost::judge,
+    restarts::judge,
 ];
 
 /// One rule: looks at the case, adds what it finds, and changes what is to be remembered.

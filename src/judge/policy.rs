@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::state::memory::Memory;
 use crate::values::range::Range;
 use crate::values::status::Status;
+use crate::values::version::Requirement;
 
 /// What the user wants to be told, and how loudly.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +16,13 @@ pub struct Policy {
     /// On the slowest answer.
     pub rtt_warning: Option<Duration>,
     pub rtt_critical: Option<Duration>,
+    /// On the version of each instance.
+    pub expected_version: Option<Requirement>,
+    /// The status of more than one version for longer than a rollout takes.
+    pub mixed_versions: Option<Status>,
+    /// On the time until the credentials expire.
+    pub creds_warning: Option<Duration>,
+    pub creds_critical: Option<Duration>,
     /// The status of a service that no epoch has ever seen.
     pub never_seen: Status,
     /// The status of being unable to ask: NATS unreachable, credentials or TLS refused.
@@ -24,10 +32,21 @@ pub struct Policy {
     /// After how long an outage is forgotten.
     pub forget_after: Option<Duration>,
     pub rates: RateLimits,
+    /// On the request to an endpoint; `None` where none is to be sent.
+    pub request: Option<RequestLimits>,
+    pub loss: LossLimits,
+    pub restarts: RestartLimits,
     /// Whether there is a state at all; without one the texts must not speak of earlier runs.
     pub remembers: bool,
     /// Whether the service is asked through an account import.
     pub imported: bool,
+}
+
+/// How long the reply of an endpoint may take.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestLimits {
+    pub warning: Option<Duration>,
+    pub critical: Option<Duration>,
 }
 
 impl Policy {
@@ -49,11 +68,18 @@ impl Default for Policy {
             critical: None,
             rtt_warning: None,
             rtt_critical: None,
+            expected_version: None,
+            mixed_versions: None,
+            creds_warning: None,
+            creds_critical: None,
             never_seen: Status::Unknown,
             unreachable: Status::Unknown,
             silent: Status::Critical,
             forget_after: None,
             rates: RateLimits::default(),
+            request: None,
+            loss: LossLimits::default(),
+            restarts: RestartLimits::default(),
             remembers: true,
             imported: false,
         }
@@ -98,5 +124,63 @@ impl RateLimits {
             self.latency_warning.map(|limit| limit.as_secs_f64()),
             self.latency_critical.map(|limit| limit.as_secs_f64()),
         )
+    }
+}
+
+/// How many instances fewer than normal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    Instances(usize),
+    /// Of the baseline, from 1 to 100.
+    Percent(u8),
+}
+
+/// What is judged of the instances that are lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LossLimits {
+    pub warning: Option<Loss>,
+    pub critical: Option<Loss>,
+    /// After how long fewer instances are the normal number.
+    pub settle: Duration,
+}
+
+impl Default for LossLimits {
+    fn default() -> LossLimits {
+        LossLimits {
+            warning: None,
+            critical: None,
+            settle: Duration::from_secs(900),
+        }
+    }
+}
+
+impl LossLimits {
+    pub fn are_none(&self) -> bool {
+        self.warning.is_none() && self.critical.is_none()
+    }
+}
+
+/// What is judged of the restarts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestartLimits {
+    pub warning: Option<usize>,
+    pub critical: Option<usize>,
+    /// Within how long.
+    pub window: Duration,
+}
+
+impl Default for RestartLimits {
+    fn default() -> RestartLimits {
+        RestartLimits {
+            warning: None,
+            critical: None,
+            window: Duration::from_secs(900),
+        }
+    }
+}
+
+impl RestartLimits {
+    pub fn are_none(&self) -> bool {
+        self.warning.is_none() && self.critical.is_none()
     }
 }

@@ -62,6 +62,7 @@ fn absent(case: &Case<'_>, reason: Reason, how: &str, next: &mut Memory) -> Find
         let down = case.seen.at.since(outage.first_missed);
         if let Some(limit) = case.policy.forget_after.filter(|limit| down > *limit) {
             next.outage = None;
+            next.baseline = None;
             return forgotten(case, outage, limit);
         }
         let had = count(outage.last_seen.count, "instance");

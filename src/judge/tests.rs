@@ -3,10 +3,10 @@ use std::time::Duration;
 use super::details::{LISTED, NAMED};
 use super::fixture::*;
 use super::instances::MOST_MISSED;
-use super::verdict::{Detail, Verdict};
+use super::verdict::Detail;
 use super::{Policy, judge};
 use crate::probe::observation::{Answer, Failure, Fate, Ignored, Observation, Outcome, Server};
-use crate::state::memory::{Brief, HISTORY, Memory, Outage, Trouble};
+use crate::state::memory::{Baseline, Brief, Epoch, HISTORY, Memory, Outage, Trouble};
 use crate::values::status::{Reason, Status};
 
 #[test]
@@ -82,12 +82,39 @@ fn who_is_missing() {
             "OK service_up: 4 instances, slowest answer 1.2ms",
             "#8 OK, epoch 4@100, census 40, history 3@40 4@100",
         ),
-        // After a while the smaller number is the usual one.
+        // After a while the smaller number is the usual one, and no more are missed than are missing of it.
         case(
-            fewer(&[(3, 100 - 899, Fate::Gone), (2, 100 - 900, Fate::NotAnswering)]),
+            Memory {
+                baseline: Some(Baseline {
+                    fewer: Some((at(100 - 900), 3)),
+                    ..Baseline::new(4)
+                }),
+                ..fewer(&[(3, 100 - 899, Fate::Gone), (2, 100 - 900, Fate::NotAnswering)])
+            },
             absent_ones(2, &[(2, Fate::NotAnswering)]),
             "OK service_up: 2 instances, slowest answer 1.2ms; gone: id3 (1.2.3, pod=web-3)",
             "#8 OK, epoch 2@100, census 40, id3 gone since 0, history 3@40 2@100",
+        ),
+        // A rolling deployment is over: nobody is missed.
+        case(
+            Memory {
+                baseline: Some(Baseline::new(2)),
+                ..fewer(&[(3, 80, Fate::Gone)])
+            },
+            absent_ones(2, &[(3, Fate::Gone)]),
+            "OK service_up: 2 instances, slowest answer 1.2ms",
+            "#8 OK, epoch 2@100, census 40, history 3@40 2@100",
+        ),
+        // After an outage, those of before it are missed, as far as they are known to be missing.
+        case(
+            Memory {
+                baseline: Some(Baseline::new(3)),
+                ..down()
+            },
+            absent_ones(1, &[(1, Fate::Gone), (2, Fate::NotAnswering)]),
+            "OK service_recovered: 1 instance (had 3), recovered after 40s; not answering: id2 (1.2.3, pod=web-2); gone: \
+             id1 (1.2.3, pod=web-1)",
+            "#9 OK, epoch 1@100, census 60, id1 gone since 100, id2 not answering since 100, history 3@40 0@60 1@100",
         ),
         // All down: the outage knows who was there.
         case(
@@ -176,6 +203,20 @@ fn hints_for_imports() {
     }
     let usual = Policy::default();
     assert!(!told(&absent_ones(1, &[]), &usual).contains("import"));
+    // The only one was replaced by another.
+    let lone = Memory {
+        epoch: Some(Epoch {
+            instances: vec![instances(8).remove(7)],
+            ..epoch(40, 1)
+        }),
+        ..up()
+    };
+    let mut replaced = absent_ones(1, &[(7, Fate::Gone)]);
+    for fate in [Fate::Gone, Fate::NotAnswering] {
+        replaced.absent[0].1 = fate;
+        let (verdict, _) = judge("orders", &lone, &replaced, &imported, at(100));
+        assert_eq!(findings(&verdict), "OK service_up: 1 instance, slowest answer 1.2ms");
+    }
 
     let hint = "(hung, or nobody is there: through an import, a server before 2.11 does not say so)";
     let silent = |version: &str| {
@@ -787,11 +828,6 @@ fn an_answer_of_an_overlapping_run_has_no_time() {
     );
 }
 
-fn metric(verdict: &Verdict, name: &str) -> Option<f64> {
-    let metric = verdict.metrics.iter().find(|metric| metric.name == name);
-    metric.unwrap_or_else(|| panic!("no metric {name}")).value
-}
-
 #[test]
 fn the_metrics_say_what_is_known_and_only_that() {
     let policy = Policy {
@@ -897,6 +933,7 @@ fn memories() -> Vec<Memory> {
                     });
                     memories.push(Memory {
                         statistics: None,
+                        changes: None,
                         sequence: 7,
                         status,
                         epoch: epoch.clone(),
@@ -913,6 +950,7 @@ fn memories() -> Vec<Memory> {
                         history: history.collect(),
                         absentees: Vec::new(),
                         baseline: None,
+                        mixed_since: since,
                     });
                 }
             }

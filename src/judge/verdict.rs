@@ -108,7 +108,7 @@ impl Verdict {
         let number_told = self
             .findings
             .iter()
-            .any(|f| f.reason == Reason::InstancesOutOfRange && f.status != Status::Ok);
+            .any(|f| matches!(f.reason, Reason::InstancesOutOfRange | Reason::InstancesLost) && f.status != Status::Ok);
         self.findings
             .iter()
             .filter(move |f| !(number_told && f.reason == Reason::ServiceUp))

@@ -146,10 +146,11 @@ fn interrupted(config: &Config, memory: &Memory, last_words: &LastWords) -> watc
     let (config, memory) = (config.clone(), memory.clone());
     Box::new(move |cause| {
         let now = Timestamp::now();
-        let seen = Arc::new(Observation::failed(
-            now,
-            Failure::new(cause.reason(), cause.to_string()),
-        ));
+        let failure = Failure::new(cause.reason(), cause.to_string());
+        let seen = Arc::new(Observation {
+            credentials: config.target.expiry(),
+            ..Observation::failed(now, failure)
+        });
         let (verdict, memory) = judge(config.target.service.as_str(), &memory, &seen, &config.policy, now);
         last_words(&report(verdict, &seen, memory), &cause.to_string())
     })

@@ -18,12 +18,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
-use nats::{Message, Options};
+use nats::{HeaderMap, Message, Options};
 
 use crate::guard::watchdog::Alarm;
 use crate::probe::diagnosis::{self, Hung, Peer};
+use crate::probe::endpoint::{self, Call};
+use crate::probe::info::{Headers, is_of_the_server};
 use crate::probe::known::KnownInstances;
-use crate::probe::observation::{Failure, Observation, Outcome, Server};
+use crate::probe::observation::{Answer, EndpointEnd, Failure, Observation, Outcome, Server};
+use crate::probe::request::{Destination, EndpointRequest, Subject};
 use crate::probe::schedule::{NOBODY, Next, Plan, RECONNECTED, STATS, Schedule, Wanted};
 use crate::probe::sockets::{self, Progress};
 use crate::probe::stats::SeenStats;
@@ -50,6 +53,13 @@ const MOST_ADDRESSES: usize = 16;
 
 /// How many steps are remembered for `-vvv`.
 const MOST_STEPS: usize = 200;
+
+/// How much time of a long run is left to tell the verdict when an endpoint does not reply.
+const VERDICT: Duration = Duration::from_millis(500);
+
+/// How the last tokens of the inboxes begin to which instances tell their endpoints, and an endpoint replies: `info-NTH`.
+const INFO: &str = "info";
+const REQUEST: &str = "request";
 
 /// A lost connection sleeps instead of reconnecting: the client would never send the request again.
 const NEVER: Duration = Duration::from_secs(3600);
@@ -91,6 +101,7 @@ pub fn probe(request: &Request<'_>) -> Observation {
         request,
         server: None,
         schedule: None,
+        call: None,
         denied: String::new(),
         stats_denied: String::new(),
         disturbed: request.disturbed,
@@ -118,7 +129,9 @@ pub fn probe(request: &Request<'_>) -> Observation {
             denied: probe.stats_denied,
         }),
         denied: probe.denied,
+        request: probe.call.filter(Call::has_begun).map(|call| call.seen()),
         server: probe.server,
+        credentials: request.target.expiry(),
         took: request.start.elapsed(),
         trace: probe.trace,
     }
@@ -141,6 +154,10 @@ enum Event {
     Connected(Instant, Timestamp, Receiver<Message>, String),
     /// A request is about to leave.
     Asked(Instant),
+    /// The request to an endpoint is about to leave.
+    Requested(Instant),
+    /// It cannot leave.
+    NotRequested(EndpointEnd),
     /// A PONG came for the latest PING, after this time.
     Pong(Duration),
     /// The server sent `-ERR`, or the client itself complains.
@@ -153,8 +170,15 @@ enum Command {
     Ask,
     AskEach(Vec<String>),
     Discover,
-    LookInto { ids: Vec<String>, discover: bool },
+    LookInto {
+        ids: Vec<String>,
+        discover: bool,
+    },
     Ping,
+    /// Ask the instances for their endpoints, for the nth time.
+    AskInfo(usize),
+    /// Send the request to this endpoint, for the nth time.
+    Request(Subject, usize),
 }
 
 /// One connection, as the probe sees it.
@@ -187,6 +211,8 @@ struct Probe<'a> {
     request: &'a Request<'a>,
     server: Option<Server>,
     schedule: Option<Schedule>,
+    /// The request to an endpoint, where one is to be sent.
+    call: Option<Call>,
     denied: String,
     /// Why the statistics were not asked for.
     stats_denied: String,
@@ -350,6 +376,7 @@ impl Probe<'_> {
             stats: target.subject("STATS"),
             info: target.subject("INFO"),
             with_stats: self.request.stats,
+            request: target.request.clone(),
             inbox_prefix: target.inbox_prefix.as_str().to_owned(),
         };
         spawn("client", move || work(&login, &subjects, &sender, &orders)).map_err(NoLogin::Failed)?;
@@ -432,13 +459,162 @@ impl Probe<'_> {
             patience: request.confirm.max(budget / 2).min(left * 3 / 4).min(room),
             nudge: link.secure.then_some(NUDGE),
         });
+        self.call = request.target.request.clone().map(|wanted| {
+            let target = request.target;
+            Call::new(target.service.as_str(), target.subject("INFO"), wanted)
+        });
         // The worker asks without being told, as soon as it is connected.
         schedule.asked(Duration::ZERO);
+        self.info_asked_beside(Duration::ZERO);
         self.step(format_args!("asking {}", self.subject()));
         let end = self.listen(link, &mut schedule, origin);
         self.proven = schedule.proven().map(|proven| began + proven);
+        let end = match end {
+            Ok(Outcome::Answered(answers)) => self
+                .request_endpoint(link, &mut schedule, origin, &answers)
+                .map(|()| Outcome::Answered(answers)),
+            end => end,
+        };
         self.schedule = Some(schedule);
         end
+    }
+
+    /// The instances are asked for their endpoints together with the question itself, in one write.
+    fn info_asked_beside(&mut self, now: Duration) {
+        if let Some(call) = self.call.as_mut().filter(|call| call.info_subject().is_some()) {
+            call.info_asked(now);
+        }
+    }
+
+    /// Sends the request to an endpoint, and waits for its reply. Only an alarm is an error: whatever comes of the request,
+    /// the instances have answered.
+    fn request_endpoint(
+        &mut self,
+        link: &mut Link,
+        schedule: &mut Schedule,
+        origin: Instant,
+        answers: &[Answer],
+    ) -> Result<(), Stop> {
+        let Some(mut call) = self.call.take() else {
+            return Ok(());
+        };
+        let request = self.request;
+        let budget = request.deadline - request.start;
+        let end = request.deadline - (budget / 10).min(VERDICT);
+        call.begin(
+            origin.elapsed(),
+            endpoint::Plan {
+                instances: answers.iter().map(|answer| answer.instance.id.clone()).collect(),
+                imported: request.target.prefix.is_imported(),
+                end: end.saturating_duration_since(origin),
+                patience: budget / 4,
+                stall: request.stall,
+                nudge: link.secure.then_some(NUDGE),
+            },
+        );
+        self.call = Some(call);
+        self.listen_for_endpoint(link, schedule, origin)
+    }
+
+    fn listen_for_endpoint(&mut self, link: &mut Link, schedule: &mut Schedule, origin: Instant) -> Result<(), Stop> {
+        while let Some(call) = &mut self.call {
+            let now = origin.elapsed();
+            let next = call.next(now, schedule.server_answered());
+            let until = match next {
+                endpoint::Next::Done => break,
+                endpoint::Next::ServerHung => {
+                    let waited = latency(self.request.start.elapsed());
+                    call.failed(diagnosis::timed_out(&link.server.address(), Hung::Answering, &waited));
+                    break;
+                }
+                endpoint::Next::Listen(until) => origin.checked_add(until).unwrap_or(self.request.deadline),
+                endpoint::Next::AskInfo => {
+                    let nth = call.info_asked(now);
+                    self.step("asking for the endpoints again");
+                    self.order_beside(link, schedule, now, Command::AskInfo(nth));
+                    continue;
+                }
+                endpoint::Next::Request(subject) => {
+                    let nth = call.sent(now);
+                    self.step(format_args!("sending the request to {}", subject.shown()));
+                    self.order_beside(link, schedule, now, Command::Request(subject, nth));
+                    continue;
+                }
+                endpoint::Next::Ping => {
+                    call.pinged(now);
+                    schedule.pinged(now);
+                    order(link, Command::Ping);
+                    continue;
+                }
+            };
+            let event = self.wait(&link.events, Some(&link.inbox), until.min(self.request.deadline))?;
+            // As for the question itself.
+            let events: Vec<Event> = event.into_iter().chain(link.events.try_iter()).collect();
+            self.empty_inbox(link, schedule, origin);
+            for event in events {
+                if let Err(Stop::Lost(failure) | Stop::Final(failure)) = self.handle(link, schedule, origin, event) {
+                    self.lost_endpoint(failure);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is sent beside the question: a PING goes behind it, where the worker does so.
+    fn order_beside(&self, link: &Link, schedule: &mut Schedule, now: Duration, command: Command) {
+        if !link.secure {
+            schedule.pinged(now);
+        }
+        order(link, command);
+    }
+
+    /// The connection is lost. The request is not sent over another one, since somebody may have received it.
+    fn lost_endpoint(&mut self, failure: Failure) {
+        let Some(call) = &mut self.call else { return };
+        let text = match call.is_under_way() {
+            true => format!(
+                "{} while waiting for the reply of an endpoint; a reply that breaks the protocol does that",
+                failure.text
+            ),
+            false => failure.text,
+        };
+        call.failed(Failure::new(failure.reason, text));
+    }
+
+    /// A message to an inbox of the request to an endpoint. `false`: it is none.
+    fn heard_endpoint(&mut self, message: &Message, now: Duration, server_answered: bool) -> bool {
+        let Some(call) = &mut self.call else { return false };
+        let token = message
+            .subject
+            .rsplit('.')
+            .next()
+            .and_then(|token| token.split_once('-'));
+        let Some((kind, Ok(nth))) = token.map(|(kind, nth)| (kind, nth.parse::<usize>())) else {
+            return false;
+        };
+        let (size, headers) = (message.data.len(), headers(message));
+        let nobody = message.is_no_responders() && is_of_the_server(&headers);
+        let text = match (kind, nobody) {
+            (INFO, true) => {
+                call.info_no_responders(nth);
+                "503: nobody tells endpoints".to_owned()
+            }
+            (INFO, false) => match call.info(now, &message.data) {
+                true => format!("endpoints of an instance, {size} bytes"),
+                false => format!("a message that tells no endpoints, or none that is new, {size} bytes"),
+            },
+            (REQUEST, true) => match call.no_responders(now, nth, server_answered) {
+                true => "503: no responders for the request".to_owned(),
+                false => "a 503 that is not the server's own, or comes too late".to_owned(),
+            },
+            (REQUEST, false) => match call.reply(now, nth, &headers, &message.data) {
+                true => format!("the reply to the request, {size} bytes"),
+                false => format!("a message that is no reply to the request, or a further one, {size} bytes"),
+            },
+            _ => return false,
+        };
+        self.step(text);
+        true
     }
 
     fn listen(&mut self, link: &mut Link, schedule: &mut Schedule, origin: Instant) -> Result<Outcome, Stop> {
@@ -449,6 +625,7 @@ impl Probe<'_> {
                 Next::Flooded => return Err(Stop::Final(diagnosis::flooded(&link.server.address()))),
                 Next::Ask => {
                     schedule.asked(now);
+                    self.info_asked_beside(now);
                     self.step("asking again");
                     order(link, Command::Ask);
                     continue;
@@ -522,6 +699,12 @@ impl Probe<'_> {
                     self.stats_denied = failure.text;
                     return Ok(());
                 }
+                if let (Some(call), Some(subject)) = (&mut self.call, diagnosis::denied_subject(&text))
+                    && call.denied(subject, &failure)
+                {
+                    self.step(format_args!("denied: {}", failure.text));
+                    return Ok(());
+                }
                 if about(&format!("{}.{}", self.request.target.ping_subject(), link.nobody)) {
                     schedule.nobody_denied();
                 }
@@ -543,6 +726,16 @@ impl Probe<'_> {
                 let text = format!("the connection to NATS at {address} broke");
                 return Err(Stop::Lost(Failure::new(Reason::NatsUnreachable, text)));
             }
+            Event::Requested(at) => {
+                if let Some(call) = &mut self.call {
+                    call.on_wire(at.saturating_duration_since(origin));
+                }
+            }
+            Event::NotRequested(end) => {
+                if let Some(call) = &mut self.call {
+                    call.ended(end);
+                }
+            }
             Event::Resolved(_) | Event::Connected(..) | Event::NotConnected(_) => {}
         }
         Ok(())
@@ -552,6 +745,11 @@ impl Probe<'_> {
         // Not for ever, however fast they come.
         for message in link.inbox.try_iter().take(INBOX_SIZE) {
             self.note_server(&message, schedule);
+            // A PONG is taken note of after what came before it. Over TLS there is no PING behind each request.
+            let answered = !link.secure && schedule.server_answered();
+            if self.heard_endpoint(&message, origin.elapsed(), answered) {
+                continue;
+            }
             let Some((round, token)) = reply_token(&message.subject) else {
                 self.step("a message to no request of ours");
                 continue;
@@ -743,7 +941,20 @@ struct Subjects {
     info: String,
     /// Whether each asking is for the statistics, too.
     with_stats: bool,
+    /// What to ask an endpoint.
+    request: Option<EndpointRequest>,
     inbox_prefix: String,
+}
+
+impl Subjects {
+    /// Where the instances tell their endpoints, if that is of interest.
+    fn info(&self) -> Option<&str> {
+        let by_name = |request: &EndpointRequest| matches!(request.to, Destination::Endpoint(_));
+        self.request
+            .as_ref()
+            .filter(|request| by_name(request))
+            .map(|_| self.info.as_str())
+    }
 }
 
 /// Holds the client. Ends when the probe has no more use for it, or hangs for as long as the process lives.
@@ -772,8 +983,19 @@ fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, orders: &Rec
     let mut round = 0;
     for command in first.chain(orders.iter()) {
         let pinging = matches!(command, Command::Ping);
-        let obeyed = command.obey(&connection, subjects, &nobody, &format!("{inbox}.{round}"), events);
-        round += usize::from(!pinging);
+        let obeyed = match &command {
+            Command::AskInfo(nth) => ask_info(&connection, subjects, &inbox, *nth),
+            Command::Request(subject, nth) => request(&connection, subjects, subject, &inbox, *nth, events),
+            command => command
+                .obey(&connection, subjects, &nobody, &format!("{inbox}.{round}"), events)
+                // In the same write.
+                .and_then(|()| match command {
+                    Command::Ask => ask_info(&connection, subjects, &inbox, round),
+                    _ => Ok(()),
+                }),
+        };
+        let beside = matches!(command, Command::Ping | Command::AskInfo(_) | Command::Request(..));
+        round += usize::from(!beside);
         if obeyed.is_err() {
             let _ = events.send(Event::Disconnected);
             break;
@@ -847,9 +1069,65 @@ impl Command {
             Command::AskEach(ids) => ids.iter().enumerate().try_for_each(|(n, id)| {
                 connection.publish_request(&format!("{}.{id}", subjects.ping), &format!("{reply}-{n}"), "")
             }),
-            Command::Ping => Ok(()),
+            // See `ask_info` and `request`.
+            Command::Ping | Command::AskInfo(_) | Command::Request(..) => Ok(()),
         }
     }
+}
+
+/// Asks the instances for their endpoints, where these are of interest.
+fn ask_info(connection: &nats::Connection, subjects: &Subjects, inbox: &str, nth: usize) -> io::Result<()> {
+    match subjects.info() {
+        Some(info) => connection.publish_request(info, &format!("{inbox}.{INFO}-{nth}"), ""),
+        None => Ok(()),
+    }
+}
+
+/// Sends the request to an endpoint, if the server takes it: it would close the connection for one that is too large.
+fn request(
+    connection: &nats::Connection,
+    subjects: &Subjects,
+    subject: &Subject,
+    inbox: &str,
+    nth: usize,
+    events: &Sender<Event>,
+) -> io::Result<()> {
+    let Some(request) = &subjects.request else {
+        return Ok(());
+    };
+    let (size, limit) = (request.size(), connection.max_payload());
+    if size > limit {
+        let _ = events.send(Event::NotRequested(EndpointEnd::TooLarge { size, limit }));
+        return Ok(());
+    }
+    let headers: HeaderMap = request
+        .headers
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.reveal()))
+        .collect();
+    let _ = events.send(Event::Requested(Instant::now()));
+    let sent = connection.publish_with_reply_or_headers(
+        subject.as_str(),
+        Some(&format!("{inbox}.{REQUEST}-{nth}")),
+        Some(&headers).filter(|headers| !headers.is_empty()),
+        request.payload.reveal(),
+    );
+    match sent {
+        // The one thing that the client itself looks at.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            let _ = events.send(Event::NotRequested(EndpointEnd::NoHeaders));
+            Ok(())
+        }
+        sent => sent,
+    }
+}
+
+/// The headers of a message, in a form that is ours.
+fn headers(message: &Message) -> Headers {
+    let headers = message.headers.iter().flat_map(|headers| headers.iter());
+    headers
+        .map(|(key, values)| (key.clone(), values.iter().cloned().collect()))
+        .collect()
 }
 
 fn options(login: &Login, events: &Sender<Event>) -> Options {

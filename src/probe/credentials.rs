@@ -115,17 +115,27 @@ fn read_claims(jwt: &str) -> Option<Claims> {
     let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
     let bytes = BASE64URL_NOPAD.decode(payload.trim_end_matches('=').as_bytes()).ok()?;
     let claims: Value = serde_json::from_slice(&bytes).ok()?;
-    let time = |name: &str| {
-        claims[name]
-            .as_i64()
-            .filter(|seconds| *seconds > 0)
-            .map(Timestamp::from_seconds)
-    };
     Some(Claims {
         subject: claims["sub"].as_str()?.to_owned(),
         name: clean(claims["name"].as_str().unwrap_or(""), 64),
-        not_before: time("nbf"),
-        expires: time("exp"),
+        not_before: read_time(&claims["nbf"])?,
+        expires: read_time(&claims["exp"])?,
+    })
+}
+
+/// Seconds since 1970, as a JWT tells them (RFC 7519): also with a fraction, which the present servers refuse. `Some(None)`:
+/// there is no such limit, which is also said by 0. What is below is past, for servers too. `None`: this is no time.
+fn read_time(claim: &Value) -> Option<Option<Timestamp>> {
+    if claim.is_null() {
+        return Some(None);
+    }
+    // A number that is too large for the type is cut to the largest one.
+    let seconds = claim
+        .as_i64()
+        .or(claim.as_f64().map(|seconds| seconds.floor() as i64))?;
+    Some(match seconds {
+        0 => None,
+        seconds => Some(Timestamp::from_seconds(seconds.max(0))),
     })
 }
 
@@ -173,6 +183,45 @@ mod tests {
                 !debug.contains(&seed(&key)) && !debug.contains(&jwt(&claims)),
                 "{debug}"
             );
+        }
+    }
+
+    #[test]
+    fn odd_times_are_read_as_servers_do() {
+        let key = KeyPair::new_user();
+        let read = |exp: &str| {
+            let claims = format!(r#"{{"sub":"{}","exp":{exp}}}"#, key.public_key());
+            read_claims(&jwt(&claims)).map(|claims| claims.expires.map(Timestamp::as_micros))
+        };
+        let second = 1_000_000;
+        for (exp, expected) in [
+            ("null", Some(None)),
+            ("0", Some(None)),
+            ("-0", Some(None)),
+            ("1", Some(Some(second))),
+            ("1700000000", Some(Some(1_700_000_000 * second))),
+            ("1700000000.9", Some(Some(1_700_000_000 * second))),
+            ("17e8", Some(Some(1_700_000_000 * second))),
+            ("-1", Some(Some(0))),
+            ("-0.5", Some(Some(0))),
+            ("-1e300", Some(Some(0))),
+            ("-9223372036854775808", Some(Some(0))),
+            ("9223372036854775807", Some(Some(i64::MAX))),
+            ("18446744073709551615", Some(Some(i64::MAX))),
+            ("99999999999999999999999", Some(Some(i64::MAX))),
+            ("1e300", Some(Some(i64::MAX))),
+            // No JSON.
+            ("1e999", None),
+            ("NaN", None),
+            ("Infinity", None),
+            // No time.
+            ("\"1700000000\"", None),
+            ("\"soon\"", None),
+            ("[1]", None),
+            ("{}", None),
+            ("true", None),
+        ] {
+            assert_eq!(read(exp), expected, "{exp}");
         }
     }
 

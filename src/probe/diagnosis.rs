@@ -246,6 +246,13 @@ pub fn server_said(peer: &Peer<'_>, text: &str) -> Failure {
     protocol(format!("NATS at {address} said: {said}"))
 }
 
+/// The subject that we may not publish to, if that is what the server sent `-ERR` with this text for.
+pub fn denied_subject(text: &str) -> Option<&str> {
+    let is_ours = text.to_ascii_lowercase().contains("permissions violation for publish");
+    let subject = text.split('"').nth(1).filter(|_| is_ours)?;
+    Some(subject.trim_end_matches('\\'))
+}
+
 /// A refused login, explained as far as we can know it: the server says the same of all of them.
 fn refused(peer: &Peer<'_>, said: &str) -> String {
     let Peer { address, now, .. } = peer;

@@ -1,5 +1,6 @@
 //! What one probe saw: the instances that answered, or why there is no answer. No clock, no file, no network.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -21,9 +22,14 @@ pub struct Instance {
 impl Instance {
     /// Id, version and place, for the first line.
     pub fn in_brief(&self) -> String {
+        self.in_brief_as(&self.version)
+    }
+
+    /// The same with these words in the place of the version.
+    pub fn in_brief_as(&self, version: &str) -> String {
         let place = self.metadata.iter().find(|(key, _)| names_a_place(key));
         let place = place.map(|(key, value)| format!("{key}={value}"));
-        let words: Vec<&str> = [self.version.as_str(), place.as_deref().unwrap_or("")]
+        let words: Vec<&str> = [version, place.as_deref().unwrap_or("")]
             .into_iter()
             .filter(|w| !w.is_empty())
             .collect();
@@ -53,6 +59,22 @@ pub struct Answer {
     pub instance: Instance,
     /// From the request to the reply. `None` where another run got the answer.
     pub rtt: Option<Duration>,
+}
+
+impl Answer {
+    /// Whether it is known what it says of its version: of what another run got, not all words are remembered.
+    pub fn tells_its_version(&self) -> bool {
+        self.rtt.is_some() || !self.instance.version.is_empty()
+    }
+}
+
+/// The versions of the instances that answered, as far as they are known, and how many are of each.
+pub fn versions(answers: &[Answer]) -> BTreeMap<&str, usize> {
+    let mut versions = BTreeMap::new();
+    for answer in answers.iter().filter(|answer| answer.tells_its_version()) {
+        *versions.entry(answer.instance.version.as_str()).or_insert(0) += 1;
+    }
+    versions
 }
 
 /// Why the service could not be asked.
@@ -168,6 +190,112 @@ pub enum NotCounted {
     Sibling,
 }
 
+/// What came of a request to an endpoint of the service. All text in it is clean.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSeen {
+    /// Its name; empty where a subject was given.
+    pub endpoint: String,
+    /// Where it was asked; empty where that did not become known.
+    pub subject: String,
+    pub end: EndpointEnd,
+    /// What instances do not agree on, or which other subjects have the same name; empty if nothing.
+    pub doubt: String,
+}
+
+impl EndpointSeen {
+    pub fn reply(&self) -> Option<&EndpointReply> {
+        match &self.end {
+            EndpointEnd::Replied(reply) => Some(reply),
+            _ => None,
+        }
+    }
+
+    /// Whether the endpoint did what it is there for, however slowly; `None` where that could not be found out.
+    pub fn success(&self) -> Option<bool> {
+        match &self.end {
+            EndpointEnd::Replied(reply) => Some(reply.error.is_none() && reply.lacks.is_empty()),
+            EndpointEnd::NoResponders { certain } => certain.then_some(false),
+            EndpointEnd::NoReply { enough, .. } => enough.then_some(false),
+            EndpointEnd::Unknown { complete, .. } => complete.then_some(false),
+            EndpointEnd::NotASubject { .. }
+            | EndpointEnd::NoInfo { .. }
+            | EndpointEnd::TooLarge { .. }
+            | EndpointEnd::NoHeaders
+            | EndpointEnd::NoTime
+            | EndpointEnd::Failed(_) => None,
+        }
+    }
+}
+
+/// How a request to an endpoint ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EndpointEnd {
+    Replied(EndpointReply),
+    /// Nobody is subscribed to its subject (status 503), also at the last asking.
+    NoResponders {
+        /// Whether it is surely the subject that the endpoint has here: through an import, the service tells another.
+        certain: bool,
+    },
+    /// Nothing came within this time.
+    NoReply {
+        waited: Duration,
+        /// Whether that was long enough to say so.
+        enough: bool,
+        /// Whether a JetStream stream acknowledged the request.
+        captured: bool,
+    },
+    /// No instance has an endpoint of this name.
+    Unknown {
+        /// The names of those that there are.
+        known: Vec<String>,
+        /// Whether all instances were heard.
+        complete: bool,
+    },
+    /// What the service tells has wildcards, is none, or belongs to NATS itself.
+    NotASubject {
+        told: String,
+    },
+    /// No instance told its endpoints, when asked on this subject.
+    NoInfo {
+        subject: String,
+        no_responders: bool,
+    },
+    /// The server takes messages of `limit` bytes at most, and this one has `size`.
+    TooLarge {
+        size: usize,
+        limit: usize,
+    },
+    /// The server takes no headers.
+    NoHeaders,
+    /// There was no time left to ask.
+    NoTime,
+    /// NATS did not let us ask, or was lost meanwhile.
+    Failed(Failure),
+}
+
+/// The reply of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointReply {
+    /// From the request to the reply.
+    pub took: Duration,
+    /// In bytes.
+    pub size: usize,
+    pub error: Option<ServiceError>,
+    /// The text that it should contain and does not; empty if it is as wanted.
+    pub lacks: String,
+    /// How it begins.
+    pub excerpt: String,
+    /// The id of the instance, where the reply tells; else empty.
+    pub sender: String,
+}
+
+/// An error that an endpoint has answered with. Clean; either may be empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceError {
+    pub code: String,
+    pub text: String,
+}
+
 /// The NATS server that was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Server {
@@ -195,6 +323,15 @@ impl fmt::Display for Server {
     }
 }
 
+/// What the credentials of a probe say of their own end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// The credentials file. Clean.
+    pub file: String,
+    /// `None`: never.
+    pub at: Option<Timestamp>,
+}
+
 /// What one probe saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
@@ -206,6 +343,8 @@ pub struct Observation {
     /// How many times the service was asked.
     pub askings: usize,
     pub server: Option<Server>,
+    /// Of the credentials that it logs in with; `None` where nothing that we log in with can expire.
+    pub credentials: Option<Expiry>,
     pub ignored: Ignored,
     /// The instances that answered before and did not now, or only when asked for themselves, by id.
     pub absent: Vec<(String, Fate)>,
@@ -213,6 +352,8 @@ pub struct Observation {
     pub others: Option<Vec<(String, usize)>>,
     /// What we were not allowed to ask beside the question. Clean; empty if nothing.
     pub denied: String,
+    /// What came of the request to an endpoint; `None` where none was to be asked, or no instance answered.
+    pub request: Option<EndpointSeen>,
     /// From the start of the run to the end of the probe.
     pub took: Duration,
     /// Each step, with its time since the start of the run.
@@ -234,10 +375,12 @@ impl Observation {
             census: false,
             askings: 0,
             server: None,
+            credentials: None,
             ignored: Ignored::default(),
             absent: Vec::new(),
             others: None,
             denied: String::new(),
+            request: None,
             took: Duration::ZERO,
             trace: Vec::new(),
             silence: Silence::Unknown,

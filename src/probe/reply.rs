@@ -23,7 +23,9 @@ const ONLY_ENDPOINT: &str = "default";
 
 /// How much of an instance's own words is kept: characters of the version, entries of the metadata, and characters of
 /// each key and value. Bounds the memory, the state file and the output, whatever a service says.
-const VERSION_CHARS: usize = 32;
+///
+/// A semantic version is that long where it names a commit.
+const VERSION_CHARS: usize = 64;
 const METADATA_ENTRIES: usize = 6;
 pub const KEY_CHARS: usize = 32;
 pub const VALUE_CHARS: usize = 64;

@@ -72,7 +72,8 @@ pub struct Plan {
     pub known: KnownInstances,
     /// The ids of instances that did not answer in an earlier run, and are to be asked again one by one.
     pub previously_missing: BTreeSet<String>,
-    /// The ids of instances that were there before an outage that is open: if nobody answers, they may still hang.
+    /// The ids of instances that were there before an outage that is open: if nobody answers, they may still hang; and when
+    /// others do, they may be gone.
     pub before_outage: Vec<String>,
     /// Whether to wait for instances that are not known, even when all known ones have answered.
     pub census: bool,
@@ -570,19 +571,17 @@ impl Schedule {
         }
     }
 
-    /// The instances to ask one by one: those known, and those in doubt, that have not answered, if there are fewer than
-    /// there were. Where others have taken their places, nobody is missed.
+    /// The instances to ask one by one: those known, those in doubt, and those before an outage, that have not answered. Also
+    /// where others have taken their places: only so it is known that they are gone, and not slow.
     fn absentees(&self) -> Vec<String> {
-        let ids: BTreeSet<&String> = self.plan.known.ids().chain(&self.plan.previously_missing).collect();
-        match self.answers.len() < ids.len() {
-            true => ids
-                .into_iter()
-                .filter(|id| !self.answers.contains_key(*id))
-                .take(MOST_INQUIRED)
-                .cloned()
-                .collect(),
-            false => Vec::new(),
-        }
+        let plan = &self.plan;
+        let ids = plan
+            .known
+            .ids()
+            .chain(&plan.previously_missing)
+            .chain(&plan.before_outage);
+        let absent: BTreeSet<&String> = ids.filter(|id| !self.answers.contains_key(*id)).collect();
+        absent.into_iter().take(MOST_INQUIRED).cloned().collect()
     }
 
     /// What is known so far of the answer to the question itself, or `None`.

@@ -6,6 +6,8 @@ use percent_encoding::percent_decode_str;
 use url::{ParseError, Url};
 
 use crate::probe::credentials::{Credentials, Nkey};
+use crate::probe::observation::Expiry;
+use crate::probe::request::EndpointRequest;
 use crate::values::secret::{Secret, redact_url};
 use crate::values::text::clean;
 
@@ -219,9 +221,23 @@ pub struct Target {
     pub inbox_prefix: Prefix,
     /// How we introduce ourselves to the server.
     pub connection_name: String,
+    /// What to ask one of its endpoints, where somebody answers.
+    pub request: Option<EndpointRequest>,
 }
 
 impl Target {
+    /// When what we log in with expires; `None` where nothing of it can, as far as we can know.
+    pub fn expiry(&self) -> Option<Expiry> {
+        let is_used = self.servers.iter().any(|server| server.auth.is_none());
+        match &self.auth {
+            Auth::Credentials { path, credentials } if is_used => Some(Expiry {
+                file: path.clone(),
+                at: credentials.claims.expires,
+            }),
+            _ => None,
+        }
+    }
+
     /// The subject to which every instance answers (ADR-32), for a verb like `STATS`.
     pub fn subject(&self, verb: &str) -> String {
         format!("{}.{verb}.{}", self.prefix.as_str(), self.service.as_str())

@@ -3,8 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use crate::judge::verdict::Finding;
-use crate::probe::observation::{Answer, Instance, Outcome};
+use crate::probe::observation::{Answer, EndpointSeen, Instance, Outcome};
 use crate::render::report::Report;
+use crate::state::changes::Change;
 use crate::state::memory::Epoch;
 use crate::state::statistics::{Counted, Statistics};
 
@@ -57,10 +58,13 @@ pub fn render(report: &Report) -> String {
             "seconds": now.since(outage.first_missed).as_secs_f64(),
             "last_seen": epoch(&outage.last_seen),
         })),
+        "mixed_since": memory.mixed_since.map(|at| at.to_string()),
         "not_asked": memory.trouble.as_ref().map(|trouble| json!({
             "since": trouble.since.to_string(),
             "reason": trouble.reason.name(),
         })),
+        "restarts_total": memory.changes.as_ref().map(|changes| changes.restarts),
+        "changes": memory.changes.iter().flat_map(|changes| &changes.log).map(change).collect::<Vec<Value>>(),
         "statistics": memory.statistics.as_ref().map(statistics),
         "rtt_max_seconds": answers.and_then(|answers| answers.iter().filter_map(|a| a.rtt).max()).map(|rtt| rtt.as_secs_f64()),
         "nats": seen.and_then(|seen| seen.server.as_ref()).map(|server| json!({
@@ -69,15 +73,28 @@ pub fn render(report: &Report) -> String {
             "version": text_or_null(&server.version),
             "rtt_seconds": server.rtt.map(|rtt| rtt.as_secs_f64()),
         })),
+        "credentials": seen.and_then(|seen| seen.credentials.as_ref()).map(|credentials| json!({
+            "file": credentials.file,
+            "expires": credentials.at.map(|at| at.to_string()),
+        })),
         "askings": seen.map_or(0, |seen| seen.askings),
         "not_counted": seen.map(|seen| json!({
             "other_services": seen.ignored.foreign,
             "jetstream_acks": seen.ignored.acks,
             "malformed": seen.ignored.broken,
         })),
+        "request": seen.and_then(|seen| seen.request.as_ref()).map(request),
         "probe_seconds": seen.map(|seen| seen.took.as_secs_f64()),
     });
     format!("{object}\n")
+}
+
+fn change(change: &Change) -> Value {
+    let mut object = instance(&change.instance);
+    object.insert("what".into(), change.what.name().into());
+    object.insert("since".into(), change.at.to_string().into());
+    object.insert("replaces".into(), change.replaces().into());
+    Value::Object(object)
 }
 
 fn statistics(statistics: &Statistics) -> Value {
@@ -145,6 +162,23 @@ fn epoch(epoch: &Epoch) -> Value {
         .take(MOST_INSTANCES)
         .map(|i| Value::Object(instance(i)));
     json!({ "time": epoch.at.to_string(), "instances": epoch.count, "answers": answers.collect::<Vec<Value>>() })
+}
+
+fn request(seen: &EndpointSeen) -> Value {
+    let reply = seen.reply();
+    let error = reply.and_then(|reply| reply.error.as_ref());
+    json!({
+        "endpoint": text_or_null(&seen.endpoint),
+        "subject": text_or_null(&seen.subject),
+        "success": seen.success(),
+        "reply_seconds": reply.map(|reply| reply.took.as_secs_f64()),
+        "reply_bytes": reply.map(|reply| reply.size),
+        "reply_from": text_or_null(reply.map_or("", |reply| &reply.sender)),
+        "error": error.map(|error| json!({
+            "code": text_or_null(&error.code),
+            "text": text_or_null(&error.text),
+        })),
+    })
 }
 
 fn text_or_null(text: &str) -> Value {

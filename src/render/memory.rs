@@ -55,6 +55,9 @@ pub fn render(question: &Question, path: Option<&Path>, memory: Option<&Memory>,
             absentee.instance
         ));
     }
+    if let Some(since) = memory.mixed_since {
+        lines.push(format!("versions mixed since {}", when(since)));
+    }
     if let Some(trouble) = &memory.trouble {
         lines.push(format!(
             "not asked since {}: {}",
@@ -64,6 +67,26 @@ pub fn render(question: &Question, path: Option<&Path>, memory: Option<&Memory>,
     }
     if let Some(census) = memory.census {
         lines.push(format!("last census {}", when(census)));
+    }
+    if let Some((baseline, (since, _))) = memory.baseline.and_then(|baseline| Some((baseline, baseline.fewer?))) {
+        let normally = count(baseline.count, "instance");
+        lines.push(format!("normally {normally}, fewer since {}", when(since)));
+    }
+    if let Some(changes) = &memory.changes {
+        if changes.restarts > 0 {
+            let restarts = usize::try_from(changes.restarts).unwrap_or(usize::MAX);
+            lines.push(format!("{} since the service is known", count(restarts, "restart")));
+        }
+        for change in changes.log.iter().rev() {
+            let replaces = change.replaces().map(|id| format!(" in place of {id}"));
+            lines.push(format!(
+                "{} {}: {}{}",
+                change.what.name(),
+                when(change.at),
+                change.instance,
+                replaces.unwrap_or_default(),
+            ));
+        }
     }
     if let Some(statistics) = &memory.statistics {
         let Counters { requests, errors, .. } = statistics.all.total;

@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use crate::probe::observation::{Answer, Instance, Outcome};
+use crate::probe::observation::{Answer, EndpointSeen, Instance, Outcome, versions};
 use crate::probe::stats::Counters;
 use crate::render::report::Report;
 use crate::state::statistics::Statistics;
@@ -95,6 +95,11 @@ pub fn render(report: &Report, style: &Style) -> String {
         memory.baseline.as_ref().map(|baseline| baseline.count as f64),
     );
     page.gauge(
+        "nats_service_versions",
+        "Number of different versions among the instances that answered; absent when NATS could not be asked.",
+        answers.map(|answers| versions(answers).len() as f64),
+    );
+    page.gauge(
         "nats_service_status",
         "Status of the check: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.",
         Some(f64::from(report.verdict.status().exit_code())),
@@ -138,9 +143,34 @@ pub fn render(report: &Report, style: &Style) -> String {
         "When the service was last probed, in seconds since 1970.",
         Some(report.now.as_seconds()),
     );
+    page.gauge(
+        "nats_service_credentials_expiry_timestamp_seconds",
+        "When the credentials that log in to NATS expire, in seconds since 1970; absent if they never do.",
+        seen.and_then(|seen| seen.credentials.as_ref()?.at)
+            .map(|at| at.as_seconds()),
+    );
+    page.typed_family(
+        "nats_service_restarts_total",
+        "counter",
+        "Instances that were replaced by others of the same version; absent before the second run that saw any.",
+        memory.changes.iter().map(|changes| ([], changes.restarts as f64)),
+    );
     if let Some(statistics) = &memory.statistics {
         page.statistics(statistics);
     }
+    let request = seen.and_then(|seen| seen.request.as_ref());
+    page.gauge(
+        "nats_service_request_success",
+        "Whether the endpoint replied as wanted, however slowly; absent when that could not be found out.",
+        request.and_then(EndpointSeen::success).map(flag),
+    );
+    page.gauge(
+        "nats_service_request_duration_seconds",
+        "Time until the reply of the endpoint; absent without one.",
+        request
+            .and_then(EndpointSeen::reply)
+            .map(|reply| reply.took.as_secs_f64()),
+    );
     let findings = report.verdict.findings();
     page.family(
         "nats_service_reason",

@@ -7,8 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::judge::verdict::{Finding, Verdict};
-use crate::judge::{Policy, RateLimits, judge};
-use crate::probe::observation::{Answer, Failure, Fate, Ignored, Instance, Observation, Outcome, Server, Silence};
+use crate::judge::{Policy, RateLimits, RequestLimits, judge};
+use crate::probe::observation::{
+    Answer, EndpointEnd, EndpointReply, EndpointSeen, Expiry, Failure, Fate, Ignored, Instance, Observation, Outcome,
+    Server, ServiceError, Silence,
+};
 use crate::probe::stats::{Counters, SeenStats, Stats};
 use crate::render::report::Report;
 use crate::state::memory::Memory;
@@ -52,10 +55,12 @@ pub fn saw(second: i64, outcome: Outcome) -> Observation {
             version: "2.15.1".into(),
             rtt: Some(Duration::from_micros(170)),
         }),
+        credentials: None,
         ignored: Ignored::default(),
         absent: Vec::new(),
         others: None,
         denied: String::new(),
+        request: None,
         took: Duration::from_millis(12),
         trace: Vec::new(),
         silence: Silence::Unknown,
@@ -104,6 +109,42 @@ fn counting(second: i64, requests: u64) -> Observation {
     seen
 }
 
+/// The instances are there, and an endpoint of theirs answers with an error.
+fn request_failed() -> Report {
+    let reply = EndpointReply {
+        took: Duration::from_micros(2400),
+        size: 12,
+        error: Some(ServiceError {
+            code: "500".into(),
+            text: "no database".into(),
+        }),
+        lacks: String::new(),
+        excerpt: String::new(),
+        sender: "id1".into(),
+    };
+    let seen = Observation {
+        request: Some(EndpointSeen {
+            endpoint: "find".into(),
+            subject: "orders.find".into(),
+            end: EndpointEnd::Replied(reply),
+            doubt: String::new(),
+        }),
+        ..saw(0, answered(0..3))
+    };
+    let policy = Policy {
+        request: Some(RequestLimits::default()),
+        ..Policy::default()
+    };
+    let now = seen.at + Duration::from_millis(500);
+    let (verdict, memory) = judge("orders", &Memory::default(), &seen, &policy, now);
+    Report {
+        verdict,
+        seen: Some(Arc::new(seen)),
+        memory,
+        now,
+    }
+}
+
 /// Each state with its name, as it follows from the one before; then those that stand alone.
 pub fn story() -> Vec<(&'static str, Report)> {
     let memory = &mut Memory::default();
@@ -115,10 +156,23 @@ pub fn story() -> Vec<(&'static str, Report)> {
     states.push(("down", run(memory, saw(120, Outcome::NoResponders))));
     let away = || Outcome::Failed(Failure::new(Reason::NatsUnreachable, "connection refused"));
     states.push(("down_and_nats_away", run(memory, saw(180, away()))));
-    states.push(("recovered", run(memory, saw(240, answered(3..6)))));
+    let mut restarted = saw(240, answered(3..6));
+    restarted.absent = [0, 1].map(|n| (instance(n).id, Fate::Gone)).into();
+    states.push(("recovered", run(memory, restarted)));
     states.push(("nats_away", run(memory, saw(300, away()))));
     let silent = Outcome::Silent(Duration::from_secs(5));
     states.push(("silent", run(memory, saw(360, silent))));
+
+    let mut half = answered(0..3);
+    if let Outcome::Answered(answers) = &mut half {
+        answers[2].instance.version = "1.3.0".into();
+    }
+    let mut half = saw(0, half);
+    half.credentials = Some(Expiry {
+        file: "/etc/nats/mon.creds".into(),
+        at: Some(at(86_400)),
+    });
+    states.push(("half_rolled_out", run(&mut Memory::default(), half)));
 
     let memory = &mut Memory::default();
     run(memory, counting(0, 0));
@@ -127,6 +181,7 @@ pub fn story() -> Vec<(&'static str, Report)> {
     let mut nobody = saw(0, Outcome::NoResponders);
     nobody.others = Some(vec![("order".into(), 2), ("billing".into(), 1)]);
     states.push(("never_seen", run(&mut Memory::default(), nobody)));
+    states.push(("request_failed", request_failed()));
     let finding = Finding::new(
         Status::Unknown,
         Reason::Usage,

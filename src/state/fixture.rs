@@ -1,6 +1,7 @@
 //! What the tests of the state remember.
 
-use super::memory::{Absentee, Baseline, Brief, Epoch, HISTORY, Memory, Outage, Trouble};
+use super::changes::{Change, Changes, What};
+use super::memory::{Absentee, Baseline, Brief, Epoch, HISTORY, Memory, Outage, Raise, Trouble};
 use super::question::Question;
 use super::statistics::Statistics;
 use crate::probe::observation::{Fate, Instance};
@@ -48,12 +49,18 @@ pub fn memory() -> Memory {
         baseline: Some(Baseline {
             count: 3,
             fewer: Some((at(50), 2)),
+            raised: Some(Raise {
+                from: 2,
+                since: at(10),
+                latest: at(20),
+            }),
         }),
         absentees: vec![Absentee {
             instance: epoch(50, 1).instances.remove(0),
             since: at(50),
             fate: Fate::NotAnswering,
         }],
+        mixed_since: Some(at(55)),
         trouble: Some(Trouble {
             since: at(70),
             reason: Reason::AuthRejected,
@@ -61,12 +68,35 @@ pub fn memory() -> Memory {
         census: Some(at(60)),
         servers: vec!["NB".into(), "NA".into()],
         statistics: Some(statistics()),
+        changes: Some(changes()),
         history: (0..HISTORY)
             .map(|n| Brief {
                 at: at(n as i64),
                 count: n,
             })
             .collect(),
+    }
+}
+
+/// One was restarted, one is new, and of one it is not known whether it is gone.
+pub fn changes() -> Changes {
+    let change = |second, what, n: usize| Change {
+        at: at(second),
+        what,
+        instance: Instance {
+            metadata: vec![("pod".into(), format!("web-{n}"))],
+            ..epoch(0, n + 1).instances.remove(n)
+        },
+    };
+    let replaces = Some("id-7".into());
+    Changes {
+        restarts: 5,
+        log: vec![
+            change(10, What::Arrived { replaces: None }, 1),
+            change(20, What::Left, 7),
+            change(20, What::Arrived { replaces }, 2),
+            change(50, What::Missing, 0),
+        ],
     }
 }
 

@@ -1,12 +1,13 @@
 //! The state as JSON, format 1; the man page describes it for admins. Pure: it is given the text and the time.
 
+mod changes;
 mod statistics;
 
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
-use super::memory::{Absentee, Baseline, Brief, Epoch, HISTORY, Memory, Outage, Trouble};
+use super::memory::{Absentee, Baseline, Brief, Epoch, HISTORY, Memory, Outage, Raise, Trouble};
 use super::question::Question;
 use crate::probe::observation::{Fate, Instance, names_a_place};
 use crate::values::status::{Reason, Status};
@@ -47,12 +48,18 @@ fn to_json(question: &Question, memory: &Memory) -> Value {
         "baseline": memory.baseline.map(|baseline| json!({
             "count": baseline.count,
             "fewer": baseline.fewer.map(|(since, most)| json!({ "since": since.to_string(), "most": most })),
+            "raised": baseline.raised.map(|raise| json!({
+                "from": raise.from,
+                "since": raise.since.to_string(),
+                "latest": raise.latest.to_string(),
+            })),
         })),
         "absentees": memory.absentees.iter().map(|absentee| json!({
             "instance": instance_to_json(&absentee.instance),
             "since": absentee.since.to_string(),
             "fate": absentee.fate.name(),
         })).collect::<Vec<Value>>(),
+        "mixed_since": memory.mixed_since.map(|at| at.to_string()),
         "not_asked": memory.trouble.as_ref().map(|trouble| json!({
             "since": trouble.since.to_string(),
             "reason": trouble.reason.name(),
@@ -60,6 +67,7 @@ fn to_json(question: &Question, memory: &Memory) -> Value {
         "census": memory.census.map(|at| at.to_string()),
         "servers": memory.servers,
         "statistics": memory.statistics.as_ref().map(statistics::to_json),
+        "changes": memory.changes.as_ref().map(changes::to_json),
         "history": memory.history.iter().map(|brief| json!({
             "at": brief.at.to_string(),
             "count": brief.count,
@@ -158,6 +166,11 @@ fn parse_memory(value: &Value) -> Option<Memory> {
             baseline => Some(parse_baseline(baseline)?),
         },
         absentees,
+        // Earlier versions did not know it.
+        mixed_since: match &value["mixed_since"] {
+            Value::Null => None,
+            at => Some(parse_time(at)?),
+        },
         trouble: match optional("not_asked")? {
             Some(trouble) => Some(Trouble {
                 since: parse_time(&trouble["since"])?,
@@ -173,6 +186,10 @@ fn parse_memory(value: &Value) -> Option<Memory> {
             Value::Null => None,
             statistics => Some(statistics::parse(statistics)?),
         },
+        changes: match &value["changes"] {
+            Value::Null => None,
+            changes => Some(changes::parse(changes)?),
+        },
         servers,
         history,
     })
@@ -183,9 +200,19 @@ fn parse_baseline(value: &Value) -> Option<Baseline> {
         Value::Null => None,
         fewer => Some((parse_time(&fewer["since"])?, parse_count(&fewer["most"])?)),
     };
+    // Earlier versions did not know how it rose.
+    let raised = match &value["raised"] {
+        Value::Null => None,
+        raised => Some(Raise {
+            from: parse_count(&raised["from"])?,
+            since: parse_time(&raised["since"])?,
+            latest: parse_time(&raised["latest"])?,
+        }),
+    };
     Some(Baseline {
         count: parse_count(&value["count"])?,
         fewer,
+        raised,
     })
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::changes::Changes;
 use super::statistics::Statistics;
 use crate::probe::known::{IdSet, KnownInstances};
 use crate::probe::observation::{Answer, Fate, Instance, Observation, Outcome};
@@ -12,7 +13,7 @@ use crate::values::timestamp::Timestamp;
 /// How many instances are remembered by id, and how many of them with version and metadata. What is beyond is counted
 /// only, so that the state stays small whatever a service says.
 const REMEMBERED_IDS: usize = 4096;
-const REMEMBERED_WORDS: usize = 256;
+pub const REMEMBERED_WORDS: usize = 256;
 
 /// How many servers are remembered: those of a large cluster, and a few restarts.
 const REMEMBERED_SERVERS: usize = 16;
@@ -90,30 +91,93 @@ pub struct Outage {
 
 /// The number of instances that is normal: raised at once, and lowered only when fewer have been there for a while. So a
 /// loss stays visible, and the new size of a service that was scaled down becomes normal.
+///
+/// A rolling deployment may start the new ones before it stops the old ones. So the baseline falls with the old ones that
+/// leave a while after it rose, as far as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Baseline {
     pub count: usize,
     /// Since when there are fewer, and how many of them there were at most.
     pub fewer: Option<(Timestamp, usize)>,
+    /// How it rose lately.
+    pub raised: Option<Raise>,
 }
 
+/// A rise of the baseline that a rolling deployment may take back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Raise {
+    /// What the baseline was before.
+    pub from: usize,
+    /// When it rose. Who was there before that is an old one.
+    pub since: Timestamp,
+    /// When it last rose, or fell with an old one that left.
+    pub latest: Timestamp,
+}
+
+/// A service that grows by more at once is not being replaced.
+const LARGEST_RAISE: usize = 128;
+
 impl Baseline {
+    pub fn new(count: usize) -> Baseline {
+        Baseline {
+            count,
+            fewer: None,
+            raised: None,
+        }
+    }
+
     /// The baseline after an epoch with this number of instances, more than none. An outage says nothing of what is normal.
-    pub fn after(before: Option<Baseline>, at: Timestamp, count: usize, settle: Duration) -> Baseline {
-        let Some(before) = before.filter(|before| before.count > count) else {
-            return Baseline { count, fewer: None };
+    ///
+    /// `old_ones_left`: how many have left since that were there before it rose ([`Raise::since`]).
+    pub fn after(
+        before: Option<Baseline>,
+        at: Timestamp,
+        count: usize,
+        settle: Duration,
+        old_ones_left: usize,
+    ) -> Baseline {
+        let Some(before) = before else {
+            return Baseline::new(count);
         };
-        let (since, most) = before
-            .fewer
-            .map_or((at, count), |(since, most)| (since, most.max(count)));
+        let mut raised = before.raised.filter(|raise| at.since(raise.latest) < settle);
+        let mut normal = before.count;
+        if let Some(raise) = raised.as_mut().filter(|_| old_ones_left > 0) {
+            normal = normal.saturating_sub(old_ones_left).max(raise.from).min(before.count);
+            raise.latest = at;
+        }
+        if count > normal {
+            let raise = Raise {
+                latest: at,
+                ..raised.unwrap_or(Raise {
+                    from: normal,
+                    since: at,
+                    latest: at,
+                })
+            };
+            let small = count.saturating_sub(raise.from) <= LARGEST_RAISE;
+            return Baseline {
+                raised: small.then_some(raise),
+                ..Baseline::new(count)
+            };
+        }
+        raised = raised.filter(|raise| raise.from < normal);
+        if count == normal {
+            return Baseline {
+                raised,
+                ..Baseline::new(count)
+            };
+        }
+        let fewer = before.fewer.filter(|(_, most)| *most < normal);
+        let (since, most) = fewer.map_or((at, count), |(since, most)| (since, most.max(count)));
         match at.since(since) >= settle {
             false => Baseline {
-                count: before.count,
+                count: normal,
                 fewer: Some((since, most)),
+                raised,
             },
             true => Baseline {
-                count: most,
                 fewer: (count < most).then_some((at, count)),
+                ..Baseline::new(most)
             },
         }
     }
@@ -154,6 +218,8 @@ pub struct Memory {
     pub baseline: Option<Baseline>,
     /// Who went missing lately, latest first.
     pub absentees: Vec<Absentee>,
+    /// Since when the instances have been of more than one version.
+    pub mixed_since: Option<Timestamp>,
     pub trouble: Option<Trouble>,
     /// When everybody was last waited for, not only the instances already known.
     pub census: Option<Timestamp>,
@@ -163,6 +229,8 @@ pub struct Memory {
     pub history: Vec<Brief>,
     /// What the instances have counted; nothing where it was never asked for.
     pub statistics: Option<Statistics>,
+    /// Who came and who went; nothing before two epochs could be compared.
+    pub changes: Option<Changes>,
 }
 
 impl Memory {
@@ -194,11 +262,21 @@ impl Memory {
         self.outage.is_some() || self.epoch.as_ref().is_some_and(|epoch| epoch.count == 0)
     }
 
-    /// The ids of instances that did not answer, or could not be asked, and may answer again.
+    /// The instances of the last epoch that had any, before an open outage too, if all of them are known.
+    pub fn last_known(&self) -> Option<&[Instance]> {
+        let last_seen = self.outage.as_ref().map(|outage| &outage.last_seen);
+        let epoch = self.epoch.as_ref().filter(|epoch| epoch.count > 0).or(last_seen)?;
+        (epoch.count > 0 && epoch.is_complete()).then_some(&epoch.instances)
+    }
+
+    /// The ids of instances that did not answer, or could not be asked: they may answer again, or be gone by now.
     pub fn previously_missing(&self) -> BTreeSet<String> {
-        let previously_missing = self.absentees.iter().filter(|absentee| absentee.fate != Fate::Gone);
-        previously_missing
+        let absent = self.absentees.iter().filter(|absentee| absentee.fate != Fate::Gone);
+        let at = self.epoch.as_ref().map(|epoch| epoch.at);
+        let in_doubt = at.and_then(|at| Some(self.changes.as_ref()?.in_doubt(at).map(str::to_owned)));
+        absent
             .map(|absentee| absentee.instance.id.clone())
+            .chain(in_doubt.into_iter().flatten())
             .collect()
     }
 
@@ -330,8 +408,67 @@ mod tests {
         for steps in steps {
             let mut baseline = None;
             for (second, count, expected) in *steps {
-                let after = Baseline::after(baseline, at(*second), *count, settle);
+                let after = Baseline::after(baseline, at(*second), *count, settle, 0);
                 assert_eq!(after.count, *expected, "{steps:?} at {second}");
+                baseline = Some(after);
+            }
+        }
+    }
+
+    /// Each epoch: when, how many, how many old ones left, and the baseline after it.
+    #[test]
+    fn a_baseline_falls_with_the_old_ones_that_leave_after_it_rose() {
+        let at = Timestamp::from_seconds;
+        let settle = Duration::from_secs(900);
+        let steps: &[&[(i64, usize, usize, usize)]] = &[
+            // A rolling deployment, one by one, and one that always has one more until its end.
+            &[
+                (0, 3, 0, 3),
+                (60, 4, 0, 4),
+                (120, 3, 1, 3),
+                (180, 4, 0, 4),
+                (240, 3, 1, 3),
+            ],
+            &[
+                (0, 3, 0, 3),
+                (600, 4, 0, 4),
+                (1200, 4, 1, 4),
+                (1800, 4, 1, 4),
+                (2400, 3, 1, 3),
+            ],
+            // Two more at first, which leave one by one.
+            &[
+                (0, 3, 0, 3),
+                (60, 4, 0, 4),
+                (120, 5, 0, 5),
+                (180, 4, 1, 4),
+                (240, 3, 1, 3),
+            ],
+            // Fewer than before it: of these, those are lost that were there before.
+            &[(0, 3, 0, 3), (60, 4, 0, 4), (120, 2, 2, 3), (180, 1, 1, 3)],
+            // A new one that died is lost, until an old one leaves for it.
+            &[(0, 3, 0, 3), (60, 4, 0, 4), (120, 3, 0, 4), (180, 3, 1, 3)],
+            &[
+                (0, 3, 0, 3),
+                (60, 4, 0, 4),
+                (1019, 3, 0, 4),
+                (1918, 3, 0, 4),
+                (1919, 3, 0, 3),
+            ],
+            // It rose long ago, or all at once by too many.
+            &[(0, 3, 0, 3), (60, 4, 0, 4), (960, 3, 1, 4)],
+            &[(0, 3, 0, 3), (60, 400, 0, 400), (120, 300, 100, 400)],
+            // Never rose.
+            &[(0, 3, 0, 3), (60, 2, 1, 3), (120, 1, 1, 3)],
+            // Both at once.
+            &[(0, 3, 0, 3), (60, 4, 1, 4), (120, 3, 2, 3)],
+        ];
+        for steps in steps {
+            let mut baseline = None;
+            for (second, count, old, expected) in *steps {
+                let after = Baseline::after(baseline, at(*second), *count, settle, *old);
+                assert_eq!(after.count, *expected, "{steps:?} at {second}");
+                assert!(after.count >= *count);
                 baseline = Some(after);
             }
         }

@@ -7,3 +7,4 @@ pub mod secret;
 pub mod status;
 pub mod text;
 pub mod timestamp;
+pub mod version;

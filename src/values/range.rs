@@ -21,6 +21,15 @@ impl Range {
         }
     }
 
+    /// Alert below `start`; what a threshold on the time that is left means.
+    pub fn at_least(start: f64) -> Range {
+        Range {
+            start,
+            end: f64::INFINITY,
+            inside: false,
+        }
+    }
+
     /// Reads `[@][start:][end]`: `10` alerts below 0 or above 10, `10:` below 10, `~:10` above 10, `10:20` outside,
     /// `@10:20` inside.
     ///

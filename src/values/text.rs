@@ -6,6 +6,9 @@ pub const LIKE: f64 = 0.85;
 /// What Nagios itself strips from plugin output, and the backslash. `|` would start perfdata, `<` a tag in a web page.
 const ILLEGAL: &str = "`~$&|'\"<>\\";
 
+/// Stands at the end of a text that was cut.
+pub const CUT: &str = "...";
+
 /// The text with everything replaced by `?` that could forge a second line, perfdata, markup or a terminal command,
 /// and cut to `max` characters.
 ///
@@ -21,7 +24,7 @@ pub fn clean(text: &str, max: usize) -> String {
         })
         .collect();
     if text.chars().nth(max).is_some() {
-        cleaned.push_str("...");
+        cleaned.push_str(CUT);
     }
     cleaned
 }

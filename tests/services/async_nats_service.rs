@@ -7,10 +7,28 @@ use std::collections::HashMap;
 use std::error::Error;
 
 use async_nats::ConnectOptions;
-use async_nats::service::ServiceExt;
+use async_nats::service::{Request, ServiceExt};
 use futures_util::StreamExt;
 use tokio::signal::unix::{SignalKind, signal};
 use url::Url;
+
+/// Answers with an error, after as many milliseconds as it is told, or never.
+async fn answer(endpoint: &str, request: Request) {
+    let payload = request.message.payload.clone();
+    let reply = match endpoint {
+        "fail" => Err(async_nats::service::error::Error {
+            code: 500,
+            status: "no database: kaputt ünï".into(),
+        }),
+        "slow" => {
+            let ms = String::from_utf8_lossy(&payload).parse().unwrap_or(0);
+            tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
+            Ok("late".into())
+        }
+        _ => return,
+    };
+    let _ = request.respond(reply).await;
+}
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
@@ -82,6 +100,18 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
                 let _ = request.respond(reply).await;
             }
         });
+        for endpoint in ["fail", "slow", "never"] {
+            let mut requests = service
+                .endpoint_builder()
+                .name(endpoint)
+                .add(format!("{name}.{endpoint}"))
+                .await?;
+            tokio::spawn(async move {
+                while let Some(request) = requests.next().await {
+                    tokio::spawn(answer(endpoint, request));
+                }
+            });
+        }
         let id = service.info().await.id;
         // `flush` of this client is no round trip. An answer of our own is: whatever was sent before the request, the server has.
         client.request(format!("$SRV.PING.{name}.{id}"), "".into()).await?;

@@ -69,6 +69,17 @@ for (let n = 0; n < count; n++) {
       message?.respond(message.data);
     },
   });
+  service.addEndpoint("fail", {
+    subject: `${name}.fail`,
+    handler: (error, message) => message?.respondError(500, "no database: kaputt ünï"),
+  });
+  // After as many milliseconds as it is told.
+  service.addEndpoint("slow", {
+    subject: `${name}.slow`,
+    handler: (error, message) => setTimeout(() => message?.respond("late"), Number(message?.string())),
+  });
+  // Takes a request, and says nothing.
+  service.addEndpoint("never", { subject: `${name}.never`, handler: () => {} });
   // A round trip: whatever was sent before it, the server has.
   await connection.flush();
   console.log("ready", service.info().id);

@@ -18,6 +18,20 @@ async def echo(request):
     await request.respond(request.data)
 
 
+async def fail(request):
+    await request.respond_error("500", "no database: kaputt ünï")
+
+
+async def slow(request):
+    """After as many milliseconds as it is told."""
+    await asyncio.sleep(int(request.data) / 1000)
+    await request.respond(b"late")
+
+
+async def never(_request):
+    """Takes a request, and says nothing."""
+
+
 async def ignore(_error):
     """A server that goes away is what the tests are about, not worth a traceback."""
 
@@ -45,7 +59,9 @@ async def main():
             version=args.version,
             metadata=dict(pair.split("=", 1) for pair in args.metadata),
         )
-        await service.add_endpoint(name="echo", subject=f"{args.name}.echo", handler=echo)
+        for handler in (echo, fail, slow, never):
+            subject = f"{args.name}.{handler.__name__}"
+            await service.add_endpoint(name=handler.__name__, subject=subject, handler=handler)
         # A round trip: whatever was sent before it, the server has.
         await connection.flush()
         services.append(service)

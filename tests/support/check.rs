@@ -188,7 +188,7 @@ impl Running {
 
     /// Whether it has not ended yet.
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
+        !process::ends(&self.child, Duration::ZERO)
     }
 
     /// Waits, and says how much memory it used at most, in KiB.
@@ -207,11 +207,23 @@ impl Running {
         (self.wait(), peak)
     }
 
+    /// Sends a signal, and says how long the run took to end then, without what it stood in the queue for a processor.
+    #[track_caller]
+    pub fn end(self, signal: i32) -> (Output, Duration) {
+        let (sent, queued) = (Instant::now(), process::queued(&self.child));
+        self.signal(signal);
+        let out = self.wait();
+        let took = sent.elapsed().saturating_sub(out.queued.saturating_sub(queued));
+        (out, took)
+    }
+
     #[track_caller]
     pub fn wait(mut self) -> Output {
         let left = self.limit.saturating_sub(self.start.elapsed());
-        let status = process::wait(&mut self.child, left);
+        let ended = process::ends(&self.child, left);
         let wall = self.start.elapsed();
+        let queued = process::queued(&self.child);
+        let status = ended.then(|| self.child.wait().unwrap());
         if status.is_none() {
             self.kill_group();
         }
@@ -233,6 +245,7 @@ impl Running {
             code: status.code(),
             signal: status.signal(),
             wall,
+            queued,
         };
         output.assert_keeps_secrets();
         output
@@ -246,7 +259,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.is_running() {
+        // Without effect when it has been waited for: then there is nothing left of it.
+        if self.child.try_wait().unwrap().is_none() {
             self.kill_group();
             process::kill(&mut self.child);
         }
@@ -275,6 +289,8 @@ pub struct Output {
     pub signal: Option<i32>,
     /// From just before the start to the very end of the process.
     pub wall: Duration,
+    /// The part of it that the run stood in the queue for a processor.
+    pub queued: Duration,
 }
 
 impl Output {
@@ -317,10 +333,16 @@ impl Output {
         }
     }
 
-    /// Took less than `limit`.
+    /// How long it took, without the time that it stood in the queue for a processor: an upper limit is asserted against this
+    /// clock, which stands still while others have the machine. When nobody else wants it, it is the one on the wall.
+    pub fn own(&self) -> Duration {
+        self.wall.saturating_sub(self.queued)
+    }
+
+    /// Took less than `limit`, see [`Output::own`].
     #[track_caller]
     pub fn assert_within(self, limit: Duration) -> Output {
-        assert!(self.wall < limit, "expected within {limit:?}, but\n{}", self.report());
+        assert!(self.own() < limit, "expected within {limit:?}, but\n{}", self.report());
         self
     }
 
@@ -375,9 +397,10 @@ impl Output {
             code,
             signal,
             wall,
+            queued,
         } = self;
         format!(
-            "{command}\ncode {code:?}, signal {signal:?}, {wall:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n---"
+            "{command}\ncode {code:?}, signal {signal:?}, {wall:?}, in the queue {queued:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}\n---"
         )
     }
 }
@@ -587,6 +610,24 @@ mod tests {
         let out = sh("sleep 0.2").run();
         assert!(out.wall >= Duration::from_millis(200), "{out:?}");
         out.assert_within(Duration::from_secs(5));
+    }
+
+    #[test]
+    fn the_clock_of_a_run_stands_still_while_others_have_the_processor() {
+        // More than there are processors: each stands in the queue.
+        let busy = "n=0; while [ $n -lt 100000 ]; do n=$((n + 1)); done";
+        let processors = thread::available_parallelism().unwrap().get();
+        let runs: Vec<_> = (0..4 * processors).map(|_| sh(busy).spawn()).collect();
+        for run in runs {
+            let out = run.wait().assert(0, "");
+            assert!(
+                out.queued > Duration::ZERO && out.own() == out.wall - out.queued,
+                "{out:?}"
+            );
+        }
+        // One that sleeps is not in the queue.
+        let out = sh("sleep 0.3").run();
+        assert!(out.own() >= Duration::from_millis(250), "{out:?}");
     }
 
     #[test]

@@ -116,6 +116,12 @@ impl User {
         self
     }
 
+    /// Says this of itself, however odd.
+    pub fn claims(mut self, name: &str, value: Value) -> User {
+        self.claims[name] = value;
+        self
+    }
+
     /// Not good before then, in seconds since 1970.
     pub fn not_before(mut self, at: i64) -> User {
         self.claims["nbf"] = at.into();

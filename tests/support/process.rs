@@ -45,10 +45,15 @@ pub fn spawn(mut command: Command) -> Child {
 
 /// Waits until the process ends; `None` when it has not ended within `limit`.
 pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
-    let deadline = Instant::now() + limit;
     if let Some(status) = child.try_wait().unwrap() {
         return Some(status);
     }
+    ends(child, limit).then(|| child.wait().unwrap())
+}
+
+/// Waits until the process ends, and does not take note of it: what the kernel has counted can still be read.
+pub fn ends(child: &Child, limit: Duration) -> bool {
+    let deadline = Instant::now() + limit;
     // A pidfd becomes readable at the very moment of the end: measured times are not rounded up by a sleep of ours.
     // SAFETY: the child has not been waited for, so the process id is its own; the descriptor is ours alone.
     let pidfd = unsafe {
@@ -65,11 +70,19 @@ pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
         let left = deadline.saturating_duration_since(Instant::now());
         // SAFETY: one valid pollfd.
         match unsafe { libc::poll(&mut poll, 1, left.as_millis() as i32 + 1) } {
-            0 => return None,
-            1 => return Some(child.wait().unwrap()),
+            0 => return false,
+            1 => return true,
             _ => continue, // interrupted by a signal
         }
     }
+}
+
+/// How long the first thread of a process (one that may have ended, but has not been waited for) has stood in the queue for a
+/// processor: the part of its time that is the machine's, and not its own. Nothing if the kernel does not count that.
+pub fn queued(child: &Child) -> Duration {
+    let counted = std::fs::read_to_string(format!("/proc/{}/schedstat", child.id())).unwrap_or_default();
+    let nanos = counted.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
 }
 
 /// Sends a signal to a process of ours that has not been waited for.
@@ -128,6 +141,19 @@ fn a_wait_ends_with_the_process_or_at_the_limit() {
     use std::os::unix::process::ExitStatusExt;
     assert_eq!(wait(&mut child, LIMIT).unwrap().signal(), Some(libc::SIGTERM));
     assert!(wait(&mut child, LIMIT).is_some(), "waiting again is fine");
+}
+
+#[test]
+fn a_process_that_has_ended_is_still_counted() {
+    let mut child = spawn({
+        let mut command = Command::new("sh");
+        command.args(["-c", "exit 3"]);
+        command
+    });
+    assert!(ends(&child, LIMIT));
+    // It was started, so it has been in the queue at least once, and for less than it took altogether.
+    assert!((Duration::from_nanos(1)..LIMIT).contains(&queued(&child)));
+    assert_eq!(wait(&mut child, LIMIT).unwrap().code(), Some(3));
 }
 
 #[test]

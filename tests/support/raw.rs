@@ -1,6 +1,7 @@
 //! A few lines of bare NATS protocol: what the network says, without any client library, ours included.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -73,8 +74,17 @@ pub fn request(url: &str, subject: &str, payload: &str, expected: usize) -> io::
 
 /// Subscribes, and answers nothing. The server has the subscription when this returns; it ends with the stream.
 pub fn subscribe(url: &str, subject: &str) -> io::Result<TcpStream> {
+    subscribe_all(url, [subject])
+}
+
+/// The same, to several subjects on one connection.
+pub fn subscribe_all(url: &str, subjects: impl IntoIterator<Item = impl Display>) -> io::Result<TcpStream> {
     let mut reader = connect(url)?;
-    let text = format!("SUB {subject} 1\r\nPING\r\n");
+    let subscriptions = subjects.into_iter().enumerate();
+    let mut text: String = subscriptions
+        .map(|(number, subject)| format!("SUB {subject} {}\r\n", number + 1))
+        .collect();
+    text += "PING\r\n";
     reader.get_mut().write_all(text.as_bytes())?;
     loop {
         match read_line(&mut reader)?.trim_end() {

@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 
 use crate::judge::fixture::{answered, at, findings, ms, saw, up};
 use crate::judge::{Policy, RateLimits, judge};
-use crate::probe::observation::{Observation, Outcome};
+use crate::probe::observation::{Failure, Observation, Outcome};
 use crate::probe::stats::{Counters, SeenStats, Stats};
 use crate::state::memory::Memory;
+use crate::values::status::Reason;
 
 /// Endpoints with requests, errors and milliseconds of processing so far.
 type Endpoints<'a> = &'a [(&'a str, (u64, u64, u64))];
@@ -279,4 +280,120 @@ fn rates_are_metrics_and_details() {
             .iter()
             .any(|detail| detail.text.starts_with("no rates yet"))
     );
+}
+
+/// Instances come, go and restart, counters are reset, probes fail in between: the totals never fall, nothing is counted twice,
+/// and every number is one.
+#[test]
+fn in_any_sequence_of_epochs_the_totals_only_grow() {
+    struct Instance {
+        id: String,
+        started: i64,
+        counted: (u64, u64, u64),
+        answers: bool,
+    }
+    let policy = Policy {
+        rates: RateLimits {
+            min_requests: 3,
+            ..limits()
+        },
+        ..Policy::default()
+    };
+    let mut seed = 1_u64;
+    let mut random = |below: u64| {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let (mut judged, mut counted) = (0, 0);
+    for _ in 0..200 {
+        let clock_jumps = random(4) == 0;
+        let (mut memory, mut second, mut born) = (Memory::default(), 1000_i64, 0);
+        let mut instances: Vec<Instance> = Vec::new();
+        // What all of them have counted since the first epoch.
+        let (mut truth, mut before, mut first) = (0, (0, 0, 0), true);
+        for _ in 0..60 {
+            let passed = 10 + random(100) as i64;
+            second += if clock_jumps && random(6) == 0 {
+                -passed * 3
+            } else {
+                passed
+            };
+            if instances.len() < 5 && random(3) == 0 {
+                born += 1;
+                instances.push(Instance {
+                    id: format!("id{born}"),
+                    started: second - 5,
+                    counted: (0, 0, 0),
+                    answers: true,
+                });
+            }
+            if !instances.is_empty() && random(8) == 0 {
+                instances.remove(random(instances.len() as u64) as usize);
+            }
+            for instance in &mut instances {
+                instance.answers = random(5) > 0;
+                // Some libraries can reset their counters.
+                if random(20) == 0 {
+                    instance.counted = (0, 0, 0);
+                }
+                let requests = random(8);
+                instance.counted.0 += requests;
+                instance.counted.1 += random(requests + 1);
+                instance.counted.2 += requests * random(1_000_000_000);
+                truth += if first { 0 } else { requests };
+            }
+            let outcome = match random(6) {
+                0 => Outcome::Failed(Failure::new(Reason::NatsUnreachable, "away")),
+                1 => Outcome::NoResponders,
+                _ => answered(3),
+            };
+            let told = instances.iter().filter(|instance| instance.answers).map(|instance| {
+                let (requests, errors, processing) = instance.counted;
+                let mut stats = Stats {
+                    started: Some(at(instance.started)),
+                    ..Stats::default()
+                };
+                stats.add(
+                    "add",
+                    Counters {
+                        requests,
+                        errors,
+                        processing,
+                    },
+                );
+                (instance.id.clone(), stats)
+            });
+            let epoch = Observation {
+                at: at(second),
+                stats: Some(SeenStats {
+                    instances: told.collect(),
+                    denied: String::new(),
+                }),
+                ..saw(outcome)
+            };
+            first &= !matches!(epoch.outcome, Outcome::Answered(_));
+            let (verdict, next) = judge("orders", &memory, &epoch, &policy, at(second));
+            for metric in &verdict.metrics {
+                let value = metric.value.unwrap_or_default();
+                assert!(value.is_finite() && value >= 0.0, "{metric:?}");
+                assert!(metric.name != "error_rate" || value <= 100.0, "{metric:?}");
+            }
+            if let Some(statistics) = &next.statistics {
+                let Counters {
+                    requests,
+                    errors,
+                    processing,
+                } = statistics.all.total;
+                assert!(requests >= before.0 && errors >= before.1 && processing >= before.2);
+                assert!(clock_jumps || requests <= truth, "{requests} of {truth}");
+                before = (requests, errors, processing);
+                counted += usize::from(requests > 0);
+            }
+            judged += usize::from(verdict.findings().iter().any(|found| found.reason == Reason::ErrorRate));
+            memory = next;
+        }
+    }
+    assert!(judged > 1000 && counted > 1000, "{judged} {counted}");
 }

@@ -422,7 +422,7 @@ fn without_permission_the_missing_are_only_missing() {
 }
 
 #[test]
-fn those_in_doubt_are_asked_again_and_replacements_are_not_missed() {
+fn those_in_doubt_are_asked_again_whoever_took_their_places() {
     let with_doubt = || {
         let mut plan = plan(&["a", "b"], false);
         plan.previously_missing.insert("frozen".into());
@@ -435,7 +435,18 @@ fn those_in_doubt_are_asked_again_and_replacements_are_not_missed() {
     assert_eq!(with_doubt().next(ms(2)), Next::AskEach(vec!["frozen".into()]));
     let mut replaced = with_doubt();
     hear(&mut replaced, 2, "new");
-    assert!(matches!(replaced.next(ms(2)), Next::Done(Outcome::Answered(_))));
+    assert_eq!(replaced.next(ms(2)), Next::AskEach(vec!["frozen".into()]));
+}
+
+#[test]
+fn when_an_outage_ends_those_before_it_are_asked_for() {
+    let mut plan = plan(&[], true);
+    plan.before_outage = vec!["a".into(), "b".into()];
+    let mut schedule = Schedule::new(plan);
+    schedule.asked(ms(0));
+    hear(&mut schedule, 1, "b");
+    hear(&mut schedule, 2, "new");
+    assert_eq!(schedule.next(ms(302)), Next::AskEach(vec!["a".into()]));
 }
 
 #[test]

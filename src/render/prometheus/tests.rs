@@ -52,10 +52,11 @@ fn each_instance_is_told_on_request() {
         let up =
             |n: usize, value: u8| format!("{{service=\"orders\",instance_id=\"id{n}\",version=\"1.2.3\"}} {value}");
         let expected = match state {
-            "up" | "counting" => vec![up(0, 1), up(1, 1), up(2, 1)],
+            "up" | "counting" | "request_failed" => vec![up(0, 1), up(1, 1), up(2, 1)],
             "degraded" => vec![up(0, 1), up(1, 1), up(2, 0)],
             "down" => vec![up(0, 0), up(1, 0)],
             "recovered" => vec![up(3, 1), up(4, 1), up(5, 1)],
+            "half_rolled_out" => vec![up(0, 1), up(1, 1), up(2, 1).replace("1.2.3", "1.3.0")],
             "silent" => vec![up(3, 0), up(4, 0), up(5, 0)],
             _ => vec![],
         };
@@ -89,7 +90,7 @@ fn help_and_type_are_the_same_in_every_state() {
         }
         assert_eq!(lines.len(), 2 * metrics(&text).len(), "{state}: one of a kind");
     }
-    assert_eq!(heads.len(), 17, "{heads:?}");
+    assert_eq!(heads.len(), 22, "{heads:?}");
 }
 
 fn metric_of<'a>(line: &'a str, kind: &str) -> &'a str {
@@ -116,7 +117,7 @@ fn only_values_change_with_the_status() {
         all.extend(samples(text).into_keys());
     }
     // One series for each metric, one for each reason, and three for each of two endpoints.
-    assert_eq!(all.len(), 11 + Reason::ALL.len() + 6, "{all:?}");
+    assert_eq!(all.len(), 16 + Reason::ALL.len() + 6, "{all:?}");
     for text in &texts {
         let mine: BTreeSet<&str> = samples(text).into_keys().collect();
         for series in all.iter().filter(|series| !mine.contains(**series)) {

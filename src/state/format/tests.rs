@@ -1,5 +1,6 @@
 use super::*;
 use crate::probe::observation::Answer;
+use crate::state::changes::{Changes, Epochs, MOST_CHANGES};
 use crate::state::fixture::{at, epoch, memory, question};
 use crate::state::store::LARGEST;
 
@@ -39,7 +40,7 @@ fn ten_thousand_wordy_instances_fit() {
         .map(|n| Answer {
             instance: Instance {
                 id: format!("{n:05}{}", "\"".repeat(123)),
-                version: wide(32) + "...",
+                version: wide(64) + "...",
                 metadata: (0..6)
                     .map(|k| (wide(31) + &k.to_string() + "...", wide(64) + "..."))
                     .collect(),
@@ -48,10 +49,30 @@ fn ten_thousand_wordy_instances_fit() {
         })
         .collect();
     let crowd = Epoch::new(at(40), &answers);
+    // All that can have changed: a whole crowd in place of another one.
+    let (before, after) = answers.split_at(128);
+    let before: Vec<Instance> = before
+        .iter()
+        .map(|answer| Instance {
+            metadata: vec![(wide(28) + "pod...", wide(64) + "...")],
+            ..answer.instance.clone()
+        })
+        .collect();
+    let gone: Vec<(String, Fate)> = before.iter().map(|old| (old.id.clone(), Fate::Gone)).collect();
+    let epochs = Epochs {
+        before: &before,
+        with_versions: 256,
+        at: at(40),
+        answers: after,
+        absent: &gone,
+    };
+    let changes = Some(Changes::after(None, epochs, Duration::from_secs(900)));
+    assert_eq!(changes.as_ref().map(|changes| changes.log.len()), Some(MOST_CHANGES));
     let largest = [
         Memory {
             epoch: Some(crowd.clone()),
             outage: None,
+            changes: changes.clone(),
             ..memory()
         },
         Memory {
@@ -59,6 +80,7 @@ fn ten_thousand_wordy_instances_fit() {
                 last_seen: crowd,
                 first_missed: at(60),
             }),
+            changes,
             ..memory()
         },
     ];
@@ -138,8 +160,19 @@ fn what_is_wrong_with_a_file_is_said() {
         ),
         (set("/baseline/count", json!("three")), malformed.into()),
         (set("/baseline/fewer/most", json!(-1)), malformed.into()),
+        (set("/baseline/raised/since", json!(null)), malformed.into()),
+        (set("/baseline/raised/from", json!(-1)), malformed.into()),
+        (set("/changes/restarts", json!(-1)), malformed.into()),
+        (set("/changes/log", json!(null)), malformed.into()),
+        (set("/changes/log/0/what", json!("vanished")), malformed.into()),
+        (set("/changes/log/0/at", json!(7)), malformed.into()),
+        (set("/changes/log/0/id", json!(null)), malformed.into()),
+        (set("/changes/log/0/version", json!(1.5)), malformed.into()),
+        (set("/changes/log/0/place", json!("web-1")), malformed.into()),
+        (set("/changes/log/2/replaces", json!(7)), malformed.into()),
         (set("/absentees/0/fate", json!("late")), malformed.into()),
         (set("/absentees/0/instance/id", json!(7)), malformed.into()),
+        (set("/mixed_since", json!(7)), malformed.into()),
         (set("/not_asked/reason", json!("tired")), malformed.into()),
         (set("/not_asked/since", json!(null)), malformed.into()),
         (set("/census", json!(0)), malformed.into()),
@@ -170,6 +203,21 @@ fn what_is_wrong_with_a_file_is_said() {
     }
     let ahead = parse(&question(), &set("/epoch/at", json!(soon.to_string())), at(100));
     assert_eq!(ahead.map(|memory| memory.epoch.map(|epoch| epoch.at)), Ok(Some(soon)));
+    // A program before this one did not know since when versions are mixed.
+    let earlier = Memory {
+        mixed_since: None,
+        ..memory()
+    };
+    assert_eq!(parse(&question(), &without("/mixed_since"), at(100)), Ok(earlier));
+    // Earlier programs of the same format said less.
+    let mut less = good.clone();
+    less.as_object_mut().and_then(|less| less.remove("changes"));
+    less["baseline"].as_object_mut().and_then(|less| less.remove("raised"));
+    let read = parse(&question(), &less, at(100)).expect("a memory");
+    assert_eq!(
+        (read.changes, read.baseline.and_then(|baseline| baseline.raised)),
+        (None, None)
+    );
     // A later program of the same format may say more.
     let mut more = good.clone();
     more["rates"] = json!({"count": 3});

@@ -1,0 +1,124 @@
+//! What to ask an endpoint (`--request` and its kin). Headers and payload may be secrets: no message shows them.
+
+use std::path::Path;
+
+use super::given::{Given, Problem};
+use crate::files::read::{read_bytes, shown};
+use crate::judge::RequestLimits;
+use crate::probe::request::{Destination, EndpointRequest, Payload, Subject};
+use crate::values::secret::Secret;
+use crate::values::text::clean;
+
+/// The largest payload that is read from a file, in bytes; a server takes 1 MiB unless told otherwise.
+const LARGEST_PAYLOAD: u64 = 8 * 1024 * 1024;
+
+/// How long a text in a reply, and the headers in all, may be, in bytes.
+const LONGEST_TEXT: usize = 1000;
+const LONGEST_HEADERS: usize = 64 * 1024;
+
+/// The flags that mean nothing without a request.
+const NEEDING: [&str; 6] = [
+    "payload",
+    "payload-file",
+    "header",
+    "reply-contains",
+    "request-warning",
+    "request-critical",
+];
+
+/// The request that the user wants to be sent, with the bytes of its file.
+pub(super) fn read(given: &Given<'_>) -> Result<Option<EndpointRequest>, Problem> {
+    let Some(to) = destination(given)? else {
+        return Ok(None);
+    };
+    Ok(Some(EndpointRequest {
+        to,
+        payload: payload(given)?,
+        headers: headers(given)?,
+        reply_contains: given.read("reply-contains", reply_contains)?,
+    }))
+}
+
+/// How long the reply may take; `None` where nothing is to be asked.
+pub(super) fn limits(given: &Given<'_>) -> Result<Option<RequestLimits>, String> {
+    Ok(match destination(given)? {
+        Some(_) => Some(RequestLimits {
+            warning: given.duration("request-warning")?,
+            critical: given.duration("request-critical")?,
+        }),
+        None => None,
+    })
+}
+
+fn destination(given: &Given<'_>) -> Result<Option<Destination>, String> {
+    let endpoint = given.read("request", endpoint_name)?.map(Destination::Endpoint);
+    let to = endpoint.or(given.read("subject", Subject::parse)?.map(Destination::Subject));
+    match NEEDING.into_iter().find(|flag| given.raw(flag).is_some()) {
+        Some(flag) if to.is_none() => Err(format!(
+            "--{flag} needs a request: give --request ENDPOINT, or --subject SUBJECT"
+        )),
+        _ => Ok(to),
+    }
+}
+
+fn endpoint_name(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match text {
+        "" => Err("the name of the endpoint is empty".into()),
+        _ if text.len() <= 255 && text.chars().all(good) => Ok(text.to_owned()),
+        _ => Err(format!(
+            "'{}' is no name of an endpoint: it has letters, digits, '-' and '_' only (ADR-32); give a subject with --subject",
+            clean(text, 80)
+        )),
+    }
+}
+
+fn payload(given: &Given<'_>) -> Result<Payload, Problem> {
+    if let Some(text) = given.text("payload")? {
+        return Ok(Payload::new(text.as_bytes()));
+    }
+    let Some(path) = given.path("payload-file")? else {
+        return Ok(Payload::default());
+    };
+    let path: &Path = &path;
+    let bytes = read_bytes(path, LARGEST_PAYLOAD, given.deadline);
+    let bytes = bytes.map_err(|why| Problem::File(format!("--payload-file {}: {why}", shown(path))))?;
+    Ok(Payload::new(bytes))
+}
+
+/// A line break in a header would be another header, or the end of them all.
+fn headers(given: &Given<'_>) -> Result<Vec<(String, Secret)>, String> {
+    let mut headers = Vec::new();
+    let mut size = 0;
+    for word in given.words("header")? {
+        let Some((key, value)) = word.split_once(':') else {
+            return Err("--header: a header is KEY:VALUE".into());
+        };
+        let value = value.trim();
+        if key.is_empty() || !key.chars().all(|c| c.is_ascii_graphic()) {
+            return Err("--header: the part before the colon must be a name of ASCII characters without blanks".into());
+        }
+        if value.chars().any(char::is_control) {
+            return Err(format!(
+                "--header {}: its value has a line break or another control character",
+                clean(key, 80)
+            ));
+        }
+        size += key.len() + value.len() + 3;
+        headers.push((key.to_owned(), Secret::new(value)));
+    }
+    match size > LONGEST_HEADERS {
+        true => Err(format!(
+            "--header: all together have {size} bytes, more than {LONGEST_HEADERS}"
+        )),
+        false => Ok(headers),
+    }
+}
+
+fn reply_contains(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("the text is empty, which every reply contains".into()),
+        length if length > LONGEST_TEXT => Err(format!("the text has {length} bytes, more than {LONGEST_TEXT}")),
+        _ => Ok(text.to_owned()),
+    }
+}

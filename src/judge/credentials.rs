@@ -1,0 +1,219 @@
+//! When the credentials expire that the check itself logs in with (`--creds-warning`, `--creds-critical`).
+//!
+//! Told before it happens, and whatever else is the matter: afterwards nobody can be asked.
+
+use std::time::Duration;
+
+use super::case::{Case, Ruling};
+use super::verdict::{Finding, Metric};
+use crate::probe::observation::Outcome;
+use crate::values::duration::age;
+use crate::values::range::Range;
+use crate::values::status::{Reason, Status};
+use crate::values::timestamp::Timestamp;
+
+pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
+    let Some(credentials) = &case.seen.credentials else {
+        return;
+    };
+    // Nothing is left of what has expired.
+    let left = credentials.at.map(|at| at.since(case.now));
+    let (warning, critical) = (case.policy.creds_warning, case.policy.creds_critical);
+    if warning.or(critical).is_some() {
+        let range = |limit: Option<Duration>| limit.map(|limit| Range::at_least(limit.as_secs_f64()));
+        ruling.metrics.push(Metric {
+            warning: range(warning),
+            critical: range(critical),
+            ..Metric::seconds("creds_expiry", left)
+        });
+    }
+    let file = &credentials.file;
+    match (credentials.at, left) {
+        (Some(at), Some(left)) if left.is_zero() => expired(case, file, at, ruling),
+        (Some(at), Some(left)) => expiring(case, file, at, left, ruling),
+        _ => ruling.tell(1, format!("credentials {file} never expire")),
+    }
+}
+
+fn expiring(case: &Case<'_>, file: &str, at: Timestamp, left: Duration, ruling: &mut Ruling) {
+    let text = format!("credentials {file} expire in {}, at {at}", age(left));
+    match crossed(case, left) {
+        Some((status, word, limit)) => {
+            let text = format!("{text}; {word} below {}", age(limit));
+            ruling.find(Finding::new(status, Reason::CredentialsExpiring, text));
+        }
+        None => ruling.tell(1, text),
+    }
+}
+
+fn expired(case: &Case<'_>, file: &str, at: Timestamp, ruling: &mut Ruling) {
+    let let_in = match &case.seen.outcome {
+        // It says so itself.
+        Outcome::Failed(failure) if failure.reason == Reason::AuthRejected => return,
+        Outcome::Failed(_) => "",
+        _ => ", yet NATS lets us in: does it look at them, and are the clocks right?",
+    };
+    let text = format!(
+        "credentials {file} expired {} ago, at {at}{let_in}",
+        age(case.now.since(at))
+    );
+    match crossed(case, Duration::ZERO) {
+        Some((status, ..)) => ruling.find(Finding::new(status, Reason::CredentialsExpiring, text)),
+        None => ruling.tell(1, text),
+    }
+}
+
+/// The worst limit that is crossed where this time is left.
+fn crossed(case: &Case<'_>, left: Duration) -> Option<(Status, &'static str, Duration)> {
+    let limits = [
+        (Status::Critical, "critical", case.policy.creds_critical),
+        (Status::Warning, "warning", case.policy.creds_warning),
+    ];
+    limits
+        .into_iter()
+        .find_map(|(status, word, limit)| Some((status, word, limit.filter(|limit| left < *limit)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::judge::fixture::{SILENT, answered, at, failed, findings, saw, up};
+    use crate::judge::{Policy, judge};
+    use crate::probe::observation::{Expiry, Observation};
+
+    const DAY: i64 = 86_400;
+
+    fn limits(warning: Option<u64>, critical: Option<u64>) -> Policy {
+        Policy {
+            creds_warning: warning.map(Duration::from_secs),
+            creds_critical: critical.map(Duration::from_secs),
+            ..Policy::default()
+        }
+    }
+
+    /// What is found, else told with `-v`, of credentials that expire then; and the metric.
+    fn judged(outcome: Outcome, expires: Option<Timestamp>, policy: &Policy) -> (String, Option<Option<f64>>) {
+        let seen = Observation {
+            credentials: Some(Expiry {
+                file: "/mon.creds".into(),
+                at: expires,
+            }),
+            ..saw(outcome)
+        };
+        let (verdict, _) = judge("orders", &up(), &seen, policy, at(100));
+        let lines = findings(&verdict);
+        let mut mine = lines.lines().filter(|line| line.contains("credentials_expiring"));
+        let details = verdict.details.iter().filter(|detail| detail.verbosity == 1);
+        let mut told = details
+            .map(|detail| detail.text.as_str())
+            .filter(|text| text.contains("/mon.creds"));
+        let text = mine.next().or(told.next()).unwrap_or_default().to_owned();
+        assert_eq!((mine.next(), told.next()), (None, None), "once");
+        let metric = verdict.metrics.iter().find(|metric| metric.name == "creds_expiry");
+        (text, metric.map(|metric| metric.value))
+    }
+
+    #[test]
+    fn the_worst_limit_that_is_crossed_counts() {
+        let both = limits(Some(7 * 86_400), Some(86_400));
+        let expires = |second: i64| Some(at(100 + second));
+        let warned = "; warning below 7d";
+        let critical = "; critical below 1d";
+        let of = |status: &str, left: &str, when: &str| {
+            format!("{status}credentials /mon.creds expire in {left}, at {when}")
+        };
+        let (w, c) = ("WARNING credentials_expiring: ", "CRITICAL credentials_expiring: ");
+        let cases = [
+            (expires(30 * DAY), &both, of("", "30d", "1970-01-31T00:01:40Z")),
+            (expires(7 * DAY), &both, of("", "7d", "1970-01-08T00:01:40Z")),
+            (
+                expires(7 * DAY - 1),
+                &both,
+                of(w, "6d 23h", "1970-01-08T00:01:39Z") + warned,
+            ),
+            (expires(DAY), &both, of(w, "1d", "1970-01-02T00:01:40Z") + warned),
+            (
+                expires(DAY - 1),
+                &both,
+                of(c, "23h 59m", "1970-01-02T00:01:39Z") + critical,
+            ),
+            (expires(1), &both, of(c, "1.0s", "1970-01-01T00:01:41Z") + critical),
+            (expires(1), &limits(None, None), of("", "1.0s", "1970-01-01T00:01:41Z")),
+            (
+                expires(1),
+                &limits(Some(60), None),
+                of(w, "1.0s", "1970-01-01T00:01:41Z") + "; warning below 60s",
+            ),
+            (
+                expires(1),
+                &limits(None, Some(60)),
+                of(c, "1.0s", "1970-01-01T00:01:41Z") + "; critical below 60s",
+            ),
+            (None, &both, "credentials /mon.creds never expire".into()),
+            (
+                Some(Timestamp::from_micros(i64::MAX)),
+                &both,
+                of("", "106751991d 3h", "9999-12-31T23:59:59Z"),
+            ),
+        ];
+        for (expires, policy, text) in cases {
+            let left = expires.map(|at| at.since(super::super::fixture::at(100)).as_secs_f64());
+            let metric = (*policy != Policy::default()).then_some(left);
+            for outcome in [answered(1), Outcome::NoResponders, SILENT, failed(Reason::AuthRejected)] {
+                assert_eq!(
+                    judged(outcome, expires, policy),
+                    (text.clone(), metric),
+                    "{expires:?} {policy:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn expired_ones_are_told_once() {
+        let plain = "credentials /mon.creds expired 60s ago, at 1970-01-01T00:00:40Z";
+        let let_in = format!("{plain}, yet NATS lets us in: does it look at them, and are the clocks right?");
+        let cases = [
+            (answered(1), let_in.as_str()),
+            (Outcome::NoResponders, &let_in),
+            (SILENT, &let_in),
+            (failed(Reason::NatsUnreachable), plain),
+            (failed(Reason::TlsFailed), plain),
+            // What NATS says of them is enough.
+            (failed(Reason::AuthRejected), ""),
+        ];
+        for (outcome, text) in cases {
+            for (policy, status) in [
+                (limits(None, None), ""),
+                (limits(Some(60), None), "WARNING credentials_expiring: "),
+                (limits(Some(60), Some(30)), "CRITICAL credentials_expiring: "),
+            ] {
+                let expected = if text.is_empty() {
+                    String::new()
+                } else {
+                    format!("{status}{text}")
+                };
+                let metric = (policy != Policy::default()).then_some(Some(0.0));
+                let case = format!("{outcome:?} {policy:?}");
+                assert_eq!(
+                    judged(outcome.clone(), Some(at(40)), &policy),
+                    (expected, metric),
+                    "{case}"
+                );
+            }
+        }
+        // The very moment belongs to what is past.
+        let (text, _) = judged(answered(1), Some(at(100)), &limits(Some(60), None));
+        assert!(
+            text.starts_with("WARNING credentials_expiring: credentials /mon.creds expired 0.0s ago"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn without_credentials_nothing_is_told() {
+        let (verdict, _) = judge("orders", &up(), &saw(answered(1)), &limits(Some(60), Some(30)), at(100));
+        assert!(!findings(&verdict).contains("credentials"));
+        assert!(verdict.metrics.iter().all(|metric| metric.name != "creds_expiry"));
+    }
+}

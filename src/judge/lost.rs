@@ -1,0 +1,84 @@
+//! Whether there are fewer instances than normal (`--lost-warning`, `--lost-critical`).
+
+use super::case::{Case, Ruling};
+use super::policy::Loss;
+use super::verdict::{Finding, Metric, Unit};
+use crate::state::memory::Baseline;
+use crate::values::duration::age;
+use crate::values::status::{Reason, Status};
+
+/// The number that is normal, beside that of the instances. What is lost is found where they are counted: [`find`].
+pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
+    if !case.policy.loss.are_none() {
+        ruling.metrics.push(Metric {
+            name: "baseline",
+            value: ruling.next.baseline.map(|baseline| baseline.count as f64),
+            unit: Unit::Count,
+            warning: None,
+            critical: None,
+        });
+    }
+}
+
+/// What there is to say of this number of instances, more than none.
+pub fn find(case: &Case<'_>, ruling: &mut Ruling, instances: usize) {
+    let Some(baseline) = ruling.next.baseline else {
+        return;
+    };
+    let lost = baseline.count.saturating_sub(instances);
+    let limits = &case.policy.loss;
+    let limits = [
+        (Status::Critical, "critical", limits.critical),
+        (Status::Warning, "warning", limits.warning),
+    ];
+    let reached = limits.into_iter().find_map(|(status, word, limit)| {
+        Some((status, word, limit.filter(|limit| limit.is_reached(lost, baseline))?))
+    });
+    let Some((status, word, limit)) = reached else {
+        return;
+    };
+    let number = format!("{instances} of {} instances", baseline.count);
+    let since = baseline.fewer.map_or(case.seen.at, |(since, _)| since);
+    if since >= case.seen.at && was_disturbed(case) {
+        ruling.tell(
+            1,
+            format!("{number}: judged by the next run, since NATS was restarted or not asked before"),
+        );
+        return;
+    }
+    let since = match since < case.seen.at {
+        true => format!(" for {}", age(case.seen.at.since(since))),
+        false => String::new(),
+    };
+    let text = format!("{number}, {lost} lost{since}, {word} from {}", limit.in_words());
+    ruling.find(Finding::new(status, Reason::InstancesLost, text));
+}
+
+/// Whether instances may still be on their way back to NATS: they come back one by one.
+fn was_disturbed(case: &Case<'_>) -> bool {
+    let known = &case.memory.servers;
+    let is_new = |id: &String| !id.is_empty() && !known.is_empty() && !known.contains(id);
+    case.memory.trouble.is_some() || case.seen.server.as_ref().is_some_and(|server| is_new(&server.id))
+}
+
+impl Loss {
+    /// At least so many, or so many percent of what is normal. None is no loss.
+    fn is_reached(self, lost: usize, baseline: Baseline) -> bool {
+        let share = |percent: u8| (lost as u128) * 100 >= u128::from(percent) * (baseline.count as u128);
+        lost > 0
+            && match self {
+                Loss::Instances(limit) => lost >= limit,
+                Loss::Percent(limit) => share(limit),
+            }
+    }
+
+    fn in_words(self) -> String {
+        match self {
+            Loss::Instances(limit) => limit.to_string(),
+            Loss::Percent(limit) => format!("{limit}%"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,209 @@
+//! What came of the request to an endpoint (`--request`, `--subject`): a PING proves that a service lives, not that it works.
+
+use super::case::{Case, Ruling};
+use super::policy::RequestLimits;
+use super::verdict::{Finding, Metric};
+use crate::probe::observation::{EndpointEnd, EndpointReply, EndpointSeen, Failure, Outcome, ServiceError};
+use crate::values::duration::{age, latency};
+use crate::values::range::Range;
+use crate::values::status::{Reason, Status};
+use crate::values::text::{LIKE, count};
+
+/// How many other endpoints are named.
+const NAMED: usize = 8;
+
+pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
+    let Some(limits) = &case.policy.request else {
+        return;
+    };
+    // Without an instance there is nobody to ask, and that is told by others.
+    let seen = case.seen.request.as_ref().filter(|_| !case.answers().is_empty());
+    if matches!(case.seen.outcome, Outcome::Answered(_)) {
+        let finding = match seen {
+            Some(seen) => finding(case, limits, seen),
+            None => Some(unjudged("this run saw no instance itself, and another one did")),
+        };
+        finding.into_iter().for_each(|finding| ruling.find(finding));
+    }
+    seen.into_iter().for_each(|seen| tell(case, seen, ruling));
+    let limit = |limit: Option<std::time::Duration>| limit.map(|limit| Range::at_most(limit.as_secs_f64()));
+    ruling.metrics.push(Metric {
+        warning: limit(limits.warning),
+        critical: limit(limits.critical),
+        ..Metric::seconds("request", seen.and_then(|seen| seen.reply()).map(|reply| reply.took))
+    });
+}
+
+/// The endpoint does not do what it is there for.
+fn failed(text: String) -> Finding {
+    Finding::new(
+        Status::Critical,
+        Reason::RequestFailed,
+        format!("request failed: {text}"),
+    )
+}
+
+/// Nobody can tell whether it does.
+fn unjudged(text: impl std::fmt::Display) -> Finding {
+    let text = format!("request not judged: {text}");
+    Finding::new(Status::Unknown, Reason::RequestFailed, text)
+}
+
+/// What the user wants cannot be asked.
+fn unaskable(text: String) -> Finding {
+    Finding::new(Status::Unknown, Reason::Usage, format!("request not sent: {text}"))
+}
+
+fn finding(case: &Case<'_>, limits: &RequestLimits, seen: &EndpointSeen) -> Option<Finding> {
+    let subject = &seen.subject;
+    let there = match case.seen.without_ping {
+        true => format!("{} answered", count(case.answers().len(), "instance")),
+        false => format!("{} answered PING", count(case.answers().len(), "instance")),
+    };
+    Some(match &seen.end {
+        EndpointEnd::Replied(reply) => return replied(limits, subject, reply),
+        // The service tells the name that the subject has in its own account.
+        EndpointEnd::NoResponders { certain: false } => unjudged(format!(
+            "no responders on {subject}, which may have another name here, through an import: give it with --subject"
+        )),
+        EndpointEnd::NoResponders { .. } => failed(format!("no responders on {subject}, though {there}")),
+        EndpointEnd::NoReply {
+            waited, enough: false, ..
+        } => unjudged(format!(
+            "no reply on {subject}, but only {} were left to wait: raise --timeout",
+            latency(*waited)
+        )),
+        EndpointEnd::NoReply {
+            waited, captured: true, ..
+        } => failed(format!(
+            "no reply on {subject} within {}, but the acknowledgement of a JetStream stream that captures it",
+            age(*waited)
+        )),
+        EndpointEnd::NoReply { waited, .. } => failed(format!(
+            "no reply on {subject} within {}, though {there}: hung, overloaded, or not allowed to \
+             publish to our inbox",
+            age(*waited)
+        )),
+        EndpointEnd::Unknown { known, complete } => {
+            let text = format!(
+                "no endpoint is named {}; {}",
+                seen.endpoint,
+                names(&seen.endpoint, known)
+            );
+            match complete {
+                true => failed(text),
+                false => unjudged(format!("{text}; not all instances told theirs")),
+            }
+        }
+        EndpointEnd::NotASubject { told } => unaskable(format!(
+            "the endpoint {} is asked on {told}, which has wildcards or belongs to NATS itself: give a subject with --subject",
+            seen.endpoint
+        )),
+        EndpointEnd::NoInfo {
+            subject,
+            no_responders: true,
+        } => unjudged(format!(
+            "nobody tells endpoints: no responders on {subject}, though {there}; import it too, or \
+             give --subject"
+        )),
+        EndpointEnd::NoInfo { subject, .. } => unjudged(format!("no answer on {subject}, though {there}")),
+        EndpointEnd::TooLarge { size, limit } => unaskable(format!(
+            "it has {size} bytes, and the server takes {limit} (max_payload)"
+        )),
+        EndpointEnd::NoHeaders => unaskable("the server takes no headers: leave out --header".into()),
+        EndpointEnd::NoTime => unjudged("no time was left to send it: raise --timeout"),
+        EndpointEnd::Failed(failure) => not_asked(case, failure),
+    })
+}
+
+/// A denied permission is no failure of the endpoint. NATS being lost is never less than UNKNOWN here: the reply of an
+/// endpoint may have been what broke the connection.
+fn not_asked(case: &Case<'_>, failure: &Failure) -> Finding {
+    let status = match failure.reason {
+        Reason::NatsUnreachable => case.policy.unreachable.max(Status::Unknown),
+        _ => Status::Unknown,
+    };
+    Finding::new(status, failure.reason, format!("request not judged: {}", failure.text))
+}
+
+fn replied(limits: &RequestLimits, subject: &str, reply: &EndpointReply) -> Option<Finding> {
+    if let Some(error) = &reply.error {
+        return Some(failed(format!("{subject} answered with {}", named(error))));
+    }
+    if !reply.lacks.is_empty() {
+        let size = count(reply.size, "byte");
+        return Some(failed(format!(
+            "the reply of {subject} ({size}) does not contain: {}",
+            reply.lacks
+        )));
+    }
+    let levels = [
+        (Status::Critical, "critical", limits.critical),
+        (Status::Warning, "warning", limits.warning),
+    ];
+    let (status, word, limit) = levels
+        .into_iter()
+        .find_map(|(status, word, limit)| Some((status, word, limit.filter(|limit| reply.took > *limit)?)))?;
+    let text = format!(
+        "request slow: {subject} took {}, {word} above {}",
+        latency(reply.took),
+        latency(limit)
+    );
+    Some(Finding::new(status, Reason::RequestSlow, text))
+}
+
+/// `error 500: kaputt`
+fn named(error: &ServiceError) -> String {
+    match (error.code.as_str(), error.text.as_str()) {
+        ("", "") => "an error without a text".to_owned(),
+        (code, "") => format!("error {code}"),
+        ("", text) => format!("an error: {text}"),
+        (code, text) => format!("error {code}: {text}"),
+    }
+}
+
+/// Which endpoints there are.
+fn names(wanted: &str, known: &[String]) -> String {
+    let near = known.iter().filter(|name| strsim::jaro_winkler(wanted, name) > LIKE);
+    let near: Vec<&str> = near.map(String::as_str).take(NAMED).collect();
+    if !near.is_empty() {
+        return format!("did you mean {}?", near.join(" or "));
+    }
+    let shown = known[..known.len().min(NAMED)].join(", ");
+    match known.len().saturating_sub(NAMED) {
+        _ if known.is_empty() => "the service has none at all".to_owned(),
+        0 => format!("there are: {shown}"),
+        more => format!("there are: {shown} and {more} more"),
+    }
+}
+
+/// What `-v` adds.
+fn tell(case: &Case<'_>, seen: &EndpointSeen, ruling: &mut Ruling) {
+    let name = match seen.endpoint.as_str() {
+        "" => String::new(),
+        name => format!(" (endpoint {name})"),
+    };
+    if let Some(reply) = seen.reply() {
+        let sender = case.answers().iter().find(|answer| answer.instance.id == reply.sender);
+        let sender = sender.map(|answer| format!(", from {}", answer.instance.in_brief()));
+        let text = format!(
+            "request to {}{name} answered in {}, {}{}",
+            seen.subject,
+            latency(reply.took),
+            count(reply.size, "byte"),
+            sender.unwrap_or_default()
+        );
+        ruling.tell(1, text);
+        if !reply.lacks.is_empty() {
+            ruling.tell(1, format!("the reply begins: {}", reply.excerpt));
+        }
+    } else if !seen.subject.is_empty() {
+        ruling.tell(1, format!("request to {}{name} not answered", seen.subject));
+    }
+    if !seen.doubt.is_empty() && !seen.subject.is_empty() {
+        ruling.tell(1, format!("endpoint {}: {}", seen.endpoint, seen.doubt));
+    }
+}
+
+#[cfg(test)]
+mod tests;

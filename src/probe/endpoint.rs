@@ -1,0 +1,447 @@
+//! One request to an endpoint of the service: where it goes, when it may be sent again, and when enough was heard. Pure: it is
+//! given the time and told what was heard.
+//!
+//! A request need not be idempotent: once it may have been received, it is never sent again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::probe::info::{self, Endpoint, Headers};
+use crate::probe::observation::{EndpointEnd, EndpointReply, EndpointSeen, Failure};
+use crate::probe::request::{Destination, EndpointRequest, Subject, shown};
+use crate::values::text::{clean, count};
+
+/// When to ask again after a 503: an instance may just be connecting again, and nobody has received the request. After
+/// the last of these, nobody is there.
+const ASK_AGAIN: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
+
+/// How long after a request a 503 of the server itself can come, over the longest of lines.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+/// Of how many instances it is kept what they tell, how many subjects of one name from each, and how many other names in all.
+const MOST_INFOS: usize = 256;
+const MOST_SUBJECTS: usize = 8;
+const MOST_NAMES: usize = 100;
+const NAME_CHARS: usize = 64;
+
+/// The rules of one request.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The ids of the instances that answered a PING.
+    pub instances: BTreeSet<String>,
+    /// Whether the service is one of another account, imported.
+    pub imported: bool,
+    /// When the wait for a reply ends, with time left to tell the verdict.
+    pub end: Duration,
+    /// How long nothing must have come to say that nothing comes.
+    pub patience: Duration,
+    /// How long to wait for one more instance to tell its endpoints.
+    pub stall: Duration,
+    /// Ping after so long without anything to do, and then after twice as long each time. `None`: a PING goes behind each
+    /// request at once.
+    pub nudge: Option<Duration>,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Ask the instances for their endpoints, once more.
+    AskInfo,
+    /// Send the request to this subject.
+    Request(Subject),
+    /// Make sure that the server is still there.
+    Ping,
+    /// Listen, until this time at the latest.
+    Listen(Duration),
+    /// Nothing came, and from the server neither.
+    ServerHung,
+    /// Enough was heard.
+    Done,
+}
+
+/// One time that the request was sent.
+#[derive(Clone, Debug, Default)]
+struct Attempt {
+    sent: Duration,
+    no_responders: bool,
+}
+
+/// One request in the making.
+#[derive(Debug)]
+pub struct Call {
+    service: String,
+    request: EndpointRequest,
+    /// The subject on which instances tell their endpoints.
+    info_subject: String,
+    /// On which subjects the instances have the endpoint, by their ids.
+    infos: BTreeMap<String, BTreeSet<String>>,
+    /// Which other endpoints they have. Clean.
+    names: BTreeSet<String>,
+    info_askings: usize,
+    /// Those of them that nobody was subscribed to.
+    info_unheard: BTreeSet<usize>,
+    latest_info: Duration,
+    plan: Option<(Duration, Plan)>,
+    /// How many times the instances were asked for their endpoints since the plan was made.
+    info_again: usize,
+    subject: Option<Subject>,
+    doubt: String,
+    attempts: Vec<Attempt>,
+    captured: bool,
+    reply: Option<(Duration, EndpointReply)>,
+    last_sent: Duration,
+    pings: u32,
+    last_ping: Duration,
+    end: Option<EndpointEnd>,
+}
+
+impl Call {
+    pub fn new(service: &str, info_subject: String, request: EndpointRequest) -> Call {
+        Call {
+            service: service.to_owned(),
+            subject: match &request.to {
+                Destination::Subject(subject) => Some(subject.clone()),
+                Destination::Endpoint(_) => None,
+            },
+            request,
+            info_subject,
+            infos: BTreeMap::new(),
+            names: BTreeSet::new(),
+            info_askings: 0,
+            info_unheard: BTreeSet::new(),
+            latest_info: Duration::ZERO,
+            plan: None,
+            info_again: 0,
+            doubt: String::new(),
+            attempts: Vec::new(),
+            captured: false,
+            reply: None,
+            last_sent: Duration::ZERO,
+            pings: 0,
+            last_ping: Duration::ZERO,
+            end: None,
+        }
+    }
+
+    /// The subject to ask for the endpoints of all instances, beside the question itself; `None` where it need not be.
+    pub fn info_subject(&self) -> Option<&str> {
+        self.subject.is_none().then_some(self.info_subject.as_str())
+    }
+
+    /// The instances were asked for their endpoints. Returns which asking that is, from 0 on.
+    pub fn info_asked(&mut self, now: Duration) -> usize {
+        if self.plan.is_some() {
+            self.info_again += 1;
+        }
+        self.last_sent = now;
+        self.pings = 0;
+        self.info_askings += 1;
+        self.info_askings - 1
+    }
+
+    /// An instance told its endpoints, or somebody something else. Returns whether it counts.
+    pub fn info(&mut self, now: Duration, payload: &[u8]) -> bool {
+        if self.infos.len() >= MOST_INFOS {
+            return false;
+        }
+        match info::read_info(&self.service, payload) {
+            Some(info) if !self.infos.contains_key(&info.id) => {
+                let mut subjects = BTreeSet::new();
+                for Endpoint { name, subject } in info.endpoints {
+                    if self.request.to != Destination::Endpoint(name.clone()) {
+                        if self.names.len() < MOST_NAMES {
+                            self.names.insert(clean(&name, NAME_CHARS));
+                        }
+                    } else if subjects.len() < MOST_SUBJECTS {
+                        subjects.insert(subject);
+                    }
+                }
+                self.infos.insert(info.id, subjects);
+                self.latest_info = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Nobody was subscribed when the instances were asked for their endpoints this time.
+    pub fn info_no_responders(&mut self, asking: usize) {
+        if asking < self.info_askings {
+            self.info_unheard.insert(asking);
+        }
+    }
+
+    /// The server does not let us publish to this subject. Returns whether that was for this request.
+    pub fn denied(&mut self, subject: &str, failure: &Failure) -> bool {
+        let asked = self.subject.as_ref().filter(|_| !self.attempts.is_empty());
+        let ours = match asked {
+            Some(asked) => asked.as_str() == subject,
+            None => self.info_askings > 0 && subject == self.info_subject,
+        };
+        if ours {
+            self.failed(failure.clone());
+        }
+        ours
+    }
+
+    /// The instances have answered: from now on, the request may be sent.
+    pub fn begin(&mut self, now: Duration, plan: Plan) {
+        self.plan = Some((now, plan));
+    }
+
+    /// Whether the instances have answered.
+    pub fn has_begun(&self) -> bool {
+        self.plan.is_some()
+    }
+
+    /// The request is being sent, again or for the first time. Returns which time that is, from 0 on.
+    pub fn sent(&mut self, now: Duration) -> usize {
+        self.attempts.push(Attempt {
+            sent: now,
+            no_responders: false,
+        });
+        self.last_sent = now;
+        self.pings = 0;
+        self.attempts.len() - 1
+    }
+
+    /// It really left at this time, a little after that was decided on.
+    pub fn on_wire(&mut self, at: Duration) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.sent = at;
+        }
+    }
+
+    pub fn pinged(&mut self, now: Duration) {
+        self.last_sent = now;
+        self.last_ping = now;
+        self.pings += 1;
+    }
+
+    /// A 503 came for the request when it was sent for the nth time. Any peer that has seen the request can send one; the
+    /// server's own comes at once, and before the server has answered a PING behind the request. Returns whether it counts.
+    pub fn no_responders(&mut self, now: Duration, nth: usize, server_answered: bool) -> bool {
+        let latest = nth + 1 == self.attempts.len() && self.reply.is_none();
+        match self.attempts.last_mut().filter(|_| latest && !server_answered) {
+            Some(attempt) if now.saturating_sub(attempt.sent) < AT_ONCE => {
+                attempt.no_responders = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// A message came for the request when it was sent for the nth time. The first that counts is the reply. Returns whether
+    /// it counts.
+    pub fn reply(&mut self, now: Duration, nth: usize, headers: &Headers, payload: &[u8]) -> bool {
+        // To an earlier one there can be no reply: nobody has received it.
+        if nth + 1 != self.attempts.len() || self.reply.is_some() {
+            return false;
+        }
+        let wanted = self.request.reply_contains.as_deref();
+        let is_as_wanted = wanted.is_none_or(|text| info::contains(payload, text));
+        if info::is_stream_ack(payload) && !(wanted.is_some() && is_as_wanted) {
+            self.captured = true;
+            return false;
+        }
+        let instances = self.plan.iter().flat_map(|(_, plan)| &plan.instances);
+        self.reply = Some((
+            now,
+            EndpointReply {
+                took: Duration::ZERO,
+                size: payload.len(),
+                error: info::error(headers),
+                lacks: match wanted {
+                    Some(text) if !is_as_wanted => clean(text, NAME_CHARS),
+                    _ => String::new(),
+                },
+                excerpt: info::excerpt(payload),
+                sender: info::sender(headers, instances).unwrap_or_default().to_owned(),
+            },
+        ));
+        true
+    }
+
+    /// It ends like this, whatever may still come.
+    pub fn ended(&mut self, end: EndpointEnd) {
+        self.end.get_or_insert(end);
+    }
+
+    pub fn failed(&mut self, failure: Failure) {
+        self.ended(EndpointEnd::Failed(failure));
+    }
+
+    /// Whether the request may have been received.
+    pub fn is_under_way(&self) -> bool {
+        self.attempts.iter().any(|attempt| !attempt.no_responders)
+    }
+
+    /// What to do at this time. `server_answered`: whether the server has answered everything sent to it.
+    pub fn next(&mut self, now: Duration, server_answered: bool) -> Next {
+        let Some((begun, plan)) = self.plan.clone() else {
+            return Next::Listen(Duration::MAX);
+        };
+        if self.end.is_some() {
+            return Next::Done;
+        }
+        let next = match self.subject.clone() {
+            None => self.next_of_info(now, begun, &plan),
+            Some(subject) => self.next_of_request(now, &plan, subject, server_answered),
+        };
+        match (next, plan.nudge) {
+            (Next::Listen(until), Some(nudge)) => {
+                let due = self.last_sent + nudge * 2_u32.saturating_pow(self.pings.min(16));
+                match now >= due {
+                    true => Next::Ping,
+                    false => Next::Listen(until.min(due)),
+                }
+            }
+            (next, _) => next,
+        }
+    }
+
+    fn end_with(&mut self, end: EndpointEnd) -> Next {
+        self.ended(end);
+        Next::Done
+    }
+
+    fn next_of_info(&mut self, now: Duration, begun: Duration, plan: &Plan) -> Next {
+        if !self.infos.is_empty() {
+            let told = plan.instances.iter().filter(|id| self.infos.contains_key(*id)).count();
+            let complete = told >= plan.instances.len().min(MOST_INFOS);
+            let until = self.latest_info.max(begun) + plan.stall;
+            if !complete && now < until.min(plan.end) {
+                return Next::Listen(until.min(plan.end));
+            }
+            return match self.choose(complete) {
+                Some(subject) => self.next_of_request(now, plan, subject, false),
+                None => Next::Done,
+            };
+        }
+        let nobody = self.info_unheard.len() >= self.info_askings;
+        let last = begun + (plan.end.saturating_sub(begun) / 2).max(plan.stall);
+        let again = match (nobody, self.info_again) {
+            (true, 0) => Some(begun),
+            (true, nth) => ASK_AGAIN.get(nth - 1).map(|gap| begun + *gap),
+            (false, 0) => Some((self.last_sent + plan.stall).max(begun)),
+            (false, _) => None,
+        };
+        match again {
+            Some(time) if now >= time => Next::AskInfo,
+            Some(time) => Next::Listen(time),
+            None if !nobody && now < last.min(plan.end) => Next::Listen(last.min(plan.end)),
+            None => {
+                let subject = shown(&self.info_subject);
+                self.end_with(EndpointEnd::NoInfo {
+                    subject,
+                    no_responders: nobody,
+                })
+            }
+        }
+    }
+
+    /// The subject of the endpoint: that which most instances tell, the first in order among equals. Without any, that is
+    /// the end.
+    fn choose(&mut self, complete: bool) -> Option<Subject> {
+        let mut subjects: BTreeMap<&str, usize> = BTreeMap::new();
+        for subject in self.infos.values().flatten() {
+            *subjects.entry(subject).or_default() += 1;
+        }
+        if subjects.is_empty() {
+            self.ended(EndpointEnd::Unknown {
+                known: self.names.iter().cloned().collect(),
+                complete,
+            });
+            return None;
+        }
+        let lacking = self.infos.values().filter(|own| own.is_empty()).count();
+        let valid = subjects
+            .iter()
+            // A service must not make us publish to NATS itself ($JS.API, $SYS), where we may be allowed to do much.
+            .filter(|(text, _)| !text.starts_with('$'))
+            .filter_map(|(text, n)| Some((Subject::parse(text).ok()?, *n)));
+        let chosen = valid.reduce(|best, other| if other.1 > best.1 { other } else { best });
+        let mut doubts = Vec::new();
+        if lacking > 0 {
+            let all = count(self.infos.len(), "instance");
+            doubts.push(format!("{lacking} of {all} do not have it"));
+        }
+        let is_chosen = |text: &str| chosen.as_ref().is_some_and(|(subject, _)| subject.as_str() == text);
+        let others: Vec<String> = subjects
+            .keys()
+            .filter(|text| !is_chosen(text))
+            .take(MOST_SUBJECTS)
+            .map(|text| shown(text))
+            .collect();
+        if !others.is_empty() {
+            doubts.push(format!("of the same name: {}", others.join(", ")));
+        }
+        self.subject = chosen.map(|(subject, _)| subject);
+        if self.subject.is_none() {
+            let told = subjects.keys().next().copied().map(shown).unwrap_or_default();
+            self.ended(EndpointEnd::NotASubject { told });
+        }
+        self.doubt = doubts.join("; ");
+        self.subject.clone()
+    }
+
+    fn next_of_request(&mut self, now: Duration, plan: &Plan, subject: Subject, server_answered: bool) -> Next {
+        let Some(last) = self.attempts.last().cloned() else {
+            return match now + plan.patience / 16 > plan.end {
+                true => self.end_with(EndpointEnd::NoTime),
+                false => Next::Request(subject),
+            };
+        };
+        if let Some((at, mut reply)) = self.reply.clone() {
+            reply.took = at.saturating_sub(last.sent);
+            return self.end_with(EndpointEnd::Replied(reply));
+        }
+        if last.no_responders {
+            let first = self.attempts.first().map_or(last.sent, |attempt| attempt.sent);
+            let again = ASK_AGAIN.get(self.attempts.len() - 1).map(|gap| first + *gap);
+            return match again.filter(|time| *time < plan.end) {
+                Some(time) if now >= time => Next::Request(subject),
+                Some(time) => Next::Listen(time),
+                None => {
+                    let certain = !plan.imported || matches!(self.request.to, Destination::Subject(_));
+                    self.end_with(EndpointEnd::NoResponders { certain })
+                }
+            };
+        }
+        let waited = now.saturating_sub(last.sent);
+        // A server that froze must not make the endpoint look hung.
+        let check = last.sent + plan.end.saturating_sub(last.sent) * 3 / 4;
+        if now >= plan.end {
+            match server_answered {
+                true => self.end_with(EndpointEnd::NoReply {
+                    waited,
+                    enough: waited >= plan.patience,
+                    captured: self.captured,
+                }),
+                false => Next::ServerHung,
+            }
+        } else if now < check {
+            Next::Listen(check)
+        } else if self.last_ping < check {
+            Next::Ping
+        } else {
+            Next::Listen(plan.end)
+        }
+    }
+
+    /// What came of it.
+    pub fn seen(&self) -> EndpointSeen {
+        EndpointSeen {
+            endpoint: match &self.request.to {
+                Destination::Endpoint(name) => clean(name, NAME_CHARS),
+                Destination::Subject(_) => String::new(),
+            },
+            subject: self.subject.as_ref().map(Subject::shown).unwrap_or_default(),
+            end: self.end.clone().unwrap_or(EndpointEnd::NoTime),
+            doubt: self.doubt.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! Who came and who went between epochs, and which of them was a restart.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::probe::observation::{Answer, Fate, Instance, names_a_place};
+use crate::values::timestamp::Timestamp;
+
+/// How many changes are remembered, and for how long.
+pub const MOST_CHANGES: usize = 256;
+pub const KEPT: Duration = Duration::from_secs(86_400);
+
+/// How many restarts can be told apart at the most: each is made of two changes, with room for others beside them.
+pub const MOST_RESTARTS: usize = 100;
+
+/// For how long an instance that does not answer is asked for itself.
+const ASKED: Duration = Duration::from_secs(900);
+
+/// What became of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// It is new. If it took the place of one of the same version that had left, that is a restart.
+    Arrived { replaces: Option<String> },
+    /// It does not answer, and whether it is gone is not known. It may come back, and then it never went.
+    Missing,
+    /// The server knows nobody by its id.
+    Left,
+}
+
+impl What {
+    /// As told, and as kept in the state.
+    pub fn name(&self) -> &'static str {
+        match self {
+            What::Arrived { .. } => "arrived",
+            What::Missing => "missing",
+            What::Left => "left",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The epoch that saw it.
+    pub at: Timestamp,
+    pub what: What,
+    /// Of its metadata, only what names its place.
+    pub instance: Instance,
+}
+
+impl Change {
+    /// The id in whose place this one came.
+    pub fn replaces(&self) -> Option<&str> {
+        match &self.what {
+            What::Arrived { replaces } => replaces.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// What names the place of the instance.
+    pub fn place(&self) -> Option<(&str, &str)> {
+        let place = self.instance.metadata.first();
+        place.map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+}
+
+/// An epoch and the one before it, as far as they matter here.
+#[derive(Clone, Copy)]
+pub struct Epochs<'a> {
+    /// Who was there before: everybody, by id.
+    pub before: &'a [Instance],
+    /// How many of these are known by their versions too.
+    pub with_versions: usize,
+    pub at: Timestamp,
+    pub answers: &'a [Answer],
+    /// What was found out about those that did not answer.
+    pub absent: &'a [(String, Fate)],
+}
+
+/// Who came and who went, latest last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// How many restarts there were since the service is known; it never falls.
+    pub restarts: u64,
+    pub log: Vec<Change>,
+}
+
+impl Changes {
+    /// The changes after an epoch in which instances answered.
+    ///
+    /// An instance is gone only when the server says so; one that is missing and comes back never went. An arrival takes the
+    /// place of one that left no longer than `window` ago and was of the same version.
+    #[must_use]
+    pub fn after(before: Option<&Changes>, epochs: Epochs<'_>, window: Duration) -> Changes {
+        let mut next = before.cloned().unwrap_or_default();
+        let absent: BTreeSet<String> = next.not_there().map(|change| change.instance.id.clone()).collect();
+        let answered: BTreeMap<&str, &Instance> = epochs
+            .answers
+            .iter()
+            .map(|answer| (answer.instance.id.as_str(), &answer.instance))
+            .collect();
+        next.welcome_back(&answered);
+        // What took the place of the others could not be told.
+        for instance in epochs.before.iter().take(epochs.with_versions) {
+            if !answered.contains_key(instance.id.as_str()) && !absent.contains(&instance.id) {
+                next.push(epochs.at, What::Missing, instance);
+            }
+        }
+        next.bid_farewell(epochs.at, epochs.absent);
+        let known: BTreeSet<&str> = epochs.before.iter().map(|instance| instance.id.as_str()).collect();
+        let arrivals: Vec<&Instance> = answered
+            .values()
+            .copied()
+            .filter(|instance| !known.contains(instance.id.as_str()) && !absent.contains(&instance.id))
+            .collect();
+        next.receive(epochs.at, arrivals, window);
+        next.trim(epochs.at);
+        next
+    }
+
+    /// Those that left, or may have.
+    fn not_there(&self) -> impl Iterator<Item = &Change> {
+        self.log
+            .iter()
+            .filter(|change| !matches!(change.what, What::Arrived { .. }))
+    }
+
+    /// Whoever answers is there, whatever was said of it. What was taken for its replacement was none.
+    fn welcome_back(&mut self, answered: &BTreeMap<&str, &Instance>) {
+        let is_back = |id: &str| answered.contains_key(id);
+        self.log.retain_mut(|change| match &mut change.what {
+            What::Arrived { replaces } => {
+                replaces.take_if(|id| is_back(id));
+                true
+            }
+            What::Missing | What::Left => !is_back(&change.instance.id),
+        });
+    }
+
+    /// Of those that are missing, some are gone.
+    fn bid_farewell(&mut self, at: Timestamp, absent: &[(String, Fate)]) {
+        let gone: BTreeSet<&str> = absent
+            .iter()
+            .filter(|(_, fate)| *fate == Fate::Gone)
+            .map(|(id, _)| id.as_str())
+            .collect();
+        let is_gone = |change: &mut Change| change.what == What::Missing && gone.contains(change.instance.id.as_str());
+        let left: Vec<Change> = self.log.extract_if(.., is_gone).collect();
+        self.log.extend(left.into_iter().map(|change| Change {
+            at,
+            what: What::Left,
+            ..change
+        }));
+    }
+
+    /// Each newcomer takes the place of one that left: of one at the same place, else of the first that left.
+    fn receive(&mut self, at: Timestamp, arrivals: Vec<&Instance>, window: Duration) {
+        let taken: BTreeSet<&str> = self.log.iter().filter_map(Change::replaces).collect();
+        let mut free: Vec<Change> = self
+            .log
+            .iter()
+            .filter(|change| change.what == What::Left && at.since(change.at) < window)
+            .filter(|change| !taken.contains(change.instance.id.as_str()))
+            .cloned()
+            .collect();
+        let mut arrivals: Vec<Change> = arrivals
+            .into_iter()
+            .map(|instance| Change {
+                at,
+                what: What::Arrived { replaces: None },
+                instance: in_brief(instance),
+            })
+            .collect();
+        for same_place in [true, false] {
+            for arrival in &mut arrivals {
+                let fits = |left: &Change| {
+                    left.instance.version == arrival.instance.version
+                        && (!same_place || arrival.place().is_some() && left.place() == arrival.place())
+                };
+                if arrival.replaces().is_none()
+                    && let Some(n) = free.iter().position(fits)
+                {
+                    let replaces = Some(free.remove(n).instance.id);
+                    arrival.what = What::Arrived { replaces };
+                    self.restarts = self.restarts.saturating_add(1);
+                }
+            }
+        }
+        self.log.extend(arrivals);
+    }
+
+    fn push(&mut self, at: Timestamp, what: What, instance: &Instance) {
+        let instance = in_brief(instance);
+        self.log.push(Change { at, what, instance });
+    }
+
+    /// Forgets what is old, and if it is too much, first of all who only came.
+    fn trim(&mut self, at: Timestamp) {
+        self.log.retain(|change| at.since(change.at) < KEPT);
+        let mut surplus = self.log.len().saturating_sub(MOST_CHANGES);
+        let mut is_surplus = |only: &What, change: &Change| {
+            let drop = surplus > 0 && (change.what == *only);
+            surplus -= usize::from(drop);
+            drop
+        };
+        for only in [What::Arrived { replaces: None }, What::Missing] {
+            self.log.retain(|change| !is_surplus(&only, change));
+        }
+        self.log.drain(..self.log.len().saturating_sub(MOST_CHANGES));
+    }
+
+    /// The restarts of the time before `at`, latest last.
+    pub fn restarts_within(&self, window: Duration, at: Timestamp) -> Vec<&Change> {
+        let recent = |change: &&Change| change.replaces().is_some() && at.since(change.at) < window;
+        self.log.iter().filter(recent).collect()
+    }
+
+    /// How many left in this epoch that had been there before `since`.
+    pub fn old_ones_left(&self, at: Timestamp, since: Timestamp) -> usize {
+        let new: BTreeSet<&str> = self
+            .log
+            .iter()
+            .filter(|change| matches!(change.what, What::Arrived { .. }) && change.at >= since)
+            .map(|change| change.instance.id.as_str())
+            .collect();
+        let left = self.log.iter().filter(|change| change.what == What::Left);
+        left.filter(|change| change.at == at && !new.contains(change.instance.id.as_str()))
+            .count()
+    }
+
+    /// The ids of those of whom nobody knows whether they are gone.
+    pub fn in_doubt(&self, at: Timestamp) -> impl Iterator<Item = &str> {
+        let in_doubt = move |change: &&Change| change.what == What::Missing && at.since(change.at) < ASKED;
+        self.log
+            .iter()
+            .filter(in_doubt)
+            .map(|change| change.instance.id.as_str())
+    }
+}
+
+/// The instance without its metadata, but for its place.
+fn in_brief(instance: &Instance) -> Instance {
+    let place = instance.metadata.iter().find(|(key, _)| names_a_place(key));
+    Instance {
+        metadata: place.cloned().into_iter().collect(),
+        ..instance.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+use super::*;
+
+const WINDOW: Duration = Duration::from_secs(900);
+
+const fn at(second: i64) -> Timestamp {
+    Timestamp::from_seconds(1_790_000_000 + second)
+}
+
+/// `id:version@pod`, the latter two where they matter.
+fn instance(word: &str) -> Instance {
+    let (word, pod) = word.split_once('@').unwrap_or((word, ""));
+    let (id, version) = word.split_once(':').unwrap_or((word, "1"));
+    let metadata = [("app", "orders"), ("pod", pod)].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    Instance {
+        id: id.into(),
+        version: version.into(),
+        metadata: metadata.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
+    }
+}
+
+fn answers(words: &str) -> Vec<Answer> {
+    let answer = |word| Answer {
+        instance: instance(word),
+        rtt: None,
+    };
+    words.split_whitespace().map(answer).collect()
+}
+
+/// A change in one word: `+new` arrived, `+new=old` in its place, `?id` missing, `-id` left.
+fn told(changes: &Changes) -> String {
+    let word = |change: &Change| match (&change.what, &change.instance.id) {
+        (What::Arrived { replaces: None }, id) => format!("+{id}"),
+        (What::Arrived { replaces: Some(old) }, id) => format!("+{id}={old}"),
+        (What::Missing, id) => format!("?{id}"),
+        (What::Left, id) => format!("-{id}"),
+    };
+    changes.log.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
+/// Each epoch: its second, who answers, and who is gone. What has changed at the end, and how many restarts there were.
+type Epochs<'a> = &'a [(i64, &'a str, &'a str)];
+
+fn run(epochs: Epochs<'_>) -> Changes {
+    let mut before: Vec<Instance> = Vec::new();
+    let mut changes: Option<Changes> = None;
+    for (second, there, gone) in epochs {
+        let answers = answers(there);
+        let absent: Vec<(String, Fate)> = gone.split_whitespace().map(|id| (id.to_owned(), Fate::Gone)).collect();
+        if !before.is_empty() {
+            let epochs = super::Epochs {
+                before: &before,
+                with_versions: 256,
+                at: at(*second),
+                answers: &answers,
+                absent: &absent,
+            };
+            changes = Some(Changes::after(changes.as_ref(), epochs, WINDOW));
+        }
+        before = answers.into_iter().map(|answer| answer.instance).collect();
+    }
+    changes.unwrap_or_default()
+}
+
+#[test]
+fn who_came_and_who_went() {
+    let cases: &[(Epochs<'_>, &str, u64)] = &[
+        (&[(0, "a b", ""), (60, "a b", "")], "", 0),
+        // Scaled up, and down again.
+        (&[(0, "a", ""), (60, "a b c", "")], "+b +c", 0),
+        (&[(0, "a", ""), (60, "a b", ""), (120, "a", "b")], "+b -b", 0),
+        // Killed, and another one in its place: between two epochs, or seen to be missing.
+        (&[(0, "a b", ""), (60, "a c", "b")], "-b +c=b", 1),
+        (&[(0, "a b", ""), (60, "a", "b"), (120, "a c", "")], "-b +c=b", 1),
+        // A crash loop.
+        (
+            &[(0, "a b", ""), (60, "a c", "b"), (120, "a", "c"), (180, "a d", "")],
+            "-b +c=b -c +d=c",
+            2,
+        ),
+        // It hung first, and nobody knew whether it was gone.
+        (&[(0, "a b", ""), (60, "a", ""), (120, "a c", "b")], "-b +c=b", 1),
+        (&[(0, "a b", ""), (60, "a c", "")], "?b +c", 0),
+        // Slow, and back.
+        (&[(0, "a b", ""), (60, "a", ""), (120, "a b", "")], "", 0),
+        // So it was with one that the server did not know for a moment.
+        (&[(0, "a b", ""), (60, "a", "b"), (120, "a b", "")], "", 0),
+        // And another one that came meanwhile did not take its place. What was counted stays.
+        (
+            &[(0, "a b", ""), (60, "a", "b"), (120, "a c", ""), (180, "a b c", "")],
+            "+c",
+            1,
+        ),
+        // Other versions: a rolling deployment, with surge and without.
+        (
+            &[
+                (0, "a b", ""),
+                (60, "a b c:2", ""),
+                (120, "b c:2", "a"),
+                (180, "b c:2 d:2", ""),
+                (240, "c:2 d:2", "b"),
+            ],
+            "+c -a +d -b",
+            0,
+        ),
+        (
+            &[(0, "a b", ""), (60, "b c:2", "a"), (120, "c:2 d:2", "b")],
+            "-a +c -b +d",
+            0,
+        ),
+        // A crash in the middle of it is one.
+        (
+            &[(0, "a b", ""), (60, "b c:2", "a"), (120, "b d:2", "c")],
+            "-a +c -c +d=c",
+            1,
+        ),
+        // A restart of all, one by one: of the same version, that is what it is.
+        (
+            &[(0, "a b", ""), (60, "b c", "a"), (120, "c d", "b")],
+            "-a +c=a -b +d=b",
+            2,
+        ),
+        // The same place is the best reason to believe that it is the same one.
+        (
+            &[
+                (0, "a@p1 b@p2 c@p3", ""),
+                (60, "a@p1", "b c"),
+                (120, "a@p1 x@p3 y@p4", ""),
+            ],
+            "-b -c +x=c +y=b",
+            2,
+        ),
+        // Too long ago.
+        (&[(0, "a b", ""), (60, "a", "b"), (960, "a c", "")], "-b +c", 0),
+        (&[(0, "a b", ""), (60, "a", "b"), (959, "a c", "")], "-b +c=b", 1),
+        // A clock that went back.
+        (&[(0, "a b", ""), (60, "a", "b"), (-500, "a c", "")], "-b +c=b", 1),
+        // Nobody takes two places, and no place is taken twice.
+        (&[(0, "a b c", ""), (60, "a d", "b c")], "-b -c +d=b", 1),
+        (&[(0, "a b", ""), (60, "a c d", "b")], "-b +c=b +d", 1),
+        // Somebody else's fate is no news.
+        (&[(0, "a b", ""), (60, "a b", "x")], "", 0),
+    ];
+    for (epochs, expected, restarts) in cases {
+        let changes = run(epochs);
+        assert_eq!(
+            (told(&changes).as_str(), changes.restarts),
+            (*expected, *restarts),
+            "{epochs:?}"
+        );
+        let within = changes.restarts_within(KEPT, at(1000));
+        let replaced = expected.matches('=').count();
+        assert_eq!(within.len(), replaced, "{epochs:?}");
+    }
+}
+
+#[test]
+fn a_window_ends() {
+    let changes = run(&[(0, "a b", ""), (60, "a c", "b"), (120, "a d", "c")]);
+    for (second, expected) in [(120, 2), (959, 2), (960, 1), (1019, 1), (1020, 0)] {
+        assert_eq!(changes.restarts_within(WINDOW, at(second)).len(), expected, "{second}");
+    }
+    assert_eq!(changes.restarts, 2);
+}
+
+#[test]
+fn those_in_doubt_are_asked_for_a_while() {
+    let changes = run(&[(0, "a b c", ""), (60, "a", "c")]);
+    for (second, expected) in [(60, &["b"][..]), (959, &["b"]), (960, &[])] {
+        let in_doubt: Vec<&str> = changes.in_doubt(at(second)).collect();
+        assert_eq!(in_doubt, expected, "{second}");
+    }
+}
+
+#[test]
+fn old_ones_are_told_from_new_ones() {
+    // Two came; then one of them left, and an old one.
+    let changes = run(&[(0, "a b", ""), (60, "a b c d", ""), (120, "b d", "a c")]);
+    for (second, since, expected) in [(120, 60, 1), (120, 61, 2), (60, 60, 0), (121, 60, 0)] {
+        assert_eq!(
+            changes.old_ones_left(at(second), at(since)),
+            expected,
+            "{second} {since}"
+        );
+    }
+}
+
+#[test]
+fn it_is_bounded_and_keeps_the_restarts() {
+    let all = |from: usize, to: usize| (from..to).map(|n| format!("i{n} ")).collect::<String>();
+    // A hundred restarts, and then a crowd.
+    let (old, new) = (all(0, 100), all(100, 200));
+    let crowd = new.clone() + &all(1000, 6000);
+    let changes = run(&[(0, &old, ""), (60, &new, &old), (120, &crowd, "")]);
+    assert_eq!(changes.log.len(), MOST_CHANGES);
+    assert_eq!(changes.restarts_within(WINDOW, at(120)).len(), MOST_RESTARTS);
+    // Of those without a version nobody tells what took their places.
+    let before: Vec<Instance> = answers(&old).into_iter().map(|answer| answer.instance).collect();
+    let epochs = super::Epochs {
+        before: &before,
+        with_versions: 10,
+        at: at(60),
+        answers: &answers("i100"),
+        absent: &[],
+    };
+    let changes = Changes::after(None, epochs, WINDOW);
+    assert_eq!(changes.log.len(), 11);
+    // A day later it is all forgotten, but for the number.
+    let changes = run(&[(0, "a b", ""), (60, "a c", "b"), (60 + 86_400, "a c", "")]);
+    assert_eq!((changes.log.len(), changes.restarts), (0, 1));
+}
+
+/// Whatever happens: the number never falls, nobody is remembered twice as gone, and whoever answers is not gone.
+#[test]
+fn random_epochs_keep_what_is_promised() {
+    let mut seed = 1_u64;
+    let mut random = move |below: u64| {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let mut before: Vec<Instance> = Vec::new();
+    let mut changes: Option<Changes> = None;
+    let mut second = 0;
+    for _ in 0..5_000 {
+        second += random(300) as i64 - 20;
+        let words: String = (0..12)
+            .filter(|_| random(3) > 0)
+            .map(|n| format!("i{n}:{} ", n % 2))
+            .collect();
+        let answers = answers(&words);
+        let there: BTreeSet<&str> = answers.iter().map(|answer| answer.instance.id.as_str()).collect();
+        let absent: Vec<(String, Fate)> = (0..12)
+            .map(|n| (format!("i{n}"), Fate::ALL[random(4) as usize]))
+            .filter(|(id, _)| !there.contains(id.as_str()))
+            .collect();
+        let epochs = super::Epochs {
+            before: &before,
+            with_versions: 256,
+            at: at(second),
+            answers: &answers,
+            absent: &absent,
+        };
+        let next = Changes::after(changes.as_ref(), epochs, WINDOW);
+        let restarts = |changes: &Option<Changes>| changes.as_ref().map_or(0, |changes| changes.restarts);
+        assert!(next.restarts >= restarts(&changes));
+        assert!(next.log.len() <= MOST_CHANGES);
+        let gone: Vec<&str> = next.not_there().map(|change| change.instance.id.as_str()).collect();
+        assert!(gone.iter().all(|id| !there.contains(id)));
+        assert_eq!(gone.len(), gone.iter().collect::<BTreeSet<_>>().len());
+        let replaced: Vec<&str> = next.log.iter().filter_map(Change::replaces).collect();
+        assert_eq!(replaced.len(), replaced.iter().collect::<BTreeSet<_>>().len());
+        before = answers.into_iter().map(|answer| answer.instance).collect();
+        changes = Some(next);
+    }
+}

@@ -1,0 +1,263 @@
+//! What a run may cost, in counts that do not depend on how fast or how busy the machine is. Of the build that people get.
+
+use std::fmt::Write;
+use std::fs;
+
+use super::support::cost::Calls;
+use super::support::{Check, Crowd, Program, Server, Service, TempDir, Version, from_env, wait_for};
+
+/// What a run costs today. More than that and the tolerance is a budget crossed: make it cheaper, or say here that it is worth
+/// its price. `tests/bench/run.sh` shows it all, and times.
+struct Budget {
+    run: &'static str,
+    /// System calls.
+    calls: u64,
+    /// Instructions outside of the kernel, in thousands.
+    instructions: u64,
+    peak_kib: u64,
+    threads: u64,
+    descriptors: u64,
+}
+
+/// Three instances, plain, all of them known.
+const USUAL: Budget = Budget {
+    run: "a usual run (USUAL)",
+    calls: 655,
+    instructions: 2_130,
+    peak_kib: 3_650,
+    threads: 5,
+    descriptors: 12,
+};
+
+/// A Kubernetes probe of one instance.
+const PROBE: Budget = Budget {
+    run: "`probe` (PROBE)",
+    calls: 615,
+    instructions: 1_850,
+    peak_kib: 3_650,
+    threads: 5,
+    descriptors: 9,
+};
+
+/// The same from the file of a sidecar.
+const PROBE_FROM: Budget = Budget {
+    run: "`probe --from` (PROBE_FROM)",
+    calls: 118,
+    instructions: 1_590,
+    peak_kib: 3_480,
+    threads: 2,
+    descriptors: 9,
+};
+
+/// All of them known.
+const TEN_THOUSAND: Budget = Budget {
+    run: "a usual run with 10,000 instances (TEN_THOUSAND)",
+    calls: 840,
+    instructions: 542_000,
+    peak_kib: 16_500,
+    threads: 5,
+    descriptors: 12,
+};
+
+/// The program itself.
+const BINARY_BYTES: u64 = 3_305_296;
+
+/// In percent: another compiler, another libc. Threads and descriptors have none.
+const TOLERANCE: u64 = 10;
+
+/// That of the bytes.
+const TOLERANCE_OF_BYTES: u64 = 2;
+
+/// How often a short run is looked at.
+const LOOKS: usize = 5;
+
+/// What is measured, beside what is allowed.
+#[derive(Default)]
+struct Ledger {
+    crossed: String,
+}
+
+impl Ledger {
+    fn enter(&mut self, run: &str, what: &str, measured: u64, budget: u64, tolerance: u64) {
+        let allowed = budget + budget * tolerance / 100;
+        let loose = if measured < budget * 4 / 5 { ": lower it" } else { "" };
+        println!("{run}: {measured} {what}, budget {budget}{loose}");
+        if measured > allowed {
+            let _ = writeln!(
+                self.crossed,
+                "{run}: {measured} {what}, but {allowed} are allowed (a budget of {budget} and {tolerance} %)"
+            );
+        }
+    }
+
+    fn run(&mut self, budget: &Budget, cost: &Cost) {
+        let run = budget.run;
+        self.enter(run, "system calls", cost.calls, budget.calls, TOLERANCE);
+        self.enter(run, "threads", cost.threads, budget.threads, 0);
+        self.enter(run, "descriptors", cost.descriptors, budget.descriptors, 0);
+        let thousands = cost.instructions / 1000;
+        self.enter(run, "thousand instructions", thousands, budget.instructions, TOLERANCE);
+        self.enter(run, "KiB of memory", cost.peak_kib, budget.peak_kib, TOLERANCE);
+    }
+
+    #[track_caller]
+    fn close(self) {
+        assert!(
+            self.crossed.is_empty(),
+            "over budget:\n{}Make it cheaper, or change the budget in {}; tests/bench/run.sh measures more.",
+            self.crossed,
+            file!(),
+        );
+    }
+}
+
+/// What a run costs at least: what depends on which thread comes first only ever adds.
+#[derive(Debug)]
+struct Cost {
+    calls: u64,
+    threads: u64,
+    descriptors: u64,
+    instructions: u64,
+    peak_kib: u64,
+}
+
+impl Cost {
+    fn of(program: &Program, looks: usize) -> Cost {
+        let least = |look: &dyn Fn() -> u64| (0..looks).map(|_| look()).min().expect("a look");
+        let calls: Vec<Calls> = (0..looks).map(|_| program.calls().expect("a trace")).collect();
+        let of = |count: fn(&Calls) -> usize| calls.iter().map(count).min().expect("a trace") as u64;
+        Cost {
+            calls: of(Calls::count),
+            threads: of(|calls| calls.threads),
+            descriptors: of(|calls| calls.descriptors),
+            instructions: least(&|| program.instructions().expect("a count")),
+            peak_kib: least(&|| program.peak_kib().expect("a peak")),
+        }
+    }
+
+    fn instructions(&self) -> u64 {
+        self.instructions
+    }
+
+    fn bytes(&self) -> u64 {
+        self.peak_kib << 10
+    }
+}
+
+/// The release build, which tests/run.sh makes.
+fn released(args: &[&str]) -> Program {
+    Program::new([from_env("CHECK_NATS_SERVICE_RELEASE")]).args(args)
+}
+
+/// A check whose state is known, with time enough for being looked at.
+fn usual(url: &str, dir: &TempDir) -> Program {
+    let state = dir.join("state");
+    let program = released(&["-s", url, "-n", "orders", "--state-dir", &state, "-t", "60s"]);
+    for _ in 0..2 {
+        program.run().expect("a run that is OK");
+    }
+    program
+}
+
+#[test]
+fn each_run_keeps_to_its_budget() {
+    let dir = TempDir::new();
+    let server = Server::start(Version::Newest);
+    let url = server.url();
+    let service = Service::async_nats(&url, "orders").count(3).start();
+    let mut ledger = Ledger::default();
+    ledger.run(&USUAL, &Cost::of(&usual(&url, &dir), LOOKS));
+
+    let probe = ["probe", "liveness", "-n", "orders", "--id", &service.ids()[0]];
+    let network = released(&probe).args(["-s", &url]);
+    network.run().expect("a pass");
+    ledger.run(&PROBE, &Cost::of(&network, LOOKS));
+
+    let status = dir.join("status");
+    write_status_file(&url, &status, &dir);
+    let from = released(&["probe", "liveness", "-n", "orders", "--any-instance"]);
+    let from = from.args(["--from", &status, "--max-age", "1h"]);
+    from.run().expect("a pass");
+    ledger.run(&PROBE_FROM, &Cost::of(&from, LOOKS));
+    ledger.close();
+}
+
+/// As a sidecar leaves it.
+fn write_status_file(url: &str, path: &str, dir: &TempDir) {
+    let state = dir.join("watch");
+    let words = [
+        "watch",
+        "-n",
+        "orders",
+        "-s",
+        url,
+        "--interval",
+        "1h",
+        "--status-file",
+        path,
+    ];
+    let watch = Check::program(&from_env("CHECK_NATS_SERVICE_RELEASE"), words);
+    let watch = watch.args(["--state-dir", &state]).spawn();
+    wait_for("the status file", || fs::exists(path).ok().filter(|there| *there));
+    drop(watch);
+}
+
+/// What one more instance costs does not grow with their number.
+#[test]
+fn ten_thousand_instances_keep_to_their_budget_and_cost_is_linear() {
+    let [hundred, thousand, all] = [100, 1000, 10_000].map(|count| {
+        let dir = TempDir::new();
+        let server = Server::start(Version::Newest);
+        let _crowd = Crowd::start(&server.url(), "orders", count);
+        let program = usual(&server.url(), &dir);
+        let cost = Cost::of(&program, 2);
+        println!("{count} instances: {cost:?}");
+        cost
+    });
+    let mut ledger = Ledger::default();
+    ledger.run(&TEN_THOUSAND, &all);
+    ledger.close();
+    let each = |less: u64, more: u64, instances: u64| more.saturating_sub(less) / instances;
+    for (what, of) in [
+        ("instructions", Cost::instructions as fn(&Cost) -> u64),
+        ("bytes", Cost::bytes),
+    ] {
+        let few = each(of(&hundred), of(&thousand), 900);
+        let many = each(of(&thousand), of(&all), 9000);
+        assert!(
+            many <= few * 5 / 4,
+            "one more instance costs {few} {what} up to 1000, but {many} beyond"
+        );
+    }
+}
+
+#[test]
+fn the_program_keeps_to_its_size() {
+    let size = fs::metadata(from_env("CHECK_NATS_SERVICE_RELEASE")).expect("the release build");
+    let mut ledger = Ledger::default();
+    ledger.enter(
+        "the program (BINARY_BYTES)",
+        "bytes",
+        size.len(),
+        BINARY_BYTES,
+        TOLERANCE_OF_BYTES,
+    );
+    ledger.close();
+}
+
+#[test]
+fn a_budget_that_is_crossed_says_which_and_by_how_much() {
+    let mut ledger = Ledger::default();
+    ledger.enter("a usual run (USUAL)", "system calls", 110, 100, 10);
+    ledger.enter("a usual run (USUAL)", "threads", 6, 5, 0);
+    assert_eq!(
+        ledger.crossed,
+        "a usual run (USUAL): 6 threads, but 5 are allowed (a budget of 5 and 0 %)\n"
+    );
+    let panic = std::panic::catch_unwind(|| ledger.close()).expect_err("a panic");
+    let text = panic.downcast_ref::<String>().expect("a text");
+    assert!(
+        text.contains("6 threads, but 5 are allowed") && text.contains("tests/budgets.rs"),
+        "{text}"
+    );
+}
