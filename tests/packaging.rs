@@ -69,7 +69,7 @@ fn every_library_has_a_licence() {
             std::env::var("RUSTUP_HOME").unwrap_or_else(|_| home(".rustup")),
         )
         .run();
-    assert_eq!((out.code, out.stderr.as_str()), (Some(0), ""), "{out:?}");
+    assert_eq!((out.code, out.stderr.as_str()), (Some(0), ""));
     let lock = fs::read_to_string(root("Cargo.lock")).unwrap();
     let version = lock
         .split("name = \"nats\"\nversion = \"")
