@@ -1,14 +1,20 @@
 //! Prints the man page: the flags from their definition, the rest from sections.roff. A test keeps the committed page so.
 //!
-//! `cargo run --example make_man >man/check_nats_service.1`
+//! `cargo run --example make_man >man/check_nats_service.8`
 
 use std::io::{self, Write};
 
 use check_nats_service::cli;
 use clap_mangen::Man;
 
+/// Of the page: of the release, or of the latest change before it.
+const DATE: &str = "2026-11-25";
+
 fn main() -> io::Result<()> {
-    let man = Man::new(cli::whole_command()).section("1").manual("Monitoring Plugins");
+    let man = Man::new(cli::whole_command())
+        .section("8")
+        .date(DATE)
+        .manual("Monitoring Plugins");
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;

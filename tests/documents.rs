@@ -35,9 +35,67 @@ fn the_man_page_is_made_from_the_flags() {
     let page = Check::program(program.to_str().unwrap(), [] as [&str; 0]).run();
     assert_eq!(
         page.stdout,
-        read("man/check_nats_service.1"),
-        "make it anew: cargo run --example make_man >man/check_nats_service.1"
+        read("man/check_nats_service.8"),
+        "make it anew: cargo run --example make_man >man/check_nats_service.8"
     );
+}
+
+#[test]
+fn the_man_page_is_well_formed() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/check_nats_service.8");
+    Check::program("mandoc", ["-Tlint", "-W", "warning"])
+        .arg(&page)
+        .run()
+        .assert(0, "");
+    let text = Check::program("mandoc", ["-Tutf8"]).arg(&page).run().stdout;
+    for section in [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "OPTIONS",
+        "HOW IT DECIDES",
+        "REASONS",
+        "JSON OUTPUT",
+        "METRICS",
+        "EXIT STATUS",
+        "ENVIRONMENT",
+        "FILES",
+        "SECURITY",
+        "EXAMPLES",
+    ] {
+        // Bold is a letter, a backspace and the letter again.
+        let bold: String = section
+            .chars()
+            .map(|c| {
+                if c == ' ' {
+                    " ".to_owned()
+                } else {
+                    format!("{c}\u{8}{c}")
+                }
+            })
+            .collect();
+        assert!(text.lines().any(|line| line == bold), "{section}\n{text}");
+    }
+}
+
+/// Whoever asks for help reads it in a terminal, of 80 columns at worst.
+#[test]
+fn help_fits_into_80_columns() {
+    for words in [
+        &["--help"][..],
+        &["check", "--help"],
+        &["textfile", "--help"],
+        &["probe", "--help"],
+        &["probe", "liveness", "--help"],
+        &["watch", "--help"],
+        &["state", "show", "--help"],
+    ] {
+        let help = Check::new(words).run();
+        assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""), "{words:?}");
+        for line in help.stdout.lines() {
+            assert!(line.chars().count() <= 80, "{words:?}: {line}");
+        }
+    }
 }
 
 #[test]
@@ -53,7 +111,7 @@ fn every_flag_has_its_help() {
 
 #[test]
 fn readme_and_man_page_know_every_reason() {
-    let (readme, man) = (read("README.md"), read("man/check_nats_service.1"));
+    let (readme, man) = (read("README.md"), read("man/check_nats_service.8"));
     for reason in Reason::ALL {
         assert!(
             readme.contains(&format!("| `{}` |", reason.name())),
@@ -72,7 +130,7 @@ fn readme_and_man_page_know_every_reason() {
 fn no_document_names_a_flag_that_is_not_there() {
     let flags = flags();
     let foreign = ["--release", "--locked", "--example", "--help", "--version"];
-    for path in ["README.md", "man/check_nats_service.1", "CHANGELOG.md"] {
+    for path in ["README.md", "man/check_nats_service.8", "CHANGELOG.md"] {
         let text = read(path).replace("\\-", "-");
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
         let named: BTreeSet<&str> = words
@@ -87,7 +145,7 @@ fn no_document_names_a_flag_that_is_not_there() {
 
 #[test]
 fn the_man_page_knows_every_variable_that_the_program_reads() {
-    let man = read("man/check_nats_service.1");
+    let man = read("man/check_nats_service.8");
     let sources = ["src/cli/connection.rs", "src/probe/context.rs", "src/state/store.rs"]
         .map(read)
         .concat();

@@ -83,6 +83,56 @@ unpack() {
     rm -rf "$temp"
 }
 
+# icinga2: gets $tools/icinga2, a program that runs Icinga 2 with libraries of its own, as whoever calls it. Its first argument
+# is a folder, in which the daemon has everything that it writes.
+icinga2() {
+    local temp libraries
+    if [ -x "$tools/icinga2" ]; then return; fi
+    apt_update
+    say "unpacking icinga2-bin and its libraries (Debian)"
+    # Those that nothing else here brings; their names have a version in them.
+    libraries=$(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances \
+        icinga2-bin | grep -E '^(libboost|libprotobuf)' | sort -u)
+    temp=$(mktemp -d "$tools/.new.XXXXXX")
+    # shellcheck disable=SC2086
+    (cd "$temp" && quietly apt-get download icinga2-bin icinga2-common $libraries &&
+        for package in *.deb; do dpkg-deb -x "$package" tree || exit; done) || die "could not download Icinga 2"
+    rm -rf "$tools/icinga2-bin"
+    mv "$temp/tree" "$tools/icinga2-bin"
+    cat >"$temp/icinga2" <<'EOF'
+#!/bin/sh
+here=$(dirname "$0")/icinga2-bin
+dir=$1
+command=$2
+shift 2
+for sub in data log cache spool run; do mkdir -p "$dir/$sub"; done
+program=$(echo "$here"/usr/lib/*/icinga2/sbin/icinga2)
+export LD_LIBRARY_PATH="${program%/icinga2/sbin/icinga2}"
+exec "$program" "$command" -I "$here/usr/share/icinga2/include" \
+    -D RunAsUser="$(id -un)" -D RunAsGroup="$(id -gn)" -D ConfigDir="$dir" -D DataDir="$dir/data" -D LogDir="$dir/log" \
+    -D CacheDir="$dir/cache" -D SpoolDir="$dir/spool" -D InitRunDir="$dir/run" -D PidPath="$dir/run/pid" \
+    -D StatePath="$dir/state" -D ObjectsPath="$dir/objects" -D VarsPath="$dir/vars" -D ModAttrPath="$dir/modattr" "$@"
+EOF
+    chmod +x "$temp/icinga2"
+    mv "$temp/icinga2" "$tools/icinga2"
+    rm -rf "$temp"
+    "$tools/icinga2" "$tools/.new.icinga2" --version >/dev/null 2>&1 || die "Icinga 2 does not run"
+}
+
+# nrpe: gets the NRPE daemon and its client, as $tools/nrpe/usr/sbin/nrpe and $tools/nrpe/usr/lib/nagios/plugins/check_nrpe.
+nrpe() {
+    local temp
+    if [ -x "$tools/nrpe/usr/sbin/nrpe" ]; then return; fi
+    apt_update
+    say "unpacking nagios-nrpe-server, nagios-nrpe-plugin and libwrap0 (Debian)"
+    temp=$(mktemp -d "$tools/.new.XXXXXX")
+    (cd "$temp" && quietly apt-get download nagios-nrpe-server nagios-nrpe-plugin libwrap0 &&
+        for package in *.deb; do dpkg-deb -x "$package" tree || exit; done) || die "could not download NRPE"
+    rm -rf "$tools/nrpe"
+    mv "$temp/tree" "$tools/nrpe"
+    rm -rf "$temp"
+}
+
 # Makes a Python environment of our own in $tools/venv.
 venv() {
     if "$tools/venv/bin/python" -m pip --version >/dev/null 2>&1; then return; fi

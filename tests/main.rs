@@ -67,6 +67,15 @@ mod secrets;
 /// The real Nagios core reaches a HARD CRITICAL, and recovers.
 mod nagios;
 
+/// The real Icinga 2 does, too, with the definitions of packaging/icinga2.
+mod icinga;
+
+/// The real NRPE brings the output over, in its small packets and in its large ones.
+mod nrpe;
+
+/// Definitions and completions are made from the flags, and the shells take them.
+mod packaging;
+
 /// The file for node_exporter: whole, readable, and there whatever happens.
 mod textfile;
 

@@ -1,6 +1,8 @@
 //! The real Nagios core runs the check: an outage becomes HARD, whatever happens meanwhile, and ends when the service is back.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::thread;
 
 use crate::support::check::{BINARY, Running, matches};
@@ -16,8 +18,8 @@ struct Nagios {
 }
 
 impl Nagios {
-    /// `command` is that of the service, behind the path of the check.
-    fn start(command: &str) -> Nagios {
+    /// Checks as packaging/nagios says, the server on this port.
+    fn start(port: u16) -> Nagios {
         let dir = TempDir::new();
         let path = dir.path().display();
         let main = format!(
@@ -46,9 +48,10 @@ impl Nagios {
              illegal_macro_output_chars=`~$&|'\"<>
              "
         );
+        // What the packages of Nagios bring.
         let objects = format!(
             "define timeperiod {{
-               timeperiod_name always
+               timeperiod_name 24x7
                alias           always
                sunday 00:00-24:00
                monday 00:00-24:00
@@ -59,50 +62,60 @@ impl Nagios {
                saturday 00:00-24:00
              }}
              define command {{
-               command_name check_nats_service
-               command_line {path}/check_nats_service --state-dir {path}/state {command}
-             }}
-             define command {{
                command_name notify
-               command_line /bin/echo \"$NOTIFICATIONTYPE$ $SERVICEOUTPUT$\" >>{path}/notifications
+               command_line /bin/echo \"$SERVICEDESC$ $NOTIFICATIONTYPE$ $SERVICEOUTPUT$\" >>{path}/notifications
              }}
              define contact {{
                contact_name                  admin
                service_notification_commands notify
-               service_notification_options  w,u,c,r
-               service_notification_period   always
+               service_notification_options  w,c,r
+               service_notification_period   24x7
                host_notification_commands    notify
                host_notification_options     n
-               host_notification_period      always
+               host_notification_period      24x7
+             }}
+             define contactgroup {{
+               contactgroup_name             admins
+               alias                         admins
+               members                       admin
              }}
              define host {{
-               host_name           nats
-               address             127.0.0.1
-               max_check_attempts  1
-               check_period        always
-               contacts            admin
-               notification_period always
+               name                generic-host
+               register            0
+               check_period        24x7
+               notification_period 24x7
              }}
              define service {{
-               host_name           nats
-               service_description orders
-               check_command       check_nats_service
-               check_period        always
-               check_interval      1
-               retry_interval      1
-               max_check_attempts  3
-               contacts            admin
-               notification_period always
+               name                  generic-service
+               register              0
+               check_period          24x7
+               contact_groups        admins
+               notification_period   24x7
                notification_interval 0
              }}
              "
         );
+        // Ours: the program where nobody reaches it, the server's port, and a check each second.
+        let plugin = format!("{path}/check_nats_service --state-dir {path}/state -p {port}");
+        let commands =
+            packaging("check-nats-service.cfg").replace("/usr/lib/nagios/plugins/check_nats_service", &plugin);
+        let services = packaging("services.cfg")
+            .replace("retry_interval       0.5", "retry_interval 1")
+            .replace("/usr/share/doc/check-nats-service/examples/nagios", &path.to_string());
+        let objects = objects + &commands + &services;
         fs::write(dir.join("nagios.cfg"), unindented(&main)).unwrap();
         fs::write(dir.join("objects.cfg"), objects).unwrap();
         fs::create_dir(dir.join("results")).unwrap();
         // Nobody may be able to reach where they were built.
         fs::copy(BINARY, dir.join("check_nats_service")).unwrap();
         fs::copy(from_env("NAGIOS4"), dir.join("nagios4")).unwrap();
+        // Instead of systemctl by sudo.
+        let handler = packaging("nats-service-handler").replace("sudo -n systemctl", &format!("{path}/systemctl"));
+        let systemctl = format!("#!/bin/sh\necho \"$@\" >>{path}/restarted\n");
+        for (name, text) in [("nats-service-handler", handler), ("systemctl", systemctl)] {
+            fs::write(dir.join(name), text).unwrap();
+            fs::set_permissions(dir.join(name), Permissions::from_mode(0o755)).unwrap();
+        }
         let mut daemon = Check::program(&dir.join("nagios4"), [&dir.join("nagios.cfg")]);
         // SAFETY: geteuid always succeeds.
         if unsafe { libc::geteuid() } == 0 {
@@ -124,8 +137,9 @@ impl Nagios {
     /// A field of the service in the status file, as every user interface of Nagios reads it.
     fn status(&self, field: &str) -> Option<String> {
         let status = self.file("status.dat");
-        let (_, service) = status.split_once("servicestatus {")?;
-        let (service, _) = service.split_once('}')?;
+        let mut services = status.split("servicestatus {").skip(1);
+        let service = services.find(|text| text.contains("service_description=nats-payments\n"))?;
+        let (service, _) = service.split_once("\t}")?;
         let field = format!("{field}=");
         service
             .lines()
@@ -145,7 +159,7 @@ impl Nagios {
         let log = self.file("nagios.log");
         let alerts = log
             .lines()
-            .filter_map(|line| line.split_once("SERVICE ALERT: nats;orders;"));
+            .filter_map(|line| line.split_once("SERVICE ALERT: nats.example.org;nats-payments;"));
         alerts.map(|(_, alert)| alert.to_owned()).collect()
     }
 
@@ -173,6 +187,13 @@ impl Drop for Nagios {
     }
 }
 
+fn packaging(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("packaging/nagios")
+        .join(file);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
 fn unindented(text: &str) -> String {
     text.lines().map(|line| format!("{}\n", line.trim_start())).collect()
 }
@@ -180,9 +201,9 @@ fn unindented(text: &str) -> String {
 #[test]
 fn an_outage_becomes_hard_and_ends_with_the_service_s_return() {
     let mut server = Server::start(Version::Newest);
-    let service = Service::nats_py(&server.url(), "orders").count(3).start();
-    let nagios = Nagios::start(&format!("-s {} -n orders -w 3: -c 1: -v", server.url()));
-    nagios.wait_for_output("NATS_SERVICE OK - orders: 3 instances, slowest answer *ms");
+    let service = Service::nats_py(&server.url(), "payments").count(3).start();
+    let nagios = Nagios::start(server.port());
+    nagios.wait_for_output("NATS_SERVICE OK - payments: 3 instances, slowest answer *ms");
     let state = || ["current_state", "state_type"].map(|field| nagios.status(field).unwrap_or_default());
     assert_eq!(state(), ["0", "1"]);
 
@@ -190,32 +211,34 @@ fn an_outage_becomes_hard_and_ends_with_the_service_s_return() {
     service.kill();
     nagios.wait_for_alert(
         0,
-        "CRITICAL;SOFT;1;NATS_SERVICE CRITICAL - orders: down, no responders: 3 instances until * ago: NATS 2.15.* is fine (*)",
+        "CRITICAL;SOFT;1;NATS_SERVICE CRITICAL - payments: down, no responders: 3 instances until * ago: NATS 2.15.* is fine (*)",
     );
     let still =
-        "NATS_SERVICE CRITICAL - orders: still down for *, no responders: had 3 instances: NATS 2.15.* is fine (*)";
+        "NATS_SERVICE CRITICAL - payments: still down for *, no responders: had 3 instances: NATS 2.15.* is fine (*)";
     nagios.wait_for_alert(1, &format!("CRITICAL;SOFT;2;{still}"));
     nagios.wait_for_alert(2, &format!("CRITICAL;HARD;3;{still}"));
 
     // NATS itself goes: that is no news of the service.
     server.stop();
     nagios.wait_for_output(
-        "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago: *: connection refused: *",
+        "NATS_SERVICE CRITICAL - payments: still down for *, as of the last answer * ago: *: connection refused: *",
     );
     assert_eq!(state(), ["2", "1"]);
     server.start_again();
     nagios.wait_for_output(still);
     assert_eq!((state(), nagios.alerts().len()), (["2", "1"].map(String::from), 3));
 
-    let _service = Service::nats_py(&server.url(), "orders").count(3).start();
-    nagios.wait_for_alert(3, "OK;HARD;*;NATS_SERVICE OK - orders: *, recovered after *");
-    nagios.wait_for_output("NATS_SERVICE OK - orders: 3 instances, slowest answer *ms");
+    let _service = Service::nats_py(&server.url(), "payments").count(3).start();
+    nagios.wait_for_alert(3, "OK;HARD;*;NATS_SERVICE OK - payments: *, recovered after *");
+    nagios.wait_for_output("NATS_SERVICE OK - payments: 3 instances, slowest answer *ms");
     assert_eq!(state(), ["0", "1"]);
     // Somebody was woken, once, and once told that all is well again.
     let notifications = nagios.file("notifications");
-    let expected = "PROBLEM NATS_SERVICE CRITICAL - orders: still down for *\n\
-                    RECOVERY NATS_SERVICE OK - orders: *, recovered after *";
+    let expected = "nats-payments PROBLEM NATS_SERVICE CRITICAL - payments: still down for *\n\
+                    nats-payments RECOVERY NATS_SERVICE OK - payments: *, recovered after *";
     assert!(matches(expected, &notifications), "{notifications}");
+    // The event handler acted once, before anybody was woken.
+    assert_eq!(nagios.file("restarted"), "restart payments.service\n");
     // Nagios takes the output apart as it was meant.
     let perfdata = "instances=3;3:;1:;0; rtt_max=*s;;;0; nats_rtt=* outage=0.000000s;;;0; probe=*s;;;0;";
     let fields = ["performance_data", "long_plugin_output"].map(|field| nagios.status(field).unwrap());

@@ -29,6 +29,7 @@ debian util-linux command -v setpriv
 debian iproute2 command -v ip
 debian openssl command -v openssl
 debian systemd command -v systemd-analyze
+debian mandoc command -v mandoc
 debian buildah command -v buildah
 debian ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 
@@ -37,6 +38,11 @@ if [ ! -x "$NAGIOS4" ]; then
     unpack nagios4-core /usr/sbin/nagios4
     NAGIOS4=$tools/nagios4-core/usr/sbin/nagios4
 fi
+
+icinga2
+ICINGA2=$tools/icinga2
+nrpe
+NRPE=$tools/nrpe
 
 # Three servers: 2.9, 2.10 and the newest say "no responders", start and refuse in different ways.
 NATS_SERVER_2_9=/usr/sbin/nats-server
@@ -76,7 +82,7 @@ exec 9>&-
 for server in "$NATS_SERVER_2_9" "$NATS_SERVER_2_10" "$NATS_SERVER_NEWEST"; do
     "$server" --version >/dev/null || die "does not run: $server"
 done
-export NAGIOS4 NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE PROMTOOL PROMETHEUS NODE_EXPORTER
+export NAGIOS4 ICINGA2 NRPE NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE PROMTOOL PROMETHEUS NODE_EXPORTER
 
 # lint NAME: whether it can be checked. A toolchain without the component is no reason to fail, except in CI.
 lint() {

@@ -831,7 +831,7 @@ fn labels_and_instances_are_told_on_request() {
 
 #[test]
 fn the_man_page_knows_its_flags() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/check_nats_service.1");
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("man/check_nats_service.8");
     let page = fs::read_to_string(page).unwrap().replace("\\-", "-");
     let command = check_nats_service::cli::whole_command();
     let textfile = command.find_subcommand("textfile").expect("the command");

@@ -6,7 +6,7 @@ import sys
 import tomllib
 
 def metadata(target):
-    command = ["cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", target]
+    command = ["cargo", "metadata", "--quiet", "--locked", "--format-version", "1", "--filter-platform", target]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
@@ -65,4 +65,5 @@ def main():
     print(json.dumps(sbom, indent=1))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ mod config;
 mod connection;
 mod flags;
 mod given;
+mod help;
 mod request;
 
 use std::ffi::OsString;
@@ -47,7 +48,7 @@ fn read(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
     let matches = match command().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            return Ok(Parsed::Print(error.to_string()));
+            return Ok(Parsed::Print(help::wrapped(&error.to_string())));
         }
         Err(error) => return Err(one_line(&error, args.get(1))),
     };
