@@ -26,6 +26,7 @@ debian libc6-dev test -e /usr/include/stdlib.h
 debian strace command -v strace
 debian valgrind command -v valgrind
 debian util-linux command -v setpriv
+debian procps command -v pgrep
 debian iproute2 command -v ip
 debian openssl command -v openssl
 debian systemd command -v systemd-analyze
@@ -93,29 +94,36 @@ lint() {
 }
 if lint fmt; then cargo fmt --check; fi
 
-target=${CARGO_TARGET_DIR:-target}
-# What people get: what it costs has budgets.
-cargo build --quiet --release --locked --bin check_nats_service
-CHECK_NATS_SERVICE_RELEASE=$(realpath "$target/$(rustc --print host-tuple)/release/check_nats_service")
-export CHECK_NATS_SERVICE_RELEASE
 cargo test --locked --no-run
 
 # Most tests wait: for servers, for services, for deadlines.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((4 * $(nproc)))}
 
-# The lints take the processors while the tests wait, and never when a test wants them.
-lints=''
-if lint clippy; then
-    # After the tests have looked whether all is built: cargo lets in one at a time.
-    (sleep 3 && exec chrt --idle 0 cargo clippy --all-targets --locked -- -D warnings) >"$tools/clippy.log" 2>&1 &
-    lints=$!
-    trap 'kill "$lints" 2>/dev/null || true' EXIT
-fi
+# What else there is to build takes the processors while the tests wait, and never when a test wants them: the program that people
+# get, which has budgets, and the lints.
+CHECK_NATS_SERVICE_RELEASE=$(realpath -m "${CARGO_TARGET_DIR:-target}/$(rustc --print host-tuple)/release/check_nats_service")
+export CHECK_NATS_SERVICE_RELEASE
+meanwhile() {
+    cargo build --release --locked --bin check_nats_service
+    # Cargo lets in one at a time; the tests have been let in long before.
+    if lint clippy; then cargo clippy --all-targets --locked -- -D warnings; fi
+}
+(chrt --idle --pid 0 "$BASHPID" && meanwhile) >"$tools/meanwhile.log" 2>&1 &
+meanwhile=$!
+trap 'kill "$meanwhile" $(pgrep -P "$meanwhile") 2>/dev/null || true' EXIT
+finish_meanwhile() {
+    if wait "$meanwhile"; then return; fi
+    cat "$tools/meanwhile.log" >&2
+    return 1
+}
 
-failed=''
-cargo test --locked "$@" || failed=yes
-if [ -n "$lints" ] && ! wait "$lints"; then
-    cat "$tools/clippy.log" >&2
-    failed=yes
+if [ $# -gt 0 ]; then
+    finish_meanwhile
+    cargo test --locked "$@"
+    exit
 fi
+failed=''
+cargo test --locked -- --skip budgets:: || failed=yes
+finish_meanwhile || failed=yes
+cargo test --locked --test tests -- budgets:: || failed=yes
 [ -z "$failed" ]
