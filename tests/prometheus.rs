@@ -37,7 +37,7 @@ pub fn assert_clean(text: &str) {
 fn the_rules_are_valid_and_fire_when_they_should() {
     let checked = promtool(&["check", "rules", "nats-service.rules.yml"]);
     assert_eq!(checked.code, Some(0), "{checked:?}");
-    assert!(checked.stdout.contains("7 rules found"), "{checked:?}");
+    assert!(checked.stdout.contains("11 rules found"), "{checked:?}");
     let tested = promtool(&["test", "rules", "nats-service.test.yml"]);
     assert_eq!(tested.code, Some(0), "{tested:?}");
     assert!(tested.stdout.contains("SUCCESS"), "{tested:?}");
