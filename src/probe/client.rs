@@ -45,6 +45,9 @@ const HASTY: Duration = Duration::from_millis(250);
 /// How many replies may wait in one inbox. More than that at once is a flood, no service.
 const INBOX_SIZE: usize = 32_768;
 
+/// Of no more instances than this the statistics are asked for again whenever nobody has answered yet.
+const FEW: usize = 1000;
+
 /// How many replies that do not count are no accident.
 const FLOOD: u32 = 32;
 
@@ -167,7 +170,10 @@ enum Event {
 
 /// What a worker is told to do.
 enum Command {
-    Ask,
+    /// For the statistics, too, where they are wanted.
+    Ask {
+        stats: bool,
+    },
     AskEach(Vec<String>),
     Discover,
     LookInto {
@@ -624,10 +630,12 @@ impl Probe<'_> {
                 Next::Done(outcome) => return Ok(outcome),
                 Next::Flooded => return Err(Stop::Final(diagnosis::flooded(&link.server.address()))),
                 Next::Ask => {
+                    // If they are only slow, their statistics are on the way; of thousands, twice would be too many.
+                    let stats = schedule.has_found_nobody() || (1..FEW).contains(&self.request.known.count());
                     schedule.asked(now);
                     self.info_asked_beside(now);
                     self.step("asking again");
-                    order(link, Command::Ask);
+                    order(link, Command::Ask { stats });
                     continue;
                 }
                 Next::AskEach(ids) => {
@@ -979,7 +987,7 @@ fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, orders: &Rec
     if events.send(connected).is_err() {
         return mem::forget(connection);
     }
-    let first = std::iter::once(Command::Ask);
+    let first = std::iter::once(Command::Ask { stats: true });
     let mut round = 0;
     for command in first.chain(orders.iter()) {
         let pinging = matches!(command, Command::Ping);
@@ -990,7 +998,7 @@ fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, orders: &Rec
                 .obey(&connection, subjects, &nobody, &format!("{inbox}.{round}"), events)
                 // In the same write.
                 .and_then(|()| match command {
-                    Command::Ask => ask_info(&connection, subjects, &inbox, round),
+                    Command::Ask { .. } => ask_info(&connection, subjects, &inbox, round),
                     _ => Ok(()),
                 }),
         };
@@ -1048,11 +1056,11 @@ impl Command {
         }
         let _ = events.send(Event::Asked(Instant::now()));
         match self {
-            Command::Ask if subjects.with_stats => {
+            Command::Ask { stats: true } if subjects.with_stats => {
                 connection.publish_request(&subjects.ping, reply, "")?;
                 connection.publish_request(&subjects.stats, &format!("{reply}-{STATS}"), "")
             }
-            Command::Ask => connection.publish_request(&subjects.ping, reply, ""),
+            Command::Ask { .. } => connection.publish_request(&subjects.ping, reply, ""),
             Command::LookInto { ids, discover } => {
                 for (n, id) in ids.iter().enumerate() {
                     for subject in [&subjects.stats, &subjects.info] {

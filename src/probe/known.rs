@@ -46,11 +46,15 @@ impl Default for KnownInstances {
 }
 
 impl KnownInstances {
-    pub fn is_empty(&self) -> bool {
+    pub fn count(&self) -> usize {
         match self {
-            KnownInstances::Ids(ids) => ids.is_empty(),
-            KnownInstances::Counted(set) => set.count == 0,
+            KnownInstances::Ids(ids) => ids.len(),
+            KnownInstances::Counted(set) => set.count,
         }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count() == 0
     }
 
     /// The ids, as far as they are known.
@@ -64,39 +68,39 @@ impl KnownInstances {
     }
 }
 
-/// Who of a roster has answered.
+/// Which of the known instances have answered.
 #[derive(Clone, Debug)]
 pub struct Outstanding {
-    roster: KnownInstances,
+    known: KnownInstances,
     /// How many of those known by id are still to answer.
     missing: usize,
     answered: IdSet,
 }
 
 impl Outstanding {
-    pub fn new(roster: KnownInstances) -> Outstanding {
+    pub fn new(known: KnownInstances) -> Outstanding {
         Outstanding {
-            missing: roster.ids().count(),
+            missing: known.ids().count(),
             answered: IdSet::default(),
-            roster,
+            known,
         }
     }
 
-    pub fn roster(&self) -> &KnownInstances {
-        &self.roster
+    pub fn known(&self) -> &KnownInstances {
+        &self.known
     }
 
     /// An instance answered, for the first time.
     pub fn answered(&mut self, id: &str) {
-        match &self.roster {
+        match &self.known {
             KnownInstances::Ids(ids) => self.missing -= usize::from(ids.contains(id)),
             KnownInstances::Counted(_) => self.answered.add(id),
         }
     }
 
-    /// Whether all that are expected have answered. Of a roster that is only counted, nobody else may have.
+    /// Whether all that are expected have answered. Of those that are only counted, nobody else may have.
     pub fn is_complete(&self) -> bool {
-        match &self.roster {
+        match &self.known {
             KnownInstances::Ids(_) => self.missing == 0,
             KnownInstances::Counted(expected) => self.answered == *expected,
         }
@@ -141,10 +145,10 @@ mod tests {
             (&["new", "newer"], false, false),
         ];
         for (answers, of_ids, of_counted) in cases {
-            for (roster, expected) in [(&by_id, of_ids), (&counted, of_counted)] {
-                let mut call = Outstanding::new(roster.clone());
+            for (known, expected) in [(&by_id, of_ids), (&counted, of_counted)] {
+                let mut call = Outstanding::new(known.clone());
                 answers.iter().for_each(|id| call.answered(id));
-                assert_eq!(call.is_complete(), expected, "{roster:?} {answers:?}");
+                assert_eq!(call.is_complete(), expected, "{known:?} {answers:?}");
             }
         }
         assert!(Outstanding::new(KnownInstances::default()).is_complete());

@@ -635,6 +635,11 @@ impl Schedule {
         self.plan.census || !self.outstanding.is_complete()
     }
 
+    /// Whether the server said of the latest asking that nobody is there.
+    pub fn has_found_nobody(&self) -> bool {
+        self.rounds.last().is_some_and(|round| round.no_responders)
+    }
+
     /// How many times the service was asked.
     pub fn askings(&self) -> usize {
         self.rounds.len()
