@@ -22,9 +22,9 @@ struct Budget {
 /// Three instances, plain, all of them known.
 const USUAL: Budget = Budget {
     run: "a usual run (USUAL)",
-    calls: 655,
-    instructions: 2_130,
-    peak_kib: 3_650,
+    calls: 640,
+    instructions: 2_200,
+    peak_kib: 2_900,
     threads: 5,
     descriptors: 12,
 };
@@ -32,9 +32,9 @@ const USUAL: Budget = Budget {
 /// A Kubernetes probe of one instance.
 const PROBE: Budget = Budget {
     run: "`probe` (PROBE)",
-    calls: 615,
-    instructions: 1_850,
-    peak_kib: 3_650,
+    calls: 595,
+    instructions: 1_570,
+    peak_kib: 2_860,
     threads: 5,
     descriptors: 9,
 };
@@ -42,9 +42,9 @@ const PROBE: Budget = Budget {
 /// The same from the file of a sidecar.
 const PROBE_FROM: Budget = Budget {
     run: "`probe --from` (PROBE_FROM)",
-    calls: 118,
-    instructions: 1_590,
-    peak_kib: 3_480,
+    calls: 90,
+    instructions: 1_270,
+    peak_kib: 2_730,
     threads: 2,
     descriptors: 9,
 };
@@ -54,8 +54,8 @@ const TEN_THOUSAND: Budget = Budget {
     run: "a usual run with 10,000 instances (TEN_THOUSAND)",
     // A reader that keeps pace with the server reads in smaller parts.
     calls: 2_000,
-    instructions: 542_000,
-    peak_kib: 16_500,
+    instructions: 545_000,
+    peak_kib: 15_600,
     threads: 5,
     descriptors: 12,
 };
