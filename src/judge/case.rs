@@ -6,6 +6,7 @@ use super::policy::Policy;
 use super::verdict::{Detail, Finding, Metric};
 use crate::probe::observation::{Answer, Observation, Outcome};
 use crate::state::memory::Memory;
+use crate::values::status::Status;
 use crate::values::timestamp::Timestamp;
 
 /// What a rule may look at.
@@ -56,6 +57,22 @@ impl Ruling {
     pub fn tell(&mut self, verbosity: u8, text: String) {
         self.details.push(Detail { verbosity, text });
     }
+}
+
+/// The worst of two limits that is crossed: the status that it gives, the word for it, and itself.
+pub fn crossed<L>(
+    critical: Option<L>,
+    warning: Option<L>,
+    is_crossed: impl Fn(&L) -> bool,
+) -> Option<(Status, &'static str, L)> {
+    let critical = critical
+        .filter(&is_crossed)
+        .map(|limit| (Status::Critical, "critical", limit));
+    critical.or_else(|| {
+        warning
+            .filter(is_crossed)
+            .map(|limit| (Status::Warning, "warning", limit))
+    })
 }
 
 /// The slowest of these answers, as far as is known.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::case::{Case, Ruling};
+use super::case::{Case, Ruling, crossed};
 use super::verdict::{Finding, Metric};
 use crate::probe::observation::Outcome;
 use crate::values::duration::age;
@@ -37,7 +37,7 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
 
 fn expiring(case: &Case<'_>, file: &str, at: Timestamp, left: Duration, ruling: &mut Ruling) {
     let text = format!("credentials {file} expire in {}, at {at}", age(left));
-    match crossed(case, left) {
+    match limit(case, left) {
         Some((status, word, limit)) => {
             let text = format!("{text}; {word} below {}", age(limit));
             ruling.find(Finding::new(status, Reason::CredentialsExpiring, text));
@@ -57,21 +57,17 @@ fn expired(case: &Case<'_>, file: &str, at: Timestamp, ruling: &mut Ruling) {
         "credentials {file} expired {} ago, at {at}{let_in}",
         age(case.now.since(at))
     );
-    match crossed(case, Duration::ZERO) {
+    match limit(case, Duration::ZERO) {
         Some((status, ..)) => ruling.find(Finding::new(status, Reason::CredentialsExpiring, text)),
         None => ruling.tell(1, text),
     }
 }
 
-/// The worst limit that is crossed where this time is left.
-fn crossed(case: &Case<'_>, left: Duration) -> Option<(Status, &'static str, Duration)> {
-    let limits = [
-        (Status::Critical, "critical", case.policy.creds_critical),
-        (Status::Warning, "warning", case.policy.creds_warning),
-    ];
-    limits
-        .into_iter()
-        .find_map(|(status, word, limit)| Some((status, word, limit.filter(|limit| left < *limit)?)))
+/// The worst limit that is reached where this time is left.
+fn limit(case: &Case<'_>, left: Duration) -> Option<(Status, &'static str, Duration)> {
+    crossed(case.policy.creds_critical, case.policy.creds_warning, |limit| {
+        left < *limit
+    })
 }
 
 #[cfg(test)]

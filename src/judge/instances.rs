@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::case::{Case, Ruling};
+use super::case::{Case, Ruling, crossed};
 use super::lost;
 use super::verdict::{Finding, Metric, Unit};
 use crate::probe::observation::{Answer, Fate, Instance, Outcome};
 use crate::state::changes::Change;
 use crate::state::memory::{Absentee, Baseline, Memory};
-use crate::values::status::{Reason, Status};
+use crate::values::range::Range;
+use crate::values::status::Reason;
 use crate::values::text::count;
 
 /// How many missing instances of a kind the first line names.
@@ -161,13 +162,8 @@ fn one_comes_through(case: &Case<'_>, answers: &[Answer], next: &Memory) -> bool
 }
 
 fn out_of_range(case: &Case<'_>, instances: usize) -> Option<Finding> {
-    let limits = [
-        (Status::Critical, "critical", case.policy.critical),
-        (Status::Warning, "warning", case.policy.warning),
-    ];
-    let (status, word, range) = limits
-        .into_iter()
-        .find_map(|(status, word, range)| Some((status, word, range.filter(|r| r.alerts(instances as f64))?)))?;
+    let alerts = |range: &Range| range.alerts(instances as f64);
+    let (status, word, range) = crossed(case.policy.critical, case.policy.warning, alerts)?;
     let text = format!("{}, {word} range is {range}", count(instances, "instance"));
     Some(Finding::new(status, Reason::InstancesOutOfRange, text))
 }

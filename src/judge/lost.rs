@@ -1,11 +1,11 @@
 //! Whether there are fewer instances than normal (`--lost-warning`, `--lost-critical`).
 
-use super::case::{Case, Ruling};
+use super::case::{Case, Ruling, crossed};
 use super::policy::Loss;
 use super::verdict::{Finding, Metric, Unit};
 use crate::state::memory::Baseline;
 use crate::values::duration::age;
-use crate::values::status::{Reason, Status};
+use crate::values::status::Reason;
 
 /// The number that is normal, beside that of the instances. What is lost is found where they are counted: [`find`].
 pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
@@ -27,12 +27,8 @@ pub fn find(case: &Case<'_>, ruling: &mut Ruling, instances: usize) {
     };
     let lost = baseline.count.saturating_sub(instances);
     let limits = &case.policy.loss;
-    let limits = [
-        (Status::Critical, "critical", limits.critical),
-        (Status::Warning, "warning", limits.warning),
-    ];
-    let reached = limits.into_iter().find_map(|(status, word, limit)| {
-        Some((status, word, limit.filter(|limit| limit.is_reached(lost, baseline))?))
+    let reached = crossed(limits.critical, limits.warning, |limit| {
+        limit.is_reached(lost, baseline)
     });
     let Some((status, word, limit)) = reached else {
         return;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::case::{Case, Ruling};
+use super::case::{Case, Ruling, crossed};
 use super::policy::RateLimits;
 use super::verdict::{Finding, Metric, Unit};
 use crate::probe::observation::Outcome;
@@ -155,38 +155,18 @@ fn mean(counted: Counters) -> Duration {
     Duration::from_nanos(counted.processing / counted.requests.max(1))
 }
 
-/// The worst rate beyond a limit: its status, its index and the limit. Among equals the first, which is that of all
-/// endpoints.
-fn worst<L: PartialOrd + Copy>(
-    rates: &[Rate<'_>],
-    value: impl Fn(&Rate<'_>) -> L,
-    warning: Option<L>,
-    critical: Option<L>,
-) -> Option<(Status, usize, L)> {
-    [(Status::Critical, critical), (Status::Warning, warning)]
-        .into_iter()
-        .find_map(|(status, limit)| {
-            let limit = limit?;
-            let mut worst: Option<usize> = None;
-            for (n, rate) in rates.iter().enumerate() {
-                if value(rate) > limit && worst.is_none_or(|worst| value(rate) > value(&rates[worst])) {
-                    worst = Some(n);
-                }
-            }
-            worst.map(|worst| (status, worst, limit))
-        })
-}
-
-fn level(status: Status) -> &'static str {
-    match status {
-        Status::Critical => "critical",
-        _ => "warning",
-    }
+/// The rate with the largest of these values; among equals the first, which is that of all endpoints.
+fn worst<'r, 'a, V: PartialOrd>(rates: &'r [Rate<'a>], value: impl Fn(&Rate<'a>) -> V) -> Option<&'r Rate<'a>> {
+    rates
+        .iter()
+        .reduce(|worst, rate| if value(rate) > value(worst) { rate } else { worst })
 }
 
 fn failing(limits: &RateLimits, rates: &[Rate<'_>], seen: Option<&SeenStats>) -> Option<Finding> {
-    let (status, n, limit) = worst(rates, |rate| rate.errors(), limits.error_warning, limits.error_critical)?;
-    let rate = &rates[n];
+    let rate = worst(rates, Rate::errors)?;
+    let (status, word, limit) = crossed(limits.error_critical, limits.error_warning, |limit| {
+        rate.errors() > *limit
+    })?;
     let last_error = seen.and_then(|seen| {
         let of_instances = seen.instances.values();
         of_instances
@@ -201,26 +181,23 @@ fn failing(limits: &RateLimits, rates: &[Rate<'_>], seen: Option<&SeenStats>) ->
         rate.errors(),
         rate.requests(),
         rate.name(),
-        level(status),
+        word,
         last_error.unwrap_or_default(),
     );
     Some(Finding::new(status, Reason::ErrorRate, text))
 }
 
 fn slow(limits: &RateLimits, rates: &[Rate<'_>]) -> Option<Finding> {
-    let (status, n, limit) = worst(
-        rates,
-        |rate| rate.mean(),
-        limits.latency_warning,
-        limits.latency_critical,
-    )?;
-    let rate = &rates[n];
+    let rate = worst(rates, Rate::mean)?;
+    let (status, word, limit) = crossed(limits.latency_critical, limits.latency_warning, |limit| {
+        rate.mean() > *limit
+    })?;
     let text = format!(
         "mean processing time {} of {} to {}, {} above {}",
         latency(rate.mean()),
         rate.requests(),
         rate.name(),
-        level(status),
+        word,
         latency(limit),
     );
     Some(Finding::new(status, Reason::Latency, text))

@@ -1,6 +1,6 @@
 //! What came of the request to an endpoint (`--request`, `--subject`): a PING proves that a service lives, not that it works.
 
-use super::case::{Case, Ruling};
+use super::case::{Case, Ruling, crossed};
 use super::policy::RequestLimits;
 use super::verdict::{Finding, Metric};
 use crate::probe::observation::{EndpointEnd, EndpointReply, EndpointSeen, Failure, Outcome, ServiceError};
@@ -137,13 +137,7 @@ fn replied(limits: &RequestLimits, subject: &str, reply: &EndpointReply) -> Opti
             reply.lacks
         )));
     }
-    let levels = [
-        (Status::Critical, "critical", limits.critical),
-        (Status::Warning, "warning", limits.warning),
-    ];
-    let (status, word, limit) = levels
-        .into_iter()
-        .find_map(|(status, word, limit)| Some((status, word, limit.filter(|limit| reply.took > *limit)?)))?;
+    let (status, word, limit) = crossed(limits.critical, limits.warning, |limit| reply.took > *limit)?;
     let text = format!(
         "request slow: {subject} took {}, {word} above {}",
         latency(reply.took),

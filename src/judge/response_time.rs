@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::case::{Case, Ruling, slowest};
+use super::case::{Case, Ruling, crossed, slowest};
 use super::verdict::{Finding, Metric};
 use crate::values::duration::latency;
 use crate::values::range::Range;
-use crate::values::status::{Reason, Status};
+use crate::values::status::Reason;
 
 pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
     let rtt = slowest(case.answers());
@@ -22,13 +22,7 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
 }
 
 fn slow(case: &Case<'_>, rtt: Duration) -> Option<Finding> {
-    let limits = [
-        (Status::Critical, "critical", case.policy.rtt_critical),
-        (Status::Warning, "warning", case.policy.rtt_warning),
-    ];
-    let (status, word, limit) = limits
-        .into_iter()
-        .find_map(|(status, word, limit)| Some((status, word, limit.filter(|limit| rtt > *limit)?)))?;
+    let (status, word, limit) = crossed(case.policy.rtt_critical, case.policy.rtt_warning, |limit| rtt > *limit)?;
     let text = format!("slow: an answer took {}, {word} above {}", latency(rtt), latency(limit));
     Some(Finding::new(status, Reason::Slow, text))
 }

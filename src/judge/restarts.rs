@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::case::{Case, Ruling};
+use super::case::{Case, Ruling, crossed};
 use super::policy::RestartLimits;
 use super::verdict::{Finding, Metric, Unit};
 use crate::probe::observation::{Fate, Outcome};
@@ -56,13 +56,7 @@ fn below(limit: usize) -> Range {
 
 fn too_many(case: &Case<'_>, limits: &RestartLimits, restarts: &[&Change]) -> Option<Finding> {
     let latest = restarts.last()?;
-    let limits = [
-        (Status::Critical, "critical", limits.critical),
-        (Status::Warning, "warning", limits.warning),
-    ];
-    let (status, word, limit) = limits
-        .into_iter()
-        .find_map(|(status, word, limit)| Some((status, word, limit.filter(|limit| restarts.len() >= *limit)?)))?;
+    let (status, word, limit) = crossed(limits.critical, limits.warning, |limit| restarts.len() >= *limit)?;
     let text = format!(
         "{} within {}, {word} from {limit}{}; latest {} ago: {}",
         count(restarts.len(), "restart"),
