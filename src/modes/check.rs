@@ -6,11 +6,10 @@ use std::time::Instant;
 use super::examine::{LastWords, examine};
 use crate::cli::{Config, Format, OutputOptions};
 use crate::guard::exit::Output;
-use crate::judge::verdict::{Finding, Verdict};
 use crate::render;
 use crate::render::report::Report;
 use crate::state::store::Store;
-use crate::values::status::{Reason, Status};
+use crate::values::status::Reason;
 
 pub fn run(config: &Config, store: &Store, start: Instant) -> Output {
     let options = config.output.clone();
@@ -35,8 +34,7 @@ pub fn output(report: &Report, options: &OutputOptions) -> Output {
 
 /// UNKNOWN before there is a service to speak of.
 pub fn bare(reason: Reason, text: impl Into<String>, options: &OutputOptions) -> Output {
-    let finding = Finding::new(Status::Unknown, reason, text);
-    output(&Report::bare(Verdict::new("", vec![finding], vec![], vec![])), options)
+    output(&Report::unknown("", reason, text), options)
 }
 
 /// The same in the format for people and Nagios.

@@ -12,7 +12,7 @@ use crate::judge::judge;
 use crate::judge::verdict::{Finding, Verdict};
 use crate::probe::client::{Request, probe};
 use crate::probe::observation::{Failure, Observation, Outcome};
-use crate::probe::schedule::{ONCE_MORE, Wanted};
+use crate::probe::schedule::{ONCE_MORE, Plan, Wanted};
 use crate::render::report::Report;
 use crate::state::memory::Memory;
 use crate::state::store::{Store, Surroundings};
@@ -50,26 +50,27 @@ pub fn examine(config: &Config, store: &Store, start: Instant, last_words: &Last
     let peeked = at_start.memory.clone();
     watchdog::set_last_words(interrupted(config, &peeked, last_words));
 
+    // An open outage is one whether NATS was disturbed or not.
+    let confirm = match peeked.is_absent() {
+        true => config.timing.confirm.min(ONCE_MORE),
+        false => config.timing.confirm,
+    };
     let seen = Arc::new(probe(&Request {
         target: &config.target,
-        wanted: Wanted::All,
-        known: peeked.known_instances(),
-        previously_missing: peeked.previously_missing(),
-        before_outage: peeked.before_outage(),
-        census: needs_census(&peeked, config.timing.census, Timestamp::now()),
-        discover: !peeked.has_seen_any(),
-        stats: config.policy.rates.wanted,
-        // An open outage is one whether NATS was disturbed or not.
-        confirm: match peeked.is_absent() {
-            true => config.timing.confirm.min(ONCE_MORE),
-            false => config.timing.confirm,
+        plan: Plan {
+            known: peeked.known_instances(),
+            previously_missing: peeked.previously_missing(),
+            before_outage: peeked.before_outage(),
+            census: needs_census(&peeked, config.timing.census, Timestamp::now()),
+            discover: !peeked.has_seen_any(),
+            stats: config.policy.rates.wanted,
+            servers: peeked.servers.clone(),
+            disturbed: peeked.trouble.is_some(),
+            ..Plan::new(service, Wanted::All, confirm, config.timing.stall)
         },
         // Where nothing is remembered, every run would be that patient: then the user's own word counts.
         patient: config.policy.is_alarmed_by_absence(&peeked)
             && (peeked.epoch.is_some() || config.timing.confirm_by_default),
-        servers: peeked.servers.clone(),
-        disturbed: peeked.trouble.is_some(),
-        stall: config.timing.stall,
         start,
         deadline,
         alarms: &alarms,
@@ -134,9 +135,10 @@ fn unread(config: &Config, store: &Store, last_words: &LastWords) -> watchdog::L
             cause => cause.to_string(),
         };
         let text = format!("the state {path} cannot be read: {why}");
-        let finding = Finding::new(Status::Unknown, Reason::StateUnusable, text.as_str());
-        let verdict = Verdict::new(service.as_str(), vec![finding], vec![], vec![]);
-        last_words(&Report::bare(verdict), &text)
+        last_words(
+            &Report::unknown(service.as_str(), Reason::StateUnusable, text.as_str()),
+            &text,
+        )
     })
 }
 

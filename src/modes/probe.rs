@@ -1,6 +1,5 @@
 //! A Kubernetes exec probe: answers from the sidecar's file, or by asking for one answer.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Instant;
 
@@ -11,9 +10,8 @@ use crate::guard::watchdog;
 use crate::judge::pod::{Answer, Question};
 use crate::judge::status_file;
 use crate::probe::client::{Request, probe};
-use crate::probe::known::KnownInstances;
 use crate::probe::reply::is_id;
-use crate::probe::schedule::Wanted;
+use crate::probe::schedule::{Plan, Wanted};
 use crate::values::env::Env;
 use crate::values::timestamp::Timestamp;
 
@@ -40,9 +38,10 @@ fn answer(
     env: Env<'_>,
     start: Instant,
 ) -> Result<(Answer, String), String> {
+    let service = arguments.service.as_str();
     let question = |wanted| Question {
         kind: options.kind,
-        service: arguments.service.as_str().to_owned(),
+        service: service.to_owned(),
         wanted,
         without_nats: options.without_nats,
     };
@@ -79,19 +78,9 @@ fn answer(
     };
     Ok(question.judge(&probe(&Request {
         target: &target,
-        wanted,
-        known: KnownInstances::default(),
-        previously_missing: BTreeSet::new(),
-        before_outage: Vec::new(),
-        census: false,
-        discover: false,
-        stats: false,
-        confirm: arguments.timing.confirm,
+        plan: Plan::new(service, wanted, arguments.timing.confirm, arguments.timing.stall),
         // Kubernetes gives no time for that, and asks again itself.
         patient: false,
-        servers: Vec::new(),
-        disturbed: false,
-        stall: arguments.timing.stall,
         start,
         deadline,
         alarms: &alarms,

@@ -29,7 +29,7 @@ use crate::files::read::shown;
 use crate::files::replace;
 use crate::guard::exit::{Output, finish};
 use crate::guard::watchdog::{self, Alarm};
-use crate::judge::verdict::{Finding, Verdict};
+use crate::judge::verdict::Finding;
 use crate::render;
 use crate::render::report::Report;
 use crate::state::store::{Place, Store};
@@ -285,10 +285,10 @@ fn files(mode: &Mode) -> impl Iterator<Item = &Path> {
 
 /// The child: one check, with a watchdog of its own. What it says goes to the parent.
 fn be_a_check(env: Env<'_>, held: Option<&str>, arguments: &Arguments, start: Instant) -> ! {
-    let last_words = |cause: &Alarm| told(&failed_report("", cause.reason(), &cause.to_string()), None);
+    let last_words = |cause: &Alarm| told(&Report::unknown("", cause.reason(), cause.to_string()), None);
     if let Err(e) = watchdog::install(Box::new(last_words)) {
         finish(told(
-            &failed_report("", Reason::Interrupted, &format!("cannot take over the signals: {e}")),
+            &Report::unknown("", Reason::Interrupted, format!("cannot take over the signals: {e}")),
             None,
         ));
     }
@@ -296,7 +296,7 @@ fn be_a_check(env: Env<'_>, held: Option<&str>, arguments: &Arguments, start: In
     let config = match arguments.target(env, start + arguments.timing.timeout) {
         Ok(target) => arguments.clone().with_target(target),
         Err(problem) => {
-            let report = failed_report(arguments.service.as_str(), Reason::Usage, problem.text());
+            let report = Report::unknown(arguments.service.as_str(), Reason::Usage, problem.text());
             finish(told(&write_files(&arguments.mode, &arguments.output, report), None))
         }
     };
@@ -312,11 +312,6 @@ fn be_a_check(env: Env<'_>, held: Option<&str>, arguments: &Arguments, start: In
     );
     let memory = held.map(|_| store.write_text(&report.memory));
     finish(told(&report, memory))
-}
-
-fn failed_report(service: &str, reason: Reason, text: &str) -> Report {
-    let finding = Finding::new(Status::Unknown, reason, text);
-    Report::bare(Verdict::new(service, vec![finding], vec![], vec![]))
 }
 
 fn told(report: &Report, memory: Option<String>) -> Output {
@@ -392,7 +387,7 @@ mod tests {
 
     #[test]
     fn an_event_reads_back() {
-        let report = failed_report("orders", Reason::AuthRejected, "no \"entry\"\n");
+        let report = Report::unknown("orders", Reason::AuthRejected, "no \"entry\"\n");
         let event = Event::read(&Event::write(&report, Some("{}".into()))).expect("an event");
         assert_eq!(
             event.status_and_reason,

@@ -8,7 +8,7 @@
 // The client is deprecated upstream in favour of an async one, which a program this small does not want.
 #![allow(deprecated)]
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::fmt::Display;
 use std::io;
 use std::mem;
@@ -24,7 +24,6 @@ use crate::guard::watchdog::Alarm;
 use crate::probe::diagnosis::{self, Hung, Peer};
 use crate::probe::endpoint::{self, Call};
 use crate::probe::info::{Headers, is_of_the_server};
-use crate::probe::known::KnownInstances;
 use crate::probe::observation::{Answer, EndpointEnd, Failure, Observation, Outcome, Server};
 use crate::probe::request::{Destination, EndpointRequest, Subject};
 use crate::probe::schedule::{NOBODY, Next, Plan, RECONNECTED, STATS, Schedule, Wanted};
@@ -70,27 +69,10 @@ const NEVER: Duration = Duration::from_secs(3600);
 /// The question, and how to ask it.
 pub struct Request<'a> {
     pub target: &'a Target,
-    pub wanted: Wanted,
-    /// The instances that are expected.
-    pub known: KnownInstances,
-    /// The ids of instances that did not answer in an earlier run, and may do so again.
-    pub previously_missing: BTreeSet<String>,
-    /// The ids of instances that were there before an outage that is open.
-    pub before_outage: Vec<String>,
-    /// Whether to wait for instances that are not known.
-    pub census: bool,
-    /// Whether to look who else is there if nobody is.
-    pub discover: bool,
-    /// Whether to ask for the statistics, too.
-    pub stats: bool,
-    pub confirm: Duration,
+    /// As the user wants it. How long it may take is fitted into the time that there is, once connected.
+    pub plan: Plan,
     /// Whether to ask again for longer where NATS was disturbed, so that services had to connect again.
     pub patient: bool,
-    /// The ids of the servers that earlier runs have asked.
-    pub servers: Vec<String>,
-    /// Whether NATS is known to have been disturbed since the last epoch.
-    pub disturbed: bool,
-    pub stall: Duration,
     /// When the run began, and when it ends.
     pub start: Instant,
     pub deadline: Instant,
@@ -107,7 +89,7 @@ pub fn probe(request: &Request<'_>) -> Observation {
         call: None,
         denied: String::new(),
         stats_denied: String::new(),
-        disturbed: request.disturbed,
+        disturbed: request.plan.disturbed,
         proven: None,
         trace: Vec::new(),
     };
@@ -127,7 +109,7 @@ pub fn probe(request: &Request<'_>) -> Observation {
         others: schedule.and_then(Schedule::others),
         silence: schedule.map(Schedule::silence).unwrap_or_default(),
         without_ping: schedule.is_some_and(Schedule::without_ping),
-        stats: request.stats.then(|| SeenStats {
+        stats: request.plan.stats.then(|| SeenStats {
             instances: schedule.map(|schedule| schedule.stats().clone()).unwrap_or_default(),
             denied: probe.stats_denied,
         }),
@@ -381,7 +363,7 @@ impl Probe<'_> {
             discovery: target.discovery_subject(),
             stats: target.subject("STATS"),
             info: target.subject("INFO"),
-            with_stats: self.request.stats,
+            with_stats: self.request.plan.stats,
             request: target.request.clone(),
             inbox_prefix: target.inbox_prefix.as_str().to_owned(),
         };
@@ -432,38 +414,30 @@ impl Probe<'_> {
 
     fn ask(&mut self, link: &mut Link) -> Result<Outcome, Stop> {
         let request = self.request;
+        let plan = &request.plan;
         // Not now: the worker may have asked long before this thread got to know of it.
         let (origin, began) = link.connected;
         let budget = request.deadline - request.start;
         let left = self.left();
-        let hasty = request.confirm.min(budget * 3 / 4).min(HASTY);
+        let hasty = plan.confirm.min(budget * 3 / 4).min(HASTY);
         // A silence is believed when the last asking has had its time.
-        let room = (left * 9 / 10).saturating_sub(request.stall);
+        let room = (left * 9 / 10).saturating_sub(plan.stall);
         // Within what is left: another server may have taken much of it. But where there is no time to ask again at
         // all, the run has to end without an answer, and not with a hasty one.
-        let confirm = request.confirm.min(left * 3 / 4).max(hasty);
-        let patient = request.patient && !request.confirm.is_zero();
-        let confirm_disturbed = patient.then(|| request.confirm.max(RECONNECTED).min(left * 3 / 4).max(confirm));
+        let confirm = plan.confirm.min(left * 3 / 4).max(hasty);
+        let patient = request.patient && !plan.confirm.is_zero();
+        let confirm_disturbed = patient.then(|| plan.confirm.max(RECONNECTED).min(left * 3 / 4).max(confirm));
         self.server = Some(Server {
             address: link.server.address(),
             ..Server::default()
         });
         let mut schedule = Schedule::new(Plan {
-            service: request.target.service.as_str().to_owned(),
-            wanted: request.wanted.clone(),
-            known: request.known.clone(),
-            previously_missing: request.previously_missing.clone(),
-            before_outage: request.before_outage.clone(),
-            census: request.census,
-            discover: request.discover,
-            stats: request.stats,
             confirm,
             confirm_disturbed,
             disturbed: self.disturbed,
-            servers: request.servers.clone(),
-            stall: request.stall,
-            patience: request.confirm.max(budget / 2).min(left * 3 / 4).min(room),
+            patience: plan.confirm.max(budget / 2).min(left * 3 / 4).min(room),
             nudge: link.secure.then_some(NUDGE),
+            ..plan.clone()
         });
         self.call = request.target.request.clone().map(|wanted| {
             let target = request.target;
@@ -514,7 +488,7 @@ impl Probe<'_> {
                 imported: request.target.prefix.is_imported(),
                 end: end.saturating_duration_since(origin),
                 patience: budget / 4,
-                stall: request.stall,
+                stall: request.plan.stall,
                 nudge: link.secure.then_some(NUDGE),
             },
         );
@@ -631,7 +605,7 @@ impl Probe<'_> {
                 Next::Flooded => return Err(Stop::Final(diagnosis::flooded(&link.server.address()))),
                 Next::Ask => {
                     // If they are only slow, their statistics are on the way; of thousands, twice would be too many.
-                    let stats = schedule.has_found_nobody() || (1..FEW).contains(&self.request.known.count());
+                    let stats = schedule.has_found_nobody() || (1..FEW).contains(&self.request.plan.known.count());
                     schedule.asked(now);
                     self.info_asked_beside(now);
                     self.step("asking again");
@@ -848,7 +822,7 @@ impl Probe<'_> {
     /// Whom to ask: all instances, or one of them.
     fn subject(&self) -> String {
         let all = self.request.target.ping_subject();
-        match &self.request.wanted {
+        match &self.request.plan.wanted {
             Wanted::Id(id) => format!("{all}.{id}"),
             _ => all,
         }

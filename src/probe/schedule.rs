@@ -99,6 +99,29 @@ pub struct Plan {
     pub nudge: Option<Duration>,
 }
 
+impl Plan {
+    /// Nobody is expected and nothing is known: asks for a first answer, again for so long, and looks no further.
+    pub fn new(service: &str, wanted: Wanted, confirm: Duration, stall: Duration) -> Plan {
+        Plan {
+            service: service.to_owned(),
+            wanted,
+            known: KnownInstances::default(),
+            previously_missing: BTreeSet::new(),
+            before_outage: Vec::new(),
+            census: false,
+            discover: false,
+            stats: false,
+            confirm,
+            confirm_disturbed: None,
+            disturbed: false,
+            servers: Vec::new(),
+            stall,
+            patience: Duration::ZERO,
+            nudge: None,
+        }
+    }
+}
+
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Next {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::judge::verdict::Verdict;
+use crate::judge::verdict::{Finding, Verdict};
 use crate::probe::observation::Observation;
 use crate::state::memory::Memory;
+use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
 
 /// A verdict, and what it is drawn from.
@@ -28,5 +29,11 @@ impl Report {
             memory: Memory::default(),
             now: Timestamp::now(),
         }
+    }
+
+    /// The same, UNKNOWN for one reason. Without a service where the arguments did not say.
+    pub fn unknown(service: &str, reason: Reason, text: impl Into<String>) -> Report {
+        let finding = Finding::new(Status::Unknown, reason, text);
+        Report::bare(Verdict::new(service, vec![finding], vec![], vec![]))
     }
 }

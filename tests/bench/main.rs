@@ -250,14 +250,7 @@ impl Bench {
         server.wait_for_instances("gone", 0);
         let mut rows = self.yardsticks(server.port(), "gone", 3);
         rows.extend(self.builds("", &[], &url, "gone"));
-        let code = |row: &Row| if row.is_check_tcp() { 0 } else { 2 };
-        let rows: Vec<Row> = rows
-            .into_iter()
-            .map(|row| {
-                let code = code(&row);
-                row.ends_with(code)
-            })
-            .collect();
+        let rows = ending(rows, 0, 2);
         Table::new("Down, the outage known", self.runs).measure(&rows);
     }
 
@@ -266,14 +259,7 @@ impl Bench {
         let url = format!("nats://127.0.0.1:{port}");
         let mut rows = self.yardsticks(port, "orders", 3);
         rows.extend(self.builds("", &[], &url, "orders"));
-        let code = |row: &Row| if row.is_check_tcp() { 2 } else { 3 };
-        let rows: Vec<Row> = rows
-            .into_iter()
-            .map(|row| {
-                let code = code(&row);
-                row.ends_with(code)
-            })
-            .collect();
+        let rows = ending(rows, 2, 3);
         Table::new("NATS refuses the connection", self.runs).measure(&rows);
     }
 
@@ -303,6 +289,15 @@ impl Bench {
     fn rate(&self) {
         rate::measure(&self.builds[0].path, &self.dir);
     }
+}
+
+/// Rows with the exit code that they should end with: that of `check_tcp`, and that of all others.
+fn ending(rows: Vec<Row>, of_check_tcp: i32, of_others: i32) -> Vec<Row> {
+    let ends = |row: Row| match row.is_check_tcp() {
+        true => row.ends_with(of_check_tcp),
+        false => row.ends_with(of_others),
+    };
+    rows.into_iter().map(ends).collect()
 }
 
 fn check_tcp(port: u16) -> Program {
