@@ -9,6 +9,7 @@ for each change, with the seconds since the start. Needs root and PyYAML; ends o
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import yaml
 
 START = time.monotonic()
 STOP = threading.Event()
+CHROOT = shutil.which("chroot", path=f"{os.environ['PATH']}:/usr/sbin")
 
 
 def say(text):
@@ -43,7 +45,7 @@ class Container:
 
     def run(self, command, **more):
         user = str(self.spec["securityContext"]["runAsUser"])
-        words = ["chroot", f"--userspec={user}:{user}", "--groups=", self.root]
+        words = [CHROOT, f"--userspec={user}:{user}", "--groups=", self.root]
         return subprocess.Popen(words + command, env=self.environment, stdin=subprocess.DEVNULL, start_new_session=True, **more)
 
     def start(self):
