@@ -134,6 +134,7 @@ fn no_document_names_a_flag_that_is_not_there() {
         "--locked",
         "--example",
         "--nocapture",
+        "--now",
         "--help",
         "--version",
     ];
