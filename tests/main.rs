@@ -43,6 +43,9 @@ mod samples;
 /// The state file under violence: kill -9, full disks, foreign files, overlapping runs.
 mod state;
 
+/// The state under faults, counted: killed, full, broken and swapped at each system call, and cut off from power.
+mod faults;
+
 /// Signals, closed and full stdout, panics, the bound on memory: only exit codes 0 to 3.
 mod process;
 
