@@ -91,6 +91,9 @@ mod demo;
 /// README, man page and help say the same as the program.
 mod documents;
 
+/// Whatever reads foreign bytes reads all bytes, and keeps its promises.
+mod fuzz;
+
 /// Which file of the sources may use which.
 mod layout;
 
