@@ -45,7 +45,9 @@ impl Timestamp {
     /// Reads RFC 3339. A moment that its offset puts outside of the years 0 to 9999 of UTC, in which it could not be told,
     /// is none.
     pub fn parse(text: &str) -> Option<Timestamp> {
-        let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?.checked_to_offset(UtcOffset::UTC)?;
+        let moment = OffsetDateTime::parse(text, &Rfc3339)
+            .ok()?
+            .checked_to_offset(UtcOffset::UTC)?;
         let micros = moment.unix_timestamp_nanos().div_euclid(1000);
         let is_told = (0..=9999).contains(&moment.year());
         i64::try_from(micros).ok().filter(|_| is_told).map(Timestamp)
@@ -105,7 +107,11 @@ mod tests {
         ] {
             let read = Timestamp::parse(text);
             assert_eq!(read.map(|moment| moment.to_string()).as_deref(), told, "{text}");
-            assert_eq!(read.and_then(|moment| Timestamp::parse(&moment.to_string())), read, "{text}");
+            assert_eq!(
+                read.and_then(|moment| Timestamp::parse(&moment.to_string())),
+                read,
+                "{text}"
+            );
         }
     }
 

@@ -2,18 +2,23 @@
 
 use check_nats_service::probe::credentials::{Credentials, Nkey};
 
+use data_encoding::BASE64URL_NOPAD;
+
 use super::{Target, assert_clean, text};
 
 /// A user that was made for this, and is used nowhere.
-const SEED: &str = "SUABHV5D5M4HW66CUDBIYUKLPOI2QGKLIMMKEDJMYYOQPKUOACSEZ6DZPY";
+const SEED: &str = "SUAFOXVNOZDVRIKZZRNF2ZOVY5ZOHZI4ANSZMFQNEYUKZ3C6ZS2KWY25WY";
 
 pub const TARGET: Target = Target {
     name: "creds",
     run,
     seeds: &[
         SEED,
-        "# a comment\n SUABHV5D5M4HW66CUDBIYUKLPOI2QGKLIMMKEDJMYYOQPKUOACSEZ6DZPY \r\n",
-        "-----BEGIN NATS USER JWT-----\ne30.eyJzdWIiOiJVIn0.c2ln\n------END NATS USER JWT------\n\n-----BEGIN USER NKEY SEED-----\nSUABHV5D5M4HW66CUDBIYUKLPOI2QGKLIMMKEDJMYYOQPKUOACSEZ6DZPY\n------END USER NKEY SEED------\n",
+        "# a comment\n SUAFOXVNOZDVRIKZZRNF2ZOVY5ZOHZI4ANSZMFQNEYUKZ3C6ZS2KWY25WY \r\n",
+        "-----BEGIN NATS USER JWT-----\ne30.eyJzdWIiOiJVIn0.c2ln\n------END NATS USER JWT------\n\n-----BEGIN USER NKEY SEED-----\nSUAFOXVNOZDVRIKZZRNF2ZOVY5ZOHZI4ANSZMFQNEYUKZ3C6ZS2KWY25WY\n------END USER NKEY SEED------\n",
+        // Claims alone: a whole file is made of them, of the user of the seed where they say so.
+        r#"{"sub":"PUBLIC","name":"mon","exp":1700000000,"nbf":0}"#,
+        r#"{"sub":"PUBLIC","name":"a|b\nc","exp":1e300,"nbf":-0.5}"#,
     ],
     samples: None,
     words: &[
@@ -33,6 +38,14 @@ pub const TARGET: Target = Target {
 
 fn run(input: &[u8]) {
     let Some(text) = text(input) else { return };
+    let file;
+    let text = match text.starts_with('{') {
+        true => {
+            file = of_claims(text);
+            &file
+        }
+        false => text,
+    };
     // The messages are fixed ones: they show nothing of the file.
     match Credentials::parse(text) {
         Ok(credentials) => {
@@ -40,7 +53,8 @@ fn run(input: &[u8]) {
             assert_eq!(credentials.claims.subject, credentials.nkey.public());
             let shown = format!("{credentials:?}");
             assert!(!shown.contains(credentials.jwt.reveal()), "{shown}");
-            assert!(!shown.contains("SUA"), "{shown}");
+            let elsewhere = credentials.claims.name.contains("SUA");
+            assert!(elsewhere || !shown.contains("SUA"), "{shown}");
             assert!(text.contains(credentials.jwt.reveal()));
         }
         Err(why) => assert!(why.is_ascii() && why.len() < 100 && !why.contains(SEED), "{why}"),
@@ -57,4 +71,10 @@ fn run(input: &[u8]) {
         }
         Err(why) => assert!(why.is_ascii() && why.len() < 100, "{why}"),
     }
+}
+
+fn of_claims(claims: &str) -> String {
+    let public = Nkey::parse(SEED).expect("a good seed").public();
+    let claims = BASE64URL_NOPAD.encode(claims.replace("PUBLIC", &public).as_bytes());
+    format!("-----BEGIN NATS USER JWT-----\ne30.{claims}.c2ln\n---\n-----BEGIN USER NKEY SEED-----\n{SEED}\n---\n")
 }

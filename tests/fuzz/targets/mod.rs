@@ -8,11 +8,18 @@ use std::path::Path;
 
 use check_nats_service::values::text::{CUT, clean};
 
+mod arguments;
+mod context;
 mod creds;
 mod duration;
 mod range;
 mod reply;
+mod server_text;
+mod state;
+mod status_file;
+mod told;
 mod url;
+mod version;
 
 /// One of the things that read bytes.
 pub struct Target {
@@ -29,11 +36,17 @@ pub struct Target {
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
+    arguments::TARGET,
+    context::TARGET,
     creds::TARGET,
     duration::TARGET,
     range::TARGET,
     reply::TARGET,
+    server_text::TARGET,
+    state::TARGET,
+    status_file::TARGET,
     url::TARGET,
+    version::TARGET,
 ];
 
 impl Target {

@@ -38,12 +38,12 @@ fn run(input: &[u8]) {
     match ServerUrl::parse(text) {
         Ok(url) => check(text, &url),
         Err(why) => {
-            // User info is what stands before the last '@', and nothing of it is told.
-            let secret = text.rsplit_once('@').is_some_and(|(before, _)| before.contains(SECRET));
-            let elsewhere = text
-                .rsplit_once('@')
-                .is_some_and(|(_, host)| host.to_lowercase().contains(&SECRET.to_lowercase()));
-            assert!(!secret || elsewhere || !why.contains(SECRET), "{text:?}: {why}");
+            // User info is what stands before the last '@' and behind a scheme, and nothing of it is told.
+            let (before, host) = text.rsplit_once('@').unwrap_or(("", text));
+            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
+            let elsewhere = [scheme, host].map(str::to_lowercase).concat();
+            let elsewhere = elsewhere.contains(&SECRET.to_lowercase()) || !before.contains(SECRET);
+            assert!(elsewhere || !why.contains(SECRET), "{text:?}: {why}");
             assert!(
                 !why.contains(char::is_control) && why.chars().count() < 400,
                 "{text:?}: {why}"
