@@ -107,6 +107,7 @@ fn check(text: &str, failure: &Failure) {
         "{told:?}"
     );
     assert!(told.chars().count() < 500, "{told}");
-    // What the server repeats is no secret of ours.
-    assert!(text.contains(SECRET) || !told.contains(SECRET), "{told}");
+    // What the server repeats is no secret of ours. Its quotes and backslashes are not repeated.
+    let repeated = text.replace(['"', '\\'], "").contains(SECRET);
+    assert!(repeated || !told.contains(SECRET), "{told}");
 }
