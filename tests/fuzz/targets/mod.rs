@@ -12,6 +12,7 @@ mod arguments;
 mod context;
 mod creds;
 mod duration;
+mod endpoint;
 mod range;
 mod reply;
 mod server_text;
@@ -19,6 +20,7 @@ mod state;
 mod status_file;
 mod told;
 mod url;
+mod verdict;
 mod version;
 
 /// One of the things that read bytes.
@@ -40,12 +42,14 @@ pub const TARGETS: &[Target] = &[
     context::TARGET,
     creds::TARGET,
     duration::TARGET,
+    endpoint::TARGET,
     range::TARGET,
     reply::TARGET,
     server_text::TARGET,
     state::TARGET,
     status_file::TARGET,
     url::TARGET,
+    verdict::TARGET,
     version::TARGET,
 ];
 
