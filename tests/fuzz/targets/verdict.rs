@@ -227,9 +227,9 @@ impl Run {
         let round = self.rounds - 1;
         self.now += Duration::from_micros(100);
         match kind {
-            b'r' => drop(self.reply(round, "", rest)),
-            b's' => drop(self.reply(round, STATS, rest)),
-            b'o' => drop(self.reply(self.rounds, "", rest)),
+            b'r' => self.reply(round, "", rest),
+            b's' => self.reply(round, STATS, rest),
+            b'o' => self.reply(self.rounds, "", rest),
             b'd' => {
                 let token = rest
                     .first()
