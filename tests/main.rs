@@ -97,6 +97,12 @@ mod demo;
 /// README, man page and help say the same as the program.
 mod documents;
 
+/// Whatever reads foreign bytes reads all bytes, and keeps its promises.
+mod fuzz;
+
+/// What the program is made of: licences, sources and doubles of its crates. tests/supply_chain.sh looks closer.
+mod supply_chain;
+
 /// Which file of the sources may use which.
 mod layout;
 

@@ -84,20 +84,20 @@ impl ServerUrl {
             true => text.to_owned(),
             false => format!("nats://{text}"),
         };
+        // Before the rest is read: of http:// and its kin, a host that is not ASCII takes other ways.
+        let scheme = with_scheme.split(':').next().unwrap_or_default();
+        if !["nats", "tls"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+            return Err(format!(
+                "'{shown}': the scheme {}:// is not supported, use nats:// or tls://",
+                clean(scheme, 80)
+            ));
+        }
         let url = Url::parse(&with_scheme).map_err(|e| match e {
             // It may be a password, where the host is missing behind it.
             ParseError::InvalidPort => "a server URL ends with a port from 1 to 65535, or with the host".to_owned(),
             e => format!("'{shown}' is not a server URL: {e}"),
         })?;
-        let tls = match url.scheme() {
-            "nats" => false,
-            "tls" => true,
-            scheme => {
-                return Err(format!(
-                    "'{shown}': the scheme {scheme}:// is not supported, use nats:// or tls://"
-                ));
-            }
-        };
+        let tls = url.scheme() == "tls";
         let host = url.host_str().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         if host.is_empty() {
@@ -309,6 +309,15 @@ mod tests {
             (
                 "ws://h:1",
                 "'ws://h:1': the scheme ws:// is not supported, use nats:// or tls://",
+            ),
+            // The crate takes the host of such a scheme for one that may be in Unicode, and asserts what is not so.
+            (
+                "ws://@F-\u{61e}h",
+                "'ws://***@F-?h': the scheme ws:// is not supported, use nats:// or tls://",
+            ),
+            (
+                "nats://F-\u{61e}h",
+                "'nats://F-?h': the host may have letters, digits, '-', '_' and '.' only",
             ),
             (
                 "nats://h:99999",
