@@ -61,6 +61,26 @@ impl Service {
         Builder::new(from_env("NATS_GO_SERVICE").into(), Vec::new(), url, name)
     }
 
+    /// With the official Go client of today, which knows metadata.
+    pub fn nats_go_1_41(url: &str, name: &str) -> Builder {
+        let program = Path::new(&from_env("NATS_GO_1_41")).join("nats_go_1_41_service");
+        Builder::new(program, Vec::new(), url, name)
+    }
+
+    /// With the community's Python library nats-micro, over the official client.
+    pub fn nats_micro_py(url: &str, name: &str) -> Builder {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/nats_micro_service.py");
+        let args = vec![script.to_str().unwrap().to_string()];
+        Builder::new(from_env("NATS_MICRO_PYTHON").into(), args, url, name)
+    }
+
+    /// With the community's JavaScript library nats-micro, over the official client 2.x.
+    pub fn nats_micro_js(url: &str, name: &str) -> Builder {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/nats_micro_service.mjs");
+        let args = vec![script.to_str().unwrap().to_string(), from_env("NATS_MICRO_JS")];
+        Builder::new("node".into(), args, url, name)
+    }
+
     /// With the official Rust client. Reconnects within 0.1 s.
     pub fn async_nats(url: &str, name: &str) -> Builder {
         Builder::new(example("async_nats_service"), Vec::new(), url, name)
@@ -146,7 +166,7 @@ impl Builder {
         self.arg("--creds", path)
     }
 
-    /// The authority of the server's certificate. All but [`Service::demo`].
+    /// The authority of the server's certificate. The official clients only.
     pub fn tlsca(self, path: &str) -> Builder {
         self.arg("--tlsca", path)
     }
@@ -236,10 +256,10 @@ mod tests {
     }
 
     fn talks_as_it_says(start: fn(&str, &str) -> Builder) {
-        talks(start, serde_json::json!({"pod": "orders-0", "zone": "a"}));
+        talks(start, serde_json::json!({"pod": "orders-0", "zone": "a"}), b"");
     }
 
-    fn talks(start: fn(&str, &str) -> Builder, metadata: serde_json::Value) {
+    fn talks(start: fn(&str, &str) -> Builder, metadata: serde_json::Value, echo: &[u8]) {
         let mut server = Server::start(Version::Newest);
         let url = server.url();
         let ping = || raw::ping(&url, "orders", 10).unwrap();
@@ -258,8 +278,14 @@ mod tests {
             .remove(0);
         let reply: serde_json::Value = serde_json::from_slice(&reply).unwrap();
         assert_eq!(reply["version"], "1.2.3");
-        assert_eq!(reply["metadata"], metadata);
-        assert_eq!(raw::ask(&url, "orders.echo", 1).unwrap(), [b""]);
+        match metadata.as_object() {
+            // Some libraries add their own.
+            Some(metadata) => metadata
+                .iter()
+                .for_each(|(key, value)| assert_eq!(&reply["metadata"][key], value)),
+            None => assert_eq!(reply["metadata"], metadata),
+        }
+        assert_eq!(raw::ask(&url, "orders.echo", 1).unwrap(), [echo]);
 
         one.freeze();
         assert_eq!(ping(), set(&[&two]));
@@ -298,7 +324,24 @@ mod tests {
     #[test]
     fn nats_go() {
         // It knows no metadata.
-        talks(Service::nats_go, serde_json::Value::Null);
+        talks(Service::nats_go, serde_json::Value::Null, b"");
+    }
+
+    #[test]
+    fn nats_go_1_41() {
+        talks_as_it_says(Service::nats_go_1_41);
+    }
+
+    #[test]
+    fn nats_micro_py() {
+        talks_as_it_says(Service::nats_micro_py);
+    }
+
+    #[test]
+    fn nats_micro_js() {
+        // What it says is JSON.
+        let metadata = serde_json::json!({"pod": "orders-0", "zone": "a"});
+        talks(Service::nats_micro_js, metadata, b"\"\"");
     }
 
     #[test]
