@@ -1,5 +1,6 @@
 //! Real services, written with independent implementations of ADR-32.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use super::{LIMIT, TempDir, from_env, process};
 pub struct Builder {
     program: PathBuf,
     args: Vec<String>,
+    under: Vec<String>,
     count: usize,
 }
 
@@ -141,6 +143,7 @@ impl Builder {
         Builder {
             program,
             args,
+            under: Vec::new(),
             count: 1,
         }
         .arg("--url", url)
@@ -176,6 +179,12 @@ impl Builder {
         self.arg("--tlscert", cert).arg("--tlskey", key)
     }
 
+    /// Runs it by another command, such as `["ip", "netns", "exec", "NAME"]`, which becomes it.
+    pub fn under(mut self, words: &[&str]) -> Builder {
+        self.under = words.iter().map(|word| word.to_string()).collect();
+        self
+    }
+
     /// That many instances in the one process, over a connection each.
     pub fn count(mut self, count: usize) -> Builder {
         self.count = count;
@@ -186,8 +195,10 @@ impl Builder {
     #[track_caller]
     pub fn start(self) -> Service {
         let dir = TempDir::new();
-        let mut command = Command::new(&self.program);
+        let mut words = self.under.iter().map(OsStr::new).chain([self.program.as_os_str()]);
+        let mut command = Command::new(words.next().expect("a program"));
         command
+            .args(words)
             .args(&self.args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
