@@ -26,7 +26,8 @@ wait_for() {
     until "$@" >/dev/null 2>&1; do
         [ $((SECONDS - start)) -lt "$seconds" ] || {
             systemctl --no-pager status 'check-nats-service@*' || true
-            cat /var/lib/prometheus/node-exporter/nats-service-orders.prom || true
+            grep -v '^#' /var/lib/prometheus/node-exporter/nats-service-orders.prom || true
+            curl -s http://127.0.0.1:9090/api/v1/targets || true
             die "not within $seconds s: $what"
         }
         sleep 1
@@ -101,6 +102,9 @@ quietly "making a clean Debian (debootstrap)" debootstrap --variant=minbase --in
     bookworm "$temp/root"
 quietly "installing Prometheus, node_exporter and nats-server" nspawn --pipe --resolv-conf=copy-host \
     --setenv=DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends prometheus prometheus-node-exporter nats-server
+
+# What an installer writes, and debootstrap does not.
+echo "127.0.0.1 localhost" >"$temp/root/etc/hosts"
 
 # As README.md says.
 install -d "$temp/root/try" "$temp/unpacked"
