@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io;
-use std::net::TcpListener;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::support::fake::Request;
+use crate::support::server::free_port;
 use crate::support::{Check, Conn, Fake, LIMIT, Output, SLACK, TempDir, in_time};
 
 const A: &[u8] = br#"{"name":"orders","id":"A"}"#;
@@ -410,10 +410,7 @@ fn refusing() -> Fake {
 
 /// An address where nobody listens.
 fn closed() -> String {
-    format!(
-        "nats://{}",
-        TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-    )
+    format!("nats://127.0.0.1:{}", free_port())
 }
 
 #[test]
