@@ -40,6 +40,9 @@ mod tls_race;
 /// Servers and services that break the rules: every trap of the client.
 mod hostile;
 
+/// All that a hostile server or peer may do, in all modes, as a table.
+mod attacks;
+
 /// What four libraries really send.
 mod samples;
 
