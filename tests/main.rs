@@ -73,6 +73,9 @@ mod cli;
 /// No secret in any output, error or state.
 mod secrets;
 
+/// What a hostile server learns and gets, and what a run does not do.
+mod security;
+
 /// The real Nagios core reaches a HARD CRITICAL, and recovers.
 mod nagios;
 

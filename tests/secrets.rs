@@ -93,6 +93,8 @@ const RUNS: &[Run] = &[
     (&["-s", "nats://u:S3CRET@h/x"], &[], USAGE),
     (&["-s", "ws://u:S3CRET@h"], &[], USAGE),
     (&["-s", "http://S3CRET@h"], &[], USAGE),
+    (&["-s", "S3CRET@nats://h"], &[], USAGE),
+    (&["-s", "u:S3CRET@nats://h"], &[], USAGE),
     (&["-s", "nats:u:S3CRET@h"], &[], USAGE),
     (&["-s", "nats//u:S3CRET@h:x"], &[], USAGE),
     (&["-s", "nats://u:S3CRET/S3CRET@h"], &[], USAGE),

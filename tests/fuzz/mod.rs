@@ -9,7 +9,7 @@ use std::path::Path;
 use targets::{TARGETS, Target};
 
 /// How many mutations of the seeds each target reads.
-const MUTATIONS: u64 = 4000;
+const MUTATIONS: u64 = 1200;
 
 fn number(variable: &str, otherwise: u64) -> u64 {
     let text = std::env::var(variable).ok();

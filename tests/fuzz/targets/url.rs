@@ -23,6 +23,7 @@ pub const TARGET: Target = Target {
         "orders",
         "APP.$SRV",
         "a.b.>",
+        "zq9Zq9@nats://h",
         "ws://@F-\u{61e}h",
         "nats://u:zq9Zq9@[h",
         "http://a@b:zq9Zq9@c:99999",
