@@ -1,6 +1,6 @@
 //! Everything breaks at random, and an oracle knows the truth: no false alarm, and no missed outage.
 //!
-//! A driver starts, kills, freezes and thaws instances of eight client libraries, stops, kills and freezes servers, pulls and plugs
+//! A driver starts, kills, freezes and thaws instances of seven client libraries, stops, kills and freezes servers, pulls and plugs
 //! the cables of the hosts that the instances are on, loses packets, and breaks the path of a monitor that asks from a distance.
 //! Meanwhile monitors and probes run all the time. Each run is judged by what was true from its start to its end.
 //!
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::support::service::Builder;
 use super::support::{Monitor, Output, Proxy, Server, Service, Version, is_root};
 use super::topologies::Net;
 use hosts::Hosts;
@@ -35,6 +36,17 @@ struct World {
     model: Model,
     history: Arc<Mutex<History>>,
     dice: Dice,
+    clock: Clock,
+}
+
+/// Tells times in seconds since the beginning.
+#[derive(Clone, Copy)]
+struct Clock(Instant);
+
+impl Clock {
+    fn at(self, time: Instant) -> String {
+        format!("{:8.3}", (time - self.0).as_secs_f64())
+    }
 }
 
 impl World {
@@ -66,6 +78,7 @@ impl World {
             model,
             history,
             dice,
+            clock: Clock(Instant::now()),
         }
     }
 
@@ -83,6 +96,7 @@ impl World {
         self.note(Moment::between(&before, &planned));
         self.perform(action);
         let now = Instant::now();
+        println!("{} {action:?}", self.clock.at(now));
         self.model = self.model.after(action, now);
         self.note(self.model.moment(now));
     }
@@ -121,11 +135,10 @@ impl World {
     }
 
     fn start(&mut self, client: &str, host: usize, pod: &str) -> Service {
-        const STARTS: [fn(&str, &str) -> super::support::service::Builder; 8] = [
+        const STARTS: [fn(&str, &str) -> Builder; 7] = [
             Service::nats_py,
             Service::nats_js,
             Service::nats_js_2,
-            Service::nats_go,
             Service::nats_go_1_41,
             Service::async_nats,
             Service::nats_micro_py,
@@ -175,6 +188,7 @@ struct Watcher {
     monitor: Monitor,
     flags: &'static [&'static str],
     told: Told,
+    clock: Clock,
     tally: Arc<Mutex<Tally>>,
 }
 
@@ -251,7 +265,8 @@ impl Watcher {
         *tally.said.entry(said.to_owned()).or_default() += 1;
         if let Some(fault) = fault {
             *tally.faults.entry(fault).or_default() += 1;
-            let complaint = format!("{fault:?}: {} said {said}, but {truth:?}: {out:?}", self.name);
+            let (clock, name) = (self.clock.at(Instant::now()), self.name);
+            let complaint = format!("{clock} {fault:?}: {name} said {said}, but {truth:?}: {out:?}");
             println!("{complaint}");
             tally.complaints.push(complaint);
         }
@@ -297,6 +312,7 @@ fn chaos(seed: u64, time: Duration) -> Vec<(&'static str, Arc<Mutex<Tally>>)> {
         monitor: Monitor::new(url),
         flags,
         told: Told::default(),
+        clock: world.clock,
         tally: Arc::default(),
     };
     let url = world.url();
@@ -373,14 +389,15 @@ fn finish(world: &mut World, tallies: &[(&str, Arc<Mutex<Tally>>)]) {
 #[track_caller]
 fn report(tallies: &[(&'static str, Arc<Mutex<Tally>>)]) {
     let mut table = format!(
-        "{:<16} | {:>5} | {:>6} | {:>10} | {:>12} | {:>12} | {:>14} | {:>3} | said\n",
-        "who", "runs", "epochs", "must be up", "must be down", "false alarms", "missed outages", "odd"
+        "{:<16} | {:>5} | {:>6} | {:>10} | {:>12} | {:>12} | {:>5} | {:>14} | {:>3} | said\n",
+        "who", "runs", "epochs", "must be up", "must be down", "false alarms", "hasty", "missed outages", "odd"
     );
     let mut complaints = Vec::new();
     for (name, tally) in tallies {
         let tally = tally.lock().expect("no panic");
         let of = |fault| tally.faults.get(&fault).copied().unwrap_or(0);
-        let (alarms, missed, odd) = (of(Fault::FalseAlarm), of(Fault::MissedOutage), of(Fault::Odd));
+        let (alarms, hasty) = (of(Fault::FalseAlarm), of(Fault::HastyAlarm));
+        let (missed, odd) = (of(Fault::MissedOutage), of(Fault::Odd));
         let said: Vec<_> = tally
             .said
             .iter()
@@ -390,7 +407,7 @@ fn report(tallies: &[(&'static str, Arc<Mutex<Tally>>)]) {
         let (runs, epochs, pass, fail) = (tally.runs, tally.epochs, tally.had_to_pass, tally.had_to_fail);
         writeln!(
             table,
-            "{name:<16} | {runs:>5} | {epochs:>6} | {pass:>10} | {fail:>12} | {alarms:>12} | {missed:>14} | {odd:>3} | {said}"
+            "{name:<16} | {runs:>5} | {epochs:>6} | {pass:>10} | {fail:>12} | {alarms:>12} | {hasty:>5} | {missed:>14} | {odd:>3} | {said}"
         )
         .expect("memory");
         complaints.extend(tally.complaints.clone());

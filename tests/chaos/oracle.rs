@@ -78,6 +78,8 @@ pub enum From {
 pub struct Truth {
     /// An instance could answer all along, and has had the time that it needs.
     pub up: bool,
+    /// An instance was there all along; whether it has had its time or not.
+    pub there: bool,
     /// Nobody could answer at any time.
     pub down: bool,
     pub nats: Nats,
@@ -113,6 +115,7 @@ impl History {
                 .can
                 .iter()
                 .any(|(pod, since)| asked(pod) && *since <= settled && all_along(pod)),
+            there: last.can.keys().any(|pod| asked(pod) && all_along(pod)),
             down: !moments.iter().any(|moment| moment.may.iter().any(|pod| asked(pod))),
             nats: match (all(Nats::Fine), all(Nats::Away)) {
                 (true, _) => Nats::Fine,
@@ -141,7 +144,9 @@ pub enum Said {
 pub enum Fault {
     FalseAlarm,
     MissedOutage,
-    /// Neither: UNKNOWN for no reason, or an end of an outage that there was not.
+    /// An outage begins while an instance that is there has not come back yet, as it would have.
+    HastyAlarm,
+    /// None of these: UNKNOWN for no reason, or an end of an outage that there was not.
     Odd,
 }
 
@@ -168,6 +173,7 @@ impl Told {
             Said::Up if before.outage => Some(Fault::MissedOutage),
             Said::Recovered if !before.outage => Some(Fault::Odd),
             Said::Down { asked: true } if truth.up => Some(Fault::FalseAlarm),
+            Said::Down { asked: true } if truth.there && !before.outage => Some(Fault::HastyAlarm),
             Said::Down { asked: false } if !before.outage => Some(Fault::FalseAlarm),
             Said::Down { asked: false } if truth.nats == Nats::Fine => Some(Fault::Odd),
             Said::NotAsked | Said::NeverSeen if has_to_be_told || before.outage => Some(Fault::MissedOutage),
@@ -231,6 +237,7 @@ mod tests {
         let truth = |start: u64, end: u64, pod| {
             let at = |second| zero + Duration::from_secs(second);
             let truth = history.truth(From::Nearby, at(start), at(end), at(end), pod);
+            assert!(truth.there || !truth.up);
             (truth.up, truth.down, truth.nats)
         };
         assert_eq!(truth(1, 1, None), (true, false, Nats::Fine));
@@ -283,8 +290,14 @@ mod tests {
 
     #[test]
     fn every_wrong_word_of_a_check_is_a_fault() {
-        let truth = |up, down, nats| Truth { up, down, nats };
+        let truth = |up, down, nats| Truth {
+            up,
+            there: up,
+            down,
+            nats,
+        };
         let up = truth(true, false, Nats::Fine);
+        let back = Truth { up: false, ..up };
         let down = truth(false, true, Nats::Fine);
         let open = truth(false, false, Nats::Disturbed);
         let away = truth(false, true, Nats::Away);
@@ -305,6 +318,8 @@ mod tests {
             (well, asked, open, None),
             (well, asked, up, alarm),
             (ill, asked, up, alarm),
+            (well, asked, back, Some(Fault::HastyAlarm)),
+            (ill, asked, back, None),
             (well, remembered, away, alarm),
             (well, remembered, open, alarm),
             (ill, remembered, away, None),
@@ -329,7 +344,12 @@ mod tests {
 
     #[test]
     fn every_wrong_word_of_a_probe_is_a_fault() {
-        let truth = |up, down, nats| Truth { up, down, nats };
+        let truth = |up, down, nats| Truth {
+            up,
+            there: up,
+            down,
+            nats,
+        };
         let up = truth(true, false, Nats::Fine);
         let down = truth(false, true, Nats::Fine);
         let away = truth(false, true, Nats::Away);
