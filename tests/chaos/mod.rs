@@ -54,6 +54,11 @@ impl World {
         let mut dice = Dice(seed);
         let version = *dice.one_of(&Version::ALL);
         let size = *dice.one_of(&[1, 1, 3]);
+        println!("seed {seed}:");
+        World::of(version, size, dice)
+    }
+
+    fn of(version: Version, size: usize, dice: Dice) -> World {
         let hosts = is_root().then(|| Hosts::new(2));
         let address = hosts.as_ref().map_or("127.0.0.1".into(), Hosts::switch);
         let net = match size {
@@ -65,7 +70,7 @@ impl World {
             Some(_) => "no netem in this kernel: packets are lost by iptables, and delayed by a proxy only",
             None => "no hosts of their own",
         };
-        println!("seed {seed}: {size} servers, {version:?}; {loss}");
+        println!("{size} servers, {version:?}; {loss}");
         let far = Proxy::to(format!("{address}:{}", net.0[0].port()).parse().expect("an address"));
         let model = Model::new(size, 2, hosts.is_some());
         let history = Arc::new(Mutex::new(History::default()));
@@ -205,6 +210,18 @@ struct Tally {
 }
 
 impl Watcher {
+    fn new(name: &'static str, from: From, url: &str, flags: &'static [&'static str], clock: Clock) -> Watcher {
+        Watcher {
+            name,
+            from,
+            monitor: Monitor::new(url),
+            flags,
+            told: Told::default(),
+            clock,
+            tally: Arc::default(),
+        }
+    }
+
     /// What a check says, as JSON.
     fn check(&mut self, history: &Mutex<History>) {
         let start = Instant::now();
@@ -306,15 +323,7 @@ fn chaos(seed: u64, time: Duration) -> Vec<(&'static str, Arc<Mutex<Tally>>)> {
     let mut world = World::new(seed);
     world.start_one("nats.js 3", "the-first");
     let far = world.far.url();
-    let watcher = |name, from, url: &str, flags| Watcher {
-        name,
-        from,
-        monitor: Monitor::new(url),
-        flags,
-        told: Told::default(),
-        clock: world.clock,
-        tally: Arc::default(),
-    };
+    let watcher = |name, from, url: &str, flags| Watcher::new(name, from, url, flags, world.clock);
     let url = world.url();
     let stats = &[
         "--stats",
@@ -422,4 +431,24 @@ fn nothing_that_breaks_makes_a_false_alarm_or_hides_an_outage() {
     let seed = number("CHAOS_SEED").unwrap_or(1);
     let seconds = number("CHAOS_SECONDS").unwrap_or(15);
     report(&chaos(seed, Duration::from_secs(seconds)));
+}
+
+/// Of checks that are right nothing can be learned about the oracle: one that does not ask again is wrong.
+#[test]
+fn a_hasty_check_is_caught() {
+    let mut world = World::of(Version::Newest, 1, Dice(1));
+    let mut hasty = Watcher::new(
+        "hasty check",
+        From::Nearby,
+        &world.url(),
+        &["--confirm", "0"],
+        world.clock,
+    );
+    world.start_one("nats.js 3", "one");
+    hasty.check(&world.history);
+    world.act(&Action::StopServer { server: 0, hard: true });
+    world.act(&Action::StartServer(0));
+    hasty.check(&world.history);
+    let faults = hasty.tally.lock().expect("no panic").faults.clone();
+    assert_eq!(faults, BTreeMap::from([(Fault::HastyAlarm, 1)]));
 }

@@ -149,13 +149,13 @@ impl Model {
             (6, "kill all"),
             (7, "freeze"),
             (10, "thaw"),
-            (10, "server stops"),
+            (16, "server stops"),
             (5, "server freezes"),
             (10, "link"),
             (5, "loss"),
             (10, "path"),
             (5, "delay"),
-            (10, "rest"),
+            (6, "rest"),
         ];
         // What is out of order does not last, nor does an outage: there would be little else to be seen.
         if dice.below(2) == 0
