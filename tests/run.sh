@@ -28,6 +28,7 @@ debian valgrind command -v valgrind
 debian util-linux command -v setpriv
 debian procps command -v pgrep
 debian iproute2 command -v ip
+debian iptables command -v iptables
 debian openssl command -v openssl
 debian systemd command -v systemd-analyze
 debian mandoc command -v mandoc
