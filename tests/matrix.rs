@@ -240,7 +240,8 @@ impl Place<'_> {
         self.wait_for(2);
         self.says("service_up, after that", 0, "service_up", &[]);
 
-        (two.kill(), three.kill());
+        two.kill();
+        three.kill();
         self.wait_for(0);
         let check = || self.monitor.check(["-t", "3s"]);
         self.compare("service_down", 2, self.gone(), check());

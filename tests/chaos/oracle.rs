@@ -43,7 +43,7 @@ impl Moment {
     }
 
     /// As it is for those who ask from a distance.
-    fn from_a_distance(mut self) -> Moment {
+    fn seen_from_a_distance(mut self) -> Moment {
         self.nats = match (self.nats, self.path) {
             (Nats::Fine, Nats::Fine) => Nats::Fine,
             (Nats::Away, _) | (_, Nats::Away) => Nats::Away,
@@ -104,7 +104,7 @@ impl History {
         let during = self.0[first..].iter().take_while(|moment| moment.from <= end);
         let mut moments: Vec<Moment> = during.cloned().collect();
         if from == From::ADistance {
-            moments = moments.into_iter().map(Moment::from_a_distance).collect();
+            moments = moments.into_iter().map(Moment::seen_from_a_distance).collect();
         }
         let asked = |other: &str| pod.is_none_or(|pod| pod == other);
         let last = moments.last().expect("a run after the beginning");
