@@ -1,7 +1,7 @@
 //! Everything breaks at random, and an oracle knows the truth: no false alarm, and no missed outage.
 //!
 //! A driver starts, kills, freezes and thaws instances of seven client libraries, stops, kills and freezes servers, pulls and plugs
-//! the cables of the hosts that the instances are on, loses packets, and breaks the path of a monitor that asks from a distance.
+//! the cables of the hosts that the instances are on, loses packets, and breaks the path of a monitor that asks from a distance, and kills runs.
 //! Meanwhile monitors and probes run all the time. Each run is judged by what was true from its start to its end.
 //!
 //! The usual run is short. `CHAOS_SEED=7 CHAOS_SECONDS=3600 tests/run.sh chaos -- --nocapture` is the long one: the same actions
@@ -186,6 +186,9 @@ impl World {
     }
 }
 
+/// Some of whose runs are killed.
+const KILLED: &str = "check, killed";
+
 /// Who asks again and again, and what came of it.
 struct Watcher {
     name: &'static str,
@@ -244,6 +247,14 @@ impl Watcher {
             (!good).then_some(Fault::Odd)
         });
         self.count(&format!("{said:?}"), asked, truth, fault, &out);
+    }
+
+    /// A run that is killed while it is at it. The next one has to be right all the same.
+    fn killed_check(&mut self, dice: &mut Dice) {
+        let run = self.monitor.check(self.flags).spawn();
+        thread::sleep(Duration::from_millis(dice.below(400) as u64));
+        drop(run);
+        self.told.unsure = true;
     }
 
     /// What a probe of one pod says: of one that is there, or was lately.
@@ -336,6 +347,7 @@ fn chaos(seed: u64, time: Duration) -> Vec<(&'static str, Arc<Mutex<Tally>>)> {
     ];
     let watchers = [
         watcher("check", From::Nearby, &url, &[]),
+        watcher(KILLED, From::Nearby, &url, &[]),
         watcher("check --stats", From::Nearby, &url, stats),
         watcher("check -c 1:", From::Nearby, &url, &["-c", "1:", "--census", "0"]),
         watcher("check from afar", From::ADistance, &far, &[]),
@@ -353,6 +365,9 @@ fn chaos(seed: u64, time: Duration) -> Vec<(&'static str, Arc<Mutex<Tally>>)> {
             let (over, history, mut dice) = (&over, &history, Dice(seed + nth as u64 + 1));
             scope.spawn(move || {
                 while !over.load(SeqCst) {
+                    if watcher.name == KILLED && dice.below(4) == 0 {
+                        watcher.killed_check(&mut dice);
+                    }
                     match watcher.name.starts_with("probe") {
                         true => watcher.probe(history, &mut dice),
                         false => watcher.check(history),

@@ -322,20 +322,21 @@ impl Model {
             (Path::Whole, Server::Up) => Nats::Fine,
             _ => Nats::Away,
         };
-        let answer = |instance: &&Instance| {
-            let reached = self.hosts[instance.host].down_since.is_none();
-            nats != Nats::Away && !instance.frozen && reached
-        };
-        let answering = || self.instances.iter().filter(answer);
+        let up = |host: &usize| self.hosts[*host].down_since.is_none();
+        let active = || self.instances.iter().filter(|instance| !instance.frozen);
         // Whose server is frozen cannot be known.
-        let known = |instance: &&Instance| !instance.lost && !any(Server::Frozen);
+        let answering =
+            |instance: &&Instance| nats != Nats::Away && up(&instance.host) && !instance.lost && !any(Server::Frozen);
         Moment {
             from: now,
-            can: answering()
-                .filter(known)
+            can: active()
+                .filter(answering)
                 .map(|instance| (instance.pod.clone(), instance.settled))
                 .collect(),
-            may: answering().map(|instance| instance.pod.clone()).collect(),
+            may: active().map(|instance| (instance.pod.clone(), instance.host)).collect(),
+            reached: (0..self.hosts.len())
+                .filter(|host| nats != Nats::Away && up(host))
+                .collect(),
             nats,
             path,
         }
@@ -393,7 +394,8 @@ mod tests {
             }
             let moment = model.moment(now);
             let can: Vec<_> = moment.can.into_iter().map(|(pod, at)| (pod, at - now)).collect();
-            (can, moment.may.into_iter().collect::<String>(), moment.nats)
+            let may = moment.may.iter().filter(|(_, host)| moment.reached.contains(host));
+            (can, may.map(|(pod, _)| pod.as_str()).collect::<String>(), moment.nats)
         };
         let of = |pod: &str, time| (pod.to_owned(), time);
         let stop = Action::StopServer { server: 0, hard: true };
