@@ -1,7 +1,8 @@
 //! Everything breaks at random, and an oracle knows the truth: no false alarm, and no missed outage.
 //!
 //! A driver starts, kills, freezes and thaws instances of seven client libraries, stops, kills and freezes servers, pulls and plugs
-//! the cables of the hosts that the instances are on, loses packets, and breaks the path of a monitor that asks from a distance, and kills runs.
+//! the cables of the hosts that the instances are on, loses packets, and breaks the path of a monitor that asks from a distance, and
+//! kills runs.
 //! Meanwhile monitors and probes run all the time. Each run is judged by what was true from its start to its end.
 //!
 //! The usual run is short. `CHAOS_SEED=7 CHAOS_SECONDS=3600 tests/run.sh chaos -- --nocapture` is the long one: the same actions
@@ -234,6 +235,7 @@ impl Watcher {
             .lock()
             .expect("no panic")
             .truth(self.from, start, end, end, None);
+        let truth = as_far_as_it_ran(truth, &out);
         let (said, asked) = read(&out);
         let fault = self.told.judge(said, truth).or_else(|| {
             let codes: &[i32] = match said {
