@@ -23,6 +23,9 @@ mod chaos;
 /// Clusters, leaves, gateways and account imports.
 mod topologies;
 
+/// Every outcome on every server and topology, with services of every client library.
+mod matrix;
+
 /// One instance among several: gone, not answering or slow; and who is there when the one asked for is not.
 mod instances;
 

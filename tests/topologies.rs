@@ -238,7 +238,7 @@ fn a_reload_that_lets_clients_go_is_no_outage() {
 }
 
 /// A monitoring account that imports the services of another, as README and man page tell.
-fn import(export: &str) -> String {
+pub fn import(export: &str) -> String {
     format!(
         r#"accounts {{
              APP {{ users: [{{user: app, password: app}}]
@@ -250,7 +250,7 @@ fn import(export: &str) -> String {
     )
 }
 
-const STREAM: &str = r#"service: "$SRV.PING.>", response_type: stream"#;
+pub const STREAM: &str = r#"service: "$SRV.PING.>", response_type: stream"#;
 const SINGLE: &str = r#"service: "$SRV.PING.>""#;
 
 const MON: [&str; 6] = ["--user", "mon", "--password", "s3cret", "--srv-prefix", "APP.$SRV"];

@@ -1,7 +1,8 @@
 //! Everything breaks at random, and an oracle knows the truth: no false alarm, and no missed outage.
 //!
-//! A driver starts, kills, freezes and thaws instances of eight client libraries, stops, kills and freezes servers, pulls and plugs
-//! the cables of the hosts that the instances are on, loses packets, and breaks the path of a monitor that asks from a distance.
+//! A driver starts, kills, freezes and thaws instances of seven client libraries, stops, kills and freezes servers, pulls and plugs
+//! the cables of the hosts that the instances are on, loses packets, and breaks the path of a monitor that asks from a distance, and
+//! kills runs.
 //! Meanwhile monitors and probes run all the time. Each run is judged by what was true from its start to its end.
 //!
 //! The usual run is short. `CHAOS_SEED=7 CHAOS_SECONDS=3600 tests/run.sh chaos -- --nocapture` is the long one: the same actions
@@ -20,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use super::support::service::Builder;
 use super::support::{Monitor, Output, Proxy, Server, Service, Version, is_root};
 use super::topologies::Net;
 use hosts::Hosts;
@@ -35,6 +37,17 @@ struct World {
     model: Model,
     history: Arc<Mutex<History>>,
     dice: Dice,
+    clock: Clock,
+}
+
+/// Tells times in seconds since the beginning.
+#[derive(Clone, Copy)]
+struct Clock(Instant);
+
+impl Clock {
+    fn at(self, time: Instant) -> String {
+        format!("{:8.3}", (time - self.0).as_secs_f64())
+    }
 }
 
 impl World {
@@ -42,6 +55,11 @@ impl World {
         let mut dice = Dice(seed);
         let version = *dice.one_of(&Version::ALL);
         let size = *dice.one_of(&[1, 1, 3]);
+        println!("seed {seed}:");
+        World::of(version, size, dice)
+    }
+
+    fn of(version: Version, size: usize, dice: Dice) -> World {
         let hosts = is_root().then(|| Hosts::new(2));
         let address = hosts.as_ref().map_or("127.0.0.1".into(), Hosts::switch);
         let net = match size {
@@ -53,7 +71,7 @@ impl World {
             Some(_) => "no netem in this kernel: packets are lost by iptables, and delayed by a proxy only",
             None => "no hosts of their own",
         };
-        println!("seed {seed}: {size} servers, {version:?}; {loss}");
+        println!("{size} servers, {version:?}; {loss}");
         let far = Proxy::to(format!("{address}:{}", net.0[0].port()).parse().expect("an address"));
         let model = Model::new(size, 2, hosts.is_some());
         let history = Arc::new(Mutex::new(History::default()));
@@ -66,6 +84,7 @@ impl World {
             model,
             history,
             dice,
+            clock: Clock(Instant::now()),
         }
     }
 
@@ -83,6 +102,7 @@ impl World {
         self.note(Moment::between(&before, &planned));
         self.perform(action);
         let now = Instant::now();
+        println!("{} {action:?}", self.clock.at(now));
         self.model = self.model.after(action, now);
         self.note(self.model.moment(now));
     }
@@ -121,11 +141,10 @@ impl World {
     }
 
     fn start(&mut self, client: &str, host: usize, pod: &str) -> Service {
-        const STARTS: [fn(&str, &str) -> super::support::service::Builder; 8] = [
+        const STARTS: [fn(&str, &str) -> Builder; 7] = [
             Service::nats_py,
             Service::nats_js,
             Service::nats_js_2,
-            Service::nats_go,
             Service::nats_go_1_41,
             Service::async_nats,
             Service::nats_micro_py,
@@ -168,6 +187,9 @@ impl World {
     }
 }
 
+/// Some of whose runs are killed.
+const KILLED: &str = "check, killed";
+
 /// Who asks again and again, and what came of it.
 struct Watcher {
     name: &'static str,
@@ -175,6 +197,7 @@ struct Watcher {
     monitor: Monitor,
     flags: &'static [&'static str],
     told: Told,
+    clock: Clock,
     tally: Arc<Mutex<Tally>>,
 }
 
@@ -191,6 +214,18 @@ struct Tally {
 }
 
 impl Watcher {
+    fn new(name: &'static str, from: From, url: &str, flags: &'static [&'static str], clock: Clock) -> Watcher {
+        Watcher {
+            name,
+            from,
+            monitor: Monitor::new(url),
+            flags,
+            told: Told::default(),
+            clock,
+            tally: Arc::default(),
+        }
+    }
+
     /// What a check says, as JSON.
     fn check(&mut self, history: &Mutex<History>) {
         let start = Instant::now();
@@ -200,6 +235,7 @@ impl Watcher {
             .lock()
             .expect("no panic")
             .truth(self.from, start, end, end, None);
+        let truth = as_far_as_it_ran(truth, &out);
         let (said, asked) = read(&out);
         let fault = self.told.judge(said, truth).or_else(|| {
             let codes: &[i32] = match said {
@@ -213,6 +249,14 @@ impl Watcher {
             (!good).then_some(Fault::Odd)
         });
         self.count(&format!("{said:?}"), asked, truth, fault, &out);
+    }
+
+    /// A run that is killed while it is at it. The next one has to be right all the same.
+    fn killed_check(&mut self, dice: &mut Dice) {
+        let run = self.monitor.check(self.flags).spawn();
+        thread::sleep(Duration::from_millis(dice.below(400) as u64));
+        drop(run);
+        self.told.unsure = true;
     }
 
     /// What a probe of one pod says: of one that is there, or was lately.
@@ -251,7 +295,8 @@ impl Watcher {
         *tally.said.entry(said.to_owned()).or_default() += 1;
         if let Some(fault) = fault {
             *tally.faults.entry(fault).or_default() += 1;
-            let complaint = format!("{fault:?}: {} said {said}, but {truth:?}: {out:?}", self.name);
+            let (clock, name) = (self.clock.at(Instant::now()), self.name);
+            let complaint = format!("{clock} {fault:?}: {name} said {said}, but {truth:?}: {out:?}");
             println!("{complaint}");
             tally.complaints.push(complaint);
         }
@@ -291,14 +336,7 @@ fn chaos(seed: u64, time: Duration) -> Vec<(&'static str, Arc<Mutex<Tally>>)> {
     let mut world = World::new(seed);
     world.start_one("nats.js 3", "the-first");
     let far = world.far.url();
-    let watcher = |name, from, url: &str, flags| Watcher {
-        name,
-        from,
-        monitor: Monitor::new(url),
-        flags,
-        told: Told::default(),
-        tally: Arc::default(),
-    };
+    let watcher = |name, from, url: &str, flags| Watcher::new(name, from, url, flags, world.clock);
     let url = world.url();
     let stats = &[
         "--stats",
@@ -311,6 +349,7 @@ fn chaos(seed: u64, time: Duration) -> Vec<(&'static str, Arc<Mutex<Tally>>)> {
     ];
     let watchers = [
         watcher("check", From::Nearby, &url, &[]),
+        watcher(KILLED, From::Nearby, &url, &[]),
         watcher("check --stats", From::Nearby, &url, stats),
         watcher("check -c 1:", From::Nearby, &url, &["-c", "1:", "--census", "0"]),
         watcher("check from afar", From::ADistance, &far, &[]),
@@ -328,6 +367,9 @@ fn chaos(seed: u64, time: Duration) -> Vec<(&'static str, Arc<Mutex<Tally>>)> {
             let (over, history, mut dice) = (&over, &history, Dice(seed + nth as u64 + 1));
             scope.spawn(move || {
                 while !over.load(SeqCst) {
+                    if watcher.name == KILLED && dice.below(4) == 0 {
+                        watcher.killed_check(&mut dice);
+                    }
                     match watcher.name.starts_with("probe") {
                         true => watcher.probe(history, &mut dice),
                         false => watcher.check(history),
@@ -373,14 +415,15 @@ fn finish(world: &mut World, tallies: &[(&str, Arc<Mutex<Tally>>)]) {
 #[track_caller]
 fn report(tallies: &[(&'static str, Arc<Mutex<Tally>>)]) {
     let mut table = format!(
-        "{:<16} | {:>5} | {:>6} | {:>10} | {:>12} | {:>12} | {:>14} | {:>3} | said\n",
-        "who", "runs", "epochs", "must be up", "must be down", "false alarms", "missed outages", "odd"
+        "{:<16} | {:>5} | {:>6} | {:>10} | {:>12} | {:>12} | {:>5} | {:>14} | {:>3} | said\n",
+        "who", "runs", "epochs", "must be up", "must be down", "false alarms", "hasty", "missed outages", "odd"
     );
     let mut complaints = Vec::new();
     for (name, tally) in tallies {
         let tally = tally.lock().expect("no panic");
         let of = |fault| tally.faults.get(&fault).copied().unwrap_or(0);
-        let (alarms, missed, odd) = (of(Fault::FalseAlarm), of(Fault::MissedOutage), of(Fault::Odd));
+        let (alarms, hasty) = (of(Fault::FalseAlarm), of(Fault::HastyAlarm));
+        let (missed, odd) = (of(Fault::MissedOutage), of(Fault::Odd));
         let said: Vec<_> = tally
             .said
             .iter()
@@ -390,7 +433,7 @@ fn report(tallies: &[(&'static str, Arc<Mutex<Tally>>)]) {
         let (runs, epochs, pass, fail) = (tally.runs, tally.epochs, tally.had_to_pass, tally.had_to_fail);
         writeln!(
             table,
-            "{name:<16} | {runs:>5} | {epochs:>6} | {pass:>10} | {fail:>12} | {alarms:>12} | {missed:>14} | {odd:>3} | {said}"
+            "{name:<16} | {runs:>5} | {epochs:>6} | {pass:>10} | {fail:>12} | {alarms:>12} | {hasty:>5} | {missed:>14} | {odd:>3} | {said}"
         )
         .expect("memory");
         complaints.extend(tally.complaints.clone());
@@ -405,4 +448,24 @@ fn nothing_that_breaks_makes_a_false_alarm_or_hides_an_outage() {
     let seed = number("CHAOS_SEED").unwrap_or(1);
     let seconds = number("CHAOS_SECONDS").unwrap_or(15);
     report(&chaos(seed, Duration::from_secs(seconds)));
+}
+
+/// Of checks that are right nothing can be learned about the oracle: one that does not ask again is wrong.
+#[test]
+fn a_hasty_check_is_caught() {
+    let mut world = World::of(Version::Newest, 1, Dice(1));
+    let mut hasty = Watcher::new(
+        "hasty check",
+        From::Nearby,
+        &world.url(),
+        &["--confirm", "0"],
+        world.clock,
+    );
+    world.start_one("nats.js 3", "one");
+    hasty.check(&world.history);
+    world.act(&Action::StopServer { server: 0, hard: true });
+    world.act(&Action::StartServer(0));
+    hasty.check(&world.history);
+    let faults = hasty.tally.lock().expect("no panic").faults.clone();
+    assert_eq!(faults, BTreeMap::from([(Fault::HastyAlarm, 1)]));
 }

@@ -12,12 +12,11 @@ const RECONNECT: Duration = Duration::from_millis(4500);
 /// Where packets are lost, the first of a connection is sent again after 1 s and 3 s.
 const LOSSY: Duration = Duration::from_secs(4);
 
-/// The clients that services are written with.
-pub const CLIENTS: [&str; 8] = [
+/// The clients that services are written with. Not nats.go 1.22, whose services cannot say which pod they are in.
+pub const CLIENTS: [&str; 7] = [
     "nats-py",
     "nats.js 3",
     "nats.js 2",
-    "nats.go 1.22",
     "nats.go 1.41",
     "async-nats",
     "nats-micro (PyPI)",
@@ -145,22 +144,28 @@ impl Model {
     /// What is to happen next.
     pub fn choose(&self, dice: &mut Dice) -> Action {
         let weights = [
-            (14, "start"),
-            (10, "kill"),
-            (7, "kill all"),
-            (8, "freeze"),
-            (8, "thaw"),
-            (8, "server stops"),
+            (18, "start"),
+            (8, "kill"),
+            (6, "kill all"),
+            (7, "freeze"),
+            (10, "thaw"),
+            (16, "server stops"),
             (5, "server freezes"),
             (10, "link"),
             (5, "loss"),
             (10, "path"),
             (5, "delay"),
-            (10, "rest"),
+            (6, "rest"),
         ];
-        // What is out of order on the servers does not last: nothing else is there to be seen meanwhile.
+        // What is out of order does not last, nor does an outage: there would be little else to be seen.
         if dice.below(2) == 0
-            && let Some(action) = self.mend_server()
+            && let Some(action) = self.mend_network()
+        {
+            return action;
+        }
+        if dice.below(2) == 0
+            && self.instances.is_empty()
+            && let Some(action) = self.choose_one("start", dice)
         {
             return action;
         }
@@ -216,14 +221,18 @@ impl Model {
         })
     }
 
-    /// What has to be done so that all is well but for the instances.
-    pub fn mend(&self) -> Option<Action> {
+    /// What has to be done so that the servers can be reached by everybody.
+    fn mend_network(&self) -> Option<Action> {
         let broken = self.hosts.iter().position(|host| host.down_since.is_some());
-        let frozen = self.instances.iter().any(|instance| instance.frozen);
         self.mend_server()
             .or_else(|| broken.map(Action::LinkUp))
-            .or_else(|| frozen.then_some(Action::ThawAll))
             .or_else(|| (self.path != Path::Whole).then_some(Action::Path(Path::Whole)))
+    }
+
+    /// What has to be done so that all is well but for instances that are gone.
+    pub fn mend(&self) -> Option<Action> {
+        let frozen = self.instances.iter().any(|instance| instance.frozen);
+        self.mend_network().or_else(|| frozen.then_some(Action::ThawAll))
     }
 
     /// What there is after an action that ended at this time.
@@ -313,20 +322,21 @@ impl Model {
             (Path::Whole, Server::Up) => Nats::Fine,
             _ => Nats::Away,
         };
-        let answer = |instance: &&Instance| {
-            let reached = self.hosts[instance.host].down_since.is_none();
-            nats != Nats::Away && !instance.frozen && reached
-        };
-        let answering = || self.instances.iter().filter(answer);
+        let up = |host: &usize| self.hosts[*host].down_since.is_none();
+        let active = || self.instances.iter().filter(|instance| !instance.frozen);
         // Whose server is frozen cannot be known.
-        let known = |instance: &&Instance| !instance.lost && !any(Server::Frozen);
+        let answering =
+            |instance: &&Instance| nats != Nats::Away && up(&instance.host) && !instance.lost && !any(Server::Frozen);
         Moment {
             from: now,
-            can: answering()
-                .filter(known)
+            can: active()
+                .filter(answering)
                 .map(|instance| (instance.pod.clone(), instance.settled))
                 .collect(),
-            may: answering().map(|instance| instance.pod.clone()).collect(),
+            may: active().map(|instance| (instance.pod.clone(), instance.host)).collect(),
+            reached: (0..self.hosts.len())
+                .filter(|host| nats != Nats::Away && up(host))
+                .collect(),
             nats,
             path,
         }
@@ -384,7 +394,8 @@ mod tests {
             }
             let moment = model.moment(now);
             let can: Vec<_> = moment.can.into_iter().map(|(pod, at)| (pod, at - now)).collect();
-            (can, moment.may.into_iter().collect::<String>(), moment.nats)
+            let may = moment.may.iter().filter(|(_, host)| moment.reached.contains(host));
+            (can, may.map(|(pod, _)| pod.as_str()).collect::<String>(), moment.nats)
         };
         let of = |pod: &str, time| (pod.to_owned(), time);
         let stop = Action::StopServer { server: 0, hard: true };

@@ -18,8 +18,10 @@ pub struct Moment {
     pub from: Instant,
     /// The pods whose instance can answer, each with the time from which on a run that ends has no excuse not to have heard it.
     pub can: BTreeMap<String, Instant>,
-    /// The pods whose instance may answer, with luck. All others cannot.
-    pub may: BTreeSet<String>,
+    /// The pods whose instance is active, and the host that each is on. All others cannot answer.
+    pub may: BTreeMap<String, usize>,
+    /// The hosts that answers come from; also those that were sent before.
+    pub reached: BTreeSet<usize>,
     pub nats: Nats,
     /// The same for those who ask from a distance.
     pub path: Nats,
@@ -36,14 +38,15 @@ impl Moment {
         Moment {
             from: after.from,
             can: can.collect(),
-            may: before.may.union(&after.may).cloned().collect(),
+            may: before.may.clone().into_iter().chain(after.may.clone()).collect(),
+            reached: before.reached.union(&after.reached).copied().collect(),
             nats: both(before.nats, after.nats),
             path: both(before.path, after.path),
         }
     }
 
     /// As it is for those who ask from a distance.
-    fn from_a_distance(mut self) -> Moment {
+    fn seen_from_a_distance(mut self) -> Moment {
         self.nats = match (self.nats, self.path) {
             (Nats::Fine, Nats::Fine) => Nats::Fine,
             (Nats::Away, _) | (_, Nats::Away) => Nats::Away,
@@ -53,7 +56,7 @@ impl Moment {
             self.can.clear();
         }
         if self.nats == Nats::Away {
-            self.may.clear();
+            self.reached.clear();
         }
         self
     }
@@ -78,7 +81,9 @@ pub enum From {
 pub struct Truth {
     /// An instance could answer all along, and has had the time that it needs.
     pub up: bool,
-    /// Nobody could answer at any time.
+    /// An instance was there all along; whether it has had its time or not.
+    pub there: bool,
+    /// Nobody could answer: at no time, or none of it could arrive.
     pub down: bool,
     pub nats: Nats,
 }
@@ -91,7 +96,7 @@ impl History {
     /// The pods that are there, or were lately.
     pub fn pods(&self) -> Vec<String> {
         let lately = self.0.iter().rev().take(LATELY);
-        let pods: BTreeSet<_> = lately.flat_map(|moment| moment.may.iter().cloned()).collect();
+        let pods: BTreeSet<_> = lately.flat_map(|moment| moment.may.keys().cloned()).collect();
         pods.into_iter().collect()
     }
 
@@ -102,18 +107,21 @@ impl History {
         let during = self.0[first..].iter().take_while(|moment| moment.from <= end);
         let mut moments: Vec<Moment> = during.cloned().collect();
         if from == From::ADistance {
-            moments = moments.into_iter().map(Moment::from_a_distance).collect();
+            moments = moments.into_iter().map(Moment::seen_from_a_distance).collect();
         }
         let asked = |other: &str| pod.is_none_or(|pod| pod == other);
         let last = moments.last().expect("a run after the beginning");
         let all_along = |pod: &str| moments.iter().all(|moment| moment.can.contains_key(pod));
+        let mut active = moments.iter().flat_map(|moment| &moment.may);
+        let reached = |host| moments.iter().any(|moment| moment.reached.contains(&host));
         let all = |nats| moments.iter().all(|moment| moment.nats == nats);
         Truth {
             up: last
                 .can
                 .iter()
                 .any(|(pod, since)| asked(pod) && *since <= settled && all_along(pod)),
-            down: !moments.iter().any(|moment| moment.may.iter().any(|pod| asked(pod))),
+            there: last.can.keys().any(|pod| asked(pod) && all_along(pod)),
+            down: !active.any(|(pod, host)| asked(pod) && reached(*host)),
             nats: match (all(Nats::Fine), all(Nats::Away)) {
                 (true, _) => Nats::Fine,
                 (_, true) => Nats::Away,
@@ -141,7 +149,9 @@ pub enum Said {
 pub enum Fault {
     FalseAlarm,
     MissedOutage,
-    /// Neither: UNKNOWN for no reason, or an end of an outage that there was not.
+    /// An outage begins while an instance that is there has not come back yet, as it would have.
+    HastyAlarm,
+    /// None of these: UNKNOWN for no reason, or an end of an outage that there was not.
     Odd,
 }
 
@@ -150,27 +160,32 @@ pub enum Fault {
 pub struct Told {
     pub seen: bool,
     pub outage: bool,
+    /// A run was killed: nobody has heard what it has remembered.
+    pub unsure: bool,
 }
 
 impl Told {
     /// Takes what a check has said, and judges it.
     pub fn judge(&mut self, said: Said, truth: Truth) -> Option<Fault> {
         let before = *self;
+        self.unsure = false;
         match said {
             Said::Up | Said::Recovered => (self.seen, self.outage) = (true, false),
             Said::Down { .. } => self.outage = true,
-            Said::NotAsked | Said::NeverSeen => {}
+            Said::NotAsked | Said::NeverSeen => self.outage = false,
         }
+        let (was_down, was_up) = (before.outage && !before.unsure, !before.outage && !before.unsure);
         let has_to_be_told = truth.down && truth.nats == Nats::Fine && before.seen;
         match said {
             Said::Up | Said::Recovered if truth.down => Some(Fault::MissedOutage),
             // It ended without a word, or there was none.
-            Said::Up if before.outage => Some(Fault::MissedOutage),
-            Said::Recovered if !before.outage => Some(Fault::Odd),
+            Said::Up if was_down => Some(Fault::MissedOutage),
+            Said::Recovered if was_up => Some(Fault::Odd),
             Said::Down { asked: true } if truth.up => Some(Fault::FalseAlarm),
-            Said::Down { asked: false } if !before.outage => Some(Fault::FalseAlarm),
+            Said::Down { asked: true } if truth.there && was_up => Some(Fault::HastyAlarm),
+            Said::Down { asked: false } if was_up => Some(Fault::FalseAlarm),
             Said::Down { asked: false } if truth.nats == Nats::Fine => Some(Fault::Odd),
-            Said::NotAsked | Said::NeverSeen if has_to_be_told || before.outage => Some(Fault::MissedOutage),
+            Said::NotAsked | Said::NeverSeen if has_to_be_told || was_down => Some(Fault::MissedOutage),
             Said::NotAsked if truth.nats == Nats::Fine => Some(Fault::Odd),
             Said::NeverSeen if before.seen || truth.up => Some(Fault::Odd),
             _ => None,
@@ -199,15 +214,12 @@ mod tests {
     fn moment(zero: Instant, second: u64, can: &[(&str, u64)], may: &[&str], nats: Nats) -> Moment {
         let at = |second| zero + Duration::from_secs(second);
         let can: BTreeMap<_, _> = can.iter().map(|(pod, second)| (pod.to_string(), at(*second))).collect();
-        let may = may
-            .iter()
-            .map(|pod| pod.to_string())
-            .chain(can.keys().cloned())
-            .collect();
+        let may = may.iter().map(|pod| pod.to_string()).chain(can.keys().cloned());
         Moment {
             from: at(second),
+            may: may.map(|pod| (pod, 0)).collect(),
             can,
-            may,
+            reached: (nats != Nats::Away).then_some(0).into_iter().collect(),
             nats,
             path: Nats::Fine,
         }
@@ -231,6 +243,7 @@ mod tests {
         let truth = |start: u64, end: u64, pod| {
             let at = |second| zero + Duration::from_secs(second);
             let truth = history.truth(From::Nearby, at(start), at(end), at(end), pod);
+            assert!(truth.there || !truth.up);
             (truth.up, truth.down, truth.nats)
         };
         assert_eq!(truth(1, 1, None), (true, false, Nats::Fine));
@@ -249,6 +262,25 @@ mod tests {
         assert_eq!(truth(22, 32, None), (false, false, Nats::Disturbed));
         assert_eq!(truth(32, 34, None), (false, false, Nats::Fine), "comes back");
         assert_eq!(truth(32, 36, None), (true, false, Nats::Fine));
+    }
+
+    #[test]
+    fn an_answer_may_arrive_when_its_sender_is_gone() {
+        let zero = Instant::now();
+        let mut history = History::default();
+        // Sent to a server that is frozen, and passed on when it goes on.
+        history.push(moment(zero, 0, &[], &[], Nats::Fine));
+        history.push(moment(zero, 1, &[], &["a"], Nats::Away));
+        history.push(moment(zero, 2, &[], &[], Nats::Away));
+        history.push(moment(zero, 3, &[], &[], Nats::Fine));
+        let down = |start: u64, end: u64| {
+            let at = |second| zero + Duration::from_secs(second);
+            history.truth(From::Nearby, at(start), at(end), at(end), Some("a")).down
+        };
+        assert!(!down(0, 4));
+        assert!(!down(1, 4));
+        assert!(down(1, 2), "none of it arrives");
+        assert!(down(2, 4), "sent before the run");
     }
 
     #[test]
@@ -277,14 +309,20 @@ mod tests {
         let after = moment(zero, 5, &[("a", 9), ("c", 0)], &[], Nats::Away);
         let during = Moment::between(&before, &after);
         assert_eq!(during.can, moment(zero, 0, &[("a", 9)], &[], Nats::Fine).can);
-        assert_eq!(during.may.iter().cloned().collect::<String>(), "abc");
+        assert_eq!(during.may.into_keys().collect::<String>(), "abc");
         assert_eq!((during.nats, during.path), (Nats::Disturbed, Nats::Fine));
     }
 
     #[test]
     fn every_wrong_word_of_a_check_is_a_fault() {
-        let truth = |up, down, nats| Truth { up, down, nats };
+        let truth = |up, down, nats| Truth {
+            up,
+            there: up,
+            down,
+            nats,
+        };
         let up = truth(true, false, Nats::Fine);
+        let back = Truth { up: false, ..up };
         let down = truth(false, true, Nats::Fine);
         let open = truth(false, false, Nats::Disturbed);
         let away = truth(false, true, Nats::Away);
@@ -305,6 +343,8 @@ mod tests {
             (well, asked, open, None),
             (well, asked, up, alarm),
             (ill, asked, up, alarm),
+            (well, asked, back, Some(Fault::HastyAlarm)),
+            (ill, asked, back, None),
             (well, remembered, away, alarm),
             (well, remembered, open, alarm),
             (ill, remembered, away, None),
@@ -322,14 +362,35 @@ mod tests {
             (well, Said::NeverSeen, open, odd),
             (well, Said::NeverSeen, down, missed),
         ] {
-            let judged = Told { seen, outage }.judge(said, truth);
+            let unsure = false;
+            let judged = Told { seen, outage, unsure }.judge(said, truth);
             assert_eq!(judged, fault, "{said:?} {truth:?} seen {seen} outage {outage}");
+        }
+        // What it had to say before may be over.
+        for (outage, said, truth, fault) in [
+            (true, Said::Up, up, None),
+            (false, Said::Recovered, up, None),
+            (false, remembered, away, None),
+            (true, Said::NotAsked, away, None),
+            (true, Said::Up, down, missed),
+            (true, Said::NotAsked, down, missed),
+            (true, asked, up, alarm),
+        ] {
+            let (seen, unsure) = (true, true);
+            let mut told = Told { seen, outage, unsure };
+            assert_eq!(told.judge(said, truth), fault, "{said:?} {truth:?} outage {outage}");
+            assert!(!told.unsure);
         }
     }
 
     #[test]
     fn every_wrong_word_of_a_probe_is_a_fault() {
-        let truth = |up, down, nats| Truth { up, down, nats };
+        let truth = |up, down, nats| Truth {
+            up,
+            there: up,
+            down,
+            nats,
+        };
         let up = truth(true, false, Nats::Fine);
         let down = truth(false, true, Nats::Fine);
         let away = truth(false, true, Nats::Away);
