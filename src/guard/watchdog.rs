@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use once_cell::sync::OnceCell;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::guard::exit::{Output, UNKNOWN, finish};
 use crate::guard::memory;
@@ -112,8 +112,6 @@ pub fn install(last_words: LastWords) -> std::io::Result<()> {
         signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)?;
         signal_hook::low_level::pipe::register(number, waker.try_clone()?)?;
     }
-    // A file that may not grow is then an error when it is written, and not the end of the process.
-    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let watchdog = Watchdog {
         waker,
         watched: Mutex::new(None),
@@ -154,6 +152,10 @@ static THREAD_ID: AtomicI32 = AtomicI32::new(0);
 
 fn thread_id() -> i32 {
     rustix::thread::gettid().as_raw_nonzero().get()
+}
+
+fn main_thread_id() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
 }
 
 fn wait_for_alarms(watchdog: &Watchdog, mut woken: UnixStream) -> ! {
@@ -211,8 +213,9 @@ fn on_panic(info: &panic::PanicHookInfo<'_>) {
         .map_or(String::new(), |at| format!(" at {}:{}", at.file(), at.line()));
     let cause = format!("internal error{}", crate::values::text::clean(&place, 120));
     let Some(watchdog) = WATCHDOG.get() else { return };
-    match thread::current().name() {
-        Some("main" | THREAD) => watchdog.give_up(&Alarm::Panic(cause)),
+    let watchdogs = THREAD_ID.load(SeqCst);
+    match thread_id() {
+        id if id == watchdogs || id == main_thread_id() => watchdog.give_up(&Alarm::Panic(cause)),
         _ => {
             if let Ok(mut panicked) = watchdog.panicked.lock() {
                 *panicked = Some(cause);
