@@ -144,18 +144,15 @@ pub fn define(command: Command, flags: &[Flag]) -> Command {
 }
 
 /// Defines only what a command with these arguments needs to know of the flags.
-pub fn define_used(command: Command, flags: &[Flag], args: &[OsString]) -> Command {
-    let is_in = |flag: &&Flag| flag.is_in(args);
-    let is_missed = |flag: &&Flag| {
-        let mut present = flags.iter().filter(is_in);
-        flag.is_required || present.any(|other| other.requires == Some(flag.name))
-    };
-    let used: Vec<&Flag> = flags.iter().filter(|flag| is_in(flag) || is_missed(flag)).collect();
-    let is_used = |name: &&'static str| used.iter().any(|flag| flag.name == *name);
+pub fn define_used(command: Command, flags: Vec<Flag>, args: &[OsString]) -> Command {
+    let (mut used, rest): (Vec<Flag>, Vec<Flag>) =
+        flags.into_iter().partition(|flag| flag.is_required || flag.is_in(args));
+    let missed: Vec<&str> = used.iter().filter_map(|flag| flag.requires).collect();
+    used.extend(rest.into_iter().filter(|flag| missed.contains(&flag.name)));
     // clap wants to know all that a flag speaks of.
-    let among_used = |flag: &&Flag| Flag {
-        conflicts: flag.conflicts.iter().copied().filter(is_used).collect(),
-        ..(*flag).clone()
-    };
-    command.args(used.iter().map(|flag| among_used(flag).arg()))
+    let names: Vec<&str> = used.iter().map(|flag| flag.name).collect();
+    for flag in &mut used {
+        flag.conflicts.retain(|name| names.contains(name));
+    }
+    define(command, &used)
 }

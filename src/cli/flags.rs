@@ -52,7 +52,7 @@ pub fn whole_command() -> Command {
 /// understands, [`command`] understands in the same way; why anything else is wrong, only that can say. It knows no help.
 pub fn command_for(args: &[OsString]) -> Command {
     let word = |n: usize| args.get(n).and_then(|word| word.to_str()).unwrap_or_default();
-    let used = |name, flags: Vec<Flag>| define_used(Command::new(name), &flags, args);
+    let used = |name, flags: Vec<Flag>| define_used(Command::new(name), flags, args);
     let root = Command::new("check_nats_service");
     let probe = |kind| Command::new("probe").subcommand(used(kind, probe_flags()));
     let state = |what| Command::new("state").subcommand(used(what, target_flags()));
@@ -65,7 +65,7 @@ pub fn command_for(args: &[OsString]) -> Command {
         ("probe", "startup") => root.subcommand(probe("startup")),
         ("state", "show") => root.subcommand(state("show")),
         ("state", "reset") => root.subcommand(state("reset")),
-        _ => define_used(root, &check_flags(), args),
+        _ => define_used(root, check_flags(), args),
     }
 }
 
