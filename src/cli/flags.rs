@@ -70,7 +70,7 @@ pub fn command_for(args: &[OsString]) -> Command {
 }
 
 fn target_flags() -> Vec<Flag> {
-    [connection_args(), state_args()].concat()
+    [connection_args(), state_args()].into_iter().flatten().collect()
 }
 
 fn judging_flags() -> Vec<Flag> {
@@ -82,23 +82,34 @@ fn judging_flags() -> Vec<Flag> {
         version_args(),
         expiry_args(),
     ]
-    .concat()
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn check_flags() -> Vec<Flag> {
-    [judging_flags(), telling_args(), metrics_args()].concat()
+    [judging_flags(), telling_args(), metrics_args()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn textfile_flags() -> Vec<Flag> {
-    [judging_flags(), textfile_args(), metrics_args()].concat()
+    [judging_flags(), textfile_args(), metrics_args()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn watch_flags() -> Vec<Flag> {
-    [judging_flags(), watch_args(), metrics_args()].concat()
+    [judging_flags(), watch_args(), metrics_args()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn probe_flags() -> Vec<Flag> {
-    [connection_args(), probe_args()].concat()
+    [connection_args(), probe_args()].into_iter().flatten().collect()
 }
 
 fn probe(command: Command) -> Command {
