@@ -9,6 +9,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
 use super::format;
 use super::memory::Memory;
 use super::question::Question;
@@ -20,6 +22,12 @@ pub const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// Behind the name of the state: the last one that was synced to the disk.
 const SYNCED: &str = ".synced";
+
+/// Behind the name of the state: the one before, in whose place the next one is written.
+const SPARE: &str = ".spare";
+
+/// What a disk writes whole or not at all, in bytes: a block of the usual file systems.
+const BLOCK: usize = 4096;
 
 /// How long a run waits between two looks at a lock that another run holds.
 const LOCK_POLL: Duration = Duration::from_millis(2);
@@ -241,7 +249,11 @@ impl Store {
             // Each sync may cost what all the rest of a run does. News is synced; after a usual epoch, the last news is enough.
             let synced = fs::symlink_metadata(with_suffix(path, SYNCED)).is_ok_and(|meta| meta.is_file());
             let sync = next.has_news(&memory) || !synced;
-            if let Err(e) = write_whole(path, text.as_bytes(), sync) {
+            let written = match sync || text.len() >= BLOCK {
+                true => write_whole(path, text.as_bytes(), sync),
+                false => write_to_spare(path, text + "\n"),
+            };
+            if let Err(e) = written {
                 problems.push(format!("cannot write the state {}: {e}", path.display()));
             }
         }
@@ -274,7 +286,7 @@ impl Store {
     /// Why it cannot be forgotten.
     pub fn reset(&self, deadline: Instant) -> Result<bool, String> {
         let path = self.usable_path()?;
-        let files = [with_suffix(path, SYNCED), path.to_owned()];
+        let files = [with_suffix(path, SPARE), with_suffix(path, SYNCED), path.to_owned()];
         let is_missing =
             |path: &PathBuf| fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
         if files.iter().all(is_missing) {
@@ -473,8 +485,40 @@ fn write_whole(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
             let _ = fs::remove_file(&temporary);
             let _ = fs::remove_file(&synced);
         }
+        // Nothing from before the news can come back.
+        let _ = fs::remove_file(with_suffix(path, SPARE));
     }
     written
+}
+
+/// Writes a small state without news over the one before the last, and lets the two change places. The caller holds the lock.
+///
+/// Nothing is allocated on the disk, which a new file that takes the place of another one would wait for. After a power cut
+/// one block has what it had before, or what it was to have; a file that is new is synced first, so that it has something.
+fn write_to_spare(path: &Path, text: String) -> io::Result<()> {
+    let spare = with_suffix(path, SPARE);
+    let mut used = ours(OpenOptions::new().write(true)).open(&spare);
+    // What was last synced has two names for a while.
+    let is_free = |file: &File| file.metadata().is_ok_and(|meta| meta.is_file() && meta.nlink() == 1);
+    let is_new = !used.as_ref().is_ok_and(is_free);
+    if is_new {
+        match fs::remove_file(&spare) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        used = ours(OpenOptions::new().write(true).create_new(true)).open(&spare);
+    }
+    let mut file = used?;
+    let _ = file.set_permissions(Permissions::from_mode(0o640));
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)?;
+    if is_new {
+        file.sync_data()?;
+    }
+    // Not every file system can do that. The next file is then a new one again.
+    renameat_with(CWD, &spare, CWD, path, RenameFlags::EXCHANGE)
+        .map_err(io::Error::from)
+        .or_else(|_| fs::rename(&spare, path))
 }
 
 #[cfg(test)]
