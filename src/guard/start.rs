@@ -1,4 +1,4 @@
-//! What the standard library does before a `main` of its own, as far as it is of use here.
+//! A `main` in C's manner, and what the standard library does before its own, as far as it is of use here.
 //!
 //! It would also read the map of the process and give each thread a stack for its overflow handler: a tenth of what a run
 //! costs, for a better word than SIGSEGV where a stack is too small. The guard pages are there all the same.
@@ -9,6 +9,21 @@ use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Mode, OFlags, open};
+
+/// Defines the `main` of a program, which calls a function with the arguments and the time when it began.
+#[macro_export]
+macro_rules! main_calls {
+    ($run:path) => {
+        // SAFETY: there is no other function of this name.
+        #[unsafe(no_mangle)]
+        extern "C" fn main(argc: std::ffi::c_int, argv: *const *const std::ffi::c_char) -> std::ffi::c_int {
+            let start = std::time::Instant::now();
+            $crate::guard::start::prepare();
+            // SAFETY: that is how main is called.
+            $run(&unsafe { $crate::guard::start::arguments(argc, argv) }, start)
+        }
+    };
+}
 
 /// Makes the process what all else takes for granted. To be called before there is a second thread.
 pub fn prepare() {

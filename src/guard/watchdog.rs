@@ -123,9 +123,6 @@ pub fn install(last_words: LastWords) -> std::io::Result<()> {
     {
         panic::set_hook(Box::new(on_panic));
         memory::on_exceeded(out_of_memory);
-        let thread = thread::Builder::new().name(THREAD.into()).stack_size(128 * 1024);
-        // Without a watchdog there are still the probe's own limits.
-        let _ = thread.spawn(move || wait_for_alarms(watchdog, woken));
         for (number, _) in SIGNALS {
             let tell = move || {
                 // In this order: when the watchdog wakes, it finds the signal.
@@ -135,6 +132,9 @@ pub fn install(last_words: LastWords) -> std::io::Result<()> {
             // SAFETY: a handler may store into an atomic, and write to a socket that does not block.
             unsafe { signal_hook::low_level::register(number, tell) }?;
         }
+        let thread = thread::Builder::new().name(THREAD.into()).stack_size(128 * 1024);
+        // Without a watchdog there are still the probe's own limits.
+        let _ = thread.spawn(move || wait_for_alarms(watchdog, woken));
     }
     Ok(())
 }

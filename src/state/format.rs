@@ -44,15 +44,13 @@ pub fn write(question: &Question, memory: &Memory) -> String {
 ///
 /// What is wrong with it ("the state FILE …").
 pub fn read(question: &Question, text: &[u8], now: Timestamp) -> Result<Memory, String> {
-    match serde_json::from_slice(text) {
-        Ok(stored) => parse(question, stored, now),
-        Err(e) if e.is_data() => {
-            // Of another format, perhaps.
-            is_known(&serde_json::from_slice(text).unwrap_or_default())?;
-            Err(MALFORMED.into())
-        }
-        Err(e) => Err(format!("is damaged: {e}")),
+    if let Ok(stored) = serde_json::from_slice(text) {
+        return parse(question, stored, now);
     }
+    let value = serde_json::from_slice(text).map_err(|e| format!("is damaged: {e}"))?;
+    // Of another format, perhaps.
+    is_known(&value)?;
+    Err(MALFORMED.into())
 }
 
 /// Reads what [`write`] wrote while the clock was ahead of what it is now: what has not come yet is as of now.
