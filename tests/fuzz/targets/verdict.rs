@@ -300,6 +300,7 @@ impl Run {
         let schedule = &self.schedule;
         Observation {
             at: start + self.now,
+            outcome,
             census: schedule.was_census(),
             askings: schedule.askings(),
             server: Some(Server {
@@ -320,18 +321,6 @@ impl Run {
             }),
             ..Observation::failed(start, Failure::new(Reason::Interrupted, ""))
         }
-        .with(outcome)
-    }
-}
-
-/// Puts the outcome in.
-trait With {
-    fn with(self, outcome: Outcome) -> Observation;
-}
-
-impl With for Observation {
-    fn with(self, outcome: Outcome) -> Observation {
-        Observation { outcome, ..self }
     }
 }
 
