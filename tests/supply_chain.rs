@@ -23,7 +23,11 @@ fn list(key: &str) -> Vec<String> {
 
 /// The crates that are linked into the program: not those of its tests, of other systems, or that only build it.
 fn linked() -> Vec<Value> {
-    let target = std::env::var("CARGO_BUILD_TARGET").unwrap_or("x86_64-unknown-linux-gnu".into());
+    let output = Command::new("rustc")
+        .args(["--print", "host-tuple"])
+        .output()
+        .expect("rustc");
+    let target = String::from_utf8(output.stdout).expect("UTF-8");
     let output = Command::new(env!("CARGO"))
         .args([
             "metadata",
@@ -33,7 +37,7 @@ fn linked() -> Vec<Value> {
             "--format-version",
             "1",
             "--filter-platform",
-            &target,
+            target.trim(),
         ])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()

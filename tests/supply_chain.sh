@@ -38,7 +38,7 @@ exec 9>&-
 if [ -n "${OFFLINE:-}" ] || ! "$deny" fetch db >/dev/null 2>&1; then
     say "NOT CHECKED: advisories, since their database cannot be had here"
 else
-    "$deny" --locked check advisories
+    "$deny" --locked check --deny advisory-not-detected advisories
 fi
 
 sbom=$tools/sbom.cdx.json

@@ -45,6 +45,8 @@ pub const TARGET: Target = Target {
         "\x1en",
         "\x1ep",
         "\x1eN",
+        "\x1ex",
+        "\x1ey",
         "\x1eg0",
         "\x1eg1",
         "\x1ed0",
@@ -147,7 +149,11 @@ struct Run {
     schedule: Schedule,
     now: Duration,
     rounds: usize,
-    /// Whether the server said that nobody is there, and the service that somebody is.
+    /// Whether the server says so of each asking from now on.
+    nobody: bool,
+    /// Whether it does not answer a PING any more.
+    hung: bool,
+    /// Whether the server ever said that nobody is there, and the service that somebody is.
     heard_nobody: bool,
     heard_somebody: bool,
     failure: Option<Failure>,
@@ -180,6 +186,8 @@ impl Run {
             schedule,
             now: Duration::ZERO,
             rounds: 1,
+            nobody: false,
+            hung: false,
             heard_nobody: false,
             heard_somebody: false,
             failure: None,
@@ -201,6 +209,9 @@ impl Run {
                 Next::Ask => {
                     self.schedule.asked(self.now);
                     self.rounds += 1;
+                    if self.nobody {
+                        self.schedule.no_responders(self.rounds - 1, "");
+                    }
                 }
                 Next::AskEach(ids) => self.schedule.inquired(self.now, ids),
                 Next::Discover => self.schedule.inquired(self.now, Vec::new()),
@@ -208,6 +219,7 @@ impl Run {
                 Next::Ping => self.schedule.pinged(self.now),
                 Next::Listen(until) => match events.next_if(|event| event.first() != Some(&b'+')) {
                     Some(event) => self.hear(event),
+                    None if !self.hung && !self.schedule.server_answered() => self.schedule.pong(),
                     // As the client's own deadline would.
                     None if until > Duration::from_secs(60) => {
                         self.failure = Some(Failure::new(Reason::NatsUnreachable, "the time is up"));
@@ -238,9 +250,11 @@ impl Run {
                 self.reply(self.rounds, &token, rest.get(1..).unwrap_or_default());
             }
             b'n' => {
-                self.heard_nobody = true;
+                (self.nobody, self.heard_nobody) = (true, true);
                 self.schedule.no_responders(round, "");
             }
+            b'y' => self.nobody = false,
+            b'x' => self.hung = true,
             b'N' => self.schedule.no_responders(self.rounds, NOBODY),
             b'g' => {
                 let token = rest
@@ -286,6 +300,7 @@ impl Run {
         let schedule = &self.schedule;
         Observation {
             at: start + self.now,
+            outcome,
             census: schedule.was_census(),
             askings: schedule.askings(),
             server: Some(Server {
@@ -306,18 +321,6 @@ impl Run {
             }),
             ..Observation::failed(start, Failure::new(Reason::Interrupted, ""))
         }
-        .with(outcome)
-    }
-}
-
-/// Puts the outcome in.
-trait With {
-    fn with(self, outcome: Outcome) -> Observation;
-}
-
-impl With for Observation {
-    fn with(self, outcome: Outcome) -> Observation {
-        Observation { outcome, ..self }
     }
 }
 
