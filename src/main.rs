@@ -1,17 +1,24 @@
 //! Parse, run, one exit. Nothing else.
 
-use std::ffi::OsString;
+#![no_main]
+
+use std::ffi::{c_char, c_int};
 use std::time::Instant;
 
-use check_nats_service::guard::{exit, memory};
+use check_nats_service::guard::{exit, memory, start};
 use check_nats_service::modes;
 
 #[global_allocator]
 static ALLOCATOR: memory::LimitedAllocator = memory::LimitedAllocator;
 
-fn main() {
-    let start = Instant::now();
+/// In C's manner, without the start-up of the standard library: see [`start`].
+// SAFETY: no other function has this name.
+#[unsafe(no_mangle)]
+extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
+    let began = Instant::now();
+    start::prepare();
     memory::share_heap();
-    let args: Vec<OsString> = std::env::args_os().collect();
-    exit::finish(modes::run(&args, &|name| std::env::var_os(name), start));
+    // SAFETY: that is how main is called.
+    let args = unsafe { start::arguments(argc, argv) };
+    exit::finish(modes::run(&args, &|name| std::env::var_os(name), began));
 }

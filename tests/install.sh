@@ -133,6 +133,23 @@ nrpe() {
     rm -rf "$temp"
 }
 
+# zabbix_agent: gets the Zabbix agent, as $tools/zabbix-agent/usr/sbin/zabbix_agentd, with the libraries that it wants.
+zabbix_agent() {
+    local temp libraries
+    if [ -x "$tools/zabbix-agent/usr/sbin/zabbix_agentd" ]; then return; fi
+    apt_update
+    say "unpacking zabbix-agent and its libraries (Debian)"
+    # Those that not every machine has; some names have a version in them.
+    libraries=$(apt-cache depends zabbix-agent | grep -oE 'lib(modbus|ldap|curl)[^ ]*' | sort -u)
+    temp=$(mktemp -d "$tools/.new.XXXXXX")
+    # shellcheck disable=SC2086
+    (cd "$temp" && quietly apt-get download zabbix-agent $libraries &&
+        for package in *.deb; do dpkg-deb -x "$package" tree || exit; done) || die "could not download the Zabbix agent"
+    rm -rf "$tools/zabbix-agent"
+    mv "$temp/tree" "$tools/zabbix-agent"
+    rm -rf "$temp"
+}
+
 # Makes a Python environment of our own in $tools/venv.
 venv() {
     if "$tools/venv/bin/python" -m pip --version >/dev/null 2>&1; then return; fi

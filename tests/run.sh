@@ -45,6 +45,8 @@ icinga2
 ICINGA2=$tools/icinga2
 nrpe
 NRPE=$tools/nrpe
+zabbix_agent
+ZABBIX_AGENT=$tools/zabbix-agent
 
 # Three servers: 2.9, 2.10 and the newest say "no responders", start and refuse in different ways.
 NATS_SERVER_2_9=/usr/sbin/nats-server
@@ -97,7 +99,7 @@ exec 9>&-
 for server in "$NATS_SERVER_2_9" "$NATS_SERVER_2_10" "$NATS_SERVER_NEWEST"; do
     "$server" --version >/dev/null || die "does not run: $server"
 done
-export NAGIOS4 ICINGA2 NRPE NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_SERVERS NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE NATS_GO_1_41 NATS_MICRO_PYTHON NATS_MICRO_JS PROMTOOL PROMETHEUS NODE_EXPORTER
+export NAGIOS4 ICINGA2 NRPE ZABBIX_AGENT NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_SERVERS NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE NATS_GO_1_41 NATS_MICRO_PYTHON NATS_MICRO_JS PROMTOOL PROMETHEUS NODE_EXPORTER
 
 # lint NAME: whether it can be checked. A toolchain without the component is no reason to fail, except in CI.
 lint() {

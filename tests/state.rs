@@ -344,12 +344,15 @@ fn a_state_that_cannot_be_read_is_neither_ok_nor_lost() {
     let problem = "cannot read the state *.json: Input/output error (os error 5)";
     let file = bench.path("");
     let unreadable = || tampered(bench.check(), "read", "error=EIO", &[&file]).run();
+    let finding = "still down for *, no responders; had 1 instance; NATS * is fine*";
+    // What was last synced can be read.
+    unreadable().assert(2, &beside("CRITICAL", finding, problem));
+    bench.forget_synced();
     // Whether there is an outage is what cannot be read.
     unreadable().assert(3, &beside("UNKNOWN", NEVER_SEEN, problem));
     assert_eq!(bench.read(), before);
     // But once read, it is not forgotten when the second look fails.
     let out = tampered(bench.check(), "openat", "error=EIO:when=2", &[&file]).run();
-    let finding = "still down for *, no responders; had 1 instance; NATS * is fine*";
     out.assert(2, &beside("CRITICAL", finding, problem));
     let _service = bench.start(1);
     unreadable().assert(3, &beside("UNKNOWN", "1 instance, slowest answer *", problem));
@@ -691,14 +694,6 @@ fn what_is_no_state_of_ours_is_set_aside() {
             with("/epoch/count", json!(null)),
             "is damaged: a field is missing or malformed",
         ),
-        (
-            with("/epoch/at", json!("2999-01-01T00:00:00Z")),
-            "comes from the future (2999-01-01T00:00:00Z); check the clock",
-        ),
-        (
-            with("/census", json!("2999-01-01T00:00:00Z")),
-            "comes from the future (2999-01-01T00:00:00Z); check the clock",
-        ),
     ];
     for length in [1, 20, outage.len() / 2, outage.len() - 2] {
         cases.push((
@@ -737,6 +732,59 @@ fn what_is_no_state_of_ours_is_set_aside() {
     bench.write(&outage[..outage.len() - 1]);
     bench.check().run().assert(0, RECOVERED);
     bench.end(service);
+}
+
+/// The clock was ahead, and was set back: what happened happened, at whatever time.
+#[test]
+fn a_state_from_the_future_keeps_its_outage() {
+    let bench = Bench::down();
+    let ahead = |field: &str| {
+        let mut memory = bench.memory();
+        *memory.pointer_mut(field).unwrap() = json!("2999-01-01T00:00:00Z");
+        memory.to_string().into_bytes()
+    };
+    let why = "the state *.json comes from the future (2999-01-01T00:00:00Z); check the clock";
+    let problem = format!("{why}; set aside as *.json.bad, what it says counts, as of now");
+    let still_down = "still down for *, no responders; had 1 instance; NATS * is fine*";
+    let cases = ["/epoch/at", "/census", "/outage/first_missed", "/outage/last_seen/at"].map(ahead);
+    for bytes in &cases {
+        bench.write(bytes);
+        bench
+            .state("show")
+            .run()
+            .assert(3, &format!("NATS_SERVICE UNKNOWN - {why}"));
+        bench.check().run().assert(2, &beside("CRITICAL", still_down, &problem));
+        assert_eq!(&fs::read(bench.path(".bad")).unwrap(), bytes);
+        bench.check().run().assert(2, STILL_DOWN);
+    }
+    let _service = bench.start(1);
+    for bytes in &cases {
+        bench.write(bytes);
+        let recovered = "1 instance, recovered after *";
+        bench.check().run().assert(3, &beside("UNKNOWN", recovered, &problem));
+        bench.check().run().assert(0, UP);
+    }
+}
+
+/// As after a repair of the file system, or by the hand of somebody who does not know of the other file.
+#[test]
+fn a_state_that_is_missing_is_not_forgotten() {
+    let bench = Bench::down();
+    let lose = || fs::remove_file(bench.path("")).unwrap();
+    let problem =
+        "the state *.json is missing; what was last synced to the disk counts (state reset forgets that, too)";
+    let still_down = "still down for *, no responders; had 1 instance; NATS * is fine*";
+    lose();
+    let shown = bench.state("show").run();
+    assert!(shown.stdout.contains("\noutage since "), "{}", shown.stdout);
+    bench.check().run().assert(2, &beside("CRITICAL", still_down, problem));
+    bench.check().run().assert(2, STILL_DOWN);
+    lose();
+    bench.state("reset").run().assert(0, "forgotten: *.json");
+    bench
+        .check()
+        .run()
+        .assert(3, &format!("NATS_SERVICE UNKNOWN - orders: {NEVER_SEEN} | *"));
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 /// Microseconds since 1970-01-01 00:00 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,10 +42,15 @@ impl Timestamp {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// Reads RFC 3339.
+    /// Reads RFC 3339. A moment that its offset puts outside of the years 0 to 9999 of UTC, in which it could not be told,
+    /// is none.
     pub fn parse(text: &str) -> Option<Timestamp> {
-        let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        i64::try_from(moment.unix_timestamp_nanos() / 1000).ok().map(Timestamp)
+        let moment = OffsetDateTime::parse(text, &Rfc3339)
+            .ok()?
+            .checked_to_offset(UtcOffset::UTC)?;
+        let micros = moment.unix_timestamp_nanos().div_euclid(1000);
+        let is_told = (0..=9999).contains(&moment.year());
+        i64::try_from(micros).ok().filter(|_| is_told).map(Timestamp)
     }
 }
 
@@ -87,6 +92,27 @@ mod tests {
             Some(Timestamp::from_micros(0))
         );
         assert_eq!(Timestamp::parse("yesterday"), None);
+    }
+
+    #[test]
+    fn what_could_not_be_told_is_not_read() {
+        for (text, told) in [
+            ("9999-12-31T23:59:59.999999999Z", Some("9999-12-31T23:59:59.999999Z")),
+            ("9999-12-31T23:59:59-00:01", None),
+            ("0000-01-01T00:00:00Z", Some("0000-01-01T00:00:00Z")),
+            ("0000-01-01T00:00:00+00:01", None),
+            // To the microsecond before, on both sides of 1970.
+            ("1970-01-01T00:00:00.000000999Z", Some("1970-01-01T00:00:00Z")),
+            ("1969-12-31T23:59:59.999999999Z", Some("1969-12-31T23:59:59.999999Z")),
+        ] {
+            let read = Timestamp::parse(text);
+            assert_eq!(read.map(|moment| moment.to_string()).as_deref(), told, "{text}");
+            assert_eq!(
+                read.and_then(|moment| Timestamp::parse(&moment.to_string())),
+                read,
+                "{text}"
+            );
+        }
     }
 
     #[test]
