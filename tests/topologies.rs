@@ -293,7 +293,7 @@ fn all_instances_are_counted_through_an_import() {
         drop((one, three));
         wait_for_instances(&server, 0);
         let out = monitor.check(["-v", "--timeout", "2s", "--stall", "100ms"]).run();
-        // Servers before 2.11 do not say through an import that nobody is there.
+        // Servers before 2.10.26 do not say through an import that nobody is there.
         match version {
             Version::Newest => out
                 .assert_first(2, "NATS_SERVICE CRITICAL - orders: down, no responders; 3 instances until *s ago; NATS *")
@@ -302,7 +302,7 @@ fn all_instances_are_counted_through_an_import() {
                 .assert_first(
                     2,
                     "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed (hung, or \
-                     nobody is there: through an import, a server before 2.11 does not say so); 3 instances until *s ago; NATS *",
+                     nobody is there: through an import, a server before 2.10.26 does not say so); 3 instances until *s ago; NATS *",
                 )
                 .assert_line("CRITICAL service_silent: *"),
         };

@@ -1,16 +1,22 @@
 //! Everything breaks at random, and an oracle knows the truth: no false alarm, and no missed outage.
 //!
 //! A driver starts, kills, freezes and thaws instances of seven client libraries, stops, kills and freezes servers, pulls and plugs
-//! the cables of the hosts that the instances are on, loses packets, and breaks the path of a monitor that asks from a distance, and
-//! kills runs.
-//! Meanwhile monitors and probes run all the time. Each run is judged by what was true from its start to its end.
+//! the cables of the hosts that the instances are on, loses packets, breaks the path of a monitor that asks from a distance, and kills
+//! runs. Meanwhile monitors and probes run all the time. Each run is judged by what was true from its start to its end.
 //!
 //! The usual run is short. `CHAOS_SEED=7 CHAOS_SECONDS=3600 tests/run.sh chaos -- --nocapture` is the long one: the same actions
 //! for the same seed, on one server or on a cluster, and a table of what was said.
 
+/// Hosts with links that can break and lose packets.
 mod hosts;
+/// What there is, what can be done next, and what is true after it.
 mod model;
+/// What was true at each instant, and what a run may say of it.
 mod oracle;
+/// Who asks again and again, and is judged.
+mod watcher;
+/// The servers, the services and the network, and what breaks them.
+mod world;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -19,317 +25,11 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
-use super::support::service::Builder;
-use super::support::{Monitor, Output, Proxy, Server, Service, Version, is_root};
-use super::topologies::Net;
-use hosts::Hosts;
-use model::{Action, CLIENTS, Dice, Model, Path};
-use oracle::{Fault, From, History, Moment, Nats, Said, Told, Truth, judge_probe};
-
-/// The servers, the services and the network between them.
-struct World {
-    net: Net,
-    hosts: Option<Hosts>,
-    services: BTreeMap<String, Service>,
-    far: Proxy,
-    model: Model,
-    history: Arc<Mutex<History>>,
-    dice: Dice,
-    clock: Clock,
-}
-
-/// Tells times in seconds since the beginning.
-#[derive(Clone, Copy)]
-struct Clock(Instant);
-
-impl Clock {
-    fn at(self, time: Instant) -> String {
-        format!("{:8.3}", (time - self.0).as_secs_f64())
-    }
-}
-
-impl World {
-    fn new(seed: u64) -> World {
-        let mut dice = Dice(seed);
-        let version = *dice.one_of(&Version::ALL);
-        let size = *dice.one_of(&[1, 1, 3]);
-        println!("seed {seed}:");
-        World::of(version, size, dice)
-    }
-
-    fn of(version: Version, size: usize, dice: Dice) -> World {
-        let hosts = is_root().then(|| Hosts::new(2));
-        let address = hosts.as_ref().map_or("127.0.0.1".into(), Hosts::switch);
-        let net = match size {
-            1 => Net(vec![Server::on_host(&address, version, "")]),
-            _ => Net::cluster_on(&address, version, size),
-        };
-        let loss = match &hosts {
-            Some(hosts) if hosts.netem() => "netem",
-            Some(_) => "no netem in this kernel: packets are lost by iptables, and delayed by a proxy only",
-            None => "no hosts of their own",
-        };
-        println!("{size} servers, {version:?}; {loss}");
-        let far = Proxy::to(format!("{address}:{}", net.0[0].port()).parse().expect("an address"));
-        let model = Model::new(size, 2, hosts.is_some());
-        let history = Arc::new(Mutex::new(History::default()));
-        history.lock().expect("no panic").push(model.moment(Instant::now()));
-        World {
-            net,
-            hosts,
-            services: BTreeMap::new(),
-            far,
-            model,
-            history,
-            dice,
-            clock: Clock(Instant::now()),
-        }
-    }
-
-    /// All servers, in the order in which a monitor tries them.
-    fn url(&self) -> String {
-        let urls: Vec<_> = self.net.0.iter().map(Server::url).collect();
-        urls.join(",")
-    }
-
-    /// Does it, and notes what is true before, meanwhile and after.
-    fn act(&mut self, action: &Action) {
-        let before = self.model.moment(Instant::now());
-        let now = Instant::now();
-        let planned = self.model.after(action, now).moment(now);
-        self.note(Moment::between(&before, &planned));
-        self.perform(action);
-        let now = Instant::now();
-        println!("{} {action:?}", self.clock.at(now));
-        self.model = self.model.after(action, now);
-        self.note(self.model.moment(now));
-    }
-
-    fn note(&self, moment: Moment) {
-        self.history.lock().expect("no panic").push(moment);
-    }
-
-    fn perform(&mut self, action: &Action) {
-        match action {
-            Action::Start { client, host, pod } => {
-                let service = self.start(client, *host, pod);
-                self.services.insert(pod.clone(), service);
-            }
-            Action::Kill(pod) => self.services.remove(pod).expect("it runs").kill(),
-            Action::KillAll => std::mem::take(&mut self.services).into_values().for_each(Service::kill),
-            Action::Freeze(pod) => self.services[pod].freeze(),
-            Action::ThawAll => self.services.values().for_each(Service::thaw),
-            Action::StopServer { server, hard: true } => self.net.0[*server].kill(),
-            Action::StopServer { server, hard: false } => self.net.0[*server].stop(),
-            Action::StartServer(server) => self.net.0[*server].start_again(),
-            Action::FreezeServer(server) => self.net.0[*server].freeze(),
-            Action::ThawServer(server) => self.net.0[*server].thaw(),
-            Action::LinkDown(host) => self.hosts.as_ref().expect("links").link(*host, false),
-            Action::LinkUp(host) => self.hosts.as_ref().expect("links").link(*host, true),
-            Action::Loss { host, percent } => self.hosts.as_ref().expect("links").lose(*host, *percent),
-            Action::Path(Path::Stuck) => self.far.stick(),
-            Action::Path(Path::Cut) => self.far.cut(),
-            Action::Path(Path::Whole) => {
-                self.far.unstick();
-                self.far.mend();
-            }
-            Action::Delay(each_way) => self.far.delay(*each_way),
-            Action::Rest => {}
-        }
-    }
-
-    fn start(&mut self, client: &str, host: usize, pod: &str) -> Service {
-        const STARTS: [fn(&str, &str) -> Builder; 7] = [
-            Service::nats_py,
-            Service::nats_js,
-            Service::nats_js_2,
-            Service::nats_go_1_41,
-            Service::async_nats,
-            Service::nats_micro_py,
-            Service::nats_micro_js,
-        ];
-        let nth = CLIENTS.iter().position(|name| *name == client).expect("a client");
-        let url = self.dice.one_of(&self.net.0).url();
-        let builder = STARTS[nth](&url, "orders").metadata("pod", pod);
-        match &self.hosts {
-            Some(hosts) => builder
-                .under(&hosts.run_on(host).each_ref().map(String::as_str))
-                .start(),
-            None => builder.start(),
-        }
-    }
-
-    fn start_one(&mut self, client: &'static str, pod: &str) {
-        self.act(&Action::Start {
-            client,
-            host: 0,
-            pod: pod.into(),
-        });
-    }
-
-    /// Actions at random for as long, with pauses between them.
-    fn rage(&mut self, time: Duration) {
-        let end = Instant::now() + time;
-        while Instant::now() < end {
-            let action = self.model.choose(&mut self.dice);
-            self.act(&action);
-            // Real time has to go by: runs are under way meanwhile.
-            thread::sleep(Duration::from_millis(*self.dice.one_of(&[0, 50, 300, 1000, 3000])));
-        }
-    }
-
-    fn mend(&mut self) {
-        while let Some(action) = self.model.mend() {
-            self.act(&action);
-        }
-    }
-}
-
-/// Some of whose runs are killed.
-const KILLED: &str = "check, killed";
-
-/// Who asks again and again, and what came of it.
-struct Watcher {
-    name: &'static str,
-    from: From,
-    monitor: Monitor,
-    flags: &'static [&'static str],
-    told: Told,
-    clock: Clock,
-    tally: Arc<Mutex<Tally>>,
-}
-
-#[derive(Default)]
-struct Tally {
-    runs: usize,
-    /// Runs that got an answer: what the state counts as an epoch.
-    epochs: usize,
-    had_to_pass: usize,
-    had_to_fail: usize,
-    said: BTreeMap<String, usize>,
-    faults: BTreeMap<Fault, usize>,
-    complaints: Vec<String>,
-}
-
-impl Watcher {
-    fn new(name: &'static str, from: From, url: &str, flags: &'static [&'static str], clock: Clock) -> Watcher {
-        Watcher {
-            name,
-            from,
-            monitor: Monitor::new(url),
-            flags,
-            told: Told::default(),
-            clock,
-            tally: Arc::default(),
-        }
-    }
-
-    /// What a check says, as JSON.
-    fn check(&mut self, history: &Mutex<History>) {
-        let start = Instant::now();
-        let out = self.monitor.check(self.flags).args(["--format", "json"]).run();
-        let end = Instant::now();
-        let truth = history
-            .lock()
-            .expect("no panic")
-            .truth(self.from, start, end, end, None);
-        let truth = as_far_as_it_ran(truth, &out);
-        let (said, asked) = read(&out);
-        let fault = self.told.judge(said, truth).or_else(|| {
-            let codes: &[i32] = match said {
-                Said::Up | Said::Recovered => &[0, 1],
-                Said::Down { .. } => &[2],
-                Said::NotAsked => &[3],
-                // By `-c 1:`, which needs no memory.
-                Said::NeverSeen => &[2, 3],
-            };
-            let good = out.code.is_some_and(|code| codes.contains(&code)) && out.stderr.is_empty();
-            (!good).then_some(Fault::Odd)
-        });
-        self.count(&format!("{said:?}"), asked, truth, fault, &out);
-    }
-
-    /// A run that is killed while it is at it. The next one has to be right all the same.
-    fn killed_check(&mut self, dice: &mut Dice) {
-        let run = self.monitor.check(self.flags).spawn();
-        thread::sleep(Duration::from_millis(dice.below(400) as u64));
-        drop(run);
-        self.told.unsure = true;
-    }
-
-    /// What a probe of one pod says: of one that is there, or was lately.
-    fn probe(&mut self, history: &Mutex<History>, dice: &mut Dice) {
-        let pods = history.lock().expect("no panic").pods();
-        if pods.is_empty() {
-            return;
-        }
-        let (pod, liveness) = (dice.one_of(&pods), dice.below(2) == 0);
-        let kind = if liveness { "liveness" } else { "readiness" };
-        let start = Instant::now();
-        // More than the 800 ms that it has: this machine is busy, and a late answer is none.
-        let words = ["probe", kind, "--match", &format!("pod={pod}"), "--timeout", "3s"];
-        let out = self.monitor.ask(&words).run();
-        let end = Instant::now();
-        // A probe does not wait for an instance that comes back: Kubernetes asks three times.
-        let truth = history
-            .lock()
-            .expect("no panic")
-            .truth(self.from, start, end, start, Some(pod));
-        let truth = as_far_as_it_ran(truth, &out);
-        let fault = match out.code {
-            Some(code @ (0 | 1)) => judge_probe(liveness, code == 0, truth),
-            _ => Some(Fault::Odd),
-        };
-        let answer = if out.code == Some(0) { "passes" } else { "fails" };
-        self.count(&format!("{kind} {answer}"), false, truth, fault, &out);
-    }
-
-    fn count(&self, said: &str, epoch: bool, truth: Truth, fault: Option<Fault>, out: &Output) {
-        let mut tally = self.tally.lock().expect("no panic");
-        tally.runs += 1;
-        tally.epochs += usize::from(epoch);
-        tally.had_to_pass += usize::from(truth.up);
-        tally.had_to_fail += usize::from(truth.down);
-        *tally.said.entry(said.to_owned()).or_default() += 1;
-        if let Some(fault) = fault {
-            *tally.faults.entry(fault).or_default() += 1;
-            let (clock, name) = (self.clock.at(Instant::now()), self.name);
-            let complaint = format!("{clock} {fault:?}: {name} said {said}, but {truth:?}: {out:?}");
-            println!("{complaint}");
-            tally.complaints.push(complaint);
-        }
-    }
-}
-
-/// A run that stood in the queue for a processor had less time to ask: whether NATS was fine does not tell what it has to say. Nobody
-/// is excused from what was true of the service.
-fn as_far_as_it_ran(truth: Truth, out: &Output) -> Truth {
-    match out.queued > Duration::from_millis(500) && truth.nats == Nats::Fine {
-        true => Truth {
-            nats: Nats::Disturbed,
-            ..truth
-        },
-        false => truth,
-    }
-}
-
-/// What a check says, and whether it got an answer.
-fn read(out: &Output) -> (Said, bool) {
-    let json: Value = serde_json::from_str(&out.stdout).unwrap_or_else(|error| panic!("{error}: {out:?}"));
-    let findings: Vec<_> = json["findings"].as_array().expect("findings").iter().collect();
-    let is = |reason| findings.iter().any(|finding| finding["reason"] == reason);
-    let asked = json["asked"] == true;
-    let said = match () {
-        () if is("service_down") || is("service_silent") => Said::Down { asked },
-        () if is("service_recovered") => Said::Recovered,
-        () if is("service_up") || json["up"] == true => Said::Up,
-        () if is("service_never_seen") => Said::NeverSeen,
-        () => Said::NotAsked,
-    };
-    (said, asked)
-}
+use super::support::Version;
+use model::{Action, Dice};
+use oracle::{Fault, From};
+use watcher::{KILLED, Tally, Watcher};
+use world::World;
 
 /// Breaks things at random for as long, while everybody asks. Returns what came of it.
 fn chaos(seed: u64, time: Duration) -> Vec<(&'static str, Arc<Mutex<Tally>>)> {
