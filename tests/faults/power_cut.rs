@@ -69,7 +69,9 @@ impl Recorder {
             .is_some_and(|(_, result)| !result.starts_with('-'));
         let call = line.split_once(' ').unwrap().1.trim_start();
         let (call, arguments) = call.split_once('(').unwrap();
-        if !succeeded || call == "openat" && !arguments.contains("O_CREAT") {
+        // What is written over is as unsure as what is new, until it is synced.
+        let writes = arguments.contains("O_CREAT") || arguments.contains("O_WRONLY");
+        if !succeeded || call == "openat" && !writes {
             return;
         }
         let path = self.place.path("");
@@ -84,6 +86,9 @@ impl Recorder {
             ("openat", [name]) => vec![(name.clone(), Some(written))],
             ("unlink" | "unlinkat", [name]) => vec![(name.clone(), None)],
             ("link" | "linkat", [from, to]) => vec![(to.clone(), inode(from))],
+            (_, [from, to]) if arguments.contains("RENAME_EXCHANGE") => {
+                vec![(from.clone(), inode(to)), (to.clone(), inode(from))]
+            }
             (_, [from, to]) => vec![(from.clone(), None), (to.clone(), inode(from))],
             _ => panic!("{line}"),
         };
