@@ -5,10 +5,11 @@
 
 use std::ffi::{CStr, OsStr, OsString, c_char, c_int};
 use std::mem;
-use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::fcntl_getfd;
+use rustix::stdio::{stderr, stdin, stdout};
 
 /// Defines the `main` of a program, which calls a function with the arguments and the time when it began.
 #[macro_export]
@@ -28,11 +29,11 @@ macro_rules! main_calls {
 /// Makes the process what all else takes for granted. To be called before there is a second thread.
 pub fn prepare() {
     // Where one of these is closed, the first file or connection to be opened would take its place, and be printed to.
-    while let Ok(lowest) = open("/dev/null", OFlags::RDWR, Mode::empty()) {
-        if lowest.as_raw_fd() > libc::STDERR_FILENO {
-            break;
+    for standard in [stdin(), stdout(), stderr()] {
+        if fcntl_getfd(standard).is_err() {
+            // The lowest one that is free, which is this one.
+            let _ = open("/dev/null", OFlags::RDWR, Mode::empty()).map(mem::forget);
         }
-        mem::forget(lowest);
     }
     for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
         // Writing to a closed pipe, or beyond the limit of a file, is then an error, and not the end of the process.
