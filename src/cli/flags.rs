@@ -429,7 +429,8 @@ fn textfile_args() -> Vec<Arg> {
         .collect()
 }
 
-fn probe_args() -> Vec<Arg> {
+/// Which instance is a pod's own.
+fn which_args() -> Vec<Arg> {
     const WHICH: [&str; 5] = ["id", "id-file", "match", "match-env", "any-instance"];
     let others = |name: &str| {
         // The two ways to match go together.
@@ -466,6 +467,13 @@ fn probe_args() -> Vec<Arg> {
             .action(ArgAction::SetTrue)
             .conflicts_with_all(others("any-instance")),
     ];
+    which
+        .into_iter()
+        .map(|arg| arg.help_heading("Which instance"))
+        .collect()
+}
+
+fn probe_args() -> Vec<Arg> {
     let rest = [
         value(
             "unreachable",
@@ -490,10 +498,7 @@ fn probe_args() -> Vec<Arg> {
         )
         .requires("from"),
     ];
-    let mut args: Vec<Arg> = which
-        .into_iter()
-        .map(|arg| arg.help_heading("Which instance"))
-        .collect();
+    let mut args = which_args();
     args.extend(rest.into_iter().map(|arg| arg.help_heading("Probe")));
     args
 }
@@ -508,7 +513,23 @@ fn watch_args() -> Vec<Arg> {
         ),
         value("status-file", "FILE", "Write the verdict as JSON, for probe --from"),
     ];
-    args.into_iter().map(|arg| arg.help_heading("Watch")).collect()
+    let http = [
+        value(
+            "listen",
+            "[ADDR]:PORT",
+            "Answer over HTTP, without TLS: /livez /readyz /startupz /metrics /status /",
+        ),
+        value(
+            "max-age",
+            "DURATION",
+            "How long a check counts for the probes of --listen [default: 3 intervals]",
+        )
+        .requires("listen"),
+    ];
+    let mut args: Vec<Arg> = args.into_iter().map(|arg| arg.help_heading("Watch")).collect();
+    args.extend(http.into_iter().map(|arg| arg.help_heading("HTTP")));
+    args.extend(which_args().into_iter().map(|arg| arg.requires("listen")));
+    args
 }
 
 fn metrics_args() -> Vec<Arg> {

@@ -1,4 +1,4 @@
-//! Answers a Kubernetes probe from the file that the sidecar writes, without any network. Pure: it is given the text.
+//! Answers a Kubernetes probe from the status that the sidecar writes, without any network. Pure: it is given the text.
 
 use std::time::Duration;
 
@@ -13,37 +13,62 @@ use crate::values::timestamp::Timestamp;
 /// How far the file may be ahead of our clock, both being of one host.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// Reads the file of `watch`, the JSON output, and answers the question from it.
+/// Where the status comes from, in words: what it is, and what to look at if it is too old.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    name: &'static str,
+    hint: &'static str,
+}
+
+/// The file of `watch --status-file`.
+pub const FILE: Source = Source {
+    name: "the status file",
+    hint: "does the sidecar run?",
+};
+
+/// What the sidecar itself has at hand, for its own HTTP server.
+pub const LAST_CHECK: Source = Source {
+    name: "the last check",
+    hint: "do the checks hang?",
+};
+
+/// Reads the status of `watch`, the JSON output, and answers the question from it.
 ///
-/// A file that is stale, damaged or of another service does not say how the pod is: that is as if NATS could not be asked.
-pub fn answer(question: &Question, text: &str, max_age: Duration, now: Timestamp) -> (Answer, String) {
-    match read(question, text, max_age, now) {
+/// One that is stale, damaged or of another service does not say how the pod is: that is as if NATS could not be asked.
+pub fn answer(question: &Question, source: Source, text: &str, max_age: Duration, now: Timestamp) -> (Answer, String) {
+    match read(question, source, text, max_age, now) {
         Ok(answer) => answer,
         Err(why) => question.cannot_ask(&why),
     }
 }
 
-fn read(question: &Question, text: &str, max_age: Duration, now: Timestamp) -> Result<(Answer, String), String> {
-    let status: Value = serde_json::from_str(text).map_err(|e| format!("the status file is damaged: {e}"))?;
+fn read(
+    question: &Question,
+    Source { name, hint }: Source,
+    text: &str,
+    max_age: Duration,
+    now: Timestamp,
+) -> Result<(Answer, String), String> {
+    let status: Value = serde_json::from_str(text).map_err(|e| format!("{name} is damaged: {e}"))?;
     let time = status["time"]
         .as_str()
         .and_then(Timestamp::parse)
-        .ok_or("the status file is damaged: no time in it")?;
+        .ok_or_else(|| format!("{name} is damaged: no time in it"))?;
     if time > now + SLACK {
-        return Err(format!("the status file is from the future ({time})"));
+        return Err(format!("{name} is from the future ({time})"));
     }
     let old = now.since(time);
     if old > max_age {
         return Err(format!(
-            "the status file is {} old, more than {}; does the sidecar run?",
+            "{name} is {} old, more than {}; {hint}",
             age(old),
             age(max_age)
         ));
     }
     match status["service"].as_str() {
         Some(service) if service == question.service => {}
-        Some(service) => return Err(format!("the status file is of the service {}", clean(service, 80))),
-        None => return Err("the status file is damaged: no service in it".into()),
+        Some(service) => return Err(format!("{name} is of the service {}", clean(service, 80))),
+        None => return Err(format!("{name} is damaged: no service in it")),
     }
     if status["asked"].as_bool() != Some(true) {
         let why = status["text"].as_str().unwrap_or("NATS could not be asked");
@@ -51,7 +76,7 @@ fn read(question: &Question, text: &str, max_age: Duration, now: Timestamp) -> R
     }
     let answers = status["answers"]
         .as_array()
-        .ok_or("the status file is damaged: no answers in it")?;
+        .ok_or_else(|| format!("{name} is damaged: no answers in it"))?;
     let found = answers.iter().find(|answer| is_wanted(&question.wanted, answer));
     let when = age(old);
     Ok(match found {
@@ -100,6 +125,7 @@ mod tests {
         };
         answer(
             &question,
+            FILE,
             status,
             Duration::from_secs(60),
             Timestamp::from_seconds(1000),

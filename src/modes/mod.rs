@@ -2,6 +2,8 @@
 
 mod check;
 mod examine;
+mod listen;
+mod log;
 mod probe;
 mod state;
 mod textfile;
