@@ -18,7 +18,7 @@ const MOST_INSTANCES: usize = 200;
 const STYLE: &str = include_str!("page.css");
 
 /// What the page may do, for its Content-Security-Policy: nothing but its own style (that with this digest) and its icon.
-pub const POLICY: &str = "style-src 'sha256-uIsGgSNi8pg19aRYpk3o67GPBvAdmR5MASaYbMUglzU='; img-src data:";
+pub const POLICY: &str = "style-src 'sha256-FnlxcA+9/RzJD+N+at1CGvISRAhm8gdEGazsvXq1Yn4='; img-src data:";
 
 /// What the last check has to tell.
 pub struct Checked<'t> {
@@ -167,7 +167,7 @@ fn instances(report: &Report) -> String {
     let outage = report.memory.outage.iter();
     let gone = outage
         .flat_map(|outage| &outage.last_seen.instances)
-        .map(|instance| (instance, "gone"));
+        .map(|instance| (instance, "no answer"));
     let absent = report.memory.absentees.iter();
     let absent = absent.map(|absentee| (&absentee.instance, absentee.fate.name()));
     let there = answers.iter().map(|answer| {
@@ -200,7 +200,7 @@ fn row(instance: &Instance, answer: &str, class: &str) -> String {
         "<tr{class}><td><code>{}</code></td><td>{}</td><td class=\"dim\">{}</td><td>{}</td></tr>\n",
         escape(&instance.id),
         escape(&instance.version),
-        escape(&metadata.join(" ")),
+        escape(&metadata.join(", ")),
         escape(answer),
     )
 }
@@ -242,7 +242,7 @@ fn history(memory: &Memory) -> String {
     format!(
         "<h2>{epochs}</h2>\n<svg viewBox=\"0 -1 {width} {total}\" preserveAspectRatio=\"none\" role=\"img\" \
          aria-label=\"Instances in the last epochs\">\n{bars}{baseline}</svg>\n\
-         <p class=\"ends\"><span>{begin}</span><span>{end}</span></p>\n",
+         <p class=\"ends\">{begin} to {end}</p>\n",
         epochs = format_args!("Instances in the last {}", count(memory.history.len(), "epoch")),
         width = HISTORY * STEP,
         total = HEIGHT + 2,

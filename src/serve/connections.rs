@@ -50,7 +50,6 @@ pub fn serve(listener: &TcpListener, pages: &mut dyn Pages) -> io::Result<()> {
     loop {
         let now = Instant::now();
         pause = pause.filter(|until| *until > now);
-        connections.retain(|connection| connection.deadline > now || connection.is_late_with_its_request());
         let ready = wait(listener, pages, &connections, pause, now)?;
         let now = Instant::now();
         let mut n = 0;
@@ -218,11 +217,6 @@ impl Connection {
         PollFd::from_borrowed_fd(self.stream.as_fd(), flags)
     }
 
-    /// Whether it is to be told that its time is up. Who has said nothing is told nothing.
-    fn is_late_with_its_request(&self) -> bool {
-        matches!(&self.state, State::Requesting(bytes) if !bytes.is_empty())
-    }
-
     fn is_old(&self) -> bool {
         matches!(&self.state, State::Replying(reply) if reply.is_old)
     }
@@ -235,13 +229,16 @@ impl Connection {
 
     /// Reads and writes what is possible without waiting. `false`: the connection is to be closed.
     fn go_on(&mut self, pages: &mut dyn Pages, now: Instant) -> bool {
+        let is_late = self.deadline <= now;
         if let State::Requesting(bytes) = &mut self.state {
-            let Some(reply) = request(&mut self.stream, bytes, pages, self.deadline <= now) else {
+            let Some(reply) = request(&mut self.stream, bytes, pages, is_late) else {
                 return false;
             };
             let Some(reply) = reply else { return true };
             self.state = State::Replying(reply);
             self.deadline = now + REPLY;
+        } else if is_late {
+            return false;
         }
         if let State::Replying(reply) = &mut self.state {
             match write(&mut self.stream, reply) {
@@ -282,6 +279,8 @@ fn request(stream: &mut TcpStream, bytes: &mut Vec<u8>, pages: &mut dyn Pages, l
     match parse(bytes) {
         Parsed::Request(request) => Some(Some(Reply::new(&pages.answer(&request), request.head_only))),
         Parsed::Refused(status) => refusal(status),
+        // Who has said nothing is told nothing.
+        Parsed::Partial if late && bytes.is_empty() => None,
         Parsed::Partial if late => refusal(Status::RequestTimeout),
         Parsed::Partial => Some(None),
     }
