@@ -368,9 +368,16 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l interval -d 'How often to check [default: 15s]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l textfile -d 'Write metrics for the textfile collector, ending in .prom' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l status-file -d 'Write the verdict as JSON, for probe --from' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l listen -d 'Answer over HTTP, without TLS: /livez /readyz /startupz /metrics /status /' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l max-age -d 'How long a check counts for the probes of --listen [default: 3 intervals]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l id -d 'The instance with this id' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l id-file -d 'The instance whose id the application wrote into this file' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l match -d 'The instance with this in its metadata; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l match-env -d 'The instance with the value of this variable in its metadata: pod=POD_NAME' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l label -d 'One more label for every sample; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l no-state -d 'Remember nothing: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l stats -d 'Ask what the endpoints have counted, too; the flags below imply it'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l any-instance -d 'Any instance, also one of another pod'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l per-instance -d 'Metrics of each instance too, whose ids change with every restart'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -s h -l help -d 'Print help'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset" -s h -l help -d 'Print help'

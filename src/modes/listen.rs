@@ -42,6 +42,9 @@ const HANGS: Duration = Duration::from_secs(10);
 /// How long after its start it is started again at the earliest.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How many connections may wait to be taken; the system may allow fewer.
+const WAITING: i32 = 4096;
+
 /// What a check has to tell is not larger, in bytes.
 const LARGEST_RESULTS: u64 = 16 * 1024 * 1024;
 
@@ -97,6 +100,8 @@ impl Server {
             };
             format!("--listen: cannot listen on {}: {error}{way_out}", options.typed)
         })?;
+        // Otherwise 128, and in a storm of connections that of a probe would have to come again, a second later.
+        let _ = rustix::net::listen(&listener, WAITING);
         log(&format!("{} answers over HTTP on {}", service.as_str(), options.typed));
         Ok(Server {
             listener,
