@@ -6,6 +6,7 @@ use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,10 +15,11 @@ use serde_json::Value;
 
 use super::prometheus::{Prometheus, assert_clean};
 use super::support::check::BINARY;
+use super::support::crowd;
 use super::support::http::{self, Reply};
 use super::support::server::free_port;
 use super::support::{
-    Check, Metrics, Proxy, Server, Service, TempDir, Version, each, from_env, process, raw, wait_for,
+    Check, Crowd, Fake, Metrics, Proxy, Server, Service, TempDir, Version, each, from_env, process, raw, wait_for,
 };
 use super::watch::{Sidecar, memory};
 
@@ -395,6 +397,46 @@ fn the_instance_can_be_said_in_every_way() {
     assert_eq!(listening.ask("/livez").status, 200);
     fs::write(&file, "other\n").unwrap();
     assert_eq!(listening.ask("/livez").status, 503);
+}
+
+/// A pod that is new, and slower than those that are known, passes as soon as it answers.
+#[test]
+fn a_slow_newcomer_is_seen_by_the_next_check() {
+    let newcomer = Arc::new(AtomicBool::new(false));
+    let there = Arc::clone(&newcomer);
+    let fake = Fake::start(move |conn| {
+        conn.handshake()?;
+        loop {
+            let request = conn.read_request()?;
+            conn.reply(&request, br#"{"name":"orders","id":"A"}"#)?;
+            if there.load(SeqCst) {
+                thread::sleep(Duration::from_millis(30));
+                conn.reply(&request, br#"{"name":"orders","id":"SLOW"}"#)?;
+            }
+        }
+    });
+    let listening = Listening::start(&fake.url(), &[&SOON[..], &["--id", "SLOW"]].concat());
+    // So that there is nobody to wait for: all that are known have answered.
+    listening.wait_for("/startupz", 503);
+    (0..3).for_each(|_| drop(listening.sidecar.wait_for_the_next()));
+    newcomer.store(true, SeqCst);
+    listening.wait_for("/startupz", 200);
+    listening.sidecar.end(libc::SIGTERM);
+}
+
+/// More instances than are told one by one: of one that is not told nothing is said.
+#[test]
+fn a_pod_of_a_large_service_is_not_restarted() {
+    let server = Server::start(Version::Newest);
+    let _crowd = Crowd::start(&server.url(), "orders", 1500);
+    for (id, readiness) in [(crowd::id(3), 200), (crowd::id(1499), 503)] {
+        let flags = ["--interval", "500ms", "--id", &id];
+        let listening = Listening::start(&server.url(), &flags);
+        assert_eq!(listening.ask("/livez").status, 200, "{id}");
+        let reply = listening.ask("/readyz");
+        let told = reply.body.contains("tells only 1000 of 1500 instances");
+        assert_eq!((reply.status, told), (readiness, readiness == 503), "{reply:?}");
+    }
 }
 
 /// Before the first check has ended, and when the checks hang: nothing is known of the pod.

@@ -188,6 +188,13 @@ fn timing(given: &Given<'_>, mode: &Mode) -> Result<Timing, String> {
         Mode::Probe(_) => (Duration::from_millis(800), Duration::from_millis(300)),
         _ => (Duration::from_secs(10), Duration::from_secs(3)),
     };
+    // Where probes are answered from a check, it has to see a pod that is new, which may be slower than those known.
+    let census = match mode {
+        Mode::Watch {
+            listen, status_file, ..
+        } if listen.is_some() || status_file.is_some() => Duration::ZERO,
+        _ => Duration::from_secs(300),
+    };
     Ok(Timing {
         timeout: given.duration_above_zero("timeout")?.unwrap_or(timeout),
         confirm: given.duration("confirm")?.unwrap_or(confirm),
@@ -195,7 +202,7 @@ fn timing(given: &Given<'_>, mode: &Mode) -> Result<Timing, String> {
         stall: given
             .duration_above_zero("stall")?
             .unwrap_or(Duration::from_millis(300)),
-        census: given.duration("census")?.unwrap_or(Duration::from_secs(300)),
+        census: given.duration("census")?.unwrap_or(census),
     })
 }
 

@@ -29,7 +29,7 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("watch")
                 .about("Sidecar: check a service again and again, and write files")
-                .defer(|command| judging(command).args(watch_args()).args(metrics_args())),
+                .defer(watch),
         )
         .subcommand(
             Command::new("state")
@@ -79,6 +79,13 @@ fn probe(command: Command) -> Command {
         ))
         .subcommand(probe("readiness", "Passes only if the instance answers"))
         .subcommand(probe("startup", "Passes only if the instance answers"))
+}
+
+fn watch(command: Command) -> Command {
+    let in_watch =
+        "Wait for unknown instances at least so often [default: 5m; 0 with --listen or --status-file, for the probes]";
+    let command = judging(command).args(watch_args()).args(metrics_args());
+    command.mut_arg("census", |arg| arg.help(in_watch))
 }
 
 fn state(command: Command) -> Command {

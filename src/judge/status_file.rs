@@ -78,6 +78,14 @@ fn read(
         .as_array()
         .ok_or_else(|| format!("{name} is damaged: no answers in it"))?;
     let found = answers.iter().find(|answer| is_wanted(&question.wanted, answer));
+    let counted = status["instances"].as_u64().unwrap_or_default();
+    // Of a large service, it is not among those that are told, which says nothing of it.
+    if found.is_none() && counted > answers.len() as u64 {
+        let told = answers.len();
+        return Err(format!(
+            "{name} tells only {told} of {counted} instances; ask NATS itself, with probe"
+        ));
+    }
     let when = age(old);
     Ok(match found {
         Some(answer) => {
@@ -165,6 +173,26 @@ mod tests {
         for (wanted, line) in cases {
             assert_eq!(ask(Kind::Liveness, wanted, &status(990, true).to_string()).1, line);
         }
+    }
+
+    #[test]
+    fn who_is_not_told_is_not_gone() {
+        let mut large = status(990, true);
+        large["instances"] = 3.into();
+        let why = "the status file tells only 2 of 3 instances; ask NATS itself, with probe";
+        let (answer, line) = ask(Kind::Liveness, Wanted::Id("C".into()), &large.to_string());
+        assert!(answer == Answer::Pass && line.ends_with(why), "{line}");
+        let (answer, line) = ask(Kind::Readiness, Wanted::Id("C".into()), &large.to_string());
+        assert!(answer == Answer::Fail && line.ends_with(why), "{line}");
+        assert_eq!(
+            ask(Kind::Readiness, Wanted::Id("A".into()), &large.to_string()).0,
+            Answer::Pass
+        );
+        large["instances"] = 2.into();
+        assert_eq!(
+            ask(Kind::Liveness, Wanted::Id("C".into()), &large.to_string()).0,
+            Answer::Fail
+        );
     }
 
     #[test]
