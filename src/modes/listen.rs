@@ -22,6 +22,7 @@ use rustix::process::{
     Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_parent_process_death_signal, waitpid,
 };
 
+use super::child::fork;
 use super::log::log;
 use super::probe;
 use crate::cli::{ListenOptions, Selector};
@@ -121,23 +122,19 @@ impl Server {
     /// Starts the process. If that fails, it is tried again.
     pub fn start(&mut self) {
         self.due = Instant::now() + PAUSE;
-        match self.fork() {
+        match self.run() {
             Ok(running) => self.running = Some(running),
             Err(e) => log(&format!("cannot start the HTTP server: {e}")),
         }
         self.send_latest();
     }
 
-    fn fork(&self) -> io::Result<Running> {
+    fn run(&self) -> io::Result<Running> {
         let (socket, theirs) = UnixStream::pair()?;
         socket.set_nonblocking(true)?;
         theirs.set_nonblocking(true)?;
         let parent = getpid();
-        // SAFETY: this process has one thread, so the child may do whatever the parent may.
-        match Pid::from_raw(match unsafe { libc::fork() } {
-            -1 => return Err(io::Error::last_os_error()),
-            pid => pid,
-        }) {
+        match fork()? {
             Some(pid) => Ok(Running {
                 pid,
                 socket,

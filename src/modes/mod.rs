@@ -1,6 +1,7 @@
 //! What the program can be asked to do, one file for each. All that look at a service do so by [`examine`].
 
 mod check;
+mod child;
 mod examine;
 mod listen;
 mod log;

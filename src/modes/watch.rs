@@ -24,6 +24,7 @@ use rustix::stdio::dup2_stdout;
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::child::fork;
 use super::examine::{LastWords, examine, state_store};
 use super::listen::{self, Server};
 use super::log::log;
@@ -288,11 +289,7 @@ fn check(
     let mut results = server.as_ref().map(|_| listen::results_file()).transpose()?;
     // A signal can wake us with nothing to read, and a read that waits would hear no other one.
     fcntl_setfl(&reader, OFlags::NONBLOCK)?;
-    // SAFETY: this process has one thread, so the child may do whatever the parent may.
-    let Some(pid) = Pid::from_raw(match unsafe { libc::fork() } {
-        -1 => return Err(io::Error::last_os_error()),
-        pid => pid,
-    }) else {
+    let Some(pid) = fork()? else {
         // Where it fails, the parent hears nothing, and says so.
         let _ = dup2_stdout(&writer);
         // The port and the server are not the check's, which may outlive this process for a moment.
