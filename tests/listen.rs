@@ -439,26 +439,42 @@ fn a_pod_of_a_large_service_is_not_restarted() {
     }
 }
 
+/// A check of a service that hangs takes its time, and what the one before found counts until then: a pod that fails does not
+/// pass now and then.
+#[test]
+fn a_pod_that_hangs_fails_all_the_time() {
+    let server = Server::start(Version::Newest);
+    let service = Service::async_nats(&server.url(), "orders").start();
+    let flags = ["--interval", "100ms", "--timeout", "3s", "--id", service.id()];
+    let listening = Listening::start(&server.url(), &flags);
+    listening.wait_for("/livez", 200);
+    service.freeze();
+    listening.wait_for("/livez", 503);
+    let seen = || listening.sidecar.status().map(|status| status["time"].clone());
+    for _ in 0..3 {
+        let before = seen();
+        wait_for("another check", || {
+            let reply = listening.ask("/livez");
+            assert_eq!(reply.status, 503, "{reply:?}");
+            (seen() != before).then_some(())
+        });
+    }
+    listening.sidecar.end(libc::SIGTERM);
+}
+
 /// Before the first check has ended, and when the checks hang: nothing is known of the pod.
 #[test]
 fn what_is_too_old_says_nothing() {
     let frozen = Server::start(Version::Newest);
     let _service = Service::async_nats(&frozen.url(), "orders").start();
     frozen.freeze();
-    let port = free_port();
-    let address = format!("127.0.0.1:{port}");
-    let flags = [
-        "--listen",
-        &address,
-        "--any-instance",
-        "--interval",
-        "100ms",
-        "--timeout",
-        "2s",
-        "--stall",
-        "50ms",
-    ];
-    let sidecar = Sidecar::start(&frozen.url(), &[&flags[..], &["--max-age", "1s"]].concat());
+    let start = |more: &[&str]| {
+        let port = free_port();
+        let address = format!("127.0.0.1:{port}");
+        let flags = ["--listen", &address, "--any-instance", "--interval", "100ms"];
+        (Sidecar::start(&frozen.url(), &[&flags[..], more].concat()), port)
+    };
+    let (sidecar, port) = start(&["--timeout", "1m"]);
     let ask = |path| wait_for("it listens", || http::ask(port, "GET", path).ok());
     let none = "cannot ask, which is not this pod's fault: no check has ended yet";
     let reply = ask("/livez");
@@ -474,7 +490,10 @@ fn what_is_too_old_says_nothing() {
         );
     }
     assert!(ask("/").body.contains("<title>UNKNOWN - orders</title>"));
+    sidecar.end(libc::SIGTERM);
     frozen.thaw();
+    let (sidecar, port) = start(&["--timeout", "800ms", "--stall", "50ms", "--max-age", "1s"]);
+    let ask = |path| wait_for("it listens", || http::ask(port, "GET", path).ok());
     wait_for("up", || (ask("/readyz").status == 200).then_some(()));
     // Nobody checks any more, and the server goes on.
     sidecar.signal(libc::SIGSTOP);
@@ -614,6 +633,11 @@ fn mistakes_are_told_at_once() {
         (
             &["--listen", ":9422", "--max-age", "0"],
             "--max-age: it must be longer than 0 (see --help)".into(),
+        ),
+        (
+            &["--listen", ":9422", "--interval", "5s", "--max-age", "14s"],
+            "--max-age: 14s is less than --interval and --timeout together (15s), which a good check may be old (see --help)"
+                .into(),
         ),
         (
             &["--listen", ":9422", "--match-env", "pod=NO_SUCH"],

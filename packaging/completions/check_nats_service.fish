@@ -368,7 +368,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l textfile -d 'Write metrics for the textfile collector, ending in .prom' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l status-file -d 'Write the verdict as JSON, for probe --from' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l listen -d 'Answer over HTTP, without TLS: /livez /readyz /startupz /metrics /status /' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l max-age -d 'How long a check counts for the probes of --listen [default: 3 intervals]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l max-age -d 'How long a check counts for the probes of --listen [default: 3 intervals; more if --timeout is long]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l id -d 'The instance with this id' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l id-file -d 'The instance whose id the application wrote into this file' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l match -d 'The instance with this in its metadata; can be repeated' -r

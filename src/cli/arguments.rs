@@ -143,8 +143,30 @@ pub fn watch_mode(given: &Given<'_>) -> Result<Mode, String> {
     })
 }
 
+/// For the whole run, unless told otherwise; less in a Kubernetes probe, which has a second at most.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How many intervals the last check counts for, unless told otherwise: one may be late, and one may fail.
 const INTERVALS: u32 = 3;
+
+/// How much longer than its timeout a check may take on a busy machine.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// How long the last check counts for. Longer than the next one may take: else a pod that hangs, and with it each check,
+/// would pass now and then.
+fn max_age(given: &Given<'_>, interval: Duration) -> Result<Duration, String> {
+    let timeout = given.duration_above_zero("timeout")?.unwrap_or(TIMEOUT);
+    let least = interval.saturating_add(timeout);
+    match given.duration_above_zero("max-age")? {
+        Some(max_age) if max_age < least => Err(format!(
+            "--max-age: {} is less than --interval and --timeout together ({}), which a good check may be old",
+            age(max_age),
+            age(least)
+        )),
+        Some(max_age) => Ok(max_age),
+        None => Ok(interval.saturating_mul(INTERVALS).max(least + SLACK)),
+    }
+}
 
 fn listen(given: &Given<'_>, interval: Duration) -> Result<Option<ListenOptions>, String> {
     let Some(typed) = given.text("listen")? else {
@@ -154,9 +176,7 @@ fn listen(given: &Given<'_>, interval: Duration) -> Result<Option<ListenOptions>
         typed: typed.to_owned(),
         addresses: addresses(typed).map_err(|why| format!("--listen: {why}"))?,
         selector: selector(given)?,
-        max_age: given
-            .duration_above_zero("max-age")?
-            .unwrap_or(interval.saturating_mul(INTERVALS)),
+        max_age: max_age(given, interval)?,
     }))
 }
 
@@ -186,7 +206,7 @@ fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
 fn timing(given: &Given<'_>, mode: &Mode) -> Result<Timing, String> {
     let (timeout, confirm) = match mode {
         Mode::Probe(_) => (Duration::from_millis(800), Duration::from_millis(300)),
-        _ => (Duration::from_secs(10), Duration::from_secs(3)),
+        _ => (TIMEOUT, Duration::from_secs(3)),
     };
     // Where probes are answered from a check, it has to see a pod that is new, which may be slower than those known.
     let census = match mode {

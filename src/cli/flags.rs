@@ -529,7 +529,7 @@ fn watch_args() -> Vec<Arg> {
         value(
             "max-age",
             "DURATION",
-            "How long a check counts for the probes of --listen [default: 3 intervals]",
+            "How long a check counts for the probes of --listen [default: 3 intervals; more if --timeout is long]",
         )
         .requires("listen"),
     ];
