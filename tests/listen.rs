@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::prometheus::{Prometheus, assert_clean};
-use super::support::check::BINARY;
+use super::support::check::{BINARY, SECRET, find_secret};
 use super::support::crowd;
 use super::support::http::{self, Reply};
 use super::support::server::free_port;
@@ -664,6 +664,26 @@ fn only_a_port_is_every_address() {
     }
     sidecar.wait_for_line(&format!("orders answers over HTTP on :{port}\n"));
     sidecar.end(libc::SIGTERM);
+}
+
+#[test]
+fn no_page_shows_a_secret() {
+    let server = Server::with_config(
+        Version::Newest,
+        &format!("authorization {{ users: [{{user: mon, password: \"{SECRET}\"}}, {{user: svc, password: svc}}] }}"),
+    );
+    let _service = Service::async_nats(&server.url().replace("//", "//svc:svc@"), "orders").start();
+    for password in [SECRET, &format!("{SECRET}-wrong")] {
+        let url = server.url().replace("//", &format!("//mon:{password}@"));
+        let listening = Listening::start(&url, &[&SOON[..], &["--any-instance"]].concat());
+        let is_right = password == SECRET;
+        assert_eq!(listening.ask("/readyz").status, if is_right { 200 } else { 503 });
+        for path in ["/", "/status", "/metrics", "/livez?verbose", "/readyz?verbose", "/none"] {
+            let reply = listening.ask(path);
+            assert_eq!(find_secret(&reply.body), None, "{path}: {reply:?}");
+        }
+        assert_eq!(find_secret(&listening.sidecar.log()), None);
+    }
 }
 
 /// What clients do that are none.

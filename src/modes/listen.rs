@@ -101,6 +101,9 @@ impl Server {
             };
             format!("--listen: cannot listen on {}: {error}{way_out}", options.typed)
         })?;
+        // Rather now than at each check.
+        results_file()
+            .map_err(|e| format!("--listen: the system gives no files without a name (memfd_create): {e}"))?;
         // Otherwise 128, and in a storm of connections that of a probe would have to come again, a second later.
         let _ = rustix::net::listen(&listener, WAITING);
         log(&format!("{} answers over HTTP on {}", service.as_str(), options.typed));

@@ -299,3 +299,138 @@ fn write(stream: &mut TcpStream, reply: &mut Reply) -> io::Result<bool> {
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::response::Content;
+    use std::net::SocketAddr;
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    /// More than the system buffers for a connection.
+    const LARGE: usize = 32 * 1024 * 1024;
+
+    /// A large page, and a small one.
+    struct TwoPages {
+        large: Rc<str>,
+        news: UnixStream,
+    }
+
+    impl Pages for TwoPages {
+        fn answer(&mut self, request: &Request<'_>) -> Response {
+            match request.path {
+                "/large" => Response::new(Status::Ok, Content::Text, Rc::clone(&self.large)),
+                _ => Response::new(Status::Ok, Content::Text, "small"),
+            }
+        }
+
+        fn news(&self) -> BorrowedFd<'_> {
+            self.news.as_fd()
+        }
+
+        fn take_news(&mut self) -> bool {
+            matches!(self.news.read(&mut [0]), Ok(1))
+        }
+    }
+
+    /// A server that ends with the socket.
+    fn start() -> (SocketAddr, UnixStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (news, ours) = UnixStream::pair().expect("a pair");
+        thread::spawn(move || {
+            let large = "x".repeat(LARGE).into();
+            serve(&listener, &mut TwoPages { large, news }).expect("it can wait");
+        });
+        (address, ours)
+    }
+
+    fn connect(address: SocketAddr, request: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a timeout");
+        stream.write_all(request.as_bytes()).expect("a request");
+        stream
+    }
+
+    const LARGE_PAGE: &str = "GET /large HTTP/1.0\r\n\r\n";
+    const SMALL_PAGE: &str = "GET / HTTP/1.0\r\n\r\n";
+
+    /// What comes, and whether that is all.
+    fn read(mut stream: TcpStream) -> (usize, bool) {
+        let mut bytes = Vec::new();
+        let whole = stream.read_to_end(&mut bytes).is_ok();
+        let head = bytes
+            .windows(4)
+            .position(|end| end == b"\r\n\r\n")
+            .map_or(0, |at| at + 4);
+        (bytes.len() - head, whole)
+    }
+
+    #[test]
+    fn a_large_page_comes_whole_to_whoever_reads_it_slowly() {
+        let (address, _news) = start();
+        let slow = connect(address, LARGE_PAGE);
+        for _ in 0..5 {
+            thread::sleep(Duration::from_millis(50));
+            assert_eq!(read(connect(address, SMALL_PAGE)), (5, true), "nobody waits for it");
+        }
+        assert_eq!(read(slow), (LARGE, true));
+    }
+
+    #[test]
+    fn whoever_reads_nothing_is_cut_off() {
+        let (address, _news) = start();
+        let begin = Instant::now();
+        let stuck = connect(address, LARGE_PAGE);
+        thread::sleep(REPLY + Duration::from_millis(500));
+        let (length, _) = read(stuck);
+        assert!(length < LARGE, "after {:?}", begin.elapsed());
+    }
+
+    /// A page that is no more than one check old is sent to its end. So there are two at most, however many read slowly.
+    #[test]
+    fn a_page_of_two_checks_ago_is_not_sent_on() {
+        let (address, mut news) = start();
+        let stuck = connect(address, LARGE_PAGE);
+        let mut tell = || {
+            assert_eq!(read(connect(address, SMALL_PAGE)), (5, true));
+            news.write_all(b"!").expect("news");
+            // Whoever is answered now is answered after that.
+            assert_eq!(read(connect(address, SMALL_PAGE)), (5, true));
+        };
+        tell();
+        let late = connect(address, LARGE_PAGE);
+        tell();
+        assert!(read(stuck).0 < LARGE);
+        assert_eq!(read(late), (LARGE, true));
+    }
+
+    #[test]
+    fn the_oldest_that_is_not_being_answered_makes_room() {
+        let (address, _news) = start();
+        let answered = connect(address, LARGE_PAGE);
+        let oldest = connect(address, "GET /");
+        let begin = Instant::now();
+        let others: Vec<TcpStream> = (0..MOST - 1).map(|_| connect(address, "GET /")).collect();
+        let (length, _) = read(oldest);
+        assert!(
+            length == 0 && begin.elapsed() < REQUEST,
+            "at once: {:?}",
+            begin.elapsed()
+        );
+        assert_eq!(read(answered), (LARGE, true));
+        drop(others);
+    }
+
+    #[test]
+    fn it_ends_with_the_news() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let (news, ours) = UnixStream::pair().expect("a pair");
+        let server = thread::spawn(move || serve(&listener, &mut TwoPages { large: "".into(), news }).is_ok());
+        drop(ours);
+        assert!(server.join().expect("it ends"));
+    }
+}
