@@ -666,6 +666,24 @@ fn only_a_port_is_every_address() {
     sidecar.end(libc::SIGTERM);
 }
 
+/// A Secret that comes late restarts no pod: were the sidecar to end, its port would be closed, and every probe would fail.
+#[test]
+fn a_file_that_comes_late_is_waited_for() {
+    let server = Server::with_config(Version::Newest, "authorization { user: mon, password: pw }");
+    let _service = Service::async_nats(&server.url().replace("//", "//mon:pw@"), "orders").start();
+    let dir = TempDir::new();
+    let file = dir.join("password");
+    let login = ["--user", "mon", "--password-file", &file, "--any-instance"];
+    let listening = Listening::start(&server.url(), &[&SOON[..], &login].concat());
+    let why = format!("cannot ask, which is not this pod's fault: --password-file {file}: No such file");
+    let reply = listening.ask("/livez");
+    assert!(reply.status == 200 && reply.body.contains(&why), "{reply:?}");
+    assert_eq!(listening.ask("/readyz").status, 503);
+    fs::write(&file, "pw\n").unwrap();
+    listening.wait_for("/readyz", 200);
+    listening.sidecar.end(libc::SIGTERM);
+}
+
 #[test]
 fn no_page_shows_a_secret() {
     let server = Server::with_config(

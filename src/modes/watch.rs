@@ -28,7 +28,7 @@ use super::child::fork;
 use super::examine::{LastWords, examine, state_store};
 use super::listen::{self, Server};
 use super::log::log;
-use crate::cli::{self, Arguments, Mode, OutputOptions, Parsed};
+use crate::cli::{self, Arguments, Mode, OutputOptions, Parsed, Problem};
 use crate::files::read::shown;
 use crate::files::replace;
 use crate::guard::exit::{Output, finish};
@@ -56,14 +56,17 @@ pub fn run(args: &[OsString], env: Env<'_>) -> Output {
         Ok(Parsed::Print(text)) => return Output::fine(text),
         Err(problem) => return Output::failed(&format!("{problem} (see --help)")),
     };
-    // A mistake is told at once. Later a file may well be missing for a while, when it is renewed.
-    if let Err(problem) = arguments.target(env, Instant::now() + arguments.timing.timeout) {
-        return Output::failed(&format!("{} (see --help)", problem.text()));
-    }
     let Mode::Watch { interval, listen, .. } = &arguments.mode else {
         return Output::failed("watch: not what was asked for");
     };
     let listen = listen.as_ref();
+    // A mistake is told at once. Later a file may well be missing for a while, when it is renewed. Where probes are answered,
+    // it may be from the beginning: without this process they would fail.
+    match arguments.target(env, Instant::now() + arguments.timing.timeout) {
+        Err(Problem::File(_)) if listen.is_some() => {}
+        Err(problem) => return Output::failed(&format!("{} (see --help)", problem.text())),
+        Ok(_) => {}
+    }
     let mut server = match listen
         .map(|listen| Server::bind(listen, &arguments.service, *interval))
         .transpose()
