@@ -556,23 +556,29 @@ fn a_server_that_dies_or_hangs_is_started_again() {
 #[test]
 fn the_server_ends_with_the_sidecar() {
     let server = Server::start(Version::Newest);
-    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGKILL] {
+    let is_there = |pid: u32| Path::new(&format!("/proc/{pid}")).exists();
+    for signal in [libc::SIGTERM, libc::SIGINT] {
         let listening = Listening::start(&server.url(), &["--interval", "1h", "--never-seen", "ok"]);
         let (pid, port) = (listening.server(), listening.port);
-        match signal {
-            libc::SIGKILL => {
-                listening.sidecar.signal(signal);
-                wait_for("its end", || {
-                    (!Path::new(&format!("/proc/{pid}")).exists()).then_some(())
-                });
-            }
-            _ => {
-                listening.sidecar.end(signal);
-                assert!(!Path::new(&format!("/proc/{pid}")).exists(), "{signal}");
-            }
-        }
+        listening.sidecar.end(signal);
+        assert!(!is_there(pid), "{signal}");
         TcpListener::bind(("127.0.0.1", port)).unwrap_or_else(|e| panic!("{signal}: {e}"));
     }
+    // A check that is under way goes on for a while, and has nothing of it.
+    let listening = Listening::start(&server.url(), &[&SOON[..2], &["--never-seen", "ok"]].concat());
+    let (pid, port) = (listening.server(), listening.port);
+    server.freeze();
+    let check = wait_for("a check that hangs", || {
+        let check = children(listening.sidecar.pid())
+            .into_iter()
+            .find(|child| *child != pid)?;
+        thread::sleep(Duration::from_millis(200));
+        is_there(check).then_some(check)
+    });
+    listening.sidecar.signal(libc::SIGKILL);
+    wait_for("its end", || (!is_there(pid)).then_some(()));
+    TcpListener::bind(("127.0.0.1", port)).unwrap();
+    assert!(is_there(check));
 }
 
 /// One process for each check, as ever, and one more only with `--listen`.
