@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -459,6 +459,59 @@ fn a_pod_that_hangs_fails_all_the_time() {
             (seen() != before).then_some(())
         });
     }
+    listening.sidecar.end(libc::SIGTERM);
+}
+
+/// As many instances as are told, each with as many and as long words as are kept, in the widest letters: pages of megabytes.
+#[test]
+fn the_wordiest_service_fits() {
+    let letter = "\u{1d4d0}";
+    let metadata: Vec<String> = (0..6)
+        .map(|n| format!("\"{n}{}\":\"{}\"", letter.repeat(31), letter.repeat(64)))
+        .collect();
+    let metadata = metadata.join(",");
+    let version = letter.repeat(64);
+    let fake = Fake::start(move |conn| {
+        conn.handshake()?;
+        loop {
+            let request = conn.read_request()?;
+            for n in 0..1000 {
+                let id = format!("{n:0>128}");
+                let reply = format!(
+                    "{{\"name\":\"orders\",\"id\":\"{id}\",\"version\":\"{version}\",\"metadata\":{{{metadata}}}}}"
+                );
+                conn.reply(&request, reply.as_bytes())?;
+            }
+        }
+    });
+    let last = format!("{:0>128}", 999);
+    let listening = Listening::start(&fake.url(), &["--interval", "500ms", "--stall", "2s", "--id", &last]);
+    let (pid, begin) = (listening.server(), memory(listening.server()));
+    let size = listening.ask("/status").body.len();
+    assert!(size > 2_000_000, "{size}");
+    let checks = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for path in ["/livez", "/readyz?verbose", "/status", "/metrics", "/", "/status"] {
+            let (listening, checks) = (&listening, &checks);
+            scope.spawn(move || {
+                while checks.load(SeqCst) < 3 {
+                    assert_eq!(listening.ask(path).status, 200, "{path}");
+                }
+            });
+        }
+        for _ in 0..3 {
+            listening.sidecar.wait_for_the_next();
+            checks.fetch_add(1, SeqCst);
+        }
+    });
+    let end = memory(pid);
+    eprintln!("/status of {size} bytes; the server takes {begin} KiB at first, {end} KiB at last");
+    assert!(end < 64 * 1024, "{end} KiB");
+    assert!(
+        !listening.sidecar.log().contains("HTTP server"),
+        "{}",
+        listening.sidecar.log()
+    );
     listening.sidecar.end(libc::SIGTERM);
 }
 
