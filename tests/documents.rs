@@ -57,6 +57,7 @@ fn the_man_page_is_well_formed() {
         "REASONS",
         "JSON OUTPUT",
         "METRICS",
+        "HTTP",
         "EXIT STATUS",
         "ENVIRONMENT",
         "FILES",

@@ -171,6 +171,8 @@ fn one_file_knows_each_thing() {
         using.map(|(module, _)| module).collect()
     };
     assert_eq!(users("nats::"), ["probe::client"], "the NATS client");
+    assert_eq!(users("httparse::"), ["serve::request"], "the parser of HTTP");
+    assert_eq!(users("libc::fork"), ["modes::child"], "forks");
     assert_eq!(users("semver::"), ["values::version"], "the crate of versions");
     assert_eq!(users("low_level::exit"), ["guard::exit", "guard::memory"], "the exit");
     assert_eq!(users("std::io::stdout()"), ["guard::exit"], "stdout");

@@ -64,6 +64,9 @@ mod pod;
 /// The sidecar: steady, ends at once, leaks nothing, tells each outage.
 mod watch;
 
+/// The sidecar over HTTP: the right pod fails, and no client delays a check.
+mod listen;
+
 /// The image: from scratch, read-only, as anybody.
 mod container;
 

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::support::check::BINARY;
 use super::support::jwt::{Account, Operator, User};
-use super::support::{Check, LIMIT, Server, Service, TempDir, Version, from_env, process, wait_for};
+use super::support::server::free_port;
+use super::support::{Check, LIMIT, Server, Service, TempDir, Version, each, from_env, http, process, wait_for};
 
 /// The newest Kubernetes that kubernetes-validate knows.
 const KUBERNETES: &str = "1.37";
@@ -72,10 +73,14 @@ fn the_manifests_are_valid() {
             "credentials.yaml",
             "metrics.yaml",
             "networkpolicy.yaml",
+            "podmonitor.yaml",
+            "sidecar-http-classic.yaml",
+            "sidecar-http.yaml",
             "sidecar.yaml"
         ]
     );
-    for name in names {
+    // A kind of the Prometheus operator, which the validator does not know: the_pod_monitor_finds_the_port looks at it.
+    for name in names.into_iter().filter(|name| name != "podmonitor.yaml") {
         let path = folder().join(&name);
         let args = ["--strict", "--kubernetes-version", KUBERNETES, path.to_str().unwrap()];
         let out = Check::program(&tool("kubernetes-validate"), args).run();
@@ -318,6 +323,91 @@ fn the_sidecar_runs_as_it_stands() {
         0,
         "liveness pass: orders: cannot ask, which is not this pod's fault: cannot reach NATS at *",
     );
+}
+
+/// The probes of the application go to the sidecar's port, which Prometheus scrapes, too.
+#[test]
+fn the_sidecar_over_http_runs_as_it_stands() {
+    each(["sidecar-http.yaml", "sidecar-http-classic.yaml"], |manifest| {
+        let (mut server, dir, _) = locked();
+        let start = |pod| {
+            Service::async_nats(&server.url(), "orders")
+                .creds(&dir.join("orders.creds"))
+                .metadata("pod", pod)
+                .start()
+        };
+        let (one, _two) = (start("orders-1"), start("orders-2"));
+        let (app, mut watch) = (container(manifest, "orders"), container(manifest, "watch"));
+        let is_native = manifest == "sidecar-http.yaml";
+        assert_eq!(watch["restartPolicy"] == "Always", is_native, "{manifest}");
+        assert_eq!(watch["ports"][0]["containerPort"], 9422);
+        // All pods of the test are in one network.
+        let ports = [free_port(), free_port()];
+        let sidecars = ["orders-1", "orders-2"].into_iter().zip(ports).map(|(name, port)| {
+            let args = watch["args"].as_array_mut().unwrap();
+            let at = args.iter().position(|arg| arg == "--listen").unwrap() + 1;
+            args[at] = format!(":{port}").into();
+            let pod = Pod {
+                dir: &dir,
+                server: &server,
+                name,
+            };
+            pod.sidecar(&watch)
+        });
+        let sidecars: Vec<Sidecar> = sidecars.collect();
+        let probe = |pod: usize, kind: &str, status: u16| {
+            let get = &app[format!("{kind}Probe")]["httpGet"];
+            assert_eq!(get["port"], 9422);
+            let path = get["path"].as_str().unwrap();
+            wait_for(&format!("{kind} of orders-{} {status}", pod + 1), || {
+                let reply = http::ask(ports[pod], "GET", path).ok()?;
+                (reply.status == status).then_some(reply.body)
+            })
+        };
+        for kind in ["startup", "readiness", "liveness"] {
+            assert!(probe(0, kind, 200).contains(one.id()));
+            probe(1, kind, 200);
+        }
+        one.kill();
+        sidecars.iter().for_each(Sidecar::check_at_once);
+        let line = "liveness fail: orders: the instance with pod=orders-1 did not answer ";
+        assert!(probe(0, "liveness", 503).starts_with(line));
+        probe(1, "liveness", 200);
+        let metrics = http::get(ports[1], "/metrics").unwrap();
+        assert!(
+            metrics.contains("\nnats_service_up{service=\"orders\"} 1\n"),
+            "{metrics}"
+        );
+        server.stop();
+        sidecars.iter().for_each(Sidecar::check_at_once);
+        for pod in 0..2 {
+            probe(pod, "readiness", 503);
+            probe(pod, "liveness", 200);
+        }
+    });
+}
+
+#[test]
+fn the_pod_monitor_finds_the_port() {
+    let monitor = documents("podmonitor.yaml").remove(0);
+    assert_eq!(
+        (&monitor["apiVersion"], &monitor["kind"]),
+        (&"monitoring.coreos.com/v1".into(), &"PodMonitor".into())
+    );
+    let deployment = documents("sidecar-http.yaml").remove(0);
+    let (pod, sidecar) = (&deployment["spec"]["template"], container("sidecar-http.yaml", "watch"));
+    assert_eq!(
+        monitor["spec"]["selector"]["matchLabels"]["app"],
+        pod["metadata"]["labels"]["app"]
+    );
+    let endpoint = &monitor["spec"]["podMetricsEndpoints"][0];
+    assert_eq!(
+        (&endpoint["port"], &endpoint["path"]),
+        (&sidecar["ports"][0]["name"], &"/metrics".into())
+    );
+    assert_eq!(pod["metadata"]["annotations"]["prometheus.io/port"], "9422");
+    let policy = documents("sidecar-http.yaml").remove(1);
+    assert_eq!(policy["spec"]["ingress"][0]["ports"][0]["port"], 9422);
 }
 
 #[test]

@@ -201,15 +201,15 @@ fn a_real_node_exporter_serves_the_whole_story() {
     drop(billing);
 }
 
-/// A Prometheus that scrapes the exporter each second, with our rules in seconds instead of minutes. Killed on drop.
-struct Prometheus {
+/// A Prometheus that scrapes an exporter at this port each second, with our rules in seconds instead of minutes. Killed on drop.
+pub struct Prometheus {
     child: Child,
     port: u16,
     _dir: TempDir,
 }
 
 impl Prometheus {
-    fn start(exporter: &Exporter) -> Prometheus {
+    pub fn start(exporter: u16) -> Prometheus {
         let dir = TempDir::new();
         let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/prometheus/nats-service.rules.yml");
         let mut rules = fs::read_to_string(rules).unwrap();
@@ -228,8 +228,7 @@ impl Prometheus {
         fs::write(dir.join("rules.yml"), rules).unwrap();
         let config = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [rules.yml]\nscrape_configs:\n\
-             - job_name: node\n  static_configs: [{{targets: [\"127.0.0.1:{}\"]}}]\n",
-            exporter.port
+             - job_name: node\n  static_configs: [{{targets: [\"127.0.0.1:{exporter}\"]}}]\n"
         );
         fs::write(dir.join("prometheus.yml"), config).unwrap();
         let port = free_port();
@@ -251,7 +250,7 @@ impl Prometheus {
     }
 
     /// The alerts that fire.
-    fn firing(&self) -> BTreeSet<String> {
+    pub fn firing(&self) -> BTreeSet<String> {
         let text = http::get(self.port, "/api/v1/alerts").expect("alerts");
         let answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
         let alerts = answer["data"]["alerts"].as_array().expect("alerts");
@@ -275,7 +274,7 @@ fn a_real_prometheus_fires_and_resolves_the_right_alerts() {
     let (home, folder) = (TempDir::new(), TempDir::new());
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let exporter = Exporter::start(&folder);
-    let prometheus = Prometheus::start(&exporter);
+    let prometheus = Prometheus::start(exporter.port);
     let file = folder.join("orders.prom");
     let write = || {
         let textfile = ["textfile", "-s", &url, "-n", "orders", "-o", &file];

@@ -23,7 +23,7 @@ const GRACE: Duration = Duration::from_millis(100);
 /// A sidecar under way. Its outputs go to files, which can be looked at meanwhile. Killed on drop.
 pub struct Sidecar {
     child: Child,
-    dir: TempDir,
+    pub dir: TempDir,
 }
 
 impl Sidecar {
@@ -55,6 +55,10 @@ impl Sidecar {
         }
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.dir.join("stderr")).unwrap()
     }
@@ -76,7 +80,7 @@ impl Sidecar {
     }
 
     /// The status file, which is whole whenever it is there.
-    fn status(&self) -> Option<Value> {
+    pub fn status(&self) -> Option<Value> {
         let text = fs::read_to_string(self.dir.join("orders.json")).ok()?;
         Some(serde_json::from_str(&text).unwrap_or_else(|e| panic!("not whole: {e}: {text}")))
     }
@@ -88,12 +92,12 @@ impl Sidecar {
 
     /// Waits until another check has ended.
     #[track_caller]
-    fn wait_for_the_next(&self) -> Value {
+    pub fn wait_for_the_next(&self) -> Value {
         let before = self.status().map(|status| status["time"].clone());
         self.wait_for_status("another check", |status| Some(&status["time"]) != before.as_ref())
     }
 
-    fn signal(&self, signal: i32) {
+    pub fn signal(&self, signal: i32) {
         process::signal(&self.child, signal);
     }
 
@@ -583,7 +587,7 @@ fn holdings(pid: u32) -> Holdings {
 }
 
 /// In KiB.
-fn memory(pid: u32) -> u64 {
+pub fn memory(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()

@@ -1601,7 +1601,7 @@ _check_nats_service() {
             return 0
             ;;
         check_nats_service__subcmd__watch)
-            opts="-n -s -H -p -t -w -c -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tlsca --tlscert --tlskey --state --state-dir --no-state --confirm --stall --census --warning --critical --rtt-warning --rtt-critical --never-seen --unreachable --silent --forget-after --request --subject --payload --payload-file --header --reply-contains --request-warning --request-critical --lost-warning --lost-critical --baseline-settle --restarts-warning --restarts-critical --restarts-window --stats --error-rate-warning --error-rate-critical --latency-warning --latency-critical --min-requests --expect-version --mixed-versions --creds-warning --creds-critical --interval --textfile --status-file --label --per-instance --help"
+            opts="-n -s -H -p -t -w -c -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tlsca --tlscert --tlskey --state --state-dir --no-state --confirm --stall --census --warning --critical --rtt-warning --rtt-critical --never-seen --unreachable --silent --forget-after --request --subject --payload --payload-file --header --reply-contains --request-warning --request-critical --lost-warning --lost-critical --baseline-settle --restarts-warning --restarts-critical --restarts-window --stats --error-rate-warning --error-rate-critical --latency-warning --latency-critical --min-requests --expect-version --mixed-versions --creds-warning --creds-critical --interval --textfile --status-file --listen --max-age --id --id-file --match --match-env --any-instance --label --per-instance --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1868,6 +1868,30 @@ _check_nats_service() {
                     return 0
                     ;;
                 --status-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --max-age)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --id-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --match)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --match-env)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

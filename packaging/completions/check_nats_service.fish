@@ -333,7 +333,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l state-dir -d 'Remember in a file in this folder' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l confirm -d 'Ask again for so long when nobody answers; 0 never [default: 3s]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l stall -d 'Wait for one more answer after the latest [default: 300ms]' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l census -d 'Wait for unknown instances at least so often [default: 5m]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l census -d 'Wait for unknown instances at least so often [default: 5m; 0 with --listen or --status-file, for the probes]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -s w -l warning -d 'WARNING by the number of instances' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -s c -l critical -d 'CRITICAL by the number of instances' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l rtt-warning -d 'WARNING if the slowest answer took longer' -r
@@ -368,9 +368,16 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l interval -d 'How often to check [default: 15s]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l textfile -d 'Write metrics for the textfile collector, ending in .prom' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l status-file -d 'Write the verdict as JSON, for probe --from' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l listen -d 'Answer over HTTP, without TLS: /livez /readyz /startupz /metrics /status /' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l max-age -d 'How long a check counts for the probes of --listen [default: 3 intervals; more if --timeout is long]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l id -d 'The instance with this id' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l id-file -d 'The instance whose id the application wrote into this file' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l match -d 'The instance with this in its metadata; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l match-env -d 'The instance with the value of this variable in its metadata: pod=POD_NAME' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l label -d 'One more label for every sample; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l no-state -d 'Remember nothing: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l stats -d 'Ask what the endpoints have counted, too; the flags below imply it'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l any-instance -d 'Any instance, also one of another pod'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l per-instance -d 'Metrics of each instance too, whose ids change with every restart'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -s h -l help -d 'Print help'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset" -s h -l help -d 'Print help'

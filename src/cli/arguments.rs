@@ -1,10 +1,11 @@
 //! The flags of a mode -> [`Arguments`]: everything but how to connect.
 
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
 
-use super::config::{Config, Format, Mode, OutputOptions, ProbeOptions, Selector, Timing};
+use super::config::{Config, Format, ListenOptions, Mode, OutputOptions, ProbeOptions, Selector, Timing};
 use super::connection;
 use super::given::{Given, Problem};
 use super::request;
@@ -78,7 +79,8 @@ fn key_and_value<'w>(flag: &str, what: &str, word: &'w str) -> Result<(&'w str, 
     }
 }
 
-pub fn probe_mode(given: &Given<'_>, kind: Kind) -> Result<Mode, String> {
+/// Which instance is this pod's own, if that is said.
+fn selector(given: &Given<'_>) -> Result<Option<Selector>, String> {
     let id = given.read("id", |id| match is_id(id) {
         true => Ok(id.to_owned()),
         false => Err(format!("'{}' is not the id of an instance", clean(id, 80))),
@@ -103,18 +105,20 @@ pub fn probe_mode(given: &Given<'_>, kind: Kind) -> Result<Mode, String> {
             None => return Err(format!("--match-env: the variable {} is not set", clean(name, 80))),
         }
     }
-    let selector = match (id, given.path("id-file")?, values.is_empty(), given.has("any-instance")) {
-        (Some(id), ..) => Selector::Is(Wanted::Id(id)),
-        (_, Some(file), ..) => Selector::IdFile(file),
-        (_, _, false, _) => Selector::Is(Wanted::Match(values)),
-        (.., true) => Selector::Is(Wanted::Any),
-        _ => {
-            return Err(
-                "which instance is this pod's? Give --id, --id-file, --match or --match-env, or say --any-instance"
-                    .into(),
-            );
-        }
-    };
+    Ok(
+        match (id, given.path("id-file")?, values.is_empty(), given.has("any-instance")) {
+            (Some(id), ..) => Some(Selector::Is(Wanted::Id(id))),
+            (_, Some(file), ..) => Some(Selector::IdFile(file)),
+            (_, _, false, _) => Some(Selector::Is(Wanted::Match(values))),
+            (.., true) => Some(Selector::Is(Wanted::Any)),
+            _ => None,
+        },
+    )
+}
+
+pub fn probe_mode(given: &Given<'_>, kind: Kind) -> Result<Mode, String> {
+    let selector = selector(given)?
+        .ok_or("which instance is this pod's? Give --id, --id-file, --match or --match-env, or say --any-instance")?;
     let without_nats = given.read("unreachable", |word| {
         pod::Answer::parse(word).ok_or(format!("'{}' is neither pass nor fail", clean(word, 80)))
     })?;
@@ -128,20 +132,88 @@ pub fn probe_mode(given: &Given<'_>, kind: Kind) -> Result<Mode, String> {
 }
 
 pub fn watch_mode(given: &Given<'_>) -> Result<Mode, String> {
+    let interval = given
+        .duration_above_zero("interval")?
+        .unwrap_or(Duration::from_secs(15));
     Ok(Mode::Watch {
-        interval: given
-            .duration_above_zero("interval")?
-            .unwrap_or(Duration::from_secs(15)),
+        interval,
         textfile: given.path("textfile")?,
         status_file: given.path("status-file")?,
+        listen: listen(given, interval)?,
     })
+}
+
+/// For the whole run, unless told otherwise; less in a Kubernetes probe, which has a second at most.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many intervals the last check counts for, unless told otherwise: one may be late, and one may fail.
+const INTERVALS: u32 = 3;
+
+/// How much longer than its timeout a check may take on a busy machine.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// How long the last check counts for. Longer than the next one may take: else a pod that hangs, and with it each check,
+/// would pass now and then.
+fn max_age(given: &Given<'_>, interval: Duration) -> Result<Duration, String> {
+    let timeout = given.duration_above_zero("timeout")?.unwrap_or(TIMEOUT);
+    let least = interval.saturating_add(timeout);
+    match given.duration_above_zero("max-age")? {
+        Some(max_age) if max_age < least => Err(format!(
+            "--max-age: {} is less than --interval and --timeout together ({}), which a good check may be old",
+            age(max_age),
+            age(least)
+        )),
+        Some(max_age) => Ok(max_age),
+        None => Ok(interval.saturating_mul(INTERVALS).max(least + SLACK)),
+    }
+}
+
+fn listen(given: &Given<'_>, interval: Duration) -> Result<Option<ListenOptions>, String> {
+    let Some(typed) = given.text("listen")? else {
+        return Ok(None);
+    };
+    Ok(Some(ListenOptions {
+        typed: typed.to_owned(),
+        addresses: addresses(typed).map_err(|why| format!("--listen: {why}"))?,
+        selector: selector(given)?,
+        max_age: max_age(given, interval)?,
+    }))
+}
+
+/// Reads `127.0.0.1:9422` or `[::1]:9422`; `:9422` is every address of this machine, those of IPv4 where there is no IPv6.
+fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+    let every = |port: &str| -> Option<Vec<SocketAddr>> {
+        let port = port.parse().ok().filter(|_| port.bytes().all(|b| b.is_ascii_digit()))?;
+        Some(vec![
+            (Ipv6Addr::UNSPECIFIED, port).into(),
+            (Ipv4Addr::UNSPECIFIED, port).into(),
+        ])
+    };
+    let read = match text.strip_prefix(':') {
+        Some(port) => every(port),
+        None => text.parse().ok().map(|address| vec![address]),
+    };
+    match read {
+        Some(addresses) if addresses.iter().all(|address| address.port() > 0) => Ok(addresses),
+        _ => Err(format!(
+            "'{}' is not an address and a port, like :9422, 127.0.0.1:9422 or [::1]:9422",
+            clean(text, 80)
+        )),
+    }
 }
 
 /// The defaults of a mode: a Kubernetes probe has a second at most.
 fn timing(given: &Given<'_>, mode: &Mode) -> Result<Timing, String> {
     let (timeout, confirm) = match mode {
         Mode::Probe(_) => (Duration::from_millis(800), Duration::from_millis(300)),
-        _ => (Duration::from_secs(10), Duration::from_secs(3)),
+        _ => (TIMEOUT, Duration::from_secs(3)),
+    };
+    // Where probes are answered from a check, it has to see a pod that is new, which may be slower than those known.
+    let census = match mode {
+        Mode::Watch {
+            listen, status_file, ..
+        } if listen.is_some() || status_file.is_some() => Duration::ZERO,
+        _ => Duration::from_secs(300),
     };
     Ok(Timing {
         timeout: given.duration_above_zero("timeout")?.unwrap_or(timeout),
@@ -150,7 +222,7 @@ fn timing(given: &Given<'_>, mode: &Mode) -> Result<Timing, String> {
         stall: given
             .duration_above_zero("stall")?
             .unwrap_or(Duration::from_millis(300)),
-        census: given.duration("census")?.unwrap_or(Duration::from_secs(300)),
+        census: given.duration("census")?.unwrap_or(census),
     })
 }
 

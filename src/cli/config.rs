@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,6 +30,7 @@ pub enum Mode {
         interval: Duration,
         textfile: Option<PathBuf>,
         status_file: Option<PathBuf>,
+        listen: Option<ListenOptions>,
     },
     StateShow,
     StateReset,
@@ -43,6 +45,19 @@ pub struct ProbeOptions {
     pub without_nats: pod::Answer,
     /// Do not ask NATS, but read the file of a sidecar, which must not be older than this.
     pub from: Option<(PathBuf, Duration)>,
+}
+
+/// What a sidecar answers over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenOptions {
+    /// As the user typed it.
+    pub typed: String,
+    /// What it stands for: the first that this machine has.
+    pub addresses: Vec<SocketAddr>,
+    /// Without one, there are no probes.
+    pub selector: Option<Selector>,
+    /// An older check says nothing of a pod any more.
+    pub max_age: Duration,
 }
 
 /// Which instance is a pod's own.

@@ -44,6 +44,14 @@ pub fn switch(name: &'static str, help: &'static str) -> Flag {
 }
 
 impl Flag {
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub fn help(self, help: &'static str) -> Flag {
+        Flag { help, ..self }
+    }
+
     pub fn short(self, short: char) -> Flag {
         Flag {
             short: Some(short),

@@ -102,9 +102,15 @@ fn textfile_flags() -> Vec<Flag> {
 }
 
 fn watch_flags() -> Vec<Flag> {
+    let census =
+        "Wait for unknown instances at least so often [default: 5m; 0 with --listen or --status-file, for the probes]";
     [judging_flags(), watch_args(), metrics_args()]
         .into_iter()
         .flatten()
+        .map(|flag| match flag.name() {
+            "census" => flag.help(census),
+            _ => flag,
+        })
         .collect()
 }
 
@@ -467,7 +473,8 @@ fn textfile_args() -> Vec<Flag> {
         .collect()
 }
 
-fn probe_args() -> Vec<Flag> {
+/// Which instance is a pod's own.
+fn which_args() -> Vec<Flag> {
     const WHICH: [&str; 5] = ["id", "id-file", "match", "match-env", "any-instance"];
     let others = |name: &str| {
         // The two ways to match go together.
@@ -500,6 +507,13 @@ fn probe_args() -> Vec<Flag> {
         .conflicts_with_all(others("match-env")),
         switch("any-instance", "Any instance, also one of another pod").conflicts_with_all(others("any-instance")),
     ];
+    which
+        .into_iter()
+        .map(|arg| arg.help_heading("Which instance"))
+        .collect()
+}
+
+fn probe_args() -> Vec<Flag> {
     let rest = [
         value(
             "unreachable",
@@ -524,10 +538,7 @@ fn probe_args() -> Vec<Flag> {
         )
         .requires("from"),
     ];
-    let mut args: Vec<Flag> = which
-        .into_iter()
-        .map(|arg| arg.help_heading("Which instance"))
-        .collect();
+    let mut args = which_args();
     args.extend(rest.into_iter().map(|arg| arg.help_heading("Probe")));
     args
 }
@@ -542,7 +553,23 @@ fn watch_args() -> Vec<Flag> {
         ),
         value("status-file", "FILE", "Write the verdict as JSON, for probe --from"),
     ];
-    args.into_iter().map(|arg| arg.help_heading("Watch")).collect()
+    let http = [
+        value(
+            "listen",
+            "[ADDR]:PORT",
+            "Answer over HTTP, without TLS: /livez /readyz /startupz /metrics /status /",
+        ),
+        value(
+            "max-age",
+            "DURATION",
+            "How long a check counts for the probes of --listen [default: 3 intervals; more if --timeout is long]",
+        )
+        .requires("listen"),
+    ];
+    let mut args: Vec<Flag> = args.into_iter().map(|arg| arg.help_heading("Watch")).collect();
+    args.extend(http.into_iter().map(|arg| arg.help_heading("HTTP")));
+    args.extend(which_args().into_iter().map(|arg| arg.requires("listen")));
+    args
 }
 
 fn metrics_args() -> Vec<Flag> {

@@ -19,7 +19,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 pub use self::arguments::Arguments;
 use self::arguments::{arguments, probe_mode, textfile_mode, watch_mode};
-pub use self::config::{Config, Format, Mode, OutputOptions, ProbeOptions, Selector, Timing};
+pub use self::config::{Config, Format, ListenOptions, Mode, OutputOptions, ProbeOptions, Selector, Timing};
 use self::flags::command_for;
 pub use self::flags::{command, whole_command};
 use self::given::Given;

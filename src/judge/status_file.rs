@@ -1,4 +1,4 @@
-//! Answers a Kubernetes probe from the file that the sidecar writes, without any network. Pure: it is given the text.
+//! Answers a Kubernetes probe from the status that the sidecar writes, without any network. Pure: it is given the text.
 
 use std::time::Duration;
 
@@ -13,37 +13,62 @@ use crate::values::timestamp::Timestamp;
 /// How far the file may be ahead of our clock, both being of one host.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// Reads the file of `watch`, the JSON output, and answers the question from it.
+/// Where the status comes from, in words: what it is, and what to look at if it is too old.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    name: &'static str,
+    hint: &'static str,
+}
+
+/// The file of `watch --status-file`.
+pub const FILE: Source = Source {
+    name: "the status file",
+    hint: "does the sidecar run?",
+};
+
+/// What the sidecar itself has at hand, for its own HTTP server.
+pub const LAST_CHECK: Source = Source {
+    name: "the last check",
+    hint: "do the checks hang?",
+};
+
+/// Reads the status of `watch`, the JSON output, and answers the question from it.
 ///
-/// A file that is stale, damaged or of another service does not say how the pod is: that is as if NATS could not be asked.
-pub fn answer(question: &Question, text: &str, max_age: Duration, now: Timestamp) -> (Answer, String) {
-    match read(question, text, max_age, now) {
+/// One that is stale, damaged or of another service does not say how the pod is: that is as if NATS could not be asked.
+pub fn answer(question: &Question, source: Source, text: &str, max_age: Duration, now: Timestamp) -> (Answer, String) {
+    match read(question, source, text, max_age, now) {
         Ok(answer) => answer,
         Err(why) => question.cannot_ask(&why),
     }
 }
 
-fn read(question: &Question, text: &str, max_age: Duration, now: Timestamp) -> Result<(Answer, String), String> {
-    let status: Value = serde_json::from_str(text).map_err(|e| format!("the status file is damaged: {e}"))?;
+fn read(
+    question: &Question,
+    Source { name, hint }: Source,
+    text: &str,
+    max_age: Duration,
+    now: Timestamp,
+) -> Result<(Answer, String), String> {
+    let status: Value = serde_json::from_str(text).map_err(|e| format!("{name} is damaged: {e}"))?;
     let time = status["time"]
         .as_str()
         .and_then(Timestamp::parse)
-        .ok_or("the status file is damaged: no time in it")?;
+        .ok_or_else(|| format!("{name} is damaged: no time in it"))?;
     if time > now + SLACK {
-        return Err(format!("the status file is from the future ({time})"));
+        return Err(format!("{name} is from the future ({time})"));
     }
     let old = now.since(time);
     if old > max_age {
         return Err(format!(
-            "the status file is {} old, more than {}; does the sidecar run?",
+            "{name} is {} old, more than {}; {hint}",
             age(old),
             age(max_age)
         ));
     }
     match status["service"].as_str() {
         Some(service) if service == question.service => {}
-        Some(service) => return Err(format!("the status file is of the service {}", clean(service, 80))),
-        None => return Err("the status file is damaged: no service in it".into()),
+        Some(service) => return Err(format!("{name} is of the service {}", clean(service, 80))),
+        None => return Err(format!("{name} is damaged: no service in it")),
     }
     if status["asked"].as_bool() != Some(true) {
         let why = status["text"].as_str().unwrap_or("NATS could not be asked");
@@ -51,8 +76,16 @@ fn read(question: &Question, text: &str, max_age: Duration, now: Timestamp) -> R
     }
     let answers = status["answers"]
         .as_array()
-        .ok_or("the status file is damaged: no answers in it")?;
+        .ok_or_else(|| format!("{name} is damaged: no answers in it"))?;
     let found = answers.iter().find(|answer| is_wanted(&question.wanted, answer));
+    let counted = status["instances"].as_u64().unwrap_or_default();
+    // Of a large service, it is not among those that are told, which says nothing of it.
+    if found.is_none() && counted > answers.len() as u64 {
+        let told = answers.len();
+        return Err(format!(
+            "{name} tells only {told} of {counted} instances; ask NATS itself, with probe"
+        ));
+    }
     let when = age(old);
     Ok(match found {
         Some(answer) => {
@@ -100,6 +133,7 @@ mod tests {
         };
         answer(
             &question,
+            FILE,
             status,
             Duration::from_secs(60),
             Timestamp::from_seconds(1000),
@@ -139,6 +173,26 @@ mod tests {
         for (wanted, line) in cases {
             assert_eq!(ask(Kind::Liveness, wanted, &status(990, true).to_string()).1, line);
         }
+    }
+
+    #[test]
+    fn who_is_not_told_is_not_gone() {
+        let mut large = status(990, true);
+        large["instances"] = 3.into();
+        let why = "the status file tells only 2 of 3 instances; ask NATS itself, with probe";
+        let (answer, line) = ask(Kind::Liveness, Wanted::Id("C".into()), &large.to_string());
+        assert!(answer == Answer::Pass && line.ends_with(why), "{line}");
+        let (answer, line) = ask(Kind::Readiness, Wanted::Id("C".into()), &large.to_string());
+        assert!(answer == Answer::Fail && line.ends_with(why), "{line}");
+        assert_eq!(
+            ask(Kind::Readiness, Wanted::Id("A".into()), &large.to_string()).0,
+            Answer::Pass
+        );
+        large["instances"] = 2.into();
+        assert_eq!(
+            ask(Kind::Liveness, Wanted::Id("C".into()), &large.to_string()).0,
+            Answer::Fail
+        );
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! What the program can be asked to do, one file for each. All that look at a service do so by [`examine`].
 
 mod check;
+mod child;
 mod examine;
+mod listen;
+mod log;
 mod probe;
 mod state;
 mod textfile;

@@ -53,21 +53,14 @@ fn answer(
         Err(Problem::Usage(problem)) => return Err(problem),
         target => target,
     };
-    let wanted = match &options.selector {
-        Selector::Is(wanted) => wanted.clone(),
-        Selector::IdFile(path) => match id_in(path, deadline) {
-            Ok(id) => Wanted::Id(id),
-            // The application writes it when it has an instance.
-            Err(why) => {
-                let text = format!("no instance yet: the id file {}: {why}", shown(path));
-                return Ok(question(Wanted::Any).say(Answer::Fail, &text));
-            }
-        },
+    let wanted = match wanted(&options.selector, deadline) {
+        Ok(wanted) => wanted,
+        Err(why) => return Ok(question(Wanted::Any).say(Answer::Fail, &why)),
     };
     let question = question(wanted.clone());
     if let Some((path, max_age)) = &options.from {
         return Ok(match read_text(path, LARGEST_STATUS_FILE, deadline) {
-            Ok(text) => status_file::answer(&question, &text, *max_age, Timestamp::now()),
+            Ok(text) => status_file::answer(&question, status_file::FILE, &text, *max_age, Timestamp::now()),
             Err(why) => question.cannot_ask(&format!("the status file {}: {why}", shown(path))),
         });
     }
@@ -85,6 +78,20 @@ fn answer(
         deadline,
         alarms: &alarms,
     })))
+}
+
+/// Which instance is the pod's own.
+///
+/// # Errors
+///
+/// There is none yet: the application writes its id into the file when it has an instance.
+pub fn wanted(selector: &Selector, deadline: Instant) -> Result<Wanted, String> {
+    match selector {
+        Selector::Is(wanted) => Ok(wanted.clone()),
+        Selector::IdFile(path) => id_in(path, deadline)
+            .map(Wanted::Id)
+            .map_err(|why| format!("no instance yet: the id file {}: {why}", shown(path))),
+    }
 }
 
 /// The id in the file.

@@ -2,7 +2,8 @@
 //!
 //! Each check is a process of its own, forked from this one: whatever a check leaks, hangs in or dies of ends with it, so
 //! that a year of them leaves nothing. This process has a single thread, holds what is remembered where no file does, and
-//! only waits: for the next check, for the end of the running one, and for signals.
+//! only waits: for the next check, for the end of the running one, and for signals. The HTTP server of `--listen` is a
+//! process of its own, too, so that none of its clients delays a check.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -23,8 +24,11 @@ use rustix::stdio::dup2_stdout;
 use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::child::fork;
 use super::examine::{LastWords, examine, state_store};
-use crate::cli::{self, Arguments, Mode, OutputOptions, Parsed};
+use super::listen::{self, Server};
+use super::log::log;
+use crate::cli::{self, Arguments, Mode, OutputOptions, Parsed, Problem};
 use crate::files::read::shown;
 use crate::files::replace;
 use crate::guard::exit::{Output, finish};
@@ -52,30 +56,60 @@ pub fn run(args: &[OsString], env: Env<'_>) -> Output {
         Ok(Parsed::Print(text)) => return Output::fine(text),
         Err(problem) => return Output::failed(&format!("{problem} (see --help)")),
     };
-    // A mistake is told at once. Later a file may well be missing for a while, when it is renewed.
-    if let Err(problem) = arguments.target(env, Instant::now() + arguments.timing.timeout) {
-        return Output::failed(&format!("{} (see --help)", problem.text()));
-    }
-    let Mode::Watch { interval, .. } = arguments.mode else {
+    let Mode::Watch { interval, listen, .. } = &arguments.mode else {
         return Output::failed("watch: not what was asked for");
+    };
+    let listen = listen.as_ref();
+    // A mistake is told at once. Later a file may well be missing for a while, when it is renewed. Where probes are answered,
+    // it may be from the beginning: without this process they would fail.
+    match arguments.target(env, Instant::now() + arguments.timing.timeout) {
+        Err(Problem::File(_)) if listen.is_some() => {}
+        Err(problem) => return Output::failed(&format!("{} (see --help)", problem.text())),
+        Ok(_) => {}
+    }
+    let mut server = match listen
+        .map(|listen| Server::bind(listen, &arguments.service, *interval))
+        .transpose()
+    {
+        Ok(server) => server,
+        Err(problem) => return Output::failed(&problem),
     };
     let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(e) => return Output::failed(&format!("cannot take over the signals: {e}")),
     };
-    let mut held = holds_memory(&arguments, env).then(String::new);
+    if let Some(server) = &mut server {
+        server.start();
+    }
+    check_until_the_end(env, &arguments, &signals, *interval, &mut server);
+    if let Some(server) = server {
+        server.end();
+    }
+    Output::default()
+}
+
+/// Returns when a signal says so.
+fn check_until_the_end(
+    env: Env<'_>,
+    arguments: &Arguments,
+    signals: &Signals,
+    interval: Duration,
+    server: &mut Option<Server>,
+) {
+    let mut held = Held {
+        memory: holds_memory(arguments, env).then(String::new),
+        status: None,
+    };
     let mut last_logged = None;
     let mut times = CheckTimes::new(interval);
     loop {
-        let event = match check(env, held.as_deref(), &arguments, &signals) {
+        let event = match check(env, &held, arguments, signals, server) {
             Ok(Some(event)) => event,
             // A signal to end.
-            Ok(None) => return Output::default(),
+            Ok(None) => return,
             Err(e) => Event::failed(&format!("cannot start a check: {e}")),
         };
-        if let (Some(held), Some(text)) = (&mut held, event.memory) {
-            *held = text;
-        }
+        held.take(&event);
         if last_logged.as_ref() != Some(&event.status_and_reason) {
             log(&format!(
                 "{} {} {}: {}",
@@ -88,11 +122,10 @@ pub fn run(args: &[OsString], env: Env<'_>) -> Output {
         }
         let next = times.next();
         while !signals.end() && !signals.again() && Instant::now() < next {
-            wait(&[signals.woken.as_fd()], next);
-            signals.hear();
+            wait(signals, server, None, next);
         }
         if signals.end() {
-            return Output::default();
+            return;
         }
         if signals.forget_again() {
             log("SIGHUP: checking now; configuration and credentials are read for each check");
@@ -100,10 +133,33 @@ pub fn run(args: &[OsString], env: Env<'_>) -> Output {
     }
 }
 
-/// One line for people, with the time.
-fn log(text: &str) {
-    let line = text.replace(|c: char| c.is_control(), "?");
-    let _ = writeln!(io::stderr(), "{} {line}", Timestamp::now());
+/// What this process holds from check to check.
+struct Held {
+    /// The state, where no file holds it.
+    memory: Option<String>,
+    /// The status, and since when it has been that.
+    status: Option<(String, Timestamp)>,
+}
+
+impl Held {
+    fn take(&mut self, event: &Event) {
+        if let (Some(held), Some(text)) = (&mut self.memory, &event.memory) {
+            held.clone_from(text);
+        }
+        let status = &event.status_and_reason.0;
+        if self.status.as_ref().is_none_or(|(held, _)| held != status) {
+            self.status = Some((status.clone(), Timestamp::now()));
+        }
+    }
+
+    /// Since when the status has been that of this report.
+    fn since(&self, report: &Report) -> Timestamp {
+        let same = self
+            .status
+            .as_ref()
+            .filter(|(held, _)| held == report.verdict.status().name());
+        same.map_or(report.now, |(_, since)| *since)
+    }
 }
 
 /// Without a file for the state, this process remembers for as long as it lives.
@@ -224,28 +280,31 @@ impl Event {
 }
 
 /// Forks a check and waits for its end. `None`: a signal said to end.
-fn check(env: Env<'_>, held: Option<&str>, arguments: &Arguments, signals: &Signals) -> io::Result<Option<Event>> {
+fn check(
+    env: Env<'_>,
+    held: &Held,
+    arguments: &Arguments,
+    signals: &Signals,
+    server: &mut Option<Server>,
+) -> io::Result<Option<Event>> {
     let start = Instant::now();
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+    let mut results = server.as_ref().map(|_| listen::results_file()).transpose()?;
     // A signal can wake us with nothing to read, and a read that waits would hear no other one.
     fcntl_setfl(&reader, OFlags::NONBLOCK)?;
-    // SAFETY: this process has one thread, so the child may do whatever the parent may.
-    let Some(pid) = Pid::from_raw(match unsafe { libc::fork() } {
-        -1 => return Err(io::Error::last_os_error()),
-        pid => pid,
-    }) else {
+    let Some(pid) = fork()? else {
         // Where it fails, the parent hears nothing, and says so.
         let _ = dup2_stdout(&writer);
-        drop((reader, writer));
-        be_a_check(env, held, arguments, start)
+        // The port and the server are not the check's, which may outlive this process for a moment.
+        drop((reader, writer, server.take()));
+        be_a_check(env, held, arguments, start, results)
     };
     drop(writer);
     let deadline = start + arguments.timing.timeout + GRACE;
     let mut pipe = File::from(reader);
     let mut told = Vec::new();
     loop {
-        wait(&[signals.woken.as_fd(), pipe.as_fd()], deadline);
-        signals.hear();
+        wait(signals, server, Some(pipe.as_fd()), deadline);
         if signals.end() || Instant::now() >= deadline {
             // The child has not been waited for, so the process id is its own.
             let _ = kill_process(pid, Signal::KILL);
@@ -268,6 +327,9 @@ fn check(env: Env<'_>, held: Option<&str>, arguments: &Arguments, signals: &Sign
         return Ok(None);
     }
     let event = String::from_utf8(told).ok().and_then(|text| Event::read(&text));
+    if let (Some(server), Some(results), Some(_)) = (server, results.take(), &event) {
+        server.publish(results);
+    }
     Ok(Some(event.unwrap_or_else(|| {
         Event::failed("a check hung or died, and was ended")
     })))
@@ -284,7 +346,7 @@ fn files(mode: &Mode) -> impl Iterator<Item = &Path> {
 }
 
 /// The child: one check, with a watchdog of its own. What it says goes to the parent.
-fn be_a_check(env: Env<'_>, held: Option<&str>, arguments: &Arguments, start: Instant) -> ! {
+fn be_a_check(env: Env<'_>, held: &Held, arguments: &Arguments, start: Instant, results: Option<File>) -> ! {
     let last_words = |cause: &Alarm| told(&Report::unknown("", cause.reason(), cause.to_string()), None);
     if let Err(e) = watchdog::install(Box::new(last_words)) {
         finish(told(
@@ -297,10 +359,12 @@ fn be_a_check(env: Env<'_>, held: Option<&str>, arguments: &Arguments, start: In
         Ok(target) => arguments.clone().with_target(target),
         Err(problem) => {
             let report = Report::unknown(arguments.service.as_str(), Reason::Usage, problem.text());
-            finish(told(&write_files(&arguments.mode, &arguments.output, report), None))
+            let report = write_files(&arguments.mode, &arguments.output, report);
+            publish(&report, held, &arguments.output, results);
+            finish(told(&report, None))
         }
     };
-    let store = match held {
+    let store = match &held.memory {
         Some(text) => Store::holding(text, config.question()),
         None => state_store(&config, env),
     };
@@ -310,7 +374,8 @@ fn be_a_check(env: Env<'_>, held: Option<&str>, arguments: &Arguments, start: In
         &config.output,
         examine(&config, &store, start, &last_words),
     );
-    let memory = held.map(|_| store.write_text(&report.memory));
+    publish(&report, held, &config.output, results);
+    let memory = held.memory.as_ref().map(|_| store.write_text(&report.memory));
     finish(told(&report, memory))
 }
 
@@ -341,16 +406,33 @@ fn write_files(mode: &Mode, options: &OutputOptions, mut report: Report) -> Repo
     report
 }
 
-/// Waits until one of these can be read, a signal comes, or it is this time.
-fn wait(descriptors: &[BorrowedFd<'_>], until: Instant) {
+/// Writes what is told over HTTP. Where that fails, what was told before grows old, and is told to be that.
+fn publish(report: &Report, held: &Held, options: &OutputOptions, results: Option<File>) {
+    if let Some(mut file) = results {
+        let text = listen::results(report, held.since(report), &options.metrics);
+        let _ = file.write_all(text.as_bytes());
+    }
+}
+
+/// Waits until the check says something, a signal comes, or it is this time, and looks after the HTTP server.
+fn wait(signals: &Signals, server: &mut Option<Server>, check: Option<BorrowedFd<'_>>, until: Instant) {
+    let news = server.as_ref().and_then(Server::news);
+    let descriptors = [Some(signals.woken.as_fd()), check, news].into_iter().flatten();
     let mut polled: Vec<PollFd> = descriptors
-        .iter()
-        .map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN))
+        .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
         .collect();
+    let until = server
+        .as_ref()
+        .and_then(Server::due)
+        .map_or(until, |due| due.min(until));
     let left = until.saturating_duration_since(Instant::now());
     // Longer than that nobody waits. An interruption is a signal, and is looked at by whoever waits.
     let left = Timespec::try_from(left).ok();
     let _ = poll(&mut polled, left.as_ref());
+    signals.hear();
+    if let Some(server) = server.as_mut().filter(|_| !signals.end()) {
+        server.look_after();
+    }
 }
 
 /// Waits for the end of the child, and, as process 1 of a container, for that of others whose parents are gone.

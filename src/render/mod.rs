@@ -1,6 +1,7 @@
 //! One file for each output; a renderer takes what there is to say and returns text.
 
 pub mod checkmk;
+pub mod html;
 pub mod json;
 pub mod memory;
 pub mod nagios;

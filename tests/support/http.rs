@@ -1,4 +1,4 @@
-//! A few lines of bare HTTP: what an exporter or Prometheus itself says.
+//! A few lines of bare HTTP: what an exporter, Prometheus itself or our own server says.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -6,18 +6,59 @@ use std::time::Duration;
 
 /// The body of `http://127.0.0.1:port/path`, if that is there (status 200).
 pub fn get(port: u16, path: &str) -> io::Result<String> {
+    let reply = ask(port, "GET", path)?;
+    match reply.status {
+        200 => Ok(reply.body),
+        status => Err(io::Error::other(format!("{status}: {}", reply.body))),
+    }
+}
+
+/// What a server says to a request.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    pub status: u16,
+    head: String,
+    pub body: String,
+}
+
+impl Reply {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.head.lines().filter_map(|line| line.split_once(": "));
+        headers
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+}
+
+/// The whole answer.
+pub fn ask(port: u16, method: &str, path: &str) -> io::Result<Reply> {
+    // In version 1.0 the end of the body is that of the connection.
+    send(
+        port,
+        format!("{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").as_bytes(),
+    )
+}
+
+/// The answer to whatever bytes.
+pub fn send(port: u16, bytes: &[u8]) -> io::Result<Reply> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    // In version 1.0 the end of the body is that of the connection.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")?;
+    stream.write_all(bytes)?;
+    read(&mut stream)
+}
+
+/// The answer that comes on a connection.
+pub fn read(stream: &mut TcpStream) -> io::Result<Reply> {
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
     let (head, body) = answer
         .split_once("\r\n\r\n")
-        .ok_or_else(|| io::Error::other("no end of the headers"))?;
-    let status = head.lines().next().unwrap_or_default();
-    match status.split(' ').nth(1) {
-        Some("200") => Ok(body.to_owned()),
-        _ => Err(io::Error::other(format!("{status}: {body}"))),
-    }
+        .ok_or_else(|| io::Error::other(format!("no end of the headers: {answer:?}")))?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok(Reply {
+        status: status.ok_or_else(|| io::Error::other(format!("no status: {head:?}")))?,
+        head: head.to_owned(),
+        body: body.to_owned(),
+    })
 }

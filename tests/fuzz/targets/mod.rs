@@ -11,6 +11,7 @@ mod context;
 mod creds;
 mod duration;
 mod endpoint;
+mod http;
 mod range;
 mod reply;
 mod server_text;
@@ -41,6 +42,7 @@ pub const TARGETS: &[Target] = &[
     creds::TARGET,
     duration::TARGET,
     endpoint::TARGET,
+    http::TARGET,
     range::TARGET,
     reply::TARGET,
     server_text::TARGET,

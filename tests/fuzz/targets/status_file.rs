@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use check_nats_service::judge::pod::{Answer, Kind, Question};
-use check_nats_service::judge::status_file::answer;
+use check_nats_service::judge::status_file::{FILE, answer};
 use check_nats_service::probe::schedule::Wanted;
 use check_nats_service::values::timestamp::Timestamp;
 use serde_json::Value;
@@ -55,7 +55,7 @@ fn run(input: &[u8]) {
                 wanted: wanted.clone(),
                 without_nats: kind.without_nats(),
             };
-            let (said, line) = answer(&question, text, Duration::from_secs(60), now);
+            let (said, line) = answer(&question, FILE, text, Duration::from_secs(60), now);
             let value: Option<Value> = serde_json::from_str(text).ok();
             let expected = value
                 .as_ref()

@@ -1,0 +1,419 @@
+//! A page for a person: the verdict, since when, who is there, and how many there were. Without a script; all is escaped.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use crate::judge::verdict::Finding;
+use crate::probe::observation::{Instance, Outcome};
+use crate::render::report::Report;
+use crate::state::memory::{Brief, HISTORY, Memory};
+use crate::values::duration::{age, latency};
+use crate::values::status::Status;
+use crate::values::text::count;
+use crate::values::timestamp::Timestamp;
+
+/// How many instances are told one by one.
+const MOST_INSTANCES: usize = 200;
+
+const STYLE: &str = include_str!("page.css");
+
+/// What the page may do, for its Content-Security-Policy: nothing but its own style (that with this digest) and its icon.
+pub const POLICY: &str = "style-src 'sha256-FnlxcA+9/RzJD+N+at1CGvISRAhm8gdEGazsvXq1Yn4='; img-src data:";
+
+/// What the last check has to tell.
+pub struct Checked<'t> {
+    pub status: Status,
+    /// How long ago it was.
+    pub age: Duration,
+    /// Whether that is too long for it to say anything.
+    pub is_stale: bool,
+    /// Of [`checked`].
+    pub text: &'t str,
+}
+
+/// The whole page. `None`: no check has ended yet.
+pub fn page(service: &str, checked: Option<&Checked<'_>>, interval: Duration) -> String {
+    let status = match checked {
+        Some(checked) if !checked.is_stale => checked.status,
+        _ => Status::Unknown,
+    };
+    let service = escape(service);
+    let warning = match checked {
+        None => verdict(Status::Unknown, "no check has ended yet", ""),
+        Some(checked) if checked.is_stale => verdict(
+            Status::Unknown,
+            &format!(
+                "The last check is {} old. What it found may not be so any more:",
+                age(checked.age)
+            ),
+            "",
+        ),
+        Some(_) => String::new(),
+    };
+    let text = checked.map_or("", |checked| checked.text);
+    let checked_ago = checked.map_or(String::new(), |checked| {
+        format!("Checked {} ago, every {}. ", age(checked.age), age(interval))
+    });
+    let class = if checked.is_some_and(|checked| checked.is_stale) {
+        "stale"
+    } else {
+        "fresh"
+    };
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <meta http-equiv=\"refresh\" content=\"{refresh}\">\n\
+         <title>{name} - {service}</title>\n<link rel=\"icon\" href=\"{icon}\">\n<style>{STYLE}</style>\n</head>\n\
+         <body class=\"{class}\">\n<main>\n<p class=\"kind\">NATS service</p>\n<h1>{service}</h1>\n{warning}\
+         <div class=\"checked\">\n{text}</div>\n\
+         <footer>\n<p>{checked_ago}<a href=\"/status\">JSON</a><a href=\"/metrics\">Metrics</a></p>\n\
+         <p>check_nats_service {version}</p>\n</footer>\n</main>\n</body>\n</html>\n",
+        refresh = interval.as_secs().clamp(5, 300),
+        name = status.name(),
+        icon = icon(status),
+        version = env!("CARGO_PKG_VERSION"),
+    )
+}
+
+/// The part of the page that does not change until the next check. `since`: for how long the status has been the same.
+pub fn checked(report: &Report, since: Timestamp) -> String {
+    let findings = report.verdict.findings();
+    let lead = findings.first().map_or("", |finding| finding.text.as_str());
+    let (since, status) = (when(since, report.now), report.verdict.status());
+    let mut text = verdict(status, lead, &format!("{} since {since}", status.name()));
+    if let Some(rest) = findings.get(1..).filter(|rest| !rest.is_empty()) {
+        text += "<ul>\n";
+        rest.iter().for_each(|other| text += &finding(other));
+        text += "</ul>\n";
+    }
+    text += &facts(report);
+    text += &instances(report);
+    text += &history(&report.memory);
+    text
+}
+
+fn verdict(status: Status, text: &str, since: &str) -> String {
+    let (class, name, text) = (class(status), status.name(), escape(text));
+    let since = match since {
+        "" => String::new(),
+        since => format!("<p class=\"dim\">{since}</p>\n"),
+    };
+    format!("<section class=\"verdict {class}\">\n<strong>{name}</strong>\n<p>{text}</p>\n{since}</section>\n")
+}
+
+fn finding(finding: &Finding) -> String {
+    let (class, name, text) = (class(finding.status), finding.status.name(), escape(&finding.text));
+    format!("<li class=\"{class}\"><b>{name}</b>{text}</li>\n")
+}
+
+/// The name of the status in the style.
+fn class(status: Status) -> &'static str {
+    match status {
+        Status::Ok => "ok",
+        Status::Warning => "warning",
+        Status::Unknown => "unknown",
+        Status::Critical => "critical",
+    }
+}
+
+/// A dot for the tab of the browser, in a colour that is seen on light and on dark.
+fn icon(status: Status) -> String {
+    let colour = match status {
+        Status::Ok => "2da44e",
+        Status::Warning => "d29922",
+        Status::Unknown => "8957e5",
+        Status::Critical => "e5343d",
+    };
+    format!(
+        "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E%3Ccircle cx='4' cy='4' r='4' \
+         fill='%23{colour}'/%3E%3C/svg%3E"
+    )
+}
+
+/// Times that stand beside the verdict: of an outage, and of NATS itself.
+fn facts(report: &Report) -> String {
+    let Report { seen, memory, now, .. } = report;
+    let mut facts = Vec::new();
+    if let Some(outage) = &memory.outage {
+        facts.push(("Outage found", when(outage.first_missed, *now)));
+        let before = count(outage.last_seen.count, "instance");
+        facts.push(("Last seen", format!("{}, {before}", when(outage.last_seen.at, *now))));
+    }
+    if let Some(trouble) = &memory.trouble {
+        let reason = escape(trouble.reason.name());
+        facts.push((
+            "NATS not asked",
+            format!("since {}, {reason}", when(trouble.since, *now)),
+        ));
+        if let Some(last) = memory.last_seen().filter(|_| memory.outage.is_none()) {
+            facts.push(("Last seen", when(last, *now)));
+        }
+    }
+    if let Some(server) = seen.as_ref().and_then(|seen| seen.server.as_ref()) {
+        let rtt = server.rtt.map_or(String::new(), |rtt| format!(", {}", latency(rtt)));
+        facts.push(("Asked", format!("{}{rtt}", escape(&server.to_string()))));
+    }
+    let row = |(name, value): (&str, String)| format!("<p><span class=\"dim\">{name}</span> {value}</p>\n");
+    facts.into_iter().map(row).collect()
+}
+
+/// Those that answered, and those that are missed.
+fn instances(report: &Report) -> String {
+    let answers = match report.seen.as_ref().map(|seen| &seen.outcome) {
+        Some(Outcome::Answered(answers)) => answers.as_slice(),
+        _ => &[],
+    };
+    let outage = report.memory.outage.iter();
+    let gone = outage
+        .flat_map(|outage| &outage.last_seen.instances)
+        .map(|instance| (instance, "no answer"));
+    let absent = report.memory.absentees.iter();
+    let absent = absent.map(|absentee| (&absentee.instance, absentee.fate.name()));
+    let there = answers.iter().map(|answer| {
+        let time = answer.rtt.map_or("answered".into(), latency);
+        row(&answer.instance, &time, "")
+    });
+    let missed = absent
+        .chain(gone)
+        .map(|(instance, fate)| row(instance, fate, " class=\"gone\""));
+    // Those that are missed first: they are what is looked for.
+    let mut rows = missed.chain(there);
+    let told: String = rows.by_ref().take(MOST_INSTANCES).collect();
+    if told.is_empty() {
+        return String::new();
+    }
+    let more = match rows.count() {
+        0 => String::new(),
+        more => format!("<p class=\"dim\">and {more} more</p>\n"),
+    };
+    format!(
+        "<h2>Instances</h2>\n<table>\n<thead><tr><th>Id</th><th>Version</th><th>Metadata</th><th>Answer</th></tr></thead>\n\
+         <tbody>\n{told}</tbody>\n</table>\n{more}"
+    )
+}
+
+fn row(instance: &Instance, answer: &str, class: &str) -> String {
+    let metadata = instance.metadata.iter().map(|(key, value)| format!("{key}={value}"));
+    let metadata: Vec<String> = metadata.collect();
+    format!(
+        "<tr{class}><td><code>{}</code></td><td>{}</td><td class=\"dim\">{}</td><td>{}</td></tr>\n",
+        escape(&instance.id),
+        escape(&instance.version),
+        escape(&metadata.join(", ")),
+        escape(answer),
+    )
+}
+
+/// The width of an epoch in the drawing, and its height.
+const STEP: usize = 10;
+const HEIGHT: usize = 60;
+
+/// How many instances there were in the last epochs, as bars.
+fn history(memory: &Memory) -> String {
+    let (Some(first), Some(last)) = (memory.history.first(), memory.history.last()) else {
+        return String::new();
+    };
+    let normal = memory.baseline.map_or(0, |baseline| baseline.count);
+    let most = memory
+        .history
+        .iter()
+        .map(|brief| brief.count)
+        .chain([normal, 1])
+        .max()
+        .unwrap_or(1);
+    let height = |count: usize| count.saturating_mul(HEIGHT) / most;
+    // The latest one is at the right edge.
+    let left = HISTORY.saturating_sub(memory.history.len());
+    let bars: String = (left..)
+        .zip(&memory.history)
+        .map(|(n, brief)| bar(n * STEP, brief, height(brief.count)))
+        .collect();
+    let baseline = match normal {
+        0 => String::new(),
+        normal => {
+            let y = HEIGHT - height(normal);
+            format!(
+                "<line class=\"base\" x1=\"0\" x2=\"{width}\" y1=\"{y}\" y2=\"{y}\"/>\n",
+                width = HISTORY * STEP
+            )
+        }
+    };
+    format!(
+        "<h2>{epochs}</h2>\n<svg viewBox=\"0 -1 {width} {total}\" preserveAspectRatio=\"none\" role=\"img\" \
+         aria-label=\"Instances in the last epochs\">\n{bars}{baseline}</svg>\n\
+         <p class=\"ends\">{begin} to {end}</p>\n",
+        epochs = format_args!("Instances in the last {}", count(memory.history.len(), "epoch")),
+        width = HISTORY * STEP,
+        total = HEIGHT + 2,
+        begin = moment(first.at),
+        end = moment(last.at),
+    )
+}
+
+/// An epoch without instances is a bar of full height, in another colour.
+fn bar(x: usize, brief: &Brief, height: usize) -> String {
+    let (class, height) = match brief.count {
+        0 => ("none", HEIGHT),
+        // One of thousands is seen, too.
+        _ => ("bar", height.max(2)),
+    };
+    let (y, width) = (HEIGHT - height, STEP - 2);
+    let title = format!("{}: {}", moment(brief.at), count(brief.count, "instance"));
+    format!(
+        "<rect class=\"{class}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"><title>{title}</title></rect>\n"
+    )
+}
+
+/// To the second, for people.
+fn moment(at: Timestamp) -> String {
+    let text = at.to_string();
+    format!("{} UTC", text.get(..19).unwrap_or(&text).replace('T', " "))
+}
+
+fn when(at: Timestamp, now: Timestamp) -> String {
+    format!("{} ({} ago)", moment(at), age(now.since(at)))
+}
+
+/// Text, as it stands in HTML and in the values of its attributes.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped += "&amp;",
+            '<' => escaped += "&lt;",
+            '>' => escaped += "&gt;",
+            '"' | '\'' => {
+                let _ = write!(escaped, "&#{};", u32::from(c));
+            }
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use crate::judge::verdict::Verdict;
+    use crate::probe::observation::Answer;
+    use crate::render::story::{answered, assert_snapshot, at, run, saw, story};
+    use crate::values::status::Reason;
+
+    const INTERVAL: Duration = Duration::from_secs(15);
+
+    fn whole(report: &Report) -> String {
+        let text = checked(report, at(-60));
+        let checked = Checked {
+            status: report.verdict.status(),
+            age: Duration::from_secs(3),
+            is_stale: false,
+            text: &text,
+        };
+        page(&report.verdict.service, Some(&checked), INTERVAL)
+    }
+
+    #[test]
+    fn each_state_has_its_page() {
+        for (state, report) in story() {
+            if ["up", "degraded", "down", "nats_away"].contains(&state) {
+                let page = whole(&report)
+                    .replace(STYLE, "")
+                    .replace(env!("CARGO_PKG_VERSION"), "0.0.0");
+                assert_snapshot(&format!("{state}.html"), &page);
+            }
+        }
+    }
+
+    /// What is opened is closed, and nothing is there that a policy would have to allow.
+    #[test]
+    fn every_page_is_well_formed() {
+        for (state, report) in story() {
+            let page = whole(&report);
+            let mut open = Vec::new();
+            for tag in page.split('<').skip(1) {
+                let name = tag.split([' ', '>', '\n']).next().unwrap_or_default();
+                match name.strip_prefix('/') {
+                    Some(name) => assert_eq!(open.pop(), Some(name), "{state}: {page}"),
+                    None if ["!doctype", "meta", "link", "line"].contains(&name) => {}
+                    None => open.push(name),
+                }
+            }
+            assert!(open.is_empty(), "{state}: {open:?}");
+            let lower = page.replace(STYLE, "").to_lowercase();
+            for word in ["<script", "javascript:", " style=", " on", "src="] {
+                let found = lower
+                    .find(word)
+                    .filter(|_| word != " on" || lower.contains(" onclick="));
+                assert_eq!(found, None, "{state}: {word}: {page}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_hostile_text_stays_a_text() {
+        let evil = "</p><script>alert('1')</script>\"&";
+        let mut seen = saw(0, answered(0..1));
+        if let Outcome::Answered(answers) = &mut seen.outcome {
+            let Answer { instance, .. } = &mut answers[0];
+            (instance.id, instance.version) = (evil.into(), evil.into());
+            instance.metadata = vec![(evil.into(), evil.into())];
+        }
+        let mut report = run(&mut Memory::default(), seen);
+        report.verdict = Verdict::new(evil, vec![], vec![], vec![]);
+        report
+            .verdict
+            .add(Finding::new(Status::Critical, Reason::ServiceDown, evil));
+        report.verdict.add(Finding::new(Status::Ok, Reason::ServiceUp, evil));
+        if let Some(server) = report
+            .seen
+            .as_mut()
+            .and_then(|seen| Arc::make_mut(seen).server.as_mut())
+        {
+            server.name = evil.into();
+        }
+        let page = whole(&report);
+        assert!(!page.contains("<script") && !page.contains("alert('"), "{page}");
+        assert!(page.matches("&lt;script&gt;alert(&#39;1&#39;)").count() >= 7, "{page}");
+    }
+
+    #[test]
+    fn ten_thousand_instances_are_a_short_page() {
+        let memory = &mut Memory::default();
+        let page = whole(&run(memory, saw(0, answered(0..10_000))));
+        assert!(page.contains("<p class=\"dim\">and 9800 more</p>"));
+        assert_eq!(page.matches("<code>").count(), MOST_INSTANCES);
+        let page = whole(&run(memory, saw(60, answered(0..1))));
+        assert!(page.len() < 100_000, "{}", page.len());
+        assert!(page.contains("height=\"2\""), "one of ten thousand is seen: {page}");
+    }
+
+    #[test]
+    fn the_history_ends_at_the_right_edge() {
+        let memory = &mut Memory::default();
+        assert!(!history(memory).contains("svg"));
+        for n in 0..HISTORY as i64 + 5 {
+            run(memory, saw(n, answered(0..3)));
+            let drawn = history(memory);
+            assert!(
+                drawn.contains(&format!("x=\"{}\"", (HISTORY - 1) * STEP)),
+                "{n}: {drawn}"
+            );
+            assert_eq!(drawn.matches("<rect").count(), memory.history.len());
+        }
+        assert_eq!(memory.history.len(), HISTORY);
+        assert!(history(memory).contains(" x=\"0\" "));
+    }
+
+    #[test]
+    fn a_page_before_the_first_check() {
+        let page = page("orders", None, Duration::from_millis(10));
+        assert!(
+            page.contains("<title>UNKNOWN - orders</title>") && page.contains("no check has ended yet"),
+            "{page}"
+        );
+        assert!(page.contains("content=\"5\""), "{page}");
+    }
+}

@@ -1,0 +1,436 @@
+//! All connections in one thread: none of them waits for another, and each has its bounds.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::request::{LONGEST, Parsed, Request, parse};
+use super::response::{Response, Status};
+
+/// How many connections there may be. One more takes the place of the oldest that is not being answered.
+pub const MOST: usize = 64;
+
+/// How long a client may take to send its request.
+const REQUEST: Duration = Duration::from_secs(1);
+
+/// How long it may take to read the answer.
+const REPLY: Duration = Duration::from_secs(5);
+
+/// How long it may take to close the connection, so that what it still sends does not destroy what it has not read yet.
+const CLOSE: Duration = Duration::from_secs(1);
+
+/// How long to take no more connections if the system has no descriptor for one.
+const WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
+
+/// Who knows the pages.
+pub trait Pages {
+    /// The page that is asked for.
+    fn answer(&mut self, request: &Request<'_>) -> Response;
+
+    /// Where news come from.
+    fn news(&self) -> BorrowedFd<'_>;
+
+    /// Takes the news in. `false`: there will be no more, and nobody to serve for.
+    fn take_news(&mut self) -> bool;
+}
+
+/// Answers requests until [`Pages::take_news`] says that it is over.
+///
+/// # Errors
+///
+/// That of the system, where it cannot wait.
+pub fn serve(listener: &TcpListener, pages: &mut dyn Pages) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let mut connections: Vec<Connection> = Vec::with_capacity(MOST);
+    let mut pause: Option<Instant> = None;
+    loop {
+        let now = Instant::now();
+        pause = pause.filter(|until| *until > now);
+        let ready = wait(listener, pages, &connections, pause, now)?;
+        let now = Instant::now();
+        let mut n = 0;
+        connections.retain_mut(|connection| {
+            n += 1;
+            match ready.connections[n - 1] || connection.deadline <= now {
+                true => connection.go_on(pages, now),
+                false => true,
+            }
+        });
+        if ready.news {
+            // What is sent now may be sent to its end; what was old before is too old.
+            connections.retain(|connection| !connection.is_old());
+            connections.iter_mut().for_each(Connection::grow_old);
+            if !pages.take_news() {
+                return Ok(());
+            }
+        }
+        if ready.listener {
+            pause = accept(listener, pages, &mut connections).err();
+        }
+    }
+}
+
+/// What can go on.
+struct Ready {
+    news: bool,
+    listener: bool,
+    connections: Vec<bool>,
+}
+
+/// Waits until something can go on, or is late.
+fn wait(
+    listener: &TcpListener,
+    pages: &dyn Pages,
+    connections: &[Connection],
+    pause: Option<Instant>,
+    now: Instant,
+) -> io::Result<Ready> {
+    let listening = match pause {
+        None => PollFlags::IN,
+        Some(_) => PollFlags::empty(),
+    };
+    let mut polled = vec![
+        PollFd::from_borrowed_fd(pages.news(), PollFlags::IN),
+        PollFd::from_borrowed_fd(listener.as_fd(), listening),
+    ];
+    polled.extend(connections.iter().map(Connection::polled));
+    let next = connections
+        .iter()
+        .map(|connection| connection.deadline)
+        .chain(pause)
+        .min();
+    let left = next.and_then(|next| Timespec::try_from(next.saturating_duration_since(now)).ok());
+    match poll(&mut polled, left.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(e) => return Err(e.into()),
+    }
+    let mut ready = polled.iter().map(|polled| !polled.revents().is_empty());
+    Ok(Ready {
+        news: ready.next().unwrap_or_default(),
+        listener: ready.next().unwrap_or_default(),
+        connections: ready.collect(),
+    })
+}
+
+/// Takes the connections that wait, as many as there may be at once. The error is until when to take no more.
+fn accept(listener: &TcpListener, pages: &mut dyn Pages, connections: &mut Vec<Connection>) -> Result<(), Instant> {
+    for _ in 0..MOST {
+        let now = Instant::now();
+        match listener.accept() {
+            Ok((stream, _)) => {
+                let Ok(mut connection) = Connection::new(stream, now) else {
+                    continue;
+                };
+                // Most clients have sent their request by now, and take the answer at once.
+                if connection.go_on(pages, now) {
+                    if connections.len() >= MOST {
+                        connections.remove(the_one_to_leave(connections));
+                    }
+                    connections.push(connection);
+                }
+            }
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+            // It was closed before it was taken.
+            Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+            Err(_) if connections.is_empty() => return Err(now + WITHOUT_DESCRIPTORS),
+            Err(_) => {
+                connections.remove(the_one_to_leave(connections));
+                return Err(now + WITHOUT_DESCRIPTORS);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The oldest that is not being answered, or else the oldest.
+fn the_one_to_leave(connections: &[Connection]) -> usize {
+    let is_idle = |connection: &Connection| !matches!(connection.state, State::Replying(_));
+    connections.iter().position(is_idle).unwrap_or(0)
+}
+
+struct Connection {
+    stream: TcpStream,
+    state: State,
+    /// When the state has to have ended.
+    deadline: Instant,
+}
+
+enum State {
+    /// The request, as far as it has come.
+    Requesting(Vec<u8>),
+    Replying(Reply),
+    /// Nothing more is to be said; what still comes is thrown away.
+    Closing,
+}
+
+/// What is to be written, and how much of it was.
+struct Reply {
+    head: Vec<u8>,
+    body: Rc<str>,
+    written: usize,
+    /// Whether there are newer pages.
+    is_old: bool,
+}
+
+impl Reply {
+    fn new(response: &Response, head_only: bool) -> Reply {
+        Reply {
+            head: response.head().into_bytes(),
+            body: if head_only {
+                Rc::from("")
+            } else {
+                Rc::clone(&response.body)
+            },
+            written: 0,
+            is_old: false,
+        }
+    }
+
+    fn rest(&self) -> &[u8] {
+        match self.written.checked_sub(self.head.len()) {
+            None => &self.head[self.written..],
+            Some(of_body) => &self.body.as_bytes()[of_body..],
+        }
+    }
+}
+
+impl Connection {
+    fn new(stream: TcpStream, now: Instant) -> io::Result<Connection> {
+        stream.set_nonblocking(true)?;
+        stream.set_nodelay(true)?;
+        Ok(Connection {
+            stream,
+            state: State::Requesting(Vec::new()),
+            deadline: now + REQUEST,
+        })
+    }
+
+    fn polled(&self) -> PollFd<'_> {
+        let flags = match self.state {
+            State::Replying(_) => PollFlags::OUT,
+            State::Requesting(_) | State::Closing => PollFlags::IN,
+        };
+        PollFd::from_borrowed_fd(self.stream.as_fd(), flags)
+    }
+
+    fn is_old(&self) -> bool {
+        matches!(&self.state, State::Replying(reply) if reply.is_old)
+    }
+
+    fn grow_old(&mut self) {
+        if let State::Replying(reply) = &mut self.state {
+            reply.is_old = true;
+        }
+    }
+
+    /// Reads and writes what is possible without waiting. `false`: the connection is to be closed.
+    fn go_on(&mut self, pages: &mut dyn Pages, now: Instant) -> bool {
+        let is_late = self.deadline <= now;
+        if let State::Requesting(bytes) = &mut self.state {
+            let Some(reply) = request(&mut self.stream, bytes, pages, is_late) else {
+                return false;
+            };
+            let Some(reply) = reply else { return true };
+            self.state = State::Replying(reply);
+            self.deadline = now + REPLY;
+        } else if is_late {
+            return false;
+        }
+        if let State::Replying(reply) = &mut self.state {
+            match write(&mut self.stream, reply) {
+                Ok(true) => {}
+                Ok(false) => return true,
+                Err(_) => return false,
+            }
+            if self.stream.shutdown(Shutdown::Write).is_err() {
+                return false;
+            }
+            self.state = State::Closing;
+            self.deadline = now + CLOSE;
+        }
+        // One part in each turn: whoever sends without an end keeps nobody else waiting.
+        match self.stream.read(&mut [0; LONGEST]) {
+            Ok(1..) => true,
+            Ok(0) => false,
+            Err(e) => is_patience(&e),
+        }
+    }
+}
+
+fn is_patience(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// Reads on. `None`: the connection is over; `Some(None)`: the request is not whole yet.
+fn request(stream: &mut TcpStream, bytes: &mut Vec<u8>, pages: &mut dyn Pages, late: bool) -> Option<Option<Reply>> {
+    let mut buffer = [0; LONGEST];
+    let room = LONGEST.saturating_sub(bytes.len());
+    match stream.read(&mut buffer[..room]) {
+        Ok(0) => return None,
+        Ok(length) => bytes.extend_from_slice(&buffer[..length]),
+        Err(e) if is_patience(&e) => {}
+        Err(_) => return None,
+    }
+    let refusal = |status| Some(Some(Reply::new(&Response::refusal(status), false)));
+    match parse(bytes) {
+        Parsed::Request(request) => Some(Some(Reply::new(&pages.answer(&request), request.head_only))),
+        Parsed::Refused(status) => refusal(status),
+        // Who has said nothing is told nothing.
+        Parsed::Partial if late && bytes.is_empty() => None,
+        Parsed::Partial if late => refusal(Status::RequestTimeout),
+        Parsed::Partial => Some(None),
+    }
+}
+
+/// Writes on. Whether everything is written.
+fn write(stream: &mut TcpStream, reply: &mut Reply) -> io::Result<bool> {
+    while !reply.rest().is_empty() {
+        match stream.write(reply.rest()) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(length) => reply.written += length,
+            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) if is_patience(&e) => return Ok(false),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::response::Content;
+    use std::net::SocketAddr;
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    /// More than the system buffers for a connection.
+    const LARGE: usize = 32 * 1024 * 1024;
+
+    /// A large page, and a small one.
+    struct TwoPages {
+        large: Rc<str>,
+        news: UnixStream,
+    }
+
+    impl Pages for TwoPages {
+        fn answer(&mut self, request: &Request<'_>) -> Response {
+            match request.path {
+                "/large" => Response::new(Status::Ok, Content::Text, Rc::clone(&self.large)),
+                _ => Response::new(Status::Ok, Content::Text, "small"),
+            }
+        }
+
+        fn news(&self) -> BorrowedFd<'_> {
+            self.news.as_fd()
+        }
+
+        fn take_news(&mut self) -> bool {
+            matches!(self.news.read(&mut [0]), Ok(1))
+        }
+    }
+
+    /// A server that ends with the socket.
+    fn start() -> (SocketAddr, UnixStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (news, ours) = UnixStream::pair().expect("a pair");
+        thread::spawn(move || {
+            let large = "x".repeat(LARGE).into();
+            serve(&listener, &mut TwoPages { large, news }).expect("it can wait");
+        });
+        (address, ours)
+    }
+
+    fn connect(address: SocketAddr, request: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).expect("a connection");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a timeout");
+        stream.write_all(request.as_bytes()).expect("a request");
+        stream
+    }
+
+    const LARGE_PAGE: &str = "GET /large HTTP/1.0\r\n\r\n";
+    const SMALL_PAGE: &str = "GET / HTTP/1.0\r\n\r\n";
+
+    /// What comes, and whether that is all.
+    fn read(mut stream: TcpStream) -> (usize, bool) {
+        let mut bytes = Vec::new();
+        let whole = stream.read_to_end(&mut bytes).is_ok();
+        let head = bytes
+            .windows(4)
+            .position(|end| end == b"\r\n\r\n")
+            .map_or(0, |at| at + 4);
+        (bytes.len() - head, whole)
+    }
+
+    #[test]
+    fn a_large_page_comes_whole_to_whoever_reads_it_slowly() {
+        let (address, _news) = start();
+        let slow = connect(address, LARGE_PAGE);
+        for _ in 0..5 {
+            thread::sleep(Duration::from_millis(50));
+            assert_eq!(read(connect(address, SMALL_PAGE)), (5, true), "nobody waits for it");
+        }
+        assert_eq!(read(slow), (LARGE, true));
+    }
+
+    #[test]
+    fn whoever_reads_nothing_is_cut_off() {
+        let (address, _news) = start();
+        let begin = Instant::now();
+        let stuck = connect(address, LARGE_PAGE);
+        thread::sleep(REPLY + Duration::from_millis(500));
+        let (length, _) = read(stuck);
+        assert!(length < LARGE, "after {:?}", begin.elapsed());
+    }
+
+    /// A page that is no more than one check old is sent to its end. So there are two at most, however many read slowly.
+    #[test]
+    fn a_page_of_two_checks_ago_is_not_sent_on() {
+        let (address, mut news) = start();
+        let stuck = connect(address, LARGE_PAGE);
+        let mut tell = || {
+            assert_eq!(read(connect(address, SMALL_PAGE)), (5, true));
+            news.write_all(b"!").expect("news");
+            // Whoever is answered now is answered after that.
+            assert_eq!(read(connect(address, SMALL_PAGE)), (5, true));
+        };
+        tell();
+        let late = connect(address, LARGE_PAGE);
+        tell();
+        assert!(read(stuck).0 < LARGE);
+        assert_eq!(read(late), (LARGE, true));
+    }
+
+    #[test]
+    fn the_oldest_that_is_not_being_answered_makes_room() {
+        let (address, _news) = start();
+        let answered = connect(address, LARGE_PAGE);
+        let oldest = connect(address, "GET /");
+        let begin = Instant::now();
+        let others: Vec<TcpStream> = (0..MOST - 1).map(|_| connect(address, "GET /")).collect();
+        let (length, _) = read(oldest);
+        assert!(
+            length == 0 && begin.elapsed() < REQUEST,
+            "at once: {:?}",
+            begin.elapsed()
+        );
+        assert_eq!(read(answered), (LARGE, true));
+        drop(others);
+    }
+
+    #[test]
+    fn it_ends_with_the_news() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let (news, ours) = UnixStream::pair().expect("a pair");
+        let server = thread::spawn(move || serve(&listener, &mut TwoPages { large: "".into(), news }).is_ok());
+        drop(ours);
+        assert!(server.join().expect("it ends"));
+    }
+}

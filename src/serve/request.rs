@@ -1,0 +1,217 @@
+//! The head of an HTTP request. Pure: bytes -> a request, or why it is refused.
+
+use httparse::{EMPTY_HEADER, Error};
+
+use super::response::Status;
+
+/// How long the request line and the headers may be together, in bytes.
+pub const LONGEST: usize = 8 * 1024;
+
+/// How many headers there may be. Browsers send some twenty.
+const MOST_HEADERS: usize = 64;
+
+/// A request for a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request<'b> {
+    /// As it was sent: nothing in it is decoded or resolved, so that only the very words of a path are one.
+    pub path: &'b str,
+    /// HEAD: the headers of the page, without the page.
+    pub head_only: bool,
+    /// Whether the query asks for more words, as that of Kubernetes' own probes does.
+    pub verbose: bool,
+}
+
+/// What the bytes are that have come so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parsed<'b> {
+    /// The beginning of a request.
+    Partial,
+    Request(Request<'b>),
+    Refused(Status),
+}
+
+/// Reads the head of a request, whatever follows it.
+pub fn parse(bytes: &[u8]) -> Parsed<'_> {
+    let head = &bytes[..bytes.len().min(LONGEST)];
+    let mut headers = [EMPTY_HEADER; MOST_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(head) {
+        Ok(httparse::Status::Complete(_)) => read(&request),
+        Ok(httparse::Status::Partial) if head.len() == LONGEST => Parsed::Refused(Status::HeadTooLarge),
+        Ok(httparse::Status::Partial) => Parsed::Partial,
+        Err(Error::TooManyHeaders) => Parsed::Refused(Status::HeadTooLarge),
+        // The preface of HTTP/2 is a request of version 2.
+        Err(Error::Version) => Parsed::Refused(Status::VersionNotSupported),
+        Err(_) => Parsed::Refused(Status::BadRequest),
+    }
+}
+
+fn read<'b>(request: &httparse::Request<'_, 'b>) -> Parsed<'b> {
+    let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
+        return Parsed::Refused(Status::BadRequest);
+    };
+    let head_only = match method {
+        "GET" => false,
+        "HEAD" => true,
+        _ => return Parsed::Refused(Status::MethodNotAllowed),
+    };
+    // RFC 9112, section 3.2: exactly one from HTTP/1.1 on, and a path as the target of whoever is no proxy.
+    let is_host = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("host");
+    let hosts = request.headers.iter().filter(is_host).count();
+    if hosts > 1 || (hosts == 0 && version == 1) || !target.starts_with('/') {
+        return Parsed::Refused(Status::BadRequest);
+    }
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let is_verbose = |part: &str| part == "verbose" || part.starts_with("verbose=");
+    Parsed::Request(Request {
+        path,
+        head_only,
+        verbose: query.split('&').any(is_verbose),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn get(path: &str) -> Request<'_> {
+        Request {
+            path,
+            head_only: false,
+            verbose: false,
+        }
+    }
+
+    #[test]
+    fn requests_are_read() {
+        let verbose = |path| Request {
+            verbose: true,
+            ..get(path)
+        };
+        let head = Request {
+            head_only: true,
+            ..get("/metrics")
+        };
+        let long = format!("GET / HTTP/1.0\r\nA: {}\r\n\r\n", "x".repeat(LONGEST - 23));
+        assert_eq!(long.len(), LONGEST);
+        for (text, request) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", get("/")),
+            ("GET / HTTP/1.0\r\n\r\n", get("/")),
+            // As netcat sends it.
+            ("GET /livez HTTP/1.0\n\n", get("/livez")),
+            ("GET /livez?verbose HTTP/1.1\r\nhost: a\r\n\r\n", verbose("/livez")),
+            ("GET /livez?a&verbose=1 HTTP/1.0\r\n\r\n", verbose("/livez")),
+            ("GET /livez?verbosely HTTP/1.0\r\n\r\n", get("/livez")),
+            ("GET /livez?#verbose? HTTP/1.0\r\n\r\n", get("/livez")),
+            ("HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n", head),
+            // What follows is not looked at.
+            ("GET /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", get("/a")),
+            (
+                "GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\n\r\n\0\0",
+                get("/a"),
+            ),
+            // Nothing is decoded or resolved: nobody has these paths.
+            ("GET /a/../livez HTTP/1.0\r\n\r\n", get("/a/../livez")),
+            ("GET /%6civez HTTP/1.0\r\n\r\n", get("/%6civez")),
+            ("GET //livez HTTP/1.0\r\n\r\n", get("//livez")),
+            (&long, get("/")),
+        ] {
+            assert_eq!(parse(text.as_bytes()), Parsed::Request(request), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        let too_long = format!("GET /{} HTTP/1.0\r\n\r\n", "x".repeat(LONGEST));
+        let too_many = format!("GET / HTTP/1.0\r\n{}\r\n", "A: b\r\n".repeat(MOST_HEADERS + 1));
+        let one_more = format!("GET / HTTP/1.0\r\nA: {}\r\n\r\n", "x".repeat(LONGEST - 22));
+        for (text, status) in [
+            ("POST /livez HTTP/1.1\r\nHost: a\r\n\r\n", Status::MethodNotAllowed),
+            ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Status::MethodNotAllowed),
+            ("get / HTTP/1.0\r\n\r\n", Status::MethodNotAllowed),
+            ("GET / HTTP/1.1\r\n\r\n", Status::BadRequest),
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", Status::BadRequest),
+            ("GET http://a/livez HTTP/1.1\r\nHost: a\r\n\r\n", Status::BadRequest),
+            ("GET  / HTTP/1.0\r\n\r\n", Status::BadRequest),
+            ("GET /\r\n\r\n", Status::BadRequest),
+            ("GET / HTTP/1.0\r\n: b\r\n\r\n", Status::BadRequest),
+            ("GET / HTTP/1.0\r\nA : b\r\n\r\n", Status::BadRequest),
+            ("GET / HTTP/1.0\r\n A: b\r\n\r\n", Status::BadRequest),
+            ("GET / HTTP/1.0\r\nA: b\0\r\n\r\n", Status::BadRequest),
+            ("GET /\0 HTTP/1.0\r\n\r\n", Status::BadRequest),
+            ("\0", Status::BadRequest),
+            // The hello of TLS.
+            ("\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03", Status::BadRequest),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Status::VersionNotSupported),
+            ("GET / HTTP/9.9\r\n\r\n", Status::VersionNotSupported),
+            (&too_long, Status::HeadTooLarge),
+            (&too_many, Status::HeadTooLarge),
+            (&one_more, Status::HeadTooLarge),
+        ] {
+            assert_eq!(parse(text.as_bytes()), Parsed::Refused(status), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_request_may_come_in_parts() {
+        let text = b"GET /livez?verbose HTTP/1.1\r\nHost: a\r\nUser-Agent: kube-probe/1.33\r\nAccept: */*\r\n\r\n";
+        for end in 0..text.len() {
+            assert_eq!(parse(&text[..end]), Parsed::Partial, "{end}");
+        }
+        assert!(matches!(parse(text), Parsed::Request(_)));
+    }
+
+    /// Whatever comes, it is read or refused, and what is read is what was sent: a coverage-guided run begins here, too.
+    #[test]
+    fn random_bytes_do_no_harm() {
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        let mut next = move |below: usize| {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            (random >> 32) as usize % below
+        };
+        let parts: [&[u8]; 16] = [
+            b"GET ",
+            b"HEAD ",
+            b"PRI ",
+            b"/",
+            b"/livez",
+            b"?verbose",
+            b"..",
+            b"%2e",
+            b" HTTP/1.1",
+            b" HTTP/2.0",
+            b"\r\n",
+            b"\n",
+            b"Host: a",
+            b"Content-Length: 9",
+            b": ",
+            b"\0\xff",
+        ];
+        let (mut read, mut refused) = (0, 0);
+        for _ in 0..100_000 {
+            let mut bytes = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
+            if next(2) == 0 {
+                bytes = (0..next(12)).flat_map(|_| parts[next(parts.len())]).copied().collect();
+            }
+            for _ in 0..next(4) {
+                let at = next(bytes.len() + 1);
+                bytes.insert(at, next(256) as u8);
+            }
+            match parse(&bytes) {
+                Parsed::Partial => {}
+                Parsed::Refused(_) => refused += 1,
+                Parsed::Request(Request { path, .. }) => {
+                    read += 1;
+                    assert!(
+                        path.starts_with('/') && !path.contains([' ', '?', '\n', '\0']),
+                        "{bytes:?}"
+                    );
+                    assert!(String::from_utf8_lossy(&bytes).contains(path), "{bytes:?}");
+                }
+            }
+        }
+        assert!(read > 1000 && refused > 1000, "{read} {refused}");
+    }
+}

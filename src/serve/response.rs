@@ -1,0 +1,143 @@
+//! The answer to an HTTP request.
+
+use std::rc::Rc;
+
+/// The status of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Ok,
+    BadRequest,
+    NotFound,
+    MethodNotAllowed,
+    RequestTimeout,
+    HeadTooLarge,
+    Unavailable,
+    VersionNotSupported,
+}
+
+impl Status {
+    /// As it stands in the status line.
+    pub fn line(self) -> &'static str {
+        match self {
+            Status::Ok => "200 OK",
+            Status::BadRequest => "400 Bad Request",
+            Status::NotFound => "404 Not Found",
+            Status::MethodNotAllowed => "405 Method Not Allowed",
+            Status::RequestTimeout => "408 Request Timeout",
+            Status::HeadTooLarge => "431 Request Header Fields Too Large",
+            Status::Unavailable => "503 Service Unavailable",
+            Status::VersionNotSupported => "505 HTTP Version Not Supported",
+        }
+    }
+
+    /// In words, for a refusal.
+    fn text(self) -> &'static str {
+        match self {
+            Status::Ok => "",
+            Status::BadRequest => "this is no request that HTTP/1.1 allows (is it TLS?)",
+            Status::NotFound => "there is no such page",
+            Status::MethodNotAllowed => "only GET and HEAD are answered",
+            Status::RequestTimeout => "the request took longer than a second",
+            Status::HeadTooLarge => "the request line and the headers are longer than 8 KiB, or more than 64",
+            Status::Unavailable => "there is nothing to tell yet",
+            Status::VersionNotSupported => "only HTTP/1.1 and HTTP/1.0 are spoken",
+        }
+    }
+}
+
+/// What kind of page it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    Text,
+    Html,
+    Json,
+    /// The text exposition format of Prometheus.
+    Metrics,
+}
+
+impl Content {
+    fn media_type(self) -> &'static str {
+        match self {
+            Content::Text => "text/plain; charset=utf-8",
+            Content::Html => "text/html; charset=utf-8",
+            Content::Json => "application/json",
+            Content::Metrics => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// An answer. Its body is shared: of a large page there is one copy, however many read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    pub status: Status,
+    pub content: Content,
+    pub body: Rc<str>,
+    /// The Content-Security-Policy: what the page itself may do.
+    pub policy: String,
+}
+
+/// Pages without anything that is loaded or run.
+const NOTHING_ALLOWED: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+impl Response {
+    pub fn new(status: Status, content: Content, body: impl Into<Rc<str>>) -> Response {
+        Response {
+            status,
+            content,
+            body: body.into(),
+            policy: NOTHING_ALLOWED.to_owned(),
+        }
+    }
+
+    /// A page for people. `sources`: what else its policy allows.
+    pub fn html(status: Status, body: impl Into<Rc<str>>, sources: &str) -> Response {
+        Response {
+            policy: format!("{NOTHING_ALLOWED}; {sources}"),
+            ..Response::new(status, Content::Html, body)
+        }
+    }
+
+    /// Why there is no page. Nothing of the request is in it.
+    pub fn refusal(status: Status) -> Response {
+        Response::new(status, Content::Text, format!("{}\n", status.text()))
+    }
+
+    /// The status line and the headers, with the empty line.
+    pub fn head(&self) -> String {
+        let allow = match self.status {
+            Status::MethodNotAllowed => "Allow: GET, HEAD\r\n",
+            _ => "",
+        };
+        format!(
+            "HTTP/1.1 {}\r\nContent-Type: {}\r\nContent-Length: {}\r\n{allow}Cache-Control: no-store\r\n\
+             X-Content-Type-Options: nosniff\r\nContent-Security-Policy: {}\r\nReferrer-Policy: no-referrer\r\n\
+             Connection: close\r\n\r\n",
+            self.status.line(),
+            self.content.media_type(),
+            self.body.len(),
+            self.policy,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_head_says_what_the_body_is() {
+        let head = Response::new(Status::Ok, Content::Metrics, "größe\n").head();
+        assert_eq!(
+            head,
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: 8\r\n\
+             Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nContent-Security-Policy: default-src 'none'; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\nReferrer-Policy: no-referrer\r\n\
+             Connection: close\r\n\r\n"
+        );
+        let head = Response::refusal(Status::MethodNotAllowed).head();
+        assert!(head.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"), "{head}");
+        assert!(head.contains("\r\nAllow: GET, HEAD\r\n"), "{head}");
+        let head = Response::html(Status::Ok, "", "img-src data:").head();
+        assert!(head.contains("; frame-ancestors 'none'; img-src data:\r\n"), "{head}");
+    }
+}

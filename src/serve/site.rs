@@ -1,0 +1,405 @@
+//! Which path has which page. Pure: a request, the last check and the time -> a response.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::request::Request;
+use super::response::{Content, Response, Status};
+use crate::judge::pod::{Answer, Kind, Question};
+use crate::judge::status_file;
+use crate::probe::schedule::Wanted;
+use crate::render::html;
+use crate::values::duration::age;
+use crate::values::status;
+use crate::values::text::clean;
+use crate::values::timestamp::Timestamp;
+
+/// What the last check has to tell, in each of the forms that are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Results {
+    pub at: Timestamp,
+    pub status: status::Status,
+    /// The JSON output.
+    pub json: Rc<str>,
+    /// The metrics, in the text exposition format.
+    pub metrics: Rc<str>,
+    /// The part of the page for people that does not change until the next check.
+    pub html: Rc<str>,
+}
+
+impl Results {
+    /// As they go from the check to the server: a line with the time, the status and three lengths, then the texts.
+    pub fn to_text(at: Timestamp, status: status::Status, json: &str, metrics: &str, html: &str) -> String {
+        let (micros, name) = (at.as_micros(), status.name());
+        let (a, b, c) = (json.len(), metrics.len(), html.len());
+        format!("{micros} {name} {a} {b} {c}\n{json}{metrics}{html}")
+    }
+
+    /// Reads them back. `None` if they are not whole.
+    pub fn from_text(text: &str) -> Option<Results> {
+        let (head, texts) = text.split_once('\n')?;
+        let mut words = head.split(' ');
+        let at = Timestamp::from_micros(words.next()?.parse().ok()?);
+        let status = status::Status::parse(words.next()?)?;
+        let (json, rest) = texts.split_at_checked(words.next()?.parse().ok()?)?;
+        let (metrics, html) = rest.split_at_checked(words.next()?.parse().ok()?)?;
+        let is_whole = words.next()?.parse() == Ok(html.len());
+        is_whole.then(|| Results {
+            at,
+            status,
+            json: json.into(),
+            metrics: metrics.into(),
+            html: html.into(),
+        })
+    }
+}
+
+/// All pages.
+#[derive(Clone, Debug)]
+pub struct Site {
+    pub service: String,
+    pub interval: Duration,
+    /// A check that is older says nothing any more.
+    pub max_age: Duration,
+    /// Nothing before the first check has ended.
+    pub results: Option<Results>,
+}
+
+const NO_PAGE: &str = "there is no such page; there are /, /livez, /readyz, /startupz, /metrics and /status\n";
+
+const NO_INSTANCE: &str = "which instance is this pod's? Start watch with --id, --id-file, --match or --match-env, or with \
+                           --any-instance\n";
+
+const NO_CHECK: &str = "no check has ended yet";
+
+impl Site {
+    /// The page. `own`: which instance is this pod's, if that was said, or why there is none yet.
+    pub fn answer(
+        &self,
+        request: &Request<'_>,
+        own: impl FnOnce() -> Option<Result<Wanted, String>>,
+        now: Timestamp,
+    ) -> Response {
+        let kind = match request.path {
+            "/livez" => Kind::Liveness,
+            "/readyz" => Kind::Readiness,
+            "/startupz" => Kind::Startup,
+            "/" => return self.page(now),
+            "/metrics" => return self.text(Content::Metrics, |results| &results.metrics),
+            "/status" => return self.text(Content::Json, |results| &results.json),
+            _ => return Response::new(Status::NotFound, Content::Text, NO_PAGE),
+        };
+        let Some(own) = own() else {
+            return Response::new(Status::NotFound, Content::Text, NO_INSTANCE);
+        };
+        let (answer, line) = self.probe(kind, own, now);
+        let status = match answer {
+            Answer::Pass => Status::Ok,
+            Answer::Fail => Status::Unavailable,
+        };
+        let more = if request.verbose { self.more(now) } else { String::new() };
+        Response::new(status, Content::Text, format!("{line}\n{more}"))
+    }
+
+    fn probe(&self, kind: Kind, own: Result<Wanted, String>, now: Timestamp) -> (Answer, String) {
+        let question = |wanted| Question {
+            kind,
+            service: self.service.clone(),
+            wanted,
+            without_nats: kind.without_nats(),
+        };
+        match (own, &self.results) {
+            (Err(why), _) => question(Wanted::Any).say(Answer::Fail, &why),
+            (Ok(own), None) => question(own).cannot_ask(NO_CHECK),
+            (Ok(own), Some(results)) => status_file::answer(
+                &question(own),
+                status_file::LAST_CHECK,
+                &results.json,
+                self.max_age,
+                now,
+            ),
+        }
+    }
+
+    /// What a probe is told besides, for whoever looks into it.
+    fn more(&self, now: Timestamp) -> String {
+        let Some(results) = &self.results else {
+            return format!("{NO_CHECK}\n");
+        };
+        let value: Value = serde_json::from_str(&results.json).unwrap_or_default();
+        let word = |key: &str| clean(value[key].as_str().unwrap_or_default(), 400);
+        format!(
+            "{} {}: {}\nchecked {} ago, every {}; counts for {}\n",
+            results.status.name(),
+            word("reason"),
+            word("text"),
+            age(now.since(results.at)),
+            age(self.interval),
+            age(self.max_age),
+        )
+    }
+
+    fn text(&self, content: Content, text: impl FnOnce(&Results) -> &Rc<str>) -> Response {
+        match &self.results {
+            Some(results) => Response::new(Status::Ok, content, Rc::clone(text(results))),
+            None => Response::new(Status::Unavailable, Content::Text, format!("{NO_CHECK}\n")),
+        }
+    }
+
+    fn page(&self, now: Timestamp) -> Response {
+        let checked = self.results.as_ref().map(|results| html::Checked {
+            status: results.status,
+            age: now.since(results.at),
+            is_stale: now.since(results.at) > self.max_age,
+            text: &results.html,
+        });
+        let page = html::page(&self.service, checked.as_ref(), self.interval);
+        Response::html(Status::Ok, page, html::POLICY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_seconds(second)
+    }
+
+    /// Checked at second 1000, with the instance A.
+    fn site() -> Site {
+        let json = json!({
+            "time": at(1000).to_string(),
+            "service": "orders",
+            "asked": true,
+            "reason": "service_up",
+            "text": "1 instance",
+            "answers": [{"id": "A", "metadata": {"pod": "orders-1"}}],
+        });
+        let text = Results::to_text(at(1000), status::Status::Ok, &json.to_string(), "up 1\n", "<p>up</p>");
+        Site {
+            service: "orders".into(),
+            interval: Duration::from_secs(15),
+            max_age: Duration::from_secs(45),
+            results: Results::from_text(&text),
+        }
+    }
+
+    fn ask(site: &Site, path: &str, own: Option<Result<&str, &str>>, now: i64) -> (Status, Content, String) {
+        let request = Request {
+            path,
+            head_only: false,
+            verbose: false,
+        };
+        let own = own.map(|own| own.map(|id| Wanted::Id(id.into())).map_err(str::to_owned));
+        let response = site.answer(&request, || own, at(now));
+        (response.status, response.content, response.body.to_string())
+    }
+
+    #[test]
+    fn a_probe_passes_or_fails() {
+        let site = site();
+        let nothing = Site {
+            results: None,
+            ..site.clone()
+        };
+        let own = |id| Some(Ok(id));
+        let excused = "liveness pass: orders: cannot ask, which is not this pod's fault: ";
+        let stale = "the last check is 46s old, more than 45s; do the checks hang?";
+        for (site, path, own, now, status, body) in [
+            (
+                &site,
+                "/livez",
+                own("A"),
+                1010,
+                Status::Ok,
+                "liveness pass: orders: A answered 10s ago".to_owned(),
+            ),
+            (
+                &site,
+                "/readyz",
+                own("A"),
+                1045,
+                Status::Ok,
+                "readiness pass: orders: A answered 45s ago".into(),
+            ),
+            (
+                &site,
+                "/startupz",
+                own("A"),
+                1000,
+                Status::Ok,
+                "startup pass: orders: A answered 0.0s ago".into(),
+            ),
+            (
+                &site,
+                "/livez",
+                own("B"),
+                1010,
+                Status::Unavailable,
+                "liveness fail: orders: instance B did not answer 10s ago, though others did".into(),
+            ),
+            (&site, "/livez", own("B"), 1046, Status::Ok, format!("{excused}{stale}")),
+            (
+                &site,
+                "/readyz",
+                own("A"),
+                1046,
+                Status::Unavailable,
+                format!("readiness fail: orders: cannot ask: {stale}"),
+            ),
+            (
+                &site,
+                "/startupz",
+                own("A"),
+                1046,
+                Status::Unavailable,
+                format!("startup fail: orders: cannot ask: {stale}"),
+            ),
+            (
+                &nothing,
+                "/livez",
+                own("A"),
+                0,
+                Status::Ok,
+                format!("{excused}no check has ended yet"),
+            ),
+            (
+                &nothing,
+                "/readyz",
+                own("A"),
+                0,
+                Status::Unavailable,
+                "readiness fail: orders: cannot ask: no check has ended yet".into(),
+            ),
+            (
+                &site,
+                "/livez",
+                Some(Err("no instance yet")),
+                1000,
+                Status::Unavailable,
+                "liveness fail: orders: no instance yet".into(),
+            ),
+            (
+                &site,
+                "/livez",
+                None,
+                1000,
+                Status::NotFound,
+                NO_INSTANCE.trim_end().into(),
+            ),
+            (
+                &nothing,
+                "/readyz",
+                None,
+                1000,
+                Status::NotFound,
+                NO_INSTANCE.trim_end().into(),
+            ),
+        ] {
+            assert_eq!(
+                ask(site, path, own, now),
+                (status, Content::Text, body + "\n"),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_probe_can_be_asked_for_more() {
+        let request = Request {
+            path: "/livez",
+            head_only: false,
+            verbose: true,
+        };
+        let own = || Some(Ok(Wanted::Any));
+        assert_eq!(
+            &*site().answer(&request, own, at(1010)).body,
+            "liveness pass: orders: A answered 10s ago\nOK service_up: 1 instance\nchecked 10s ago, every 15s; counts for 45s\n"
+        );
+        let nothing = Site {
+            results: None,
+            ..site()
+        };
+        assert_eq!(
+            &*nothing.answer(&request, own, at(1010)).body,
+            "liveness pass: orders: cannot ask, which is not this pod's fault: no check has ended yet\nno check has ended yet\n"
+        );
+    }
+
+    #[test]
+    fn every_path_has_its_page_and_no_other_path_has_one() {
+        let site = site();
+        let nothing = Site {
+            results: None,
+            ..site.clone()
+        };
+        let page = |site: &Site, path: &str| ask(site, path, None, 1010);
+        assert_eq!(page(&site, "/metrics"), (Status::Ok, Content::Metrics, "up 1\n".into()));
+        let (status, content, json) = page(&site, "/status");
+        assert_eq!((status, content), (Status::Ok, Content::Json));
+        assert!(json.starts_with('{') && json.ends_with('}'), "{json}");
+        for path in ["/metrics", "/status"] {
+            let none = (Status::Unavailable, Content::Text, format!("{NO_CHECK}\n"));
+            assert_eq!(page(&nothing, path), none);
+        }
+        let (status, content, html) = page(&site, "/");
+        assert_eq!((status, content), (Status::Ok, Content::Html));
+        assert!(
+            html.contains("<p>up</p>") && html.contains("<title>OK - orders</title>"),
+            "{html}"
+        );
+        let (status, _, html) = page(&nothing, "/");
+        assert!(status == Status::Ok && html.contains(NO_CHECK), "{html}");
+        for path in [
+            "/livez/",
+            "//livez",
+            "/LIVEZ",
+            "/%6civez",
+            "/../livez",
+            "/favicon.ico",
+            "/healthz",
+            "/<b>",
+        ] {
+            let none = (Status::NotFound, Content::Text, NO_PAGE.to_owned());
+            assert_eq!(page(&site, path), none, "{path}");
+        }
+    }
+
+    /// A page that is old does not look as if all were well.
+    #[test]
+    fn an_old_page_says_so() {
+        let (_, _, html) = ask(&site(), "/", None, 1046);
+        assert!(html.contains("<title>UNKNOWN - orders</title>"), "{html}");
+        assert!(html.contains("The last check is 46s old"), "{html}");
+    }
+
+    #[test]
+    fn results_that_are_not_whole_are_none() {
+        let (ok, json) = (status::Status::Ok, "{\"a\":\"ß\"}");
+        let text = Results::to_text(at(1), ok, json, "m\n", "<p>");
+        let results = Results::from_text(&text).expect("results");
+        assert_eq!((results.at, results.status), (at(1), ok));
+        assert_eq!(
+            (&*results.json, &*results.metrics, &*results.html),
+            (json, "m\n", "<p>")
+        );
+        for bad in [
+            "",
+            "\n",
+            "1 OK 1 1 0\na",
+            "1 OK 1 0 1\na",
+            "1 OK 0 0 0\na",
+            "1 OK 7 0 2\n{\"a\":\"ß\"}",
+            "x OK 0 0 0\n",
+            "1 FINE 0 0 0\n",
+            "1 OK 0 0\n",
+            "1 OK -1 0 0\n",
+        ] {
+            assert_eq!(Results::from_text(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,1090 @@
+//! The sidecar over HTTP: exactly the right pod fails, NATS being away is nobody's fault, and no client delays a check.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::prometheus::{Prometheus, assert_clean};
+use super::support::check::{BINARY, SECRET, find_secret};
+use super::support::crowd;
+use super::support::http::{self, Reply};
+use super::support::server::free_port;
+use super::support::{
+    Check, Crowd, Fake, Metrics, Proxy, Server, Service, TempDir, Version, each, from_env, process, raw, wait_for,
+};
+use super::watch::{Sidecar, memory};
+
+/// Checks often, and soon knows that an instance does not answer.
+const SOON: [&str; 8] = [
+    "--interval",
+    "100ms",
+    "--stall",
+    "100ms",
+    "--confirm",
+    "200ms",
+    "--max-age",
+    "1m",
+];
+
+/// A sidecar that answers over HTTP on a port of its own.
+struct Listening {
+    sidecar: Sidecar,
+    port: u16,
+}
+
+impl Listening {
+    fn start(server: &str, flags: &[&str]) -> Listening {
+        let port = free_port();
+        let address = format!("127.0.0.1:{port}");
+        let mut all = vec!["--listen", &address];
+        all.extend(flags);
+        let sidecar = Sidecar::start(server, &all);
+        let listening = Listening { sidecar, port };
+        wait_for("a check", || http::get(port, "/status").ok());
+        listening
+    }
+
+    #[track_caller]
+    fn ask(&self, path: &str) -> Reply {
+        http::ask(self.port, "GET", path).unwrap_or_else(|e| panic!("{path}: {e}: {}", self.sidecar.log()))
+    }
+
+    #[track_caller]
+    fn wait_for(&self, path: &str, status: u16) -> Reply {
+        wait_for(&format!("{path} {status}"), || {
+            Some(self.ask(path)).filter(|reply| reply.status == status)
+        })
+    }
+
+    /// The process that answers: of the children, the only one that holds the port.
+    #[track_caller]
+    fn server(&self) -> u32 {
+        wait_for("the one that answers", || {
+            let held = format!("socket:[{}]", listening_socket(self.port)?);
+            let holders: Vec<u32> = children(self.sidecar.pid())
+                .into_iter()
+                .filter(|child| descriptors(*child).contains(&held))
+                .collect();
+            // A check has it too, for a moment.
+            (holders.len() == 1).then(|| holders[0])
+        })
+    }
+}
+
+/// The inode of the socket that listens on this port.
+fn listening_socket(port: u16) -> Option<String> {
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let end = format!(":{port:04X}");
+    let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let line = lines.find(|words| words[1].ends_with(&end) && words[3] == "0A")?;
+    Some(line[9].to_owned())
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+fn descriptors(pid: u32) -> Vec<String> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let targets = entries.filter_map(|entry| fs::read_link(entry.path()).ok());
+    targets.map(|target| target.to_string_lossy().into_owned()).collect()
+}
+
+fn kill(pid: u32, signal: i32) {
+    // SAFETY: kill has no memory effects.
+    assert_eq!(unsafe { libc::kill(pid as i32, signal) }, 0);
+}
+
+/// Each pod has its own sidecar, which asks for its own instance.
+#[test]
+fn exactly_the_right_pod_fails() {
+    each([Service::nats_py, Service::nats_js, Service::async_nats], |start| {
+        let server = Server::start(Version::Newest);
+        let proxy = Proxy::start(server.port());
+        let pod = |url: &str, name: &str| start(url, "orders").metadata("pod", name).start();
+        let names = ["lives", "frozen", "killed", "cut"];
+        let [_lives, frozen, killed] = ["lives", "frozen", "killed"].map(|name| pod(&server.url(), name));
+        let cut = pod(&proxy.url(), "cut");
+        let cut_id = cut.id().to_owned();
+        let sidecars = names.map(|name| {
+            let label = format!("pod={name}");
+            Listening::start(&server.url(), &[&SOON[..], &["--match", &label]].concat())
+        });
+        let assert_failing = |failing: &[&str]| {
+            each(names.iter().zip(&sidecars), |(name, sidecar)| {
+                let status = if failing.contains(name) { 503 } else { 200 };
+                for path in ["/livez", "/readyz", "/startupz"] {
+                    let reply = sidecar.wait_for(path, status);
+                    let text = match status {
+                        200 => " answered ".to_owned(),
+                        _ => format!(" fail: orders: the instance with pod={name} did not answer "),
+                    };
+                    assert!(reply.body.contains(&text), "{path} of {name}: {reply:?}");
+                }
+            });
+        };
+        assert_failing(&[]);
+        frozen.freeze();
+        assert_failing(&["frozen"]);
+        killed.kill();
+        assert_failing(&["frozen", "killed"]);
+        proxy.cut();
+        wait_for("the server knows that it is gone", || {
+            let none = raw::ask(&server.url(), &format!("$SRV.PING.orders.{cut_id}"), 1)
+                .ok()?
+                .is_empty();
+            none.then_some(())
+        });
+        assert_failing(&["frozen", "killed", "cut"]);
+        frozen.thaw();
+        proxy.mend();
+        assert_failing(&["killed"]);
+        for sidecar in sidecars {
+            assert!(
+                !sidecar.sidecar.log().contains("HTTP server"),
+                "{}",
+                sidecar.sidecar.log()
+            );
+            sidecar.sidecar.end(libc::SIGTERM);
+        }
+    });
+}
+
+/// Whatever happens to NATS: no pod is restarted for it, none is sent traffic, and all are back with it.
+#[test]
+fn nats_being_away_is_not_the_fault_of_the_pod() {
+    each([Service::nats_py, Service::nats_js, Service::async_nats], |start| {
+        let mut server = Server::start(Version::Newest);
+        let _service = start(&server.url(), "orders").metadata("pod", "one").start();
+        let flags = [
+            "--interval",
+            "300ms",
+            "--timeout",
+            "6s",
+            "--stall",
+            "100ms",
+            "--match",
+            "pod=one",
+        ];
+        let listening = Listening::start(&server.url(), &flags);
+        listening.wait_for("/readyz", 200);
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let looks = scope.spawn(|| {
+                let mut looks = 0;
+                while !over.load(SeqCst) {
+                    let reply = listening.ask("/livez");
+                    assert_eq!(reply.status, 200, "{reply:?}");
+                    looks += 1;
+                    thread::sleep(Duration::from_millis(5));
+                }
+                looks
+            });
+            // Whatever happens: nobody looks for ever.
+            let end = AtTheEnd(&over);
+            let away = |why: &str| {
+                let reply = listening.wait_for("/readyz", 503);
+                assert!(
+                    reply.body.starts_with("readiness fail: orders: cannot ask: "),
+                    "{reply:?}"
+                );
+                listening.wait_for("/startupz", 503);
+                wait_for(why, || listening.ask("/livez").body.contains(why).then_some(()));
+            };
+            server.stop();
+            away("connection refused");
+            server.start_again();
+            listening.wait_for("/readyz", 200);
+            server.freeze();
+            away("says nothing for");
+            server.thaw();
+            listening.wait_for("/readyz", 200);
+            listening.wait_for("/startupz", 200);
+            drop(end);
+            assert!(looks.join().expect("it never fails") > 100);
+        });
+        listening.sidecar.end(libc::SIGINT);
+    });
+}
+
+/// Sets it when it is dropped, in a panic too.
+struct AtTheEnd<'f>(&'f AtomicBool);
+
+impl Drop for AtTheEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+#[test]
+fn every_page_is_what_the_files_say() {
+    let server = Server::start(Version::Newest);
+    let _service = Service::async_nats(&server.url(), "orders").count(2).start();
+    // After the first check there is time to look at it.
+    let listening = Listening::start(
+        &server.url(),
+        &["--interval", "1h", "--label", "env=prod", "--any-instance"],
+    );
+    let sidecar = &listening.sidecar;
+    let page = |path: &str| {
+        let reply = listening.ask(path);
+        let [kind, length] = ["Content-Type", "Content-Length"].map(|name| reply.header(name).unwrap().to_owned());
+        assert_eq!((reply.status, length), (200, reply.body.len().to_string()), "{path}");
+        for (name, value) in [
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            ("Referrer-Policy", "no-referrer"),
+            ("Connection", "close"),
+        ] {
+            assert_eq!(reply.header(name), Some(value), "{path}");
+        }
+        let policy = reply.header("Content-Security-Policy").unwrap();
+        assert!(policy.starts_with("default-src 'none'; "), "{path}: {policy}");
+        let head = http::ask(listening.port, "HEAD", path).unwrap();
+        assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
+        assert_eq!(head.header("Content-Type"), reply.header("Content-Type"), "{path}");
+        (kind, reply.body)
+    };
+    // The next check would change them: there is none.
+    let file = |name: &str| fs::read_to_string(sidecar.dir.join(name)).unwrap();
+    assert_eq!(page("/status"), ("application/json".into(), file("orders.json")));
+    let metrics = page("/metrics");
+    assert_eq!(
+        metrics,
+        ("text/plain; version=0.0.4; charset=utf-8".into(), file("orders.prom"))
+    );
+    assert_clean(&metrics.1);
+    assert!(
+        metrics
+            .1
+            .contains("nats_service_instances{service=\"orders\",env=\"prod\"} 2\n")
+    );
+    assert_eq!(Metrics::parse(&metrics.1).reasons("orders"), ["service_up"]);
+    let (kind, html) = page("/");
+    assert_eq!(kind, "text/html; charset=utf-8");
+    assert!(
+        html.contains("<title>OK - orders</title>") && html.contains("<p>2 instances, slowest answer "),
+        "{html}"
+    );
+    for (path, name) in [
+        ("/livez", "liveness"),
+        ("/readyz", "readiness"),
+        ("/startupz", "startup"),
+    ] {
+        let (kind, body) = page(path);
+        assert_eq!(kind, "text/plain; charset=utf-8");
+        let line = format!("{name} pass: orders: ");
+        assert!(body.starts_with(&line) && body.lines().count() == 1, "{body}");
+        let (_, verbose) = page(&format!("{path}?verbose"));
+        let lines: Vec<&str> = verbose.lines().collect();
+        assert!(lines.len() == 3 && lines[0].starts_with(&line), "{verbose}");
+        assert!(lines[1].starts_with("OK service_up: 2 instances, "), "{verbose}");
+        assert!(
+            lines[2].starts_with("checked ") && lines[2].ends_with(", every 1h; counts for 3h"),
+            "{verbose}"
+        );
+    }
+    for (method, path, status) in [
+        ("GET", "/etc/passwd", 404),
+        ("GET", "/../../etc/passwd", 404),
+        ("GET", "/%2e%2e/%2e%2e/etc/passwd", 404),
+        ("GET", "/livez/", 404),
+        ("GET", "/<script>", 404),
+        ("POST", "/livez", 405),
+        ("DELETE", "/status", 405),
+    ] {
+        let reply = http::ask(listening.port, method, path).unwrap();
+        assert_eq!(reply.status, status, "{method} {path}");
+        assert!(
+            !reply.body.contains("passwd") && !reply.body.contains("script"),
+            "{reply:?}"
+        );
+        assert_eq!(
+            reply.header("Allow"),
+            (status == 405).then_some("GET, HEAD"),
+            "{method} {path}"
+        );
+    }
+    listening.sidecar.end(libc::SIGTERM);
+}
+
+/// The policy of the page allows its own style, and nothing else.
+#[test]
+fn the_policy_of_the_page_is_that_of_its_style() {
+    let server = Server::start(Version::Newest);
+    let listening = Listening::start(&server.url(), &["--interval", "1h", "--never-seen", "ok"]);
+    let page = listening.ask("/");
+    let style = page
+        .body
+        .split("<style>")
+        .nth(1)
+        .unwrap()
+        .split("</style>")
+        .next()
+        .unwrap();
+    let dir = TempDir::new();
+    fs::write(dir.join("style"), style).unwrap();
+    let script = "import base64, hashlib, sys; print(base64.b64encode(hashlib.sha256(open(sys.argv[1], 'rb').read()).digest()).decode())";
+    let digest = Check::program(&from_env("NATS_PY_PYTHON"), ["-c", script, &dir.join("style")])
+        .run()
+        .stdout;
+    let policy = page.header("Content-Security-Policy").unwrap();
+    let expected = format!("; style-src 'sha256-{}'; img-src data:", digest.trim());
+    assert!(
+        policy.ends_with(&expected),
+        "src/render/html.rs: {policy}, but it is {expected}"
+    );
+}
+
+#[test]
+fn without_an_instance_there_are_no_probes() {
+    let server = Server::start(Version::Newest);
+    let _service = Service::async_nats(&server.url(), "orders").start();
+    let listening = Listening::start(&server.url(), &SOON);
+    for path in ["/livez", "/readyz", "/startupz?verbose"] {
+        let reply = listening.ask(path);
+        assert_eq!(reply.status, 404, "{reply:?}");
+        assert!(
+            reply
+                .body
+                .starts_with("which instance is this pod's? Start watch with --id, "),
+            "{reply:?}"
+        );
+    }
+    assert_eq!(listening.ask("/status").status, 200);
+}
+
+#[test]
+fn the_instance_can_be_said_in_every_way() {
+    let server = Server::start(Version::Newest);
+    let service = Service::async_nats(&server.url(), "orders")
+        .metadata("pod", "one")
+        .start();
+    let dir = TempDir::new();
+    let file = dir.join("id");
+    for flags in [
+        &["--id", service.id()][..],
+        &["--match", "pod=one"],
+        &["--any-instance"],
+    ] {
+        let listening = Listening::start(&server.url(), &[&SOON[..], flags].concat());
+        let reply = listening.ask("/readyz");
+        assert!(
+            reply.status == 200 && reply.body.contains(service.id()),
+            "{flags:?}: {reply:?}"
+        );
+    }
+    for flags in [&["--id", "other"][..], &["--match", "pod=two"]] {
+        let listening = Listening::start(&server.url(), &[&SOON[..], flags].concat());
+        assert_eq!(listening.ask("/livez").status, 503, "{flags:?}");
+    }
+    // The application writes its id when it has one, and another after a restart.
+    let listening = Listening::start(&server.url(), &[&SOON[..], &["--id-file", &file]].concat());
+    let reply = listening.ask("/livez");
+    let text = format!("liveness fail: orders: no instance yet: the id file {file}: No such file");
+    assert!(reply.status == 503 && reply.body.starts_with(&text), "{reply:?}");
+    fs::write(&file, service.id()).unwrap();
+    assert_eq!(listening.ask("/livez").status, 200);
+    fs::write(&file, "other\n").unwrap();
+    assert_eq!(listening.ask("/livez").status, 503);
+}
+
+/// A pod that is new, and slower than those that are known, passes as soon as it answers.
+#[test]
+fn a_slow_newcomer_is_seen_by_the_next_check() {
+    let newcomer = Arc::new(AtomicBool::new(false));
+    let there = Arc::clone(&newcomer);
+    let fake = Fake::start(move |conn| {
+        conn.handshake()?;
+        loop {
+            let request = conn.read_request()?;
+            conn.reply(&request, br#"{"name":"orders","id":"A"}"#)?;
+            if there.load(SeqCst) {
+                thread::sleep(Duration::from_millis(30));
+                conn.reply(&request, br#"{"name":"orders","id":"SLOW"}"#)?;
+            }
+        }
+    });
+    let listening = Listening::start(&fake.url(), &[&SOON[..], &["--id", "SLOW"]].concat());
+    // So that there is nobody to wait for: all that are known have answered.
+    listening.wait_for("/startupz", 503);
+    (0..3).for_each(|_| drop(listening.sidecar.wait_for_the_next()));
+    newcomer.store(true, SeqCst);
+    listening.wait_for("/startupz", 200);
+    listening.sidecar.end(libc::SIGTERM);
+}
+
+/// More instances than are told one by one: of one that is not told nothing is said.
+#[test]
+fn a_pod_of_a_large_service_is_not_restarted() {
+    let server = Server::start(Version::Newest);
+    let _crowd = Crowd::start(&server.url(), "orders", 1500);
+    for (id, readiness) in [(crowd::id(3), 200), (crowd::id(1499), 503)] {
+        let flags = ["--interval", "500ms", "--id", &id];
+        let listening = Listening::start(&server.url(), &flags);
+        assert_eq!(listening.ask("/livez").status, 200, "{id}");
+        let reply = listening.ask("/readyz");
+        let told = reply.body.contains("tells only 1000 of 1500 instances");
+        assert_eq!((reply.status, told), (readiness, readiness == 503), "{reply:?}");
+    }
+}
+
+/// A check of a service that hangs takes its time, and what the one before found counts until then: a pod that fails does not
+/// pass now and then.
+#[test]
+fn a_pod_that_hangs_fails_all_the_time() {
+    let server = Server::start(Version::Newest);
+    let service = Service::async_nats(&server.url(), "orders").start();
+    let flags = ["--interval", "100ms", "--timeout", "3s", "--id", service.id()];
+    let listening = Listening::start(&server.url(), &flags);
+    listening.wait_for("/livez", 200);
+    service.freeze();
+    listening.wait_for("/livez", 503);
+    let seen = || listening.sidecar.status().map(|status| status["time"].clone());
+    for _ in 0..3 {
+        let before = seen();
+        wait_for("another check", || {
+            let reply = listening.ask("/livez");
+            assert_eq!(reply.status, 503, "{reply:?}");
+            (seen() != before).then_some(())
+        });
+    }
+    listening.sidecar.end(libc::SIGTERM);
+}
+
+/// As many instances as are told, each with as many and as long words as are kept, in the widest letters: pages of megabytes.
+#[test]
+fn the_wordiest_service_fits() {
+    let letter = "\u{1d4d0}";
+    let metadata: Vec<String> = (0..6)
+        .map(|n| format!("\"{n}{}\":\"{}\"", letter.repeat(31), letter.repeat(64)))
+        .collect();
+    let metadata = metadata.join(",");
+    let version = letter.repeat(64);
+    let fake = Fake::start(move |conn| {
+        conn.handshake()?;
+        loop {
+            let request = conn.read_request()?;
+            for n in 0..1000 {
+                let id = format!("{n:0>128}");
+                let reply = format!(
+                    "{{\"name\":\"orders\",\"id\":\"{id}\",\"version\":\"{version}\",\"metadata\":{{{metadata}}}}}"
+                );
+                conn.reply(&request, reply.as_bytes())?;
+            }
+        }
+    });
+    let last = format!("{:0>128}", 999);
+    let listening = Listening::start(&fake.url(), &["--interval", "500ms", "--stall", "2s", "--id", &last]);
+    let (pid, begin) = (listening.server(), memory(listening.server()));
+    let size = listening.ask("/status").body.len();
+    assert!(size > 2_000_000, "{size}");
+    let checks = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for path in ["/livez", "/readyz?verbose", "/status", "/metrics", "/", "/status"] {
+            let (listening, checks) = (&listening, &checks);
+            scope.spawn(move || {
+                while checks.load(SeqCst) < 3 {
+                    assert_eq!(listening.ask(path).status, 200, "{path}");
+                }
+            });
+        }
+        for _ in 0..3 {
+            listening.sidecar.wait_for_the_next();
+            checks.fetch_add(1, SeqCst);
+        }
+    });
+    let end = memory(pid);
+    eprintln!("/status of {size} bytes; the server takes {begin} KiB at first, {end} KiB at last");
+    assert!(end < 64 * 1024, "{end} KiB");
+    assert!(
+        !listening.sidecar.log().contains("HTTP server"),
+        "{}",
+        listening.sidecar.log()
+    );
+    listening.sidecar.end(libc::SIGTERM);
+}
+
+/// Before the first check has ended, and when the checks hang: nothing is known of the pod.
+#[test]
+fn what_is_too_old_says_nothing() {
+    let frozen = Server::start(Version::Newest);
+    let _service = Service::async_nats(&frozen.url(), "orders").start();
+    frozen.freeze();
+    let start = |more: &[&str]| {
+        let port = free_port();
+        let address = format!("127.0.0.1:{port}");
+        let flags = ["--listen", &address, "--any-instance", "--interval", "100ms"];
+        (Sidecar::start(&frozen.url(), &[&flags[..], more].concat()), port)
+    };
+    let (sidecar, port) = start(&["--timeout", "1m"]);
+    let ask = |path| wait_for("it listens", || http::ask(port, "GET", path).ok());
+    let none = "cannot ask, which is not this pod's fault: no check has ended yet";
+    let reply = ask("/livez");
+    assert_eq!(
+        (reply.status, reply.body),
+        (200, format!("liveness pass: orders: {none}\n"))
+    );
+    for path in ["/readyz", "/startupz", "/metrics", "/status"] {
+        let reply = ask(path);
+        assert!(
+            reply.status == 503 && reply.body.ends_with("no check has ended yet\n"),
+            "{path}: {reply:?}"
+        );
+    }
+    assert!(ask("/").body.contains("<title>UNKNOWN - orders</title>"));
+    sidecar.end(libc::SIGTERM);
+    frozen.thaw();
+    let (sidecar, port) = start(&["--timeout", "800ms", "--stall", "50ms", "--max-age", "1s"]);
+    let ask = |path| wait_for("it listens", || http::ask(port, "GET", path).ok());
+    wait_for("up", || (ask("/readyz").status == 200).then_some(()));
+    // Nobody checks any more, and the server goes on.
+    sidecar.signal(libc::SIGSTOP);
+    wait_for("too old", || (ask("/readyz").status == 503).then_some(()));
+    let old = "the last check is *s old, more than 1.0s; do the checks hang?";
+    let (begin, end) = old.split_once('*').unwrap();
+    for (path, status) in [("/readyz", 503), ("/startupz", 503), ("/livez", 200)] {
+        let reply = ask(path);
+        let said = reply.body.contains(begin) && reply.body.trim_end().ends_with(end);
+        assert!(reply.status == status && said, "{reply:?}");
+    }
+    let page = ask("/").body;
+    assert!(
+        page.contains("<title>UNKNOWN - orders</title>") && page.contains("The last check is "),
+        "{page}"
+    );
+    sidecar.signal(libc::SIGCONT);
+    wait_for("it goes on", || (ask("/readyz").status == 200).then_some(()));
+    sidecar.end(libc::SIGTERM);
+}
+
+#[test]
+fn a_server_that_dies_or_hangs_is_started_again() {
+    let server = Server::start(Version::Newest);
+    let _service = Service::async_nats(&server.url(), "orders").start();
+    let listening = Listening::start(&server.url(), &[&SOON[..], &["--any-instance"]].concat());
+    for n in 1..=2 {
+        let first = listening.server();
+        kill(first, libc::SIGKILL);
+        // No connection is refused meanwhile: the port stays, and what was found last is known again at once.
+        assert_eq!(listening.ask("/livez").status, 200);
+        assert_eq!(listening.ask("/status").status, 200);
+        assert_ne!(listening.server(), first);
+        let log = listening.sidecar.log();
+        assert_eq!(
+            log.matches("the HTTP server died; it is started again\n").count(),
+            n,
+            "{log}"
+        );
+    }
+    let hung = listening.server();
+    kill(hung, libc::SIGSTOP);
+    listening
+        .sidecar
+        .wait_for_line("the HTTP server hung and was ended; it is started again");
+    wait_for("its end", || {
+        (!Path::new(&format!("/proc/{hung}")).exists()).then_some(())
+    });
+    assert_eq!(listening.ask("/livez").status, 200);
+    let log = listening.sidecar.log();
+    assert_eq!(
+        log.matches("orders OK service_up").count(),
+        1,
+        "the checks notice nothing: {log}"
+    );
+    listening.sidecar.end(libc::SIGTERM);
+}
+
+/// It ends with its parent, however that ends, and leaves the port.
+#[test]
+fn the_server_ends_with_the_sidecar() {
+    let server = Server::start(Version::Newest);
+    let is_there = |pid: u32| Path::new(&format!("/proc/{pid}")).exists();
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        let listening = Listening::start(&server.url(), &["--interval", "1h", "--never-seen", "ok"]);
+        let (pid, port) = (listening.server(), listening.port);
+        listening.sidecar.end(signal);
+        assert!(!is_there(pid), "{signal}");
+        TcpListener::bind(("127.0.0.1", port)).unwrap_or_else(|e| panic!("{signal}: {e}"));
+    }
+    // A check that is under way goes on for a while, and has nothing of it.
+    let listening = Listening::start(&server.url(), &[&SOON[..2], &["--never-seen", "ok"]].concat());
+    let (pid, port) = (listening.server(), listening.port);
+    server.freeze();
+    let check = wait_for("a check that hangs", || {
+        let check = children(listening.sidecar.pid())
+            .into_iter()
+            .find(|child| *child != pid)?;
+        thread::sleep(Duration::from_millis(200));
+        is_there(check).then_some(check)
+    });
+    listening.sidecar.signal(libc::SIGKILL);
+    wait_for("its end", || (!is_there(pid)).then_some(()));
+    TcpListener::bind(("127.0.0.1", port)).unwrap();
+    assert!(is_there(check));
+}
+
+/// One process for each check, as ever, and one more only with `--listen`.
+#[test]
+fn without_listen_there_is_no_process_more() {
+    let server = Server::start(Version::Newest);
+    let most_at_rest = |pid: u32| {
+        // At rest there is no check under way.
+        let looks = (0..200).map(|_| {
+            thread::sleep(Duration::from_millis(1));
+            (children(pid).len(), descriptors(pid).len())
+        });
+        looks.min().unwrap()
+    };
+    let plain = Sidecar::start(&server.url(), &["--interval", "1h", "--never-seen", "ok"]);
+    plain.wait_for_line("service_never_seen");
+    let (children, held) = most_at_rest(plain.pid());
+    assert_eq!(children, 0);
+    let listening = Listening::start(&server.url(), &["--interval", "1h", "--never-seen", "ok"]);
+    // The port, the socket to the server, and what the last check found.
+    assert_eq!(most_at_rest(listening.sidecar.pid()), (1, held + 3));
+}
+
+#[test]
+fn mistakes_are_told_at_once() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let port = format!(":{}", taken.local_addr().unwrap().port());
+    let in_use = |typed: &str| {
+        format!(
+            "--listen: cannot listen on {typed}: Address already in use*; give another port, or end who has it (ss -ltnp)"
+        )
+    };
+    let no_address = |typed: &str| {
+        format!(
+            "--listen: '{typed}' is not an address and a port, like :9422, 127.0.0.1:9422 or [::1]:9422 (see --help)"
+        )
+    };
+    let needs = "the following required arguments were not provided: --listen <[ADDR]:PORT> (see --help)";
+    for (args, text) in [
+        (&["--listen", &address][..], in_use(&address)),
+        (&["--listen", &port], in_use(&port)),
+        (&["--listen", "9422"], no_address("9422")),
+        (&["--listen", "localhost:9422"], no_address("localhost:9422")),
+        (&["--listen", ":0"], no_address(":0")),
+        (&["--listen", ":65536"], no_address(":65536")),
+        (&["--listen", ":+80"], no_address(":+80")),
+        (&["--listen", ""], no_address("")),
+        (
+            &["--listen", "192.0.2.1:9422"],
+            "--listen: cannot listen on 192.0.2.1:9422: Cannot assign requested address*; give an address of this machine, or \
+             only the port, like :9422"
+                .into(),
+        ),
+        (&["--id", "A"], needs.into()),
+        (&["--any-instance"], needs.into()),
+        (&["--max-age", "1m"], needs.into()),
+        (
+            &["--listen", ":9422", "--max-age", "0"],
+            "--max-age: it must be longer than 0 (see --help)".into(),
+        ),
+        (
+            &["--listen", ":9422", "--interval", "5s", "--max-age", "14s"],
+            "--max-age: 14s is less than --interval and --timeout together (15s), which a good check may be old (see --help)"
+                .into(),
+        ),
+        (
+            &["--listen", ":9422", "--match-env", "pod=NO_SUCH"],
+            "--match-env: the variable NO_SUCH is not set (see --help)".into(),
+        ),
+    ] {
+        Check::new(["watch", "-n", "orders"])
+            .args(args)
+            .run()
+            .assert_stderr(3, "", &format!("check_nats_service: {text}"));
+    }
+}
+
+/// Every address of the machine, of IPv4 and, where there is one, of IPv6.
+#[test]
+fn only_a_port_is_every_address() {
+    let server = Server::start(Version::Newest);
+    let port = free_port();
+    let typed = format!(":{port}");
+    let sidecar = Sidecar::start(&server.url(), &["--interval", "1h", "--listen", &typed]);
+    wait_for("IPv4", || http::ask(port, "GET", "/").ok());
+    if TcpListener::bind("[::1]:0").is_ok() {
+        TcpStream::connect(("::1", port)).expect("IPv6");
+    }
+    sidecar.wait_for_line(&format!("orders answers over HTTP on :{port}\n"));
+    sidecar.end(libc::SIGTERM);
+}
+
+/// A Secret that comes late restarts no pod: were the sidecar to end, its port would be closed, and every probe would fail.
+#[test]
+fn a_file_that_comes_late_is_waited_for() {
+    let server = Server::with_config(Version::Newest, "authorization { user: mon, password: pw }");
+    let _service = Service::async_nats(&server.url().replace("//", "//mon:pw@"), "orders").start();
+    let dir = TempDir::new();
+    let file = dir.join("password");
+    let login = ["--user", "mon", "--password-file", &file, "--any-instance"];
+    let listening = Listening::start(&server.url(), &[&SOON[..], &login].concat());
+    let why = format!("cannot ask, which is not this pod's fault: --password-file {file}: No such file");
+    let reply = listening.ask("/livez");
+    assert!(reply.status == 200 && reply.body.contains(&why), "{reply:?}");
+    assert_eq!(listening.ask("/readyz").status, 503);
+    fs::write(&file, "pw\n").unwrap();
+    listening.wait_for("/readyz", 200);
+    listening.sidecar.end(libc::SIGTERM);
+}
+
+#[test]
+fn no_page_shows_a_secret() {
+    let server = Server::with_config(
+        Version::Newest,
+        &format!("authorization {{ users: [{{user: mon, password: \"{SECRET}\"}}, {{user: svc, password: svc}}] }}"),
+    );
+    let _service = Service::async_nats(&server.url().replace("//", "//svc:svc@"), "orders").start();
+    for password in [SECRET, &format!("{SECRET}-wrong")] {
+        let url = server.url().replace("//", &format!("//mon:{password}@"));
+        let listening = Listening::start(&url, &[&SOON[..], &["--any-instance"]].concat());
+        let is_right = password == SECRET;
+        assert_eq!(listening.ask("/readyz").status, if is_right { 200 } else { 503 });
+        for path in ["/", "/status", "/metrics", "/livez?verbose", "/readyz?verbose", "/none"] {
+            let reply = listening.ask(path);
+            assert_eq!(find_secret(&reply.body), None, "{path}: {reply:?}");
+        }
+        assert_eq!(find_secret(&listening.sidecar.log()), None);
+    }
+}
+
+/// What clients do that are none.
+#[test]
+fn odd_requests_are_answered_and_forgotten() {
+    let server = Server::start(Version::Newest);
+    let _service = Service::async_nats(&server.url(), "orders").start();
+    let listening = Listening::start(&server.url(), &[&SOON[..], &["--any-instance"]].concat());
+    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n", "x".repeat(1_000_000));
+    let path = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(1_000_000));
+    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(1000));
+    let body = format!(
+        "GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{}",
+        "x".repeat(100_000)
+    );
+    let chunked = "GET /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let pipelined = format!(
+        "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n{}",
+        "GET /status HTTP/1.1\r\n\0\r\n".repeat(500)
+    );
+    let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x01\x02\x03\x04";
+    for (bytes, status) in [
+        (long.as_bytes(), 431),
+        (path.as_bytes(), 431),
+        (many.as_bytes(), 431),
+        (body.as_bytes(), 200),
+        (chunked.as_bytes(), 200),
+        (pipelined.as_bytes(), 200),
+        (hello, 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505),
+        (b"GET / HTTP/1.1\r\n\r\n", 400),
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", 400),
+        (b"\0\0\0\0", 400),
+    ] {
+        let reply = http::send(listening.port, bytes).unwrap_or_else(|e| panic!("{status}: {e}"));
+        assert_eq!(reply.status, status, "{reply:?}");
+        assert_eq!(listening.ask("/livez").status, 200);
+    }
+    // Whoever begins a request and does not end it is told so; whoever says nothing is told nothing.
+    let mut slow = TcpStream::connect(("127.0.0.1", listening.port)).unwrap();
+    slow.write_all(b"GET / HT").unwrap();
+    let mut mute = TcpStream::connect(("127.0.0.1", listening.port)).unwrap();
+    let begin = Instant::now();
+    assert_eq!(http::read(&mut slow).unwrap().status, 408);
+    assert!(http::read(&mut mute).is_err());
+    assert!(begin.elapsed() > Duration::from_millis(500), "it had a second");
+    // In parts, within that second.
+    let mut parts = TcpStream::connect(("127.0.0.1", listening.port)).unwrap();
+    for part in ["GET /li", "vez HTTP/1.", "1\r\nHost: a\r", "\n\r", "\n"] {
+        parts.write_all(part.as_bytes()).unwrap();
+        thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(http::read(&mut parts).unwrap().status, 200);
+    assert!(
+        !listening.sidecar.log().contains("HTTP server"),
+        "{}",
+        listening.sidecar.log()
+    );
+    listening.sidecar.end(libc::SIGTERM);
+}
+
+/// How many connections the storm has: all at once as many as it may, and then others in their place.
+const STORM: usize = 10_000;
+const WAVE: usize = 250;
+
+/// Connections that say nothing, or a byte now and then, or read nothing: others are answered, and the checks go on.
+#[test]
+fn a_storm_of_connections_delays_nobody() {
+    let server = Server::start(Version::Newest);
+    let _service = Service::async_nats(&server.url(), "orders").start();
+    let listening = Listening::start(&server.url(), &[&SOON[..], &["--any-instance"]].concat());
+    let (pid, port) = (listening.server(), listening.port);
+    let before = memory(pid);
+    let over = AtomicBool::new(false);
+    let (slowest, looks, gap, held, used) = thread::scope(|scope| {
+        let end = AtTheEnd(&over);
+        let asked = scope.spawn(|| {
+            let (mut slowest, mut looks) = (Duration::ZERO, 0);
+            while !over.load(SeqCst) {
+                let begin = Instant::now();
+                assert_eq!(listening.ask("/livez").status, 200);
+                slowest = slowest.max(begin.elapsed());
+                looks += 1;
+                thread::sleep(Duration::from_millis(5));
+            }
+            (slowest, looks)
+        });
+        let checked = scope.spawn(|| {
+            let (mut gap, mut held, mut used) = (Duration::ZERO, 0, 0);
+            while !over.load(SeqCst) {
+                let begin = Instant::now();
+                listening.sidecar.wait_for_the_next();
+                gap = gap.max(begin.elapsed());
+                held = held.max(descriptors(pid).len());
+                used = used.max(memory(pid));
+            }
+            (gap, held, used)
+        });
+        let mut waves: Vec<Vec<TcpStream>> = Vec::new();
+        for n in 0..STORM / WAVE {
+            let wave = (0..WAVE).filter_map(|m| {
+                let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+                let bytes: &[u8] = match (n + m) % 4 {
+                    0 => b"",
+                    1 => b"G",
+                    2 => b"GET / HTTP/1.1\r\nA: ",
+                    _ => b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n",
+                };
+                let _ = stream.write_all(bytes);
+                Some(stream)
+            });
+            waves.push(wave.collect());
+            // Those of the wave before go on, a byte at a time.
+            for mut stream in waves.iter().rev().nth(1).into_iter().flatten() {
+                let _ = stream.write_all(b"x");
+            }
+            if waves.len() > 2 {
+                waves.remove(0);
+            }
+        }
+        drop(end);
+        let ((slowest, looks), (gap, held, used)) = (asked.join().unwrap(), checked.join().unwrap());
+        (slowest, looks, gap, held, used)
+    });
+    eprintln!(
+        "{STORM} connections: {looks} probes answered, the slowest in {slowest:?}; at most {gap:?} between two checks; \
+         {held} descriptors, {before} KiB before, {used} KiB at most"
+    );
+    assert!(
+        slowest < Duration::from_secs(5) && gap < Duration::from_secs(5),
+        "{slowest:?} {gap:?}"
+    );
+    assert!(looks > 10, "{looks}");
+    // Those of the server itself, and 64 connections.
+    assert!(held <= 64 + 16, "{held} descriptors");
+    assert!(used < before + 4096, "memory grew from {before} KiB to {used} KiB");
+    wait_for("all are forgotten", || (descriptors(pid).len() <= 16).then_some(()));
+    assert!(
+        !listening.sidecar.log().contains("HTTP server"),
+        "{}",
+        listening.sidecar.log()
+    );
+    listening.sidecar.end(libc::SIGTERM);
+}
+
+/// Without a descriptor for one more connection it gives up one that it has, and does not spin.
+#[test]
+fn few_descriptors_are_enough() {
+    let server = Server::start(Version::Newest);
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    let script = "ulimit -n 24; exec \"$@\"";
+    let words = [
+        "-c",
+        script,
+        "sh",
+        BINARY,
+        "watch",
+        "-n",
+        "orders",
+        "-s",
+        &server.url(),
+        "--interval",
+        "1h",
+    ];
+    let mut command = Command::new("sh");
+    command
+        .args(words)
+        .args(["--listen", &address])
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let mut child = process::spawn(command);
+    wait_for("a check", || http::get(port, "/status").ok());
+    let silent: Vec<TcpStream> = (0..60)
+        .map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap())
+        .collect();
+    assert_eq!(http::ask(port, "GET", "/status").unwrap().status, 200);
+    drop(silent);
+    assert_eq!(http::ask(port, "GET", "/status").unwrap().status, 200);
+    process::signal(&child, libc::SIGTERM);
+    assert_eq!(
+        process::wait(&mut child, Duration::from_secs(10)).and_then(|status| status.code()),
+        Some(0)
+    );
+}
+
+/// Prometheus scrapes the sidecar itself: no node_exporter, no file.
+#[test]
+fn a_real_prometheus_scrapes_it_and_fires_and_resolves_the_right_alerts() {
+    let mut server = Server::start(Version::Newest);
+    let url = server.url();
+    let (one, two) = (
+        Service::async_nats(&url, "orders").start(),
+        Service::async_nats(&url, "orders").count(2).start(),
+    );
+    let listening = Listening::start(&url, &SOON);
+    let prometheus = Prometheus::start(listening.port);
+    let expect = |what: &str, alerts: &[&str]| {
+        let alerts: BTreeSet<String> = alerts.iter().map(|name| format!("NatsService{name}")).collect();
+        wait_for(what, || (prometheus.firing() == alerts).then_some(()));
+    };
+    let clean = || assert_clean(&listening.ask("/metrics").body);
+    expect("all is well", &[]);
+    clean();
+    one.kill();
+    expect("degraded", &["Degraded"]);
+    clean();
+    two.kill();
+    expect("down", &["Down", "DownForLong"]);
+    clean();
+    server.stop();
+    expect("down, and NATS away", &["Down", "DownForLong", "ProbeFailing"]);
+    clean();
+    server.start_again();
+    let _service = Service::async_nats(&url, "orders").count(3).start();
+    expect("recovered", &[]);
+    // The checks hang, and the server goes on.
+    listening.sidecar.signal(libc::SIGSTOP);
+    expect("stale", &["ProbeStale"]);
+    listening.sidecar.signal(libc::SIGCONT);
+    expect("it goes on", &[]);
+    listening.sidecar.end(libc::SIGTERM);
+}
+
+/// How many checks a soak has at least: `LISTEN_EPOCHS=10000` for a long one.
+fn epochs() -> usize {
+    let epochs = std::env::var("LISTEN_EPOCHS").ok();
+    epochs.and_then(|n| n.parse().ok()).unwrap_or(300)
+}
+
+/// `LISTEN_EPOCHS=10000 cargo test --locked --test tests -- listen::a_soak --nocapture`
+#[test]
+fn a_soak_leaks_nothing() {
+    let mut server = Server::start(Version::Newest);
+    let _service = Service::async_nats(&server.url(), "orders").count(3).start();
+    let flags = [
+        "--interval",
+        "10ms",
+        "--stall",
+        "10ms",
+        "--confirm",
+        "1s",
+        "--timeout",
+        "1500ms",
+        "--any-instance",
+    ];
+    let listening = Listening::start(&server.url(), &flags);
+    let pids = [listening.sidecar.pid(), listening.server()];
+    // The least of many looks: a check or a client under way takes more, a leak is in each.
+    let at_rest = || {
+        let look = |_| {
+            thread::sleep(Duration::from_millis(1));
+            pids.map(|pid| (descriptors(pid).len(), memory(pid)))
+        };
+        let looks: Vec<_> = (0..200).map(look).collect();
+        [0, 1].map(|n| {
+            let least = |of: fn(&(usize, u64)) -> u64| looks.iter().map(|look| of(&look[n])).min().unwrap();
+            (least(|look| look.0 as u64), least(|look| look.1))
+        })
+    };
+    let over = AtomicBool::new(false);
+    let asked: Vec<usize> = thread::scope(|scope| {
+        let end = AtTheEnd(&over);
+        let listening = &listening;
+        let over = &over;
+        let clients: Vec<_> = ["/livez", "/metrics", "/status", "/"]
+            .into_iter()
+            .map(|path| {
+                scope.spawn(move || {
+                    let mut asked = 0;
+                    while !over.load(SeqCst) {
+                        let reply = listening.ask(path);
+                        assert!(path != "/livez" || reply.status == 200, "{reply:?}");
+                        asked += 1;
+                        thread::sleep(Duration::from_millis(10));
+                    }
+                    asked
+                })
+            })
+            .collect();
+        let mut round = |checks: usize| {
+            let mut seen: Option<Value> = None;
+            let mut count = 0;
+            while count < checks {
+                let status: Value = serde_json::from_str(&listening.ask("/status").body).unwrap();
+                if seen.as_ref() != Some(&status["time"]) {
+                    count += 1;
+                    seen = Some(status["time"].clone());
+                }
+                thread::sleep(Duration::from_millis(2));
+            }
+            server.stop();
+            wait_for("cannot ask", || {
+                listening.ask("/status").body.contains("\"asked\":false").then_some(())
+            });
+            server.start_again();
+            wait_for("up", || {
+                listening.ask("/status").body.contains("\"up\":true").then_some(())
+            });
+        };
+        // What is allocated once is no leak.
+        round(50);
+        let before = at_rest();
+        let checks = epochs().min(1000);
+        (0..epochs().div_ceil(checks)).for_each(|_| round(checks));
+        let after = at_rest();
+        eprintln!(
+            "at least {} checks; descriptors and KiB of the sidecar and of the server: {before:?} before, {after:?} after",
+            epochs()
+        );
+        for ((held, used), (held_before, used_before)) in after.into_iter().zip(before) {
+            assert_eq!(held, held_before, "{before:?} {after:?}");
+            assert!(used <= used_before + 256, "{before:?} {after:?}");
+        }
+        drop(end);
+        clients.into_iter().map(|client| client.join().unwrap()).collect()
+    });
+    eprintln!("four clients asked {asked:?} times");
+    assert!(
+        !listening.sidecar.log().contains("HTTP server"),
+        "{}",
+        listening.sidecar.log()
+    );
+    listening.sidecar.end(libc::SIGTERM);
+}
