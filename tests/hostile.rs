@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::fake::Request;
 use crate::support::server::free_port;
-use crate::support::{Check, Conn, Fake, LIMIT, Output, SLACK, TempDir, in_time};
+use crate::support::{Check, Conn, Fake, LIMIT, Output, SLACK, TempDir, from_env, in_time};
 
 const A: &[u8] = br#"{"name":"orders","id":"A"}"#;
 const B: &[u8] = br#"{"name":"orders","id":"B"}"#;
@@ -522,6 +522,21 @@ fn a_panic_of_the_client_ends_in_unknown() {
             .assert_within(SOON);
         assert_no_epoch(&fake, &home);
     });
+}
+
+/// The release build has no tables for unwinding.
+#[test]
+fn a_panic_of_the_client_is_told_by_the_release_build_too() {
+    let fake = Fake::start(|conn| {
+        conn.answer_pings(false);
+        conn.send_info()?;
+        conn.send_raw(&[b'x'; 5000])?;
+        conn.hold(LIMIT)
+    });
+    let program = from_env("CHECK_NATS_SERVICE_RELEASE");
+    Check::program(&program, ["-s", &fake.url(), "-n", "orders", "--no-state"])
+        .run()
+        .assert(3, "NATS_SERVICE UNKNOWN - orders: internal error at * | instances=U *");
 }
 
 #[test]
