@@ -43,6 +43,10 @@ fn write_seeds(target: &Target, dir: &Path) -> std::io::Result<()> {
         fs::write(dir.join(format!("seed-{n:03}")), seed)?;
     }
     let escaped = |word: &str| word.bytes().map(|byte| format!("\\x{byte:02x}")).collect::<String>();
-    let words: Vec<String> = target.words.iter().map(|word| format!("\"{}\"\n", escaped(word))).collect();
+    let words: Vec<String> = target
+        .words
+        .iter()
+        .map(|word| format!("\"{}\"\n", escaped(word)))
+        .collect();
     fs::write(dir.with_extension("words"), words.concat())
 }
