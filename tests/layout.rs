@@ -177,6 +177,17 @@ fn one_file_knows_each_thing() {
     assert_eq!(users("low_level::exit"), ["guard::exit", "guard::memory"], "the exit");
     assert_eq!(users("std::io::stdout()"), ["guard::exit"], "stdout");
     assert_eq!(users("Command::new"), ["cli::flags"], "clap's definition of the flags");
+    assert_eq!(
+        users("unsafe "),
+        [
+            "guard::memory",
+            "guard::start",
+            "guard::watchdog",
+            "modes::child",
+            "probe::sockets"
+        ],
+        "what the compiler cannot check"
+    );
     for pure in ["std::fs", "std::net", "std::thread", "Instant"] {
         for module in users(pure) {
             assert!(

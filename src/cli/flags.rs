@@ -1,11 +1,14 @@
 //! The definition of every flag, with its help; the man page is made of it.
 
-use clap::builder::ValueParser;
-use clap::{Arg, ArgAction, Command};
+use std::ffi::OsString;
+
+use clap::{ArgAction, Command};
+
+use super::flag::{Flag, define, define_used, switch, value};
 
 /// The definition of the command line. The flags of a command are defined when it is used.
 pub fn command() -> Command {
-    check(Command::new("check_nats_service"))
+    define(Command::new("check_nats_service"), &check_flags())
         .version(env!("CARGO_PKG_VERSION"))
         .about("Asks NATS itself whether a micro service (ADR-32) is up, as a Nagios and Icinga check")
         .after_help(AFTER_HELP)
@@ -14,12 +17,12 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("check")
                 .about("Check a service (what happens without a command)")
-                .defer(check),
+                .defer(|command| define(command, &check_flags())),
         )
         .subcommand(
             Command::new("textfile")
                 .about("Check a service, and write metrics for the textfile collector")
-                .defer(|command| judging(command).args(textfile_args()).args(metrics_args())),
+                .defer(|command| define(command, &textfile_flags())),
         )
         .subcommand(
             Command::new("probe")
@@ -45,29 +48,75 @@ pub fn whole_command() -> Command {
     command
 }
 
-fn with_target(command: Command) -> Command {
-    command.args(connection_args()).args(state_args())
+/// As much of it as these arguments use: to define all costs more than everything else that is done with them. What it
+/// understands, [`command`] understands in the same way; why anything else is wrong, only that can say. It knows no help.
+pub fn command_for(args: &[OsString]) -> Command {
+    let word = |n: usize| args.get(n).and_then(|word| word.to_str()).unwrap_or_default();
+    let used = |name, flags: Vec<Flag>| define_used(Command::new(name), flags, args);
+    let root = Command::new("check_nats_service");
+    let probe = |kind| Command::new("probe").subcommand(used(kind, probe_flags()));
+    let state = |what| Command::new("state").subcommand(used(what, target_flags()));
+    match (word(1), word(2)) {
+        ("check", _) => root.subcommand(used("check", check_flags())),
+        ("textfile", _) => root.subcommand(used("textfile", textfile_flags())),
+        ("watch", _) => root.subcommand(used("watch", watch_flags())),
+        ("probe", "liveness") => root.subcommand(probe("liveness")),
+        ("probe", "readiness") => root.subcommand(probe("readiness")),
+        ("probe", "startup") => root.subcommand(probe("startup")),
+        ("state", "show") => root.subcommand(state("show")),
+        ("state", "reset") => root.subcommand(state("reset")),
+        _ => define_used(root, check_flags(), args),
+    }
 }
 
-fn judging(command: Command) -> Command {
-    with_target(command)
-        .args(judging_args())
-        .args(changes_args())
-        .args(statistics_args())
-        .args(version_args())
-        .args(expiry_args())
+fn target_flags() -> Vec<Flag> {
+    [connection_args(), state_args()].into_iter().flatten().collect()
 }
 
-fn check(command: Command) -> Command {
-    judging(command).args(telling_args()).args(metrics_args())
+fn judging_flags() -> Vec<Flag> {
+    [
+        target_flags(),
+        judging_args(),
+        changes_args(),
+        statistics_args(),
+        version_args(),
+        expiry_args(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn check_flags() -> Vec<Flag> {
+    [judging_flags(), telling_args(), metrics_args()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn textfile_flags() -> Vec<Flag> {
+    [judging_flags(), textfile_args(), metrics_args()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn watch_flags() -> Vec<Flag> {
+    [judging_flags(), watch_args(), metrics_args()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn probe_flags() -> Vec<Flag> {
+    [connection_args(), probe_args()].into_iter().flatten().collect()
 }
 
 fn probe(command: Command) -> Command {
     let probe = |name, about| {
         Command::new(name).about(about).defer(|command| {
             let in_a_second = "For the whole run, whatever hangs [default: 800ms]";
-            let command = command.args(connection_args()).args(probe_args());
-            command.mut_arg("timeout", |arg| arg.help(in_a_second))
+            define(command, &probe_flags()).mut_arg("timeout", |arg| arg.help(in_a_second))
         })
     };
     command
@@ -84,8 +133,7 @@ fn probe(command: Command) -> Command {
 fn watch(command: Command) -> Command {
     let in_watch =
         "Wait for unknown instances at least so often [default: 5m; 0 with --listen or --status-file, for the probes]";
-    let command = judging(command).args(watch_args()).args(metrics_args());
-    command.mut_arg("census", |arg| arg.help(in_watch))
+    define(command, &watch_flags()).mut_arg("census", |arg| arg.help(in_watch))
 }
 
 fn state(command: Command) -> Command {
@@ -94,8 +142,8 @@ fn state(command: Command) -> Command {
     command
         .disable_help_subcommand(true)
         .subcommand_required(true)
-        .subcommand(show.defer(with_target))
-        .subcommand(reset.defer(with_target))
+        .subcommand(show.defer(|command| define(command, &target_flags())))
+        .subcommand(reset.defer(|command| define(command, &target_flags())))
 }
 
 const AFTER_HELP: &str = "\
@@ -107,16 +155,7 @@ Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; never another one.
 
 Example: check_nats_service -s nats://nats.example.org -n orders -w 3: -c 1:";
 
-/// A flag with a value of any kind.
-fn value(name: &'static str, value: &'static str, help: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .value_name(value)
-        .help(help)
-        .value_parser(ValueParser::os_string())
-}
-
-fn connection_args() -> Vec<Arg> {
+fn connection_args() -> Vec<Flag> {
     const LOGINS: [&str; 7] = [
         "user",
         "password",
@@ -128,7 +167,7 @@ fn connection_args() -> Vec<Arg> {
     ];
     // One way to log in, but for a user and a password.
     let login = |name, what, help| {
-        let arg = value(name, what, help).allow_hyphen_values(true);
+        let arg = value(name, what, help).allow_hyphen_values();
         let pair = |other: &str| {
             matches!((name, other), ("user", "password" | "password-file"))
                 || matches!((name, other), ("password" | "password-file", "user"))
@@ -204,7 +243,7 @@ fn connection_args() -> Vec<Arg> {
         value("tlscert", "FILE", "Our certificate [NATS_CERT]"),
         value("tlskey", "FILE", "Its key [NATS_KEY]"),
     ];
-    let mut args: Vec<Arg> = connection
+    let mut args: Vec<Flag> = connection
         .into_iter()
         .map(|arg| arg.help_heading("Connection"))
         .collect();
@@ -213,20 +252,17 @@ fn connection_args() -> Vec<Arg> {
     args
 }
 
-fn state_args() -> Vec<Arg> {
+fn state_args() -> Vec<Flag> {
     let args = vec![
         value("state", "FILE", "Remember in this file"),
         value("state-dir", "DIR", "Remember in a file in this folder").conflicts_with("state"),
-        Arg::new("no-state")
-            .long("no-state")
-            .help("Remember nothing: an outage is seen only with -c or -w")
-            .action(ArgAction::SetTrue)
+        switch("no-state", "Remember nothing: an outage is seen only with -c or -w")
             .conflicts_with_all(["state", "state-dir"]),
     ];
     args.into_iter().map(|arg| arg.help_heading("State")).collect()
 }
 
-fn judging_args() -> Vec<Arg> {
+fn judging_args() -> Vec<Flag> {
     let asking = [
         value(
             "confirm",
@@ -247,10 +283,10 @@ fn judging_args() -> Vec<Arg> {
     let judging = [
         value("warning", "RANGE", "WARNING by the number of instances")
             .short('w')
-            .allow_hyphen_values(true),
+            .allow_hyphen_values(),
         value("critical", "RANGE", "CRITICAL by the number of instances")
             .short('c')
-            .allow_hyphen_values(true),
+            .allow_hyphen_values(),
         value("rtt-warning", "DURATION", "WARNING if the slowest answer took longer"),
         value("rtt-critical", "DURATION", "CRITICAL if the slowest answer took longer"),
         value(
@@ -266,26 +302,26 @@ fn judging_args() -> Vec<Arg> {
         ),
         value("forget-after", "DURATION", "Forget an outage that is older than this"),
     ];
-    let mut args: Vec<Arg> = asking.into_iter().map(|arg| arg.help_heading("Asking")).collect();
+    let mut args: Vec<Flag> = asking.into_iter().map(|arg| arg.help_heading("Asking")).collect();
     args.extend(judging.into_iter().map(|arg| arg.help_heading("Judgement")));
     args.extend(request_args());
     args
 }
 
-fn changes_args() -> Vec<Arg> {
+fn changes_args() -> Vec<Flag> {
     let args = [
         value(
             "lost-warning",
             "N|N%",
             "WARNING if so many instances fewer than normal are there",
         )
-        .allow_hyphen_values(true),
+        .allow_hyphen_values(),
         value(
             "lost-critical",
             "N|N%",
             "CRITICAL if so many instances fewer than normal are there",
         )
-        .allow_hyphen_values(true),
+        .allow_hyphen_values(),
         value(
             "baseline-settle",
             "DURATION",
@@ -296,8 +332,8 @@ fn changes_args() -> Vec<Arg> {
             "N",
             "WARNING if so many instances were replaced by others of the same version",
         )
-        .allow_hyphen_values(true),
-        value("restarts-critical", "N", "CRITICAL if so many instances were replaced").allow_hyphen_values(true),
+        .allow_hyphen_values(),
+        value("restarts-critical", "N", "CRITICAL if so many instances were replaced").allow_hyphen_values(),
         value(
             "restarts-window",
             "DURATION",
@@ -309,11 +345,11 @@ fn changes_args() -> Vec<Arg> {
         .collect()
 }
 
-fn statistics_args() -> Vec<Arg> {
-    let stats = Arg::new("stats")
-        .long("stats")
-        .help("Ask what the endpoints have counted, too; the flags below imply it")
-        .action(ArgAction::SetTrue);
+fn statistics_args() -> Vec<Flag> {
+    let stats = switch(
+        "stats",
+        "Ask what the endpoints have counted, too; the flags below imply it",
+    );
     let args = [
         stats,
         value(
@@ -345,7 +381,7 @@ fn statistics_args() -> Vec<Arg> {
     args.into_iter().map(|arg| arg.help_heading("Statistics")).collect()
 }
 
-fn version_args() -> Vec<Arg> {
+fn version_args() -> Vec<Flag> {
     let args = [
         value(
             "expect-version",
@@ -361,7 +397,7 @@ fn version_args() -> Vec<Arg> {
     args.into_iter().map(|arg| arg.help_heading("Judgement")).collect()
 }
 
-fn expiry_args() -> Vec<Arg> {
+fn expiry_args() -> Vec<Flag> {
     let args = [
         value(
             "creds-warning",
@@ -378,7 +414,7 @@ fn expiry_args() -> Vec<Arg> {
 }
 
 /// What to ask an endpoint itself.
-fn request_args() -> impl Iterator<Item = Arg> {
+fn request_args() -> Vec<Flag> {
     let args = [
         value(
             "request",
@@ -391,24 +427,25 @@ fn request_args() -> impl Iterator<Item = Arg> {
             "The same to this subject, instead of the one that the service tells",
         )
         .conflicts_with("request"),
-        value("payload", "TEXT", "What to send [default: nothing]").allow_hyphen_values(true),
+        value("payload", "TEXT", "What to send [default: nothing]").allow_hyphen_values(),
         value("payload-file", "FILE", "What to send, from this file").conflicts_with("payload"),
         value("header", "KEY:VALUE", "A header to send; can be repeated")
-            .allow_hyphen_values(true)
+            .allow_hyphen_values()
             .action(ArgAction::Append),
-        value("reply-contains", "TEXT", "CRITICAL if this is not in the reply").allow_hyphen_values(true),
+        value("reply-contains", "TEXT", "CRITICAL if this is not in the reply").allow_hyphen_values(),
         value("request-warning", "DURATION", "WARNING if the reply took longer"),
         value("request-critical", "DURATION", "CRITICAL if the reply took longer"),
     ];
-    args.into_iter().map(|arg| arg.help_heading("Request"))
+    args.into_iter().map(|arg| arg.help_heading("Request")).collect()
 }
 
-fn telling_args() -> Vec<Arg> {
-    let verbose = Arg::new("verbose")
-        .short('v')
-        .long("verbose")
-        .help("More text below the line; -vv every instance, -vvv each step with its time")
-        .action(ArgAction::Count);
+fn telling_args() -> Vec<Flag> {
+    let verbose = switch(
+        "verbose",
+        "More text below the line; -vv every instance, -vvv each step with its time",
+    )
+    .short('v')
+    .action(ArgAction::Count);
     let format = value(
         "format",
         "FORMAT",
@@ -420,24 +457,24 @@ fn telling_args() -> Vec<Arg> {
         .collect()
 }
 
-fn textfile_args() -> Vec<Arg> {
-    let exit_status = Arg::new("exit-status")
-        .long("exit-status")
-        .help("Exit with the status of the check, and not 0 when the file was written")
-        .action(ArgAction::SetTrue);
+fn textfile_args() -> Vec<Flag> {
+    let exit_status = switch(
+        "exit-status",
+        "Exit with the status of the check, and not 0 when the file was written",
+    );
     let output = value(
         "output",
         "FILE",
         "The file to write, in the folder of the collector, ending in .prom",
     );
-    [output.short('o').required(true), exit_status]
+    [output.short('o').required(), exit_status]
         .into_iter()
         .map(|arg| arg.help_heading("Output"))
         .collect()
 }
 
 /// Which instance is a pod's own.
-fn which_args() -> Vec<Arg> {
+fn which_args() -> Vec<Flag> {
     const WHICH: [&str; 5] = ["id", "id-file", "match", "match-env", "any-instance"];
     let others = |name: &str| {
         // The two ways to match go together.
@@ -468,11 +505,7 @@ fn which_args() -> Vec<Arg> {
         )
         .action(ArgAction::Append)
         .conflicts_with_all(others("match-env")),
-        Arg::new("any-instance")
-            .long("any-instance")
-            .help("Any instance, also one of another pod")
-            .action(ArgAction::SetTrue)
-            .conflicts_with_all(others("any-instance")),
+        switch("any-instance", "Any instance, also one of another pod").conflicts_with_all(others("any-instance")),
     ];
     which
         .into_iter()
@@ -480,7 +513,7 @@ fn which_args() -> Vec<Arg> {
         .collect()
 }
 
-fn probe_args() -> Vec<Arg> {
+fn probe_args() -> Vec<Flag> {
     let rest = [
         value(
             "unreachable",
@@ -510,7 +543,7 @@ fn probe_args() -> Vec<Arg> {
     args
 }
 
-fn watch_args() -> Vec<Arg> {
+fn watch_args() -> Vec<Flag> {
     let args = [
         value("interval", "DURATION", "How often to check [default: 15s]"),
         value(
@@ -533,23 +566,23 @@ fn watch_args() -> Vec<Arg> {
         )
         .requires("listen"),
     ];
-    let mut args: Vec<Arg> = args.into_iter().map(|arg| arg.help_heading("Watch")).collect();
+    let mut args: Vec<Flag> = args.into_iter().map(|arg| arg.help_heading("Watch")).collect();
     args.extend(http.into_iter().map(|arg| arg.help_heading("HTTP")));
     args.extend(which_args().into_iter().map(|arg| arg.requires("listen")));
     args
 }
 
-fn metrics_args() -> Vec<Arg> {
+fn metrics_args() -> Vec<Flag> {
     let label = value(
         "label",
         "NAME=VALUE",
         "One more label for every sample; can be repeated",
     )
     .action(ArgAction::Append);
-    let per_instance = Arg::new("per-instance")
-        .long("per-instance")
-        .help("Metrics of each instance too, whose ids change with every restart")
-        .action(ArgAction::SetTrue);
+    let per_instance = switch(
+        "per-instance",
+        "Metrics of each instance too, whose ids change with every restart",
+    );
     [label, per_instance]
         .into_iter()
         .map(|arg| arg.help_heading("Output"))

@@ -87,22 +87,26 @@ impl LimitedAllocator {
 unsafe impl GlobalAlloc for LimitedAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LimitedAllocator::take(layout.size());
+        // SAFETY: the caller keeps to the same rules for the system's allocator, which gets the call unchanged.
         LimitedAllocator::not_null(unsafe { System.alloc(layout) })
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         LimitedAllocator::take(layout.size());
+        // SAFETY: the caller keeps to the same rules for the system's allocator, which gets the call unchanged.
         LimitedAllocator::not_null(unsafe { System.alloc_zeroed(layout) })
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         USED.fetch_sub(cost(layout.size()), Relaxed);
+        // SAFETY: the caller keeps to the same rules for the system's allocator, which gets the call unchanged.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         LimitedAllocator::take(size);
         USED.fetch_sub(cost(layout.size()), Relaxed);
+        // SAFETY: the caller keeps to the same rules for the system's allocator, which gets the call unchanged.
         LimitedAllocator::not_null(unsafe { System.realloc(pointer, layout, size) })
     }
 }

@@ -7,15 +7,14 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::panic;
-use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use once_cell::sync::OnceCell;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::guard::exit::{Output, UNKNOWN, finish};
 use crate::guard::memory;
@@ -58,7 +57,8 @@ struct Watchdog {
     waker: UnixStream,
     /// The deadline, and who is told of alarms; nothing before [`watch`].
     watched: Mutex<Option<(Instant, Sender<Alarm>)>>,
-    signal: Arc<AtomicUsize>,
+    /// The latest one; 0: none.
+    signal: AtomicI32,
     memory: AtomicBool,
     panicked: Mutex<Option<String>>,
     last_words: Mutex<LastWords>,
@@ -72,8 +72,12 @@ impl Watchdog {
         let _ = (&self.waker).write(b"!");
     }
 
+    fn watched(&self) -> Option<(Instant, Sender<Alarm>)> {
+        self.watched.lock().ok()?.clone()
+    }
+
     fn alarm(&self) -> Option<Alarm> {
-        if let Some((_, name)) = SIGNALS.iter().find(|(n, _)| *n as usize == self.signal.load(SeqCst)) {
+        if let Some((_, name)) = SIGNALS.iter().find(|(n, _)| *n == self.signal.load(SeqCst)) {
             return Some(Alarm::Signal(name));
         }
         if self.memory.load(SeqCst) {
@@ -106,18 +110,10 @@ impl Watchdog {
 pub fn install(last_words: LastWords) -> std::io::Result<()> {
     let (woken, waker) = UnixStream::pair()?;
     waker.set_nonblocking(true)?;
-    let signal = Arc::new(AtomicUsize::new(0));
-    for (number, _) in SIGNALS {
-        // In this order: when the watchdog wakes, the flag is set.
-        signal_hook::flag::register_usize(number, Arc::clone(&signal), number as usize)?;
-        signal_hook::low_level::pipe::register(number, waker.try_clone()?)?;
-    }
-    // A file that may not grow is then an error when it is written, and not the end of the process.
-    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let watchdog = Watchdog {
         waker,
         watched: Mutex::new(None),
-        signal,
+        signal: AtomicI32::new(0),
         memory: AtomicBool::new(false),
         panicked: Mutex::new(None),
         last_words: Mutex::new(last_words),
@@ -127,6 +123,15 @@ pub fn install(last_words: LastWords) -> std::io::Result<()> {
     {
         panic::set_hook(Box::new(on_panic));
         memory::on_exceeded(out_of_memory);
+        for (number, _) in SIGNALS {
+            let tell = move || {
+                // In this order: when the watchdog wakes, it finds the signal.
+                watchdog.signal.store(number, SeqCst);
+                watchdog.wake();
+            };
+            // SAFETY: a handler may store into an atomic, and write to a socket that does not block.
+            unsafe { signal_hook::low_level::register(number, tell) }?;
+        }
         let thread = thread::Builder::new().name(THREAD.into()).stack_size(128 * 1024);
         // Without a watchdog there are still the probe's own limits.
         let _ = thread.spawn(move || wait_for_alarms(watchdog, woken));
@@ -138,10 +143,14 @@ pub fn install(last_words: LastWords) -> std::io::Result<()> {
 pub fn watch(deadline: Instant) -> Receiver<Alarm> {
     let (sender, alarms) = bounded(8);
     if let Some(watchdog) = WATCHDOG.get() {
-        if let Ok(mut watched) = watchdog.watched.lock() {
-            *watched = Some((deadline, sender));
+        let before = match watchdog.watched.lock() {
+            Ok(mut watched) => watched.replace((deadline, sender)),
+            Err(_) => None,
+        };
+        // For the same one it waits already.
+        if before.is_none_or(|(before, _)| before != deadline) {
+            watchdog.wake();
         }
-        watchdog.wake();
     }
     alarms
 }
@@ -156,14 +165,17 @@ fn thread_id() -> i32 {
     rustix::thread::gettid().as_raw_nonzero().get()
 }
 
+fn main_thread_id() -> i32 {
+    rustix::process::getpid().as_raw_nonzero().get()
+}
+
 fn wait_for_alarms(watchdog: &Watchdog, mut woken: UnixStream) -> ! {
     THREAD_ID.store(thread_id(), SeqCst);
     let mut alarmed: Option<(Instant, Alarm)> = None;
     loop {
-        let watched = watchdog.watched.lock().ok().and_then(|watched| watched.clone());
-        let deadline = watched
-            .as_ref()
-            .map(|(deadline, _)| (*deadline + GRACE, Alarm::Deadline));
+        let deadline = watchdog
+            .watched()
+            .map(|(deadline, _)| (deadline + GRACE, Alarm::Deadline));
         let end = alarmed.iter().chain(&deadline).min_by_key(|(end, _)| *end);
         let left = end.map(|(end, _)| end.saturating_duration_since(Instant::now()));
         if let (Some((_, cause)), Some(Duration::ZERO)) = (end, left) {
@@ -174,7 +186,7 @@ fn wait_for_alarms(watchdog: &Watchdog, mut woken: UnixStream) -> ! {
         if woken.read(&mut [0; 16]).is_ok()
             && let Some(alarm) = watchdog.alarm()
         {
-            if let Some((_, alarms)) = &watched {
+            if let Some((_, alarms)) = watchdog.watched() {
                 let _ = alarms.try_send(alarm.clone());
             }
             alarmed.get_or_insert((Instant::now() + GRACE, alarm));
@@ -211,8 +223,9 @@ fn on_panic(info: &panic::PanicHookInfo<'_>) {
         .map_or(String::new(), |at| format!(" at {}:{}", at.file(), at.line()));
     let cause = format!("internal error{}", crate::values::text::clean(&place, 120));
     let Some(watchdog) = WATCHDOG.get() else { return };
-    match thread::current().name() {
-        Some("main" | THREAD) => watchdog.give_up(&Alarm::Panic(cause)),
+    let watchdogs = THREAD_ID.load(SeqCst);
+    match thread_id() {
+        id if id == watchdogs || id == main_thread_id() => watchdog.give_up(&Alarm::Panic(cause)),
         _ => {
             if let Ok(mut panicked) = watchdog.panicked.lock() {
                 *panicked = Some(cause);

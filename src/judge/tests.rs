@@ -218,7 +218,7 @@ fn hints_for_imports() {
         assert_eq!(findings(&verdict), "OK service_up: 1 instance, slowest answer 1.2ms");
     }
 
-    let hint = "(hung, or nobody is there: through an import, a server before 2.11 does not say so)";
+    let hint = "(hung, or nobody is there: through an import, a server before 2.10.26 does not say so)";
     let silent = |version: &str| {
         let mut seen = saw(Outcome::Silent(ms(5000)));
         if let Some(server) = &mut seen.server {
@@ -227,7 +227,16 @@ fn hints_for_imports() {
         seen
     };
     // A server that sent no message has not told its version.
-    for (version, hinted) in [("2.10.25", true), ("", true), ("2.11.0", false), ("3.0.0", false)] {
+    for (version, hinted) in [
+        ("2.9.10", true),
+        ("2.10.25", true),
+        ("2.10.26", false),
+        ("2.10.26-RC.1", true),
+        ("2.10", true),
+        ("", true),
+        ("2.11.0", false),
+        ("3.0.0", false),
+    ] {
         let told = told(&silent(version), &imported);
         assert_eq!(told.contains(hint), hinted, "{version}: {told}");
     }

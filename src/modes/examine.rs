@@ -77,9 +77,14 @@ pub fn examine(config: &Config, store: &Store, start: Instant, last_words: &Last
     }));
 
     // If the state hangs or the run is interrupted, the verdict is said all the same.
-    let (verdict, memory) = judge(service, &peeked, &seen, &config.policy, Timestamp::now());
-    watchdog::set_last_words(unsaved(report(verdict, &seen, memory), last_words));
+    let (verdict, next) = judge(service, &peeked, &seen, &config.policy, Timestamp::now());
+    let judged = report(verdict, &seen, next);
+    watchdog::set_last_words(unsaved(judged.clone(), last_words));
     let (mut report, problems) = store.update(Timestamp::now(), deadline + SAVING, &at_start, |memory| {
+        if *memory == peeked {
+            let next = judged.memory.clone();
+            return (judged, next);
+        }
         let (report, next) = judge_beside_others(config, &peeked, memory, &seen);
         watchdog::set_last_words(unsaved(report.clone(), last_words));
         (report, next)

@@ -221,7 +221,11 @@ impl Probe<'_> {
                     self.disturbed = true;
                     self.step(format_args!("lost: {}", failure.text));
                 }
-                end => return end,
+                end => {
+                    // The worker would end now, which costs more than to let it wait for the end of the process.
+                    mem::forget(link);
+                    return end;
+                }
             }
         }
         let address = self

@@ -80,24 +80,31 @@ impl ServerUrl {
     /// What is wrong, without the user info.
     pub fn parse(text: &str) -> Result<ServerUrl, String> {
         let shown = clean(&redact_url(text), 200);
-        let with_scheme = match text.contains("://") {
-            true => text.to_owned(),
-            false => format!("nats://{text}"),
+        // Before the rest is read: of http:// and its kin, a host that is not ASCII takes other ways.
+        let with_scheme = match text.split_once("://") {
+            None => format!("nats://{text}"),
+            Some((scheme, _)) if ["nats", "tls"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
+                text.to_owned()
+            }
+            Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
+                return Err(format!(
+                    "'{shown}': the scheme {}:// is not supported, use nats:// or tls://",
+                    clean(scheme, 80)
+                ));
+            }
+            // It may be user info, which belongs behind the scheme.
+            Some(_) => {
+                return Err(format!(
+                    "'{shown}' is not a server URL: it begins with nats:// or tls://"
+                ));
+            }
         };
         let url = Url::parse(&with_scheme).map_err(|e| match e {
             // It may be a password, where the host is missing behind it.
             ParseError::InvalidPort => "a server URL ends with a port from 1 to 65535, or with the host".to_owned(),
             e => format!("'{shown}' is not a server URL: {e}"),
         })?;
-        let tls = match url.scheme() {
-            "nats" => false,
-            "tls" => true,
-            scheme => {
-                return Err(format!(
-                    "'{shown}': the scheme {scheme}:// is not supported, use nats:// or tls://"
-                ));
-            }
-        };
+        let tls = url.scheme() == "tls";
         let host = url.host_str().unwrap_or_default();
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         if host.is_empty() {
@@ -309,6 +316,23 @@ mod tests {
             (
                 "ws://h:1",
                 "'ws://h:1': the scheme ws:// is not supported, use nats:// or tls://",
+            ),
+            // The crate takes the host of such a scheme for one that may be in Unicode, and asserts what is not so.
+            (
+                "ws://@F-\u{61e}h",
+                "'ws://***@F-?h': the scheme ws:// is not supported, use nats:// or tls://",
+            ),
+            (
+                "t0k3n@nats://h",
+                "'***@nats://h' is not a server URL: it begins with nats:// or tls://",
+            ),
+            (
+                "user:s3cret@nats://h",
+                "'***@nats://h' is not a server URL: it begins with nats:// or tls://",
+            ),
+            (
+                "nats://F-\u{61e}h",
+                "'nats://F-?h': the host may have letters, digits, '-', '_' and '.' only",
             ),
             (
                 "nats://h:99999",

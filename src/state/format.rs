@@ -2,11 +2,17 @@
 
 mod changes;
 mod statistics;
+mod writer;
 
+use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
+use self::writer::Writer;
 use super::memory::{Absentee, Baseline, Brief, Epoch, HISTORY, Memory, Outage, Raise, Trouble};
 use super::question::Question;
 use crate::probe::observation::{Fate, Instance, names_a_place};
@@ -16,12 +22,20 @@ use crate::values::timestamp::Timestamp;
 /// The version of the file's format.
 const FORMAT: u64 = 1;
 
+const MALFORMED: &str = "is damaged: a field is missing or malformed";
+
 /// How far a file may be ahead of the clock: clocks are set back a little now and then, and once by a time zone.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 
 /// The text of the state file.
 pub fn write(question: &Question, memory: &Memory) -> String {
-    to_json(question, memory).to_string()
+    let mut json = Writer::default();
+    json.object(|json| {
+        json.field("format").number(FORMAT);
+        write_question(json.field("question"), question);
+        write_memory(json, memory);
+    });
+    json.into_text()
 }
 
 /// Reads what [`write`] wrote.
@@ -30,62 +44,207 @@ pub fn write(question: &Question, memory: &Memory) -> String {
 ///
 /// What is wrong with it ("the state FILE …").
 pub fn read(question: &Question, text: &[u8], now: Timestamp) -> Result<Memory, String> {
+    if let Ok(stored) = serde_json::from_slice(text) {
+        return parse(question, stored, now);
+    }
     let value = serde_json::from_slice(text).map_err(|e| format!("is damaged: {e}"))?;
-    parse(question, &value, now)
+    // Of another format, perhaps.
+    is_known(&value)?;
+    Err(MALFORMED.into())
 }
 
-fn to_json(question: &Question, memory: &Memory) -> Value {
-    json!({
-        "format": FORMAT,
-        "question": question.to_json(),
-        "sequence": memory.sequence,
-        "status": memory.status.map(Status::name),
-        "epoch": memory.epoch.as_ref().map(epoch_to_json),
-        "outage": memory.outage.as_ref().map(|outage| json!({
-            "first_missed": outage.first_missed.to_string(),
-            "last_seen": epoch_to_json(&outage.last_seen),
-        })),
-        "baseline": memory.baseline.map(|baseline| json!({
-            "count": baseline.count,
-            "fewer": baseline.fewer.map(|(since, most)| json!({ "since": since.to_string(), "most": most })),
-            "raised": baseline.raised.map(|raise| json!({
-                "from": raise.from,
-                "since": raise.since.to_string(),
-                "latest": raise.latest.to_string(),
-            })),
-        })),
-        "absentees": memory.absentees.iter().map(|absentee| json!({
-            "instance": instance_to_json(&absentee.instance),
-            "since": absentee.since.to_string(),
-            "fate": absentee.fate.name(),
-        })).collect::<Vec<Value>>(),
-        "mixed_since": memory.mixed_since.map(|at| at.to_string()),
-        "not_asked": memory.trouble.as_ref().map(|trouble| json!({
-            "since": trouble.since.to_string(),
-            "reason": trouble.reason.name(),
-        })),
-        "census": memory.census.map(|at| at.to_string()),
-        "servers": memory.servers,
-        "statistics": memory.statistics.as_ref().map(statistics::to_json),
-        "changes": memory.changes.as_ref().map(changes::to_json),
-        "history": memory.history.iter().map(|brief| json!({
-            "at": brief.at.to_string(),
-            "count": brief.count,
-        })).collect::<Vec<Value>>(),
-    })
+/// Reads what [`write`] wrote while the clock was ahead of what it is now: what has not come yet is as of now.
+///
+/// # Errors
+///
+/// As for [`read`].
+pub fn read_by_another_clock(question: &Question, text: &[u8], now: Timestamp) -> Result<Memory, String> {
+    let mut value = serde_json::from_slice(text).map_err(|e| format!("is damaged: {e}"))?;
+    bring_forward(&mut value, now);
+    read(question, value.to_string().as_bytes(), now)
+}
+
+/// Sets all times that have not come yet to `now`. What services say of themselves is not ours.
+fn bring_forward(value: &mut Value, now: Timestamp) {
+    match value {
+        Value::String(text) if Timestamp::parse(text).is_some_and(|at| at > now) => *text = now.to_string(),
+        Value::Array(values) => values.iter_mut().for_each(|value| bring_forward(value, now)),
+        Value::Object(fields) => {
+            let ours = fields.iter_mut().filter(|(name, _)| *name != "metadata");
+            ours.for_each(|(_, value)| bring_forward(value, now));
+        }
+        _ => {}
+    }
+}
+
+fn write_memory(json: &mut Writer, memory: &Memory) {
+    json.field("absentees").array(&memory.absentees, |json, absentee| {
+        json.object(|json| {
+            json.field("fate").string(absentee.fate.name());
+            write_instance(json.field("instance"), &absentee.instance);
+            write_time(json.field("since"), absentee.since);
+        });
+    });
+    json.field("baseline").option(memory.baseline, write_baseline);
+    json.field("census").option(memory.census, write_time);
+    json.field("changes").option(memory.changes.as_ref(), changes::write);
+    json.field("epoch").option(memory.epoch.as_ref(), write_epoch);
+    json.field("history").array(&memory.history, |json, brief| {
+        json.object(|json| {
+            write_time(json.field("at"), brief.at);
+            json.field("count").number(brief.count);
+        });
+    });
+    json.field("mixed_since").option(memory.mixed_since, write_time);
+    json.field("not_asked")
+        .option(memory.trouble.as_ref(), |json, trouble| {
+            json.object(|json| {
+                json.field("reason").string(trouble.reason.name());
+                write_time(json.field("since"), trouble.since);
+            });
+        });
+    json.field("outage").option(memory.outage.as_ref(), |json, outage| {
+        json.object(|json| {
+            write_time(json.field("first_missed"), outage.first_missed);
+            write_epoch(json.field("last_seen"), &outage.last_seen);
+        });
+    });
+    json.field("sequence").number(memory.sequence);
+    json.field("servers").array(&memory.servers, |json, id| json.string(id));
+    json.field("statistics")
+        .option(memory.statistics.as_ref(), statistics::write);
+    json.field("status")
+        .option(memory.status.map(Status::name), Writer::string);
+}
+
+fn write_baseline(json: &mut Writer, baseline: Baseline) {
+    json.object(|json| {
+        json.field("count").number(baseline.count);
+        json.field("fewer").option(baseline.fewer, |json, (since, most)| {
+            json.object(|json| {
+                json.field("most").number(most);
+                write_time(json.field("since"), since);
+            });
+        });
+        json.field("raised").option(baseline.raised, |json, raise| {
+            json.object(|json| {
+                json.field("from").number(raise.from);
+                write_time(json.field("latest"), raise.latest);
+                write_time(json.field("since"), raise.since);
+            });
+        });
+    });
+}
+
+fn write_question(json: &mut Writer, question: &Question) {
+    json.object(|json| {
+        json.field("prefix").string(&question.prefix);
+        json.field("servers")
+            .array(&question.servers, |json, server| json.string(server));
+        json.field("service").string(&question.service);
+        json.field("user").option(question.user.as_deref(), Writer::string);
+    });
+}
+
+fn write_epoch(json: &mut Writer, epoch: &Epoch) {
+    json.object(|json| {
+        write_time(json.field("at"), epoch.at);
+        json.field("count").number(epoch.count);
+        if let Some(digest) = epoch.digest {
+            json.field("digest").string(&format!("{digest:016x}"));
+        }
+        json.field("instances").array(&epoch.instances, write_instance);
+    });
+}
+
+fn write_instance(json: &mut Writer, instance: &Instance) {
+    json.object(|json| {
+        json.field("id").string(&instance.id);
+        json.field("metadata").object(|json| {
+            for (key, value) in &instance.metadata {
+                json.field(key).string(value);
+            }
+        });
+        json.field("version").string(&instance.version);
+    });
+}
+
+fn write_time(json: &mut Writer, at: Timestamp) {
+    json.string(&at.to_string());
+}
+
+/// The state as it stands in the file: a tree, but for its history, which is most of it and all alike.
+struct Stored {
+    fields: Value,
+    history: Vec<Brief>,
+}
+
+impl<'de> Deserialize<'de> for Stored {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Stored, D::Error> {
+        deserializer.deserialize_map(StoredVisitor)
+    }
+}
+
+struct StoredVisitor;
+
+impl<'de> Visitor<'de> for StoredVisitor {
+    type Value = Stored;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a state")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Stored, A::Error> {
+        let (mut fields, mut history) = (Map::new(), None);
+        while let Some(name) = map.next_key::<String>()? {
+            match name.as_str() {
+                "history" => history = Some(map.next_value::<Vec<StoredBrief<'_>>>()?),
+                _ => drop(fields.insert(name, map.next_value()?)),
+            }
+        }
+        let history = history.ok_or_else(|| A::Error::missing_field("history"))?;
+        let briefs = history.into_iter().take(HISTORY).map(StoredBrief::brief);
+        Ok(Stored {
+            fields: Value::Object(fields),
+            history: briefs
+                .collect::<Option<_>>()
+                .ok_or_else(|| A::Error::custom("a time is malformed"))?,
+        })
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct StoredBrief<'a> {
+    #[serde(borrow)]
+    at: Cow<'a, str>,
+    count: usize,
+}
+
+impl StoredBrief<'_> {
+    fn brief(self) -> Option<Brief> {
+        Some(Brief {
+            at: Timestamp::parse(&self.at)?,
+            count: self.count,
+        })
+    }
+}
+
+fn is_known(value: &Value) -> Result<(), String> {
+    match &value["format"] {
+        Value::Number(format) if format.as_u64() == Some(FORMAT) => Ok(()),
+        Value::Number(format) => Err(format!("has format {format}, this program knows format {FORMAT}")),
+        _ => Err("is damaged: no format".into()),
+    }
 }
 
 /// The memory in this JSON, or what is wrong with it ("the state FILE …").
-fn parse(question: &Question, value: &Value, now: Timestamp) -> Result<Memory, String> {
-    match &value["format"] {
-        Value::Number(format) if format.as_u64() == Some(FORMAT) => {}
-        Value::Number(format) => return Err(format!("has format {format}, this program knows format {FORMAT}")),
-        _ => return Err("is damaged: no format".into()),
-    }
+fn parse(question: &Question, stored: Stored, now: Timestamp) -> Result<Memory, String> {
+    let Stored { fields: value, history } = stored;
+    is_known(&value)?;
     if value["question"] != question.to_json() {
         return Err("belongs to another question (service, servers, user or prefix)".into());
     }
-    let memory = parse_memory(value).ok_or("is damaged: a field is missing or malformed")?;
+    let memory = parse_memory(&value, history).ok_or(MALFORMED)?;
     let times = [
         memory.epoch.as_ref().map(|epoch| epoch.at),
         memory.outage.as_ref().map(|outage| outage.first_missed),
@@ -100,36 +259,11 @@ fn parse(question: &Question, value: &Value, now: Timestamp) -> Result<Memory, S
     }
 }
 
-fn epoch_to_json(epoch: &Epoch) -> Value {
-    let instances: Vec<Value> = epoch.instances.iter().map(instance_to_json).collect();
-    let mut value = json!({ "at": epoch.at.to_string(), "count": epoch.count, "instances": instances });
-    if let Some(digest) = epoch.digest {
-        value["digest"] = format!("{digest:016x}").into();
-    }
-    value
-}
-
-fn instance_to_json(instance: &Instance) -> Value {
-    let metadata: Map<String, Value> = instance
-        .metadata
-        .iter()
-        .map(|(key, value)| (key.clone(), value.as_str().into()))
-        .collect();
-    json!({ "id": instance.id, "version": instance.version, "metadata": metadata })
-}
-
-fn parse_memory(value: &Value) -> Option<Memory> {
+fn parse_memory(value: &Value, history: Vec<Brief>) -> Option<Memory> {
     let optional = |name: &str| {
         let field = value.get(name)?;
         Some(Some(field).filter(|field| !field.is_null()))
     };
-    let mut history = Vec::new();
-    for brief in value["history"].as_array()?.iter().take(HISTORY) {
-        history.push(Brief {
-            at: parse_time(&brief["at"])?,
-            count: parse_count(&brief["count"])?,
-        });
-    }
     let mut absentees = Vec::new();
     for absentee in value["absentees"].as_array().into_iter().flatten() {
         absentees.push(Absentee {

@@ -9,6 +9,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+
 use super::format;
 use super::memory::Memory;
 use super::question::Question;
@@ -20,6 +22,12 @@ pub const LARGEST: u64 = 4 * 1024 * 1024;
 
 /// Behind the name of the state: the last one that was synced to the disk.
 const SYNCED: &str = ".synced";
+
+/// Behind the name of the state: the one before, in whose place the next one is written.
+const SPARE: &str = ".spare";
+
+/// What a disk writes whole or not at all, in bytes: a block of the usual file systems.
+const BLOCK: usize = 4096;
 
 /// How long a run waits between two looks at a lock that another run holds.
 const LOCK_POLL: Duration = Duration::from_millis(2);
@@ -87,6 +95,13 @@ pub struct Peeked {
     bytes: Vec<u8>,
 }
 
+/// What is still known when the state cannot be believed.
+struct Salvaged {
+    memory: Memory,
+    /// Where it comes from, in words.
+    what: &'static str,
+}
+
 /// Why a state file cannot be believed.
 #[derive(Debug, PartialEq, Eq)]
 enum Unread {
@@ -127,7 +142,10 @@ impl Store {
             question,
         };
         Store {
-            held: Some(store.read_text(text, Timestamp::now()).unwrap_or_default()),
+            // Of the same process, whatever its clock has done.
+            held: Some(
+                format::read_by_another_clock(&store.question, text.as_bytes(), Timestamp::now()).unwrap_or_default(),
+            ),
             ..store
         }
     }
@@ -162,11 +180,10 @@ impl Store {
         match self.path() {
             Some(path) if is_trusted(parent(path)).is_ok() => match self.read(path, now, &Peeked::default()) {
                 Ok(read) => read,
-                Err(Unread::Damaged(_)) => Peeked {
-                    memory: self.read_synced(path, now).unwrap_or_default(),
+                Err(_) => Peeked {
+                    memory: self.salvage(path, now).map(|left| left.memory).unwrap_or_default(),
                     ..Peeked::default()
                 },
-                Err(_) => Peeked::default(),
             },
             _ => Peeked {
                 memory: self.held.clone().unwrap_or_default(),
@@ -199,32 +216,44 @@ impl Store {
         let mut problems = Vec::new();
         let memory = match self.read(path, now, peeked) {
             Ok(read) => read.memory,
-            Err(Unread::Missing) => Memory::default(),
             Err(Unread::Failed(problem)) => return (judge(&peeked.memory).0, vec![problem]),
-            Err(Unread::Damaged(why)) => match set_aside(path) {
-                Ok(aside) => {
-                    let aside = aside.display();
-                    let (memory, what) = match self.read_synced(path, now) {
-                        Some(memory) => (memory, "what was last synced to the disk counts"),
-                        None => (Memory::default(), "all before is forgotten"),
-                    };
-                    problems.push(format!("{why}; set aside as {aside}, {what}"));
-                    memory
+            Err(Unread::Missing) => match self.salvage(path, now) {
+                Some(left) => {
+                    problems.push(format!(
+                        "the state {} is missing; {} (state reset forgets that, too)",
+                        path.display(),
+                        left.what
+                    ));
+                    left.memory
                 }
-                Err(e) => {
-                    return (
-                        judge(&peeked.memory).0,
-                        vec![format!("{why}, and cannot be set aside: {e}")],
-                    );
-                }
+                None => Memory::default(),
             },
+            Err(Unread::Damaged(why)) => {
+                let left = self.salvage(path, now).unwrap_or(Salvaged {
+                    memory: Memory::default(),
+                    what: "all before is forgotten",
+                });
+                match set_aside(path) {
+                    Ok(aside) => problems.push(format!("{why}; set aside as {}, {}", aside.display(), left.what)),
+                    Err(e) => {
+                        let problem = format!("{why}, and cannot be set aside: {e}");
+                        return (judge(&left.memory).0, vec![problem]);
+                    }
+                }
+                left.memory
+            }
         };
         let (said, next) = judge(&memory);
         if next != memory {
             let text = self.write_text(&next);
             // Each sync may cost what all the rest of a run does. News is synced; after a usual epoch, the last news is enough.
-            let sync = next.has_news(&memory) || fs::symlink_metadata(with_suffix(path, SYNCED)).is_err();
-            if let Err(e) = write_whole(path, text.as_bytes(), sync) {
+            let synced = fs::symlink_metadata(with_suffix(path, SYNCED)).is_ok_and(|meta| meta.is_file());
+            let sync = next.has_news(&memory) || !synced;
+            let written = match sync || text.len() >= BLOCK {
+                true => write_whole(path, text.as_bytes(), sync),
+                false => write_to_spare(path, text + "\n"),
+            };
+            if let Err(e) = written {
                 problems.push(format!("cannot write the state {}: {e}", path.display()));
             }
         }
@@ -245,7 +274,7 @@ impl Store {
         }
         match self.read(path, now, &Peeked::default()) {
             Ok(read) => Ok(Some(read.memory)),
-            Err(Unread::Missing) => Ok(None),
+            Err(Unread::Missing) => Ok(self.salvage(path, now).map(|left| left.memory)),
             Err(Unread::Damaged(problem) | Unread::Failed(problem)) => Err(problem),
         }
     }
@@ -257,17 +286,22 @@ impl Store {
     /// Why it cannot be forgotten.
     pub fn reset(&self, deadline: Instant) -> Result<bool, String> {
         let path = self.usable_path()?;
-        if fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound) {
+        let files = [with_suffix(path, SPARE), with_suffix(path, SYNCED), path.to_owned()];
+        let is_missing =
+            |path: &PathBuf| fs::symlink_metadata(path).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+        if files.iter().all(is_missing) {
             return Ok(false);
         }
         let _lock = self.lock(path, deadline)?;
-        // Where it cannot be removed, neither can the other one.
-        let _ = fs::remove_file(with_suffix(path, SYNCED));
-        match fs::remove_file(path) {
-            Ok(()) => Ok(true),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(e) => Err(format!("cannot remove the state {}: {e}", path.display())),
+        for file in files {
+            match fs::remove_file(&file) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(format!("cannot remove the state {}: {e}", file.display()));
+                }
+                _ => {}
+            }
         }
+        Ok(true)
     }
 
     fn usable_path(&self) -> Result<&Path, String> {
@@ -304,48 +338,63 @@ impl Store {
         }
     }
 
-    /// The state that was last synced, which a power cut cannot damage.
-    fn read_synced(&self, path: &Path, now: Timestamp) -> Option<Memory> {
-        let read = self.read(&with_suffix(path, SYNCED), now, &Peeked::default());
-        read.ok().map(|read| read.memory)
+    /// What is still known when the state cannot be believed: it itself, if nothing but the clock speaks against it; or what was
+    /// last synced, which a power cut cannot damage.
+    fn salvage(&self, path: &Path, now: Timestamp) -> Option<Salvaged> {
+        let read = |path: &Path, what: &'static str| {
+            let bytes = read_bytes(path).ok()?;
+            let memory = format::read_by_another_clock(&self.question, &bytes, now).ok()?;
+            Some(Salvaged { memory, what })
+        };
+        read(path, "what it says counts, as of now")
+            .or_else(|| read(&with_suffix(path, SYNCED), "what was last synced to the disk counts"))
     }
 
     fn read(&self, path: &Path, now: Timestamp, peeked: &Peeked) -> Result<Peeked, Unread> {
-        let shown = path.display();
-        let damaged = |why: String| Unread::Damaged(format!("the state {shown} {why}"));
-        let file = match ours(OpenOptions::new().read(true)).open(path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Unread::Missing),
-            Err(e) if e.raw_os_error() == Some(libc::ELOOP) => return Err(damaged("is a symbolic link".into())),
-            Err(e) => return Err(Unread::Failed(format!("cannot read the state {shown}: {e}"))),
-        };
-        let failed = |e| Unread::Failed(format!("cannot read the state {shown}: {e}"));
-        let meta = file.metadata().map_err(failed)?;
-        if meta.is_dir() {
-            return Err(Unread::Failed(format!("the state {shown} is a folder; name a file")));
-        }
-        if !meta.is_file() {
-            return Err(damaged("is no regular file".into()));
-        }
-        if meta.uid() != euid() {
-            return Err(damaged(format!(
-                "belongs to user {}, not to user {}",
-                meta.uid(),
-                euid()
-            )));
-        }
-        if meta.len() > LARGEST {
-            return Err(damaged(format!("has {} bytes, more than any of ours", meta.len())));
-        }
-        // One byte more than there is, so that one read finds its end.
-        let mut bytes = Vec::with_capacity(meta.len() as usize + 1);
-        file.take(LARGEST).read_to_end(&mut bytes).map_err(failed)?;
+        let bytes = read_bytes(path)?;
         if !bytes.is_empty() && bytes == peeked.bytes {
             return Ok(peeked.clone());
         }
-        let memory = format::read(&self.question, &bytes, now).map_err(damaged)?;
+        let memory = format::read(&self.question, &bytes, now)
+            .map_err(|why| Unread::Damaged(format!("the state {} {why}", path.display())))?;
         Ok(Peeked { memory, bytes })
     }
+}
+
+/// What is in a file of ours.
+fn read_bytes(path: &Path) -> Result<Vec<u8>, Unread> {
+    let shown = path.display();
+    let damaged = |why: String| Unread::Damaged(format!("the state {shown} {why}"));
+    let file = match ours(OpenOptions::new().read(true)).open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(Unread::Missing),
+        Err(e) if e.raw_os_error() == Some(libc::ELOOP) => return Err(damaged("is a symbolic link".into())),
+        // A socket, say.
+        Err(e) if e.raw_os_error() == Some(libc::ENXIO) => return Err(damaged("is no regular file".into())),
+        Err(e) => return Err(Unread::Failed(format!("cannot read the state {shown}: {e}"))),
+    };
+    let failed = |e| Unread::Failed(format!("cannot read the state {shown}: {e}"));
+    let meta = file.metadata().map_err(failed)?;
+    if meta.is_dir() {
+        return Err(Unread::Failed(format!("the state {shown} is a folder; name a file")));
+    }
+    if !meta.is_file() {
+        return Err(damaged("is no regular file".into()));
+    }
+    if meta.uid() != euid() {
+        return Err(damaged(format!(
+            "belongs to user {}, not to user {}",
+            meta.uid(),
+            euid()
+        )));
+    }
+    if meta.len() > LARGEST {
+        return Err(damaged(format!("has {} bytes, more than any of ours", meta.len())));
+    }
+    // One byte more than there is, so that one read finds its end.
+    let mut bytes = Vec::with_capacity(meta.len() as usize + 1);
+    file.take(LARGEST).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
 }
 
 /// Open without following a link and without waiting (for a pipe's other end, say); new files are for us and our group.
@@ -392,10 +441,14 @@ fn is_trusted(dir: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Puts a file that cannot be used out of the way, but does not throw it away.
+/// Gives a file that cannot be used another name, so that it is not thrown away when it is replaced.
+///
+/// It keeps its own until then: a run that is killed before must not leave what looks like a first run.
 fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let aside = with_suffix(path, ".bad");
-    fs::rename(path, &aside)?;
+    let _ = fs::remove_file(&aside);
+    // Where there are no hard links, there is no second name.
+    fs::hard_link(path, &aside).or_else(|_| fs::rename(path, &aside))?;
     Ok(aside)
 }
 
@@ -424,12 +477,48 @@ fn write_whole(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
         // What was half written is of no use, and may be what has filled the disk.
         let _ = fs::remove_file(&temporary);
     } else if sync {
-        // Where there are no hard links, there is no such file, and each state is synced.
+        // By a rename: there is never a moment without what was last synced.
         let synced = with_suffix(path, SYNCED);
-        let _ = fs::remove_file(&synced);
-        let _ = fs::hard_link(path, &synced);
+        let linked = fs::hard_link(path, &temporary).and_then(|()| fs::rename(&temporary, &synced));
+        if linked.is_err() {
+            // Without it, as where there are no hard links, each state is synced.
+            let _ = fs::remove_file(&temporary);
+            let _ = fs::remove_file(&synced);
+        }
+        // Nothing from before the news can come back.
+        let _ = fs::remove_file(with_suffix(path, SPARE));
     }
     written
+}
+
+/// Writes a small state without news over the one before the last, and lets the two change places. The caller holds the lock.
+///
+/// Nothing is allocated on the disk, which a new file that takes the place of another one would wait for. After a power cut
+/// one block has what it had before, or what it was to have; a file that is new is synced first, so that it has something.
+fn write_to_spare(path: &Path, text: String) -> io::Result<()> {
+    let spare = with_suffix(path, SPARE);
+    let mut used = ours(OpenOptions::new().write(true)).open(&spare);
+    // What was last synced has two names for a while.
+    let is_free = |file: &File| file.metadata().is_ok_and(|meta| meta.is_file() && meta.nlink() == 1);
+    let is_new = !used.as_ref().is_ok_and(is_free);
+    if is_new {
+        match fs::remove_file(&spare) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        used = ours(OpenOptions::new().write(true).create_new(true)).open(&spare);
+    }
+    let mut file = used?;
+    let _ = file.set_permissions(Permissions::from_mode(0o640));
+    file.write_all(text.as_bytes())?;
+    file.set_len(text.len() as u64)?;
+    if is_new {
+        file.sync_data()?;
+    }
+    // Not every file system can do that. The next file is then a new one again.
+    renameat_with(CWD, &spare, CWD, path, RenameFlags::EXCHANGE)
+        .map_err(io::Error::from)
+        .or_else(|_| fs::rename(&spare, path))
 }
 
 #[cfg(test)]

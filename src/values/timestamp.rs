@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 /// Microseconds since 1970-01-01 00:00 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,10 +42,15 @@ impl Timestamp {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
-    /// Reads RFC 3339.
+    /// Reads RFC 3339. A moment that its offset puts outside of the years 0 to 9999 of UTC, in which it could not be told,
+    /// is none.
     pub fn parse(text: &str) -> Option<Timestamp> {
-        let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        i64::try_from(moment.unix_timestamp_nanos() / 1000).ok().map(Timestamp)
+        let moment = OffsetDateTime::parse(text, &Rfc3339)
+            .ok()?
+            .checked_to_offset(UtcOffset::UTC)?;
+        let micros = moment.unix_timestamp_nanos().div_euclid(1000);
+        let is_told = (0..=9999).contains(&moment.year());
+        i64::try_from(micros).ok().filter(|_| is_told).map(Timestamp)
     }
 }
 
@@ -63,11 +68,35 @@ impl std::ops::Add<Duration> for Timestamp {
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC, to the microsecond; it reads back as the same moment.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1000)
-            .ok()
-            .and_then(|moment| moment.format(&Rfc3339).ok());
-        // Beyond the year 9999 there is no RFC 3339.
-        f.write_str(text.as_deref().unwrap_or("9999-12-31T23:59:59Z"))
+        let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1000);
+        let Some(moment) = moment.ok().filter(|moment| (0..=9999).contains(&moment.year())) else {
+            // Beyond the year 9999 there is no RFC 3339.
+            return f.write_str("9999-12-31T23:59:59Z");
+        };
+        // A state has dozens of them, and a format that is read each time would cost more than its JSON.
+        let mut text = *b"0000-00-00T00:00:00.000000";
+        put(&mut text[..4], moment.year().unsigned_abs());
+        put(&mut text[5..7], u8::from(moment.month()).into());
+        put(&mut text[8..10], moment.day().into());
+        put(&mut text[11..13], moment.hour().into());
+        put(&mut text[14..16], moment.minute().into());
+        put(&mut text[17..19], moment.second().into());
+        put(&mut text[20..], moment.microsecond());
+        let text = std::str::from_utf8(&text).map_err(|_| fmt::Error)?;
+        let text = match moment.microsecond() {
+            0 => &text[..19],
+            _ => text.trim_end_matches('0'),
+        };
+        f.write_str(text)?;
+        f.write_str("Z")
+    }
+}
+
+/// Writes the number in as many digits as there are places.
+fn put(places: &mut [u8], mut number: u32) {
+    for place in places.iter_mut().rev() {
+        *place = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 
@@ -87,6 +116,41 @@ mod tests {
             Some(Timestamp::from_micros(0))
         );
         assert_eq!(Timestamp::parse("yesterday"), None);
+    }
+
+    #[test]
+    fn what_could_not_be_told_is_not_read() {
+        for (text, told) in [
+            ("9999-12-31T23:59:59.999999999Z", Some("9999-12-31T23:59:59.999999Z")),
+            ("9999-12-31T23:59:59-00:01", None),
+            ("0000-01-01T00:00:00Z", Some("0000-01-01T00:00:00Z")),
+            ("0000-01-01T00:00:00+00:01", None),
+            // To the microsecond before, on both sides of 1970.
+            ("1970-01-01T00:00:00.000000999Z", Some("1970-01-01T00:00:00Z")),
+            ("1969-12-31T23:59:59.999999999Z", Some("1969-12-31T23:59:59.999999Z")),
+        ] {
+            let read = Timestamp::parse(text);
+            assert_eq!(read.map(|moment| moment.to_string()).as_deref(), told, "{text}");
+            assert_eq!(
+                read.and_then(|moment| Timestamp::parse(&moment.to_string())),
+                read,
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn it_is_written_as_rfc_3339_wants_it() {
+        let day = 86_400_000_000;
+        for n in -200_000_i64..200_000 {
+            // Some hours more than a day each time, and all kinds of fractions.
+            let micros =
+                n * (day / 7 * 11) + [0, 1, 10, 123_000, 999_999][usize::try_from(n.rem_euclid(5)).expect("small")];
+            let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).expect("a moment");
+            let expected = moment.format(&Rfc3339).expect("RFC 3339");
+            assert_eq!(Timestamp::from_micros(micros).to_string(), expected);
+        }
+        assert_eq!(Timestamp::from_micros(i64::MIN).to_string(), "9999-12-31T23:59:59Z");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::LIMIT;
+use super::server::free_port;
 
 /// Runs a script for each connection, each in a thread of its own, until it is dropped.
 pub struct Fake {
@@ -31,12 +32,20 @@ impl Fake {
     /// An error of the script ends its connection, and is no failure: the client may leave when it likes. The connection is
     /// closed when the script ends; use [`Conn::hold`] to keep it.
     pub fn start(script: impl Fn(&mut Conn) -> io::Result<()> + Send + Sync + 'static) -> Fake {
-        Fake::on(0, script)
+        // Not one that the kernel hands out: it could be that of a server just gone, whose clients still ask for it.
+        loop {
+            if let Ok(listener) = TcpListener::bind(("127.0.0.1", free_port())) {
+                return Fake::listening(listener, script);
+            }
+        }
     }
 
     /// In the place of a server that has been stopped.
     pub fn on(port: u16, script: impl Fn(&mut Conn) -> io::Result<()> + Send + Sync + 'static) -> Fake {
-        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        Fake::listening(TcpListener::bind(("127.0.0.1", port)).unwrap(), script)
+    }
+
+    fn listening(listener: TcpListener, script: impl Fn(&mut Conn) -> io::Result<()> + Send + Sync + 'static) -> Fake {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared::default());
         let acceptor = thread::spawn({

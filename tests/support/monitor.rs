@@ -75,7 +75,8 @@ impl Monitor {
         lines.join("\n")
     }
 
-    fn ask(&self, command: &[&str]) -> Check {
+    /// Another command about the same service. Most have the state of `check`; `probe` has none.
+    pub fn ask(&self, command: &[&str]) -> Check {
         let check = Check::new(command)
             .args(["-s", &self.server, "-n", &self.service])
             .args(&self.login)

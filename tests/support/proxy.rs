@@ -1,8 +1,8 @@
 //! A proxy in front of a server, which can go away like a part of a network: a cable pulled, a firewall that drops.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -21,6 +21,8 @@ struct Shared {
     stuck: AtomicBool,
     /// Connections are closed, at once and when they are made.
     cut: AtomicBool,
+    /// How many milliseconds everything takes, each way.
+    delay: AtomicU64,
     over: AtomicBool,
     streams: Mutex<Vec<TcpStream>>,
 }
@@ -28,6 +30,10 @@ struct Shared {
 impl Proxy {
     /// To a port of this host.
     pub fn start(to: u16) -> Proxy {
+        Proxy::to(SocketAddr::from(([127, 0, 0, 1], to)))
+    }
+
+    pub fn to(to: SocketAddr) -> Proxy {
         let (port, listener) = loop {
             let port = free_port();
             if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
@@ -77,6 +83,11 @@ impl Proxy {
     pub fn mend(&self) {
         self.shared.cut.store(false, SeqCst);
     }
+
+    /// Makes the way longer, as if it led to another continent.
+    pub fn delay(&self, each_way: Duration) {
+        self.shared.delay.store(each_way.as_millis() as u64, SeqCst);
+    }
 }
 
 impl Shared {
@@ -96,8 +107,8 @@ impl Drop for Proxy {
     }
 }
 
-fn pass_on(client: TcpStream, to: u16, shared: &Arc<Shared>) -> io::Result<()> {
-    let server = TcpStream::connect(("127.0.0.1", to))?;
+fn pass_on(client: TcpStream, to: SocketAddr, shared: &Arc<Shared>) -> io::Result<()> {
+    let server = TcpStream::connect(to)?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     {
@@ -116,6 +127,8 @@ fn pass_on(client: TcpStream, to: u16, shared: &Arc<Shared>) -> io::Result<()> {
 fn pump(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
     let mut buffer = [0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
+        // What comes meanwhile waits, and is then passed on at once.
+        thread::sleep(Duration::from_millis(shared.delay.load(SeqCst)));
         while shared.stuck.load(SeqCst) && !shared.over.load(SeqCst) {
             thread::sleep(Duration::from_millis(1));
         }

@@ -14,17 +14,20 @@ pub enum Version {
     V2_9,
     V2_10,
     Newest,
+    /// One of those between them, which tests/run.sh gets for the long form of the matrix only.
+    Other(&'static str),
 }
 
 impl Version {
     pub const ALL: [Version; 3] = [Version::V2_9, Version::V2_10, Version::Newest];
 
     fn binary(self) -> String {
-        from_env(match self {
-            Version::V2_9 => "NATS_SERVER_2_9",
-            Version::V2_10 => "NATS_SERVER_2_10",
-            Version::Newest => "NATS_SERVER_NEWEST",
-        })
+        match self {
+            Version::V2_9 => from_env("NATS_SERVER_2_9"),
+            Version::V2_10 => from_env("NATS_SERVER_2_10"),
+            Version::Newest => from_env("NATS_SERVER_NEWEST"),
+            Version::Other(version) => format!("{}/nats-server-{version}", from_env("NATS_SERVERS")),
+        }
     }
 }
 
@@ -41,6 +44,7 @@ pub fn on(versions: &[Version], test: impl Fn(Version) + Sync) {
 /// A running (or stopped) nats-server with a port of its own for its whole life. Killed on drop.
 pub struct Server {
     version: Version,
+    host: String,
     port: u16,
     dir: TempDir,
     child: Option<Child>,
@@ -54,10 +58,17 @@ impl Server {
     /// `config` without any `listen`, `host` or `port`. The server runs in [`Server::dir`]: relative paths are there.
     #[track_caller]
     pub fn with_config(version: Version, config: &str) -> Server {
+        Server::on_host("127.0.0.1", version, config)
+    }
+
+    /// The same on another address of this machine.
+    #[track_caller]
+    pub fn on_host(host: &str, version: Version, config: &str) -> Server {
         let dir = TempDir::new();
         fs::write(dir.join("server.conf"), config).unwrap();
         let mut server = Server {
             version,
+            host: host.to_owned(),
             port: 0,
             dir,
             child: None,
@@ -82,7 +93,7 @@ impl Server {
             .unwrap();
         let mut command = Command::new(self.version.binary());
         command
-            .args(["-a", "127.0.0.1", "-p", &self.port.to_string(), "-c", "server.conf"])
+            .args(["-a", &self.host, "-p", &self.port.to_string(), "-c", "server.conf"])
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -103,7 +114,7 @@ impl Server {
     }
 
     pub fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        format!("nats://{}:{}", self.host, self.port)
     }
 
     pub fn port(&self) -> u16 {
@@ -136,6 +147,12 @@ impl Server {
         if process::wait(&mut child, LIMIT).is_none() {
             process::kill(&mut child);
         }
+    }
+
+    /// Kills the process: nobody is told.
+    #[track_caller]
+    pub fn kill(&mut self) {
+        process::kill(&mut self.child.take().expect("the server runs"));
     }
 
     /// Starts it again on the same port, with the same configuration, or the one written to `server.conf` in [`Server::dir`].

@@ -1,5 +1,6 @@
 //! Real services, written with independent implementations of ADR-32.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use super::{LIMIT, TempDir, from_env, process};
 pub struct Builder {
     program: PathBuf,
     args: Vec<String>,
+    under: Vec<String>,
     count: usize,
 }
 
@@ -59,6 +61,26 @@ impl Service {
     /// With the official Go client, an old one that knows no metadata. Reconnects 2 s after a connection is lost.
     pub fn nats_go(url: &str, name: &str) -> Builder {
         Builder::new(from_env("NATS_GO_SERVICE").into(), Vec::new(), url, name)
+    }
+
+    /// With the official Go client of today, which knows metadata.
+    pub fn nats_go_1_41(url: &str, name: &str) -> Builder {
+        let program = Path::new(&from_env("NATS_GO_1_41")).join("nats_go_1_41_service");
+        Builder::new(program, Vec::new(), url, name)
+    }
+
+    /// With the community's Python library nats-micro, over the official client.
+    pub fn nats_micro_py(url: &str, name: &str) -> Builder {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/nats_micro_service.py");
+        let args = vec![script.to_str().unwrap().to_string()];
+        Builder::new(from_env("NATS_MICRO_PYTHON").into(), args, url, name)
+    }
+
+    /// With the community's JavaScript library nats-micro, over the official client 2.x.
+    pub fn nats_micro_js(url: &str, name: &str) -> Builder {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/nats_micro_service.mjs");
+        let args = vec![script.to_str().unwrap().to_string(), from_env("NATS_MICRO_JS")];
+        Builder::new("node".into(), args, url, name)
     }
 
     /// With the official Rust client. Reconnects within 0.1 s.
@@ -121,6 +143,7 @@ impl Builder {
         Builder {
             program,
             args,
+            under: Vec::new(),
             count: 1,
         }
         .arg("--url", url)
@@ -146,7 +169,7 @@ impl Builder {
         self.arg("--creds", path)
     }
 
-    /// The authority of the server's certificate. All but [`Service::demo`].
+    /// The authority of the server's certificate. The official clients only.
     pub fn tlsca(self, path: &str) -> Builder {
         self.arg("--tlsca", path)
     }
@@ -154,6 +177,12 @@ impl Builder {
     /// A certificate of its own, and its key. [`Service::async_nats`] only.
     pub fn identity(self, cert: &str, key: &str) -> Builder {
         self.arg("--tlscert", cert).arg("--tlskey", key)
+    }
+
+    /// Runs it by another command, such as `["ip", "netns", "exec", "NAME"]`, which becomes it.
+    pub fn under(mut self, words: &[&str]) -> Builder {
+        self.under = words.iter().map(|word| word.to_string()).collect();
+        self
     }
 
     /// That many instances in the one process, over a connection each.
@@ -166,8 +195,10 @@ impl Builder {
     #[track_caller]
     pub fn start(self) -> Service {
         let dir = TempDir::new();
-        let mut command = Command::new(&self.program);
+        let mut words = self.under.iter().map(OsStr::new).chain([self.program.as_os_str()]);
+        let mut command = Command::new(words.next().expect("a program"));
         command
+            .args(words)
             .args(&self.args)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -236,10 +267,10 @@ mod tests {
     }
 
     fn talks_as_it_says(start: fn(&str, &str) -> Builder) {
-        talks(start, serde_json::json!({"pod": "orders-0", "zone": "a"}));
+        talks(start, serde_json::json!({"pod": "orders-0", "zone": "a"}), b"");
     }
 
-    fn talks(start: fn(&str, &str) -> Builder, metadata: serde_json::Value) {
+    fn talks(start: fn(&str, &str) -> Builder, metadata: serde_json::Value, echo: &[u8]) {
         let mut server = Server::start(Version::Newest);
         let url = server.url();
         let ping = || raw::ping(&url, "orders", 10).unwrap();
@@ -258,8 +289,14 @@ mod tests {
             .remove(0);
         let reply: serde_json::Value = serde_json::from_slice(&reply).unwrap();
         assert_eq!(reply["version"], "1.2.3");
-        assert_eq!(reply["metadata"], metadata);
-        assert_eq!(raw::ask(&url, "orders.echo", 1).unwrap(), [b""]);
+        match metadata.as_object() {
+            // Some libraries add their own.
+            Some(metadata) => metadata
+                .iter()
+                .for_each(|(key, value)| assert_eq!(&reply["metadata"][key], value)),
+            None => assert_eq!(reply["metadata"], metadata),
+        }
+        assert_eq!(raw::ask(&url, "orders.echo", 1).unwrap(), [echo]);
 
         one.freeze();
         assert_eq!(ping(), set(&[&two]));
@@ -298,7 +335,24 @@ mod tests {
     #[test]
     fn nats_go() {
         // It knows no metadata.
-        talks(Service::nats_go, serde_json::Value::Null);
+        talks(Service::nats_go, serde_json::Value::Null, b"");
+    }
+
+    #[test]
+    fn nats_go_1_41() {
+        talks_as_it_says(Service::nats_go_1_41);
+    }
+
+    #[test]
+    fn nats_micro_py() {
+        talks_as_it_says(Service::nats_micro_py);
+    }
+
+    #[test]
+    fn nats_micro_js() {
+        // What it says is JSON.
+        let metadata = serde_json::json!({"pod": "orders-0", "zone": "a"});
+        talks(Service::nats_micro_js, metadata, b"\"\"");
     }
 
     #[test]

@@ -1,32 +1,32 @@
 //! Who came and who went, in the state file.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::writer::Writer;
 use crate::probe::observation::Instance;
 use crate::state::changes::{Change, Changes, MOST_CHANGES, What};
 use crate::values::timestamp::Timestamp;
 
-pub fn to_json(changes: &Changes) -> Value {
-    json!({
-        "restarts": changes.restarts,
-        "log": changes.log.iter().map(change_to_json).collect::<Vec<Value>>(),
-    })
+pub fn write(json: &mut Writer, changes: &Changes) {
+    json.object(|json| {
+        json.field("log").array(&changes.log, write_change);
+        json.field("restarts").number(changes.restarts);
+    });
 }
 
-fn change_to_json(change: &Change) -> Value {
-    let mut value = json!({
-        "at": change.at.to_string(),
-        "what": change.what.name(),
-        "id": change.instance.id,
-        "version": change.instance.version,
+fn write_change(json: &mut Writer, change: &Change) {
+    json.object(|json| {
+        json.field("at").string(&change.at.to_string());
+        json.field("id").string(&change.instance.id);
+        if let Some((key, place)) = change.place() {
+            json.field("place").array([key, place], |json, text| json.string(text));
+        }
+        if let Some(id) = change.replaces() {
+            json.field("replaces").string(id);
+        }
+        json.field("version").string(&change.instance.version);
+        json.field("what").string(change.what.name());
     });
-    if let Some((key, place)) = change.place() {
-        value["place"] = json!([key, place]);
-    }
-    if let Some(id) = change.replaces() {
-        value["replaces"] = id.into();
-    }
-    value
 }
 
 pub fn parse(value: &Value) -> Option<Changes> {

@@ -2,18 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
+use super::writer::Writer;
 use crate::probe::stats::{Counters, Endpoints, MOST_ENDPOINTS};
 use crate::state::statistics::{Counted, InstanceCounters, MOST_COUNTERS, Statistics, Window};
 use crate::values::timestamp::Timestamp;
 
-pub fn to_json(statistics: &Statistics) -> Value {
-    let endpoints: Map<String, Value> = statistics
-        .endpoints
-        .iter()
-        .map(|(name, counted)| (name.clone(), counted_to_json(counted)))
-        .collect();
+pub fn write(json: &mut Writer, statistics: &Statistics) {
     // Their names once, and not with each instance.
     let mut names: Vec<&str> = Vec::new();
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
@@ -27,41 +23,50 @@ pub fn to_json(statistics: &Statistics) -> Value {
             names.len() - 1
         });
     }
-    let instance = |(id, counters): (&String, &InstanceCounters)| {
-        let endpoints: Vec<Value> = counters
-            .endpoints
-            .iter()
-            .map(|(name, c)| json!([places[name], c.requests, c.errors, c.processing]))
-            .collect();
-        json!([id, counters.at.to_string(), endpoints])
+    let write_instance = |json: &mut Writer, (id, counters): (&String, &InstanceCounters)| {
+        json.array_of(|json| {
+            json.string(id);
+            json.string(&counters.at.to_string());
+            json.array(counters.endpoints.iter(), |json, (name, c)| {
+                let place = places[name] as u64;
+                json.array([place, c.requests, c.errors, c.processing], Writer::number);
+            });
+        });
     };
-    json!({
-        "at": statistics.at.to_string(),
-        "all": counted_to_json(&statistics.all),
-        "endpoints": endpoints,
-        "names": names,
-        "instances": statistics.instances.iter().map(instance).collect::<Vec<Value>>(),
-    })
+    json.object(|json| {
+        write_counted(json.field("all"), &statistics.all);
+        json.field("at").string(&statistics.at.to_string());
+        json.field("endpoints").object(|json| {
+            for (name, counted) in &statistics.endpoints {
+                write_counted(json.field(name), counted);
+            }
+        });
+        json.field("instances").array(&statistics.instances, write_instance);
+        json.field("names").array(&names, |json, name| json.string(name));
+    });
 }
 
-fn counted_to_json(counted: &Counted) -> Value {
-    json!({
-        "total": counters_to_json(counted.total),
-        "open": window_to_json(&counted.open),
-        "closed": counted.closed.as_ref().map(window_to_json),
-    })
+fn write_counted(json: &mut Writer, counted: &Counted) {
+    json.object(|json| {
+        json.field("closed").option(counted.closed.as_ref(), write_window);
+        write_window(json.field("open"), &counted.open);
+        write_counters(json.field("total"), counted.total);
+    });
 }
 
-fn window_to_json(window: &Window) -> Value {
-    json!({
-        "since": window.since.to_string(),
-        "until": window.until.to_string(),
-        "counted": counters_to_json(window.counted),
-    })
+fn write_window(json: &mut Writer, window: &Window) {
+    json.object(|json| {
+        write_counters(json.field("counted"), window.counted);
+        json.field("since").string(&window.since.to_string());
+        json.field("until").string(&window.until.to_string());
+    });
 }
 
-fn counters_to_json(counters: Counters) -> Value {
-    json!([counters.requests, counters.errors, counters.processing])
+fn write_counters(json: &mut Writer, counters: Counters) {
+    json.array(
+        [counters.requests, counters.errors, counters.processing],
+        Writer::number,
+    );
 }
 
 /// `None`: a field is missing or malformed.

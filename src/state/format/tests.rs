@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 use crate::probe::observation::Answer;
 use crate::state::changes::{Changes, Epochs, MOST_CHANGES};
@@ -25,10 +27,13 @@ fn a_memory_reads_back_as_it_was_written() {
             ..full
         },
     ] {
-        let text = to_json(&question(), &memory).to_string();
-        let value: Value = serde_json::from_str(&text).expect("JSON");
-        assert_eq!(parse(&question(), &value, at(100)), Ok(memory));
+        let text = write(&question(), &memory);
+        assert_eq!(read(&question(), text.as_bytes(), at(100)), Ok(memory));
     }
+}
+
+fn parsed(value: &Value, now: Timestamp) -> Result<Memory, String> {
+    read(&question(), value.to_string().as_bytes(), now)
 }
 
 /// The largest state that the program can write is one that it reads again.
@@ -85,16 +90,16 @@ fn ten_thousand_wordy_instances_fit() {
         },
     ];
     for memory in largest {
-        let text = to_json(&question(), &memory).to_string() + "\n";
+        let text = write(&question(), &memory) + "\n";
         assert!(text.len() as u64 <= LARGEST, "{} bytes", text.len());
         let value: Value = serde_json::from_str(&text).expect("JSON");
-        assert_eq!(parse(&question(), &value, at(100)), Ok(memory));
+        assert_eq!(parsed(&value, at(100)), Ok(memory));
     }
 }
 
 #[test]
 fn what_is_wrong_with_a_file_is_said() {
-    let good = to_json(&question(), &memory());
+    let good: Value = serde_json::from_str(&write(&question(), &memory())).expect("JSON");
     let malformed = "is damaged: a field is missing or malformed";
     let foreign = "belongs to another question (service, servers, user or prefix)";
     let future = |at: Timestamp| format!("comes from the future ({at}); check the clock");
@@ -199,21 +204,21 @@ fn what_is_wrong_with_a_file_is_said() {
         (set("/census", json!(later.to_string())), future(later)),
     ];
     for (json, why) in cases {
-        assert_eq!(parse(&question(), &json, at(100)), Err(why), "{json}");
+        assert_eq!(parsed(&json, at(100)), Err(why), "{json}");
     }
-    let ahead = parse(&question(), &set("/epoch/at", json!(soon.to_string())), at(100));
+    let ahead = parsed(&set("/epoch/at", json!(soon.to_string())), at(100));
     assert_eq!(ahead.map(|memory| memory.epoch.map(|epoch| epoch.at)), Ok(Some(soon)));
     // A program before this one did not know since when versions are mixed.
     let earlier = Memory {
         mixed_since: None,
         ..memory()
     };
-    assert_eq!(parse(&question(), &without("/mixed_since"), at(100)), Ok(earlier));
+    assert_eq!(parsed(&without("/mixed_since"), at(100)), Ok(earlier));
     // Earlier programs of the same format said less.
     let mut less = good.clone();
     less.as_object_mut().and_then(|less| less.remove("changes"));
     less["baseline"].as_object_mut().and_then(|less| less.remove("raised"));
-    let read = parse(&question(), &less, at(100)).expect("a memory");
+    let read = parsed(&less, at(100)).expect("a memory");
     assert_eq!(
         (read.changes, read.baseline.and_then(|baseline| baseline.raised)),
         (None, None)
@@ -221,5 +226,5 @@ fn what_is_wrong_with_a_file_is_said() {
     // A later program of the same format may say more.
     let mut more = good.clone();
     more["rates"] = json!({"count": 3});
-    assert_eq!(parse(&question(), &more, at(100)), Ok(memory()));
+    assert_eq!(parsed(&more, at(100)), Ok(memory()));
 }

@@ -139,3 +139,29 @@ fn without_a_place_it_judges_once_and_says_so() {
         assert!(store.show(at(0)).is_err() && store.reset(Instant::now()).is_err());
     }
 }
+
+/// A sidecar without a file outlives a clock that is set back.
+#[test]
+fn what_is_held_is_kept_when_the_clock_goes_back() {
+    let memory = memory();
+    let ahead = Store::holding("", question())
+        .write_text(&memory)
+        .replace("\"20", "\"29");
+    assert!(
+        Store::holding("", question())
+            .read_text(&ahead, Timestamp::now())
+            .is_err()
+    );
+    let held = Store::holding(&ahead, question()).peek(Timestamp::now()).memory;
+    let outage = held.outage.expect("the outage");
+    assert_eq!(
+        outage.last_seen.instances,
+        memory.outage.expect("an outage").last_seen.instances
+    );
+    assert!(outage.first_missed <= Timestamp::now());
+    // What is none of ours is nothing.
+    assert_eq!(
+        Store::holding("garbage", question()).peek(at(0)).memory,
+        Memory::default()
+    );
+}

@@ -1,0 +1,131 @@
+#!/usr/bin/env bash
+# try.sh TARBALL: goes the way of a Prometheus user on a clean Debian that has booted: unpacks the released tarball, installs the
+# program, its unit and its timer, NATS, node_exporter and Prometheus with the alert rules, and waits for the first right alert and
+# for its end. With the intervals and waiting times that are delivered.
+#
+# Needs root, debootstrap, systemd-nspawn (systemd-container), and the network for Debian's packages; takes about ten minutes. All is
+# in a folder of its own, which goes at the end; the machine that boots has a network of its own. SERVICE names the demo service
+# (that of the debug build).
+set -euo pipefail
+
+say() {
+    printf '%s: %s\n' "${0##*/}" "$*" >&2
+}
+
+die() {
+    say "$*"
+    exit 1
+}
+
+# --- In the booted Debian. ---
+
+# wait_for SECONDS WHAT COMMAND...
+wait_for() {
+    local seconds=$1 what=$2 start=$SECONDS
+    shift 2
+    until "$@" >/dev/null 2>&1; do
+        [ $((SECONDS - start)) -lt "$seconds" ] || {
+            systemctl --no-pager status 'check-nats-service@*' || true
+            grep -v '^#' /var/lib/prometheus/node-exporter/nats-service-orders.prom || true
+            curl -s http://127.0.0.1:9090/api/v1/targets || true
+            die "not within $seconds s: $what"
+        }
+        sleep 1
+    done
+    say "$what (after $((SECONDS - start)) s)"
+}
+
+# is_true QUERY: whether Prometheus finds something.
+is_true() {
+    curl -sfG --data-urlencode "query=$1" http://127.0.0.1:9090/api/v1/query | grep -q '"value":'
+}
+
+is_false() {
+    curl -sfG --data-urlencode "query=$1" http://127.0.0.1:9090/api/v1/query | grep -q '"result":\[\]'
+}
+
+inside() {
+    wait_for 60 "nats-server listens" bash -c '</dev/tcp/127.0.0.1/4222'
+    wait_for 120 "Prometheus is ready" curl -sf http://127.0.0.1:9090/-/ready
+    systemd-run --quiet --unit=orders --property=Restart=no /try/service --url nats://127.0.0.1:4222 --name orders
+
+    systemctl enable --quiet --now check-nats-service@orders.timer
+    wait_for 120 "Prometheus knows that orders is up" is_true 'nats_service_up{service="orders"} == 1'
+    is_false 'ALERTS{alertname=~"NatsService.*"}' || die "an alert while all is well"
+
+    systemctl kill --signal=KILL orders
+    wait_for 180 "Prometheus knows of the outage" is_true 'nats_service_outage{service="orders"} == 1'
+    wait_for 240 "NatsServiceDown fires" is_true 'ALERTS{alertname="NatsServiceDown",service="orders",alertstate="firing"}'
+
+    # NATS is away for a while in the outage: it stays one.
+    systemctl stop nats-server
+    sleep 60
+    is_true 'ALERTS{alertname="NatsServiceDown",service="orders",alertstate="firing"}' || die "the alert is gone because NATS is"
+    say "it fires also while NATS is away"
+    systemctl start nats-server
+
+    systemctl reset-failed orders || true
+    systemd-run --quiet --unit=orders --property=Restart=no /try/service --url nats://127.0.0.1:4222 --name orders
+    wait_for 180 "the alert ends with the outage" is_false 'ALERTS{alertname="NatsServiceDown"}'
+}
+
+if [ "${1:-}" = inside ]; then
+    inside
+    exit
+fi
+
+# --- Around it. ---
+
+[[ $# = 1 && -f $1 ]] || die "usage: try.sh TARBALL"
+[ "$(id -u)" = 0 ] || die "this needs root"
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+temp=$(mktemp -d)
+trap 'rm -rf "$temp"' EXIT
+
+# quietly WHAT COMMAND...
+quietly() {
+    local what=$1
+    shift
+    say "$what"
+    "$@" >"$temp/log" 2>&1 </dev/null || {
+        tail -n 20 "$temp/log" >&2
+        die "failed: $what"
+    }
+}
+
+# nspawn OPTIONS...: without any service of this machine's.
+nspawn() {
+    systemd-nspawn --quiet --directory="$temp/root" --register=no --keep-unit "$@"
+}
+
+quietly "making a clean Debian (debootstrap)" debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,ca-certificates,curl \
+    bookworm "$temp/root"
+quietly "installing Prometheus, node_exporter and nats-server" nspawn --pipe --resolv-conf=copy-host \
+    --setenv=DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends prometheus prometheus-node-exporter nats-server
+
+# What an installer writes, and debootstrap does not.
+echo "127.0.0.1 localhost" >"$temp/root/etc/hosts"
+
+# As README.md says.
+install -d "$temp/root/try" "$temp/unpacked"
+tar -xzf "$1" -C "$temp/unpacked" --strip-components=1
+install -m 755 "$temp/unpacked/check_nats_service" "$temp/root/usr/bin/"
+install -m 644 "$temp/unpacked/examples/systemd"/check-nats-service@.{service,timer} "$temp/root/etc/systemd/system/"
+install -m 644 "$temp/unpacked/examples/prometheus/nats-service.rules.yml" "$temp/root/etc/prometheus/"
+sed -i 's,^rule_files:,&\n  - /etc/prometheus/nats-service.rules.yml,' "$temp/root/etc/prometheus/prometheus.yml"
+
+install -m 755 "${SERVICE:-$(find "$here/../../target" -path "*/debug/examples/demo_service" -print -quit)}" "$temp/root/try/service"
+install -m 755 "$0" "$temp/root/try/try.sh"
+cat >"$temp/root/etc/systemd/system/try.service" <<'UNIT'
+[Unit]
+After=prometheus.service nats-server.service
+[Service]
+Type=oneshot
+ExecStart=/bin/bash -c 'bash /try/try.sh inside >/try/log 2>&1; echo $$? >/try/result; systemctl --no-block poweroff'
+UNIT
+ln -s ../try.service "$temp/root/etc/systemd/system/multi-user.target.wants/try.service"
+say "booting it"
+nspawn --boot --private-network >"$temp/log" 2>&1 </dev/null || true
+cat "$temp/root/try/log" >&2
+[ "$(cat "$temp/root/try/result" 2>/dev/null)" = 0 ] || die "failed"
+say "all well"

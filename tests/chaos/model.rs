@@ -1,0 +1,444 @@
+//! What there is, as far as the driver knows: what can be done next, and what is true after it. Pure, but for the seed.
+
+use std::time::{Duration, Instant};
+
+use super::oracle::{Moment, Nats};
+
+/// How long an instance may take until it is heard again (`facts/wire.md`): one that has started or gone on, the server having
+/// waited for it;
+const GO_ON: Duration = Duration::from_secs(1);
+/// and one that has to connect again, which takes clients 2 to 3 s, while a run gives them the 2.5 s of `--confirm` or 5 s.
+const RECONNECT: Duration = Duration::from_millis(4500);
+/// Where packets are lost, the first of a connection is sent again after 1 s and 3 s.
+const LOSSY: Duration = Duration::from_secs(4);
+
+/// The clients that services are written with. Not nats.go 1.22, whose services cannot say which pod they are in.
+pub const CLIENTS: [&str; 7] = [
+    "nats-py",
+    "nats.js 3",
+    "nats.js 2",
+    "nats.go 1.41",
+    "async-nats",
+    "nats-micro (PyPI)",
+    "nats-micro (npm)",
+];
+
+/// Numbers that look random, and are the same for the same seed (splitmix64).
+pub struct Dice(pub u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// From 0 to below `n`.
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    pub fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
+        &all[self.below(all.len())]
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Server {
+    Up,
+    Frozen,
+    Stopped,
+}
+
+/// Where instances run: in a network namespace of its own, where that may be made.
+#[derive(Clone, Debug)]
+pub struct Host {
+    pub down_since: Option<Instant>,
+    /// Lost packets, in percent.
+    pub loss: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Path {
+    Whole,
+    /// Packets vanish.
+    Stuck,
+    /// Connections are closed.
+    Cut,
+}
+
+#[derive(Clone, Debug)]
+pub struct Instance {
+    pub pod: String,
+    pub host: usize,
+    pub frozen: bool,
+    /// Its server went away while it could not notice: it has to connect again when it can.
+    pub stale: bool,
+    /// It may believe for minutes that it is connected: its server went away behind a broken link.
+    pub lost: bool,
+    /// When it is heard again at the latest.
+    pub settled: Instant,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    Start {
+        client: &'static str,
+        host: usize,
+        pod: String,
+    },
+    Kill(String),
+    KillAll,
+    Freeze(String),
+    ThawAll,
+    /// `hard`: with SIGKILL.
+    StopServer {
+        server: usize,
+        hard: bool,
+    },
+    StartServer(usize),
+    FreezeServer(usize),
+    ThawServer(usize),
+    LinkDown(usize),
+    LinkUp(usize),
+    Loss {
+        host: usize,
+        percent: usize,
+    },
+    Path(Path),
+    /// How long bytes take from a distance, each way.
+    Delay(Duration),
+    /// Nothing for a while.
+    Rest,
+}
+
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub servers: Vec<Server>,
+    pub hosts: Vec<Host>,
+    /// Whether links can break, and lose packets.
+    pub links: bool,
+    pub instances: Vec<Instance>,
+    pub path: Path,
+    pub pods: usize,
+}
+
+impl Model {
+    pub fn new(servers: usize, hosts: usize, links: bool) -> Model {
+        let host = Host {
+            down_since: None,
+            loss: 0,
+        };
+        Model {
+            servers: vec![Server::Up; servers],
+            hosts: vec![host; hosts],
+            links,
+            instances: Vec::new(),
+            path: Path::Whole,
+            pods: 0,
+        }
+    }
+
+    /// What is to happen next.
+    pub fn choose(&self, dice: &mut Dice) -> Action {
+        let weights = [
+            (18, "start"),
+            (8, "kill"),
+            (6, "kill all"),
+            (7, "freeze"),
+            (10, "thaw"),
+            (16, "server stops"),
+            (5, "server freezes"),
+            (10, "link"),
+            (5, "loss"),
+            (10, "path"),
+            (5, "delay"),
+            (6, "rest"),
+        ];
+        // What is out of order does not last, nor does an outage: there would be little else to be seen.
+        if dice.below(2) == 0
+            && let Some(action) = self.mend_network()
+        {
+            return action;
+        }
+        if dice.below(2) == 0
+            && self.instances.is_empty()
+            && let Some(action) = self.choose_one("start", dice)
+        {
+            return action;
+        }
+        let mut roll = dice.below(weights.iter().map(|(weight, _)| weight).sum());
+        let (_, what) = weights
+            .into_iter()
+            .find(|(weight, _)| roll.checked_sub(*weight).map(|left| roll = left).is_none())
+            .expect("a roll below the sum");
+        self.choose_one(what, dice).unwrap_or(Action::Rest)
+    }
+
+    fn choose_one(&self, what: &str, dice: &mut Dice) -> Option<Action> {
+        let well = self.servers.iter().all(|server| *server == Server::Up);
+        let host = dice.below(self.hosts.len());
+        let server = dice.below(self.servers.len());
+        let frozen = self.instances.iter().filter(|instance| instance.frozen).count();
+        let instance = (!self.instances.is_empty()).then(|| dice.one_of(&self.instances));
+        let action = match what {
+            "start" if well && self.hosts[host].down_since.is_none() && self.instances.len() < 4 => Action::Start {
+                client: CLIENTS[dice.below(CLIENTS.len())],
+                host,
+                pod: format!("pod-{}", self.pods),
+            },
+            "kill" => Action::Kill(instance?.pod.clone()),
+            "kill all" if instance.is_some() => Action::KillAll,
+            "freeze" if !instance?.frozen => Action::Freeze(instance?.pod.clone()),
+            "thaw" if frozen > 0 => Action::ThawAll,
+            "server stops" if well => Action::StopServer {
+                server,
+                hard: dice.below(2) == 0,
+            },
+            "server freezes" if well => Action::FreezeServer(server),
+            "link" if self.links && self.hosts[host].down_since.is_some() => Action::LinkUp(host),
+            "link" if self.links => Action::LinkDown(host),
+            "loss" if self.links => Action::Loss {
+                host,
+                percent: *dice.one_of(&[0, 0, 1, 2]),
+            },
+            "path" if self.path == Path::Whole => Action::Path(*dice.one_of(&[Path::Stuck, Path::Cut])),
+            "path" => Action::Path(Path::Whole),
+            "delay" => Action::Delay(Duration::from_millis(*dice.one_of(&[0, 1, 5, 20, 50]))),
+            _ => return None,
+        };
+        Some(action)
+    }
+
+    /// What has to be done so that all servers are there.
+    pub fn mend_server(&self) -> Option<Action> {
+        let ill = self.servers.iter().position(|server| *server != Server::Up)?;
+        Some(match self.servers[ill] {
+            Server::Frozen => Action::ThawServer(ill),
+            _ => Action::StartServer(ill),
+        })
+    }
+
+    /// What has to be done so that the servers can be reached by everybody.
+    fn mend_network(&self) -> Option<Action> {
+        let broken = self.hosts.iter().position(|host| host.down_since.is_some());
+        self.mend_server()
+            .or_else(|| broken.map(Action::LinkUp))
+            .or_else(|| (self.path != Path::Whole).then_some(Action::Path(Path::Whole)))
+    }
+
+    /// What has to be done so that all is well but for instances that are gone.
+    pub fn mend(&self) -> Option<Action> {
+        let frozen = self.instances.iter().any(|instance| instance.frozen);
+        self.mend_network().or_else(|| frozen.then_some(Action::ThawAll))
+    }
+
+    /// What there is after an action that ended at this time.
+    pub fn after(&self, action: &Action, now: Instant) -> Model {
+        let mut next = self.clone();
+        match action {
+            Action::Start { host, pod, .. } => {
+                next.pods += 1;
+                next.instances.push(Instance {
+                    pod: pod.clone(),
+                    host: *host,
+                    frozen: false,
+                    stale: false,
+                    lost: false,
+                    settled: now + GO_ON,
+                });
+            }
+            Action::Kill(pod) => next.instances.retain(|instance| instance.pod != *pod),
+            Action::KillAll => next.instances.clear(),
+            Action::Freeze(pod) => {
+                let chosen = next.instances.iter_mut().find(|instance| instance.pod == *pod);
+                chosen.expect("one that there is").frozen = true;
+            }
+            Action::ThawAll => next.thaw(now),
+            Action::StopServer { server, .. } => {
+                next.servers[*server] = Server::Stopped;
+                next.lose_connections(now);
+            }
+            Action::StartServer(server) => {
+                next.servers[*server] = Server::Up;
+                if next.servers.len() == 1 {
+                    next.lose_connections(now);
+                }
+            }
+            Action::FreezeServer(server) => next.servers[*server] = Server::Frozen,
+            Action::ThawServer(server) => {
+                next.servers[*server] = Server::Up;
+                for instance in &mut next.instances {
+                    instance.settled = instance.settled.max(now + GO_ON);
+                }
+            }
+            Action::LinkDown(host) => next.hosts[*host].down_since = Some(now),
+            Action::LinkUp(host) => {
+                let since = next.hosts[*host].down_since.take();
+                // What is sent again is sent after twice the time each time.
+                let down = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+                for instance in next.instances.iter_mut().filter(|instance| instance.host == *host) {
+                    instance.settled = instance.settled.max(now + down + RECONNECT);
+                }
+            }
+            Action::Loss { host, percent } => next.hosts[*host].loss = *percent,
+            Action::Path(path) => next.path = *path,
+            Action::Delay(_) | Action::Rest => {}
+        }
+        next
+    }
+
+    fn thaw(&mut self, now: Instant) {
+        for instance in self.instances.iter_mut().filter(|instance| instance.frozen) {
+            instance.frozen = false;
+            let needs = if instance.stale { RECONNECT } else { GO_ON };
+            instance.stale = false;
+            instance.settled = instance.settled.max(now + needs + self.hosts[instance.host].extra());
+        }
+    }
+
+    /// A server went away or came back: whoever may have been connected to it has to connect again.
+    fn lose_connections(&mut self, now: Instant) {
+        for instance in &mut self.instances {
+            let host = &self.hosts[instance.host];
+            instance.stale |= instance.frozen;
+            instance.lost |= host.down_since.is_some();
+            instance.settled = now + RECONNECT + host.extra();
+        }
+    }
+
+    /// What is true from now on.
+    pub fn moment(&self, now: Instant) -> Moment {
+        let any = |state| self.servers.contains(&state);
+        let nats = match (any(Server::Up), any(Server::Frozen) || any(Server::Stopped)) {
+            (true, false) => Nats::Fine,
+            (true, true) => Nats::Disturbed,
+            (false, _) => Nats::Away,
+        };
+        // From a distance only the first server is asked.
+        let path = match (self.path, self.servers[0]) {
+            (Path::Whole, Server::Up) => Nats::Fine,
+            _ => Nats::Away,
+        };
+        let up = |host: &usize| self.hosts[*host].down_since.is_none();
+        let active = || self.instances.iter().filter(|instance| !instance.frozen);
+        // Whose server is frozen cannot be known.
+        let answering =
+            |instance: &&Instance| nats != Nats::Away && up(&instance.host) && !instance.lost && !any(Server::Frozen);
+        Moment {
+            from: now,
+            can: active()
+                .filter(answering)
+                .map(|instance| (instance.pod.clone(), instance.settled))
+                .collect(),
+            may: active().map(|instance| (instance.pod.clone(), instance.host)).collect(),
+            reached: (0..self.hosts.len())
+                .filter(|host| nats != Nats::Away && up(host))
+                .collect(),
+            nats,
+            path,
+        }
+    }
+}
+
+impl Host {
+    fn extra(&self) -> Duration {
+        if self.loss > 0 { LOSSY } else { Duration::ZERO }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(pod: &str, host: usize) -> Action {
+        Action::Start {
+            client: "nats-py",
+            host,
+            pod: pod.into(),
+        }
+    }
+
+    #[test]
+    fn the_same_seed_gives_the_same_actions() {
+        let run = |seed| {
+            let (mut dice, mut model, now) = (Dice(seed), Model::new(3, 2, true), Instant::now());
+            let actions: Vec<_> = (0..200)
+                .map(|_| {
+                    let action = model.choose(&mut dice);
+                    model = model.after(&action, now);
+                    action
+                })
+                .collect();
+            actions
+        };
+        assert_eq!(run(1), run(1));
+        assert_ne!(run(1), run(2));
+        // Everything has its turn.
+        let kinds: std::collections::BTreeSet<_> = (0..9)
+            .flat_map(run)
+            .map(|action| format!("{action:?}").split([' ', '(']).next().map(str::to_owned))
+            .collect();
+        assert_eq!(kinds.len(), 15, "{kinds:?}");
+    }
+
+    #[test]
+    fn the_model_knows_who_can_answer() {
+        let now = Instant::now();
+        let mut model = Model::new(1, 2, true);
+        let mut see = |actions: &[Action]| {
+            for action in actions {
+                model = model.after(action, now);
+            }
+            let moment = model.moment(now);
+            let can: Vec<_> = moment.can.into_iter().map(|(pod, at)| (pod, at - now)).collect();
+            let may = moment.may.iter().filter(|(_, host)| moment.reached.contains(host));
+            (can, may.map(|(pod, _)| pod.as_str()).collect::<String>(), moment.nats)
+        };
+        let of = |pod: &str, time| (pod.to_owned(), time);
+        let stop = Action::StopServer { server: 0, hard: true };
+        let both = vec![of("a", GO_ON), of("b", GO_ON)];
+        assert_eq!(see(&[start("a", 0), start("b", 1)]), (both, "ab".into(), Nats::Fine));
+        assert_eq!(
+            see(&[Action::Freeze("a".into())]),
+            (vec![of("b", GO_ON)], "b".into(), Nats::Fine)
+        );
+        assert_eq!(see(&[Action::LinkDown(1)]), (vec![], "".into(), Nats::Fine));
+        // Its server is another one when b can be reached again: it may not know for minutes.
+        assert_eq!(see(&[stop]), (vec![], "".into(), Nats::Away));
+        assert_eq!(see(&[Action::StartServer(0)]), (vec![], "".into(), Nats::Fine));
+        assert_eq!(see(&[Action::LinkUp(1)]), (vec![], "b".into(), Nats::Fine));
+        // And a has to connect again.
+        assert_eq!(
+            see(&[Action::ThawAll]),
+            (vec![of("a", RECONNECT)], "ab".into(), Nats::Fine)
+        );
+        assert_eq!(see(&[Action::FreezeServer(0)]), (vec![], "".into(), Nats::Away));
+        assert_eq!(
+            see(&[Action::ThawServer(0), Action::KillAll]),
+            (vec![], "".into(), Nats::Fine)
+        );
+    }
+
+    #[test]
+    fn in_a_cluster_one_server_is_not_nats() {
+        let now = Instant::now();
+        let mut model = Model::new(3, 1, false).after(&start("a", 0), now);
+        let stop = Action::StopServer { server: 0, hard: false };
+        model = model.after(&stop, now);
+        let moment = model.moment(now);
+        assert_eq!((moment.nats, moment.path), (Nats::Disturbed, Nats::Away));
+        assert_eq!(moment.can.into_values().collect::<Vec<_>>(), [now + RECONNECT]);
+        model = model
+            .after(&Action::StartServer(0), now)
+            .after(&Action::FreezeServer(1), now);
+        let moment = model.moment(now);
+        assert_eq!(
+            (moment.can.len(), moment.may.len(), moment.nats),
+            (0, 1, Nats::Disturbed)
+        );
+        assert_eq!(model.mend(), Some(Action::ThawServer(1)));
+    }
+}

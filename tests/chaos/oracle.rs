@@ -1,0 +1,413 @@
+//! What was true at each instant, and what a run may say of it. Pure: it is told what happened, and when.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
+
+/// Whether NATS can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nats {
+    Fine,
+    /// By some, or for a part of the time: then there is nothing that a run has to say.
+    Disturbed,
+    Away,
+}
+
+/// What is true until the next moment.
+#[derive(Clone, Debug)]
+pub struct Moment {
+    pub from: Instant,
+    /// The pods whose instance can answer, each with the time from which on a run that ends has no excuse not to have heard it.
+    pub can: BTreeMap<String, Instant>,
+    /// The pods whose instance is active, and the host that each is on. All others cannot answer.
+    pub may: BTreeMap<String, usize>,
+    /// The hosts that answers come from; also those that were sent before.
+    pub reached: BTreeSet<usize>,
+    pub nats: Nats,
+    /// The same for those who ask from a distance.
+    pub path: Nats,
+}
+
+impl Moment {
+    /// While something changes, that is true which is true before and after it.
+    pub fn between(before: &Moment, after: &Moment) -> Moment {
+        let both = |before, after| if before == after { before } else { Nats::Disturbed };
+        let can = before.can.iter().filter_map(|(pod, settled)| {
+            let later = (*settled).max(*after.can.get(pod)?);
+            Some((pod.clone(), later))
+        });
+        Moment {
+            from: after.from,
+            can: can.collect(),
+            may: before.may.clone().into_iter().chain(after.may.clone()).collect(),
+            reached: before.reached.union(&after.reached).copied().collect(),
+            nats: both(before.nats, after.nats),
+            path: both(before.path, after.path),
+        }
+    }
+
+    /// As it is for those who ask from a distance.
+    fn seen_from_a_distance(mut self) -> Moment {
+        self.nats = match (self.nats, self.path) {
+            (Nats::Fine, Nats::Fine) => Nats::Fine,
+            (Nats::Away, _) | (_, Nats::Away) => Nats::Away,
+            _ => Nats::Disturbed,
+        };
+        if self.nats != Nats::Fine {
+            self.can.clear();
+        }
+        if self.nats == Nats::Away {
+            self.reached.clear();
+        }
+        self
+    }
+}
+
+/// So many moments are lately.
+pub const LATELY: usize = 12;
+
+/// All moments, in their order.
+#[derive(Default)]
+pub struct History(Vec<Moment>);
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    Nearby,
+    ADistance,
+}
+
+/// What was true for the whole of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Truth {
+    /// An instance could answer all along, and has had the time that it needs.
+    pub up: bool,
+    /// An instance was there all along; whether it has had its time or not.
+    pub there: bool,
+    /// Nobody could answer: at no time, or none of it could arrive.
+    pub down: bool,
+    pub nats: Nats,
+}
+
+impl History {
+    pub fn push(&mut self, moment: Moment) {
+        self.0.push(moment);
+    }
+
+    /// The pods that are there, or were lately.
+    pub fn pods(&self) -> Vec<String> {
+        let lately = self.0.iter().rev().take(LATELY);
+        let pods: BTreeSet<_> = lately.flat_map(|moment| moment.may.keys().cloned()).collect();
+        pods.into_iter().collect()
+    }
+
+    /// What was true from `start` to `end`: for the service, or for one pod. What has happened to an instance has to be over,
+    /// with the time that it needs, when `settled` comes.
+    pub fn truth(&self, from: From, start: Instant, end: Instant, settled: Instant, pod: Option<&str>) -> Truth {
+        let first = self.0.partition_point(|moment| moment.from <= start).saturating_sub(1);
+        let during = self.0[first..].iter().take_while(|moment| moment.from <= end);
+        let mut moments: Vec<Moment> = during.cloned().collect();
+        if from == From::ADistance {
+            moments = moments.into_iter().map(Moment::seen_from_a_distance).collect();
+        }
+        let asked = |other: &str| pod.is_none_or(|pod| pod == other);
+        let last = moments.last().expect("a run after the beginning");
+        let all_along = |pod: &str| moments.iter().all(|moment| moment.can.contains_key(pod));
+        let mut active = moments.iter().flat_map(|moment| &moment.may);
+        let reached = |host| moments.iter().any(|moment| moment.reached.contains(&host));
+        let all = |nats| moments.iter().all(|moment| moment.nats == nats);
+        Truth {
+            up: last
+                .can
+                .iter()
+                .any(|(pod, since)| asked(pod) && *since <= settled && all_along(pod)),
+            there: last.can.keys().any(|pod| asked(pod) && all_along(pod)),
+            down: !active.any(|(pod, host)| asked(pod) && reached(*host)),
+            nats: match (all(Nats::Fine), all(Nats::Away)) {
+                (true, _) => Nats::Fine,
+                (_, true) => Nats::Away,
+                _ => Nats::Disturbed,
+            },
+        }
+    }
+}
+
+/// What a check has said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    Up,
+    Recovered,
+    /// `asked`: it is not only remembered.
+    Down {
+        asked: bool,
+    },
+    NotAsked,
+    NeverSeen,
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    FalseAlarm,
+    MissedOutage,
+    /// An outage begins while an instance that is there has not come back yet, as it would have.
+    HastyAlarm,
+    /// None of these: UNKNOWN for no reason, or an end of an outage that there was not.
+    Odd,
+}
+
+/// What one who asks again and again has been told so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told {
+    pub seen: bool,
+    pub outage: bool,
+    /// A run was killed: nobody has heard what it has remembered.
+    pub unsure: bool,
+}
+
+impl Told {
+    /// Takes what a check has said, and judges it.
+    pub fn judge(&mut self, said: Said, truth: Truth) -> Option<Fault> {
+        let before = *self;
+        self.unsure = false;
+        match said {
+            Said::Up | Said::Recovered => (self.seen, self.outage) = (true, false),
+            Said::Down { .. } => self.outage = true,
+            Said::NotAsked | Said::NeverSeen => self.outage = false,
+        }
+        let (was_down, was_up) = (before.outage && !before.unsure, !before.outage && !before.unsure);
+        let has_to_be_told = truth.down && truth.nats == Nats::Fine && before.seen;
+        match said {
+            Said::Up | Said::Recovered if truth.down => Some(Fault::MissedOutage),
+            // It ended without a word, or there was none.
+            Said::Up if was_down => Some(Fault::MissedOutage),
+            Said::Recovered if was_up => Some(Fault::Odd),
+            Said::Down { asked: true } if truth.up => Some(Fault::FalseAlarm),
+            Said::Down { asked: true } if truth.there && was_up => Some(Fault::HastyAlarm),
+            Said::Down { asked: false } if was_up => Some(Fault::FalseAlarm),
+            Said::Down { asked: false } if truth.nats == Nats::Fine => Some(Fault::Odd),
+            Said::NotAsked | Said::NeverSeen if has_to_be_told || was_down => Some(Fault::MissedOutage),
+            Said::NotAsked if truth.nats == Nats::Fine => Some(Fault::Odd),
+            Said::NeverSeen if before.seen || truth.up => Some(Fault::Odd),
+            _ => None,
+        }
+    }
+}
+
+/// Judges what a probe of one pod has said.
+pub fn judge_probe(liveness: bool, passed: bool, truth: Truth) -> Option<Fault> {
+    let not_its_fault = truth.up || (liveness && truth.nats == Nats::Away);
+    let has_to_fail = truth.down && (!liveness || truth.nats == Nats::Fine);
+    match passed {
+        false if not_its_fault => Some(Fault::FalseAlarm),
+        true if has_to_fail => Some(Fault::MissedOutage),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A moment at this second: the pods that can answer (settled at a second), and those that may besides.
+    fn moment(zero: Instant, second: u64, can: &[(&str, u64)], may: &[&str], nats: Nats) -> Moment {
+        let at = |second| zero + Duration::from_secs(second);
+        let can: BTreeMap<_, _> = can.iter().map(|(pod, second)| (pod.to_string(), at(*second))).collect();
+        let may = may.iter().map(|pod| pod.to_string()).chain(can.keys().cloned());
+        Moment {
+            from: at(second),
+            may: may.map(|pod| (pod, 0)).collect(),
+            can,
+            reached: (nats != Nats::Away).then_some(0).into_iter().collect(),
+            nats,
+            path: Nats::Fine,
+        }
+    }
+
+    #[test]
+    fn the_truth_is_what_was_true_all_along() {
+        let zero = Instant::now();
+        let mut history = History::default();
+        for moment in [
+            moment(zero, 0, &[("a", 2), ("b", 0)], &[], Nats::Fine),
+            moment(zero, 10, &[("a", 2)], &["b"], Nats::Fine),
+            moment(zero, 11, &[("a", 2)], &[], Nats::Fine),
+            moment(zero, 20, &[], &["a"], Nats::Disturbed),
+            moment(zero, 21, &[], &[], Nats::Away),
+            moment(zero, 30, &[], &["a"], Nats::Disturbed),
+            moment(zero, 31, &[("a", 35)], &[], Nats::Fine),
+        ] {
+            history.push(moment);
+        }
+        let truth = |start: u64, end: u64, pod| {
+            let at = |second| zero + Duration::from_secs(second);
+            let truth = history.truth(From::Nearby, at(start), at(end), at(end), pod);
+            assert!(truth.there || !truth.up);
+            (truth.up, truth.down, truth.nats)
+        };
+        assert_eq!(truth(1, 1, None), (true, false, Nats::Fine));
+        assert_eq!(truth(1, 1, Some("a")), (false, false, Nats::Fine), "not settled");
+        assert_eq!(truth(1, 3, Some("a")), (true, false, Nats::Fine));
+        assert_eq!(truth(5, 12, None), (true, false, Nats::Fine));
+        assert_eq!(
+            truth(5, 12, Some("b")),
+            (false, false, Nats::Fine),
+            "could answer at the beginning"
+        );
+        assert_eq!(truth(12, 13, Some("b")), (false, true, Nats::Fine));
+        assert_eq!(truth(12, 13, Some("c")), (false, true, Nats::Fine));
+        assert_eq!(truth(15, 22, None), (false, false, Nats::Disturbed));
+        assert_eq!(truth(22, 29, None), (false, true, Nats::Away));
+        assert_eq!(truth(22, 32, None), (false, false, Nats::Disturbed));
+        assert_eq!(truth(32, 34, None), (false, false, Nats::Fine), "comes back");
+        assert_eq!(truth(32, 36, None), (true, false, Nats::Fine));
+    }
+
+    #[test]
+    fn an_answer_may_arrive_when_its_sender_is_gone() {
+        let zero = Instant::now();
+        let mut history = History::default();
+        // Sent to a server that is frozen, and passed on when it goes on.
+        history.push(moment(zero, 0, &[], &[], Nats::Fine));
+        history.push(moment(zero, 1, &[], &["a"], Nats::Away));
+        history.push(moment(zero, 2, &[], &[], Nats::Away));
+        history.push(moment(zero, 3, &[], &[], Nats::Fine));
+        let down = |start: u64, end: u64| {
+            let at = |second| zero + Duration::from_secs(second);
+            history.truth(From::Nearby, at(start), at(end), at(end), Some("a")).down
+        };
+        assert!(!down(0, 4));
+        assert!(!down(1, 4));
+        assert!(down(1, 2), "none of it arrives");
+        assert!(down(2, 4), "sent before the run");
+    }
+
+    #[test]
+    fn from_a_distance_the_path_counts_too() {
+        let zero = Instant::now();
+        let mut history = History::default();
+        for (second, path) in [(0, Nats::Fine), (10, Nats::Disturbed), (20, Nats::Away)] {
+            let moment = moment(zero, second, &[("a", 0)], &[], Nats::Fine);
+            history.push(Moment { path, ..moment });
+        }
+        let truth = |from, second: u64| {
+            let at = zero + Duration::from_secs(second);
+            let truth = history.truth(from, at, at, at, None);
+            (truth.up, truth.down, truth.nats)
+        };
+        assert_eq!(truth(From::ADistance, 5), (true, false, Nats::Fine));
+        assert_eq!(truth(From::ADistance, 15), (false, false, Nats::Disturbed));
+        assert_eq!(truth(From::ADistance, 25), (false, true, Nats::Away));
+        assert_eq!(truth(From::Nearby, 25), (true, false, Nats::Fine));
+    }
+
+    #[test]
+    fn while_something_changes_only_that_is_true_which_stays() {
+        let zero = Instant::now();
+        let before = moment(zero, 0, &[("a", 1), ("b", 1)], &["c"], Nats::Fine);
+        let after = moment(zero, 5, &[("a", 9), ("c", 0)], &[], Nats::Away);
+        let during = Moment::between(&before, &after);
+        assert_eq!(during.can, moment(zero, 0, &[("a", 9)], &[], Nats::Fine).can);
+        assert_eq!(during.may.into_keys().collect::<String>(), "abc");
+        assert_eq!((during.nats, during.path), (Nats::Disturbed, Nats::Fine));
+    }
+
+    #[test]
+    fn every_wrong_word_of_a_check_is_a_fault() {
+        let truth = |up, down, nats| Truth {
+            up,
+            there: up,
+            down,
+            nats,
+        };
+        let up = truth(true, false, Nats::Fine);
+        let back = Truth { up: false, ..up };
+        let down = truth(false, true, Nats::Fine);
+        let open = truth(false, false, Nats::Disturbed);
+        let away = truth(false, true, Nats::Away);
+        let (never, well, ill) = ((false, false), (true, false), (true, true));
+        let asked = Said::Down { asked: true };
+        let remembered = Said::Down { asked: false };
+        let (alarm, missed, odd) = (Some(Fault::FalseAlarm), Some(Fault::MissedOutage), Some(Fault::Odd));
+        for ((seen, outage), said, truth, fault) in [
+            (well, Said::Up, up, None),
+            (well, Said::Up, open, None),
+            (well, Said::Up, down, missed),
+            (well, Said::Up, away, missed),
+            (ill, Said::Up, up, missed),
+            (ill, Said::Recovered, up, None),
+            (ill, Said::Recovered, down, missed),
+            (well, Said::Recovered, up, odd),
+            (well, asked, down, None),
+            (well, asked, open, None),
+            (well, asked, up, alarm),
+            (ill, asked, up, alarm),
+            (well, asked, back, Some(Fault::HastyAlarm)),
+            (ill, asked, back, None),
+            (well, remembered, away, alarm),
+            (well, remembered, open, alarm),
+            (ill, remembered, away, None),
+            (ill, remembered, open, None),
+            (ill, remembered, down, odd),
+            (well, Said::NotAsked, away, None),
+            (well, Said::NotAsked, open, None),
+            (well, Said::NotAsked, up, odd),
+            (well, Said::NotAsked, down, missed),
+            (ill, Said::NotAsked, away, missed),
+            (never, Said::NotAsked, away, None),
+            (never, Said::NeverSeen, down, None),
+            (never, Said::NeverSeen, open, None),
+            (never, Said::NeverSeen, up, odd),
+            (well, Said::NeverSeen, open, odd),
+            (well, Said::NeverSeen, down, missed),
+        ] {
+            let unsure = false;
+            let judged = Told { seen, outage, unsure }.judge(said, truth);
+            assert_eq!(judged, fault, "{said:?} {truth:?} seen {seen} outage {outage}");
+        }
+        // What it had to say before may be over.
+        for (outage, said, truth, fault) in [
+            (true, Said::Up, up, None),
+            (false, Said::Recovered, up, None),
+            (false, remembered, away, None),
+            (true, Said::NotAsked, away, None),
+            (true, Said::Up, down, missed),
+            (true, Said::NotAsked, down, missed),
+            (true, asked, up, alarm),
+        ] {
+            let (seen, unsure) = (true, true);
+            let mut told = Told { seen, outage, unsure };
+            assert_eq!(told.judge(said, truth), fault, "{said:?} {truth:?} outage {outage}");
+            assert!(!told.unsure);
+        }
+    }
+
+    #[test]
+    fn every_wrong_word_of_a_probe_is_a_fault() {
+        let truth = |up, down, nats| Truth {
+            up,
+            there: up,
+            down,
+            nats,
+        };
+        let up = truth(true, false, Nats::Fine);
+        let down = truth(false, true, Nats::Fine);
+        let away = truth(false, true, Nats::Away);
+        let open = truth(false, false, Nats::Fine);
+        let (alarm, missed) = (Some(Fault::FalseAlarm), Some(Fault::MissedOutage));
+        for (truth, passed, liveness, readiness) in [
+            (up, true, None, None),
+            (up, false, alarm, alarm),
+            (down, true, missed, missed),
+            (down, false, None, None),
+            (away, true, None, missed),
+            (away, false, alarm, None),
+            (open, true, None, None),
+            (open, false, None, None),
+        ] {
+            assert_eq!(judge_probe(true, passed, truth), liveness, "{truth:?} {passed}");
+            assert_eq!(judge_probe(false, passed, truth), readiness, "{truth:?} {passed}");
+        }
+    }
+}

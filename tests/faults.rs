@@ -1,0 +1,720 @@
+//! The state under faults, counted: faults injected, outages lost, false alarms. The last two are zero.
+//!
+//! A bench has a service that is there and one that is not, and knows of each what a run remembers: that it was there, or that its
+//! outage is open. Each fault meets all four, and then two runs meet what it has left on the disk.
+//!
+//! The usual run is a sample of the errors. `FAULTS=all tests/run.sh faults -- --nocapture` injects each of them into each system
+//! call, once and for good, cuts the power of a real file system (which takes root and loop devices), and prints the table.
+
+mod power_cut;
+
+use std::ffi::CString;
+use std::fmt::Display;
+use std::fs::{self, File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::{Check, Output, Running, Server, Service, TempDir, Version, is_root};
+
+/// Whether the environment wants all of it.
+fn long_form() -> bool {
+    std::env::var_os("FAULTS").is_some()
+}
+
+/// What is remembered of a service, and whether it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Case {
+    Up,
+    Gone,
+    StillDown,
+    Back,
+    /// It is there, and nothing is remembered, not even a folder for it.
+    First,
+}
+
+impl Case {
+    const REMEMBERED: [Case; 4] = [Case::Up, Case::Gone, Case::StillDown, Case::Back];
+    const ALL: [Case; 5] = [Case::Up, Case::Gone, Case::StillDown, Case::Back, Case::First];
+
+    fn is_up(self) -> bool {
+        matches!(self, Case::Up | Case::Back | Case::First)
+    }
+
+    fn service(self) -> &'static str {
+        if self.is_up() { "orders" } else { "billing" }
+    }
+}
+
+/// The files of a state: the state itself, and what was last synced.
+#[derive(Clone)]
+struct Saved {
+    state: Vec<u8>,
+    synced: Vec<u8>,
+}
+
+/// A server with one of two services, and what was remembered of both.
+struct Bench {
+    server: Server,
+    saved: [Saved; 4],
+    _service: Service,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        let server = Server::start(Version::Newest);
+        let start = |name: &str| {
+            let service = Service::async_nats(&server.url(), name).start();
+            server.wait_for_instances(name, 1);
+            service
+        };
+        // Its outage, and that it was there before.
+        let story = |name: &'static str| {
+            let place = Place::empty(server.url(), name);
+            let remembered = |code: i32| {
+                // The second of two equal runs says nothing new, and is not synced.
+                for _ in 0..2 {
+                    assert_eq!(place.check().run().code, Some(code));
+                }
+                place.saved()
+            };
+            let service = start(name);
+            let up = remembered(0);
+            service.kill();
+            server.wait_for_instances(name, 0);
+            (up, remembered(2))
+        };
+        let ((up, back), (gone, still_down)) = (story("orders"), story("billing"));
+        Bench {
+            _service: start("orders"),
+            saved: [up, gone, still_down, back],
+            server,
+        }
+    }
+
+    fn saved(&self, case: Case) -> &Saved {
+        &self.saved[case as usize]
+    }
+
+    /// A folder of its own in which all is as it was remembered.
+    fn place(&self, case: Case) -> Place {
+        let place = Place::empty(self.server.url(), case.service());
+        if case != Case::First {
+            place.lay_out(self.saved(case));
+        }
+        place
+    }
+}
+
+/// A folder with a state, and whom to ask for which service.
+struct Place {
+    url: String,
+    service: &'static str,
+    dir: TempDir,
+}
+
+impl Place {
+    fn empty(url: String, service: &'static str) -> Place {
+        // Thousands of syncs would keep others from the disk.
+        let dir = TempDir::new_in("/dev/shm");
+        Place { url, service, dir }
+    }
+
+    fn make_folder(&self) {
+        fs::create_dir(self.folder()).unwrap();
+        fs::set_permissions(self.folder(), Permissions::from_mode(0o700)).unwrap();
+    }
+
+    fn lay_out(&self, saved: &Saved) {
+        self.make_folder();
+        fs::write(self.path(""), &saved.state).unwrap();
+        fs::write(self.path(".synced"), &saved.synced).unwrap();
+        fs::write(self.path(".lock"), "").unwrap();
+    }
+
+    fn folder(&self) -> String {
+        self.dir.join("state")
+    }
+
+    /// The state file, or one of those beside it.
+    fn path(&self, suffix: &str) -> String {
+        self.dir.join(&format!("state/s.json{suffix}"))
+    }
+
+    fn saved(&self) -> Saved {
+        let read = |suffix| fs::read(self.path(suffix)).unwrap();
+        Saved {
+            state: read(""),
+            synced: read(".synced"),
+        }
+    }
+
+    /// A check that asks once only.
+    fn check(&self) -> Check {
+        self.check_confirming("0")
+    }
+
+    fn check_confirming(&self, confirm: &str) -> Check {
+        Check::new([
+            "-s",
+            &self.url,
+            "-n",
+            self.service,
+            "--confirm",
+            confirm,
+            "--stall",
+            "50ms",
+        ])
+        .args(["--state", &self.path("")])
+    }
+
+    /// All paths that belong to the state.
+    fn paths(&self) -> Vec<String> {
+        let files = ["", ".lock", ".tmp", ".synced", ".bad"];
+        files
+            .map(|suffix| self.path(suffix))
+            .into_iter()
+            .chain([self.folder()])
+            .collect()
+    }
+
+    /// The check by strace, which looks at (and does this to) the system calls on the state only.
+    fn traced(&self, calls: &str, how: &str, trace: &str) -> Check {
+        let trace_calls = format!("trace={calls}");
+        let mut strace = vec!["strace", "-f", "-qqq", "-e", "signal=none", "-o", trace];
+        strace.extend(["-e", &trace_calls]);
+        if !how.is_empty() {
+            strace.extend(["-e", how]);
+        }
+        let paths = self.paths();
+        strace.extend(paths.iter().flat_map(|path| ["-P", path.as_str()]));
+        self.check().under(strace)
+    }
+
+    /// The sequence number of what can be read, which grows with each run that is remembered.
+    fn sequence(&self) -> Option<u64> {
+        let memory: Value = serde_json::from_slice(&fs::read(self.path("")).ok()?).ok()?;
+        memory["sequence"].as_u64()
+    }
+
+    fn has_outage(&self) -> bool {
+        let bytes = fs::read(self.path("")).unwrap_or_default();
+        let memory: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        memory["outage"].is_object()
+    }
+
+    /// What lies in the folder, sorted.
+    fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder()).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| entry.file_name().into_string().ok())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+/// What came of the faults of one kind.
+struct Tally {
+    kind: &'static str,
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    faults: usize,
+    /// Of a service that is down, a run said OK, or one without a fault did not say CRITICAL.
+    lost: usize,
+    /// Of a service that is up, a run said it is down.
+    false_alarms: usize,
+    /// The runs that said UNKNOWN, with what is wrong with the state, where it was in their way.
+    unknown: usize,
+    complaints: Vec<String>,
+}
+
+impl Tally {
+    fn new(kind: &'static str) -> Tally {
+        Tally {
+            kind,
+            counts: Mutex::default(),
+        }
+    }
+
+    fn count(&self, change: impl FnOnce(&mut Counts)) {
+        change(&mut self.counts.lock().unwrap());
+    }
+
+    fn complain(&self, fault: &dyn Display, what: &str, out: &Output) {
+        let complaint = format!(
+            "{}: {fault}: {what}: {:?} {}",
+            self.kind,
+            out.code,
+            out.stdout.trim_end()
+        );
+        self.count(|counts| counts.complaints.push(complaint));
+    }
+
+    /// The run that met the fault. It may have been killed.
+    fn under_fault(&self, fault: &dyn Display, is_up: bool, out: &Output) {
+        let of_the_state = ["the state", "the lock", "cannot lock"]
+            .iter()
+            .any(|what| out.stdout.contains(what));
+        let unknown = out.code == Some(3) && of_the_state;
+        self.count(|counts| {
+            counts.faults += 1;
+            counts.unknown += usize::from(unknown);
+        });
+        match (out.code, is_up) {
+            _ if unknown || !out.stderr.is_empty() => {}
+            (None, _) if out.signal == Some(libc::SIGKILL) && out.stdout.is_empty() => return,
+            (Some(0), true) | (Some(2), false) => return,
+            (Some(0), false) => self.count(|counts| counts.lost += 1),
+            (Some(2), true) => self.count(|counts| counts.false_alarms += 1),
+            _ => {}
+        }
+        if !unknown {
+            self.complain(fault, "the run with the fault", out);
+        }
+    }
+
+    /// A run from what the fault has left. All must be well again at the latest with the second one; if nothing that was
+    /// remembered can be left, an outage may be told from the next one on only.
+    fn afterwards(&self, fault: &dyn Display, is_up: bool, place: &Place) {
+        for nth in ["the next run", "the run after that"] {
+            let out = place.check().run();
+            let told = out.code == Some(3) && out.stdout.contains("the state") && nth == "the next run";
+            match (out.code, is_up) {
+                (Some(0), true) if !place.has_outage() => continue,
+                (Some(2), false) if place.has_outage() => continue,
+                (Some(3), true) if told => {
+                    self.count(|counts| counts.unknown += 1);
+                    continue;
+                }
+                (Some(2), true) => self.count(|counts| counts.false_alarms += 1),
+                (_, false) => self.count(|counts| counts.lost += 1),
+                _ => {}
+            }
+            return self.complain(fault, nth, &out);
+        }
+    }
+
+    /// What is left in the folder is what belongs there.
+    fn clean(&self, fault: &dyn Display, place: &Place) {
+        let mut files = place.files();
+        files.retain(|name| name != "s.json.bad");
+        if files != ["s.json", "s.json.lock", "s.json.synced"] {
+            let complaint = format!("{}: {fault}: left behind: {files:?}", self.kind);
+            self.count(|counts| counts.complaints.push(complaint));
+        }
+    }
+
+    /// Prints the line of the table, and fails if there is anything to complain of.
+    #[track_caller]
+    fn report(&self, least: usize) {
+        let counts = self.counts.lock().unwrap();
+        println!(
+            "{:<34} | {:>6} faults | {:>5} told as UNKNOWN | {} outages lost | {} false alarms",
+            self.kind, counts.faults, counts.unknown, counts.lost, counts.false_alarms
+        );
+        let (all, first) = (counts.complaints.len(), counts.complaints.iter().take(20));
+        let first: Vec<&str> = first.map(String::as_str).collect();
+        assert!(
+            first.is_empty(),
+            "{all} complaints, the first are\n{}",
+            first.join("\n")
+        );
+        assert_eq!((counts.lost, counts.false_alarms), (0, 0));
+        assert!(counts.faults >= least, "only {} faults", counts.faults);
+    }
+}
+
+/// All of these, or every nth of them: a number that has nothing in common with those of which they are made.
+fn sample<T>(all: Vec<T>, nth: usize) -> Vec<T> {
+    all.into_iter().step_by(if long_form() { 1 } else { nth }).collect()
+}
+
+/// Deals with all of these, some at a time.
+fn in_parallel<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
+    let items = Mutex::new(items.into_iter());
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                loop {
+                    let item = items.lock().unwrap().next();
+                    match item {
+                        Some(item) => work(item),
+                        None => break,
+                    }
+                }
+            });
+        }
+    });
+}
+
+/// A system call on the state: its name, and which one of that name it is.
+#[derive(Clone, Debug)]
+struct Call {
+    name: String,
+    nth: usize,
+}
+
+/// All system calls that a run makes on its state.
+fn calls(place: &Place) -> Vec<Call> {
+    let trace = place.dir.join("trace");
+    place.traced("%file,%desc", "", &trace).run();
+    let mut calls: Vec<Call> = Vec::new();
+    for line in fs::read_to_string(&trace).unwrap().lines() {
+        let call = line.split_once(' ').unwrap().1.trim_start();
+        let name: String = call
+            .chars()
+            .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+            .collect();
+        let nth = 1 + calls.iter().filter(|call| call.name == name).count();
+        calls.push(Call { name, nth });
+    }
+    assert!(calls.len() > 20 && calls.iter().any(|call| call.name.starts_with("rename")));
+    calls
+}
+
+/// Kills runs in these cases, before each of their system calls on the state that `prepare` has left.
+fn kill_everywhere(tally: &Tally, cases: &[Case], prepare: impl Fn(&Place) + Sync) {
+    let bench = Bench::new();
+    let prepared = |case| {
+        let place = bench.place(case);
+        prepare(&place);
+        place
+    };
+    let calls = |case| calls(&prepared(case)).into_iter().map(move |call| (case, call));
+    let all: Vec<_> = cases.iter().copied().flat_map(calls).collect();
+    let number = all.len();
+    in_parallel(all, |(case, Call { name, nth })| {
+        let place = prepared(case);
+        let how = format!("inject={name}:signal=KILL:when={nth}");
+        let out = place.traced(&name, &how, "/dev/null").run();
+        let fault = format!("{case:?} killed at {name} {nth}");
+        if out.signal != Some(libc::SIGKILL) {
+            tally.complain(&fault, "not killed", &out);
+        }
+        tally.under_fault(&fault, case.is_up(), &out);
+        tally.afterwards(&fault, case.is_up(), &place);
+        tally.clean(&fault, &place);
+    });
+    tally.report(number);
+}
+
+#[test]
+fn a_run_is_killed_at_each_system_call_on_its_state() {
+    kill_everywhere(&Tally::new("kill -9 at each call"), &Case::ALL, |_| ());
+}
+
+#[test]
+fn a_run_is_killed_while_it_sets_a_damaged_state_aside() {
+    let cases = if long_form() {
+        &Case::REMEMBERED[..]
+    } else {
+        &[Case::StillDown]
+    };
+    kill_everywhere(&Tally::new("kill -9, the state being damaged"), cases, |place| {
+        fs::write(place.path(""), "garbage").unwrap();
+    });
+}
+
+#[test]
+fn each_system_call_on_the_state_fails() {
+    const ERRORS: [&str; 6] = ["ENOSPC", "EIO", "EROFS", "EDQUOT", "EINTR", "EACCES"];
+    let bench = Bench::new();
+    let tally = Tally::new("an error at each call");
+    let mut all = Vec::new();
+    for case in Case::ALL {
+        for call in calls(&bench.place(case)) {
+            for error in ERRORS {
+                all.push((case, call.clone(), error, ""));
+                // An interruption for good would be none.
+                if error != "EINTR" {
+                    all.push((case, call.clone(), error, "+"));
+                }
+            }
+        }
+    }
+    let all = sample(all, 17);
+    let number = all.len();
+    in_parallel(all, |(case, Call { name, nth }, error, from_then_on)| {
+        let place = bench.place(case);
+        let how = format!("inject={name}:error={error}:when={nth}{from_then_on}");
+        let (trace, before) = (place.dir.join("trace"), place.sequence());
+        let out = place.traced(&name, &how, &trace).run();
+        let fault = format!("{case:?} {error} at {name} {nth}{from_then_on}");
+        if !fs::read_to_string(&trace).unwrap().contains("(INJECTED)") {
+            tally.complain(&fault, "no fault", &out);
+        }
+        tally.under_fault(&fault, case.is_up(), &out);
+        if out.code == Some(0) && place.sequence() <= before {
+            tally.complain(&fault, "OK, and not remembered", &out);
+        }
+        tally.afterwards(&fault, case.is_up(), &place);
+        tally.clean(&fault, &place);
+    });
+    tally.report(number);
+}
+
+/// The kernel writes a part of it, and then no more.
+#[test]
+fn a_save_ends_at_each_part_of_its_length() {
+    let bench = Bench::new();
+    let tally = Tally::new("a file that may not grow");
+    let mut all = Vec::new();
+    for case in Case::REMEMBERED {
+        let length = bench.saved(case).state.len() as u64;
+        let sizes = [0, 1, 100, length / 2, length - 1, length, length + 1];
+        all.extend(sizes.map(|size| (case, size)));
+    }
+    let number = all.len();
+    in_parallel(all, |(case, size)| {
+        let place = bench.place(case);
+        let limit = format!("--fsize={size}");
+        let out = place.check().under(["prlimit", &limit]).run();
+        let fault = format!("{case:?} {size} bytes");
+        tally.under_fault(&fault, case.is_up(), &out);
+        tally.afterwards(&fault, case.is_up(), &place);
+        tally.clean(&fault, &place);
+    });
+    tally.report(number);
+}
+
+/// What may lie where one of the files of the state should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Empty,
+    Zeros,
+    Fifo,
+    Socket,
+    Device,
+    Folder,
+    FullFolder,
+    DanglingLink,
+    LinkToFile,
+    HardLink,
+}
+
+impl Kind {
+    const ALL: [Kind; 10] = [
+        Kind::Empty,
+        Kind::Zeros,
+        Kind::Fifo,
+        Kind::Socket,
+        Kind::Device,
+        Kind::Folder,
+        Kind::FullFolder,
+        Kind::DanglingLink,
+        Kind::LinkToFile,
+        Kind::HardLink,
+    ];
+
+    /// Puts it there. `elsewhere` is a file of somebody else's.
+    fn put(self, path: &str, elsewhere: &str) {
+        let _ = fs::remove_file(path);
+        let name = CString::new(path).unwrap();
+        match self {
+            Kind::Empty => fs::write(path, "").unwrap(),
+            Kind::Zeros => fs::write(path, [0; 600]).unwrap(),
+            // SAFETY: the path is alive and ends with a zero.
+            Kind::Fifo => assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0),
+            Kind::Socket => drop(UnixListener::bind(path).unwrap()),
+            // The one that reads as zeros without end.
+            // SAFETY: as above.
+            Kind::Device => assert_eq!(
+                unsafe { libc::mknod(name.as_ptr(), libc::S_IFCHR | 0o600, libc::makedev(1, 5)) },
+                0
+            ),
+            Kind::Folder => fs::create_dir(path).unwrap(),
+            Kind::FullFolder => fs::create_dir_all(format!("{path}/something")).unwrap(),
+            Kind::DanglingLink => symlink("/nonexistent/file", path).unwrap(),
+            Kind::LinkToFile => symlink(elsewhere, path).unwrap(),
+            Kind::HardLink => fs::hard_link(elsewhere, path).unwrap(),
+        }
+    }
+}
+
+fn remove(path: &str) {
+    let _ = fs::remove_file(path).or_else(|_| fs::remove_dir_all(path));
+}
+
+#[test]
+fn something_else_lies_where_a_file_of_the_state_should_be() {
+    if !is_root() {
+        return;
+    }
+    let bench = Bench::new();
+    let tally = Tally::new("something else in its place");
+    let mut all = Vec::new();
+    for case in Case::REMEMBERED {
+        for suffix in ["", ".tmp", ".lock", ".synced", ".bad"] {
+            all.extend(Kind::ALL.map(|kind| (case, suffix, kind)));
+        }
+    }
+    let all = sample(all, 3);
+    let number = all.len();
+    in_parallel(all, |(case, suffix, kind)| {
+        let place = bench.place(case);
+        let elsewhere = place.dir.join("elsewhere");
+        fs::write(&elsewhere, "precious").unwrap();
+        kind.put(&place.path(suffix), &elsewhere);
+        let out = place.check().run();
+        let fault = format!("{case:?} {kind:?} as s.json{suffix}");
+        tally.under_fault(&fault, case.is_up(), &out);
+        if fs::read(&elsewhere).unwrap() != b"precious" {
+            tally.complain(&fault, "the file elsewhere was written", &out);
+        }
+        // What the program does not touch, an admin has to remove.
+        match suffix {
+            ".lock" => remove(&place.path(suffix)),
+            _ if matches!(kind, Kind::Folder | Kind::FullFolder) => remove(&place.path(suffix)),
+            _ => {}
+        }
+        tally.afterwards(&fault, case.is_up(), &place);
+    });
+    tally.report(number);
+}
+
+/// Somebody appends to the state without end while it is read.
+#[test]
+fn a_state_grows_while_it_is_read() {
+    let bench = Bench::new();
+    let tally = Tally::new("a file that grows while it is read");
+    let mut all = Vec::new();
+    for case in Case::REMEMBERED {
+        for (what, bytes) in [("white space", b' '), ("garbage", b'x')] {
+            for nth in [1, 2, 3, 4] {
+                all.push((case, what, bytes, nth));
+            }
+        }
+    }
+    let number = all.len();
+    in_parallel(all, |(case, what, byte, nth)| {
+        let place = bench.place(case);
+        let how = format!("inject=read:delay_enter=30000:when={nth}");
+        let mut file = File::options().append(true).open(place.path("")).unwrap();
+        let done = AtomicBool::new(false);
+        let out = thread::scope(|scope| {
+            scope.spawn(|| {
+                // Ten times what a state can have is endless enough.
+                for _ in 0..640 {
+                    if done.load(SeqCst) {
+                        break;
+                    }
+                    file.write_all(&[byte; 1 << 16]).unwrap();
+                    thread::sleep(Duration::from_millis(1));
+                }
+            });
+            let out = place.traced("read", &how, "/dev/null").run();
+            done.store(true, SeqCst);
+            out
+        });
+        let fault = format!("{case:?} {what}, at read {nth}");
+        tally.under_fault(&fault, case.is_up(), &out);
+        tally.afterwards(&fault, case.is_up(), &place);
+    });
+    tally.report(number);
+}
+
+/// The clock of the host jumps: what is remembered was written by another clock.
+#[test]
+fn the_clock_jumps_both_ways() {
+    const HOUR: i64 = 3600;
+    let bench = Bench::new();
+    let tally = Tally::new("a clock that jumps");
+    let mut all = Vec::new();
+    for case in Case::REMEMBERED {
+        for hours in [1, 24, 366 * 24, 50 * 366 * 24] {
+            for seconds in [hours * HOUR - 60, hours * HOUR + 60] {
+                all.extend([(case, seconds), (case, -seconds)]);
+            }
+        }
+        all.extend([(case, 60), (case, -60)]);
+    }
+    let all = sample(all, 5);
+    let number = all.len();
+    in_parallel(all, |(case, seconds)| {
+        let place = bench.place(case);
+        for suffix in ["", ".synced"] {
+            let text = fs::read_to_string(place.path(suffix)).unwrap();
+            let mut memory: Value = serde_json::from_str(&text).unwrap();
+            shift(&mut memory, seconds);
+            fs::write(place.path(suffix), memory.to_string()).unwrap();
+        }
+        let out = place.check().run();
+        let fault = format!("{case:?} by {} s", -seconds);
+        tally.under_fault(&fault, case.is_up(), &out);
+        tally.afterwards(&fault, case.is_up(), &place);
+    });
+    tally.report(number);
+}
+
+/// Moves all times in it.
+fn shift(value: &mut Value, seconds: i64) {
+    match value {
+        Value::Array(values) => values.iter_mut().for_each(|value| shift(value, seconds)),
+        Value::Object(fields) => fields.values_mut().for_each(|value| shift(value, seconds)),
+        Value::String(text) => {
+            use time::OffsetDateTime;
+            use time::format_description::well_known::Rfc3339;
+            if let Ok(at) = OffsetDateTime::parse(text, &Rfc3339) {
+                *text = (at + time::Duration::seconds(seconds)).format(&Rfc3339).unwrap();
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Two hundred runs at once on one state, while the service dies under them, and again while it comes back; and every seventh of
+/// them is killed somewhere on the way.
+#[test]
+fn two_hundred_runs_overlap() {
+    let server = Server::start(Version::Newest);
+    let start = || Service::async_nats(&server.url(), "orders").start();
+    let place = Place::empty(server.url(), "orders");
+    let tally = Tally::new("200 runs at once, twice");
+    let service = start();
+    server.wait_for_instances("orders", 1);
+    place.check().run().assert_first_line(0, "NATS_SERVICE OK - *");
+    let spawn = |number: usize| -> Vec<Running> {
+        let check = || place.check_confirming("50ms").args(["--timeout", "60"]);
+        let runs = (0..number).map(|_| check().limit(Duration::from_secs(90)).spawn());
+        let runs: Vec<Running> = runs.collect();
+        runs.iter().step_by(7).for_each(|run| run.signal(libc::SIGKILL));
+        runs
+    };
+    let sequence = |place: &Place| place.sequence().expect("a whole state");
+    // While it dies, and while it comes back, either word may be right; but nothing else is.
+    let either = |runs: Vec<Running>| {
+        for out in runs.into_iter().map(Running::wait) {
+            tally.count(|counts| counts.faults += 1);
+            let killed = out.signal == Some(libc::SIGKILL);
+            if !(killed || matches!(out.code, Some(0 | 2)) && out.stderr.is_empty()) {
+                tally.complain(&"overlapping", "neither up nor down", &out);
+            }
+        }
+    };
+    let mut runs = spawn(100);
+    service.kill();
+    runs.extend(spawn(100));
+    either(runs);
+    server.wait_for_instances("orders", 0);
+    let before = sequence(&place);
+    tally.afterwards(&"after the end", false, &place);
+    let mut runs = spawn(100);
+    let _service = start();
+    runs.extend(spawn(100));
+    either(runs);
+    server.wait_for_instances("orders", 1);
+    tally.afterwards(&"after the return", true, &place);
+    assert!(sequence(&place) > before + 10, "from {before} on");
+    tally.clean(&"overlapping", &place);
+    tally.report(400);
+}

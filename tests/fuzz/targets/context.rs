@@ -1,0 +1,82 @@
+//! Contexts of the nats CLI: no message shows anything of the file.
+
+use std::ffi::OsString;
+
+use check_nats_service::probe::context::{parse, path};
+
+use super::{SECRET, Target, text};
+
+pub const TARGET: Target = Target {
+    name: "context",
+    run,
+    seeds: &[
+        r#"{"description":"","url":"nats://h:1","token":"","user":"u","password":"zq9Zq9","creds":"~/c.creds","nkey":"","cert":"","key":"","ca":"$HOME/ca.pem","nsc":"","inbox_prefix":"_INBOX_mon","user_jwt":"","tls_first":false}"#,
+        r#"{"token":"zq9Zq9","tls_first":true}"#,
+        r#"{"password":["zq9Zq9"],"creds":"${X}/$Y$"}"#,
+        r#"{"password":"zq9Zq9"#,
+        "prod",
+        "~/prod.json",
+        "../prod",
+        "${HOME}x.json",
+    ],
+    samples: None,
+    words: &[
+        "\"url\":",
+        "\"password\":",
+        "\"token\":",
+        "\"creds\":",
+        "\"nkey\":",
+        "\"tls_first\":",
+        "\"socks_proxy\":",
+        "\"user_jwt\":",
+        "\"user_seed\":",
+        "\"inbox_prefix\":",
+        "${",
+        "}",
+        "$",
+        "~/",
+        "$HOME",
+        "null",
+        "false",
+        ".json",
+        SECRET,
+    ],
+};
+
+fn env(name: &str) -> Option<OsString> {
+    ["HOME", "X"].contains(&name).then(|| "/home/mon".into())
+}
+
+fn run(input: &[u8]) {
+    let Some(text) = text(input) else { return };
+    match parse("prod", text, &env) {
+        Err(why) => assert!(
+            !why.contains(SECRET) && why.len() < 200 && !why.contains(char::is_control),
+            "{why}"
+        ),
+        Ok(context) => {
+            let texts = [
+                &context.url,
+                &context.user,
+                &context.password,
+                &context.token,
+                &context.inbox_prefix,
+            ];
+            assert!(
+                texts.into_iter().flatten().all(|text| !text.is_empty()),
+                "an empty text counts as none"
+            );
+            let paths = [&context.creds, &context.nkey, &context.cert, &context.key, &context.ca];
+            // A variable has nine characters here, and is named by two at least.
+            assert!(
+                paths
+                    .into_iter()
+                    .flatten()
+                    .all(|path| path.as_os_str().len() <= text.len() * 9)
+            );
+        }
+    }
+    if let Err(why) = path(text, &env) {
+        assert!(why.len() < 500 && !why.contains(char::is_control), "{why}");
+    }
+}

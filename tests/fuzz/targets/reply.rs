@@ -1,0 +1,121 @@
+//! What services send: replies to PING and STATS. What is kept of them is clean and bounded, and an id is a token of a subject.
+
+use std::time::Duration;
+
+use check_nats_service::probe::observation::Instance;
+use check_nats_service::probe::reply::{has_metadata, is_id, read_alive, read_any_ping, read_ping, read_stats};
+use check_nats_service::values::timestamp::Timestamp;
+use serde_json::Value;
+
+use super::{Target, assert_clean};
+
+pub const TARGET: Target = Target {
+    name: "reply",
+    run,
+    seeds: &[
+        r#"{"name":"demo","id":"A1","version":"1.0.0","metadata":{"pod":"web-0"},"type":"io.nats.micro.v1.ping_response"}"#,
+        r#"{"name":"demo","id":"A1","metadata":null,"type":null}"#,
+        r#"{"stream":"CAP","seq":1}"#,
+        r#"{"name":"demo","id":"A","started":"2026-11-22T07:14:46Z","endpoints":[{"name":"a","num_requests":1e3,"num_errors":-1,"processing_time":2.5,"last_error":"429:slow"}]}"#,
+        r#"{"name":"demo","id":"A","num_requests":13,"num_errors":1,"processing_time":104517}"#,
+        "[[[[[[",
+    ],
+    samples: Some(".json"),
+    words: &[
+        "\"name\":",
+        "\"id\":",
+        "\"type\":",
+        "\"version\":",
+        "\"metadata\":",
+        "\"endpoints\":",
+        "\"num_requests\":",
+        "\"num_errors\":",
+        "\"processing_time\":",
+        "\"last_error\":",
+        "\"started\":",
+        "\"demo\"",
+        "\"demo-js\"",
+        "\"demo-py\"",
+        "\"demo-rs\"",
+        "\"stream\":",
+        "\"seq\":",
+        "\"io.nats.micro.v1.ping_response\"",
+        "\"io.nats.micro.v1.stats_response\"",
+        "null",
+        "true",
+        "{}",
+        "[]",
+        "\\u202e",
+        "\\n",
+        "\\ud800",
+        "1e999",
+        "18446744073709551616",
+        "|",
+        "\"pod\":",
+        "\"host\":",
+    ],
+};
+
+fn run(input: &[u8]) {
+    let any = read_any_ping(input);
+    if let Ok((name, instance)) = &any {
+        check(instance);
+        assert!(
+            name.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                && !name.is_empty(),
+            "{name:?}"
+        );
+        let reply: Value = serde_json::from_slice(input).expect("a reply that counts is JSON");
+        assert_eq!(reply["name"].as_str(), Some(name.as_str()), "the name as it was sent");
+        assert_eq!(
+            reply["id"].as_str(),
+            Some(instance.id.as_str()),
+            "the id as it was sent"
+        );
+        assert_eq!(read_ping(name, input).as_ref(), Ok(instance));
+        assert_eq!(read_alive(name, input).as_ref(), Ok(instance));
+        assert!(read_ping("another", input).is_err() || name == "another");
+    }
+    for name in ["demo", "demo-js", "demo-py", "demo-rs"] {
+        if let Ok(instance) = read_alive(name, input) {
+            check(&instance);
+        }
+        if let Ok((id, stats)) = read_stats(name, input) {
+            assert!(is_id(&id), "{id:?}");
+            assert!(stats.endpoints.len() <= 64 && stats.last_errors.len() <= 64);
+            for (name, counters) in stats.endpoints.iter() {
+                assert_clean(name, 64);
+                let most = 64 << 53;
+                assert!(
+                    counters.requests <= most && counters.errors <= most && counters.processing <= most,
+                    "{counters:?}"
+                );
+            }
+            for (name, error) in &stats.last_errors {
+                assert_clean(name, 64);
+                assert_clean(error, 80);
+                assert!(stats.endpoints.get(name).is_some(), "an error of no endpoint");
+            }
+            if let Some(started) = stats.started {
+                assert!(Timestamp::now().since(started) < Duration::MAX);
+            }
+        }
+    }
+    assert!(!has_metadata(input, &[("pod".to_owned(), "a value that nobody has".to_owned())]) || input.len() > 20);
+}
+
+/// What is kept of an instance can be printed as it stands.
+pub fn check(instance: &Instance) {
+    let id = &instance.id;
+    assert!(
+        is_id(id) && id.len() <= 128 && id.bytes().all(|b| b.is_ascii_graphic() && !b".*>|".contains(&b)),
+        "{id:?}"
+    );
+    assert_clean(&instance.version, 64);
+    assert!(instance.metadata.len() <= 6);
+    for (key, value) in &instance.metadata {
+        assert_clean(key, 32);
+        assert_clean(value, 64);
+    }
+}
