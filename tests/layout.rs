@@ -183,7 +183,7 @@ fn one_file_knows_each_thing() {
             "guard::memory",
             "guard::start",
             "guard::watchdog",
-            "modes::watch",
+            "modes::child",
             "probe::sockets"
         ],
         "what the compiler cannot check"
