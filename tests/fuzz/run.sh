@@ -33,11 +33,11 @@ for name in "${@:-${all[@]}}"; do
     mkdir -p "$corpus" "$(dirname "$seeds")"
     rm -rf "$seeds"
     FUZZ_SEEDS=$seeds "$fuzz" 2>/dev/null
-    # 16 KiB hold each sample several times; an input that takes 5 s hangs, and one that takes 512 MiB is not bounded.
+    # 16 KiB hold each sample several times; an input that takes 30 s hangs, even beside other work, and one that takes 512 MiB is not bounded.
     log=$target/$name.log
     result=''
     if ! "$fuzz" "$corpus" "$seeds" -dict="$seeds.words" -artifact_prefix="$target/found/$name-" -max_total_time="$seconds" \
-        -max_len=16384 -timeout=5 -rss_limit_mb=512 -malloc_limit_mb=256 -print_final_stats=1 -verbosity=1 >"$log" 2>&1; then
+        -max_len=16384 -timeout=30 -rss_limit_mb=512 -malloc_limit_mb=256 -print_final_stats=1 -verbosity=1 >"$log" 2>&1; then
         failed=yes
         result=', ended by a finding'
         tail -n 40 "$log"

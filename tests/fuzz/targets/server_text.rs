@@ -107,7 +107,8 @@ fn check(text: &str, failure: &Failure) {
         "{told:?}"
     );
     assert!(told.chars().count() < 500, "{told}");
-    // What the server repeats is no secret of ours. Its quotes and backslashes are not repeated.
-    let repeated = text.replace(['"', '\\'], "").contains(SECRET);
+    // What the server repeats is no secret of ours. Not all of its characters are repeated.
+    let letters: String = text.chars().filter(char::is_ascii_alphanumeric).collect();
+    let repeated = letters.contains(SECRET);
     assert!(repeated || !told.contains(SECRET), "{told}");
 }
