@@ -472,23 +472,40 @@ fn write_whole(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
             file.write_all(b"\n")?;
             if sync { file.sync_data() } else { Ok(()) }
         })
-        .and_then(|()| fs::rename(&temporary, path));
+        .and_then(|()| {
+            // What follows a first run that was killed is a first run.
+            let is_first = sync && fs::symlink_metadata(path).is_err();
+            if sync && !is_first {
+                keep_synced(path, &temporary);
+            }
+            fs::rename(&temporary, path)?;
+            if is_first {
+                keep_synced(path, path);
+            }
+            Ok(())
+        });
     if written.is_err() {
         // What was half written is of no use, and may be what has filled the disk.
         let _ = fs::remove_file(&temporary);
-    } else if sync {
-        // By a rename: there is never a moment without what was last synced.
-        let synced = with_suffix(path, SYNCED);
-        let linked = fs::hard_link(path, &temporary).and_then(|()| fs::rename(&temporary, &synced));
-        if linked.is_err() {
-            // Without it, as where there are no hard links, each state is synced.
-            let _ = fs::remove_file(&temporary);
-            let _ = fs::remove_file(&synced);
-        }
-        // Nothing from before the news can come back.
-        let _ = fs::remove_file(with_suffix(path, SPARE));
     }
     written
+}
+
+/// Gives news that has just been synced its second name. Before it becomes the state: whenever a run is killed, what was last
+/// synced is never older than the news in the state.
+fn keep_synced(path: &Path, news: &Path) {
+    let (spare, synced) = (with_suffix(path, SPARE), with_suffix(path, SYNCED));
+    // Nothing from before the news can come back.
+    let _ = fs::remove_file(&spare);
+    // By a rename: there is never a moment without what was last synced.
+    if fs::hard_link(news, &spare)
+        .and_then(|()| fs::rename(&spare, &synced))
+        .is_err()
+    {
+        // Without it, as where there are no hard links, each state is synced.
+        let _ = fs::remove_file(&spare);
+        let _ = fs::remove_file(&synced);
+    }
 }
 
 /// Writes a small state without news over the one before the last, and lets the two change places. The caller holds the lock.

@@ -5,6 +5,7 @@
 //! synced, so none of the latest changes of names is sure: a journal keeps them in their order, up to a point; without one, any of
 //! them may be there and any other not.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -13,140 +14,228 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Place, Tally, in_parallel, long_form};
-use crate::support::{Server, Service, Version};
+use crate::support::{Output, Server, Service, Version};
 
 /// How many of the latest changes of names a file system may have in memory only: those of three runs and more.
 const UNSURE: usize = 10;
 
-/// The run that wrote a file, which is all that tells one from another.
-type Written = usize;
+/// The run that wrote something, which is all that tells one content of a file from another.
+type Run = usize;
+
+/// A file, whatever its names are.
+type File = usize;
 
 /// What a run does to the disk.
 #[derive(Clone, Debug)]
 enum Step {
     /// What these names (the ends of the paths) stand for from now on, or that they are no more. All or nothing.
-    Names(Vec<(String, Option<Written>)>),
-    /// The content is on the disk.
-    Synced(Written),
+    Names(Vec<(String, Option<File>)>),
+    /// The file has the content of this run, in memory at first. It may be one that has another name on the disk.
+    Wrote(File, Run),
+    /// The content of the file is on the disk.
+    Synced(File),
 }
 
-/// What is left of the content of a file that was not synced.
+/// What is left of a file that was written and not synced, and so of what was in it before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Content {
-    Whole,
+    New,
+    /// What was last synced.
+    Old,
+    /// What was written before, and not synced either.
+    Previous,
+    /// The first half is new, the rest is old.
+    Torn,
     Half,
     Empty,
     Zeros,
 }
 
-/// Which files are there after the cut, and what is in them.
-type Disk = BTreeMap<String, (Written, Content)>;
+const CONTENTS: [Content; 7] = [
+    Content::New,
+    Content::Old,
+    Content::Previous,
+    Content::Torn,
+    Content::Half,
+    Content::Empty,
+    Content::Zeros,
+];
+
+/// Which files are there after the cut, and the bytes in them.
+type Disk = BTreeMap<String, Vec<u8>>;
 
 /// Some runs, what they did, and what each of them has written.
 struct Recorder {
     place: Place,
     steps: Vec<Step>,
     states: Vec<Vec<u8>>,
-    names: BTreeMap<String, Written>,
+    names: BTreeMap<String, File>,
+    /// What is open at this moment.
+    open: BTreeMap<String, File>,
+    files: usize,
 }
 
 impl Recorder {
+    fn new(url: String) -> Recorder {
+        Recorder {
+            place: Place::empty(url, "orders"),
+            steps: Vec::new(),
+            states: Vec::new(),
+            names: BTreeMap::new(),
+            open: BTreeMap::new(),
+            files: 0,
+        }
+    }
+
     fn run(&mut self, code: i32) {
-        let trace = self.place.dir.join("trace");
-        let calls = "openat,?unlink,?unlinkat,?rename,?renameat,?renameat2,?link,linkat,fdatasync,fsync";
-        let out = self.place.traced(calls, "", &trace).run();
+        let out = self.run_under("");
         assert_eq!(out.code, Some(code), "{out:?}");
+    }
+
+    /// A run that is killed, if it has news: when these are synced and have one name only, or in turn, two of three.
+    fn run_killed(&mut self) -> bool {
+        let calls = ["?unlink,?unlinkat", "?rename,?renameat"][self.states.len() / 2 % 2];
+        let out = self.run_under(&format!("inject={calls}:signal=KILL:when=2"));
+        out.signal == Some(libc::SIGKILL)
+    }
+
+    fn run_under(&mut self, how: &str) -> Output {
+        let trace = self.place.dir.join("trace");
+        let calls = "openat,write,?unlink,?unlinkat,?rename,?renameat,?renameat2,?link,linkat,fdatasync,fsync";
+        let out = self.place.traced(calls, how, &trace).run();
         for line in fs::read_to_string(&trace).unwrap().lines() {
             self.record(line);
         }
-        self.states.push(fs::read(self.place.path("")).unwrap());
+        // What a killed run has written may not be the state yet.
+        let written = fs::read(self.place.path(".tmp")).or_else(|_| fs::read(self.place.path("")));
+        self.states.push(written.unwrap());
+        out
     }
 
     fn record(&mut self, line: &str) {
-        let written = self.states.len();
-        let succeeded = line
+        let Some((call, result)) = line
             .rsplit_once(" = ")
-            .is_some_and(|(_, result)| !result.starts_with('-'));
-        let call = line.split_once(' ').unwrap().1.trim_start();
-        let (call, arguments) = call.split_once('(').unwrap();
-        // What is written over is as unsure as what is new, until it is synced.
-        let writes = arguments.contains("O_CREAT") || arguments.contains("O_WRONLY");
-        if !succeeded || call == "openat" && !writes {
+            .filter(|(_, result)| !result.starts_with(['-', '?']))
+        else {
             return;
-        }
+        };
+        let (call, arguments) = call.split_once(' ').unwrap().1.trim_start().split_once('(').unwrap();
+        let descriptor = arguments.split([',', ')']).next().unwrap();
         let path = self.place.path("");
         let quoted = arguments.split('"').skip(1).step_by(2);
         let names: Vec<String> = quoted
             .filter_map(|name| name.strip_prefix(&path).map(str::to_owned))
             .collect();
-        let inode = |name: &str| Some(self.names[name]);
+        if names.first().is_some_and(|name| name == ".lock") {
+            return;
+        }
+        let file = |name: &str| Some(self.names[name]);
         let changes = match (call, &names[..]) {
-            ("fdatasync" | "fsync", _) => return self.steps.push(Step::Synced(written)),
-            (_, [lock]) if lock == ".lock" => return,
-            ("openat", [name]) => vec![(name.clone(), Some(written))],
-            ("unlink" | "unlinkat", [name]) => vec![(name.clone(), None)],
-            ("link" | "linkat", [from, to]) => vec![(to.clone(), inode(from))],
-            (_, [from, to]) if arguments.contains("RENAME_EXCHANGE") => {
-                vec![(from.clone(), inode(to)), (to.clone(), inode(from))]
+            ("write", _) => {
+                let written = self.open[descriptor];
+                return self.steps.push(Step::Wrote(written, self.states.len()));
             }
-            (_, [from, to]) => vec![(from.clone(), None), (to.clone(), inode(from))],
+            ("fdatasync" | "fsync", _) => return self.steps.push(Step::Synced(self.open[descriptor])),
+            ("openat", [name]) if arguments.contains("O_CREAT") => {
+                self.files += 1;
+                self.open.insert(result.to_owned(), self.files);
+                vec![(name.clone(), Some(self.files))]
+            }
+            ("openat", [name]) => {
+                self.open.insert(result.to_owned(), self.names[name]);
+                return;
+            }
+            // The folder.
+            ("openat", _) => return,
+            ("unlink" | "unlinkat", [name]) => vec![(name.clone(), None)],
+            ("link" | "linkat", [from, to]) => vec![(to.clone(), file(from))],
+            (_, [from, to]) if arguments.contains("RENAME_EXCHANGE") => {
+                vec![(from.clone(), file(to)), (to.clone(), file(from))]
+            }
+            (_, [from, to]) => vec![(from.clone(), None), (to.clone(), file(from))],
             _ => panic!("{line}"),
         };
         apply(&mut self.names, &changes);
         self.steps.push(Step::Names(changes));
     }
+
+    /// What is in a file after these steps.
+    fn content(&self, steps: &[Step], file: File, content: Content) -> Vec<u8> {
+        let (mut old, mut new): (Option<Run>, Vec<Run>) = (None, Vec::new());
+        for step in steps {
+            match step {
+                // A text and its line end are two writes.
+                Step::Wrote(written, run) if *written == file && new.last() != Some(run) => new.push(*run),
+                Step::Synced(synced) if *synced == file => {
+                    old = new.pop().or(old);
+                    new.clear();
+                }
+                _ => {}
+            }
+        }
+        let bytes = |run: Option<&Run>| run.map_or(&[][..], |run| self.states[*run].as_slice());
+        let old = bytes(old.as_ref());
+        let Some(latest) = new.last() else {
+            return old.to_vec();
+        };
+        let whole = bytes(Some(latest));
+        let half = whole.len() / 2;
+        match content {
+            Content::New => whole.to_vec(),
+            Content::Old => old.to_vec(),
+            Content::Previous => bytes(new.iter().rev().nth(1)).to_vec(),
+            Content::Torn => [&whole[..half], old.get(half..).unwrap_or_default()].concat(),
+            Content::Half => whole[..half].to_vec(),
+            Content::Empty => Vec::new(),
+            Content::Zeros => vec![0; whole.len()],
+        }
+    }
+
+    /// All that may be on the disk after a cut at any point behind the first `sure` steps.
+    fn disks(&self, sure: usize) -> BTreeSet<Disk> {
+        let mut disks = BTreeSet::new();
+        for cut in sure..=self.steps.len() {
+            let steps = &self.steps[..cut];
+            let before = changes(&self.steps[..sure]).count();
+            let all: Vec<_> = changes(steps).collect();
+            let unsure = (all.len() - before).min(UNSURE);
+            let (kept, latest) = all.split_at(all.len() - unsure);
+            let all_names: BTreeSet<BTreeMap<String, File>> = (0..1_u32 << unsure)
+                .map(|mask| {
+                    let mut names = BTreeMap::new();
+                    let there = latest.iter().enumerate().filter(|(n, _)| mask & (1 << n) != 0);
+                    for change in kept.iter().chain(there.map(|(_, change)| change)) {
+                        apply(&mut names, change);
+                    }
+                    names
+                })
+                .collect();
+            for names in all_names {
+                for content in CONTENTS {
+                    let disk = names
+                        .iter()
+                        .map(|(name, file)| (name.clone(), self.content(steps, *file, content)));
+                    disks.insert(disk.collect());
+                }
+            }
+        }
+        disks
+    }
 }
 
-fn apply(names: &mut BTreeMap<String, Written>, changes: &[(String, Option<Written>)]) {
-    for (name, written) in changes {
-        match written {
-            Some(written) => names.insert(name.clone(), *written),
+fn apply(names: &mut BTreeMap<String, File>, changes: &[(String, Option<File>)]) {
+    for (name, file) in changes {
+        match file {
+            Some(file) => names.insert(name.clone(), *file),
             None => names.remove(name),
         };
     }
 }
 
-/// All that may be on the disk after a cut at any point behind the first `sure` steps.
-fn disks(steps: &[Step], sure: usize) -> BTreeSet<Disk> {
-    let mut disks = BTreeSet::new();
-    for cut in sure..=steps.len() {
-        let synced: BTreeSet<Written> = steps[..cut]
-            .iter()
-            .filter_map(|step| match step {
-                Step::Synced(written) => Some(*written),
-                Step::Names(_) => None,
-            })
-            .collect();
-        let before = changes(&steps[..sure]).count();
-        let all: Vec<_> = changes(&steps[..cut]).collect();
-        let unsure = (all.len() - before).min(UNSURE);
-        let (kept, latest) = all.split_at(all.len() - unsure);
-        for mask in 0..1_u32 << unsure {
-            let mut names = BTreeMap::new();
-            let there = latest.iter().enumerate().filter(|(n, _)| mask & (1 << n) != 0);
-            for change in kept.iter().chain(there.map(|(_, change)| change)) {
-                apply(&mut names, change);
-            }
-            for content in [Content::Whole, Content::Half, Content::Empty, Content::Zeros] {
-                let disk = names.iter().map(|(name, written)| {
-                    let content = if synced.contains(written) {
-                        Content::Whole
-                    } else {
-                        content
-                    };
-                    (name.clone(), (*written, content))
-                });
-                disks.insert(disk.collect());
-            }
-        }
-    }
-    disks
-}
-
-fn changes(steps: &[Step]) -> impl Iterator<Item = &Vec<(String, Option<Written>)>> {
+fn changes(steps: &[Step]) -> impl Iterator<Item = &Vec<(String, Option<File>)>> {
     steps.iter().filter_map(|step| match step {
         Step::Names(changes) => Some(changes),
-        Step::Synced(_) => None,
+        Step::Wrote(..) | Step::Synced(_) => None,
     })
 }
 
@@ -193,40 +282,42 @@ impl Stage {
 
 #[test]
 fn the_power_is_cut_at_each_point() {
+    cut_everywhere("power cuts", Recorder::run);
+}
+
+#[test]
+fn the_power_is_cut_after_a_run_was_killed() {
+    let killed = Cell::new(0);
+    cut_everywhere("power cuts after kill -9", |recorder, code| {
+        killed.set(killed.get() + usize::from(recorder.run_killed()));
+        recorder.run(code);
+    });
+    assert!(killed.get() >= 4, "killed {} times", killed.get());
+}
+
+fn cut_everywhere(kind: &'static str, run: impl Fn(&mut Recorder, i32)) {
     let mut stage = Stage::new();
-    let mut recorder = Recorder {
-        place: Place::empty(stage.server.url(), "orders"),
-        steps: Vec::new(),
-        states: Vec::new(),
-        names: BTreeMap::new(),
-    };
+    let mut recorder = Recorder::new(stage.server.url());
     let mut sure = None;
     stage.play(|code| {
-        recorder.run(code);
+        run(&mut recorder, code);
         sure.get_or_insert(recorder.steps.len());
     });
-    let Recorder { steps, states, .. } = recorder;
-    let disks: Vec<Disk> = disks(&steps, sure.unwrap()).into_iter().collect();
+    let disks: Vec<Disk> = recorder.disks(sure.unwrap()).into_iter().collect();
     let number = disks.len();
     assert!(number > 100, "{number}");
     let every = if long_form() { 1 } else { number / 50 };
-    let tally = Tally::new("power cuts");
+    let tally = Tally::new(kind);
     let url = stage.server.url();
     stage.both(&disks, every, |disk, is_up| {
         let place = Place::empty(url.clone(), "orders");
         place.make_folder();
-        for (name, (written, content)) in disk {
-            let whole = &states[*written];
-            let bytes = match content {
-                Content::Whole => whole.clone(),
-                Content::Half => whole[..whole.len() / 2].to_vec(),
-                Content::Empty => Vec::new(),
-                Content::Zeros => vec![0; whole.len()],
-            };
+        for (name, bytes) in disk {
             fs::write(place.path(name), bytes).unwrap();
         }
+        let lengths: Vec<_> = disk.iter().map(|(name, bytes)| (name, bytes.len())).collect();
         tally.count(|counts| counts.faults += 1);
-        tally.afterwards(&format!("{disk:?}, up: {is_up}"), is_up, &place);
+        tally.afterwards(&format!("{lengths:?}, up: {is_up}"), is_up, &place);
     });
     tally.report(100);
 }
