@@ -43,7 +43,7 @@ const PROBE: Budget = Budget {
 const PROBE_FROM: Budget = Budget {
     run: "`probe --from` (PROBE_FROM)",
     calls: 57,
-    instructions: 340,
+    instructions: 446,
     peak_kib: 2_440,
     threads: 2,
     descriptors: 6,

@@ -410,19 +410,21 @@ mod tests {
 
     #[test]
     fn the_oldest_that_is_not_being_answered_makes_room() {
-        let (address, _news) = start();
-        let answered = connect(address, LARGE_PAGE);
-        let oldest = connect(address, "GET /");
-        let begin = Instant::now();
-        let others: Vec<TcpStream> = (0..MOST - 1).map(|_| connect(address, "GET /")).collect();
-        let (length, _) = read(oldest);
-        assert!(
-            length == 0 && begin.elapsed() < REQUEST,
-            "at once: {:?}",
-            begin.elapsed()
-        );
-        assert_eq!(read(answered), (LARGE, true));
-        drop(others);
+        // On a machine so busy that the oldest is late by itself before all have come, it is tried again.
+        let made_room = (0..10).any(|_| {
+            let (address, _news) = start();
+            let answered = connect(address, LARGE_PAGE);
+            let begin = Instant::now();
+            let oldest = connect(address, "GET /");
+            let others: Vec<TcpStream> = (0..MOST - 1).map(|_| connect(address, "GET /")).collect();
+            let (length, _) = read(oldest);
+            let in_time = begin.elapsed() < REQUEST;
+            assert!(!in_time || length == 0, "{length} bytes");
+            assert_eq!(read(answered), (LARGE, true));
+            drop(others);
+            in_time
+        });
+        assert!(made_room, "it was closed by its own deadline only");
     }
 
     #[test]
