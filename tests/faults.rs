@@ -392,7 +392,7 @@ fn kill_everywhere(tally: &Tally, cases: &[Case], prepare: impl Fn(&Place) + Syn
         place
     };
     let calls = |case| calls(&prepared(case)).into_iter().map(move |call| (case, call));
-    let all: Vec<_> = cases.iter().copied().flat_map(calls).collect();
+    let all = sample(cases.iter().copied().flat_map(calls).collect(), 3);
     let number = all.len();
     in_parallel(all, |(case, Call { name, nth })| {
         let place = prepared(case);
@@ -443,7 +443,7 @@ fn each_system_call_on_the_state_fails() {
             }
         }
     }
-    let all = sample(all, 17);
+    let all = sample(all, 31);
     let number = all.len();
     in_parallel(all, |(case, Call { name, nth }, error, from_then_on)| {
         let place = bench.place(case);
@@ -559,7 +559,7 @@ fn something_else_lies_where_a_file_of_the_state_should_be() {
             all.extend(Kind::ALL.map(|kind| (case, suffix, kind)));
         }
     }
-    let all = sample(all, 3);
+    let all = sample(all, 7);
     let number = all.len();
     in_parallel(all, |(case, suffix, kind)| {
         let place = bench.place(case);

@@ -16,16 +16,20 @@ tools=$(cd "$tools" && pwd)
 command -v cargo >/dev/null || die "no cargo: install Rust first"
 deny_version=0.20.2
 cyclonedx_version=11.12.0
-exec 9>"$tools/.lock"
-flock 9
+# Built under a lock of its own: tests/run.sh need not wait for it.
+exec 8>"$tools/.cargo-deny.lock"
+flock 8
 deny=$tools/cargo-deny-$deny_version/bin/cargo-deny
 if [ ! -x "$deny" ]; then
     say "building cargo-deny $deny_version"
-    quietly env CARGO_TARGET_DIR="$tools/.new.cargo-deny" \
+    quietly env CARGO_TARGET_DIR="$tools/cargo-deny-build" \
         cargo install --quiet --locked --version "$deny_version" --root "$tools/cargo-deny-$deny_version" cargo-deny ||
         die "could not build cargo-deny"
-    rm -rf "$tools/.new.cargo-deny"
+    rm -rf "$tools/cargo-deny-build"
 fi
+exec 8>&-
+exec 9>"$tools/.lock"
+flock 9
 venv
 if ! "$tools/venv/bin/python" -c "import importlib.metadata as m; assert m.version('cyclonedx-python-lib') == '$cyclonedx_version'" 2>/dev/null; then
     say "installing cyclonedx-python-lib $cyclonedx_version (PyPI)"

@@ -306,7 +306,7 @@ fn cut_everywhere(kind: &'static str, run: impl Fn(&mut Recorder, i32)) {
     let disks: Vec<Disk> = recorder.disks(sure.unwrap()).into_iter().collect();
     let number = disks.len();
     assert!(number > 100, "{number}");
-    let every = if long_form() { 1 } else { number / 50 };
+    let every = if long_form() { 1 } else { number / 25 };
     let tally = Tally::new(kind);
     let url = stage.server.url();
     stage.both(&disks, every, |disk, is_up| {
@@ -319,7 +319,7 @@ fn cut_everywhere(kind: &'static str, run: impl Fn(&mut Recorder, i32)) {
         tally.count(|counts| counts.faults += 1);
         tally.afterwards(&format!("{lengths:?}, up: {is_up}"), is_up, &place);
     });
-    tally.report(100);
+    tally.report(50);
 }
 
 /// A file system of its own, in a file, at the folder of a state.
