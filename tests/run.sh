@@ -23,6 +23,10 @@ rm -rf "$tools"/.new.*
 # The linker and compiler that Rust needs (ring is partly C), and what the tests run.
 debian gcc command -v cc
 debian libc6-dev test -e /usr/include/stdlib.h
+# Most of what follows waits for the network: the tests are built meanwhile.
+cargo test --locked --no-run >"$tools/build.log" 2>&1 9>&- &
+build=$!
+trap 'kill "$build" 2>/dev/null || true' EXIT
 debian strace command -v strace
 debian valgrind command -v valgrind
 debian util-linux command -v setpriv
@@ -110,7 +114,10 @@ lint() {
 }
 if lint fmt; then cargo fmt --check; fi
 
-cargo test --locked --no-run
+if ! wait "$build"; then
+    cat "$tools/build.log" >&2
+    exit 1
+fi
 
 # Most tests wait: for servers, for services, for deadlines.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((4 * $(nproc)))}
