@@ -245,13 +245,13 @@ impl Store {
         };
         let (said, next) = judge(&memory);
         if next != memory {
-            let text = self.write_text(&next);
+            let text = self.write_text(&next) + "\n";
             // Each sync may cost what all the rest of a run does. News is synced; after a usual epoch, the last news is enough.
             let synced = fs::symlink_metadata(with_suffix(path, SYNCED)).is_ok_and(|meta| meta.is_file());
             let sync = next.has_news(&memory) || !synced;
-            let written = match sync || text.len() >= BLOCK {
-                true => write_whole(path, text.as_bytes(), sync),
-                false => write_to_spare(path, text + "\n"),
+            let written = match sync || text.len() > BLOCK {
+                true => write_whole(path, &text, sync),
+                false => write_to_spare(path, &text),
             };
             if let Err(e) = written {
                 problems.push(format!("cannot write the state {}: {e}", path.display()));
@@ -294,12 +294,7 @@ impl Store {
         }
         let _lock = self.lock(path, deadline)?;
         for file in files {
-            match fs::remove_file(&file) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(format!("cannot remove the state {}: {e}", file.display()));
-                }
-                _ => {}
-            }
+            remove(&file).map_err(|e| format!("cannot remove the state {}: {e}", file.display()))?;
         }
         Ok(true)
     }
@@ -452,24 +447,28 @@ fn set_aside(path: &Path) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
+/// Removes a file, if there is one.
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
 /// Writes the whole file or nothing: beside it, synced if so, renamed. The caller holds the lock.
 ///
 /// The folder is not synced: after a power cut there is the old state or the new one, and from the old one the next run
 /// draws the same conclusions. A new one that was not synced may then be damaged: what was last synced has a second name.
-fn write_whole(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
+fn write_whole(path: &Path, text: &str, sync: bool) -> io::Result<()> {
     let temporary = with_suffix(path, ".tmp");
     // One that a killed run has left behind. Under the lock it is nobody's any more.
-    match fs::remove_file(&temporary) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
+    remove(&temporary)?;
     let written = ours(OpenOptions::new().write(true).create_new(true))
         .open(&temporary)
         .and_then(|mut file| {
             // Whatever the umask, an admin's group may read it; where there are no modes, there are none.
             let _ = file.set_permissions(Permissions::from_mode(0o640));
-            file.write_all(bytes)?;
-            file.write_all(b"\n")?;
+            file.write_all(text.as_bytes())?;
             if sync { file.sync_data() } else { Ok(()) }
         })
         .and_then(|()| {
@@ -512,17 +511,14 @@ fn keep_synced(path: &Path, news: &Path) {
 ///
 /// Nothing is allocated on the disk, which a new file that takes the place of another one would wait for. After a power cut
 /// one block has what it had before, or what it was to have; a file that is new is synced first, so that it has something.
-fn write_to_spare(path: &Path, text: String) -> io::Result<()> {
+fn write_to_spare(path: &Path, text: &str) -> io::Result<()> {
     let spare = with_suffix(path, SPARE);
     let mut used = ours(OpenOptions::new().write(true)).open(&spare);
     // What was last synced has two names for a while.
     let is_free = |file: &File| file.metadata().is_ok_and(|meta| meta.is_file() && meta.nlink() == 1);
     let is_new = !used.as_ref().is_ok_and(is_free);
     if is_new {
-        match fs::remove_file(&spare) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
+        remove(&spare)?;
         used = ours(OpenOptions::new().write(true).create_new(true)).open(&spare);
     }
     let mut file = used?;
