@@ -104,26 +104,26 @@ fn textfile_flags() -> Vec<Flag> {
 fn watch_flags() -> Vec<Flag> {
     let census =
         "Wait for unknown instances at least so often [default: 5m; 0 with --listen or --status-file, for the probes]";
-    [judging_flags(), watch_args(), metrics_args()]
-        .into_iter()
-        .flatten()
-        .map(|flag| match flag.name() {
-            "census" => flag.help(census),
-            _ => flag,
-        })
-        .collect()
+    let flags = [judging_flags(), watch_args(), metrics_args()];
+    with_help(flags, "census", census)
 }
 
 fn probe_flags() -> Vec<Flag> {
-    [connection_args(), probe_args()].into_iter().flatten().collect()
+    let timeout = "For the whole run, whatever hangs [default: 800ms]";
+    with_help([connection_args(), probe_args()], "timeout", timeout)
+}
+
+/// All of these, one of which means something else here than elsewhere.
+fn with_help(flags: impl IntoIterator<Item = Vec<Flag>>, name: &str, help: &'static str) -> Vec<Flag> {
+    let told = |flag: Flag| if flag.name() == name { flag.help(help) } else { flag };
+    flags.into_iter().flatten().map(told).collect()
 }
 
 fn probe(command: Command) -> Command {
     let probe = |name, about| {
-        Command::new(name).about(about).defer(|command| {
-            let in_a_second = "For the whole run, whatever hangs [default: 800ms]";
-            define(command, &probe_flags()).mut_arg("timeout", |arg| arg.help(in_a_second))
-        })
+        Command::new(name)
+            .about(about)
+            .defer(|command| define(command, &probe_flags()))
     };
     command
         .disable_help_subcommand(true)
