@@ -65,6 +65,14 @@ impl Listening {
         })
     }
 
+    /// Ends it, which has never had to say anything of its HTTP server.
+    #[track_caller]
+    fn end_without_trouble(self) {
+        let log = self.sidecar.log();
+        assert!(!log.contains("HTTP server"), "{log}");
+        self.sidecar.end(libc::SIGTERM);
+    }
+
     /// The process that answers: of the children, the only one that holds the port.
     #[track_caller]
     fn server(&self) -> u32 {
@@ -150,12 +158,7 @@ fn exactly_the_right_pod_fails() {
         proxy.mend();
         assert_failing(&["killed"]);
         for sidecar in sidecars {
-            assert!(
-                !sidecar.sidecar.log().contains("HTTP server"),
-                "{}",
-                sidecar.sidecar.log()
-            );
-            sidecar.sidecar.end(libc::SIGTERM);
+            sidecar.end_without_trouble();
         }
     });
 }
@@ -507,12 +510,7 @@ fn the_wordiest_service_fits() {
     let end = memory(pid);
     eprintln!("/status of {size} bytes; the server takes {begin} KiB at first, {end} KiB at last");
     assert!(end < 64 * 1024, "{end} KiB");
-    assert!(
-        !listening.sidecar.log().contains("HTTP server"),
-        "{}",
-        listening.sidecar.log()
-    );
-    listening.sidecar.end(libc::SIGTERM);
+    listening.end_without_trouble();
 }
 
 /// Before the first check has ended, and when the checks hang: nothing is known of the pod.
@@ -814,12 +812,7 @@ fn odd_requests_are_answered_and_forgotten() {
         thread::sleep(Duration::from_millis(10));
     }
     assert_eq!(http::read(&mut parts).unwrap().status, 200);
-    assert!(
-        !listening.sidecar.log().contains("HTTP server"),
-        "{}",
-        listening.sidecar.log()
-    );
-    listening.sidecar.end(libc::SIGTERM);
+    listening.end_without_trouble();
 }
 
 /// How many connections the storm has: all at once as many as it may, and then others in their place.
@@ -906,12 +899,7 @@ fn a_storm_of_connections_delays_nobody() {
     assert!(held <= 64 + 16, "{held} descriptors");
     assert!(used < before + 4096, "memory grew from {before} KiB to {used} KiB");
     wait_for("all are forgotten", || (descriptors(pid).len() <= 16).then_some(()));
-    assert!(
-        !listening.sidecar.log().contains("HTTP server"),
-        "{}",
-        listening.sidecar.log()
-    );
-    listening.sidecar.end(libc::SIGTERM);
+    listening.end_without_trouble();
 }
 
 /// Without a descriptor for one more connection it gives up one that it has, and does not spin.
@@ -1089,10 +1077,5 @@ fn a_soak_leaks_nothing() {
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });
     eprintln!("four clients asked {asked:?} times");
-    assert!(
-        !listening.sidecar.log().contains("HTTP server"),
-        "{}",
-        listening.sidecar.log()
-    );
-    listening.sidecar.end(libc::SIGTERM);
+    listening.end_without_trouble();
 }

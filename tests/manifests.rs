@@ -212,6 +212,14 @@ impl Drop for Sidecar {
     }
 }
 
+/// An instance in a pod of this name, with the credentials beside those of the probes.
+fn instance(server: &Server, dir: &TempDir, pod: &str) -> Service {
+    Service::async_nats(&server.url(), "orders")
+        .creds(&dir.join("orders.creds"))
+        .metadata("pod", pod)
+        .start()
+}
+
 /// A server that wants credentials, and a folder with the secret in it.
 fn locked() -> (Server, TempDir, Account) {
     let operator = Operator::new();
@@ -229,13 +237,7 @@ fn locked() -> (Server, TempDir, Account) {
 #[test]
 fn the_probes_run_as_they_stand() {
     let (server, dir, _) = locked();
-    let start = |pod| {
-        Service::async_nats(&server.url(), "orders")
-            .creds(&dir.join("orders.creds"))
-            .metadata("pod", pod)
-            .start()
-    };
-    let (one, _two) = (start("orders-1"), start("orders-2"));
+    let [one, _two] = ["orders-1", "orders-2"].map(|pod| instance(&server, &dir, pod));
     let (app, by_file) = (container("app.yaml", "orders"), container("app-id-file.yaml", "orders"));
     let pod = |name| Pod {
         dir: &dir,
@@ -265,13 +267,7 @@ fn the_probes_run_as_they_stand() {
 #[test]
 fn the_sidecar_runs_as_it_stands() {
     let (mut server, dir, _) = locked();
-    let start = |pod| {
-        Service::async_nats(&server.url(), "orders")
-            .creds(&dir.join("orders.creds"))
-            .metadata("pod", pod)
-            .start()
-    };
-    let (one, _two) = (start("orders-1"), start("orders-2"));
+    let [one, _two] = ["orders-1", "orders-2"].map(|pod| instance(&server, &dir, pod));
     let (app, watch) = (container("sidecar.yaml", "orders"), container("sidecar.yaml", "watch"));
     let status = || -> Option<Value> { serde_json::from_str(&fs::read_to_string(dir.join("orders.json")).ok()?).ok() };
     let pod = |name| Pod {
@@ -330,13 +326,7 @@ fn the_sidecar_runs_as_it_stands() {
 fn the_sidecar_over_http_runs_as_it_stands() {
     each(["sidecar-http.yaml", "sidecar-http-classic.yaml"], |manifest| {
         let (mut server, dir, _) = locked();
-        let start = |pod| {
-            Service::async_nats(&server.url(), "orders")
-                .creds(&dir.join("orders.creds"))
-                .metadata("pod", pod)
-                .start()
-        };
-        let (one, _two) = (start("orders-1"), start("orders-2"));
+        let [one, _two] = ["orders-1", "orders-2"].map(|pod| instance(&server, &dir, pod));
         let (app, mut watch) = (container(manifest, "orders"), container(manifest, "watch"));
         let is_native = manifest == "sidecar-http.yaml";
         assert_eq!(watch["restartPolicy"] == "Always", is_native, "{manifest}");

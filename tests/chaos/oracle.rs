@@ -313,14 +313,17 @@ mod tests {
         assert_eq!((during.nats, during.path), (Nats::Disturbed, Nats::Fine));
     }
 
-    #[test]
-    fn every_wrong_word_of_a_check_is_a_fault() {
-        let truth = |up, down, nats| Truth {
+    fn truth(up: bool, down: bool, nats: Nats) -> Truth {
+        Truth {
             up,
             there: up,
             down,
             nats,
-        };
+        }
+    }
+
+    #[test]
+    fn every_wrong_word_of_a_check_is_a_fault() {
         let up = truth(true, false, Nats::Fine);
         let back = Truth { up: false, ..up };
         let down = truth(false, true, Nats::Fine);
@@ -385,12 +388,6 @@ mod tests {
 
     #[test]
     fn every_wrong_word_of_a_probe_is_a_fault() {
-        let truth = |up, down, nats| Truth {
-            up,
-            there: up,
-            down,
-            nats,
-        };
         let up = truth(true, false, Nats::Fine);
         let down = truth(false, true, Nats::Fine);
         let away = truth(false, true, Nats::Away);
