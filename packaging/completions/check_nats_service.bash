@@ -615,7 +615,7 @@ _check_nats_service() {
             return 0
             ;;
         check_nats_service__subcmd__probe__subcmd__liveness)
-            opts="-n -s -H -p -t -h --service --name --srv-prefix --server --hostname --port --context --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tlsca --tlscert --tlskey --id --id-file --match --match-env --any-instance --unreachable --confirm --stall --from --max-age --timeout --help"
+            opts="-n -s -H -p -t -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tlsca --tlscert --tlskey --id --id-file --match --match-env --any-instance --unreachable --confirm --stall --from --max-age --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -662,6 +662,14 @@ _check_nats_service() {
                     return 0
                     ;;
                 --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -t)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -746,14 +754,6 @@ _check_nats_service() {
                     return 0
                     ;;
                 --max-age)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -t)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -765,7 +765,7 @@ _check_nats_service() {
             return 0
             ;;
         check_nats_service__subcmd__probe__subcmd__readiness)
-            opts="-n -s -H -p -t -h --service --name --srv-prefix --server --hostname --port --context --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tlsca --tlscert --tlskey --id --id-file --match --match-env --any-instance --unreachable --confirm --stall --from --max-age --timeout --help"
+            opts="-n -s -H -p -t -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tlsca --tlscert --tlskey --id --id-file --match --match-env --any-instance --unreachable --confirm --stall --from --max-age --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -812,6 +812,14 @@ _check_nats_service() {
                     return 0
                     ;;
                 --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -t)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -896,14 +904,6 @@ _check_nats_service() {
                     return 0
                     ;;
                 --max-age)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -t)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -915,7 +915,7 @@ _check_nats_service() {
             return 0
             ;;
         check_nats_service__subcmd__probe__subcmd__startup)
-            opts="-n -s -H -p -t -h --service --name --srv-prefix --server --hostname --port --context --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tlsca --tlscert --tlskey --id --id-file --match --match-env --any-instance --unreachable --confirm --stall --from --max-age --timeout --help"
+            opts="-n -s -H -p -t -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tlsca --tlscert --tlskey --id --id-file --match --match-env --any-instance --unreachable --confirm --stall --from --max-age --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -962,6 +962,14 @@ _check_nats_service() {
                     return 0
                     ;;
                 --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -t)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1046,14 +1054,6 @@ _check_nats_service() {
                     return 0
                     ;;
                 --max-age)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -t)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -226,6 +226,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand pr
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -s H -l hostname -d 'The server\'s host, instead of --server' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -s p -l port -d 'The server\'s port, with --hostname [default: 4222]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l context -d 'Context of the nats CLI, for what is not given otherwise [NATS_CONTEXT]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -s t -l timeout -d 'For the whole run, whatever hangs [default: 800ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l inbox-prefix -d 'Subject below which replies come [default: _INBOX]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l connection-name -d 'How to call ourselves at the server [default: check_nats_service]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l user -d 'User; one without a password is a token [NATS_USER]' -r
@@ -247,7 +248,6 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand pr
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l stall -d 'Wait so long for an answer to the last asking [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l from -d 'Read this status file of watch, and ask nobody' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l max-age -d 'With --from: how old the file may be [default: 1m]' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -s t -l timeout -d 'For the whole run, whatever hangs [default: 800ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l any-instance -d 'Any instance, also one of another pod'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -s h -l help -d 'Print help'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -s n -l name -l service -d 'The service to ask for' -r
@@ -256,6 +256,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand pr
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -s H -l hostname -d 'The server\'s host, instead of --server' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -s p -l port -d 'The server\'s port, with --hostname [default: 4222]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l context -d 'Context of the nats CLI, for what is not given otherwise [NATS_CONTEXT]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -s t -l timeout -d 'For the whole run, whatever hangs [default: 800ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l inbox-prefix -d 'Subject below which replies come [default: _INBOX]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l connection-name -d 'How to call ourselves at the server [default: check_nats_service]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l user -d 'User; one without a password is a token [NATS_USER]' -r
@@ -277,7 +278,6 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand pr
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l stall -d 'Wait so long for an answer to the last asking [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l from -d 'Read this status file of watch, and ask nobody' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l max-age -d 'With --from: how old the file may be [default: 1m]' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -s t -l timeout -d 'For the whole run, whatever hangs [default: 800ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l any-instance -d 'Any instance, also one of another pod'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -s h -l help -d 'Print help'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -s n -l name -l service -d 'The service to ask for' -r
@@ -286,6 +286,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand pr
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -s H -l hostname -d 'The server\'s host, instead of --server' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -s p -l port -d 'The server\'s port, with --hostname [default: 4222]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l context -d 'Context of the nats CLI, for what is not given otherwise [NATS_CONTEXT]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -s t -l timeout -d 'For the whole run, whatever hangs [default: 800ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l inbox-prefix -d 'Subject below which replies come [default: _INBOX]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l connection-name -d 'How to call ourselves at the server [default: check_nats_service]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l user -d 'User; one without a password is a token [NATS_USER]' -r
@@ -307,7 +308,6 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand pr
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l stall -d 'Wait so long for an answer to the last asking [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l from -d 'Read this status file of watch, and ask nobody' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l max-age -d 'With --from: how old the file may be [default: 1m]' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -s t -l timeout -d 'For the whole run, whatever hangs [default: 800ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l any-instance -d 'Any instance, also one of another pod'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -s h -l help -d 'Print help'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -s n -l name -l service -d 'The service to ask for' -r
