@@ -245,13 +245,13 @@ impl Store {
         };
         let (said, next) = judge(&memory);
         if next != memory {
-            let text = self.write_text(&next) + "\n";
+            let text = self.write_text(&next);
             // Each sync may cost what all the rest of a run does. News is synced; after a usual epoch, the last news is enough.
             let synced = fs::symlink_metadata(with_suffix(path, SYNCED)).is_ok_and(|meta| meta.is_file());
             let sync = next.has_news(&memory) || !synced;
-            let written = match sync || text.len() > BLOCK {
-                true => write_whole(path, &text, sync),
-                false => write_to_spare(path, &text),
+            let written = match sync || text.len() >= BLOCK {
+                true => write_whole(path, text.as_bytes(), sync),
+                false => write_to_spare(path, text + "\n"),
             };
             if let Err(e) = written {
                 problems.push(format!("cannot write the state {}: {e}", path.display()));
@@ -459,7 +459,7 @@ fn remove(path: &Path) -> io::Result<()> {
 ///
 /// The folder is not synced: after a power cut there is the old state or the new one, and from the old one the next run
 /// draws the same conclusions. A new one that was not synced may then be damaged: what was last synced has a second name.
-fn write_whole(path: &Path, text: &str, sync: bool) -> io::Result<()> {
+fn write_whole(path: &Path, bytes: &[u8], sync: bool) -> io::Result<()> {
     let temporary = with_suffix(path, ".tmp");
     // One that a killed run has left behind. Under the lock it is nobody's any more.
     remove(&temporary)?;
@@ -468,7 +468,8 @@ fn write_whole(path: &Path, text: &str, sync: bool) -> io::Result<()> {
         .and_then(|mut file| {
             // Whatever the umask, an admin's group may read it; where there are no modes, there are none.
             let _ = file.set_permissions(Permissions::from_mode(0o640));
-            file.write_all(text.as_bytes())?;
+            file.write_all(bytes)?;
+            file.write_all(b"\n")?;
             if sync { file.sync_data() } else { Ok(()) }
         })
         .and_then(|()| {
@@ -511,7 +512,7 @@ fn keep_synced(path: &Path, news: &Path) {
 ///
 /// Nothing is allocated on the disk, which a new file that takes the place of another one would wait for. After a power cut
 /// one block has what it had before, or what it was to have; a file that is new is synced first, so that it has something.
-fn write_to_spare(path: &Path, text: &str) -> io::Result<()> {
+fn write_to_spare(path: &Path, text: String) -> io::Result<()> {
     let spare = with_suffix(path, SPARE);
     let mut used = ours(OpenOptions::new().write(true)).open(&spare);
     // What was last synced has two names for a while.
