@@ -305,27 +305,29 @@ fn stuck_pipe() -> (PipeReader, PipeWriter) {
 
 #[test]
 fn an_output_that_is_stuck_ends_at_the_deadline() {
-    let (bench, again) = (Bench::up_then(up), Bench::down_then(down));
-    let timeout = Duration::from_millis(500);
-    let checks = [
-        (bench.check(), 3),
-        (bench.check().args(["-w", "2:"]), 1),
-        (again.check(), 2),
-    ];
-    // All at once: they only wait.
-    let runs = checks.map(|(check, code)| {
-        let (reader, writer) = stuck_pipe();
-        (check.args(["-t", "500ms"]).stdout(writer).spawn(), code, reader)
+    in_time(|| {
+        let (bench, again) = (Bench::up_then(up), Bench::down_then(down));
+        let timeout = Duration::from_millis(500);
+        let checks = [
+            (bench.check(), 3),
+            (bench.check().args(["-w", "2:"]), 1),
+            (again.check(), 2),
+        ];
+        // All at once: they only wait.
+        let runs = checks.map(|(check, code)| {
+            let (reader, writer) = stuck_pipe();
+            (check.args(["-t", "500ms"]).stdout(writer).spawn(), code, reader)
+        });
+        for (run, code, _reader) in runs {
+            let out = run.wait().assert(code, "").assert_within(timeout + GRACE + SLACK);
+            assert!(out.wall > timeout, "{out:?}");
+        }
+        bench.check().run().assert(0, UP);
+        again
+            .check()
+            .run()
+            .assert(2, "NATS_SERVICE CRITICAL - orders: still down for *");
     });
-    for (run, code, _reader) in runs {
-        let out = run.wait().assert(code, "").assert_within(timeout + GRACE + SLACK);
-        assert!(out.wall > timeout, "{out:?}");
-    }
-    bench.check().run().assert(0, UP);
-    again
-        .check()
-        .run()
-        .assert(2, "NATS_SERVICE CRITICAL - orders: still down for *");
 }
 
 /// As when a laptop sleeps, or a virtual machine is moved.
