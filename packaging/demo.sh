@@ -58,8 +58,8 @@ build() {
 target=${CARGO_TARGET_DIR:-$root/target}
 find_nats_server
 if [ -z "${CHECK_NATS_SERVICE:-}" ] || [ -z "${DEMO_SERVICE:-}" ]; then build; fi
-check=${CHECK_NATS_SERVICE:-$target/$(rustc --print host-tuple)/release/check_nats_service}
-service=${DEMO_SERVICE:-$target/$(rustc --print host-tuple)/release/examples/demo_service}
+check=${CHECK_NATS_SERVICE:-$target/release/check_nats_service}
+service=${DEMO_SERVICE:-$target/release/examples/demo_service}
 # The demo is about its own server and its own state.
 unset "${!NATS_@}"
 work=$(mktemp -d "${TMPDIR:-/tmp}/check_nats_service-demo.XXXXXX")

@@ -8,13 +8,10 @@ out=$(cd "$1" && pwd)
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 unset CARGO_TARGET_DIR
 
-# Dynamic, and not static as the program is otherwise: updates of the C library reach it, and names are resolved as all of the
-# host does. In a folder of its own, so that neither takes the other's place.
+# Dynamic: updates of the C library reach it, and names are resolved as all of the host does.
 if [ "${BUILD:-yes}" != no ]; then
-    triple=$(rustc --print host-tuple)
-    RUSTFLAGS=${RUSTFLAGS:-} CARGO_TARGET_DIR=target/packages \
-        cargo build --quiet --locked --release --target "$triple" --bin check_nats_service
-    install -D -m 755 "target/packages/$triple/release/check_nats_service" target/packaging/check_nats_service
+    cargo build --quiet --locked --release --bin check_nats_service
+    install -D -m 755 target/release/check_nats_service target/packaging/check_nats_service
 fi
 mkdir -p target/packaging
 python3 packaging/licences.py "$(uname -m)-unknown-linux-gnu" >target/packaging/copyright

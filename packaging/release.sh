@@ -45,8 +45,7 @@ packaging/debian/build.sh "$temp/made"
 BUILD=no packaging/rpm/build.sh "$temp/made"
 
 say "building the static binary"
-# As .cargo/config.toml wants it, which is not heard beside the variable.
-RUSTFLAGS="$RUSTFLAGS -C target-feature=+crt-static -C relocation-model=static" packaging/container/context.sh "$temp/context"
+packaging/container/context.sh "$temp/context"
 cp "$temp/context/sbom.cdx.json" "$temp/made/$name.cdx.json"
 mkdir -p "$temp/static/$name/completions" "$temp/static/$name/examples"
 install -m 755 "$temp/context/check_nats_service" "$temp/static/$name/"

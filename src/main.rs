@@ -1,8 +1,5 @@
 //! Parse, run, one exit. Nothing else.
 
-// See `guard::start`.
-#![no_main]
-
 use std::ffi::OsString;
 use std::time::Instant;
 
@@ -12,9 +9,8 @@ use check_nats_service::modes;
 #[global_allocator]
 static ALLOCATOR: memory::LimitedAllocator = memory::LimitedAllocator;
 
-check_nats_service::main_calls!(run);
-
-fn run(args: &[OsString], start: Instant) -> ! {
-    memory::share_heap();
-    exit::finish(modes::run(args, &|name| std::env::var_os(name), start));
+fn main() {
+    let start = Instant::now();
+    let args: Vec<OsString> = std::env::args_os().collect();
+    exit::finish(modes::run(&args, &|name| std::env::var_os(name), start));
 }

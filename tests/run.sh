@@ -124,7 +124,7 @@ export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((4 * $(nproc)))}
 
 # What else there is to build takes the processors while the tests wait, and never when a test wants them: the program that people
 # get, which has budgets, and the lints.
-CHECK_NATS_SERVICE_RELEASE=$(realpath -m "${CARGO_TARGET_DIR:-target}/$(rustc --print host-tuple)/release/check_nats_service")
+CHECK_NATS_SERVICE_RELEASE=$(realpath -m "${CARGO_TARGET_DIR:-target}/release/check_nats_service")
 export CHECK_NATS_SERVICE_RELEASE
 meanwhile() {
     cargo build --release --locked --bin check_nats_service

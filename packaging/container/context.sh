@@ -15,13 +15,8 @@ out=$(cd "$1" && pwd)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cd "$here/../.."
 
-profile=${PROFILE:-release}
-target=$(rustc --print host-tuple)
-if [ -z "${STATIC_BINARY:-}" ]; then
-    cargo build --quiet --locked --bin check_nats_service --profile "$profile"
-    STATIC_BINARY=${CARGO_TARGET_DIR:-target}/$target/${profile/#dev/debug}/check_nats_service
-fi
+STATIC_BINARY=${STATIC_BINARY:-$(packaging/static.sh)}
 install -m 755 "$STATIC_BINARY" "$out/check_nats_service"
 install -m 644 "${CA_BUNDLE:-/etc/ssl/certs/ca-certificates.crt}" "$out/ca-certificates.crt"
 install -m 644 LICENSE "$here/Containerfile" "$out/"
-python3 "$here/sbom.py" "$target" >"$out/sbom.cdx.json"
+python3 "$here/sbom.py" "$(rustc --print host-tuple)" >"$out/sbom.cdx.json"

@@ -31,15 +31,6 @@ pub fn lift_limit() {
     LIMIT.store(usize::MAX, Relaxed);
 }
 
-/// Lets all threads share one heap. They are few, each allocates little, and a heap for each costs a run more than it saves.
-pub fn share_heap() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: sets a parameter of the allocator; called before there is a second thread.
-    unsafe {
-        libc::mallopt(libc::M_ARENA_MAX, 1);
-    }
-}
-
 /// The system's allocator, with a limit. A thread that would go beyond it raises the alarm and never runs again; the run
 /// ends with a verdict that says so.
 pub struct LimitedAllocator;

@@ -2,6 +2,5 @@
 
 pub mod exit;
 pub mod memory;
-pub mod start;
 pub mod user;
 pub mod watchdog;

@@ -11,7 +11,10 @@ mod textfile;
 pub mod watch;
 
 use std::ffi::OsString;
+use std::sync::Arc;
 use std::time::Instant;
+
+use signal_hook::consts::SIGXFSZ;
 
 use self::examine::state_store;
 use crate::cli::{self, Arguments, Format, Mode, OutputOptions, Parsed, Problem};
@@ -22,6 +25,8 @@ use crate::values::status::Reason;
 
 /// One whole run of any mode.
 pub fn run(args: &[OsString], env: Env<'_>, start: Instant) -> Output {
+    // Writing beyond the limit of a file's size is then an error, and not the end of the process.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     // Before there is a second thread: it forks.
     if watch::is_asked_for(args) {
         return watch::run(args, env);

@@ -32,7 +32,7 @@ export BENCH_PROGRAMS=$target/bench BENCH_DIR=${BENCH_DIR:-$target}
 
 cargo build --release --quiet --locked --bin check_nats_service
 # A copy, as whoever installs it has it: what the linker wrote lies in the page cache in small pieces, and starts later for it.
-cp "$target/$(rustc --print host-tuple)/release/check_nats_service" "$BENCH_PROGRAMS/"
+cp "$target/release/check_nats_service" "$BENCH_PROGRAMS/"
 packaging/container/context.sh "$BENCH_PROGRAMS/container"
 # The yardsticks need nothing but the standard library, and are what they are whatever the flags of this project.
 for program in empty floor; do
