@@ -1,14 +1,13 @@
 //! The definition of every flag, with its help; the man page is made of it.
 
-use std::ffi::OsString;
+use clap::{Arg, ArgAction, Command};
 
-use clap::{ArgAction, Command};
-
-use super::flag::{Flag, define, define_used, switch, value};
+use super::flag::{switch, value};
 
 /// The definition of the command line. The flags of a command are defined when it is used.
 pub fn command() -> Command {
-    define(Command::new("check_nats_service"), &check_flags())
+    Command::new("check_nats_service")
+        .args(check_flags())
         .version(env!("CARGO_PKG_VERSION"))
         .about("Asks NATS itself whether a micro service (ADR-32) is up, as a Nagios and Icinga check")
         .after_help(AFTER_HELP)
@@ -17,12 +16,12 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("check")
                 .about("Check a service (what happens without a command)")
-                .defer(|command| define(command, &check_flags())),
+                .defer(|command| command.args(check_flags())),
         )
         .subcommand(
             Command::new("textfile")
                 .about("Check a service, and write metrics for the textfile collector")
-                .defer(|command| define(command, &textfile_flags())),
+                .defer(|command| command.args(textfile_flags())),
         )
         .subcommand(
             Command::new("probe")
@@ -32,7 +31,7 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("watch")
                 .about("Sidecar: check a service again and again, and write files")
-                .defer(|command| define(command, &watch_flags())),
+                .defer(|command| command.args(watch_flags())),
         )
         .subcommand(
             Command::new("state")
@@ -48,32 +47,11 @@ pub fn whole_command() -> Command {
     command
 }
 
-/// As much of it as these arguments use: to define all costs more than everything else that is done with them. What it
-/// understands, [`command`] understands in the same way; why anything else is wrong, only that can say. It knows no help.
-pub fn command_for(args: &[OsString]) -> Command {
-    let word = |n: usize| args.get(n).and_then(|word| word.to_str()).unwrap_or_default();
-    let used = |name, flags: Vec<Flag>| define_used(Command::new(name), flags, args);
-    let root = Command::new("check_nats_service");
-    let probe = |kind| Command::new("probe").subcommand(used(kind, probe_flags()));
-    let state = |what| Command::new("state").subcommand(used(what, target_flags()));
-    match (word(1), word(2)) {
-        ("check", _) => root.subcommand(used("check", check_flags())),
-        ("textfile", _) => root.subcommand(used("textfile", textfile_flags())),
-        ("watch", _) => root.subcommand(used("watch", watch_flags())),
-        ("probe", "liveness") => root.subcommand(probe("liveness")),
-        ("probe", "readiness") => root.subcommand(probe("readiness")),
-        ("probe", "startup") => root.subcommand(probe("startup")),
-        ("state", "show") => root.subcommand(state("show")),
-        ("state", "reset") => root.subcommand(state("reset")),
-        _ => define_used(root, check_flags(), args),
-    }
-}
-
-fn target_flags() -> Vec<Flag> {
+fn target_flags() -> Vec<Arg> {
     [connection_args(), state_args()].into_iter().flatten().collect()
 }
 
-fn judging_flags() -> Vec<Flag> {
+fn judging_flags() -> Vec<Arg> {
     [
         target_flags(),
         judging_args(),
@@ -87,35 +65,35 @@ fn judging_flags() -> Vec<Flag> {
     .collect()
 }
 
-fn check_flags() -> Vec<Flag> {
+fn check_flags() -> Vec<Arg> {
     [judging_flags(), telling_args(), metrics_args()]
         .into_iter()
         .flatten()
         .collect()
 }
 
-fn textfile_flags() -> Vec<Flag> {
+fn textfile_flags() -> Vec<Arg> {
     [judging_flags(), textfile_args(), metrics_args()]
         .into_iter()
         .flatten()
         .collect()
 }
 
-fn watch_flags() -> Vec<Flag> {
+fn watch_flags() -> Vec<Arg> {
     let census =
         "Wait for unknown instances at least so often [default: 5m; 0 with --listen or --status-file, for the probes]";
     let flags = [judging_flags(), watch_args(), metrics_args()];
     with_help(flags, "census", census)
 }
 
-fn probe_flags() -> Vec<Flag> {
+fn probe_flags() -> Vec<Arg> {
     let timeout = "For the whole run, whatever hangs [default: 800ms]";
     with_help([connection_args(), probe_args()], "timeout", timeout)
 }
 
 /// All of these, one of which means something else here than elsewhere.
-fn with_help(flags: impl IntoIterator<Item = Vec<Flag>>, name: &str, help: &'static str) -> Vec<Flag> {
-    let told = |flag: Flag| if flag.name() == name { flag.help(help) } else { flag };
+fn with_help(flags: impl IntoIterator<Item = Vec<Arg>>, name: &str, help: &'static str) -> Vec<Arg> {
+    let told = |flag: Arg| if flag.get_id() == name { flag.help(help) } else { flag };
     flags.into_iter().flatten().map(told).collect()
 }
 
@@ -123,7 +101,7 @@ fn probe(command: Command) -> Command {
     let probe = |name, about| {
         Command::new(name)
             .about(about)
-            .defer(|command| define(command, &probe_flags()))
+            .defer(|command| command.args(probe_flags()))
     };
     command
         .disable_help_subcommand(true)
@@ -142,8 +120,8 @@ fn state(command: Command) -> Command {
     command
         .disable_help_subcommand(true)
         .subcommand_required(true)
-        .subcommand(show.defer(|command| define(command, &target_flags())))
-        .subcommand(reset.defer(|command| define(command, &target_flags())))
+        .subcommand(show.defer(|command| command.args(target_flags())))
+        .subcommand(reset.defer(|command| command.args(target_flags())))
 }
 
 const AFTER_HELP: &str = "\
@@ -155,7 +133,7 @@ Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; never another one.
 
 Example: check_nats_service -s nats://nats.example.org -n orders -w 3: -c 1:";
 
-fn connection_args() -> Vec<Flag> {
+fn connection_args() -> Vec<Arg> {
     const LOGINS: [&str; 7] = [
         "user",
         "password",
@@ -167,7 +145,7 @@ fn connection_args() -> Vec<Flag> {
     ];
     // One way to log in, but for a user and a password.
     let login = |name, what, help| {
-        let arg = value(name, what, help).allow_hyphen_values();
+        let arg = value(name, what, help).allow_hyphen_values(true);
         let pair = |other: &str| {
             matches!((name, other), ("user", "password" | "password-file"))
                 || matches!((name, other), ("password" | "password-file", "user"))
@@ -243,7 +221,7 @@ fn connection_args() -> Vec<Flag> {
         value("tlscert", "FILE", "Our certificate [NATS_CERT]"),
         value("tlskey", "FILE", "Its key [NATS_KEY]"),
     ];
-    let mut args: Vec<Flag> = connection
+    let mut args: Vec<Arg> = connection
         .into_iter()
         .map(|arg| arg.help_heading("Connection"))
         .collect();
@@ -252,7 +230,7 @@ fn connection_args() -> Vec<Flag> {
     args
 }
 
-fn state_args() -> Vec<Flag> {
+fn state_args() -> Vec<Arg> {
     let args = vec![
         value("state", "FILE", "Remember in this file"),
         value("state-dir", "DIR", "Remember in a file in this folder").conflicts_with("state"),
@@ -262,7 +240,7 @@ fn state_args() -> Vec<Flag> {
     args.into_iter().map(|arg| arg.help_heading("State")).collect()
 }
 
-fn judging_args() -> Vec<Flag> {
+fn judging_args() -> Vec<Arg> {
     let asking = [
         value(
             "confirm",
@@ -283,10 +261,10 @@ fn judging_args() -> Vec<Flag> {
     let judging = [
         value("warning", "RANGE", "WARNING by the number of instances")
             .short('w')
-            .allow_hyphen_values(),
+            .allow_hyphen_values(true),
         value("critical", "RANGE", "CRITICAL by the number of instances")
             .short('c')
-            .allow_hyphen_values(),
+            .allow_hyphen_values(true),
         value("rtt-warning", "DURATION", "WARNING if the slowest answer took longer"),
         value("rtt-critical", "DURATION", "CRITICAL if the slowest answer took longer"),
         value(
@@ -302,26 +280,26 @@ fn judging_args() -> Vec<Flag> {
         ),
         value("forget-after", "DURATION", "Forget an outage that is older than this"),
     ];
-    let mut args: Vec<Flag> = asking.into_iter().map(|arg| arg.help_heading("Asking")).collect();
+    let mut args: Vec<Arg> = asking.into_iter().map(|arg| arg.help_heading("Asking")).collect();
     args.extend(judging.into_iter().map(|arg| arg.help_heading("Judgement")));
     args.extend(request_args());
     args
 }
 
-fn changes_args() -> Vec<Flag> {
+fn changes_args() -> Vec<Arg> {
     let args = [
         value(
             "lost-warning",
             "N|N%",
             "WARNING if so many instances fewer than normal are there",
         )
-        .allow_hyphen_values(),
+        .allow_hyphen_values(true),
         value(
             "lost-critical",
             "N|N%",
             "CRITICAL if so many instances fewer than normal are there",
         )
-        .allow_hyphen_values(),
+        .allow_hyphen_values(true),
         value(
             "baseline-settle",
             "DURATION",
@@ -332,8 +310,8 @@ fn changes_args() -> Vec<Flag> {
             "N",
             "WARNING if so many instances were replaced by others of the same version",
         )
-        .allow_hyphen_values(),
-        value("restarts-critical", "N", "CRITICAL if so many instances were replaced").allow_hyphen_values(),
+        .allow_hyphen_values(true),
+        value("restarts-critical", "N", "CRITICAL if so many instances were replaced").allow_hyphen_values(true),
         value(
             "restarts-window",
             "DURATION",
@@ -345,7 +323,7 @@ fn changes_args() -> Vec<Flag> {
         .collect()
 }
 
-fn statistics_args() -> Vec<Flag> {
+fn statistics_args() -> Vec<Arg> {
     let stats = switch(
         "stats",
         "Ask what the endpoints have counted, too; the flags below imply it",
@@ -381,7 +359,7 @@ fn statistics_args() -> Vec<Flag> {
     args.into_iter().map(|arg| arg.help_heading("Statistics")).collect()
 }
 
-fn version_args() -> Vec<Flag> {
+fn version_args() -> Vec<Arg> {
     let args = [
         value(
             "expect-version",
@@ -397,7 +375,7 @@ fn version_args() -> Vec<Flag> {
     args.into_iter().map(|arg| arg.help_heading("Judgement")).collect()
 }
 
-fn expiry_args() -> Vec<Flag> {
+fn expiry_args() -> Vec<Arg> {
     let args = [
         value(
             "creds-warning",
@@ -414,7 +392,7 @@ fn expiry_args() -> Vec<Flag> {
 }
 
 /// What to ask an endpoint itself.
-fn request_args() -> Vec<Flag> {
+fn request_args() -> Vec<Arg> {
     let args = [
         value(
             "request",
@@ -427,19 +405,19 @@ fn request_args() -> Vec<Flag> {
             "The same to this subject, instead of the one that the service tells",
         )
         .conflicts_with("request"),
-        value("payload", "TEXT", "What to send [default: nothing]").allow_hyphen_values(),
+        value("payload", "TEXT", "What to send [default: nothing]").allow_hyphen_values(true),
         value("payload-file", "FILE", "What to send, from this file").conflicts_with("payload"),
         value("header", "KEY:VALUE", "A header to send; can be repeated")
-            .allow_hyphen_values()
+            .allow_hyphen_values(true)
             .action(ArgAction::Append),
-        value("reply-contains", "TEXT", "CRITICAL if this is not in the reply").allow_hyphen_values(),
+        value("reply-contains", "TEXT", "CRITICAL if this is not in the reply").allow_hyphen_values(true),
         value("request-warning", "DURATION", "WARNING if the reply took longer"),
         value("request-critical", "DURATION", "CRITICAL if the reply took longer"),
     ];
     args.into_iter().map(|arg| arg.help_heading("Request")).collect()
 }
 
-fn telling_args() -> Vec<Flag> {
+fn telling_args() -> Vec<Arg> {
     let verbose = switch(
         "verbose",
         "More text below the line; -vv every instance, -vvv each step with its time",
@@ -457,7 +435,7 @@ fn telling_args() -> Vec<Flag> {
         .collect()
 }
 
-fn textfile_args() -> Vec<Flag> {
+fn textfile_args() -> Vec<Arg> {
     let exit_status = switch(
         "exit-status",
         "Exit with the status of the check, and not 0 when the file was written",
@@ -467,14 +445,14 @@ fn textfile_args() -> Vec<Flag> {
         "FILE",
         "The file to write, in the folder of the collector, ending in .prom",
     );
-    [output.short('o').required(), exit_status]
+    [output.short('o').required(true), exit_status]
         .into_iter()
         .map(|arg| arg.help_heading("Output"))
         .collect()
 }
 
 /// Which instance is a pod's own.
-fn which_args() -> Vec<Flag> {
+fn which_args() -> Vec<Arg> {
     const WHICH: [&str; 5] = ["id", "id-file", "match", "match-env", "any-instance"];
     let others = |name: &str| {
         // The two ways to match go together.
@@ -513,7 +491,7 @@ fn which_args() -> Vec<Flag> {
         .collect()
 }
 
-fn probe_args() -> Vec<Flag> {
+fn probe_args() -> Vec<Arg> {
     let rest = [
         value(
             "unreachable",
@@ -543,7 +521,7 @@ fn probe_args() -> Vec<Flag> {
     args
 }
 
-fn watch_args() -> Vec<Flag> {
+fn watch_args() -> Vec<Arg> {
     let args = [
         value("interval", "DURATION", "How often to check [default: 15s]"),
         value(
@@ -566,13 +544,13 @@ fn watch_args() -> Vec<Flag> {
         )
         .requires("listen"),
     ];
-    let mut args: Vec<Flag> = args.into_iter().map(|arg| arg.help_heading("Watch")).collect();
+    let mut args: Vec<Arg> = args.into_iter().map(|arg| arg.help_heading("Watch")).collect();
     args.extend(http.into_iter().map(|arg| arg.help_heading("HTTP")));
     args.extend(which_args().into_iter().map(|arg| arg.requires("listen")));
     args
 }
 
-fn metrics_args() -> Vec<Flag> {
+fn metrics_args() -> Vec<Arg> {
     let label = value(
         "label",
         "NAME=VALUE",

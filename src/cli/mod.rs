@@ -20,7 +20,6 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 pub use self::arguments::Arguments;
 use self::arguments::{arguments, probe_mode, textfile_mode, watch_mode};
 pub use self::config::{Config, Format, ListenOptions, Mode, OutputOptions, ProbeOptions, Selector, Timing};
-use self::flags::command_for;
 pub use self::flags::{command, whole_command};
 use self::given::Given;
 pub use self::given::Problem;
@@ -47,8 +46,7 @@ pub fn parse(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
 }
 
 fn read(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
-    let used = command_for(args).try_get_matches_from(args);
-    let matches = match used.or_else(|_| command().try_get_matches_from(args)) {
+    let matches = match command().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             return Ok(Parsed::Print(help::wrapped(&error.to_string())));

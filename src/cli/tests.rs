@@ -2,9 +2,6 @@ use super::*;
 
 use std::time::Duration;
 
-use clap::Command;
-use clap::parser::ValueSource;
-
 use crate::judge::Policy;
 use crate::probe::target::Auth;
 use crate::state::store::Place;
@@ -42,123 +39,6 @@ fn token(token: &str) -> Auth {
 #[test]
 fn the_definition_is_sound() {
     command().debug_assert();
-}
-
-/// All that was found in the arguments, down to the command that was meant; nothing if they are wrong.
-fn found(command: Command, args: &[&str]) -> Option<Vec<String>> {
-    let whole = whole_command();
-    let mut matches = command.try_get_matches_from(args).ok()?;
-    let (mut of, mut found) = (&whole, Vec::new());
-    while let Some((name, below)) = matches.remove_subcommand() {
-        of = of.find_subcommand(&name).expect("a command");
-        found.push(name);
-        matches = below;
-    }
-    for id in of.get_arguments().map(clap::Arg::get_id) {
-        let values = matches.try_get_raw(id.as_str()).ok().flatten();
-        if matches.try_contains_id(id.as_str()).unwrap_or(false)
-            && matches.value_source(id.as_str()) == Some(ValueSource::CommandLine)
-        {
-            found.push(format!("{id} {:?}", values.map(Iterator::collect::<Vec<_>>)));
-        }
-    }
-    Some(found)
-}
-
-#[track_caller]
-fn assert_same(args: &[&str]) {
-    let used = command_for(&args.iter().map(OsString::from).collect::<Vec<_>>());
-    assert_eq!(found(used, args), found(command(), args), "{args:?}");
-}
-
-/// The words of one flag, with a value where it takes one.
-fn words(flag: &clap::Arg) -> Vec<String> {
-    let name = format!("--{}", flag.get_long().expect("a long name"));
-    match flag.get_action().takes_values() {
-        true => vec![name, "1".into()],
-        false => vec![name],
-    }
-}
-
-#[test]
-fn only_what_is_used_is_defined_and_means_the_same() {
-    let whole = whole_command();
-    let commands: [&[&str]; 9] = [
-        &[],
-        &["check"],
-        &["textfile"],
-        &["watch"],
-        &["probe", "liveness"],
-        &["probe", "readiness"],
-        &["probe", "startup"],
-        &["state", "show"],
-        &["state", "reset"],
-    ];
-    for names in commands {
-        let of = names
-            .iter()
-            .fold(&whole, |of, name| of.find_subcommand(name).expect("a command"));
-        let line = |words: Vec<String>| {
-            let args = ["check_nats_service"].iter().chain(names).copied();
-            assert_same(&args.chain(words.iter().map(String::as_str)).collect::<Vec<_>>());
-        };
-        for flag in of.get_arguments().filter(|flag| flag.get_id() != "help") {
-            line(words(flag));
-            for other in of.get_arg_conflicts_with(flag) {
-                line([words(flag), words(other)].concat());
-            }
-        }
-    }
-}
-
-#[test]
-fn whatever_is_typed_is_understood_in_the_same_way() {
-    for line in [
-        "",
-        "-norders -w3: -c=1: -vvv",
-        "-vn orders",
-        "--service orders --name=orders",
-        "--service=orders",
-        "-n orders -p 4222",
-        "-n orders -H host -p 4222",
-        "-n orders -p -H",
-        "--payload -x --header -w --header -c -n orders",
-        "--user -n --password --token -n orders",
-        "--name --payload x",
-        "-n orders check",
-        "check -n orders check",
-        "check check",
-        "probe",
-        "probe liveness readiness",
-        "probe aliveness",
-        "state show reset",
-        "textfile -n orders",
-        "textfile -n orders -o FILE",
-        "textfile -n orders --output=FILE --exit-status",
-        "watch --interval 5s -- x",
-        "-n orders --",
-        "-n orders -- --stats",
-        "-n orders -- check",
-        "-s watch -n probe",
-        "--stats=yes",
-        "--sta",
-        "-x",
-        "-",
-        "--",
-        "--=x",
-        "-é",
-        "--no-state --state x",
-        "probe liveness --from F --max-age 1m --id 1",
-        "probe liveness --max-age 1m --id 1",
-        "probe liveness --match a=b --match-env c=d --match e=f",
-    ] {
-        let args: Vec<&str> = ["check_nats_service"]
-            .into_iter()
-            .chain(line.split_whitespace())
-            .collect();
-        assert_same(&args);
-    }
-    assert_same(&[]);
 }
 
 #[test]
