@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::fake::Request;
 use crate::support::server::free_port;
-use crate::support::{Check, Conn, Fake, LIMIT, Output, SLACK, TempDir, from_env, in_time};
+use crate::support::{Check, Conn, Fake, LIMIT, Output, SLACK, Server, Service, TempDir, Version, from_env, in_time};
 
 const A: &[u8] = br#"{"name":"orders","id":"A"}"#;
 const B: &[u8] = br#"{"name":"orders","id":"B"}"#;
@@ -626,6 +626,34 @@ fn memory_is_bounded_whatever_is_sent() {
             )
             .assert_within(ms(1100) + SLACK);
     });
+}
+
+#[test]
+fn a_reply_as_large_as_the_server_allows_is_an_answer() {
+    for (pad, version) in [(66_000, Version::V2_9), (1_000_000, Version::Newest)] {
+        let server = Server::start(version);
+        let _big = Service::odd(&server.url(), "orders", 8, &[&format!("pad={pad}"), "meta=pod:orders"]).start();
+        let home = TempDir::new();
+        let check = || Check::new(["-s", &server.url(), "-n", "orders", "-c", "8:"]).home(&home);
+        for _ in 0..2 {
+            within_memory(check()).assert(0, "NATS_SERVICE OK - orders: 8 instances, *");
+        }
+        Check::new([
+            "probe",
+            "readiness",
+            "-s",
+            &server.url(),
+            "-n",
+            "orders",
+            "--match",
+            "pod=orders-5",
+            "-t",
+            "10s",
+        ])
+        .home(&home)
+        .run()
+        .assert(0, "readiness pass: orders: * (1.0.0, pod=orders-5) answered in *");
+    }
 }
 
 #[test]

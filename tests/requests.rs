@@ -156,6 +156,36 @@ fn an_old_library_has_a_default_endpoint() {
 }
 
 #[test]
+fn endpoints_that_are_an_object_are_found() {
+    let server = Server::start(Version::Newest);
+    let options = ["object=1", "endpoint=ping:v1.ping+find:v1.find"];
+    let _php = Service::odd(&server.url(), "orders", 1, &options).start();
+    check(&server.url(), &["-v", "--request", "find", "--payload", "x"])
+        .run()
+        .assert_first(0, "NATS_SERVICE OK - orders: 1 instance, * request=0.*s;;;0;")
+        .assert_line("request to v1.find (endpoint find) answered in *ms, 6 bytes");
+}
+
+#[test]
+fn a_hundred_endpoints_with_schemas_are_read() {
+    let server = Server::start(Version::V2_10);
+    let url = server.url();
+    let options = ["endpoints=100", "endpoint_pad=3000", "pad=66000", "requests=7"];
+    let _big = Service::odd(&url, "orders", 1, &options).start();
+    let sizes =
+        ["PING", "INFO", "STATS"].map(|verb| raw::ask(&url, &format!("$SRV.{verb}.orders"), 1).unwrap()[0].len());
+    assert!(
+        sizes[0] > 65_536 && sizes[1] > 262_144 && sizes[2] > 262_144,
+        "{sizes:?}"
+    );
+    check(&url, &["-v", "--request", "echo", "--stats", "-c", "1:"])
+        .run()
+        .assert_first(0, "NATS_SERVICE OK - orders: 1 instance, * requests=0c;;;0; * request=0.*s;;;0;")
+        .assert_line("request to orders.echo (endpoint echo) answered in *ms, 5 bytes")
+        .assert_line("no rates yet: they are made of the requests between two runs");
+}
+
+#[test]
 fn over_tls_and_with_a_file_of_any_bytes() {
     let certs = Certs::new();
     let server = Server::with_config(Version::Newest, &certs.config("server", ""));

@@ -5,16 +5,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::probe::json;
 use crate::probe::observation::ServiceError;
 use crate::probe::reply::is_id;
 use crate::probe::request::LONGEST_SUBJECT;
 use crate::values::text::clean;
 
-/// An endpoint takes some hundred bytes in an INFO; what is longer than this (in bytes) is not one of ours.
-const LONGEST_INFO: usize = 256 * 1024;
-
-/// How many endpoints of an instance are looked at, and how long their names may be, in bytes.
-const MOST_ENDPOINTS: usize = 1000;
+/// Maximum length of the name of an endpoint, in bytes.
 const LONGEST_NAME: usize = 255;
 
 /// The name of the only endpoint of a service whose library had no names for them yet; later ones call it so, too.
@@ -51,10 +48,7 @@ pub struct Endpoint {
 
 /// Reads a reply to `$SRV.INFO.<service>`; `None` if it is none.
 pub fn read_info(service: &str, payload: &[u8]) -> Option<Info> {
-    if payload.len() > LONGEST_INFO {
-        return None;
-    }
-    let reply: Value = serde_json::from_slice(payload).ok()?;
+    let reply = json::parse(payload)?;
     let is_info = |kind: &str| kind.starts_with("io.nats.micro.v") && kind.ends_with(".info_response");
     let right_type = reply["type"].is_null() || reply["type"].as_str().is_some_and(is_info);
     if reply["name"].as_str() != Some(service) || !right_type {
@@ -63,7 +57,6 @@ pub fn read_info(service: &str, payload: &[u8]) -> Option<Info> {
     let endpoints = match (&reply["endpoints"], &reply["subject"]) {
         (Value::Array(endpoints), _) => endpoints
             .iter()
-            .take(MOST_ENDPOINTS)
             .filter_map(|endpoint| read_endpoint(endpoint["name"].as_str()?, &endpoint["subject"]))
             .collect(),
         // The first libraries knew one endpoint only.

@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod diagnosis;
 pub mod endpoint;
 pub mod info;
+pub mod json;
 pub mod known;
 pub mod observation;
 pub mod reply;

@@ -2,17 +2,12 @@
 
 use serde_json::Value;
 
+use crate::probe::json;
 use crate::probe::observation::{Instance, NotCounted, names_a_place};
 use crate::probe::stats::{Counters, MOST_ENDPOINTS, Stats};
 use crate::probe::target::ServiceName;
 use crate::values::text::clean;
 use crate::values::timestamp::Timestamp;
-
-/// A PING reply is some hundred bytes; what is longer than this (in bytes) is not one.
-const LONGEST_REPLY: usize = 64 * 1024;
-
-/// A STATS reply has some hundred bytes for each endpoint; what is longer than this (in bytes) is none.
-const LONGEST_STATS: usize = 256 * 1024;
 
 /// How many characters of an endpoint's name and of its error text are kept.
 const NAME_CHARS: usize = 64;
@@ -52,14 +47,11 @@ pub fn read_ping(service: &str, payload: &[u8]) -> Result<Instance, NotCounted> 
 ///
 /// Why the reply does not count.
 pub fn read_any_ping(payload: &[u8]) -> Result<(String, Instance), NotCounted> {
-    read_instance(payload, LONGEST_REPLY, &["ping_response"])
+    read_instance(payload, &["ping_response"])
 }
 
-fn read_instance(payload: &[u8], longest: usize, kinds: &[&str]) -> Result<(String, Instance), NotCounted> {
-    if payload.len() > longest {
-        return Err(NotCounted::Broken);
-    }
-    let reply: Value = serde_json::from_slice(payload).map_err(|_| NotCounted::Broken)?;
+fn read_instance(payload: &[u8], kinds: &[&str]) -> Result<(String, Instance), NotCounted> {
+    let reply = json::parse(payload).ok_or(NotCounted::Broken)?;
     let Some(name) = reply["name"].as_str() else {
         // A JetStream stream that captures the subject answers with its own acknowledgement.
         let ack = reply["stream"].is_string() && reply["seq"].is_u64();
@@ -85,7 +77,7 @@ fn read_instance(payload: &[u8], longest: usize, kinds: &[&str]) -> Result<(Stri
 /// Why the reply does not count.
 pub fn read_alive(service: &str, payload: &[u8]) -> Result<Instance, NotCounted> {
     let kinds = ["ping_response", "stats_response", "info_response"];
-    match read_instance(payload, LONGEST_STATS, &kinds)? {
+    match read_instance(payload, &kinds)? {
         (name, instance) if name == service => Ok(instance),
         _ => Err(NotCounted::Foreign),
     }
@@ -93,7 +85,7 @@ pub fn read_alive(service: &str, payload: &[u8]) -> Result<Instance, NotCounted>
 
 /// Whether the metadata of a reply has all of these values, whatever of it is remembered.
 pub fn has_metadata(payload: &[u8], wanted: &[(String, String)]) -> bool {
-    let reply: Value = serde_json::from_slice(payload).unwrap_or_default();
+    let reply = json::parse(payload).unwrap_or_default();
     wanted
         .iter()
         .all(|(key, value)| reply["metadata"][key].as_str() == Some(value))
@@ -140,10 +132,7 @@ fn read_metadata(value: &Value) -> Vec<(String, String)> {
 ///
 /// Why the reply does not count.
 pub fn read_stats(service: &str, payload: &[u8]) -> Result<(String, Stats), NotCounted> {
-    if payload.len() > LONGEST_STATS {
-        return Err(NotCounted::Broken);
-    }
-    let value: Value = serde_json::from_slice(payload).map_err(|_| NotCounted::Broken)?;
+    let value = json::parse(payload).ok_or(NotCounted::Broken)?;
     if !is_of_type(&value, "stats_response") {
         return Err(NotCounted::Broken);
     }
@@ -260,8 +249,13 @@ mod tests {
             read_ping("orders", &nested.as_bytes()[..60_000]),
             Err(NotCounted::Broken)
         );
-        let padded = format!(r#"{{"name":"orders","id":"A","x":"{}"}}"#, "x".repeat(LONGEST_REPLY));
-        assert_eq!(read_ping("orders", padded.as_bytes()), Err(NotCounted::Broken));
+        let schema = "x".repeat(1 << 20);
+        for padded in [
+            format!(r#"{{"name":"orders","id":"A","x":"{schema}"}}"#),
+            format!(r#"{{"metadata":{{"schema":{{"x":["{schema}"]}}}},"name":"orders","id":"A"}}"#),
+        ] {
+            assert_eq!(read_ping("orders", padded.as_bytes()), good("A"));
+        }
         let long_id = format!(r#"{{"name":"orders","id":"{}"}}"#, "x".repeat(LONGEST_ID + 1));
         assert_eq!(read_ping("orders", long_id.as_bytes()), Err(NotCounted::Broken));
     }
@@ -303,8 +297,8 @@ mod tests {
         for (payload, why) in wrong {
             assert_eq!(read_stats("orders", payload.as_bytes()), Err(*why), "{payload}");
         }
-        let long = format!(r#"{{"name":"orders","id":"A","x":"{}"}}"#, "x".repeat(LONGEST_STATS));
-        assert_eq!(read_stats("orders", long.as_bytes()), Err(NotCounted::Broken));
+        let long = format!(r#"{{"name":"orders","id":"A","x":"{}"}}"#, "x".repeat(1 << 20));
+        assert!(read_stats("orders", long.as_bytes()).is_ok());
     }
 
     #[test]
@@ -351,6 +345,11 @@ mod tests {
         let (_, stats) = read_stats("orders", payload.as_bytes()).expect("a reply");
         assert_eq!(stats.endpoints.len(), MOST_ENDPOINTS);
         assert!(stats.endpoints.get("e0?x?").is_some());
+        // An object of endpoints counts like a list.
+        let payload = r#"{"name":"orders","id":"A","endpoints":{"find":{"num_requests":2},"x":{"name":"ping","num_requests":3}}}"#;
+        let (_, stats) = read_stats("orders", payload.as_bytes()).expect("a reply");
+        let requests: Vec<(&str, u64)> = stats.endpoints.iter().map(|(name, c)| (name, c.requests)).collect();
+        assert_eq!(requests, [("find", 2), ("ping", 3)]);
         // Two of one name, and some without.
         let payload = r#"{"name":"orders","id":"A","started":"2026-11-22T07:14:46Z","endpoints":[{"name":"a","num_requests":2},
             {"name":"a","num_requests":3,"num_errors":1,"last_error":"429:slow\ndown"},{"num_requests":9},7,null]}"#;

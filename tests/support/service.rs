@@ -93,6 +93,25 @@ impl Service {
         Builder::new(example("demo_service"), Vec::new(), url, name)
     }
 
+    /// With what some client libraries do otherwise: the options are described in `tests/services/odd_service.py`. Given
+    /// `ids`, it must be `count` of them.
+    pub fn odd(url: &str, name: &str, count: usize, options: &[&str]) -> Builder {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/odd_service.py");
+        let mut args = vec![
+            script.to_str().unwrap().to_string(),
+            url.to_string(),
+            name.to_string(),
+            count.to_string(),
+        ];
+        args.extend(options.iter().map(|option| option.to_string()));
+        Builder {
+            program: from_env("NATS_PY_PYTHON").into(),
+            args,
+            under: Vec::new(),
+            count,
+        }
+    }
+
     /// The id of its only instance.
     #[track_caller]
     pub fn id(&self) -> &str {

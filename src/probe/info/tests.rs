@@ -101,8 +101,12 @@ fn what_is_no_info_is_none() {
         ("".into(), None),
         ("[".repeat(100_000), None),
         (
-            format!(r#"{{"name":"orders","id":"A","x":"{}"}}"#, "x".repeat(LONGEST_INFO)),
-            None,
+            format!(r#"{{"name":"orders","id":"A","x":"{}"}}"#, "x".repeat(1 << 20)),
+            Some(&[]),
+        ),
+        (
+            r#"{"name":"orders","id":"A","endpoints":{"find":{"name":"v1.find","subject":"s"},"ping":{"subject":"p"}}}"#.into(),
+            Some(&["v1.find s", "ping p"]),
         ),
     ];
     for (payload, expected) in cases {
@@ -119,7 +123,7 @@ fn what_is_no_info_is_none() {
         "orders",
         format!(r#"{{"name":"orders","id":"A","endpoints":[{many}]}}"#).as_bytes(),
     );
-    assert_eq!(info.map(|info| info.endpoints.len()), Some(MOST_ENDPOINTS));
+    assert_eq!(info.map(|info| info.endpoints.len()), Some(json::MAX_ENTRIES));
 }
 
 fn headers(pairs: &[(&str, &str)]) -> Headers {

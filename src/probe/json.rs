@@ -1,0 +1,206 @@
+//! The JSON of a reply: reads what the other modules look for and drops the rest, so that a reply of any size that the
+//! server lets through costs no more memory than the fields that are kept.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+/// Maximum number of endpoints of a reply, and of entries of its metadata, that are kept.
+pub const MAX_ENTRIES: usize = 1000;
+
+/// Fields of a reply and of an endpoint in it that are kept, beside `metadata` and `endpoints`.
+const FIELDS: [&str; 12] = [
+    "name",
+    "id",
+    "type",
+    "version",
+    "subject",
+    "started",
+    "stream",
+    "seq",
+    "num_requests",
+    "num_errors",
+    "processing_time",
+    "last_error",
+];
+
+/// Parses a reply. `endpoints` is an array in the result, whether the service sent an array or an object: the values of an
+/// object are its endpoints, and a key is the name of an endpoint that has none. Bytes that are not UTF-8 are replaced.
+///
+/// Returns `None` if the payload is not JSON.
+pub fn parse(payload: &[u8]) -> Option<Value> {
+    let text = String::from_utf8_lossy(payload);
+    let mut deserializer = serde_json::Deserializer::from_str(&text);
+    let value = Part::Reply.deserialize(&mut deserializer).ok()?;
+    deserializer.end().ok()?;
+    Some(value)
+}
+
+/// A part of a reply, which decides what is kept of it.
+#[derive(Clone, Copy)]
+enum Part {
+    Reply,
+    /// The metadata: its texts.
+    Metadata,
+    Endpoints,
+    Endpoint,
+    /// A text, a number, true, false or null. Of an array or an object, only that it is one.
+    Scalar,
+}
+
+impl Part {
+    /// The part under this key, or `None` if it is dropped.
+    fn child(self, key: &str) -> Option<Part> {
+        match (self, key) {
+            (Part::Reply, "metadata") => Some(Part::Metadata),
+            (Part::Reply, "endpoints") => Some(Part::Endpoints),
+            (Part::Reply | Part::Endpoint, _) => FIELDS.contains(&key).then_some(Part::Scalar),
+            (Part::Metadata, _) => Some(Part::Scalar),
+            (Part::Endpoints, _) => Some(Part::Endpoint),
+            (Part::Scalar, _) => None,
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Part {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Part {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Value, A::Error> {
+        let mut kept = Vec::new();
+        if let Part::Endpoints = self {
+            while kept.len() < MAX_ENTRIES
+                && let Some(endpoint) = array.next_element_seed(Part::Endpoint)?
+            {
+                kept.push(endpoint);
+            }
+        }
+        while array.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(kept.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
+        let mut kept = Map::new();
+        let mut endpoints = Vec::new();
+        while let Some(key) = object.next_key::<String>()? {
+            let full = kept.len().max(endpoints.len()) >= MAX_ENTRIES;
+            let Some(part) = self.child(&key).filter(|_| !full) else {
+                object.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            let mut value = object.next_value_seed(part)?;
+            match self {
+                Part::Endpoints => {
+                    if let Some(endpoint) = value.as_object_mut() {
+                        endpoint.entry("name").or_insert(key.into());
+                    }
+                    endpoints.push(value);
+                }
+                Part::Metadata if !value.is_string() => {}
+                _ => drop(kept.insert(key, value)),
+            }
+        }
+        Ok(match self {
+            Part::Endpoints => endpoints.into(),
+            _ => kept.into(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_reply_keeps_the_fields_that_are_read() {
+        let cases = [
+            ("null", json!(null)),
+            ("7", json!(7)),
+            (r#"[{"name":"a"}]"#, json!([])),
+            (
+                r#"{"name":"a","id":["x"],"type":{"x":1},"x":[1,2],"seq":-1,"version":1.5,"stream":true}"#,
+                json!({"name": "a", "id": [], "type": {}, "seq": -1, "version": 1.5, "stream": true}),
+            ),
+            (
+                r#"{"metadata":{"a":"b","c":1,"d":null,"e":{"f":"g"}},"endpoints":null}"#,
+                json!({"metadata": {"a": "b"}, "endpoints": null}),
+            ),
+            (
+                r#"{"metadata":["a"],"endpoints":[{"name":"a","subject":"s","metadata":{"x":"y"}},null,7]}"#,
+                json!({"metadata": [], "endpoints": [{"name": "a", "subject": "s"}, null, 7]}),
+            ),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse(text.as_bytes()), Some(expected), "{text}");
+        }
+        for text in ["", "{", r#"{"a":1} {}"#, r#"{"metadata":{"a":}}"#, "nul"] {
+            assert_eq!(parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn endpoints_of_an_object_are_its_values() {
+        let text = r#"{"endpoints":{"find":{"name":"v1","subject":"s"},"ping":{"subject":"p"},"x":1}}"#;
+        let expected = json!({"endpoints": [{"name": "v1", "subject": "s"}, {"name": "ping", "subject": "p"}, 1]});
+        assert_eq!(parse(text.as_bytes()), Some(expected));
+    }
+
+    #[test]
+    fn bytes_that_are_not_text_are_replaced() {
+        let value = parse(b"{\"metadata\":{\"owner\":\"M\xfcller\"},\"x\":\"\xff\"}");
+        assert_eq!(value, Some(json!({"metadata": {"owner": "M\u{fffd}ller"}})));
+    }
+
+    #[test]
+    fn the_tree_is_bounded_and_nesting_is_harmless() {
+        let metadata: Vec<String> = (0..5000).map(|n| format!(r#""k{n}":"""#)).collect();
+        let endpoints = vec!["{}"; 5000].join(",");
+        let text = format!(
+            r#"{{"x":{}{},"metadata":{{{}}},"endpoints":[{endpoints}]}}"#,
+            "[".repeat(100_000),
+            "]".repeat(100_000),
+            metadata.join(",")
+        );
+        let value = parse(text.as_bytes()).expect("JSON");
+        assert_eq!(value["metadata"].as_object().map(Map::len), Some(MAX_ENTRIES));
+        assert_eq!(value["endpoints"].as_array().map(Vec::len), Some(MAX_ENTRIES));
+    }
+}
