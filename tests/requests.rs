@@ -180,7 +180,10 @@ fn a_hundred_endpoints_with_schemas_are_read() {
     );
     check(&url, &["-v", "--request", "echo", "--stats", "-c", "1:"])
         .run()
-        .assert_first(0, "NATS_SERVICE OK - orders: 1 instance, * requests=0c;;;0; * request=0.*s;;;0;")
+        .assert_first(
+            0,
+            "NATS_SERVICE OK - orders: 1 instance, * requests=0c;;;0; * request=0.*s;;;0;",
+        )
         .assert_line("request to orders.echo (endpoint echo) answered in *ms, 5 bytes")
         .assert_line("no rates yet: they are made of the requests between two runs");
 }
