@@ -131,6 +131,8 @@ fn readme_and_man_page_know_every_reason() {
 fn no_document_names_a_flag_that_is_not_there() {
     let flags = flags();
     let foreign = [
+        "--collector",
+        "--create",
         "--release",
         "--locked",
         "--example",

@@ -97,6 +97,9 @@ mod zabbix;
 /// Definitions and completions are made from the flags, and the shells take them.
 mod packaging;
 
+/// What the packages do as root gives nobody on the host more rights.
+mod privileges;
+
 /// The file for node_exporter: whole, readable, and there whatever happens.
 mod textfile;
 

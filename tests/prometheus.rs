@@ -364,10 +364,10 @@ fn systemd_takes_the_units() {
     let dir = TempDir::new();
     for (unit, instance) in [("service", "@orders.service"), ("timer", "@orders.timer")] {
         let text = fs::read_to_string(units.join(format!("check-nats-service@.{unit}"))).unwrap();
-        // What is not on every machine: the program in its place, and the user of the exporter.
+        // What is not on every machine: the program in its place, and its user.
         let text = text
             .replace("/usr/bin/check_nats_service", crate::support::check::BINARY)
-            .replace("User=prometheus", "User=daemon");
+            .replace("User=check-nats-service", "User=daemon");
         fs::write(dir.join(&format!("check-nats-service{instance}")), text).unwrap();
     }
     let (service, timer) = (

@@ -72,12 +72,15 @@ inside() {
     # The package first, and Nagios later: its user is not there yet.
     files >/tmp/before
     install_quietly /try/old.deb
-    expect "the folder for the state is everybody's" test "$(stat -c %a /var/lib/check_nats_service)" = 1777
+    expect "only root can write to the folder of the states" test "$(stat -c %U:%a /var/lib/check_nats_service)" = root:755
     quietly apt-get purge -y -q check-nats-service
     files >/tmp/after
     diff /tmp/before /tmp/after >&2 || die "something is left of the package (see above)"
     say "installed and purged without a trace"
     install_quietly /try/old.deb
+    # As the package before had it, with links in it that another user has planted.
+    chmod 1777 /var/lib/check_nats_service
+    setpriv --reuid 4321 --regid 4321 --clear-groups ln -s /etc /var/lib/check_nats_service/textfile
     # The demo service wants the authorities.
     install_quietly nagios4-core nagios4-common nats-server ca-certificates
     say "the package, Nagios and NATS are installed"
@@ -104,6 +107,8 @@ inside() {
     expect "it says why" in_status 'plugin_output=NATS_SERVICE CRITICAL - orders: still down'
     echo "# changed by the admin" >>/etc/nagios-plugins/config/check-nats-service.cfg
     install_quietly /try/new.deb
+    expect "the upgrade closes the folder of the states" test "$(stat -c %U:%a /var/lib/check_nats_service)" = root:755
+    expect "a planted link is moved away" test ! -e /var/lib/check_nats_service/textfile -a "$(stat -c %U /etc)" = root
     expect "it is upgraded" test "$(dpkg-query -W -f '${Version}' check-nats-service)" = "$(dpkg-deb -f /try/new.deb Version)"
     expect "what the admin changed is kept" grep -q "changed by the admin" /etc/nagios-plugins/config/check-nats-service.cfg
     wait_for "the outage is still open" in_status 'plugin_output=NATS_SERVICE CRITICAL - orders: still down'
@@ -117,8 +122,10 @@ inside() {
 
     # Others find their folders, too.
     expect "the link in PATH runs" check_nats_service --version
-    expect "anybody has a state" setpriv --reuid 4321 --regid 4321 --clear-groups check_nats_service -n orders
-    expect "their folder is their own" test "$(stat -c %u:%a /var/lib/check_nats_service/4321)" = 4321:700
+    useradd --uid 4321 --user-group --no-create-home monitor
+    expect "one more user gets a folder" /usr/share/check-nats-service/make-state-folders monitor
+    expect "it has a state" setpriv --reuid 4321 --regid 4321 --clear-groups check_nats_service -n orders
+    expect "its folder is its own" test "$(stat -c %u:%a /var/lib/check_nats_service/4321)" = 4321:700
 
     kill "$(cat /var/run/nagios4/nagios4.pid)"
     quietly apt-get remove -y -q check-nats-service

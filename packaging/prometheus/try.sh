@@ -26,7 +26,7 @@ wait_for() {
     until "$@" >/dev/null 2>&1; do
         [ $((SECONDS - start)) -lt "$seconds" ] || {
             systemctl --no-pager status 'check-nats-service@*' || true
-            grep -v '^#' /var/lib/prometheus/node-exporter/nats-service-orders.prom || true
+            grep -v '^#' /var/lib/prometheus-nats/node-exporter/nats-service-orders.prom || true
             curl -s http://127.0.0.1:9090/api/v1/targets || true
             die "not within $seconds s: $what"
         }
@@ -49,8 +49,14 @@ inside() {
     wait_for 120 "Prometheus is ready" curl -sf http://127.0.0.1:9090/-/ready
     systemd-run --quiet --unit=orders --property=Restart=no /try/service --url nats://127.0.0.1:4222 --name orders
 
+    # A user prometheus who is hostile gets nothing: no step of the unit follows what lies below its folders.
+    setpriv --reuid prometheus --regid prometheus --clear-groups \
+        bash -c 'mv /var/lib/prometheus/node-exporter /var/lib/prometheus/moved && ln -s /etc/cron.d /var/lib/prometheus/node-exporter'
     systemctl enable --quiet --now check-nats-service@orders.timer
     wait_for 120 "Prometheus knows that orders is up" is_true 'nats_service_up{service="orders"} == 1'
+    [ "$(stat -c %U /etc/cron.d)" = root ] || die "/etc/cron.d was given away"
+    ! ls /etc/cron.d/*nats* 2>/dev/null || die "something was written to /etc/cron.d"
+    say "the unit follows no link of the user prometheus"
     is_false 'ALERTS{alertname=~"NatsService.*"}' || die "an alert while all is well"
 
     systemctl kill --signal=KILL orders
@@ -111,6 +117,9 @@ install -d "$temp/root/try" "$temp/unpacked"
 tar -xzf "$1" -C "$temp/unpacked" --strip-components=1
 install -m 755 "$temp/unpacked/check_nats_service" "$temp/root/usr/bin/"
 install -m 644 "$temp/unpacked/examples/systemd"/check-nats-service@.{service,timer} "$temp/root/etc/systemd/system/"
+install -D -m 644 "$temp/unpacked/examples/systemd/check-nats-service.sysusers.conf" "$temp/root/etc/sysusers.d/check-nats-service.conf"
+install -D -m 644 "$temp/unpacked/examples/systemd/check-nats-service.tmpfiles.conf" "$temp/root/etc/tmpfiles.d/check-nats-service.conf"
+echo 'ARGS="--collector.textfile.directory=/var/lib/prometheus*/node-exporter"' >>"$temp/root/etc/default/prometheus-node-exporter"
 install -m 644 "$temp/unpacked/examples/prometheus/nats-service.rules.yml" "$temp/root/etc/prometheus/"
 sed -i 's,^rule_files:,&\n  - /etc/prometheus/nats-service.rules.yml,' "$temp/root/etc/prometheus/prometheus.yml"
 
