@@ -552,7 +552,7 @@ fn memory_is_bounded_whatever_is_sent() {
                     }
                     conn.hold(LIMIT)
                 },
-                "the server sent more than fits into the memory allowed",
+                "the server sent more than fits into the memory allowed: 100000000 bytes at once",
             ),
         ),
         (
@@ -562,7 +562,7 @@ fn memory_is_bounded_whatever_is_sent() {
                     conn.send_raw(format!("MSG {} {} 4294967295\r\n", request.reply, request.sid).as_bytes())?;
                     conn.hold(LIMIT)
                 },
-                "the server sent more than fits into the memory allowed",
+                "the server sent more than fits into the memory allowed: 4294967295 bytes at once",
             ),
         ),
         (
@@ -573,7 +573,7 @@ fn memory_is_bounded_whatever_is_sent() {
                     conn.send_raw(format!("HMSG {} {} {sizes}\r\n", request.reply, request.sid).as_bytes())?;
                     conn.hold(LIMIT)
                 },
-                "the server sent more than fits into the memory allowed",
+                "the server sent more than fits into the memory allowed: 4294967295 bytes at once",
             ),
         ),
         (

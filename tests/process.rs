@@ -398,7 +398,10 @@ fn what_the_client_cannot_bear_is_told_as_what_the_server_sent() {
     let cases: [(Script, &str); 3] = [
         (long_line, "internal error at *"),
         (flood_of_large_replies, "127.0.0.1:* floods us with replies"),
-        (reply_of_4_gib, "the server sent more than fits into the memory allowed"),
+        (
+            reply_of_4_gib,
+            "the server sent more than fits into the memory allowed: 4294967295 bytes at once",
+        ),
     ];
     for (script, text) in cases {
         in_time(|| {
@@ -509,7 +512,7 @@ fn a_reply_that_the_system_has_no_memory_for_is_told() {
     };
     for (bench, code, line) in up_and_down(reply_of_36_mib) {
         let out = bench.check().under(["prlimit", "--as=44000000"]).run();
-        let text = "the server sent more than fits into the memory allowed";
+        let text = "the server sent more than fits into the memory allowed: 37748736 bytes at once";
         out.assert(code, &format!("{line}{text} | instances=U *"));
     }
 }

@@ -17,6 +17,9 @@ const RESERVE: usize = 8 * 1024 * 1024;
 static USED: AtomicUsize = AtomicUsize::new(0);
 static LIMIT: AtomicUsize = AtomicUsize::new(MOST);
 
+/// Size in bytes of the allocation that would have gone beyond the limit; 0: none.
+static REFUSED: AtomicUsize = AtomicUsize::new(0);
+
 /// What a thread does that would go beyond the limit.
 static ON_EXCEEDED: OnceLock<fn() -> !> = OnceLock::new();
 
@@ -24,6 +27,11 @@ static ON_EXCEEDED: OnceLock<fn() -> !> = OnceLock::new();
 pub fn on_exceeded(act: fn() -> !) {
     // There is one watchdog.
     let _ = ON_EXCEEDED.set(act);
+}
+
+/// Size in bytes of the allocation that was refused: that of the message, where it was the message itself. 0: none.
+pub fn refused_size() -> usize {
+    REFUSED.load(Relaxed)
 }
 
 /// Ends the limit: the process is about to exit, and has something to say before.
@@ -41,7 +49,8 @@ const fn cost(size: usize) -> usize {
     if chunk < 32 { 32 } else { chunk }
 }
 
-fn exceeded() -> ! {
+fn exceeded(size: usize) -> ! {
+    REFUSED.store(size, Relaxed);
     match ON_EXCEEDED.get() {
         Some(act) => act(),
         None => exit_without_memory(),
@@ -56,19 +65,19 @@ pub fn exit_without_memory() -> ! {
 }
 
 impl LimitedAllocator {
-    fn take(size: usize) {
-        let size = cost(size);
+    fn take(requested: usize) {
+        let size = cost(requested);
         if USED.fetch_add(size, Relaxed).saturating_add(size) > LIMIT.load(Relaxed) {
             USED.fetch_sub(size, Relaxed);
             LIMIT.fetch_max(MOST + RESERVE, Relaxed);
-            exceeded();
+            exceeded(requested);
         }
     }
 
     /// The system may have a limit of its own, below ours.
-    fn not_null(pointer: *mut u8) -> *mut u8 {
+    fn not_null(pointer: *mut u8, size: usize) -> *mut u8 {
         if pointer.is_null() {
-            exceeded();
+            exceeded(size);
         }
         pointer
     }
@@ -79,13 +88,13 @@ unsafe impl GlobalAlloc for LimitedAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LimitedAllocator::take(layout.size());
         // SAFETY: the caller keeps to the same rules for the system's allocator, which gets the call unchanged.
-        LimitedAllocator::not_null(unsafe { System.alloc(layout) })
+        LimitedAllocator::not_null(unsafe { System.alloc(layout) }, layout.size())
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         LimitedAllocator::take(layout.size());
         // SAFETY: the caller keeps to the same rules for the system's allocator, which gets the call unchanged.
-        LimitedAllocator::not_null(unsafe { System.alloc_zeroed(layout) })
+        LimitedAllocator::not_null(unsafe { System.alloc_zeroed(layout) }, layout.size())
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
@@ -98,6 +107,6 @@ unsafe impl GlobalAlloc for LimitedAllocator {
         LimitedAllocator::take(size);
         USED.fetch_sub(cost(layout.size()), Relaxed);
         // SAFETY: the caller keeps to the same rules for the system's allocator, which gets the call unchanged.
-        LimitedAllocator::not_null(unsafe { System.realloc(pointer, layout, size) })
+        LimitedAllocator::not_null(unsafe { System.realloc(pointer, layout, size) }, size)
     }
 }

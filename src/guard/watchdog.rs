@@ -48,6 +48,9 @@ impl Alarm {
     }
 }
 
+/// Size in bytes from which one allocation is a large message, rather than the last of many small ones.
+const LARGE_MESSAGE: usize = 64 * 1024;
+
 /// What to say if the run cannot end by itself, given the cause.
 pub type LastWords = Box<dyn Fn(&Alarm) -> Output + Send>;
 
@@ -243,7 +246,13 @@ impl std::fmt::Display for Alarm {
         match self {
             Alarm::Deadline => f.write_str("the time is up (--timeout)"),
             Alarm::Signal(name) => write!(f, "interrupted by {name}"),
-            Alarm::Memory => f.write_str("the server sent more than fits into the memory allowed"),
+            Alarm::Memory => {
+                f.write_str("the server sent more than fits into the memory allowed")?;
+                match memory::refused_size() {
+                    size if size < LARGE_MESSAGE => Ok(()),
+                    size => write!(f, ": {size} bytes at once"),
+                }
+            }
             Alarm::Panic(cause) => f.write_str(cause),
         }
     }

@@ -28,8 +28,12 @@ const FIELDS: [&str; 12] = [
 /// Parses a reply. `endpoints` is an array in the result, whether the service sent an array or an object: the values of an
 /// object are its endpoints, and a key is the name of an endpoint that has none. Bytes that are not UTF-8 are replaced.
 ///
-/// Returns `None` if the payload is not JSON.
+/// Returns `None` if the payload is not a JSON object.
 pub fn parse(payload: &[u8]) -> Option<Value> {
+    // A flood of large messages must not cost more than this.
+    if !payload.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
     let text = String::from_utf8_lossy(payload);
     let mut deserializer = serde_json::Deserializer::from_str(&text);
     let value = Part::Reply.deserialize(&mut deserializer).ok()?;
@@ -152,9 +156,7 @@ mod tests {
     #[test]
     fn a_reply_keeps_the_fields_that_are_read() {
         let cases = [
-            ("null", json!(null)),
-            ("7", json!(7)),
-            (r#"[{"name":"a"}]"#, json!([])),
+            (" {}", json!({})),
             (
                 r#"{"name":"a","id":["x"],"type":{"x":1},"x":[1,2],"seq":-1,"version":1.5,"stream":true}"#,
                 json!({"name": "a", "id": [], "type": {}, "seq": -1, "version": 1.5, "stream": true}),
@@ -171,7 +173,16 @@ mod tests {
         for (text, expected) in cases {
             assert_eq!(parse(text.as_bytes()), Some(expected), "{text}");
         }
-        for text in ["", "{", r#"{"a":1} {}"#, r#"{"metadata":{"a":}}"#, "nul"] {
+        for text in [
+            "",
+            "null",
+            "7",
+            r#"[{"name":"a"}]"#,
+            "{",
+            r#"{"a":1} {}"#,
+            r#"{"metadata":{"a":}}"#,
+            "nul",
+        ] {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
         }
     }
