@@ -170,7 +170,7 @@ fn one_file_knows_each_thing() {
         let using = sources().into_iter().filter(|(_, text)| code(text).contains(word));
         using.map(|(module, _)| module).collect()
     };
-    assert_eq!(users("nats::"), ["probe::client"], "the NATS client");
+    assert_eq!(users("nats::"), ["probe::client::worker"], "the NATS client");
     assert_eq!(users("httparse::"), ["serve::request"], "the parser of HTTP");
     assert_eq!(users("libc::fork"), ["modes::child"], "forks");
     assert_eq!(users("semver::"), ["values::version"], "the crate of versions");

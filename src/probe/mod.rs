@@ -1,5 +1,5 @@
-//! One probe: whom to ask, how to ask, what was seen. All is pure but for `client`, which alone names the `nats` crate, and
-//! `sockets`, which asks the kernel where a connection hangs.
+//! One probe: whom to ask, how to ask, what was seen. All is pure but for `client`, whose worker alone names the `nats` crate,
+//! and `sockets`, which asks the kernel where a connection hangs.
 
 pub mod client;
 pub mod context;

@@ -1,0 +1,344 @@
+//! The worker: the thread that holds the `nats` client, and what it is told and tells. The one file that names that crate.
+
+// The client is deprecated upstream in favour of an async one, which a program this small does not want.
+#![allow(deprecated)]
+
+use std::io;
+use std::mem;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+pub(super) use nats::Message;
+use nats::{HeaderMap, Options};
+
+use crate::probe::info::Headers;
+use crate::probe::observation::{EndpointEnd, Failure, Server};
+use crate::probe::request::{Destination, EndpointRequest, Subject};
+use crate::probe::schedule::{NOBODY, STATS};
+use crate::probe::target::{Auth, Tls};
+use crate::values::status::Reason;
+use crate::values::text::clean;
+use crate::values::timestamp::Timestamp;
+
+/// How many replies may wait in one inbox. More than that at once is a flood, no service.
+pub(super) const INBOX_SIZE: usize = 32_768;
+
+/// How the last tokens of the inboxes begin to which instances tell their endpoints, and an endpoint replies: `info-NTH`.
+pub(super) const INFO: &str = "info";
+pub(super) const REQUEST: &str = "request";
+
+/// A lost connection sleeps instead of reconnecting: the client would never send the request again.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// What a worker, or the client's own thread, tells.
+pub(super) enum Event {
+    Resolved(io::Result<Vec<SocketAddr>>),
+    NotConnected(io::Error),
+    /// Logged in at this time; the first request is about to leave, and all replies will come to this inbox; the last
+    /// is an id that no instance has.
+    Connected(Instant, Timestamp, Receiver<Message>, String),
+    /// A request is about to leave.
+    Asked(Instant),
+    /// The request to an endpoint is about to leave.
+    Requested(Instant),
+    /// It cannot leave.
+    NotRequested(EndpointEnd),
+    /// A PONG came for the latest PING, after this time.
+    Pong(Duration),
+    /// The server sent `-ERR`, or the client itself complains.
+    ServerError(String),
+    Disconnected,
+}
+
+/// What a worker is told to do.
+pub(super) enum Command {
+    /// For the statistics, too, where they are wanted.
+    Ask {
+        stats: bool,
+    },
+    AskEach(Vec<String>),
+    Discover,
+    LookInto {
+        ids: Vec<String>,
+        discover: bool,
+    },
+    Ping,
+    /// Ask the instances for their endpoints, for the nth time.
+    AskInfo(usize),
+    /// Send the request to this endpoint, for the nth time.
+    Request(Subject, usize),
+}
+
+/// How a worker connects.
+pub(super) struct Login {
+    pub(super) url: String,
+    /// Made for TLS, by URL or by upgrade.
+    pub(super) secure: bool,
+    pub(super) auth: Auth,
+    pub(super) tls: Tls,
+    pub(super) connection_name: String,
+}
+
+/// What a worker asks, and where the replies come.
+pub(super) struct Subjects {
+    pub(super) ping: String,
+    pub(super) discovery: String,
+    pub(super) stats: String,
+    pub(super) info: String,
+    /// Whether each asking is for the statistics, too.
+    pub(super) with_stats: bool,
+    /// What to ask an endpoint.
+    pub(super) request: Option<EndpointRequest>,
+    pub(super) inbox_prefix: String,
+}
+
+impl Subjects {
+    /// Where the instances tell their endpoints, if that is of interest.
+    fn info(&self) -> Option<&str> {
+        let by_name = |request: &EndpointRequest| matches!(request.to, Destination::Endpoint(_));
+        self.request
+            .as_ref()
+            .filter(|request| by_name(request))
+            .map(|_| self.info.as_str())
+    }
+}
+
+/// Holds the client. Ends when the probe has no more use for it, or hangs for as long as the process lives.
+pub(super) fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, orders: &Receiver<Command>) {
+    let connection = match options(login, events).connect(login.url.as_str()) {
+        Ok(connection) => connection,
+        Err(error) => return drop(events.send(Event::NotConnected(error))),
+    };
+    // One inbox for all replies, so that a server with a limit on subscriptions lets us ask again.
+    let inbox = connection.new_inbox().replacen("_INBOX", &subjects.inbox_prefix, 1);
+    let subscription = match connection.subscribe(&format!("{inbox}.*")) {
+        Ok(subscription) => subscription,
+        Err(_) => return drop(events.send(Event::Disconnected)),
+    };
+    subscription.set_message_limits(INBOX_SIZE);
+    let replies = subscription.receiver().clone();
+    // Dropping it would unsubscribe.
+    mem::forget(subscription);
+    // What makes an inbox unique makes an id so, too.
+    let nobody = inbox.rsplit('.').next().unwrap_or_default().to_owned();
+    let connected = Event::Connected(Instant::now(), Timestamp::now(), replies, nobody.clone());
+    if events.send(connected).is_err() {
+        return mem::forget(connection);
+    }
+    let first = std::iter::once(Command::Ask { stats: true });
+    let mut round = 0;
+    for command in first.chain(orders.iter()) {
+        let pinging = matches!(command, Command::Ping);
+        let obeyed = match &command {
+            Command::AskInfo(nth) => ask_info(&connection, subjects, &inbox, *nth),
+            Command::Request(subject, nth) => request(&connection, subjects, subject, &inbox, *nth, events),
+            command => command
+                .obey(&connection, subjects, &nobody, &format!("{inbox}.{round}"), events)
+                // In the same write.
+                .and_then(|()| match command {
+                    Command::Ask { .. } => ask_info(&connection, subjects, &inbox, round),
+                    _ => Ok(()),
+                }),
+        };
+        let beside = matches!(command, Command::Ping | Command::AskInfo(_) | Command::Request(..));
+        round += usize::from(!beside);
+        if obeyed.is_err() {
+            let _ = events.send(Event::Disconnected);
+            break;
+        }
+        match (login.secure, pinging) {
+            // A PING behind the request. Whatever the server has to say about the request comes before the PONG.
+            (false, _) => ping(&connection, events),
+            // Over TLS the wait for a PONG can hang: a writer takes what the reader waits for. The next one frees it.
+            (true, true) => {
+                let (connection, events) = (connection.clone(), events.clone());
+                let _ = spawn("pinger", move || {
+                    ping(&connection, &events);
+                    mem::forget(connection);
+                });
+            }
+            (true, false) => {}
+        }
+    }
+    mem::forget(connection);
+}
+
+/// Which request a message answers, by the last token of its subject: `ROUND`, or `ROUND-NTH` for the nth instance that was
+/// asked for itself. The second value is empty, or NTH.
+pub(super) fn reply_token(subject: &str) -> Option<(usize, &str)> {
+    let token = subject.rsplit('.').next()?;
+    let (round, nth) = token.split_once('-').unwrap_or((token, ""));
+    Some((round.parse().ok()?, nth))
+}
+
+fn ping(connection: &nats::Connection, events: &Sender<Event>) {
+    let began = Instant::now();
+    let _ = events.send(match connection.flush() {
+        Ok(()) => Event::Pong(began.elapsed()),
+        Err(_) => Event::Disconnected,
+    });
+}
+
+impl Command {
+    /// `reply` is another subject each time: a late 503 of an earlier asking must not count against this one.
+    fn obey(
+        &self,
+        connection: &nats::Connection,
+        subjects: &Subjects,
+        nobody: &str,
+        reply: &str,
+        events: &Sender<Event>,
+    ) -> io::Result<()> {
+        if matches!(self, Command::Ping) {
+            return Ok(());
+        }
+        let _ = events.send(Event::Asked(Instant::now()));
+        match self {
+            Command::Ask { stats: true } if subjects.with_stats => {
+                connection.publish_request(&subjects.ping, reply, "")?;
+                connection.publish_request(&subjects.stats, &format!("{reply}-{STATS}"), "")
+            }
+            Command::Ask { .. } => connection.publish_request(&subjects.ping, reply, ""),
+            Command::LookInto { ids, discover } => {
+                for (n, id) in ids.iter().enumerate() {
+                    for subject in [&subjects.stats, &subjects.info] {
+                        connection.publish_request(&format!("{subject}.{id}"), &format!("{reply}-{n}"), "")?;
+                    }
+                }
+                connection.publish_request(&format!("{}.{nobody}", subjects.ping), &format!("{reply}-{NOBODY}"), "")?;
+                match discover {
+                    true => connection.publish_request(&subjects.discovery, reply, ""),
+                    false => Ok(()),
+                }
+            }
+            Command::Discover => connection.publish_request(&subjects.discovery, reply, ""),
+            Command::AskEach(ids) => ids.iter().enumerate().try_for_each(|(n, id)| {
+                connection.publish_request(&format!("{}.{id}", subjects.ping), &format!("{reply}-{n}"), "")
+            }),
+            // See `ask_info` and `request`.
+            Command::Ping | Command::AskInfo(_) | Command::Request(..) => Ok(()),
+        }
+    }
+}
+
+/// Asks the instances for their endpoints, where these are of interest.
+fn ask_info(connection: &nats::Connection, subjects: &Subjects, inbox: &str, nth: usize) -> io::Result<()> {
+    match subjects.info() {
+        Some(info) => connection.publish_request(info, &format!("{inbox}.{INFO}-{nth}"), ""),
+        None => Ok(()),
+    }
+}
+
+/// Sends the request to an endpoint, if the server takes it: it would close the connection for one that is too large.
+fn request(
+    connection: &nats::Connection,
+    subjects: &Subjects,
+    subject: &Subject,
+    inbox: &str,
+    nth: usize,
+    events: &Sender<Event>,
+) -> io::Result<()> {
+    let Some(request) = &subjects.request else {
+        return Ok(());
+    };
+    let (size, limit) = (request.size(), connection.max_payload());
+    if size > limit {
+        let _ = events.send(Event::NotRequested(EndpointEnd::TooLarge { size, limit }));
+        return Ok(());
+    }
+    let headers: HeaderMap = request
+        .headers
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.reveal()))
+        .collect();
+    let _ = events.send(Event::Requested(Instant::now()));
+    let sent = connection.publish_with_reply_or_headers(
+        subject.as_str(),
+        Some(&format!("{inbox}.{REQUEST}-{nth}")),
+        Some(&headers).filter(|headers| !headers.is_empty()),
+        request.payload.reveal(),
+    );
+    match sent {
+        // The one thing that the client itself looks at.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            let _ = events.send(Event::NotRequested(EndpointEnd::NoHeaders));
+            Ok(())
+        }
+        sent => sent,
+    }
+}
+
+/// The headers of a message, in a form that is ours.
+pub(super) fn headers(message: &Message) -> Headers {
+    let headers = message.headers.iter().flat_map(|headers| headers.iter());
+    headers
+        .map(|(key, values)| (key.clone(), values.iter().cloned().collect()))
+        .collect()
+}
+
+/// Takes over what the client knows of the server, if this message tells.
+pub(super) fn introduce(message: &Message, server: &mut Server) -> bool {
+    let Some(client) = &message.client else { return false };
+    let info = client.server_info();
+    server.id = clean(&info.server_id, 64);
+    server.version = clean(&info.version, 32);
+    // Without a name of its own, a server calls itself by its id, which tells nobody anything.
+    if info.server_name != info.server_id {
+        server.name = clean(&info.server_name, 64);
+    }
+    true
+}
+
+fn options(login: &Login, events: &Sender<Event>) -> Options {
+    let options = match &login.auth {
+        Auth::None => Options::new(),
+        Auth::UserPassword { user, password } => Options::with_user_pass(user, password.reveal()),
+        Auth::Token(token) => Options::with_token(token.reveal()),
+        Auth::Credentials { credentials, .. } => {
+            let (jwt, nkey) = (credentials.jwt.clone(), credentials.nkey.clone());
+            Options::with_jwt(move || Ok(jwt.reveal().to_owned()), move |nonce| nkey.sign(nonce))
+        }
+        Auth::Nkey { nkey, .. } => {
+            let key = nkey.clone();
+            Options::with_nkey(&nkey.public(), move |nonce| key.sign(nonce))
+        }
+    };
+    let options = match (login.secure, &login.tls.ca) {
+        (true, Some(ca)) => options.add_root_certificate(ca),
+        // Those of the system.
+        (true, None) => options,
+        // Believes nobody: over this connection nothing is said to a server that upgrades it to TLS. And any file given
+        // keeps the client from reading all of the system's certificates.
+        (false, _) => options.add_root_certificate("/dev/null"),
+    };
+    let options = match (login.secure, &login.tls.identity) {
+        (true, Some((cert, key))) => options.client_cert(cert, key),
+        _ => options,
+    };
+    let connected = AtomicBool::new(false);
+    let (errors, disconnects) = (events.clone(), events.clone());
+    options
+        .with_name(&login.connection_name)
+        // 0 would prevent the first connect.
+        .max_reconnects(1)
+        .reconnect_buffer_size(0)
+        // Asked once before the first connect, where the default sleeps for up to a second, and again after a loss.
+        .reconnect_delay_callback(move |_| match connected.swap(true, SeqCst) {
+            false => Duration::ZERO,
+            true => NEVER,
+        })
+        // The client's own thread must never wait for us.
+        .error_callback(move |error| drop(errors.try_send(Event::ServerError(error.to_string()))))
+        .disconnect_callback(move || drop(disconnects.try_send(Event::Disconnected)))
+}
+
+pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map(drop)
+        .map_err(|error| Failure::new(Reason::Interrupted, format!("cannot start a thread: {error}")))
+}
