@@ -15,9 +15,7 @@ use serde_json::json;
 use super::support::check::matches;
 use super::support::jwt::{Account, Operator, User, now};
 use super::support::server::{free_port, on};
-use super::support::{
-    Certs, Check, Fake, Monitor, Output, SLACK, Server, Service, TempDir, Version, again_if_late, raw, wait_for,
-};
+use super::support::{Certs, Check, Fake, Monitor, Output, SLACK, Server, Service, TempDir, Version, raw, wait_for};
 
 /// What a run has that may have to use it up, and how much later than that it may end by the contract. Less
 /// than the 2 s after which a server closes a connection that says nothing.
@@ -633,7 +631,7 @@ fn an_info_that_is_too_long_for_the_client_says_what_to_do() {
 
 /// At whatever point a server stops talking TLS, the run ends in time, and no service is blamed.
 #[test]
-fn tls_that_hangs_or_breaks_is_no_outage() {
+fn timed_tls_that_hangs_or_breaks_is_no_outage() {
     let hangs = Fake::start(|conn| {
         conn.send_info_with(json!({"tls_required": true}))?;
         conn.answer_pings(false);
@@ -641,7 +639,7 @@ fn tls_that_hangs_or_breaks_is_no_outage() {
         Ok(())
     });
     let text = format!("NATS at 127.0.0.1:{} did not finish the login within *", hangs.port());
-    let out = again_if_late(TIMEOUT, || check(&["-s", &hangs.url()]).run());
+    let out = check(&["-s", &hangs.url()]).run();
     assert_refused(out, "nats_unreachable", &text);
     let breaks = Fake::start(|conn| {
         conn.send_info_with(json!({"tls_required": true}))?;
@@ -1358,7 +1356,7 @@ fn a_context_that_is_not_there_names_those_that_are() {
 
 /// A password manager writes to a pipe when it has found the password, or never does.
 #[test]
-fn a_password_that_never_comes_ends_with_the_deadline() {
+fn timed_a_password_that_never_comes_ends_with_the_deadline() {
     let server = Server::with_config(Version::Newest, "authorization { user: mon, password: s3cret }");
     let (dir, url) = (TempDir::new(), server.url());
     let pipe = dir.join("password");
@@ -1369,7 +1367,7 @@ fn a_password_that_never_comes_ends_with_the_deadline() {
         format!("--password-file {pipe}: nothing more comes out of this pipe, and the time is up (--timeout)");
     let limit = Duration::from_millis(300);
     let short = ["--timeout", "300ms"];
-    let check = again_if_late(limit, || Check::new(flags).args(short).run());
+    let check = Check::new(flags).args(short).run();
     check
         .assert(3, &format!("NATS_SERVICE UNKNOWN - {nothing} (see --help)"))
         .assert_within(limit + SLACK + Duration::from_millis(100));

@@ -202,9 +202,12 @@ fn odd_times_are_read_as_servers_do() {
         assert_eq!(out.perfdata("creds_expiry"), Some(0.0));
         out.assert_first(code, told);
     }
-    // The server refuses a fraction. When it ends is told all the same.
+    // The server refuses a fraction, with a word that does not always arrive. When it ends is told all the same.
     let half = run(json!(now() as f64 + 1800.5), &LIMITS);
-    half.assert_first(2, "NATS_SERVICE CRITICAL - orders: credentials * expire in *m *s, at 20*Z; critical below 1h; NATS at * refused *");
+    half.assert_first(
+        2,
+        "NATS_SERVICE CRITICAL - orders: credentials * expire in *m *s, at 20*Z; critical below 1h; *127.0.0.1:*",
+    );
     for exp in [json!(i64::MAX), json!(u64::MAX), json!(1e300)] {
         let out = run(exp, &[&LIMITS[..], &["-v"]].concat());
         let out = out.assert_line("credentials * expire in 1*d *, at 9999-12-31T23:59:59Z");

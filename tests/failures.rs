@@ -13,8 +13,8 @@ use serde_json::json;
 
 use super::support::server::free_port;
 use super::support::{
-    Blackhole, Check, Conn, Fake, LIMIT, Monitor, Output, SLACK, Server, Service, TempDir, Version, again_if_late,
-    each, is_root, raw, wait_for,
+    Blackhole, Check, Conn, Fake, LIMIT, Monitor, Output, SLACK, Server, Service, TempDir, Version, each, is_root, raw,
+    wait_for,
 };
 
 /// What a run has that may have to use it up. A tenth of it has to be enough for what comes after the asking, on a busy machine
@@ -99,7 +99,7 @@ impl Place {
     fn check_in_time(&self, flags: &[&str]) -> Output {
         let timeout = format!("{}ms", TIMEOUT.as_millis());
         let flags = [flags, &["--timeout", &timeout]].concat();
-        again_if_late(TIMEOUT, || self.check(&flags))
+        self.check(&flags)
     }
 
     fn check(&self, flags: &[&str]) -> Output {
@@ -310,7 +310,7 @@ fn endures(case: Case) {
 }
 
 #[test]
-fn a_server_that_is_not_there() {
+fn timed_a_server_that_is_not_there() {
     each(
         [
             Case {
@@ -339,7 +339,7 @@ fn a_server_that_is_not_there() {
 
 /// With a name service of our own, which only root can put in the place of the system's.
 #[test]
-fn a_name_that_stands_for_nothing() {
+fn timed_a_name_that_stands_for_nothing() {
     if !is_root() {
         return;
     }
@@ -363,7 +363,7 @@ fn a_name_that_stands_for_nothing() {
 }
 
 #[test]
-fn a_server_that_hangs() {
+fn timed_a_server_that_hangs() {
     each(
         [
             Case {
@@ -708,7 +708,7 @@ fn a_connection_that_breaks_once_is_made_again() {
 fn in_the_middle(happens: impl Fn(&mut Server), text: &str) {
     let limit = Duration::from_secs(1);
     let text = text.replace("ADDRESS", "127.0.0.1:*");
-    again_if_late(limit, || run_with_a_middle(&happens))
+    run_with_a_middle(&happens)
         .assert_first(3, &format!("NATS_SERVICE UNKNOWN - orders: {text} | {NOT_ASKED}"))
         .assert_line(&format!("UNKNOWN nats_unreachable: {text}"))
         .assert_within(limit + AFTER);
@@ -734,7 +734,7 @@ fn run_with_a_middle(happens: impl Fn(&mut Server)) -> Output {
 }
 
 #[test]
-fn a_server_that_freezes_in_the_middle_makes_no_silent_service() {
+fn timed_a_server_that_freezes_in_the_middle_makes_no_silent_service() {
     in_the_middle(
         |server| server.freeze(),
         "NATS at ADDRESS took the request but stopped answering; waited *",
@@ -742,7 +742,7 @@ fn a_server_that_freezes_in_the_middle_makes_no_silent_service() {
 }
 
 #[test]
-fn a_server_that_ends_in_the_middle_makes_no_gone_service() {
+fn timed_a_server_that_ends_in_the_middle_makes_no_gone_service() {
     in_the_middle(
         Server::stop,
         "cannot reach NATS at ADDRESS: connection refused; is nats-server running there?",
@@ -782,7 +782,7 @@ fn the_user_says_what_unreachable_means() {
 }
 
 #[test]
-fn of_several_servers_one_is_enough() {
+fn timed_of_several_servers_one_is_enough() {
     let server = Server::start(Version::Newest);
     let locked = Server::with_config(Version::Newest, "authorization { user: a, password: b }");
     let frozen = Server::start(Version::V2_9);
@@ -816,7 +816,7 @@ fn of_several_servers_one_is_enough() {
 
 /// What a dead server takes of the time is missing in the end: the asking again has to do with what is left.
 #[test]
-fn a_dead_first_server_hides_no_outage() {
+fn timed_a_dead_first_server_hides_no_outage() {
     let server = Server::start(Version::Newest);
     let hole = Blackhole::start();
     let service = Service::async_nats(&server.url(), "orders").start();
@@ -834,7 +834,7 @@ fn a_dead_first_server_hides_no_outage() {
 }
 
 #[test]
-fn of_several_failures_all_are_told_and_the_most_telling_leads() {
+fn timed_of_several_failures_all_are_told_and_the_most_telling_leads() {
     let refused = closed_address();
     let locked = Server::with_config(Version::Newest, "authorization { user: a, password: b }");
     let ssh = Fake::start(ssh);
@@ -850,7 +850,7 @@ fn of_several_failures_all_are_told_and_the_most_telling_leads() {
     for order in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 3, 0, 1]] {
         let list = order.map(|n| urls[n].clone()).join(",");
         let monitor = Monitor::new(list);
-        let out = again_if_late(TIMEOUT, || monitor.check(["--timeout", "2s", "-v"]).run());
+        let out = monitor.check(["--timeout", "2s", "-v"]).run();
         out.assert_first(3, &format!("NATS_SERVICE UNKNOWN - orders: {text}* | {NOT_ASKED}"))
             .assert_line(&format!("UNKNOWN auth_rejected: {text}*"))
             .assert_line(&format!("*cannot reach NATS at {refused}: connection refused; *"))

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::support::check::BINARY;
 use super::support::{
-    Blackhole, Certs, Check, Conn, Fake, LIMIT, Output, Proxy, SLACK, Server, Service, TempDir, Version, again_if_late,
-    each, in_time, is_root, raw, wait_for,
+    Blackhole, Certs, Check, Conn, Fake, LIMIT, Output, Proxy, SLACK, Server, Service, TempDir, Version, each, is_root,
+    raw, wait_for,
 };
 
 /// How much later than its timeout a probe may end: Kubernetes gives it a second.
@@ -289,7 +289,7 @@ fn stops_answering(conn: &mut Conn) -> io::Result<()> {
 }
 
 #[test]
-fn nats_being_away_is_not_the_fault_of_the_pod() {
+fn timed_nats_being_away_is_not_the_fault_of_the_pod() {
     let stopped = {
         let mut server = Server::start(Version::Newest);
         server.stop();
@@ -364,7 +364,7 @@ fn nats_being_away_is_not_the_fault_of_the_pod() {
             ("liveness", &["--unreachable", "fail"], "fail", &blamed),
             ("readiness", &["--unreachable", "pass"], "pass", &excused),
         ] {
-            let out = again_if_late(TIMEOUT, || probe(kind, &url, &["--match", "pod=one"]).args(flags).run());
+            let out = probe(kind, &url, &["--match", "pod=one"]).args(flags).run();
             assert_says(out, kind, answer, text).assert_within(TIMEOUT + GRACE + SLACK);
         }
     });
@@ -372,23 +372,21 @@ fn nats_being_away_is_not_the_fault_of_the_pod() {
 
 /// The time of a probe can be shorter; then it ends then.
 #[test]
-fn each_probe_ends_with_its_timeout() {
+fn timed_each_probe_ends_with_its_timeout() {
     let hole = Blackhole::start();
     let frozen = Server::start(Version::Newest);
     frozen.freeze();
     for url in [hole.url(), frozen.url()] {
-        in_time(|| {
-            let timeout = Duration::from_millis(200);
-            let flags = ["--any-instance", "--timeout", "200ms"];
-            let out = assert_says(
-                probe("liveness", &url, &flags).run(),
-                "liveness",
-                "pass",
-                "cannot ask, *",
-            );
-            let out = out.assert_within(timeout + GRACE + SLACK);
-            assert!(out.wall >= timeout, "{out:?}");
-        });
+        let timeout = Duration::from_millis(200);
+        let flags = ["--any-instance", "--timeout", "200ms"];
+        let out = assert_says(
+            probe("liveness", &url, &flags).run(),
+            "liveness",
+            "pass",
+            "cannot ask, *",
+        );
+        let out = out.assert_within(timeout + GRACE + SLACK);
+        assert!(out.wall >= timeout, "{out:?}");
     }
 }
 

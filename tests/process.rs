@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::support::{
-    Blackhole, Check, Conn, Fake, LIMIT, Output, Running, SLACK, TempDir, in_time, is_root, wait_for,
+    Blackhole, Check, Conn, Fake, LIMIT, Output, Running, SLACK, TempDir, assert_took, is_root, wait_for,
 };
 
 /// What a run may take beyond its deadline, or beyond a signal (SPEC, section 3).
@@ -134,13 +134,13 @@ const SIGNALS: [(i32, &str); 3] = [
 ];
 
 #[test]
-fn a_signal_ends_it_at_once_and_changes_no_memory() {
+fn timed_a_signal_ends_it_at_once_and_changes_no_memory() {
     for (bench, code, line) in up_and_down(silent) {
         let before = bench.state();
         for (signal, name) in SIGNALS {
             let run = bench.ask(bench.check());
             let (out, took) = run.end(signal);
-            assert!(took < GRACE + SLACK, "{name}: {took:?}");
+            assert_took(took, GRACE + SLACK, &name);
             out.assert(code, &format!("{line}interrupted by {name} | instances=U rtt_max=U *"));
             assert_eq!(bench.state(), before, "{name}");
         }
@@ -148,7 +148,7 @@ fn a_signal_ends_it_at_once_and_changes_no_memory() {
 }
 
 #[test]
-fn a_signal_is_heard_before_there_is_a_connection() {
+fn timed_a_signal_is_heard_before_there_is_a_connection() {
     let mute = Fake::start(|conn| conn.hold(LIMIT));
     let hole = Blackhole::start();
     let interrupted = "NATS_SERVICE UNKNOWN - orders: interrupted by SIGTERM | instances=U rtt_max=U nats_rtt=U *";
@@ -156,7 +156,7 @@ fn a_signal_is_heard_before_there_is_a_connection() {
         let run = Check::new(["-s", &url, "-n", "orders"]).spawn();
         wait_for_the_watchdog(&run);
         let (out, took) = run.end(libc::SIGTERM);
-        assert!(took < GRACE + SLACK, "{url}: {took:?}");
+        assert_took(took, GRACE + SLACK, &url);
         // It may be so early that the name of the service has not been read.
         if out.stdout != "NATS_SERVICE UNKNOWN - interrupted by SIGTERM\n" {
             out.assert(3, interrupted);
@@ -171,7 +171,7 @@ fn wait_for_the_watchdog(run: &Running) {
 
 /// Before the deadline is known there is no deadline; the monitoring system's patience has to end it.
 #[test]
-fn a_signal_ends_what_hangs_beside_the_network() {
+fn timed_a_signal_ends_what_hangs_beside_the_network() {
     let bench = Bench::up_then(up);
     let fifo = bench.dir.join("password");
     let path = CString::new(fifo.clone()).unwrap();
@@ -203,7 +203,7 @@ fn a_signal_ends_what_hangs_beside_the_network() {
         wait_for_the_watchdog(&run);
         let (out, took) = run.end(libc::SIGTERM);
         let out = out.assert(3, line);
-        assert!(took < GRACE + SLACK, "{took:?}: {out:?}");
+        assert_took(took, GRACE + SLACK, &out);
     }
 }
 
@@ -268,25 +268,23 @@ fn outputs(bench: &Bench, again: &Bench) -> Vec<(Check, i32, i32)> {
 
 #[test]
 fn an_output_that_nobody_can_read_is_never_ok() {
-    in_time(|| {
-        let (bench, again) = (Bench::up_then(up), Bench::down_then(down));
-        for (check, code, _) in outputs(&bench, &again) {
-            let out = check.run();
-            assert_eq!((out.code, out.stderr.as_str()), (Some(code), ""), "{out:?}");
+    let (bench, again) = (Bench::up_then(up), Bench::down_then(down));
+    for (check, code, _) in outputs(&bench, &again) {
+        let out = check.run();
+        assert_eq!((out.code, out.stderr.as_str()), (Some(code), ""), "{out:?}");
+    }
+    bench.check().run().assert(0, UP);
+    for kind in ["closed", "full"] {
+        for (check, _, code) in outputs(&bench, &again) {
+            let stdout: Stdio = match kind {
+                "closed" => closed_pipe().into(),
+                _ => File::options().write(true).open("/dev/full").unwrap().into(),
+            };
+            let out = check.stdout(stdout).run();
+            assert_eq!((out.code, out.signal), (Some(code), None), "{kind}: {out:?}");
+            out.assert(code, "");
         }
-        bench.check().run().assert(0, UP);
-        for kind in ["closed", "full"] {
-            for (check, _, code) in outputs(&bench, &again) {
-                let stdout: Stdio = match kind {
-                    "closed" => closed_pipe().into(),
-                    _ => File::options().write(true).open("/dev/full").unwrap().into(),
-                };
-                let out = check.stdout(stdout).run();
-                assert_eq!((out.code, out.signal), (Some(code), None), "{kind}: {out:?}");
-                out.assert(code, "");
-            }
-        }
-    });
+    }
 }
 
 /// The writing end of a pipe that nobody will ever read.
@@ -304,41 +302,39 @@ fn stuck_pipe() -> (PipeReader, PipeWriter) {
 }
 
 #[test]
-fn an_output_that_is_stuck_ends_at_the_deadline() {
-    in_time(|| {
-        let (bench, again) = (Bench::up_then(up), Bench::down_then(down));
-        let timeout = Duration::from_millis(500);
-        let checks = [
-            (bench.check(), 3),
-            (bench.check().args(["-w", "2:"]), 1),
-            (again.check(), 2),
-        ];
-        // All at once: they only wait.
-        let runs = checks.map(|(check, code)| {
-            let (reader, writer) = stuck_pipe();
-            (check.args(["-t", "500ms"]).stdout(writer).spawn(), code, reader)
-        });
-        for (run, code, _reader) in runs {
-            let out = run.wait().assert(code, "").assert_within(timeout + GRACE + SLACK);
-            assert!(out.wall > timeout, "{out:?}");
-        }
-        bench.check().run().assert(0, UP);
-        again
-            .check()
-            .run()
-            .assert(2, "NATS_SERVICE CRITICAL - orders: still down for *");
+fn timed_an_output_that_is_stuck_ends_at_the_deadline() {
+    let (bench, again) = (Bench::up_then(up), Bench::down_then(down));
+    let timeout = Duration::from_millis(500);
+    let checks = [
+        (bench.check(), 3),
+        (bench.check().args(["-w", "2:"]), 1),
+        (again.check(), 2),
+    ];
+    // All at once: they only wait.
+    let runs = checks.map(|(check, code)| {
+        let (reader, writer) = stuck_pipe();
+        (check.args(["-t", "500ms"]).stdout(writer).spawn(), code, reader)
     });
+    for (run, code, _reader) in runs {
+        let out = run.wait().assert(code, "").assert_within(timeout + GRACE + SLACK);
+        assert!(out.wall > timeout, "{out:?}");
+    }
+    bench.check().run().assert(0, UP);
+    again
+        .check()
+        .run()
+        .assert(2, "NATS_SERVICE CRITICAL - orders: still down for *");
 }
 
 /// As when a laptop sleeps, or a virtual machine is moved.
 #[test]
-fn a_run_that_was_stopped_beyond_its_deadline_ends_when_it_goes_on() {
+fn timed_a_run_that_was_stopped_beyond_its_deadline_ends_when_it_goes_on() {
     for (bench, code, line) in up_and_down(silent) {
         let run = bench.ask(bench.check().args(["-t", "300ms"]));
         run.signal(libc::SIGSTOP);
         thread::sleep(Duration::from_millis(450));
         let (out, took) = run.end(libc::SIGCONT);
-        assert!(took < GRACE + SLACK, "{took:?}");
+        assert_took(took, GRACE + SLACK, &out);
         out.assert(code, &format!("{line}* | instances=U *"));
     }
 }
@@ -394,7 +390,7 @@ fn flood_of_large_replies(conn: &mut Conn) -> io::Result<()> {
 }
 
 #[test]
-fn what_the_client_cannot_bear_is_told_as_what_the_server_sent() {
+fn timed_what_the_client_cannot_bear_is_told_as_what_the_server_sent() {
     let cases: [(Script, &str); 3] = [
         (long_line, "internal error at *"),
         (flood_of_large_replies, "127.0.0.1:* floods us with replies"),
@@ -404,36 +400,34 @@ fn what_the_client_cannot_bear_is_told_as_what_the_server_sent() {
         ),
     ];
     for (script, text) in cases {
-        in_time(|| {
-            for (bench, code, line) in up_and_down(script) {
-                let epoch = |bytes: &[u8]| {
-                    let memory: serde_json::Value = serde_json::from_slice(bytes).unwrap();
-                    [&memory["epoch"], &memory["outage"], &memory["history"]].map(Clone::clone)
-                };
-                let before = epoch(&bench.state());
-                let (out, peak) = bench.check().args(["-v", "-t", "2s"]).spawn().wait_and_weigh();
-                assert!(peak < MOST_MEMORY, "{peak} KiB: {out:?}");
-                let reason = format!("UNKNOWN protocol_error: {text}");
-                let out = out.assert_within(Duration::from_secs(2) + GRACE + SLACK);
-                let lines: Vec<&str> = out.stdout.lines().collect();
-                let said = lines
-                    .iter()
-                    .position(|line| crate::support::check::matches(&reason, line));
-                assert!(said.is_some(), "no {reason:?} in {out:?}");
-                let first = Output {
-                    stdout: lines[0].to_owned(),
-                    ..out
-                };
-                first.assert(code, &format!("{line}{text} | instances=U *"));
-                assert_eq!(epoch(&bench.state()), before);
-            }
-        });
+        for (bench, code, line) in up_and_down(script) {
+            let epoch = |bytes: &[u8]| {
+                let memory: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+                [&memory["epoch"], &memory["outage"], &memory["history"]].map(Clone::clone)
+            };
+            let before = epoch(&bench.state());
+            let (out, peak) = bench.check().args(["-v", "-t", "2s"]).spawn().wait_and_weigh();
+            assert!(peak < MOST_MEMORY, "{peak} KiB: {out:?}");
+            let reason = format!("UNKNOWN protocol_error: {text}");
+            let out = out.assert_within(Duration::from_secs(2) + GRACE + SLACK);
+            let lines: Vec<&str> = out.stdout.lines().collect();
+            let said = lines
+                .iter()
+                .position(|line| crate::support::check::matches(&reason, line));
+            assert!(said.is_some(), "no {reason:?} in {out:?}");
+            let first = Output {
+                stdout: lines[0].to_owned(),
+                ..out
+            };
+            first.assert(code, &format!("{line}{text} | instances=U *"));
+            assert_eq!(epoch(&bench.state()), before);
+        }
     }
 }
 
 /// What is remembered takes memory, too, and the more the less is left.
 #[test]
-fn ten_thousand_instances_are_remembered_when_memory_is_short() {
+fn timed_ten_thousand_instances_are_remembered_when_memory_is_short() {
     let bench = Bench::new(&[ten_thousand_wordy_instances, down], reply_with_many_headers);
     let weigh = |code, line: &str| {
         let (out, peak) = bench.check().args(["-t", "3s"]).spawn().wait_and_weigh();

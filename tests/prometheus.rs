@@ -6,7 +6,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
+use crate::support::check::published;
 use crate::support::server::free_port;
 use crate::support::{
     Check, Fake, Metrics, Output, Server, Service, TempDir, Version, from_env, http, is_root, process, wait_for,
@@ -19,7 +21,9 @@ const SOON: [&str; 4] = ["--confirm", "50ms", "--stall", "100ms"];
 
 fn promtool(args: &[&str]) -> Output {
     let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/prometheus");
-    Check::program(&from_env("PROMTOOL"), args).cwd(rules).run()
+    let promtool = Check::program(&from_env("PROMTOOL"), args).cwd(rules);
+    // It computes days of alerts, which takes the processor that others have.
+    promtool.limit(Duration::from_secs(300)).run()
 }
 
 /// `promtool check metrics` reads stdin.
@@ -94,12 +98,15 @@ fn service_of(out: &Output) -> String {
 struct Exporter {
     child: Child,
     port: u16,
+    /// Where its user can reach it.
+    _program: TempDir,
 }
 
 impl Exporter {
     fn start(folder: &TempDir) -> Exporter {
         let port = free_port();
-        let mut command = Command::new(from_env("NODE_EXPORTER"));
+        let (dir, program) = published(&from_env("NODE_EXPORTER"));
+        let mut command = Command::new(program);
         command
             .arg("--collector.disable-defaults")
             .arg("--collector.textfile")
@@ -114,6 +121,7 @@ impl Exporter {
         let exporter = Exporter {
             child: process::spawn(command),
             port,
+            _program: dir,
         };
         wait_for("node_exporter serves", || http::get(port, "/metrics").ok());
         exporter

@@ -11,8 +11,8 @@ use super::support::fake::Request;
 use super::support::server::on;
 use super::support::service::Builder;
 use super::support::{
-    Certs, Check, Conn, Fake, LIMIT, Metrics, Monitor, Output, SLACK, Server, Service, TempDir, Version, again_if_late,
-    each, from_env, raw, wait_for,
+    Certs, Check, Conn, Fake, LIMIT, Metrics, Monitor, Output, SLACK, Server, Service, TempDir, Version, each,
+    from_env, raw, wait_for,
 };
 
 const fn ms(ms: u64) -> Duration {
@@ -123,13 +123,13 @@ fn each_end_of_a_request_to_a_real_service() {
 }
 
 #[test]
-fn no_reply_ends_in_time() {
+fn timed_no_reply_ends_in_time() {
     each(KINDS, |(start, version)| {
         let server = Server::start(version);
         let url = server.url();
         let _one = start(&url, "orders").start();
         let limit = ms(2000);
-        let out = again_if_late(limit, || check(&url, &["--request", "never", "-t", "2s", "-v"]).run());
+        let out = check(&url, &["--request", "never", "-t", "2s", "-v"]).run();
         out.assert_within(limit + SLACK)
             .assert_first(
                 2,
@@ -604,7 +604,7 @@ fn all_leaves_in_one_write_and_in_order() {
 }
 
 #[test]
-fn what_may_have_been_received_is_sent_once() {
+fn timed_what_may_have_been_received_is_sent_once() {
     type Script = fn(&mut Conn, &Request, usize) -> io::Result<()>;
     let cases: [(&str, Script, i32, &str); 7] = [
         (
@@ -663,7 +663,7 @@ fn what_may_have_been_received_is_sent_once() {
     each(cases, |(name, script, code, line)| {
         let fake = endpoint(script);
         let limit = ms(2000);
-        let out = again_if_late(limit, || ask(&fake, &["-t", "2s"]));
+        let out = ask(&fake, &["-t", "2s"]);
         let runs = fake
             .received()
             .iter()

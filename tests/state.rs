@@ -1050,7 +1050,7 @@ fn what_is_no_file_neither_hangs_nor_is_ok() {
 }
 
 #[test]
-fn a_lock_that_is_never_free_costs_the_timeout_and_no_outage() {
+fn timed_a_lock_that_is_never_free_costs_the_timeout_and_no_outage() {
     let bench = Bench::down();
     let before = bench.read();
     let lock = File::open(bench.path(".lock")).unwrap();

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::support::check::BINARY;
 use super::support::{
-    Blackhole, Certs, Check, Conn, Fake, LIMIT, Proxy, SLACK, Server, Service, TempDir, Version, each, in_time,
+    Blackhole, Certs, Check, Conn, Fake, LIMIT, Proxy, SLACK, Server, Service, TempDir, Version, assert_took, each,
     is_root, process, wait_for,
 };
 
@@ -118,7 +118,7 @@ impl Sidecar {
         let took = sent.elapsed().saturating_sub(queued);
         let status = process::wait(&mut self.child, LIMIT).expect("it has ended");
         assert_eq!(status.code(), Some(0), "{status:?}: {}", self.log());
-        assert!(took < GRACE + SLACK, "{took:?}: {}", self.log());
+        assert_took(took, GRACE + SLACK, &self.log());
         assert_eq!(fs::read_to_string(self.dir.join("stdout")).unwrap(), "");
         self.assert_whole();
     }
@@ -171,28 +171,26 @@ fn times_of_connections(count: usize, flags: &[&str]) -> (Instant, Vec<Instant>)
 }
 
 #[test]
-fn the_first_check_comes_at_once_and_the_others_at_a_steady_interval() {
+fn timed_the_first_check_comes_at_once_and_the_others_at_a_steady_interval() {
     // The times are those of the other side, which may be late itself.
-    in_time(|| {
-        let interval = Duration::from_millis(200);
-        let (begin, times) = times_of_connections(12, &["--interval", "200ms", "--stall", "20ms"]);
-        assert!(
-            times[0] - begin < Duration::from_millis(150) + SLACK,
-            "{:?}",
-            times[0] - begin
-        );
-        // However long a single check takes: what is late now is not late for ever.
-        let steps: Vec<f64> = times[1..]
-            .iter()
-            .map(|time| (*time - times[1]).div_duration_f64(interval))
-            .collect();
-        for step in &steps {
-            assert!((step - step.round()).abs() < 0.5, "not in step: {steps:?}");
-        }
-        assert!(*steps.last().unwrap() < 14.0, "it lost its step: {steps:?}");
-        let shift = (times[1] - times[0]).div_duration_f64(interval);
-        assert!(shift < 2.5, "shifted by an interval at most: {shift}");
-    });
+    let interval = Duration::from_millis(200);
+    let (begin, times) = times_of_connections(12, &["--interval", "200ms", "--stall", "20ms"]);
+    assert!(
+        times[0] - begin < Duration::from_millis(150) + SLACK,
+        "{:?}",
+        times[0] - begin
+    );
+    // However long a single check takes: what is late now is not late for ever.
+    let steps: Vec<f64> = times[1..]
+        .iter()
+        .map(|time| (*time - times[1]).div_duration_f64(interval))
+        .collect();
+    for step in &steps {
+        assert!((step - step.round()).abs() < 0.5, "not in step: {steps:?}");
+    }
+    assert!(*steps.last().unwrap() < 14.0, "it lost its step: {steps:?}");
+    let shift = (times[1] - times[0]).div_duration_f64(interval);
+    assert!(shift < 2.5, "shifted by an interval at most: {shift}");
 }
 
 /// A thousand sidecars that start at once do not ask in step.
@@ -212,7 +210,7 @@ fn each_sidecar_has_a_phase_of_its_own() {
 }
 
 #[test]
-fn a_signal_ends_it_whatever_it_waits_for() {
+fn timed_a_signal_ends_it_whatever_it_waits_for() {
     let server = Server::start(Version::Newest);
     let frozen = Server::start(Version::Newest);
     frozen.freeze();
@@ -391,33 +389,31 @@ fn sighup_checks_at_once_and_reads_the_credentials_anew() {
 
 /// A check out of turn takes no turn away.
 #[test]
-fn sighup_does_not_delay_the_next_check() {
-    in_time(|| {
-        let connections = std::sync::Arc::new(AtomicUsize::new(0));
-        let count = std::sync::Arc::clone(&connections);
-        let fake = Fake::start(move |conn| {
-            count.fetch_add(1, SeqCst);
-            up(conn)
-        });
-        let sidecar = Sidecar::start(&fake.url(), &["--interval", "1s", "--stall", "20ms"]);
-        let wait_for_count = |n| wait_for("a check", || (connections.load(SeqCst) >= n).then_some(()));
-        wait_for_count(2);
-        let begin = Instant::now();
-        wait_for("it sleeps", || sidecar.check().is_none().then_some(()));
-        sidecar.signal(libc::SIGHUP);
-        wait_for_count(3);
-        let third = begin.elapsed();
-        wait_for_count(4);
-        let fourth = begin.elapsed();
-        sidecar.end(libc::SIGTERM);
-        assert!(third < Duration::from_millis(700), "{third:?}");
-        assert!(fourth < Duration::from_millis(1700), "{fourth:?}");
+fn timed_sighup_does_not_delay_the_next_check() {
+    let connections = std::sync::Arc::new(AtomicUsize::new(0));
+    let count = std::sync::Arc::clone(&connections);
+    let fake = Fake::start(move |conn| {
+        count.fetch_add(1, SeqCst);
+        up(conn)
     });
+    let sidecar = Sidecar::start(&fake.url(), &["--interval", "1s", "--stall", "20ms"]);
+    let wait_for_count = |n| wait_for("a check", || (connections.load(SeqCst) >= n).then_some(()));
+    wait_for_count(2);
+    let begin = Instant::now();
+    wait_for("it sleeps", || sidecar.check().is_none().then_some(()));
+    sidecar.signal(libc::SIGHUP);
+    wait_for_count(3);
+    let third = begin.elapsed();
+    wait_for_count(4);
+    let fourth = begin.elapsed();
+    sidecar.end(libc::SIGTERM);
+    assert!(third < Duration::from_millis(700), "{third:?}");
+    assert!(fourth < Duration::from_millis(1700), "{fourth:?}");
 }
 
 /// Process 1 gets no signal that it does not ask for, and inherits the children of others.
 #[test]
-fn as_process_1_it_ends_on_sigterm_and_buries_orphans() {
+fn timed_as_process_1_it_ends_on_sigterm_and_buries_orphans() {
     if !is_root() {
         return;
     }
@@ -450,7 +446,7 @@ fn as_process_1_it_ends_on_sigterm_and_buries_orphans() {
     wait_for("its end", || {
         (!Path::new(&format!("/proc/{pid}")).exists()).then_some(())
     });
-    assert!(sent.elapsed() < GRACE + SLACK, "{:?}", sent.elapsed());
+    assert_took(sent.elapsed(), GRACE + SLACK, &"its end");
     let mut sidecar = sidecar;
     assert_eq!(
         process::wait(&mut sidecar.child, LIMIT).and_then(|status| status.code()),

@@ -7,14 +7,33 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{LIMIT, TempDir, process};
 
-/// The program under test.
+/// The debug build of the program under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_check_nats_service");
+
+/// The program under test: `CHECK_NATS_SERVICE`, the release build in the timed tests, else the debug build.
+pub fn binary() -> &'static str {
+    static PATH: OnceLock<String> = OnceLock::new();
+    PATH.get_or_init(|| std::env::var("CHECK_NATS_SERVICE").unwrap_or_else(|_| BINARY.to_owned()))
+}
+
+/// A copy of a program in a folder that every user can reach: the original may lie below a private home. The folder, and the
+/// path of the copy.
+pub fn published(program: &str) -> (TempDir, String) {
+    let dir = TempDir::new();
+    fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
+    let copy = dir.join(Path::new(program).file_name().unwrap().to_str().unwrap());
+    fs::hard_link(program, &copy)
+        .or_else(|_| fs::copy(program, &copy).map(drop))
+        .unwrap();
+    (dir, copy)
+}
 
 /// Is a part of each password and token in the tests that is to be kept.
 pub const SECRET: &str = "s3cret";
@@ -32,7 +51,7 @@ pub struct Check {
 
 impl Check {
     pub fn new(args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Check {
-        Check::program(BINARY, args)
+        Check::program(binary(), args)
     }
 
     /// Another program, in the same isolation.
@@ -152,13 +171,8 @@ impl Check {
 
     /// Puts the program under test into a folder that everybody can read: the one that it was built in may be private.
     fn publish(&mut self) -> TempDir {
-        let dir = TempDir::new();
-        fs::set_permissions(dir.path(), Permissions::from_mode(0o755)).unwrap();
-        let copy = dir.join("check_nats_service");
-        fs::hard_link(BINARY, &copy)
-            .or_else(|_| fs::copy(BINARY, &copy).map(drop))
-            .unwrap();
-        for word in self.words.iter_mut().filter(|word| *word == BINARY) {
+        let (dir, copy) = published(binary());
+        for word in self.words.iter_mut().filter(|word| *word == binary()) {
             *word = (&copy).into();
         }
         dir
@@ -339,10 +353,10 @@ impl Output {
         self.wall.saturating_sub(self.queued)
     }
 
-    /// Took less than `limit`, see [`Output::own`].
+    /// Took less than `limit`, see [`Output::own`] and [`super::is_timed`].
     #[track_caller]
     pub fn assert_within(self, limit: Duration) -> Output {
-        assert!(self.own() < limit, "expected within {limit:?}, but\n{}", self.report());
+        super::assert_took(self.own(), limit, &self);
         self
     }
 

@@ -40,8 +40,8 @@ use std::time::{Duration, Instant};
 /// How long anything may take on a busy machine that usually takes milliseconds.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
-/// How much later than the contract's limit (its deadline and 100 ms) a run may end, for a debug build on a busy machine: by the
-/// clock of [`Output::own`], which leaves out the first thread's time in the queue, but not that of the others.
+/// How much later than the contract's limit (its deadline and 100 ms) a run may end: by the clock of [`Output::own`], which leaves
+/// out the first thread's time in the queue for a processor, but not that of the others.
 pub const SLACK: Duration = Duration::from_millis(100);
 
 /// Looks again and again until `condition` gives something. Panics with `what` after [`LIMIT`].
@@ -57,18 +57,17 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// How often something with an upper limit on time is tried at most. What can never keep its limit fails each time.
-const TRIES: usize = 10;
+/// Whether upper limits on time are asserted as they stand: in the timed tests (`timed_...`), which tests/run.sh runs one after the
+/// other, after all else, on the release build, up to five times. Elsewhere, other tests have the processors.
+pub fn is_timed() -> bool {
+    std::env::var_os("TIMED").is_some()
+}
 
-/// Runs it again, a few times, when it panics: for upper limits on time. A busy machine makes one run late, but not each.
+/// It took less than `limit`; where that is not a timed test, [`LIMIT`] more at most.
 #[track_caller]
-pub fn in_time(run: impl Fn()) {
-    for _ in 1..TRIES {
-        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(&run)).is_ok() {
-            return;
-        }
-    }
-    run();
+pub fn assert_took(took: Duration, limit: Duration, what: &dyn std::fmt::Debug) {
+    let limit = if is_timed() { limit } else { limit + LIMIT };
+    assert!(took < limit, "{took:?}, and not within {limit:?}: {what:?}");
 }
 
 /// Tests all cases at once, for tests that mostly wait.
@@ -79,19 +78,6 @@ pub fn each<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync
             scope.spawn(move || test(case));
         }
     });
-}
-
-/// Runs what has a limit of its own, and again, a few times, if it went far beyond it, or was ended by its watchdog: on a machine
-/// that is busy enough, the watchdog comes first, which is right, but has less to say. What the last run did is what counts.
-pub fn again_if_late(limit: Duration, run: impl Fn() -> Output) -> Output {
-    let first = run();
-    let watchdog = |text: &str| {
-        [": ", "; "]
-            .iter()
-            .any(|before| text.contains(&format!("{before}the time is up (--timeout)")))
-    };
-    let late = |out: &Output| out.own() >= limit + Duration::from_millis(70) || watchdog(&out.stdout);
-    (1..TRIES).fold(first, |out, _| if late(&out) { run() } else { out })
 }
 
 /// A path from the environment that tests/run.sh sets up.
