@@ -14,6 +14,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Instant;
 
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use signal_hook::consts::SIGXFSZ;
 
 use self::examine::state_store;
@@ -25,6 +26,8 @@ use crate::values::status::Reason;
 
 /// One whole run of any mode.
 pub fn run(args: &[OsString], env: Env<'_>, start: Instant) -> Output {
+    // Secrets are in no core dump, and other processes of the same user cannot read them here.
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     // Writing beyond the limit of a file's size is then an error, and not the end of the process.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     // Before there is a second thread: it forks.
