@@ -119,7 +119,7 @@ fn a_bad_value_is_named() {
         ),
         (
             &["-n", "a", "-H", "h/x"],
-            "--hostname: 'h/x' is not a host name or address",
+            "--hostname: it is not a host name or address",
         ),
         (
             &["-n", "a", "-H", "nats://h"],

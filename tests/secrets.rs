@@ -336,7 +336,7 @@ fn no_secret_is_in_what_a_sidecar_writes() {
 #[test]
 fn a_seed_in_the_place_of_its_file_is_not_seen() {
     let seed = nkeys::KeyPair::new_user().seed().unwrap();
-    let line = "this is a seed itself; give the name of a file with the seed in it (see --help)";
+    let line = "the value is the secret itself; give the name of a file (see --help)";
     let flag = Check::new(["-n", "orders", "-vvv", "--nkey", &seed]);
     flag.run().assert(3, &format!("NATS_SERVICE UNKNOWN - --nkey: {line}"));
     let variable = Check::new(["-n", "orders", "-vvv"]).env("NATS_NKEY", seed);

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_check_nats_service_global_optspecs
-    string join \n n/name= srv-prefix= s/server= H/hostname= p/port= context= t/timeout= inbox-prefix= connection-name= user= password= password-file= token= token-file= creds= nkey= tlsca= tlscert= tlskey= state= state-dir= no-state confirm= stall= census= w/warning= c/critical= rtt-warning= rtt-critical= never-seen= unreachable= silent= forget-after= request= subject= payload= payload-file= header= reply-contains= request-warning= request-critical= lost-warning= lost-critical= baseline-settle= restarts-warning= restarts-critical= restarts-window= stats error-rate-warning= error-rate-critical= latency-warning= latency-critical= min-requests= expect-version= mixed-versions= creds-warning= creds-critical= format= v/verbose label= per-instance h/help V/version
+    string join \n n/name= srv-prefix= s/server= H/hostname= p/port= context= t/timeout= inbox-prefix= connection-name= user= password= password-file= token= token-file= creds= nkey= tls tlsca= tlscert= tlskey= state= state-dir= no-state confirm= stall= census= w/warning= c/critical= rtt-warning= rtt-critical= never-seen= unreachable= silent= forget-after= request= subject= payload= payload-file= header= reply-contains= request-warning= request-critical= lost-warning= lost-critical= baseline-settle= restarts-warning= restarts-critical= restarts-window= stats error-rate-warning= error-rate-critical= latency-warning= latency-critical= min-requests= expect-version= mixed-versions= creds-warning= creds-critical= format= v/verbose label= per-instance h/help V/version
 end
 
 function __fish_check_nats_service_needs_command
@@ -81,6 +81,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l c
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l creds-critical -d 'CRITICAL if the user JWT of the creds file expires before that' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l format -d 'nagios, json, text, prometheus or checkmk [default: nagios]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l label -d 'One more label for every sample; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l no-state -d 'Remember nothing: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l stats -d 'Ask what the endpoints have counted, too; the flags below imply it'
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -s v -l verbose -d 'More text below the line; -vv every instance, -vvv each step with its time'
@@ -149,6 +150,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand ch
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l creds-critical -d 'CRITICAL if the user JWT of the creds file expires before that' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l format -d 'nagios, json, text, prometheus or checkmk [default: nagios]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l label -d 'One more label for every sample; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l no-state -d 'Remember nothing: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l stats -d 'Ask what the endpoints have counted, too; the flags below imply it'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -s v -l verbose -d 'More text below the line; -vv every instance, -vvv each step with its time'
@@ -211,6 +213,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand te
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l creds-critical -d 'CRITICAL if the user JWT of the creds file expires before that' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -s o -l output -d 'The file to write, in the folder of the collector, ending in .prom' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l label -d 'One more label for every sample; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l no-state -d 'Remember nothing: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l stats -d 'Ask what the endpoints have counted, too; the flags below imply it'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l exit-status -d 'Exit with the status of the check, and not 0 when the file was written'
@@ -248,6 +251,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand pr
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l stall -d 'Wait so long for an answer to the last asking [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l from -d 'Read this status file of watch, and ask nobody' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l max-age -d 'With --from: how old the file may be [default: 1m]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l any-instance -d 'Any instance, also one of another pod'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -s h -l help -d 'Print help'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -s n -l name -l service -d 'The service to ask for' -r
@@ -278,6 +282,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand pr
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l stall -d 'Wait so long for an answer to the last asking [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l from -d 'Read this status file of watch, and ask nobody' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l max-age -d 'With --from: how old the file may be [default: 1m]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l any-instance -d 'Any instance, also one of another pod'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -s h -l help -d 'Print help'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -s n -l name -l service -d 'The service to ask for' -r
@@ -308,6 +313,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand pr
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l stall -d 'Wait so long for an answer to the last asking [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l from -d 'Read this status file of watch, and ask nobody' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l max-age -d 'With --from: how old the file may be [default: 1m]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l any-instance -d 'Any instance, also one of another pod'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -s h -l help -d 'Print help'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -s n -l name -l service -d 'The service to ask for' -r
@@ -375,6 +381,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l match -d 'The instance with this in its metadata; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l match-env -d 'The instance with the value of this variable in its metadata: pod=POD_NAME' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l label -d 'One more label for every sample; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l no-state -d 'Remember nothing: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l stats -d 'Ask what the endpoints have counted, too; the flags below imply it'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l any-instance -d 'Any instance, also one of another pod'
@@ -404,6 +411,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand st
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l tlskey -d 'Its key [NATS_KEY]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l state -d 'Remember in this file' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l state-dir -d 'Remember in a file in this folder' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l no-state -d 'Remember nothing: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -s n -l name -l service -d 'The service to ask for' -r
@@ -427,5 +435,6 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand st
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l tlskey -d 'Its key [NATS_KEY]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l state -d 'Remember in this file' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l state-dir -d 'Remember in a file in this folder' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l no-state -d 'Remember nothing: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -s h -l help -d 'Print help'

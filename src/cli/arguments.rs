@@ -41,11 +41,7 @@ impl Arguments {
     ///
     /// One line that says what is wrong and what would be right.
     pub fn target(&self, env: Env<'_>, deadline: Instant) -> Result<Target, Problem> {
-        let given = Given {
-            matches: &self.matches,
-            env,
-            deadline,
-        };
+        let given = Given::new(&self.matches, env, deadline);
         connection::target(self.service.clone(), &given).map_err(|problem| problem.redacted())
     }
 
@@ -379,6 +375,7 @@ pub fn arguments(
     given: &Given<'_>,
     mode: impl FnOnce(&Given<'_>) -> Result<Mode, String>,
 ) -> Result<Arguments, String> {
+    given.refuse_secrets()?;
     let service = match given.read("name", ServiceName::parse)? {
         Some(service) => service,
         None => return Err("which service? Give its name with --name".into()),

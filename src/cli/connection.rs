@@ -1,13 +1,14 @@
 //! How to connect: flags beat variables, variables beat the context of the nats CLI.
 
-use std::path::{Path, PathBuf};
+use std::ffi::OsStr;
+use std::path::PathBuf;
 
-use super::given::{Given, Problem};
-use crate::files::read::shown;
-use crate::probe::context::{self, Context};
+use super::given::{Given, Origin, Problem, SECRET_ITSELF};
+use crate::files::read::{read_text, shown};
+use crate::probe::context::{self, Context, Plain, Setting};
 use crate::probe::credentials::{Credentials, Nkey};
 use crate::probe::target::{Auth, DEFAULT_PORT, DEFAULT_SERVER, Prefix, ServerUrl, ServiceName, Target, Tls};
-use crate::values::secret::Secret;
+use crate::values::secret::{Secret, is_secret};
 use crate::values::text::clean;
 
 /// Where a setting came from: the later of these beats the earlier.
@@ -29,10 +30,18 @@ pub(super) fn target(service: ServiceName, given: &Given<'_>) -> Result<Target, 
     } else if auth_from == Level::Flags && servers.iter().any(|server| server.auth.is_some()) {
         return Err("credentials twice: in the URL of --server and in flags of their own; give them once".into());
     }
-    let inbox = |source: &str, text: &str| Prefix::parse(text).map_err(|why| format!("{source}: {why}"));
+    let tls = tls(given, &context)?;
+    // As for the official clients: whoever says how TLS is to be done wants it done.
+    if given.has("tls") || tls.ca.is_some() || tls.identity.is_some() {
+        servers.iter_mut().for_each(|server| server.tls = true);
+    }
+    let inbox = |origin: Origin, text: &str| match is_secret(text) {
+        true => Err(origin.problem(SECRET_ITSELF)),
+        false => Prefix::parse(text).map_err(|why| origin.problem(why)),
+    };
     let inbox_prefix = match (given.text("inbox-prefix")?, &context.inbox_prefix) {
-        (Some(prefix), _) => inbox("--inbox-prefix", prefix)?,
-        (None, Some(prefix)) => inbox("the inbox_prefix of the context", prefix).map_err(Problem::File)?,
+        (Some(prefix), _) => inbox(Origin::Flag("inbox-prefix"), prefix)?,
+        (None, Some(prefix)) => inbox(Origin::Context("inbox_prefix"), prefix)?,
         (None, None) => Prefix::parse(Prefix::INBOX)?,
     };
     let target = Target {
@@ -42,13 +51,15 @@ pub(super) fn target(service: ServiceName, given: &Given<'_>) -> Result<Target, 
             .map_or(Prefix::parse(Prefix::SERVICES), Ok)?,
         servers,
         auth,
-        tls: tls(given, &context)?,
+        tls,
         inbox_prefix,
         connection_name: given
             .text("connection-name")?
             .unwrap_or(env!("CARGO_PKG_NAME"))
             .to_owned(),
         request: super::request::read(given)?,
+        hint: hint(given, &context, servers_from.max(auth_from)),
+        remarks: given.remarks.take(),
     };
     let limits = ["creds-warning", "creds-critical"];
     match limits.into_iter().find(|flag| given.raw(flag).is_some()) {
@@ -60,20 +71,44 @@ pub(super) fn target(service: ServiceName, given: &Given<'_>) -> Result<Target, 
     }
 }
 
+/// Where nothing says how to connect, the nats CLI uses the context that was selected with it, and this program does not.
+fn hint(given: &Given<'_>, context: &Context, level: Level) -> Option<String> {
+    if level != Level::Nowhere || *context != Context::default() {
+        return None;
+    }
+    let text = read_text(&context::selection(given.env)?, 4096, given.deadline).ok()?;
+    let name = Some(text.trim()).filter(|name| !name.is_empty() && !is_secret(name))?;
+    let name = clean(name, 80);
+    given.remark(format!(
+        "no server is given; the nats CLI would use its selected context {name}: give --context {name}"
+    ));
+    Some(format!(
+        "no server was given; did you mean --context {name}, which the nats CLI has selected?"
+    ))
+}
+
 fn context(given: &Given<'_>) -> Result<Context, Problem> {
-    let (source, name) = match (given.text("context")?, given.variable("NATS_CONTEXT")?) {
-        (Some(name), _) => ("--context", name.to_owned()),
-        (None, Some(name)) => ("NATS_CONTEXT", name),
+    let (origin, name) = match (given.text("context")?, given.setting("NATS_CONTEXT")?) {
+        (Some(name), _) => (Origin::Flag("context"), name.to_owned()),
+        (None, Some(name)) => (Origin::Variable("NATS_CONTEXT"), name),
         (None, None) => return Ok(Context::default()),
     };
-    let path = context::path(&name, given.env).map_err(|why| format!("{source}: {why}"))?;
-    let text = match given.read_file(source, &path) {
+    if is_secret(&name) {
+        return Err(origin.problem(SECRET_ITSELF));
+    }
+    let path = context::path(&name, given.env).map_err(|why| origin.problem(why))?;
+    let text = match given.read_file(origin, &path) {
         Err(Problem::File(_)) if !name.ends_with(".json") && !path.exists() => {
-            return Err(Problem::File(format!("{source}: {}", context::not_there(&name, &path))));
+            return Err(Problem::File(format!("{origin}: {}", context::not_there(&name, &path))));
         }
         text => text?,
     };
-    context::parse(&name, &text, given.env).map_err(|why| Problem::File(format!("{source} {}: it {why}", shown(&path))))
+    let context =
+        context::parse(&name, &text).map_err(|why| Problem::File(format!("{origin} {}: it {why}", shown(&path))))?;
+    if context.has_secrets() {
+        given.remark_readers(origin, &path);
+    }
+    Ok(context)
 }
 
 fn servers(given: &Given<'_>, context: &Context) -> Result<(Vec<ServerUrl>, Level), Problem> {
@@ -83,7 +118,7 @@ fn servers(given: &Given<'_>, context: &Context) -> Result<(Vec<ServerUrl>, Leve
     if let Some(list) = given.text("server")? {
         return Ok((server_list("--server", list)?, Level::Flags));
     }
-    if let Some(list) = given.variable("NATS_URL")? {
+    if let Some(list) = given.setting("NATS_URL")? {
         return Ok((server_list("NATS_URL", &list)?, Level::Variables));
     }
     match &context.url {
@@ -97,22 +132,28 @@ fn servers(given: &Given<'_>, context: &Context) -> Result<(Vec<ServerUrl>, Leve
 
 /// How to log in, and who said so.
 fn login(given: &Given<'_>, context: &Context) -> Result<(Auth, Level), Problem> {
-    let user_variable = given.variable("NATS_USER")?;
-    let password_variable = given.variable("NATS_PASSWORD")?.map(Secret::new);
+    const USER: Origin = Origin::Variable("NATS_USER");
+    let user_variable = given.setting("NATS_USER")?;
+    let password_variable = given.setting("NATS_PASSWORD")?.map(Secret::new);
 
     let user = given.text("user")?;
     let password = given.secret("password", "password-file")?;
+    let file = |path: &OsStr| Setting::File(path.into());
     let by_flag = match (user, password, given.secret("token", "token-file")?) {
         (_, _, Some(token)) => Some(Auth::Token(token)),
         (Some(""), _, _) => return Err("--user: it is empty".into()),
-        (Some(user), password, _) => Some(login_of(user, password.or(password_variable.clone()))),
+        (Some(user), password, _) => Some(login_of(
+            Origin::Flag("user"),
+            user,
+            password.or(password_variable.clone()),
+        )?),
         (None, Some(password), _) => match &user_variable {
-            Some(user) => Some(login_of(user, Some(password))),
+            Some(user) => Some(login_of(USER, user, Some(password))?),
             None => return Err("a password needs a user: give --user".into()),
         },
         (None, None, None) => match (given.raw("creds"), given.raw("nkey")) {
-            (Some(path), _) => Some(creds(given, "--creds", Path::new(path))?),
-            (_, Some(path)) => Some(nkey(given, "--nkey", Path::new(path))?),
+            (Some(path), _) => Some(creds(given, Origin::Flag("creds"), &file(path))?),
+            (_, Some(path)) => Some(nkey(given, Origin::Flag("nkey"), &file(path))?),
             (None, None) => None,
         },
     };
@@ -128,99 +169,138 @@ fn login(given: &Given<'_>, context: &Context) -> Result<(Auth, Level), Problem>
     if let [one, other, ..] = set[..] {
         return Err(format!("{one} and {other} are both set; unset one").into());
     }
-    if let Some(user) = user_variable {
-        return Ok((login_of(&user, password_variable), Level::Variables));
-    }
-    if let Some(token) = given.variable("NATS_TOKEN")? {
-        return Ok((Auth::Token(Secret::new(token)), Level::Variables));
-    }
-    if let Some(path) = given.variable("NATS_CREDS")? {
-        return Ok((creds(given, "NATS_CREDS", Path::new(&path))?, Level::Variables));
-    }
-    if let Some(path) = given.variable("NATS_NKEY")? {
-        return Ok((nkey(given, "NATS_NKEY", Path::new(&path))?, Level::Variables));
-    }
-
-    let password = context.password.clone().map(Secret::new);
-    let by_context = match context {
-        Context { creds: Some(path), .. } => creds(given, "the creds of the context", path)?,
-        Context { nkey: Some(path), .. } => nkey(given, "the nkey of the context", path)?,
-        Context { token: Some(token), .. } => Auth::Token(Secret::new(token.as_str())),
-        Context { user: Some(user), .. } => login_of(user, password),
-        Context {
-            foreign_logins, name, ..
-        } => match foreign_logins.first() {
-            Some(key) => {
-                let name = clean(name, 80);
-                return Err(Problem::File(format!(
-                    "the context {name} logs in by {key}, which this program cannot; give --creds"
-                )));
-            }
-            None => return Ok((Auth::None, Level::Nowhere)),
-        },
+    let file = |path: String| Setting::File(path.into());
+    let auth = if let Some(user) = user_variable {
+        login_of(USER, &user, password_variable)?
+    } else if let Some(token) = given.setting("NATS_TOKEN")? {
+        Auth::Token(Secret::new(token))
+    } else if let Some(path) = given.setting("NATS_CREDS")? {
+        creds(given, Origin::Variable("NATS_CREDS"), &file(path))?
+    } else if let Some(path) = given.setting("NATS_NKEY")? {
+        nkey(given, Origin::Variable("NATS_NKEY"), &file(path))?
+    } else {
+        return Ok(match login_of_context(given, context)? {
+            Auth::None => (Auth::None, Level::Nowhere),
+            auth => (auth, Level::Context),
+        });
     };
-    Ok((by_context, Level::Context))
+    Ok((auth, Level::Variables))
+}
+
+/// In the order of the nats CLI: user, creds, nkey, user JWT, token.
+fn login_of_context(given: &Given<'_>, context: &Context) -> Result<Auth, Problem> {
+    let resolve = |key: &'static str, value: &Secret, plain: Plain| {
+        context::resolve(value, plain, given.env).map_err(|why| Origin::Context(key).problem(why))
+    };
+    let text = |key: &'static str, value: &Secret| match resolve(key, value, Plain::Text)? {
+        Setting::Text(text) => Ok(text),
+        Setting::File(path) => {
+            let text = given.read_secret_file(Origin::Context(key), &path)?;
+            Ok::<_, Problem>(Secret::new(text.trim_end_matches(['\r', '\n'])))
+        }
+    };
+    let unknown = |key: &str| {
+        let name = &context.name;
+        Problem::File(format!(
+            "the context {name} logs in by {key}, which this program cannot; give --creds"
+        ))
+    };
+    match context {
+        Context {
+            user: Some(user),
+            password,
+            ..
+        } => {
+            let password = password
+                .as_ref()
+                .map(|password| text("password", password))
+                .transpose()?;
+            let password = password.unwrap_or(Secret::new(""));
+            login_of(Origin::Context("user"), user, Some(password))
+        }
+        Context { creds: Some(value), .. } => {
+            creds(given, Origin::Context("creds"), &resolve("creds", value, Plain::Path)?)
+        }
+        Context { nsc: true, .. } => Err(unknown("nsc")),
+        Context { nkey: Some(value), .. } => {
+            nkey(given, Origin::Context("nkey"), &resolve("nkey", value, Plain::Path)?)
+        }
+        Context { user_jwt: true, .. } => Err(unknown("user_jwt")),
+        Context { token: Some(value), .. } => Ok(Auth::Token(text("token", value)?)),
+        _ => Ok(Auth::None),
+    }
 }
 
 /// A user without a password is a token, as for the nats CLI.
-fn login_of(user: &str, password: Option<Secret>) -> Auth {
+fn login_of(origin: Origin, user: &str, password: Option<Secret>) -> Result<Auth, Problem> {
     match password {
-        Some(password) => Auth::UserPassword {
+        // The name of the user is shown, and is in the state.
+        Some(_) if is_secret(user) => {
+            Err(origin.problem("the value is a secret, and no name of a user; give --token, --creds or --nkey"))
+        }
+        Some(password) => Ok(Auth::UserPassword {
             user: user.to_owned(),
             password,
-        },
-        None => Auth::Token(Secret::new(user)),
+        }),
+        None => Ok(Auth::Token(Secret::new(user))),
     }
 }
 
-fn creds(given: &Given<'_>, source: &str, path: &Path) -> Result<Auth, Problem> {
-    let credentials = Credentials::parse(&given.read_file(source, path)?);
+/// The text of a setting, and its name in messages.
+fn text_of(given: &Given<'_>, origin: Origin, setting: &Setting) -> Result<(String, String), Problem> {
+    Ok(match setting {
+        Setting::File(path) => (given.read_secret_file(origin, path)?, shown(path)),
+        Setting::Text(text) => (text.reveal().to_owned(), "the context".to_owned()),
+    })
+}
+
+fn creds(given: &Given<'_>, origin: Origin, setting: &Setting) -> Result<Auth, Problem> {
+    let (text, path) = text_of(given, origin, setting)?;
+    let credentials = Credentials::parse(&text).map_err(|why| Problem::File(format!("{origin} {path}: {why}")))?;
     Ok(Auth::Credentials {
-        path: shown(path),
-        credentials: Box::new(credentials.map_err(|why| Problem::File(format!("{source} {}: {why}", shown(path))))?),
+        path,
+        credentials: Box::new(credentials),
     })
 }
 
-fn nkey(given: &Given<'_>, source: &str, path: &Path) -> Result<Auth, Problem> {
-    if Nkey::parse(&path.to_string_lossy()).is_ok() {
-        return Err(format!("{source}: this is a seed itself; give the name of a file with the seed in it").into());
-    }
-    let nkey = Nkey::parse(&given.read_file(source, path)?);
-    Ok(Auth::Nkey {
-        path: shown(path),
-        nkey: nkey.map_err(|why| Problem::File(format!("{source} {}: {why}", shown(path))))?,
-    })
+fn nkey(given: &Given<'_>, origin: Origin, setting: &Setting) -> Result<Auth, Problem> {
+    let (text, path) = text_of(given, origin, setting)?;
+    let nkey = Nkey::parse(&text).map_err(|why| Problem::File(format!("{origin} {path}: {why}")))?;
+    Ok(Auth::Nkey { path, nkey })
 }
 
 /// The files of TLS, looked at here: the client would take a file without PEM in it for an empty one.
 fn tls(given: &Given<'_>, context: &Context) -> Result<Tls, Problem> {
-    let pem = |(source, path): (String, PathBuf), what: &str, label: &str| {
-        let text = given.read_file(&source, &path)?;
+    let pem = |(origin, path): (Origin, PathBuf), what: &str, label: &str| {
+        let text = match label {
+            "CERTIFICATE" => given.read_file(origin, &path)?,
+            _ => given.read_secret_file(origin, &path)?,
+        };
         let found = text
             .lines()
             .any(|line| line.starts_with("-----BEGIN ") && line.contains(label));
         match found {
             true => Ok(path),
             false => Err(Problem::File(format!(
-                "{source} {}: there is no {what} in PEM form in it",
+                "{origin} {}: there is no {what} in PEM form in it",
                 shown(&path)
             ))),
         }
     };
-    let cert = given.file("tlscert", "NATS_CERT", context.cert.as_ref());
-    let key = given.file("tlskey", "NATS_KEY", context.key.as_ref());
+    let cert = given.file("tlscert", "NATS_CERT", context.cert.as_ref())?;
+    let key = given.file("tlskey", "NATS_KEY", context.key.as_ref())?;
     let identity = match (cert, key) {
         (Some(cert), Some(key)) => Some((
             pem(cert, "certificate", "CERTIFICATE")?,
             pem(key, "key", "PRIVATE KEY")?,
         )),
-        (Some((source, _)), None) => return Err(format!("{source}: a certificate needs its key; give --tlskey").into()),
-        (None, Some((source, _))) => {
-            return Err(format!("{source}: a key needs its certificate; give --tlscert").into());
+        (Some((origin, _)), None) => return Err(format!("{origin}: a certificate needs its key; give --tlskey").into()),
+        (None, Some((origin, _))) => {
+            return Err(format!("{origin}: a key needs its certificate; give --tlscert").into());
         }
         (None, None) => None,
     };
-    let ca = given.file("tlsca", "NATS_CA", context.ca.as_ref());
+    let ca = given.file("tlsca", "NATS_CA", context.ca.as_ref())?;
     Ok(Tls {
         ca: ca.map(|ca| pem(ca, "certificate", "CERTIFICATE")).transpose()?,
         identity,
@@ -244,7 +324,7 @@ fn server_of(host: &str, port: Option<&str>) -> Result<ServerUrl, String> {
         false => host.to_owned(),
     };
     let url = ServerUrl::parse(&format!("nats://{bracketed}:{port}"));
-    url.map_err(|_| format!("--hostname: '{}' is not a host name or address", clean(host, 200)))
+    url.map_err(|_| "--hostname: it is not a host name or address".to_owned())
 }
 
 fn server_list(source: &str, list: &str) -> Result<Vec<ServerUrl>, String> {

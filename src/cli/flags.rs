@@ -213,6 +213,10 @@ fn connection_args() -> Vec<Arg> {
         login("nkey", "FILE", "File with the seed of a user NKey [NATS_NKEY]"),
     ];
     let tls = [
+        switch(
+            "tls",
+            "Require TLS for every server, as any of the files below does too",
+        ),
         value(
             "tlsca",
             "FILE",

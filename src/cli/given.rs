@@ -1,16 +1,22 @@
 //! The values of flags and variables, by name. Every mistake is one line that names the flag.
 
+use std::cell::RefCell;
 use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
 
 use crate::files::read::{read_text, shown};
+use crate::files::user_path::UserPath;
+use crate::probe::context::{Plain, Setting, resolve};
 use crate::values::duration;
 use crate::values::env::Env;
 use crate::values::range::Range;
-use crate::values::secret::{Secret, redact};
+use crate::values::secret::{Secret, is_secret, redact};
 use crate::values::status::Status;
 use crate::values::text::clean;
 
@@ -58,15 +64,86 @@ impl From<&str> for Problem {
     }
 }
 
+/// Where a setting comes from, for messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    Flag(&'static str),
+    Variable(&'static str),
+    /// A field of the context.
+    Context(&'static str),
+}
+
+impl Origin {
+    /// The value is wrong. That of a context stands in a file.
+    pub fn problem(self, why: impl fmt::Display) -> Problem {
+        let text = format!("{self}: {why}");
+        match self {
+            Origin::Context(_) => Problem::File(text),
+            Origin::Flag(_) | Origin::Variable(_) => Problem::Usage(text),
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Flag(name) => write!(f, "--{name}"),
+            Origin::Variable(name) => f.write_str(name),
+            Origin::Context(name) => write!(f, "the {name} of the context"),
+        }
+    }
+}
+
+/// A key, a JWT or a password stands where the name of its file belongs.
+pub const SECRET_ITSELF: &str = "the value is the secret itself; give the name of a file";
+
+/// Flags whose value is a secret, or may hold one. No message shows the value of one of them.
+const SECRET_FLAGS: [&str; 7] = [
+    "server",
+    "user",
+    "password",
+    "token",
+    "payload",
+    "header",
+    "reply-contains",
+];
+
 /// What was given by flags, and what by the environment.
 pub struct Given<'a> {
     pub matches: &'a ArgMatches,
     pub env: Env<'a>,
     /// Until when a file may be read.
     pub deadline: Instant,
+    /// Remarks on what was given, for `-v`. Clean.
+    pub remarks: RefCell<Vec<String>>,
 }
 
-impl Given<'_> {
+impl<'a> Given<'a> {
+    pub fn new(matches: &'a ArgMatches, env: Env<'a>, deadline: Instant) -> Given<'a> {
+        Given {
+            matches,
+            env,
+            deadline,
+            remarks: RefCell::default(),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// A flag has a value that has the form of a secret, and is not one whose value is one.
+    pub fn refuse_secrets(&self) -> Result<(), String> {
+        for id in self.matches.ids().filter(|id| !SECRET_FLAGS.contains(&id.as_str())) {
+            let values = self.matches.try_get_many::<OsString>(id.as_str()).ok().flatten();
+            if values
+                .into_iter()
+                .flatten()
+                .any(|value| is_secret(&value.to_string_lossy()))
+            {
+                return Err(format!("--{id}: {SECRET_ITSELF}"));
+            }
+        }
+        Ok(())
+    }
     pub fn raw(&self, flag: &str) -> Option<&OsStr> {
         // Not every mode has every flag.
         let value = self.matches.try_get_one::<OsString>(flag).ok().flatten();
@@ -111,6 +188,25 @@ impl Given<'_> {
                 .map(Some)
                 .map_err(|_| format!("the variable {name} is not UTF-8")),
             None => Ok(None),
+        }
+    }
+
+    /// A variable that says how to connect. The line break that a Kubernetes Secret or a heredoc leaves at its end is no part of it.
+    pub fn setting(&self, name: &'static str) -> Result<Option<String>, String> {
+        let Some(value) = self.variable(name)? else {
+            return Ok(None);
+        };
+        let text = value.trim_end_matches(['\r', '\n']);
+        if text.len() < value.len() {
+            self.remark(format!("{name} ends with a line break, which is left out"));
+        }
+        Ok(Some(text.to_owned()).filter(|text| !text.is_empty()))
+    }
+
+    pub fn remark(&self, text: String) {
+        let mut remarks = self.remarks.borrow_mut();
+        if !remarks.contains(&text) {
+            remarks.push(text);
         }
     }
 
@@ -164,7 +260,7 @@ impl Given<'_> {
     }
 
     /// A secret from a flag, or from the file that another flag names.
-    pub fn secret(&self, flag: &str, file_flag: &str) -> Result<Option<Secret>, Problem> {
+    pub fn secret(&self, flag: &str, file_flag: &'static str) -> Result<Option<Secret>, Problem> {
         if let Some(text) = self.text(flag)? {
             return match text {
                 "" => Err(format!("--{flag}: it is empty").into()),
@@ -174,41 +270,69 @@ impl Given<'_> {
         let Some(path) = self.raw(file_flag) else {
             return Ok(None);
         };
-        let source = format!("--{file_flag}");
-        let path = Path::new(path);
-        let text =
-            self.read_file(&source, path)
-                .map_err(|problem| match path.to_string_lossy().contains(['/', '.']) {
-                    true => problem,
-                    // The name may be the secret itself, given by mistake.
-                    false => Problem::File(format!(
-                        "{source}: there is no such file, or it cannot be read; give its path, like ./FILE"
-                    )),
-                })?;
+        let (origin, path) = (Origin::Flag(file_flag), Path::new(path));
+        let text = self.read_secret_file(origin, path)?;
         match text.lines().next() {
             None | Some("") => Err(Problem::File(format!(
-                "{source} {}: its first line is empty",
+                "{origin} {}: its first line is empty",
                 shown(path)
             ))),
             Some(line) => Ok(Some(Secret::new(line))),
         }
     }
 
-    /// A path from a flag, a variable or the context, and where it came from.
-    pub fn file(&self, flag: &str, variable: &str, context: Option<&PathBuf>) -> Option<(String, PathBuf)> {
-        let path = |value: &OsStr| PathBuf::from(value);
-        self.raw(flag)
-            .map(|value| (format!("--{flag}"), path(value)))
-            .or_else(|| {
-                let value = (self.env)(variable).filter(|value| !value.is_empty())?;
-                Some((variable.to_owned(), path(&value)))
-            })
-            .or_else(|| Some(("the context".to_owned(), context?.clone())))
+    /// The path of a file of TLS from a flag, a variable or the context, and where it came from.
+    pub fn file(
+        &self,
+        flag: &'static str,
+        variable: &'static str,
+        context: Option<&Secret>,
+    ) -> Result<Option<(Origin, PathBuf)>, Problem> {
+        if let Some(path) = self.raw(flag) {
+            return Ok(Some((Origin::Flag(flag), path.into())));
+        }
+        if let Some(path) = self.setting(variable)? {
+            return Ok(Some((Origin::Variable(variable), path.into())));
+        }
+        let Some(value) = context else {
+            return Ok(None);
+        };
+        let origin = Origin::Context(flag.trim_start_matches("tls"));
+        match resolve(value, Plain::Path, self.env).map_err(|why| origin.problem(why))? {
+            Setting::File(path) => Ok(Some((origin, path))),
+            Setting::Text(_) => Err(origin.problem("only the name of a file can stand there, as for the nats CLI")),
+        }
     }
 
-    /// A small file of text: a secret, a key, a certificate, a context.
-    pub fn read_file(&self, source: &str, path: &Path) -> Result<String, Problem> {
+    /// A small file of text: a certificate, a context.
+    pub fn read_file(&self, origin: Origin, path: &Path) -> Result<String, Problem> {
         const LARGEST: u64 = 1024 * 1024;
-        read_text(path, LARGEST, self.deadline).map_err(|why| Problem::File(format!("{source} {}: {why}", shown(path))))
+        let name = UserPath(path);
+        if name.is_secret() {
+            return Err(origin.problem(SECRET_ITSELF));
+        }
+        read_text(path, LARGEST, self.deadline).map_err(|why| {
+            Problem::File(match name.is_plain() {
+                true => format!("{origin} {name}: {why}"),
+                false => format!("{origin}: there is no such file, or it cannot be read; give its path, like ./FILE"),
+            })
+        })
+    }
+
+    /// The same for one with a secret in it: whoever else can read it is remarked.
+    pub fn read_secret_file(&self, origin: Origin, path: &Path) -> Result<String, Problem> {
+        let text = self.read_file(origin, path)?;
+        self.remark_readers(origin, path);
+        Ok(text)
+    }
+
+    /// Remarks that other users can read the file.
+    pub fn remark_readers(&self, origin: Origin, path: &Path) {
+        if fs::metadata(path).is_ok_and(|file| file.permissions().mode() & 0o004 != 0) {
+            self.remark(format!(
+                "other users of this host can read {} ({origin}): chmod o-r",
+                shown(path)
+            ));
+        }
     }
 }

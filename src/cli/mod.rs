@@ -51,14 +51,10 @@ fn read(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
             return Ok(Parsed::Print(help::wrapped(&error.to_string())));
         }
-        Err(error) => return Err(one_line(&error, args.get(1))),
+        Err(error) => return Err(one_line(&error, args)),
     };
     // Before it is known how long it may take, no file is read.
-    let given = |matches| Given {
-        matches,
-        env,
-        deadline: Instant::now(),
-    };
+    let given = |matches| Given::new(matches, env, Instant::now());
     let read = match matches.subcommand() {
         None => arguments(&given(&matches), |_| Ok(Mode::Check)),
         Some(("textfile", matches)) => arguments(&given(matches), textfile_mode),
@@ -81,13 +77,20 @@ fn read(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
 
 const WHICH_PROBE: &str = "which probe? Say probe liveness, readiness or startup";
 
-/// What clap has to say, in one line. Words that may be part of a secret, since it was not quoted, are not repeated.
-fn one_line(error: &clap::Error, first: Option<&OsString>) -> String {
+/// The message of clap, in one line. Words that may be part of a secret, since it was not quoted, are not repeated.
+fn one_line(error: &clap::Error, args: &[OsString]) -> String {
+    let first = args.get(1);
     let context = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
     };
-    let text = error.to_string();
+    let is_unknown = error.kind() == ErrorKind::UnknownArgument;
+    if is_unknown && context(ContextKind::InvalidArg).is_some_and(|arg| arg.starts_with('-') && !is_like_a_flag(arg)) {
+        return "a word among the flags begins with '-' and is none of them; it is not shown, since it may be a secret: write \
+                --FLAG=VALUE, or give the name of a file"
+            .into();
+    }
+    let text = without_values(error.to_string(), args);
     let stray = match error.kind() {
         ErrorKind::InvalidSubcommand => context(ContextKind::InvalidSubcommand),
         ErrorKind::UnknownArgument => context(ContextKind::InvalidArg).filter(|arg| !arg.starts_with('-')),
@@ -120,6 +123,28 @@ fn one_line(error: &clap::Error, first: Option<&OsString>) -> String {
         line = format!("{line}; {}", tip.join(" "));
     }
     line
+}
+
+fn is_like_a_flag(arg: &str) -> bool {
+    let name = arg.trim_start_matches('-');
+    let is_long = name.len() > 1 && name.len() <= 40 && name.starts_with(|c: char| c.is_ascii_lowercase());
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    arg.len() - name.len() <= 2 && (name.chars().count() == 1 || is_long && name.chars().all(is_plain))
+}
+
+/// The message of clap without the values that it quotes.
+fn without_values(mut text: String, args: &[OsString]) -> String {
+    for arg in args.iter().skip(1).map(|arg| arg.to_string_lossy()) {
+        let value = match arg.split_once('=') {
+            Some((flag, value)) if is_like_a_flag(flag) => value,
+            _ if is_like_a_flag(&arg) => continue,
+            _ => &arg,
+        };
+        if !value.is_empty() {
+            text = text.replace(&format!("unexpected value '{value}'"), "a value that is not expected");
+        }
+    }
+    text
 }
 
 #[cfg(test)]

@@ -2,3 +2,4 @@
 
 pub mod read;
 pub mod replace;
+pub mod user_path;

@@ -7,11 +7,11 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::values::text::clean;
+use crate::files::user_path::UserPath;
 
-/// The path, to be printed.
+/// The path as far as it may be printed: see [`UserPath`].
 pub fn shown(path: &Path) -> String {
-    clean(&path.to_string_lossy(), 200)
+    UserPath(path).to_string()
 }
 
 /// How long to wait between two looks at a pipe.

@@ -35,6 +35,9 @@ fn details(case: &Case<'_>, ruling: &mut Ruling) {
             .unwrap_or_default();
         tell(1, format!("asked {server}{rtt}"));
     }
+    for remark in &case.seen.remarks {
+        tell(1, remark.clone());
+    }
     // Of interest if it did not help.
     if case.seen.askings > 1 && !matches!(case.seen.outcome, Outcome::Answered(_)) {
         tell(1, format!("asked {} times", case.seen.askings));

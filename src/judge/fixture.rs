@@ -119,6 +119,7 @@ pub fn saw(outcome: Outcome) -> Observation {
         silence: Silence::Unknown,
         without_ping: false,
         stats: None,
+        remarks: Vec::new(),
     }
 }
 

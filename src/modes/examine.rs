@@ -156,6 +156,7 @@ fn interrupted(config: &Config, memory: &Memory, last_words: &LastWords) -> watc
         let failure = Failure::new(cause.reason(), cause.to_string());
         let seen = Arc::new(Observation {
             credentials: config.target.expiry(),
+            remarks: config.target.remarks.clone(),
             ..Observation::failed(now, failure)
         });
         let (verdict, memory) = judge(config.target.service.as_str(), &memory, &seen, &config.policy, now);

@@ -32,10 +32,11 @@ pub fn probe(request: &Request<'_>) -> Observation {
         disturbed: request.plan.disturbed,
         proven: None,
         trace: Vec::new(),
+        remarks: Vec::new(),
     };
     let outcome = probe.run().unwrap_or_else(|stop| {
         let (Stop::Lost(failure) | Stop::Final(failure)) = stop;
-        Outcome::Failed(failure)
+        Outcome::Failed(failure.with_hint(request.target.hint.as_deref()))
     });
     let schedule = probe.schedule.as_ref();
     let proven = probe.proven.filter(|_| matches!(outcome, Outcome::Answered(_)));
@@ -59,6 +60,7 @@ pub fn probe(request: &Request<'_>) -> Observation {
         credentials: request.target.expiry(),
         took: request.start.elapsed(),
         trace: probe.trace,
+        remarks: [request.target.remarks.clone(), probe.remarks].concat(),
     }
 }
 

@@ -40,10 +40,18 @@ impl Nkey {
         self.key.public_key()
     }
 
-    /// Signs the nonce of the server. Empty if that fails, which the server then refuses.
+    /// Signs the nonce of the server, which [`is_nonce`]. Empty if that fails, which the server then refuses.
     pub fn sign(&self, nonce: &[u8]) -> Vec<u8> {
         self.key.sign(nonce).unwrap_or_default()
     }
+}
+
+/// Whether a server can have sent this to be signed: nats-server sends 11 random bytes in URL-safe base64. Anything else may be a
+/// document, a JWT say, whose signature is worth more than a login.
+pub fn is_nonce(nonce: &[u8]) -> bool {
+    const LENGTHS: std::ops::RangeInclusive<usize> = 11..=64;
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    LENGTHS.contains(&nonce.len()) && nonce.iter().all(is_base64)
 }
 
 impl PartialEq for Nkey {
@@ -261,6 +269,23 @@ mod tests {
         ];
         for (text, message) in cases {
             assert_eq!(Credentials::parse(&text).err().as_deref(), Some(message), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_what_a_server_sends_is_a_nonce() {
+        let long = [b'x'; 65];
+        for (nonce, expected) in [
+            (&b"QUP5UsVvXWiJQs0"[..], true),
+            (b"a-b_c-d_e-f_g-h", true),
+            (b"", false),
+            (b"short", false),
+            (b"eyJ0eXAiOiJKV1QifQ.eyJzdWIiOiJVIn0", false),
+            (b"PUB victim 5 hello", false),
+            (b"QUP5UsVvXWiJQs0\r\n", false),
+            (&long, false),
+        ] {
+            assert_eq!(is_nonce(nonce), expected, "{nonce:?}");
         }
     }
 

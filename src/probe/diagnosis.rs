@@ -78,10 +78,18 @@ pub fn not_resolved(host: &str, error: &Error) -> Failure {
     )
 }
 
+/// What was to be signed is no nonce (see [`crate::probe::credentials::is_nonce`]).
+pub const NO_NONCE: &str = "no nonce";
+
 /// The connection could not be made, or the login failed, after this time.
 pub fn not_connected(peer: &Peer<'_>, error: &Error, waited: Duration) -> Failure {
     let address = &peer.address;
     let text = error.to_string();
+    if text == NO_NONCE {
+        return protocol(format!(
+            "{address} sent something to be signed that no NATS server sends as a nonce; nothing was signed or sent"
+        ));
+    }
     if let Some(said) = text.strip_prefix("unexpected line while connecting: Err(") {
         return server_said(peer, said.trim_matches(['(', ')', '"']));
     }
@@ -173,16 +181,31 @@ fn explain_tls(why: &str, identity: bool) -> String {
         "it does not believe the authority of our certificate"
     } else if is("alert: DecryptError") && identity {
         "our key (--tlskey) is not that of our certificate (--tlscert)"
+    } else if is("UnsupportedCertVersion") {
+        "its certificate, or one of those that signed it, is of X.509 version 1, which this client does not accept; issue one of \
+         version 3 (with a subjectAltName)"
+    } else if is("BadSignature") || is("UnsupportedSignatureAlgorithm") {
+        "the signature of its certificate is wrong, or of a kind that this client cannot verify: an authority with a P-521 key, or with \
+         an RSA key of less than 2048 bits; use P-256, P-384, Ed25519, or RSA with 2048 bits or more"
+    } else if is("EndEntityUsedAsCa") {
+        "a certificate that signed its certificate is not that of an authority (basicConstraints without CA:TRUE); issue that one \
+         anew with CA:TRUE"
+    } else if is("HandshakeFailure") && !identity {
+        "it has no key, cipher or TLS version that this client can use; a P-521 key in its certificate does that: use P-256, P-384, \
+         Ed25519 or RSA"
+    } else if is("fatal alert") && !identity {
+        "it refused the handshake"
     } else if is("fatal alert") {
         "it refused our certificate, or the handshake"
     } else if is("InvalidContentType") {
-        "it does not answer in TLS; if it is plain, use nats:// instead of tls://"
+        "it does not answer in TLS, which is required by tls://, --tls, or a TLS file of a flag, a variable or the context"
     } else if is("could not load platform certs") {
         "the authorities of the system cannot be read; give one with --tlsca"
     } else if is("could not load certs") {
         "a certificate in the file of --tlsca is damaged"
     } else if is("could not add certificate") || is("could not find client key") {
-        "the certificate (--tlscert) or the key (--tlskey) is damaged, or the key is encrypted"
+        "the certificate (--tlscert) or the key (--tlskey) is damaged, or the key is encrypted, or of a kind that this client cannot \
+         use (P-521)"
     } else {
         return clean(why, QUOTED);
     };

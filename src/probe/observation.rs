@@ -92,6 +92,18 @@ impl Failure {
             text: text.into(),
         }
     }
+
+    /// The same with a hint behind its text, where it may be due to how it was connected.
+    pub fn with_hint(self, hint: Option<&str>) -> Failure {
+        use Reason::{AuthRejected, NatsUnreachable, ProtocolError, TlsFailed};
+        match hint {
+            Some(hint) if [AuthRejected, NatsUnreachable, ProtocolError, TlsFailed].contains(&self.reason) => Failure {
+                text: format!("{}; {hint}", self.text),
+                ..self
+            },
+            _ => self,
+        }
+    }
 }
 
 /// The answer to "who is there?".
@@ -364,6 +376,8 @@ pub struct Observation {
     pub without_ping: bool,
     /// What the instances have counted; `None` if that was not asked.
     pub stats: Option<SeenStats>,
+    /// Remarks on how it was connected, for `-v`. Clean.
+    pub remarks: Vec<String>,
 }
 
 impl Observation {
@@ -386,6 +400,7 @@ impl Observation {
             silence: Silence::Unknown,
             without_ping: false,
             stats: None,
+            remarks: Vec::new(),
         }
     }
 }

@@ -124,7 +124,11 @@ impl ServerUrl {
                 .map(|part| part.into_owned())
                 .map_err(|_| format!("'{shown}': the user info is not UTF-8"))
         };
-        let auth = match (url.username(), url.password()) {
+        let user_info = with_scheme.rsplit_once('@').map_or("", |(before, _)| before);
+        let user_info = user_info.split_once("://").map_or("", |(_, user_info)| user_info);
+        // To the parser, an empty password is none.
+        let password = url.password().or(user_info.contains(':').then_some(""));
+        let auth = match (url.username(), password) {
             ("", None) => None,
             ("", Some(_)) => return Err(format!("'{shown}' has a password without a user")),
             (token, None) => Some(Auth::Token(Secret::new(decode(token)?))),
@@ -230,6 +234,10 @@ pub struct Target {
     pub connection_name: String,
     /// What to ask one of its endpoints, where somebody answers.
     pub request: Option<EndpointRequest>,
+    /// Stands behind the text of a connection that failed: how to connect that may have been meant. Clean.
+    pub hint: Option<String>,
+    /// Remarks on how to connect, for `-v`. Clean.
+    pub remarks: Vec<String>,
 }
 
 impl Target {
@@ -293,7 +301,7 @@ mod tests {
             ("nats://u:p@h", server("h", 4222, user("u", "p"))),
             ("u:p@h:1", server("h", 1, user("u", "p"))),
             ("nats://u%40x:p%40s%3A%2Fs@h", server("h", 4222, user("u@x", "p@s:/s"))),
-            ("nats://u:@h", server("h", 4222, Some(Auth::Token(Secret::new("u"))))),
+            ("nats://u:@h", server("h", 4222, user("u", ""))),
             (
                 "nats://t0k3n@h",
                 server("h", 4222, Some(Auth::Token(Secret::new("t0k3n")))),

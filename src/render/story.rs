@@ -66,6 +66,7 @@ pub fn saw(second: i64, outcome: Outcome) -> Observation {
         silence: Silence::Unknown,
         without_ping: false,
         stats: None,
+        remarks: Vec::new(),
     }
 }
 

@@ -77,6 +77,8 @@ pub(super) struct Probe<'a> {
     /// See [`Schedule::proven`].
     pub(super) proven: Option<Timestamp>,
     pub(super) trace: Vec<(Duration, String)>,
+    /// See [`Observation::remarks`](crate::probe::observation::Observation::remarks).
+    pub(super) remarks: Vec<String>,
 }
 
 /// One step on the way to a connection.
@@ -232,6 +234,7 @@ impl Probe<'_> {
         let failure = match self.wait(&events, None, until).map_err(NoLogin::Failed)? {
             Some(Event::Connected(at, time, inbox, nobody)) => {
                 self.step("logged in");
+                self.remark_plain_login(server, secure);
                 return Ok(Link {
                     events,
                     commands,
@@ -270,7 +273,33 @@ impl Probe<'_> {
                 diagnosis::timed_out(&shown(server, address), hung, &latency(began.elapsed()))
             }
         };
+        if failure.reason == Reason::AuthRejected {
+            self.remark_plain_login(server, secure);
+        }
         Err(NoLogin::Failed(Stop::Lost(failure)))
+    }
+
+    /// Remarks what somebody on the way to the server has learned of the login.
+    fn remark_plain_login(&mut self, server: &ServerUrl, secure: bool) {
+        let what = match self.auth(server) {
+            _ if secure => return,
+            Auth::None => return,
+            Auth::UserPassword { .. } => {
+                "the password went over a connection without TLS: whoever is on the way can read it"
+            }
+            Auth::Token(_) => "the token went over a connection without TLS: whoever is on the way can read it",
+            Auth::Nkey { .. } => {
+                "the NKey was used over a connection without TLS: whoever is on the way can log in as its user meanwhile"
+            }
+            Auth::Credentials { .. } => {
+                "the creds were used over a connection without TLS: whoever is on the way can read the user JWT, and log in as \
+                 this user meanwhile"
+            }
+        };
+        let remark = format!("{}: {what}; give --tls or a tls:// URL", server.address());
+        if !self.remarks.contains(&remark) {
+            self.remarks.push(remark);
+        }
     }
 
     /// Waits for an event, for something in an inbox, or until the time given. `None`: no event.

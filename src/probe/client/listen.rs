@@ -342,7 +342,7 @@ impl Probe<'_> {
     fn empty_inbox(&mut self, link: &Link, schedule: &mut Schedule, origin: Instant) {
         // Not for ever, however fast they come.
         for message in link.inbox.try_iter().take(INBOX_SIZE) {
-            self.note_server(&message, schedule);
+            self.note_server(link, &message, schedule);
             // A PONG is taken note of after what came before it. Over TLS there is no PING behind each request.
             let answered = !link.secure && schedule.server_answered();
             if self.heard_endpoint(&message, origin.elapsed(), answered) {
@@ -370,9 +370,9 @@ impl Probe<'_> {
     }
 
     /// Who the server is, which the client tells only through its messages.
-    fn note_server(&mut self, message: &Message, schedule: &mut Schedule) {
+    fn note_server(&mut self, link: &Link, message: &Message, schedule: &mut Schedule) {
         if let Some(server) = self.server.as_mut().filter(|server| server.id.is_empty())
-            && introduce(message, server)
+            && introduce(message, link.secure, server)
         {
             schedule.asked_of(&server.id);
         }

@@ -14,6 +14,8 @@ use crossbeam_channel::{Receiver, Sender};
 pub(super) use nats::Message;
 use nats::{HeaderMap, Options};
 
+use crate::probe::credentials::{Nkey, is_nonce};
+use crate::probe::diagnosis;
 use crate::probe::info::Headers;
 use crate::probe::observation::{EndpointEnd, Failure, Server};
 use crate::probe::request::{Destination, EndpointRequest, Subject};
@@ -134,7 +136,9 @@ pub(super) fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, o
         let pinging = matches!(command, Command::Ping);
         let obeyed = match &command {
             Command::AskInfo(nth) => ask_info(&connection, subjects, &inbox, *nth),
-            Command::Request(subject, nth) => request(&connection, subjects, subject, &inbox, *nth, events),
+            Command::Request(subject, nth) => {
+                request(&connection, login.secure, subjects, subject, &inbox, *nth, events)
+            }
             command => command
                 .obey(&connection, subjects, &nobody, &format!("{inbox}.{round}"), events)
                 // In the same write.
@@ -235,6 +239,7 @@ fn ask_info(connection: &nats::Connection, subjects: &Subjects, inbox: &str, nth
 /// Sends the request to an endpoint, if the server takes it: it would close the connection for one that is too large.
 fn request(
     connection: &nats::Connection,
+    secure: bool,
     subjects: &Subjects,
     subject: &Subject,
     inbox: &str,
@@ -244,7 +249,9 @@ fn request(
     let Some(request) = &subjects.request else {
         return Ok(());
     };
-    let (size, limit) = (request.size(), connection.max_payload());
+    // Over TLS, the limit that the client knows is that of an INFO before it. There the server itself has to say so.
+    let limit = if secure { usize::MAX } else { connection.max_payload() };
+    let size = request.size();
     if size > limit {
         let _ = events.send(Event::NotRequested(EndpointEnd::TooLarge { size, limit }));
         return Ok(());
@@ -280,10 +287,14 @@ pub(super) fn headers(message: &Message) -> Headers {
 }
 
 /// Takes over what the client knows of the server, if this message tells.
-pub(super) fn introduce(message: &Message, server: &mut Server) -> bool {
+pub(super) fn introduce(message: &Message, secure: bool, server: &mut Server) -> bool {
     let Some(client) = &message.client else { return false };
     let info = client.server_info();
     server.id = clean(&info.server_id, 64);
+    // The first INFO comes before TLS, from whoever is on the way, and the client drops a later one that comes with a PONG.
+    if secure {
+        return true;
+    }
     server.version = clean(&info.version, 32);
     // Without a name of its own, a server calls itself by its id, which tells nobody anything.
     if info.server_name != info.server_id {
@@ -292,19 +303,31 @@ pub(super) fn introduce(message: &Message, server: &mut Server) -> bool {
     true
 }
 
+/// Signs the nonce of a server. The client has no way to refuse one, so its thread ends here with one that no server sends: before
+/// anything of the login has left.
+fn signer(nkey: &Nkey, events: &Sender<Event>) -> impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static {
+    let (nkey, events) = (nkey.clone(), events.clone());
+    move |nonce| {
+        if !is_nonce(nonce) {
+            let _ = events.try_send(Event::NotConnected(io::Error::other(diagnosis::NO_NONCE)));
+            loop {
+                thread::park();
+            }
+        }
+        nkey.sign(nonce)
+    }
+}
+
 fn options(login: &Login, events: &Sender<Event>) -> Options {
     let options = match &login.auth {
         Auth::None => Options::new(),
         Auth::UserPassword { user, password } => Options::with_user_pass(user, password.reveal()),
         Auth::Token(token) => Options::with_token(token.reveal()),
         Auth::Credentials { credentials, .. } => {
-            let (jwt, nkey) = (credentials.jwt.clone(), credentials.nkey.clone());
-            Options::with_jwt(move || Ok(jwt.reveal().to_owned()), move |nonce| nkey.sign(nonce))
+            let jwt = credentials.jwt.clone();
+            Options::with_jwt(move || Ok(jwt.reveal().to_owned()), signer(&credentials.nkey, events))
         }
-        Auth::Nkey { nkey, .. } => {
-            let key = nkey.clone();
-            Options::with_nkey(&nkey.public(), move |nonce| key.sign(nonce))
-        }
+        Auth::Nkey { nkey, .. } => Options::with_nkey(&nkey.public(), signer(nkey, events)),
     };
     let options = match (login.secure, &login.tls.ca) {
         (true, Some(ca)) => options.add_root_certificate(ca),

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use check_nats_service::probe::context::{parse, path};
+use check_nats_service::probe::context::{Plain, Setting, parse, path, resolve};
 
 use super::{SECRET, Target, text};
 
@@ -14,6 +14,7 @@ pub const TARGET: Target = Target {
         r#"{"token":"zq9Zq9","tls_first":true}"#,
         r#"{"password":["zq9Zq9"],"creds":"${X}/$Y$"}"#,
         r#"{"password":"zq9Zq9"#,
+        r#"{"password":"env://zq9Zq9","creds":"data:;base64,enE5WnE5","nkey":"op://zq9Zq9","token":"file://~/zq9Zq9"}"#,
         "prod",
         "~/prod.json",
         "../prod",
@@ -49,31 +50,37 @@ fn env(name: &str) -> Option<OsString> {
 
 fn run(input: &[u8]) {
     let Some(text) = text(input) else { return };
-    match parse("prod", text, &env) {
+    match parse("prod", text) {
         Err(why) => assert!(
             !why.contains(SECRET) && why.len() < 200 && !why.contains(char::is_control),
             "{why}"
         ),
         Ok(context) => {
-            let texts = [
-                &context.url,
-                &context.user,
-                &context.password,
-                &context.token,
-                &context.inbox_prefix,
-            ];
+            let texts = [&context.url, &context.user, &context.inbox_prefix];
             assert!(
                 texts.into_iter().flatten().all(|text| !text.is_empty()),
                 "an empty text counts as none"
             );
-            let paths = [&context.creds, &context.nkey, &context.cert, &context.key, &context.ca];
-            // A variable has nine characters here, and is named by two at least.
-            assert!(
-                paths
-                    .into_iter()
-                    .flatten()
-                    .all(|path| path.as_os_str().len() <= text.len() * 9)
-            );
+            let secrets = [
+                &context.password,
+                &context.token,
+                &context.creds,
+                &context.nkey,
+                &context.ca,
+            ];
+            for secret in secrets.into_iter().flatten() {
+                for plain in [Plain::Path, Plain::Text] {
+                    match resolve(secret, plain, &env) {
+                        // A variable has nine characters here, and is named by two at least.
+                        Ok(Setting::File(path)) => assert!(path.as_os_str().len() <= text.len() * 9),
+                        Ok(Setting::Text(found)) => assert!(found.reveal().len() <= text.len().max(9)),
+                        Err(why) => assert!(
+                            !why.contains(SECRET) && why.len() < 200 && !why.contains(char::is_control),
+                            "{why}"
+                        ),
+                    }
+                }
+            }
         }
     }
     if let Err(why) = path(text, &env) {
