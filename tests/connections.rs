@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::Duration;
@@ -531,8 +531,8 @@ fn tls_that_fails_says_why() {
                 "--tlskey",
                 "DIR/damaged.key",
             ],
-            text: "the certificate (--tlscert) or the key (--tlskey) is damaged, or the key is encrypted (could not add certificate \
-                   or key)",
+            text: "the certificate (--tlscert) or the key (--tlskey) is damaged, or the key is encrypted, or of a kind that \
+                   this client cannot use (P-521) (could not add certificate or key)",
             ..Tls::default()
         },
         // With a name in it that is not that of a user.
@@ -579,11 +579,259 @@ fn tls_that_fails_says_why() {
 fn tls_to_a_server_without_it_says_so() {
     on(&Version::ALL, |version| {
         let server = Server::with_config(version, "authorization { user: mon, password: s3cret }");
-        let text = "TLS with NATS at 127.0.0.1:PORT failed: it does not answer in TLS; if it is plain, use nats:// instead of tls:// \
-                    (received corrupt message of type InvalidContentType)";
+        let text = "TLS with NATS at 127.0.0.1:PORT failed: it does not answer in TLS, which is required by tls://, --tls, or a TLS \
+                    file of a flag, a variable or the context (received corrupt message of type InvalidContentType)";
         let out = check(&["-s", &at(&server, "tls://mon:s3cret@127.0.0.1:PORT")]).run();
         assert_refused(out, "tls_failed", &at(&server, text));
     });
+}
+
+/// A server that cannot do TLS, or somebody in its place, gets no login from whoever gave any option of TLS.
+#[test]
+fn any_tls_option_means_that_tls_is_required() {
+    let certs = Certs::new();
+    let (ca, cert, key) = (certs.path("ca.pem"), certs.path("client.pem"), certs.path("client.key"));
+    let files = Files::new();
+    let login = r#""user": "mon", "password": "s3cret""#;
+    let with_ca = files.write("ca.json", &format!(r#"{{ {login}, "ca": "file://{ca}" }}"#));
+    let with_cert = files.write(
+        "cert.json",
+        &format!(r#"{{ {login}, "cert": "{cert}", "key": "{key}" }}"#),
+    );
+    let mon = ["--user", "mon", "--password", "s3cret"];
+    let variable = |name: &'static str, value: &str| vec![(name, value.to_owned())];
+    type Case<'c> = (Vec<&'c str>, Vec<(&'c str, String)>);
+    let cases: [Case; 8] = [
+        (vec!["--tls"], vec![]),
+        (vec!["--tlsca", &ca], vec![]),
+        (vec!["--tlscert", &cert, "--tlskey", &key], vec![]),
+        (vec![], variable("NATS_CA", &ca)),
+        (
+            vec![],
+            [variable("NATS_CERT", &cert), variable("NATS_KEY", &key)].concat(),
+        ),
+        (vec!["--context", &with_ca], vec![]),
+        (vec!["--context", &with_cert], vec![]),
+        (vec!["--context", &with_ca, "--tls"], vec![]),
+    ];
+    for (flags, variables) in &cases {
+        for by_host in [true, false] {
+            let plain = Fake::start(|conn| {
+                conn.send_info()?;
+                // To a real one, too, TLS is no protocol of NATS.
+                conn.send_raw(b"-ERR 'Unknown Protocol Operation'\r\n")?;
+                conn.hold(TIMEOUT)
+            });
+            let (port, url) = (plain.port().to_string(), plain.url());
+            let server = match by_host {
+                true => ["-H", "127.0.0.1", "-p", &port].to_vec(),
+                false => ["-s", &url].to_vec(),
+            };
+            let mut run = check(&server).args(flags);
+            if !flags.contains(&"--context") {
+                run = run.args(mon);
+            }
+            for (name, value) in variables {
+                run = run.env(name, value);
+            }
+            let text =
+                format!("TLS with NATS at 127.0.0.1:{port} failed: it does not answer in TLS, which is required *");
+            assert_refused(run.run(), "tls_failed", &text);
+            let received = plain.received().join("\n");
+            assert!(
+                !received.contains("CONNECT") && !received.contains("s3cret"),
+                "{flags:?}: {received}"
+            );
+        }
+    }
+    // The same with a server that has TLS: by host, without any file.
+    let server = Server::with_config(Version::Newest, &(certs.config("server", "") + "allow_non_tls: true"));
+    let _service = Service::async_nats(&server.url(), "orders").start();
+    let port = server.port().to_string();
+    let run = |flags: &[&str]| {
+        let by_host = check(&["-H", "127.0.0.1", "-p", &port]).args(flags);
+        assert_let_in(by_host.env("SSL_CERT_FILE", &ca).run())
+    };
+    run(&["--tls"]).assert_line("*ms connecting to 127.0.0.1:* with TLS");
+    assert!(!run(&[]).stdout.contains("with TLS"));
+}
+
+/// What the client does not accept of certificates is told with its cause, and not as a secret of its libraries.
+#[test]
+fn certificates_that_the_client_cannot_use_are_named() {
+    let certs = Certs::odd();
+    let cases = [
+        (
+            "version-1",
+            "ca",
+            "*is of X.509 version 1, which this client does not accept; *UnsupportedCertVersion*",
+        ),
+        (
+            "p521",
+            "ca",
+            "*a P-521 key in its certificate does that: use P-256, *HandshakeFailure*",
+        ),
+        ("by-p521", "p521-ca", "*an authority with a P-521 key, *BadSignature*"),
+        ("rsa1024", "ca", "*an RSA key of less than 2048 bits; *"),
+        (
+            "by-no-authority",
+            "ca",
+            "*is not that of an authority (basicConstraints without CA:TRUE); *EndEntityUsedAsCa*",
+        ),
+    ];
+    on(&[Version::V2_9, Version::Newest], |version| {
+        for (name, ca, text) in cases {
+            let server = Server::with_config(version, &certs.config(name, ""));
+            let flags = [
+                "-s",
+                &at(&server, "tls://127.0.0.1:PORT"),
+                "--tlsca",
+                &certs.path(&format!("{ca}.pem")),
+            ];
+            let text = at(&server, &format!("TLS with NATS at 127.0.0.1:PORT failed: {text}"));
+            assert_refused(check(&flags).run(), "tls_failed", &text);
+        }
+    });
+}
+
+/// Passes a connection on to the server, with one text in the server's first line in the place of another: what anybody on the
+/// way can do to the INFO before TLS.
+fn on_the_way(server: &Server, name: &'static str, value: serde_json::Value) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (port, to) = (listener.local_addr().expect("its address").port(), server.port());
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let (mut client, mut server) = (client?, TcpStream::connect(("127.0.0.1", to))?);
+            let mut reader = BufReader::new(server.try_clone()?);
+            let mut line = String::new();
+            reader.read_line(&mut line)?;
+            let mut info: serde_json::Value = serde_json::from_str(line.strip_prefix("INFO ").unwrap_or("{}"))?;
+            info[name] = value.clone();
+            client.write_all(format!("INFO {info}\r\n").as_bytes())?;
+            let mut back = client.try_clone()?;
+            thread::spawn(move || std::io::copy(&mut reader, &mut back));
+            thread::spawn(move || std::io::copy(&mut client, &mut server));
+        }
+        Ok::<(), std::io::Error>(())
+    });
+    port
+}
+
+#[test]
+fn no_name_and_no_limit_is_that_of_an_info_before_tls() {
+    let (certs, files) = (Certs::new(), Files::new());
+    let (operator, account) = (Operator::new(), Account::new("APP"));
+    let tls = certs.config("server", "") + "allow_non_tls: true\nserver_name: real\n";
+    let server = Server::with_config(Version::Newest, &(tls.clone() + &operator.config(&[&account])));
+    let creds = files.write("mon.creds", &account.creds(&User::new("mon")));
+    let _service = Service::async_nats(&server.url(), "orders").creds(&creds).start();
+    let anybody = Server::with_config(Version::Newest, &tls);
+    let _other = Service::async_nats(&anybody.url(), "orders").start();
+
+    let ca = certs.path("ca.pem");
+    let run = |port: u16, flags: &[&str]| {
+        let url = format!("tls://127.0.0.1:{port}");
+        let out = check(&["-s", &url, "--tlsca", &ca]).args(flags).run();
+        assert!(
+            !out.stdout.contains("forged") && !out.stdout.contains("9.9.9"),
+            "{}",
+            out.stdout
+        );
+        out
+    };
+    for (name, forged) in [("server_name", json!("forged")), ("version", json!("9.9.9"))] {
+        for (server, flags) in [(&server, &["--creds", &*creds][..]), (&anybody, &[])] {
+            let out = assert_let_in(run(on_the_way(server, name, forged.clone()), flags));
+            out.assert_line("asked NATS at 127.0.0.1:*");
+        }
+    }
+    let port = on_the_way(&anybody, "max_payload", json!(1));
+    let out = run(port, &["--request", "echo", "--payload", "hello"]);
+    assert!(!out.stdout.contains("max_payload"), "{}", out.stdout);
+}
+
+/// Whoever is in the place of a server must not get a signature that is worth more than a login.
+#[test]
+fn what_is_no_nonce_is_not_signed() {
+    let files = Files::new();
+    let seed = files.write("mon.nk", &KeyPair::new_user().seed().expect("a seed"));
+    let creds = files.write("mon.creds", &Account::new("A").creds(&User::new("mon")));
+    for nonce in [
+        "eyJ0eXAiOiJKV1QifQ.eyJzdWIiOiJVIn0",
+        "short",
+        "PUB victim 5 hello",
+        &"x".repeat(500),
+    ] {
+        for (flag, file) in [("--nkey", &seed), ("--creds", &creds)] {
+            let info = json!({"auth_required": true, "nonce": nonce});
+            let fake = Fake::start(move |conn| {
+                conn.send_info_with(info.clone())?;
+                conn.hold(TIMEOUT)
+            });
+            let text = format!(
+                "127.0.0.1:{} sent something to be signed that no NATS server sends as a nonce; nothing was signed or sent",
+                fake.port()
+            );
+            let out = check(&["-s", &fake.url(), flag, file]).run();
+            assert_refused(out, "protocol_error", &text);
+            assert_eq!(fake.received(), [""; 0], "{nonce}");
+        }
+    }
+}
+
+#[test]
+fn a_login_without_tls_is_remarked() {
+    let (certs, files) = (Certs::new(), Files::new());
+    let key = KeyPair::new_user();
+    let users = format!(
+        "authorization {{ users: [{{nkey: {}}}, {{user: mon, password: s3cret}}] }}\n",
+        key.public_key()
+    );
+    let server = Server::with_config(
+        Version::Newest,
+        &(certs.config("server", "") + &users + "allow_non_tls: true"),
+    );
+    let account = Account::new("APP");
+    let with_jwts = Server::with_config(Version::Newest, &Operator::new().config(&[&account]));
+    let creds = files.write("mon.creds", &account.creds(&User::new("mon")));
+    let seed = files.write("mon.nk", &key.seed().expect("a seed"));
+    let open = Server::start(Version::Newest);
+    let remark = "is on the way can";
+    for (server, flags, line) in [
+        (
+            &server,
+            &["--nkey", &*seed][..],
+            "*: the NKey was used over a connection without TLS: *log in as its user*",
+        ),
+        (
+            &with_jwts,
+            &["--creds", &creds],
+            "*: the creds were used over a connection without TLS: *read the user JWT*",
+        ),
+        (
+            &server,
+            &["--user", "mon", "--password", "s3cret"],
+            "*: the password went over a connection without TLS: *",
+        ),
+        (
+            &server,
+            &["--user", "mon", "--password", "s3cret-2"],
+            "*: the password went over a connection without TLS: *",
+        ),
+    ] {
+        let run = |more: &[&str]| {
+            Check::new(["-n", "orders", "--no-state", "--confirm", "0", "-s", &server.url()])
+                .args(flags)
+                .args(more)
+                .run()
+        };
+        run(&["-v"]).assert_line(line);
+        assert!(!run(&[]).stdout.contains(remark));
+        let tls = run(&["-v", "--tlsca", &certs.path("ca.pem")]);
+        assert!(!tls.stdout.contains(remark), "{}", tls.stdout);
+    }
+    let out = check(&["-s", &open.url()]).run();
+    assert!(!out.stdout.contains(remark), "{}", out.stdout);
 }
 
 #[test]
@@ -722,6 +970,7 @@ fn tls_that_works() {
             assert_let_in(out).assert_line("*ms connecting to * with TLS")
         };
         let mine = ["--tlscert", &cert, "--tlskey", &key];
+        let connects = |out: &Output| out.stdout.matches("ms connecting to ").count();
 
         // By name and by IP; asked for by us, or by the server alone.
         let server = Server::with_config(version, &certs.config("server", ""));
@@ -734,19 +983,22 @@ fn tls_that_works() {
             "nats://localhost:PORT",
         ] {
             let out = lets_in(&server, url, &[]);
-            let upgraded = out
-                .stdout
-                .lines()
-                .filter(|line| line.contains("ms connecting to "))
-                .count()
-                == 2;
-            assert_eq!(upgraded, url.starts_with("nats"), "{}", out.stdout);
+            // With a CA there is no attempt without TLS.
+            assert_eq!(connects(&out), 1, "{}", out.stdout);
         }
         // A certificate that nobody asked for does not hurt.
         lets_in(&server, "tls://127.0.0.1:PORT", &mine);
         // The authorities of the system.
-        for url in ["tls://127.0.0.1:PORT", "nats://127.0.0.1:PORT"] {
-            assert_let_in(check(&["-s", &at(&server, url)]).env("SSL_CERT_FILE", &ca).run());
+        for (url, flags, attempts) in [
+            ("tls://127.0.0.1:PORT", &[][..], 1),
+            ("nats://127.0.0.1:PORT", &["--tls"], 1),
+            ("nats://127.0.0.1:PORT", &[], 2),
+        ] {
+            let out = check(&["-s", &at(&server, url)])
+                .args(flags)
+                .env("SSL_CERT_FILE", &ca)
+                .run();
+            assert_eq!(connects(&assert_let_in(out)), attempts);
         }
 
         // Ours is asked for, and may be the login.
@@ -1125,7 +1377,11 @@ fn each_step_is_told_with_its_time() {
         ("nats://mon:s3cret@localhost:PORT", ""),
         ("tls://mon:s3cret@localhost:PORT", " with TLS"),
     ] {
-        let out = check(&["-s", &at(&server, url), "--tlsca", &certs.path("ca.pem")]).run();
+        let out = check(&["-s", &at(&server, url)]);
+        let out = match how {
+            "" => out.run(),
+            _ => out.args(["--tlsca", &certs.path("ca.pem")]).run(),
+        };
         let mut lines = out.stdout.lines();
         for step in [
             "resolving localhost",
@@ -1181,8 +1437,16 @@ fn a_bad_configuration_is_one_clear_line() {
     let no_seed = "there is no NKey seed in it (-----BEGIN USER NKEY SEED-----)";
     let missing = "No such file or directory (os error 2)";
     let no_certificate = "there is no certificate in PEM form in it";
+    // It may be a password.
+    let unnamed =
+        |source: &str| format!("{source}: there is no such file, or it cannot be read; give its path, like ./FILE");
     let cases: &[(&[&str], &str)] = &[
-        (&["--creds", "nowhere"], &format!("--creds nowhere: {missing}")),
+        (
+            &["--creds", "nowhere.creds"],
+            &format!("--creds nowhere.creds: {missing}"),
+        ),
+        (&["--creds", "./nowhere"], &format!("--creds ./nowhere: {missing}")),
+        (&["--creds", "nowhere"], &unnamed("--creds")),
         (&["--creds", "folder"], "--creds folder: Is a directory (os error 21)"),
         (&["--creds", "binary"], "--creds binary: it is not text"),
         (&["--creds", "empty"], &format!("--creds empty: {no_jwt}")),
@@ -1202,7 +1466,7 @@ fn a_bad_configuration_is_one_clear_line() {
             &["--creds", "mixed.creds"],
             "--creds mixed.creds: the user JWT and the NKey seed in it do not belong together",
         ),
-        (&["--nkey", "nowhere"], &format!("--nkey nowhere: {missing}")),
+        (&["--nkey", "nowhere"], &unnamed("--nkey")),
         (
             &["--nkey", "empty"],
             "--nkey empty: there is no NKey seed in it (a line that begins with SU)",
@@ -1211,7 +1475,7 @@ fn a_bad_configuration_is_one_clear_line() {
             &["--nkey", "account.nk"],
             "--nkey account.nk: the NKey seed in it is not that of a user: it must begin with SU",
         ),
-        (&["--tlsca", "nowhere"], &format!("--tlsca nowhere: {missing}")),
+        (&["--tlsca", "nowhere"], &unnamed("--tlsca")),
         (&["--tlsca", "empty"], &format!("--tlsca empty: {no_certificate}")),
         (&["--tlsca", "binary"], "--tlsca binary: it is not text"),
         (&["--tlsca", &key], &format!("--tlsca {key}: {no_certificate}")),
@@ -1233,7 +1497,7 @@ fn a_bad_configuration_is_one_clear_line() {
         ),
         (
             &["--context", "nowhere"],
-            "--context: no context nowhere in */.config/nats/context: there are none",
+            "--context: no context of this name in */.config/nats/context: there are none",
         ),
         (
             &["--context", "folder/x.json"],
@@ -1241,7 +1505,7 @@ fn a_bad_configuration_is_one_clear_line() {
         ),
         (
             &["--context", "../nowhere"],
-            "--context: '../nowhere' is neither the name of a context nor a file ending in .json",
+            "--context: it is neither the name of a context nor a file ending in .json",
         ),
         (
             &["--context", "plain.json"],
@@ -1302,16 +1566,16 @@ fn a_bad_configuration_is_one_clear_line() {
     }
     // A variable is called by its name.
     for (variable, line) in [
-        ("NATS_CREDS", format!("NATS_CREDS nowhere: {missing}")),
-        ("NATS_NKEY", format!("NATS_NKEY nowhere: {missing}")),
-        ("NATS_CA", format!("NATS_CA nowhere: {missing}")),
+        ("NATS_CREDS", unnamed("NATS_CREDS")),
+        ("NATS_NKEY", unnamed("NATS_NKEY")),
+        ("NATS_CA", unnamed("NATS_CA")),
         (
             "NATS_CERT",
             "NATS_CERT: a certificate needs its key; give --tlskey".into(),
         ),
         (
             "NATS_CONTEXT",
-            "NATS_CONTEXT: no context nowhere in */.config/nats/context: there are none".into(),
+            "NATS_CONTEXT: no context of this name in */.config/nats/context: there are none".into(),
         ),
     ] {
         says(Check::new(orders).env(variable, "nowhere").cwd(dir), &line);
@@ -1336,7 +1600,8 @@ fn a_context_that_is_not_there_names_those_that_are() {
     let contexts = home.join(".config/nats/context");
     fs::create_dir_all(&contexts).unwrap();
     let says = |name: &str, what: &str| {
-        let line = format!("NATS_SERVICE UNKNOWN - --context: no context {name} in {contexts}: {what} (see --help)");
+        let line =
+            format!("NATS_SERVICE UNKNOWN - --context: no context of this name in {contexts}: {what} (see --help)");
         let check = Check::new(["-n", "orders", "--context", name]).home(&home);
         check.run().assert(3, &line);
     };

@@ -614,7 +614,7 @@ fn tls_that_is_required() {
             conn.close()
         }),
         reason: "tls_failed",
-        text: "TLS with NATS at ADDRESS failed: it does not answer in TLS; *",
+        text: "TLS with NATS at ADDRESS failed: it does not answer in TLS, *",
     }];
     // Without openssl on this machine there is only the fake.
     if let Ok(made) = openssl.output() {
@@ -646,8 +646,7 @@ fn tls_that_is_not_offered() {
             .run()
     };
     let text = format!(
-        "TLS with NATS at 127.0.0.1:{} failed: it does not answer in TLS; if it is plain, use nats:// instead of \
-         tls:// (*)",
+        "TLS with NATS at 127.0.0.1:{} failed: it does not answer in TLS, which is required by *",
         server.port()
     );
     checked(server.port())

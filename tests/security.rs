@@ -90,7 +90,7 @@ fn over_tls_nothing_is_said_before_the_server_has_shown_its_certificate() {
 #[test]
 fn a_seed_never_leaves_the_process() {
     let fake = Fake::start(|conn| {
-        conn.handshake_with(json!({"auth_required": true, "nonce": "bm9uY2U"}))?;
+        conn.handshake_with(json!({"auth_required": true, "nonce": "HKB3m1tovAimzzg"}))?;
         let request = conn.read_request()?;
         conn.no_responders(&request)?;
         conn.hold(Duration::from_secs(5))

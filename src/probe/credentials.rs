@@ -46,12 +46,12 @@ impl Nkey {
     }
 }
 
-/// Whether a server can have sent this to be signed: nats-server sends 11 random bytes in URL-safe base64. Anything else may be a
-/// document, a JWT say, whose signature is worth more than a login.
+/// Whether a server can have sent this to be signed: nats-server sends 11 random bytes in URL-safe base64, or nothing where it lets
+/// everybody in. Anything else may be a document, a JWT say, whose signature is worth more than a login.
 pub fn is_nonce(nonce: &[u8]) -> bool {
     const LENGTHS: std::ops::RangeInclusive<usize> = 11..=64;
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    LENGTHS.contains(&nonce.len()) && nonce.iter().all(is_base64)
+    nonce.is_empty() || LENGTHS.contains(&nonce.len()) && nonce.iter().all(is_base64)
 }
 
 impl PartialEq for Nkey {
@@ -278,7 +278,7 @@ mod tests {
         for (nonce, expected) in [
             (&b"QUP5UsVvXWiJQs0"[..], true),
             (b"a-b_c-d_e-f_g-h", true),
-            (b"", false),
+            (b"", true),
             (b"short", false),
             (b"eyJ0eXAiOiJKV1QifQ.eyJzdWIiOiJVIn0", false),
             (b"PUB victim 5 hello", false),

@@ -1,6 +1,7 @@
 //! Certificates made by the test: good ones, and one for each way in which one can be wrong.
 
 use std::fs;
+use std::process::Command;
 use std::time::Duration;
 
 use rcgen::{
@@ -47,6 +48,48 @@ impl Certs {
             certs.write(file, &format!("-----BEGIN {what}-----\nAAAA\n-----END {what}-----\n"));
         }
         certs.issue("stranger", &other_ca, client("mon"), past, future);
+        certs
+    }
+
+    /// Certificates for 127.0.0.1 that the client cannot use, made by openssl: `version-1`, `p521` (its key), `by-p521` (that of its
+    /// authority, `p521-ca`), `rsa1024`, and `by-no-authority`, of which the one that signed it is no authority.
+    pub fn odd() -> Certs {
+        const SCRIPT: &str = r#"
+            set -e
+            key() { openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:$2 -out $1.key; }
+            ca() {
+                key $1 $2
+                openssl req -x509 -new -key $1.key -subj /CN=$1 -days 2 -out $1.pem -addext basicConstraints=critical,CA:TRUE
+            }
+            sign() {
+                openssl req -new -key $1.key -subj /CN=$1 -out $1.csr
+                openssl x509 -req -in $1.csr -CA $2.pem -CAkey $2.key -CAcreateserial -days 2 -out $1.pem $3 $4
+            }
+            echo subjectAltName=IP:127.0.0.1 > here
+            echo subjectKeyIdentifier=hash > no-authority
+            ca ca P-256
+            ca p521-ca P-521
+            key version-1 P-256
+            sign version-1 ca
+            key p521 P-521
+            sign p521 ca -extfile here
+            key by-p521 P-256
+            sign by-p521 p521-ca -extfile here
+            openssl genrsa -out rsa1024.key 1024
+            sign rsa1024 ca -extfile here
+            key middle P-256
+            sign middle ca -extfile no-authority
+            key by-no-authority P-256
+            sign by-no-authority middle -extfile here
+            cat middle.pem >> by-no-authority.pem
+        "#;
+        let certs = Certs { dir: TempDir::new() };
+        let made = Command::new("bash")
+            .args(["-c", SCRIPT])
+            .current_dir(certs.dir.path())
+            .output();
+        let made = made.expect("bash and openssl are there");
+        assert!(made.status.success(), "{made:?}");
         certs
     }
 
