@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::support::fake::Request;
 use crate::support::server::free_port;
-use crate::support::{Check, Conn, Fake, LIMIT, Output, SLACK, Server, Service, TempDir, Version, from_env};
+use crate::support::{Certs, Check, Conn, Fake, LIMIT, Output, SLACK, Server, Service, TempDir, Version, from_env};
 
 const A: &[u8] = br#"{"name":"orders","id":"A"}"#;
 const B: &[u8] = br#"{"name":"orders","id":"B"}"#;
@@ -475,13 +475,33 @@ fn user_info_is_decoded_and_sent_to_its_own_server_only() {
     }
 }
 
+/// The addresses of the other servers: 6 kB of them.
+fn many_urls() -> Vec<String> {
+    (0..300)
+        .map(|n| format!("10.20.{}.{}:4222", n / 100, n % 100))
+        .collect()
+}
+
+#[test]
+fn an_info_with_the_addresses_of_many_servers_is_read() {
+    let urls = many_urls();
+    let (fake, home) = well_then(move |conn| {
+        conn.handshake_with(json!({ "connect_urls": urls, "ws_connect_urls": urls }))?;
+        let request = conn.read_request()?;
+        conn.reply(&request, A)?;
+        conn.hold(LIMIT)
+    });
+    check(&fake)
+        .args(["-vvv"])
+        .home(&home)
+        .run()
+        .assert_first(0, "NATS_SERVICE OK - orders: 1 instance, *");
+}
+
 #[test]
 fn an_info_that_the_client_cannot_read_is_named() {
-    let urls: Vec<String> = (0..300)
-        .map(|n| format!("10.20.{}.{}:4222", n / 100, n % 100))
-        .collect();
     let (fake, home) = well_then(move |conn| {
-        conn.handshake_with(json!({ "connect_urls": urls }))?;
+        conn.handshake_with(json!({ "server_name": "n".repeat(5000) }))?;
         conn.hold(LIMIT)
     });
     check(&fake).home(&home).run().assert(
@@ -490,6 +510,20 @@ fn an_info_that_the_client_cannot_read_is_named() {
          if that is its INFO, set no_advertise or fewer connect_urls | instances=U *",
     );
     assert_no_epoch(&fake, &home);
+}
+
+/// There the client cannot be helped: the certificate is for the name of the server.
+#[test]
+fn over_tls_an_info_with_the_addresses_of_many_servers_is_named() {
+    let fake = Fake::start(move |conn| {
+        conn.send_info_with(json!({ "connect_urls": many_urls(), "tls_required": true }))?;
+        conn.hold(LIMIT)
+    });
+    check(&fake).run().assert(
+        3,
+        "NATS_SERVICE UNKNOWN - orders: 127.0.0.1:* sent a line of more than 4096 bytes, more than this client reads; \
+         if that is its INFO, set no_advertise or fewer connect_urls | instances=U *",
+    );
 }
 
 #[test]
@@ -650,8 +684,8 @@ fn a_reply_as_large_as_the_server_allows_is_an_answer() {
 }
 
 #[test]
-fn one_reply_that_breaks_the_connection_is_no_outage() {
-    let cases: [(&str, Reply); 5] = [
+fn a_reply_with_headers_that_the_client_cannot_read_counts() {
+    let cases: [(&str, Reply); 4] = [
         ("a header that is none", |conn, request| {
             conn.reply_with_headers(request, "HTTP/1.1 200 OK\r\n\r\n", A)
         }),
@@ -659,26 +693,93 @@ fn one_reply_that_breaks_the_connection_is_no_outage() {
             conn.reply_with_headers(request, "NATS/1.0\r\nnonsense\r\n\r\n", A)
         }),
         ("a header that is not UTF-8", |conn, request| {
-            conn.send_raw(format!("HMSG {} {} 20 20\r\nNATS/1.0\r\n", request.reply, request.sid).as_bytes())?;
-            conn.send_raw(b"A: \xff\xff\xff\r\n\r\n\r\n")
+            conn.send_raw(format!("HMSG {} {} 20 46\r\nNATS/1.0\r\n", request.reply, request.sid).as_bytes())?;
+            conn.send_raw(&[b"A: \xff\xff\xff\r\n\r\n", A, b"\r\n"].concat())
         }),
         ("a reply subject of 4 kB", |conn, request| {
             let line = format!("MSG {} {} {} 26\r\n", request.reply, request.sid, "r".repeat(4060));
             conn.send_raw(&[line.as_bytes(), A, b"\r\n"].concat())
         }),
-        ("sizes that are none", |conn, request| {
-            conn.send_raw(format!("MSG {} {} -1\r\n", request.reply, request.sid).as_bytes())
-        }),
     ];
     each(cases, |script| {
         let (fake, home) = well_then_service(move |conn, request, _| script(conn, request));
-        check(&fake).home(&home).run().assert(
-            3,
-            "NATS_SERVICE UNKNOWN - orders: the connection to NATS at 127.0.0.1:* broke twice while asking; \
-             a reply that breaks the protocol does that | instances=U *",
-        );
-        assert_no_epoch(&fake, &home);
+        check(&fake)
+            .home(&home)
+            .run()
+            .assert(0, "NATS_SERVICE OK - orders: 1 instance, *");
+        // Nobody is known.
+        check(&fake)
+            .args(["--no-state"])
+            .run()
+            .assert(0, "NATS_SERVICE OK - orders: 1 instance, *");
     });
+}
+
+#[test]
+fn a_reply_that_breaks_each_connection_is_no_outage() {
+    let (fake, home) = well_then_service(|conn, request, _| {
+        conn.send_raw(format!("MSG {} {} -1\r\n", request.reply, request.sid).as_bytes())
+    });
+    check(&fake).home(&home).run().assert(
+        3,
+        "NATS_SERVICE UNKNOWN - orders: the connection to NATS at 127.0.0.1:* broke twice while asking; \
+         a reply that breaks the protocol does that | instances=U *",
+    );
+    assert_no_epoch(&fake, &home);
+}
+
+/// One of four instances has a header that is not UTF-8 in each of its replies.
+#[test]
+fn an_instance_with_unreadable_headers_hides_no_other() {
+    const HEADER: &str = "header=X-Customer: M\\xfcller";
+    for version in [Version::V2_9, Version::V2_10, Version::Newest] {
+        let certs = Certs::new();
+        let plain = Server::start(version);
+        let tls = Server::with_config(version, &certs.config("server", ""));
+        let tls_url = format!("tls://127.0.0.1:{}", tls.port());
+        let ca = certs.path("ca.pem");
+        for (server_url, flags, is_tls) in [(plain.url(), vec![], false), (tls_url, vec!["--tlsca", &ca], true)] {
+            let three = Service::nats_py(&server_url, "orders").count(3);
+            let odd = Service::odd(&server_url, "orders", 1, &[HEADER, "ping_header=1"]);
+            let (_three, odd) = match is_tls {
+                true => (three.tlsca(&ca).start(), odd.option("tlsca", &ca).start()),
+                false => (three.start(), odd.start()),
+            };
+            let home = TempDir::new();
+            let check = || {
+                Check::new(["-s", &server_url, "-n", "orders", "-v"])
+                    .args(&flags)
+                    .home(&home)
+            };
+            // At first nobody is known.
+            for _ in 0..2 {
+                let out = check().args(["-w", "4:", "-c", "4:"]).run();
+                let out = out.assert_first(0, "NATS_SERVICE OK - orders: 4 instances, *");
+                match is_tls {
+                    false => out.assert_line(&format!(
+                        "headers that are not UTF-8, or malformed, in replies of: {}",
+                        odd.id()
+                    )),
+                    true => out.assert_line(
+                        "an instance replies with headers that are not UTF-8, or malformed: asked again without headers",
+                    ),
+                };
+            }
+            let probe = |id: &str| {
+                let words = ["probe", "liveness", "-s", &server_url, "-n", "orders", "--id", id];
+                Check::new(words).args(&flags).home(&home).run()
+            };
+            probe(odd.id()).assert(0, "liveness pass: orders: *");
+            // Down is down.
+            odd.kill();
+            check()
+                .args(["-c", "4:"])
+                .run()
+                .assert_first(2, "NATS_SERVICE CRITICAL - orders: 3 instances*");
+            drop(_three);
+            check().run().assert_first(2, "NATS_SERVICE CRITICAL - orders: down, *");
+        }
+    }
 }
 
 #[test]
@@ -1045,9 +1146,9 @@ fn an_error_at_any_moment_is_no_outage() {
 
 /// Replies that are no answer of the service, and how each is counted.
 fn replies_that_do_not_count() -> Vec<(&'static str, Vec<u8>, &'static str)> {
-    let padded = format!(r#"{{"name":"orders","id":"B","x":"{}"}}"#, "x".repeat(1_000_000));
+    let padded = format!(r#"{{"name":"orders","x":"{}"}}"#, "x".repeat(1_000_000));
     let nested = format!(
-        r#"{{"name":"orders","id":"B","x":{}{}}}"#,
+        r#"{{"name":"orders","id":{}{}}}"#,
         "[".repeat(20_000),
         "]".repeat(20_000)
     );
@@ -1057,8 +1158,8 @@ fn replies_that_do_not_count() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("half of it", br#"{"name":"orders","id":"B""#, MALFORMED),
         ("invalid UTF-8", b"{\"name\":\"orders\",\"id\":\"\xff\"}", MALFORMED),
         ("a NUL", b"{\"name\":\"orders\",\"id\":\"B\0\"}", MALFORMED),
-        ("a reply of 1 MB", padded.as_bytes(), MALFORMED),
-        ("deeply nested", nested.as_bytes(), MALFORMED),
+        ("1 MB without an id", padded.as_bytes(), MALFORMED),
+        ("a deeply nested id", nested.as_bytes(), MALFORMED),
         (
             "an id that cannot be asked",
             br#"{"name":"orders","id":"a b|instances=9"}"#,

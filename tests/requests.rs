@@ -189,6 +189,45 @@ fn a_hundred_endpoints_with_schemas_are_read() {
 }
 
 #[test]
+fn a_reply_with_headers_that_are_not_utf8_is_read() {
+    const CUSTOMER: &str = "header=X-Customer: M\\xfcller";
+    const ERROR: &str = "header=Nats-Service-Error: Kunde M\\xfcller fehlt";
+    let server = Server::start(Version::V2_9);
+    let url = server.url();
+    for ping_header in [None, Some("ping_header=1")] {
+        let options = |header| [Some(header), ping_header].into_iter().flatten().collect::<Vec<_>>();
+        let one = Service::odd(&url, "orders", 1, &options(CUSTOMER)).start();
+        check(&url, &["-v", "--request", "echo", "--payload", "x"])
+            .run()
+            .assert_first(0, "NATS_SERVICE OK - orders: 1 instance, * request=0.*s;;;0;")
+            .assert_line("request to orders.echo (endpoint echo) answered in *ms, 6 bytes")
+            .assert_line("headers that are not UTF-8, or malformed, in replies of: *");
+        one.stop();
+        let _one = Service::odd(&url, "orders", 1, &options(ERROR)).start();
+        check(&url, &["--request", "echo"]).run().assert_first(
+            2,
+            "NATS_SERVICE CRITICAL - orders: request failed: orders.echo answered with an error: Kunde M?ller fehlt*",
+        );
+    }
+}
+
+/// The client cannot read them there, and somebody has received the request, so it is sent once and not judged.
+#[test]
+fn over_tls_a_reply_with_headers_that_are_not_utf8_is_not_judged() {
+    let certs = Certs::new();
+    let server = Server::with_config(Version::Newest, &certs.config("server", ""));
+    let url = format!("tls://127.0.0.1:{}", server.port());
+    let ca = certs.path("ca.pem");
+    for options in [&["header=X: \\xfc"][..], &["header=X: \\xfc", "ping_header=1"]] {
+        let _one = Service::odd(&url, "orders", 1, options).option("tlsca", &ca).start();
+        check(&url, &["--tlsca", &ca, "--request", "echo"]).run().assert_first(
+            3,
+            "NATS_SERVICE UNKNOWN - orders: request not judged: *1 instance, * request=U",
+        );
+    }
+}
+
+#[test]
 fn over_tls_and_with_a_file_of_any_bytes() {
     let certs = Certs::new();
     let server = Server::with_config(Version::Newest, &certs.config("server", ""));

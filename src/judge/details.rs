@@ -96,6 +96,21 @@ fn details(case: &Case<'_>, ruling: &mut Ruling) {
             ),
         );
     }
+    if !case.seen.unreadable.is_empty() {
+        tell(
+            1,
+            format!(
+                "headers that are not UTF-8, or malformed, in replies of: {}",
+                case.seen.unreadable.join(", ")
+            ),
+        );
+    }
+    if case.seen.headerless {
+        tell(
+            1,
+            "an instance replies with headers that are not UTF-8, or malformed: asked again without headers".to_owned(),
+        );
+    }
 }
 
 fn verbosity_of(nth: usize) -> u8 {

@@ -118,6 +118,8 @@ pub fn saw(outcome: Outcome) -> Observation {
         trace: Vec::new(),
         silence: Silence::Unknown,
         without_ping: false,
+        unreadable: Vec::new(),
+        headerless: false,
         stats: None,
         remarks: Vec::new(),
     }

@@ -9,13 +9,14 @@ mod connect;
 mod listen;
 mod worker;
 
+use std::collections::BTreeSet;
 use std::mem;
 
 pub use self::connect::Request;
 use self::connect::{Probe, Stop};
 use crate::probe::diagnosis;
 use crate::probe::endpoint::Call;
-use crate::probe::observation::{Observation, Outcome};
+use crate::probe::observation::{Fate, Observation, Outcome};
 use crate::probe::schedule::Schedule;
 use crate::probe::stats::SeenStats;
 use crate::values::timestamp::Timestamp;
@@ -31,6 +32,9 @@ pub fn probe(request: &Request<'_>) -> Observation {
         stats_denied: String::new(),
         disturbed: request.plan.disturbed,
         proven: None,
+        relayed: request.target.request.is_some(),
+        headerless: false,
+        unreadable: BTreeSet::new(),
         trace: Vec::new(),
         remarks: Vec::new(),
     };
@@ -46,7 +50,9 @@ pub fn probe(request: &Request<'_>) -> Observation {
         census: schedule.is_some_and(Schedule::was_census),
         askings: schedule.map_or(0, Schedule::askings),
         ignored: schedule.map(Schedule::ignored).unwrap_or_default(),
-        absent: schedule.map(Schedule::absent).unwrap_or_default(),
+        absent: schedule
+            .map(|schedule| absent(schedule, probe.headerless))
+            .unwrap_or_default(),
         others: schedule.and_then(Schedule::others),
         silence: schedule.map(Schedule::silence).unwrap_or_default(),
         without_ping: schedule.is_some_and(Schedule::without_ping),
@@ -55,6 +61,8 @@ pub fn probe(request: &Request<'_>) -> Observation {
             denied: probe.stats_denied,
         }),
         denied: probe.denied,
+        unreadable: probe.unreadable.into_iter().collect(),
+        headerless: probe.headerless,
         request: probe.call.filter(Call::has_begun).map(|call| call.seen()),
         server: probe.server,
         credentials: request.target.expiry(),
@@ -64,23 +72,43 @@ pub fn probe(request: &Request<'_>) -> Observation {
     }
 }
 
+/// The instances that did not answer. Without headers there is no 503, so it is not known who is gone.
+fn absent(schedule: &Schedule, headerless: bool) -> Vec<(String, Fate)> {
+    let fate = |fate| match fate {
+        Fate::NotAnswering if headerless => Fate::NotAsked,
+        fate => fate,
+    };
+    let absent = schedule.absent().into_iter();
+    absent.map(|(id, seen)| (id, fate(seen))).collect()
+}
+
 impl Probe<'_> {
     fn run(&mut self) -> Result<Outcome, Stop> {
-        // A server that restarts is no reason to give up, and neither is one lost packet.
-        for _ in 0..2 {
+        // A server that restarts is no reason to give up, and neither is one lost packet. Where a reply is what broke the
+        // connection, the next one goes through a relay, and where there can be no relay, the last one is without headers.
+        for last in [false, true, true] {
             let mut link = self.connect()?;
+            let relayed = link.relayed;
             match self.ask(&mut link) {
                 Err(Stop::Lost(failure)) => {
                     self.disturbed = true;
+                    self.relayed = true;
                     self.step(format_args!("lost: {}", failure.text));
                 }
+                // Without headers there is no 503, so only an answer means anything.
+                end if self.headerless && !matches!(end, Ok(Outcome::Answered(_))) => break,
                 end => {
                     // The worker would end now, which costs more than to let it wait for the end of the process.
                     mem::forget(link);
                     return end;
                 }
             }
+            if last && (relayed || self.headerless) {
+                break;
+            }
+            self.headerless = last;
         }
+        self.headerless = false;
         let address = self
             .server
             .as_ref()

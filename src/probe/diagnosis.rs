@@ -12,6 +12,9 @@ use crate::values::status::Reason;
 use crate::values::text::clean;
 use crate::values::timestamp::Timestamp;
 
+/// The client's words for a line of more than 4096 bytes.
+pub const LONG_LINE: &str = "received command exceeded fixed command buffer";
+
 /// How much of a foreign text is shown, in characters.
 const QUOTED: usize = 120;
 
@@ -136,7 +139,7 @@ pub fn not_connected(peer: &Peer<'_>, error: &Error, waited: Duration) -> Failur
             unreachable(address, &clean(text, QUOTED).to_lowercase())
         }
         _ => protocol(match text.as_str() {
-            "received command exceeded fixed command buffer" => format!(
+            LONG_LINE => format!(
                 "{address} sent a line of more than 4096 bytes, more than this client reads; \
                  if that is its INFO, set no_advertise or fewer connect_urls"
             ),
@@ -327,6 +330,13 @@ pub fn flooded(address: &str) -> Failure {
 pub fn lost_twice(address: &str) -> Failure {
     protocol(format!(
         "the connection to NATS at {address} broke twice while asking; a reply that breaks the protocol does that"
+    ))
+}
+
+/// A reply has headers that the client cannot read, over TLS, so the request could not be sent and judged.
+pub fn unreadable_headers(address: &str) -> Failure {
+    protocol(format!(
+        "a reply over the TLS connection to NATS at {address} has headers that are not UTF-8, which this client cannot read"
     ))
 }
 

@@ -374,6 +374,10 @@ pub struct Observation {
     pub silence: Silence,
     /// Whether those who answered did so to other questions, and not to a PING.
     pub without_ping: bool,
+    /// Ids of instances that sent a reply with headers that the client cannot read; `?` for a reply of an endpoint.
+    pub unreadable: Vec<String>,
+    /// Whether the server was asked to leave out all headers, since a reply has some that the client cannot read.
+    pub headerless: bool,
     /// What the instances have counted; `None` if that was not asked.
     pub stats: Option<SeenStats>,
     /// Remarks on how it was connected, for `-v`. Clean.
@@ -399,6 +403,8 @@ impl Observation {
             trace: Vec::new(),
             silence: Silence::Unknown,
             without_ping: false,
+            unreadable: Vec::new(),
+            headerless: false,
             stats: None,
             remarks: Vec::new(),
         }

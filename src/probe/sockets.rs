@@ -19,8 +19,7 @@ const MAX_DESCRIPTOR: RawFd = 1024;
 
 /// How far this process has come with a connection to this peer.
 pub fn progress(peer: SocketAddr) -> Progress {
-    // Not those that /proc/self/fd lists: a process that writes no core dumps may not read that.
-    (0..MAX_DESCRIPTOR)
+    descriptors()
         .filter_map(|fd| bytes_received(fd, peer))
         .max()
         .map_or(Progress::NotConnected, |bytes| match bytes {
@@ -29,15 +28,31 @@ pub fn progress(peer: SocketAddr) -> Progress {
         })
 }
 
-/// How many bytes came from this peer through this descriptor; `None` if it is no connection to it.
-fn bytes_received(fd: RawFd, peer: SocketAddr) -> Option<u64> {
+/// Whether this process has the end of a TCP connection with this local address and this peer.
+pub fn is_own(local: SocketAddr, peer: SocketAddr) -> bool {
+    descriptors()
+        .filter_map(|fd| connection_to(fd, peer))
+        .any(|stream| stream.local_addr().is_ok_and(|address| address == local))
+}
+
+/// The descriptors that this process may have: not those that /proc/self/fd lists, which a process that writes no core dumps
+/// may not read.
+fn descriptors() -> impl Iterator<Item = RawFd> {
+    0..MAX_DESCRIPTOR
+}
+
+/// A copy of this descriptor, if it is a connection to this peer.
+fn connection_to(fd: RawFd, peer: SocketAddr) -> Option<TcpStream> {
     // SAFETY: the descriptor was open a moment ago. If it was closed since, the copy fails or is that of another file,
     // which has another peer.
     let copy = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned().ok()?;
     let stream = TcpStream::from(copy);
-    if stream.peer_addr().ok()? != peer {
-        return None;
-    }
+    (stream.peer_addr().ok()? == peer).then_some(stream)
+}
+
+/// How many bytes came from this peer through this descriptor; `None` if it is no connection to it.
+fn bytes_received(fd: RawFd, peer: SocketAddr) -> Option<u64> {
+    let stream = connection_to(fd, peer)?;
     // struct tcp_info of linux/tcp.h; libc's ends before tcpi_bytes_received, which is a u64 at 128.
     let mut info = [0_u64; 32];
     let mut length = size_of_val(&info) as libc::socklen_t;

@@ -65,6 +65,8 @@ pub fn saw(second: i64, outcome: Outcome) -> Observation {
         trace: Vec::new(),
         silence: Silence::Unknown,
         without_ping: false,
+        unreadable: Vec::new(),
+        headerless: false,
         stats: None,
         remarks: Vec::new(),
     }

@@ -15,6 +15,7 @@ usage: odd_service.py URL NAME INSTANCES [key=value ...]
   endpoints=N endpoint_pad=BYTES  N endpoints more, and so many bytes in the metadata of each endpoint in INFO and STATS
   real=SUBJECT      where the endpoint really listens, if INFO does not tell it
   delay=MS          how long each control reply is held back: an instance that is farther away
+  tlsca=FILE                      the authority of the server's certificate
   header=TEXT       a header line (latin-1, \\xNN allowed) on replies of endpoints, and with ping_header=1 on PING replies
 
 Prints "ready ID" for each id when all instances are subscribed; runs until it is killed.
@@ -22,6 +23,7 @@ Prints "ready ID" for each id when all instances are subscribed; runs until it i
 import asyncio
 import json
 import random
+import ssl
 import string
 import sys
 import time
@@ -70,7 +72,8 @@ async def send(connection, subject, payload, with_header):
 
 
 async def instance(index, identifier):
-    connection = await nats.connect(URL, name=f"{NAME}-{index}", reconnect_time_wait=1, max_reconnect_attempts=-1)
+    tls = ssl.create_default_context(cafile=OPTIONS["tlsca"]) if "tlsca" in OPTIONS else None
+    connection = await nats.connect(URL, tls=tls, name=f"{NAME}-{index}", reconnect_time_wait=1, max_reconnect_attempts=-1)
     metadata = {}
     if "meta" in OPTIONS:
         key, value = OPTIONS["meta"].split(":")

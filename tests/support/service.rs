@@ -174,6 +174,12 @@ impl Builder {
         self
     }
 
+    /// An option of [`Service::odd`].
+    pub fn option(mut self, key: &str, value: &str) -> Builder {
+        self.args.push(format!("{key}={value}"));
+        self
+    }
+
     /// 1.0.0 unless given.
     pub fn version(self, version: &str) -> Builder {
         self.arg("--version", version)

@@ -1,6 +1,6 @@
 //! One probe under way, and its way to a connection.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -54,6 +54,8 @@ pub(super) struct Link {
     pub(super) commands: Sender<Command>,
     pub(super) server: ServerUrl,
     pub(super) secure: bool,
+    /// Whether it goes through a relay.
+    pub(super) relayed: bool,
     /// When the first request was about to leave.
     pub(super) connected: (Instant, Timestamp),
     pub(super) inbox: Receiver<Message>,
@@ -76,6 +78,12 @@ pub(super) struct Probe<'a> {
     pub(super) disturbed: bool,
     /// See [`Schedule::proven`].
     pub(super) proven: Option<Timestamp>,
+    /// Whether connections go through a relay, where there is no TLS: a reply may be one that the client cannot read.
+    pub(super) relayed: bool,
+    /// Whether the server is to leave out the headers of messages.
+    pub(super) headerless: bool,
+    /// See [`Observation::unreadable`](crate::probe::observation::Observation::unreadable).
+    pub(super) unreadable: BTreeSet<String>,
     pub(super) trace: Vec<(Duration, String)>,
     /// See [`Observation::remarks`](crate::probe::observation::Observation::remarks).
     pub(super) remarks: Vec<String>,
@@ -89,6 +97,8 @@ enum Attempt {
         address: SocketAddr,
         secure: bool,
         again: bool,
+        /// Whether it goes through a relay.
+        relayed: bool,
     },
 }
 
@@ -117,8 +127,9 @@ impl Probe<'_> {
                     address,
                     secure,
                     again,
+                    relayed,
                 } => {
-                    match self.log_in(&server, address, secure, until) {
+                    match self.log_in(&server, address, secure, relayed || self.relayed, until) {
                         Ok(link) => Ok(Some(link)),
                         // The server may send an INFO at any moment; the client takes it for an error just now.
                         Err(NoLogin::Untimely(_)) if !again => {
@@ -127,6 +138,7 @@ impl Probe<'_> {
                                 address,
                                 secure,
                                 again: true,
+                                relayed,
                             });
                             Ok(None)
                         }
@@ -136,9 +148,21 @@ impl Probe<'_> {
                                 address,
                                 secure: true,
                                 again,
+                                relayed,
                             });
                             Ok(None)
                         }
+                        Err(NoLogin::LongInfo(_)) if !secure && !relayed => {
+                            attempts.push_front(Attempt::Connect {
+                                server,
+                                address,
+                                secure,
+                                again,
+                                relayed: true,
+                            });
+                            Ok(None)
+                        }
+                        Err(NoLogin::LongInfo(failure)) => Err(Stop::Lost(failure)),
                         Err(NoLogin::Untimely(failure)) => Err(Stop::Lost(failure)),
                         Err(NoLogin::Failed(stop)) => Err(stop),
                     }
@@ -201,10 +225,15 @@ impl Probe<'_> {
         server: &ServerUrl,
         address: SocketAddr,
         secure: bool,
+        relayed: bool,
         until: Instant,
     ) -> Result<Link, NoLogin> {
         let target = self.request.target;
-        let how = if secure { " with TLS" } else { "" };
+        let how = match (secure, relayed) {
+            (true, _) => " with TLS",
+            (false, true) => " through a relay in this process",
+            (false, false) => "",
+        };
         self.step(format_args!("connecting to {}{how}", shown(server, address)));
         let began = Instant::now();
         // Enough for whatever a sane connection tells; an insane one waits for us, or is not heard.
@@ -216,6 +245,8 @@ impl Probe<'_> {
                 false => format!("nats://{address}"),
             },
             secure,
+            relay: Some(address).filter(|_| relayed && !secure),
+            headerless: self.headerless,
             auth: self.auth(server).clone(),
             tls: target.tls.clone(),
             connection_name: target.connection_name.clone(),
@@ -232,7 +263,7 @@ impl Probe<'_> {
         spawn("client", move || work(&login, &subjects, &sender, &orders))
             .map_err(|failure| NoLogin::Failed(Stop::Final(failure)))?;
         let failure = match self.wait(&events, None, until).map_err(NoLogin::Failed)? {
-            Some(Event::Connected(at, time, inbox, nobody)) => {
+            Some(Event::Connected(at, time, inbox, nobody, relayed)) => {
                 self.step("logged in");
                 self.remark_plain_login(server, secure);
                 return Ok(Link {
@@ -240,6 +271,7 @@ impl Probe<'_> {
                     commands,
                     server: server.clone(),
                     secure,
+                    relayed,
                     connected: (at, time),
                     inbox,
                     nobody,
@@ -252,8 +284,12 @@ impl Probe<'_> {
                 }
                 let peer = self.peer(server, shown(server, address));
                 let failure = diagnosis::not_connected(&peer, &error, began.elapsed());
-                if error.to_string().starts_with("unexpected line while connecting: Info(") {
+                let text = error.to_string();
+                if text.starts_with("unexpected line while connecting: Info(") {
                     return Err(NoLogin::Untimely(failure));
+                }
+                if text == diagnosis::LONG_LINE {
+                    return Err(NoLogin::LongInfo(failure));
                 }
                 failure
             }
@@ -373,6 +409,8 @@ enum NoLogin {
     WantsTls,
     /// The client did not understand something that was right, and may do better next time.
     Untimely(Failure),
+    /// The INFO is longer than the client reads.
+    LongInfo(Failure),
     Failed(Stop),
 }
 
@@ -389,6 +427,7 @@ fn connect_attempt(server: &ServerUrl, address: SocketAddr) -> Attempt {
         address,
         secure: server.tls,
         again: false,
+        relayed: false,
     }
 }
 

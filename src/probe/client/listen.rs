@@ -3,11 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::connect::{Link, Probe, Stop};
-use super::worker::{Command, Event, INBOX_SIZE, INFO, Message, REQUEST, headers, introduce, reply_token};
+use super::worker::{Command, Event, INBOX_SIZE, INFO, Message, REQUEST, headers, introduce, is_changed, reply_token};
 use crate::probe::diagnosis::{self, Hung};
 use crate::probe::endpoint::{self, Call};
 use crate::probe::info::is_of_the_server;
 use crate::probe::observation::{Answer, Failure, Outcome, Server};
+use crate::probe::reply::read_alive;
 use crate::probe::schedule::{Next, Plan, RECONNECTED, STATS, Schedule};
 use crate::values::duration::latency;
 use crate::values::status::Reason;
@@ -23,6 +24,9 @@ const FEW: usize = 1000;
 
 /// How many replies that do not count are no accident.
 const FLOOD: u32 = 32;
+
+/// Maximum number of instances that are reported for their unreadable headers.
+const MAX_UNREADABLE: usize = 10;
 
 /// How much time of a long run is left to tell the verdict when an endpoint does not reply.
 const VERDICT: Duration = Duration::from_millis(500);
@@ -108,6 +112,9 @@ impl Probe<'_> {
                 nudge: link.secure.then_some(NUDGE),
             },
         );
+        if self.headerless {
+            call.failed(diagnosis::unreadable_headers(&link.server.address()));
+        }
         self.call = Some(call);
         self.listen_for_endpoint(link, schedule, origin)
     }
@@ -189,7 +196,7 @@ impl Probe<'_> {
             return false;
         };
         let (size, headers) = (message.data.len(), headers(message));
-        let nobody = message.is_no_responders() && is_of_the_server(&headers);
+        let nobody = message.is_no_responders() && is_of_the_server(&headers) && !is_changed(message);
         let text = match (kind, nobody) {
             (INFO, true) => {
                 call.info_no_responders(nth);
@@ -343,6 +350,7 @@ impl Probe<'_> {
         // Not for ever, however fast they come.
         for message in link.inbox.try_iter().take(INBOX_SIZE) {
             self.note_server(link, &message, schedule);
+            self.note_unreadable(&message);
             // A PONG is taken note of after what came before it. Over TLS there is no PING behind each request.
             let answered = !link.secure && schedule.server_answered();
             if self.heard_endpoint(&message, origin.elapsed(), answered) {
@@ -352,7 +360,7 @@ impl Probe<'_> {
                 self.step("a message to no request of ours");
                 continue;
             };
-            if message.is_no_responders() {
+            if message.is_no_responders() && !is_changed(&message) {
                 // Whoever cannot send statistics may be fine.
                 if token != STATS {
                     schedule.no_responders(round, token);
@@ -366,6 +374,15 @@ impl Probe<'_> {
                 None => self.step(format_args!("a reply, {size} bytes")),
                 Some(kind) => self.step(format_args!("a reply that does not count ({kind:?}), {size} bytes")),
             }
+        }
+    }
+
+    /// Takes note of a message whose headers the relay had to change.
+    fn note_unreadable(&mut self, message: &Message) {
+        if is_changed(message) && self.unreadable.len() < MAX_UNREADABLE {
+            let instance = read_alive(self.request.target.service.as_str(), &message.data);
+            self.unreadable
+                .insert(instance.map_or("?".to_owned(), |instance| instance.id));
         }
     }
 

@@ -18,6 +18,7 @@ use crate::probe::credentials::{Nkey, is_nonce};
 use crate::probe::diagnosis;
 use crate::probe::info::Headers;
 use crate::probe::observation::{EndpointEnd, Failure, Server};
+use crate::probe::relay;
 use crate::probe::request::{Destination, EndpointRequest, Subject};
 use crate::probe::schedule::{NOBODY, STATS};
 use crate::probe::target::{Auth, Tls};
@@ -39,9 +40,9 @@ const NEVER: Duration = Duration::from_secs(3600);
 pub(super) enum Event {
     Resolved(io::Result<Vec<SocketAddr>>),
     NotConnected(io::Error),
-    /// Logged in at this time; the first request is about to leave, and all replies will come to this inbox; the last
-    /// is an id that no instance has.
-    Connected(Instant, Timestamp, Receiver<Message>, String),
+    /// Logged in at this time; the first request is about to leave, and all replies will come to this inbox; then an id
+    /// that no instance has, and whether the connection goes through a relay.
+    Connected(Instant, Timestamp, Receiver<Message>, String, bool),
     /// A request is about to leave.
     Asked(Instant),
     /// The request to an endpoint is about to leave.
@@ -79,6 +80,10 @@ pub(super) struct Login {
     pub(super) url: String,
     /// Made for TLS, by URL or by upgrade.
     pub(super) secure: bool,
+    /// The server, where the connection goes through a relay.
+    pub(super) relay: Option<SocketAddr>,
+    /// Whether the server is to leave out the headers of messages.
+    pub(super) headerless: bool,
     pub(super) auth: Auth,
     pub(super) tls: Tls,
     pub(super) connection_name: String,
@@ -110,13 +115,22 @@ impl Subjects {
 
 /// Holds the client. Ends when the probe has no more use for it, or hangs for as long as the process lives.
 pub(super) fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, orders: &Receiver<Command>) {
-    let connection = match options(login, events).connect(login.url.as_str()) {
+    let relay = match login.relay.map_or(Ok(None), relay::start) {
+        Ok(relay) => relay,
+        Err(error) => return drop(events.send(Event::NotConnected(error))),
+    };
+    let url = relay.map_or_else(|| login.url.clone(), |address| format!("nats://{address}"));
+    let connection = match options(login, events).connect(url.as_str()) {
         Ok(connection) => connection,
         Err(error) => return drop(events.send(Event::NotConnected(error))),
     };
     // One inbox for all replies, so that a server with a limit on subscriptions lets us ask again.
     let inbox = connection.new_inbox().replacen("_INBOX", &subjects.inbox_prefix, 1);
-    let subscription = match connection.subscribe(&format!("{inbox}.*")) {
+    let replies = match login.headerless {
+        false => format!("{inbox}.*"),
+        true => without_headers(&inbox),
+    };
+    let subscription = match connection.subscribe(&replies) {
         Ok(subscription) => subscription,
         Err(_) => return drop(events.send(Event::Disconnected)),
     };
@@ -126,7 +140,13 @@ pub(super) fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, o
     mem::forget(subscription);
     // What makes an inbox unique makes an id so, too.
     let nobody = inbox.rsplit('.').next().unwrap_or_default().to_owned();
-    let connected = Event::Connected(Instant::now(), Timestamp::now(), replies, nobody.clone());
+    let connected = Event::Connected(
+        Instant::now(),
+        Timestamp::now(),
+        replies,
+        nobody.clone(),
+        relay.is_some(),
+    );
     if events.send(connected).is_err() {
         return mem::forget(connection);
     }
@@ -168,6 +188,15 @@ pub(super) fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, o
         }
     }
     mem::forget(connection);
+}
+
+/// The subscription to the replies, behind a CONNECT that asks the server for messages without headers. The client has no
+/// option for that, and passes on whatever is in a subject. Over TLS nobody else can keep unreadable headers from it.
+fn without_headers(inbox: &str) -> String {
+    /// A subscription number that the client does not use.
+    const UNUSED: &str = "999999";
+    let connect = r#"CONNECT {"headers":false,"no_responders":false}"#;
+    format!("{inbox} {UNUSED}\r\n{connect}\r\nSUB {inbox}.*")
 }
 
 /// Which request a message answers, by the last token of its subject: `ROUND`, or `ROUND-NTH` for the nth instance that was
@@ -278,10 +307,17 @@ fn request(
     }
 }
 
+/// Whether the relay had to change the headers of this message.
+pub(super) fn is_changed(message: &Message) -> bool {
+    let headers = message.headers.as_ref();
+    headers.is_some_and(|headers| headers.contains_key(relay::CHANGED))
+}
+
 /// The headers of a message, in a form that is ours.
 pub(super) fn headers(message: &Message) -> Headers {
     let headers = message.headers.iter().flat_map(|headers| headers.iter());
     headers
+        .filter(|(key, _)| key.as_str() != relay::CHANGED)
         .map(|(key, values)| (key.clone(), values.iter().cloned().collect()))
         .collect()
 }
