@@ -66,7 +66,13 @@ fn finding(case: &Case<'_>, limits: &RequestLimits, seen: &EndpointSeen) -> Opti
         EndpointEnd::NoResponders { certain: false } => unjudged(format!(
             "no responders on {subject}, which may have another name here, through an import: give it with --subject"
         )),
-        EndpointEnd::NoResponders { .. } => failed(format!("no responders on {subject}, though {there}")),
+        EndpointEnd::NoResponders { .. } if seen.endpoint.is_empty() => {
+            failed(format!("no responders on {subject}, though {there}"))
+        }
+        // Some libraries leave the group out of the subject that INFO has.
+        EndpointEnd::NoResponders { .. } => failed(format!(
+            "no responders on {subject}, though {there} (if the endpoint is in a group, give --subject GROUP.{subject})"
+        )),
         EndpointEnd::NoReply {
             waited, enough: false, ..
         } => unjudged(format!(

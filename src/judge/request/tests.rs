@@ -124,7 +124,8 @@ fn each_end_has_its_verdict() {
         ),
         (
             EndpointEnd::NoResponders { certain: true },
-            "CRITICAL request_failed: request failed: no responders on orders.echo, though 3 instances answered PING",
+            "CRITICAL request_failed: request failed: no responders on orders.echo, though 3 instances answered PING \
+             (if the endpoint is in a group, give --subject GROUP.orders.echo)",
         ),
         (
             EndpointEnd::NoResponders { certain: false },
@@ -246,7 +247,8 @@ fn an_instance_that_hides_from_ping_is_asked_too() {
         ..saw(answered(1))
     };
     let (verdict, _) = judge("orders", &up(), &observation, &policy(), at(100));
-    let text = "CRITICAL request_failed: request failed: no responders on orders.echo, though 1 instance answered";
+    let text = "CRITICAL request_failed: request failed: no responders on orders.echo, though 1 instance answered \
+                (if the endpoint is in a group, give --subject GROUP.orders.echo)";
     assert_eq!(findings(&verdict).lines().next(), Some(text));
 }
 
