@@ -19,8 +19,8 @@ License: Apache-2.0, see /usr/share/common-licenses/Apache-2.0 or the file LICEN
 
 The program has these libraries linked in, each under the licence that is named (of several, whichever you choose), and the
 standard library of Rust (Copyright The Rust Project Developers, MIT OR Apache-2.0). A static build, as that of the container
-image, also has the GNU C Library in it (Copyright Free Software Foundation, LGPL-2.1-or-later); its source, and all that is
-needed to link it anew, is public.
+image, also has the GNU C Library in it (Copyright Free Software Foundation, LGPL-2.1-or-later), whose source, and all that is
+needed to link it anew, is public, and libgcc of GCC (Copyright Free Software Foundation, GPL-3.0-or-later WITH GCC-exception-3.1).
 
 """
 

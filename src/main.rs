@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::time::Instant;
 
-use check_nats_service::guard::{exit, memory};
+use check_nats_service::guard::{exit, memory, names};
 use check_nats_service::modes;
 
 #[global_allocator]
@@ -11,6 +11,7 @@ static ALLOCATOR: memory::LimitedAllocator = memory::LimitedAllocator;
 
 fn main() {
     let start = Instant::now();
+    names::use_files_and_dns();
     let args: Vec<OsString> = std::env::args_os().collect();
     exit::finish(modes::run(&args, &|name| std::env::var_os(name), start));
 }

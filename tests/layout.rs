@@ -179,7 +179,13 @@ fn one_file_knows_each_thing() {
     assert_eq!(users("Command::new"), ["cli::flags"], "clap's definition of the flags");
     assert_eq!(
         users("unsafe "),
-        ["guard::memory", "guard::watchdog", "modes::child", "probe::sockets"],
+        [
+            "guard::memory",
+            "guard::names",
+            "guard::watchdog",
+            "modes::child",
+            "probe::sockets"
+        ],
         "what the compiler cannot check"
     );
     for pure in ["std::fs", "std::net", "std::thread", "Instant"] {

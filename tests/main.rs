@@ -76,6 +76,9 @@ mod listen;
 /// The image: from scratch, read-only, as anybody.
 mod container;
 
+/// The static program: what the host cannot load into it, and where it lies.
+mod static_program;
+
 /// The manifests are valid, and the commands in them run as they stand.
 mod manifests;
 

@@ -34,6 +34,7 @@ debian procps command -v pgrep
 debian iproute2 command -v ip
 debian iptables command -v iptables
 debian openssl command -v openssl
+debian file command -v file
 debian systemd command -v systemd-analyze
 debian mandoc command -v mandoc
 debian buildah command -v buildah
@@ -123,11 +124,13 @@ fi
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((4 * $(nproc)))}
 
 # What else there is to build takes the processors while the tests wait, and never when a test wants them: the program that people
-# get, which has budgets, and the lints.
+# get, which has budgets, the static one of the image, and the lints.
 CHECK_NATS_SERVICE_RELEASE=$(realpath -m "${CARGO_TARGET_DIR:-target}/release/check_nats_service")
-export CHECK_NATS_SERVICE_RELEASE
+CHECK_NATS_SERVICE_STATIC=$(realpath -m "${CARGO_TARGET_DIR:-target}/$(rustc --print host-tuple)/release/check_nats_service")
+export CHECK_NATS_SERVICE_RELEASE CHECK_NATS_SERVICE_STATIC
 meanwhile() {
     cargo build --release --locked --bin check_nats_service
+    packaging/static.sh
     # Cargo lets in one at a time; the tests have been let in long before.
     if lint clippy; then cargo clippy --all-targets --locked -- -D warnings; fi
 }
@@ -162,7 +165,8 @@ timed() {
 }
 
 failed=''
-cargo test --locked -- --skip timed_ --skip budgets:: --skip by_the_release_build || failed=yes
+cargo test --locked -- --skip timed_ --skip budgets:: --skip by_the_release_build --skip container:: --skip static_program:: || failed=yes
 finish_meanwhile || failed=yes
+cargo test --locked --test tests -- container:: static_program:: || failed=yes
 timed timed_ budgets:: by_the_release_build || failed=yes
 [ -z "$failed" ]

@@ -1,6 +1,12 @@
-"""Prints what the program is made of: a CycloneDX 1.5 SBOM, from `cargo metadata` and Cargo.lock. `sbom.py TARGET`."""
+"""Prints what the static program is made of: a CycloneDX 1.5 SBOM. `sbom.py TARGET`.
 
+From `cargo metadata` and Cargo.lock, and the toolchain that is installed: the standard library of Rust, glibc and libgcc are in the
+program, too.
+"""
+
+import hashlib
 import json
+import pathlib
 import subprocess
 import sys
 import tomllib
@@ -36,6 +42,34 @@ def component(package, checksums):
     return entry
 
 
+def output(*command):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+def toolchain(target):
+    """What the compiler links into the static program, and Cargo.lock does not name: each with the archive that it comes from."""
+    rust = dict(line.split(": ", 1) for line in output("rustc", "-vV").splitlines() if ": " in line)
+    libraries = pathlib.Path(output("rustc", "--print", "sysroot"), "lib/rustlib", target, "lib")
+    std = next(libraries.glob("libstd-*.rlib"))
+    compiler = output("cc", "-dumpfullversion")
+    for name, version, licence, archive in [
+        ("rust-std", rust["release"], "MIT OR Apache-2.0", std),
+        ("glibc", output("getconf", "GNU_LIBC_VERSION").split()[1], "LGPL-2.1-or-later", output("cc", "-print-file-name=libc.a")),
+        ("libgcc", compiler, "GPL-3.0-or-later WITH GCC-exception-3.1", output("cc", "-print-file-name=libgcc_eh.a")),
+    ]:
+        purl = f"pkg:generic/{name}@{version}"
+        digest = hashlib.sha256(pathlib.Path(archive).read_bytes()).hexdigest()
+        yield {
+            "type": "library",
+            "bom-ref": purl,
+            "name": name,
+            "version": version,
+            "purl": purl,
+            "licenses": [{"expression": licence}],
+            "hashes": [{"alg": "SHA-256", "content": digest}],
+        }
+
+
 def main():
     graph = metadata(sys.argv[1])
     with open("Cargo.lock", "rb") as file:
@@ -46,17 +80,25 @@ def main():
     refs = {key: component(package, checksums)["bom-ref"] for key, package in packages.items()}
     ids = linked(graph)
     nodes = {node["id"]: node for node in graph["resolve"]["nodes"]}
+    libraries = list(toolchain(sys.argv[1]))
     sbom = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
         "version": 1,
         "metadata": {"component": {**component(packages[root], checksums), "type": "application"}},
         "components": sorted(
-            (component(packages[key], checksums) for key in ids if key != root), key=lambda entry: entry["bom-ref"]
+            [*(component(packages[key], checksums) for key in ids if key != root), *libraries],
+            key=lambda entry: entry["bom-ref"],
         ),
         "dependencies": sorted(
             (
-                {"ref": refs[key], "dependsOn": sorted(refs[d["pkg"]] for d in nodes[key]["deps"] if d["pkg"] in ids)}
+                {
+                    "ref": refs[key],
+                    "dependsOn": sorted(
+                        [refs[d["pkg"]] for d in nodes[key]["deps"] if d["pkg"] in ids]
+                        + ([entry["bom-ref"] for entry in libraries] if key == root else [])
+                    ),
+                }
                 for key in ids
             ),
             key=lambda entry: entry["ref"],

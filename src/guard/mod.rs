@@ -2,5 +2,6 @@
 
 pub mod exit;
 pub mod memory;
+pub mod names;
 pub mod user;
 pub mod watchdog;
