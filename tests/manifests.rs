@@ -106,6 +106,145 @@ fn the_manifests_are_valid() {
     assert_ne!(out.code, Some(0), "it sees what is wrong: {out:?}");
 }
 
+/// What the Pod Security level *restricted* (which includes *baseline*) forbids in the pods of a manifest, as
+/// https://kubernetes.io/docs/concepts/security/pod-security-standards/ lists it.
+fn forbidden(deployment: &Value) -> Vec<String> {
+    let pod = &deployment["spec"]["template"]["spec"];
+    let mut found = Vec::new();
+    let mut rule = |holds: bool, text: String| {
+        if !holds {
+            found.push(text);
+        }
+    };
+    for key in ["hostNetwork", "hostPID", "hostIPC"] {
+        rule(pod[key] != true, key.into());
+    }
+    for volume in pod["volumes"].as_array().into_iter().flatten() {
+        let allowed = [
+            "name",
+            "configMap",
+            "csi",
+            "downwardAPI",
+            "emptyDir",
+            "ephemeral",
+            "persistentVolumeClaim",
+            "projected",
+            "secret",
+        ];
+        let keys = volume.as_object().expect("a volume").keys();
+        keys.for_each(|key| rule(allowed.contains(&key.as_str()), format!("volume {key}")));
+    }
+    let at_pod = &pod["securityContext"];
+    rule(at_pod["sysctls"].is_null(), "sysctls".into());
+    let containers = containers(deployment);
+    rule(!containers.is_empty(), "no container".into());
+    for container in containers {
+        let context = &container["securityContext"];
+        let either = |key: &str| {
+            if context[key].is_null() {
+                &at_pod[key]
+            } else {
+                &context[key]
+            }
+        };
+        let name = &container["name"];
+        rule(context["privileged"] != true, format!("{name}: privileged"));
+        rule(context["procMount"].is_null(), format!("{name}: procMount"));
+        rule(
+            context["allowPrivilegeEscalation"] == false,
+            format!("{name}: allowPrivilegeEscalation"),
+        );
+        rule(either("runAsNonRoot") == true, format!("{name}: runAsNonRoot"));
+        rule(either("runAsUser") != 0, format!("{name}: runAsUser"));
+        let seccomp = &either("seccompProfile")["type"];
+        rule(
+            seccomp == "RuntimeDefault" || seccomp == "Localhost",
+            format!("{name}: seccompProfile"),
+        );
+        for key in ["seLinuxOptions", "appArmorProfile", "windowsOptions"] {
+            rule(either(key).is_null(), format!("{name}: {key}"));
+        }
+        let capabilities = &context["capabilities"];
+        let list = |key: &str| capabilities[key].as_array().cloned().unwrap_or_default();
+        rule(list("drop").contains(&"ALL".into()), format!("{name}: capabilities"));
+        rule(
+            list("add").iter().all(|one| one == "NET_BIND_SERVICE"),
+            format!("{name}: capabilities"),
+        );
+        for port in container["ports"].as_array().into_iter().flatten() {
+            rule(port["hostPort"].is_null(), format!("{name}: hostPort"));
+        }
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            for kind in ["httpGet", "tcpSocket"] {
+                rule(
+                    container[probe][kind]["host"].is_null(),
+                    format!("{name}: host of {probe}"),
+                );
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_pod_meets_the_restricted_level_and_has_no_token() {
+    let mut seen = 0;
+    for name in names() {
+        for deployment in documents(&name)
+            .iter()
+            .filter(|document| document["kind"] == "Deployment")
+        {
+            seen += 1;
+            assert_eq!(forbidden(deployment), [""; 0], "{name}");
+            let pod = &deployment["spec"]["template"]["spec"];
+            assert_eq!(pod["automountServiceAccountToken"], false, "{name}");
+            assert_eq!(
+                pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault",
+                "{name}"
+            );
+        }
+    }
+    assert_eq!(seen, 6);
+    // The rules see what is wrong.
+    let container = "/spec/template/spec/containers/0";
+    for (pointer, value, expected) in [
+        (
+            "/spec/template/spec/securityContext",
+            Value::Null,
+            "\"orders\": seccompProfile",
+        ),
+        (
+            "/spec/template/spec/volumes/0",
+            serde_json::json!({"name": "x", "hostPath": {}}),
+            "volume hostPath",
+        ),
+        (
+            &format!("{container}/securityContext/capabilities"),
+            Value::Null,
+            "\"orders\": capabilities",
+        ),
+        (
+            &format!("{container}/securityContext/allowPrivilegeEscalation"),
+            true.into(),
+            "\"orders\": allowPrivilegeEscalation",
+        ),
+        (
+            &format!("{container}/securityContext/runAsUser"),
+            0.into(),
+            "\"orders\": runAsUser",
+        ),
+        (
+            &format!("{container}/securityContext/runAsNonRoot"),
+            Value::Null,
+            "\"orders\": runAsNonRoot",
+        ),
+    ] {
+        let mut deployment = documents("app.yaml").remove(0);
+        *deployment.pointer_mut(pointer).unwrap() = value;
+        assert_eq!(forbidden(&deployment), [expected], "{pointer}");
+    }
+}
+
 /// A pod: its folders are in one of ours, its NATS is the server of the test.
 struct Pod<'t> {
     dir: &'t TempDir,
