@@ -8,6 +8,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::support::{Check, TempDir};
+
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
@@ -181,4 +183,38 @@ fn every_accepted_advisory_has_its_reason() {
     }
     let ids: BTreeSet<&String> = texts.iter().step_by(2).collect();
     assert_eq!(ids.len(), texts.len() / 2, "one of them twice");
+}
+
+/// Where the database of advisories cannot be had, CI relies on the date of the last check.
+#[test]
+fn an_old_check_of_the_advisories_fails() {
+    let age = |line: &str| {
+        let script =
+            r#"echo "checked = $(date -u -d "$1" +%F)" >"$2"; [ -z "$1" ] && echo >"$2"; tests/advisories_age.sh "$2""#;
+        let dir = TempDir::new();
+        Check::program("bash", ["-c", script, "bash", line, &dir.join("checked")])
+            .cwd(env!("CARGO_MANIFEST_DIR"))
+            .run()
+    };
+    age("today").assert(0, "the advisories were checked last on *, 0 days ago");
+    age("89 days ago").assert(0, "the advisories were checked last on *, 89 days ago");
+    age("90 days ago").assert(1, "the advisories were checked last on *, 90 days ago");
+    age("tomorrow").assert(1, "the advisories were checked last on *, -1 days ago");
+    age("").assert(1, "*checked has no line 'checked = YYYY-MM-DD'");
+    // The file of this repository can be read; how old it is, is for CI to say.
+    let out = Check::program("tests/advisories_age.sh", [".cargo/advisories-checked"])
+        .cwd(env!("CARGO_MANIFEST_DIR"))
+        .run();
+    assert!(
+        out.stdout.starts_with("the advisories were checked last on 20"),
+        "{out:?}"
+    );
+    let script = read("tests/supply_chain.sh");
+    assert!(script.contains("tests/advisories_age.sh .cargo/advisories-checked) || [ -z \"${CI:-}\" ] ||"));
+}
+
+#[test]
+fn it_is_said_how_to_report_a_vulnerability() {
+    assert!(read(".github/SECURITY.md").contains("Report a vulnerability"));
+    assert!(read("README.md").contains("(.github/SECURITY.md)"));
 }

@@ -2,7 +2,8 @@
 # Checks what the program is made of: licences, sources, doubles and advisories of its crates, as .cargo/deny.toml accepts them,
 # and that its SBOM is one. Takes some minutes the first time, when it builds cargo-deny into target/test-tools.
 #
-# The advisories are those of RustSec. Where its database cannot be had, it says so and the rest counts; OFFLINE=1 does not try.
+# The advisories are those of RustSec. Where its database cannot be had, it says so and the rest counts, but in CI the last
+# check (.cargo/advisories-checked) must be younger than 90 days. OFFLINE=1 does not try.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -40,7 +41,9 @@ exec 9>&-
 
 "$deny" --locked check bans licenses sources
 if [ -n "${OFFLINE:-}" ] || ! "$deny" fetch db >/dev/null 2>&1; then
-    say "NOT CHECKED: advisories, since their database cannot be had here"
+    age=$(tests/advisories_age.sh .cargo/advisories-checked) || [ -z "${CI:-}" ] ||
+        die "$age: check them, and change .cargo/advisories-checked"
+    say "NOT CHECKED: advisories, since their database cannot be had here; $age"
 else
     "$deny" --locked check --deny advisory-not-detected advisories
 fi
