@@ -1,4 +1,5 @@
-//! What a run may cost, in counts that do not depend on how fast or how busy the machine is. Of the build that people get.
+//! What a run may cost, in counts that do not depend on how fast or how busy the machine is. Of the static
+//! program, which has the same C library everywhere; the marks are 3.2 MiB of memory, 3.4 MB static and 2.6 MB dynamic.
 
 use std::fmt::Write;
 use std::fs;
@@ -22,9 +23,9 @@ struct Budget {
 /// Three instances, plain, all of them known.
 const USUAL: Budget = Budget {
     run: "a usual run (USUAL)",
-    calls: 570,
-    instructions: 1_150,
-    peak_kib: 2_750,
+    calls: 622,
+    instructions: 2_050,
+    peak_kib: 3_040,
     threads: 5,
     descriptors: 8,
 };
@@ -32,9 +33,9 @@ const USUAL: Budget = Budget {
 /// A Kubernetes probe of one instance.
 const PROBE: Budget = Budget {
     run: "`probe` (PROBE)",
-    calls: 535,
-    instructions: 645,
-    peak_kib: 2_720,
+    calls: 585,
+    instructions: 1_760,
+    peak_kib: 3_040,
     threads: 5,
     descriptors: 6,
 };
@@ -42,9 +43,9 @@ const PROBE: Budget = Budget {
 /// The same from the file of a sidecar.
 const PROBE_FROM: Budget = Budget {
     run: "`probe --from` (PROBE_FROM)",
-    calls: 57,
-    instructions: 446,
-    peak_kib: 2_440,
+    calls: 75,
+    instructions: 1_835,
+    peak_kib: 2_850,
     threads: 2,
     descriptors: 6,
 };
@@ -53,15 +54,18 @@ const PROBE_FROM: Budget = Budget {
 const TEN_THOUSAND: Budget = Budget {
     run: "a usual run with 10,000 instances (TEN_THOUSAND)",
     // A reader that keeps pace with the server reads in smaller parts.
-    calls: 1_000,
+    calls: 1_300,
     instructions: 470_000,
-    peak_kib: 12_400,
+    peak_kib: 13_700,
     threads: 5,
     descriptors: 8,
 };
 
-/// The program itself.
-const BINARY_BYTES: u64 = 2_868_392;
+/// The program itself, linked dynamically.
+const BINARY_BYTES: u64 = 2_440_000;
+
+/// That of the tarball and the image.
+const STATIC_BYTES: u64 = 3_371_000;
 
 /// In percent: another compiler, another libc. Threads and descriptors have none.
 const TOLERANCE: u64 = 10;
@@ -145,9 +149,9 @@ impl Cost {
     }
 }
 
-/// The release build, which tests/run.sh makes.
+/// The static program, which tests/run.sh makes.
 fn released(args: &[&str]) -> Program {
-    Program::new([from_env("CHECK_NATS_SERVICE_RELEASE")]).args(args)
+    Program::new([from_env("CHECK_NATS_SERVICE_STATIC")]).args(args)
 }
 
 /// A check whose state is known, with time enough for being looked at.
@@ -197,7 +201,7 @@ fn write_status_file(url: &str, path: &str, dir: &TempDir) {
         "--status-file",
         path,
     ];
-    let watch = Check::program(&from_env("CHECK_NATS_SERVICE_RELEASE"), words);
+    let watch = Check::program(&from_env("CHECK_NATS_SERVICE_STATIC"), words);
     let watch = watch.args(["--state-dir", &state]).spawn();
     wait_for("the status file", || fs::exists(path).ok().filter(|there| *there));
     drop(watch);
@@ -233,16 +237,19 @@ fn ten_thousand_instances_keep_to_their_budget_and_cost_is_linear() {
 }
 
 #[test]
-fn the_program_keeps_to_its_size() {
-    let size = fs::metadata(from_env("CHECK_NATS_SERVICE_RELEASE")).expect("the release build");
+fn the_programs_keep_to_their_sizes() {
     let mut ledger = Ledger::default();
-    ledger.enter(
-        "the program (BINARY_BYTES)",
-        "bytes",
-        size.len(),
-        BINARY_BYTES,
-        TOLERANCE_OF_BYTES,
-    );
+    for (what, variable, budget) in [
+        ("the program (BINARY_BYTES)", "CHECK_NATS_SERVICE_RELEASE", BINARY_BYTES),
+        (
+            "the static program (STATIC_BYTES)",
+            "CHECK_NATS_SERVICE_STATIC",
+            STATIC_BYTES,
+        ),
+    ] {
+        let size = fs::metadata(from_env(variable)).expect("a program").len();
+        ledger.enter(what, "bytes", size, budget, TOLERANCE_OF_BYTES);
+    }
     ledger.close();
 }
 
