@@ -4,12 +4,15 @@ use std::ffi::OsString;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use data_encoding::BASE64;
 use serde_json::json;
 
+use crate::support::jwt::{Account, User};
 use crate::support::server::free_port;
-use crate::support::{Check, Server, TempDir, Version, wait_for};
+use crate::support::{Check, Output, Server, TempDir, Version, each, http, is_root, wait_for};
 
 /// In every part of every secret below: no piece of one may be seen either.
 const MARK: &str = "S3CRET";
@@ -376,4 +379,374 @@ fn not_even_what_is_no_text_is_seen() {
         assert_unseen(variable, &output.stdout);
         output.assert(3, USAGE);
     }
+}
+
+/// A secret of each kind that people put where a name belongs, and whether its form says what it is.
+fn misplaced() -> Vec<(&'static str, String, bool)> {
+    let creds = Account::new("APP").creds(&User::new("mon"));
+    let line = |start: &str| {
+        creds
+            .lines()
+            .find(|line| line.starts_with(start))
+            .expect("a line")
+            .to_owned()
+    };
+    vec![
+        ("a key", rcgen::KeyPair::generate().unwrap().serialize_pem(), true),
+        ("creds", creds.clone(), true),
+        ("a seed", line("SU"), true),
+        ("a JWT", line("eyJ"), true),
+        (
+            "a data: URI",
+            format!("data:;base64,{}", BASE64.encode(creds.as_bytes())),
+            true,
+        ),
+        ("a password", "S3CRETpassw0rd".to_owned(), false),
+        ("a password with marks", "p@S3CRET/w.rd, x".to_owned(), false),
+    ]
+}
+
+/// The first piece of the secret that the bytes have.
+fn piece_in(bytes: &[u8], secret: &str) -> Option<String> {
+    const LENGTH: usize = 12;
+    let lines = secret.lines().map(|line| line.trim_start_matches("data:;base64,"));
+    let mut pieces = lines
+        .filter(|line| !line.starts_with(['-', '*']) && !line.contains("Seed printed"))
+        .flat_map(|line| {
+            let starts = 0..=line.len().saturating_sub(LENGTH);
+            starts
+                .step_by(LENGTH / 2)
+                .map(move |at| &line[at..line.len().min(at + LENGTH)])
+        });
+    let is_there =
+        |piece: &&str| piece.len() == LENGTH && bytes.windows(LENGTH).any(|window| window == piece.as_bytes());
+    pieces.find(is_there).map(str::to_owned)
+}
+
+/// Arguments and variables in which `SECRET` stands for a secret in the place of the name of a file.
+const FILE_NAMES: &[(&[&str], &[(&str, &str)])] = &[
+    (&["--creds", "SECRET"], &[]),
+    (&["--creds=SECRET"], &[]),
+    (&["--nkey", "SECRET"], &[]),
+    (&["--tlsca", "SECRET"], &[]),
+    (&["--tlscert", "SECRET", "--tlskey", "SECRET"], &[]),
+    (&["--tlskey", "SECRET"], &[]),
+    (&["--user", "u", "--password-file", "SECRET"], &[]),
+    (&["--token-file", "SECRET"], &[]),
+    (&["--context", "SECRET"], &[]),
+    (&[], &[("NATS_CREDS", "SECRET")]),
+    (&[], &[("NATS_NKEY", "SECRET")]),
+    (&[], &[("NATS_CA", "SECRET")]),
+    (&[], &[("NATS_CERT", "SECRET"), ("NATS_KEY", "SECRET")]),
+    (&[], &[("NATS_KEY", "SECRET")]),
+    (&[], &[("NATS_CONTEXT", "SECRET")]),
+    (&["SECRET"], &[]),
+    (&["--creds", "x", "SECRET"], &[]),
+    (&["--tls=SECRET"], &[]),
+];
+
+/// The same for what has to have another form; a password may have it.
+const OTHER_FLAGS: &[(&[&str], &[(&str, &str)])] = &[
+    (&["--srv-prefix", "SECRET"], &[]),
+    (&["-s", "SECRET"], &[]),
+    (&["--stall=SECRET"], &[]),
+    (&[], &[("NATS_URL", "SECRET")]),
+    (&["-H", "SECRET"], &[]),
+    (&["-H", "h", "-p", "SECRET"], &[]),
+    (&["--inbox-prefix", "SECRET"], &[]),
+    (&["--connection-name", "SECRET"], &[]),
+    (&["-t", "SECRET"], &[]),
+    (&["--user", "SECRET", "--password", "x"], &[]),
+    (&[], &[("NATS_USER", "SECRET"), ("NATS_PASSWORD", "x")]),
+];
+
+/// Contexts in which it stands somewhere.
+const CONTEXTS: &[&str] = &[
+    r#"{"creds": SECRET}"#,
+    r#"{"nkey": SECRET}"#,
+    r#"{"ca": SECRET}"#,
+    r#"{"cert": SECRET, "key": SECRET}"#,
+    r#"{"key": SECRET}"#,
+    r#"{"user": "u", "password": SECRET}"#,
+    r#"{"token": SECRET}"#,
+    r#"{"token": [SECRET]}"#,
+];
+
+/// The same where a password is the name of a user, or a prefix.
+const OTHER_CONTEXTS: &[&str] = &[
+    r#"{"url": SECRET}"#,
+    r#"{"user": SECRET, "password": "x"}"#,
+    r#"{"inbox_prefix": SECRET}"#,
+];
+
+#[test]
+fn no_secret_in_the_place_of_a_name_is_seen() {
+    let closed = format!("nats://127.0.0.1:{}", free_port());
+    let misplaced = misplaced();
+    let cases: Vec<_> = misplaced
+        .iter()
+        .flat_map(|kind| {
+            let others = OTHER_FLAGS.iter().filter(|_| kind.2);
+            FILE_NAMES.iter().chain(others).map(move |case| (kind, case))
+        })
+        .collect();
+    let contexts: Vec<_> = misplaced
+        .iter()
+        .flat_map(|kind| {
+            let others = OTHER_CONTEXTS.iter().filter(|_| kind.2);
+            CONTEXTS.iter().chain(others).map(move |text| (kind, text))
+        })
+        .collect();
+    // A thread for each kind.
+    each(&misplaced, |kind| {
+        for (_, (args, env)) in cases.iter().filter(|case| case.0.0 == kind.0) {
+            let fill_in = |text: &&str| text.replace("SECRET", &kind.1);
+            let args: Vec<String> = args.iter().map(fill_in).collect();
+            let env: Vec<(&str, String)> = env.iter().map(|(name, value)| (*name, fill_in(value))).collect();
+            all_modes(&closed, kind, &args, &env);
+        }
+        for (_, text) in contexts.iter().filter(|case| case.0.0 == kind.0) {
+            let dir = TempDir::new();
+            let path = dir.join("prod.json");
+            fs::write(&path, text.replace("SECRET", &json!(kind.1).to_string())).unwrap();
+            let args = ["--context".to_owned(), path];
+            all_modes(&closed, kind, &args, &[]);
+            sidecar(&closed, kind, &args);
+        }
+        if !kind.2 {
+            sidecar(&closed, kind, &["--creds".to_owned(), kind.1.clone()]);
+        }
+    });
+}
+
+/// Each mode and each output, with these arguments and variables.
+fn all_modes(server: &str, (kind, secret, _): &(&str, String, bool), args: &[String], env: &[(&str, String)]) {
+    let home = TempDir::new();
+    let metrics = home.join("metrics.prom");
+    let mut modes = vec![
+        vec!["textfile", "-o", &metrics],
+        vec!["probe", "liveness", "--any-instance"],
+        vec!["state", "show"],
+    ];
+    for format in ["nagios", "json", "text", "prometheus", "checkmk"] {
+        modes.push(vec!["check", "-vvv", "--format", format]);
+    }
+    let is_connecting =
+        args.iter().any(|arg| ["-s", "-H"].contains(&arg.as_str())) || env.iter().any(|e| e.0 == "NATS_URL");
+    for mode in modes {
+        // clap itself speaks first of a word that is too much.
+        let mut check = Check::new(&mode).args(["-n", "orders"]).args(args).home(&home);
+        if !is_connecting && !args.iter().any(|arg| arg == "--context") {
+            check = check.args(["-s", server]);
+        }
+        for (name, value) in env {
+            check = check.env(name, value);
+        }
+        let output = check.run();
+        let shown = [
+            output.stdout.as_bytes(),
+            output.stderr.as_bytes(),
+            &all_files(home.path()),
+        ]
+        .concat();
+        if let Some(piece) = piece_in(&shown, secret) {
+            panic!(
+                "{kind}, {mode:?} {args:?}: {piece:?} in {}",
+                String::from_utf8_lossy(&shown)
+            );
+        }
+        assert!(output.code.is_some_and(|code| code <= 3), "{output:?}");
+    }
+}
+
+/// The sidecar's log, pages and files.
+fn sidecar(server: &str, (kind, secret, _): &(&str, String, bool), args: &[String]) {
+    let (home, port) = (TempDir::new(), free_port());
+    let (metrics, status) = (home.join("metrics.prom"), home.join("status.json"));
+    let mut running = Check::new(["watch", "-n", "orders", "--any-instance", "--interval", "1h"])
+        .args(["--textfile", &metrics, "--status-file", &status, "--confirm", "0"])
+        .args(["--listen", &format!("127.0.0.1:{port}")])
+        .args(args)
+        .env("NATS_URL", server)
+        .home(&home)
+        .spawn();
+    let mut pages = String::new();
+    let is_up = wait_for("its pages, or its end", || match http::get(port, "/status") {
+        Ok(_) => Some(true),
+        Err(_) => (!running.is_running()).then_some(false),
+    });
+    if is_up {
+        for path in [
+            "/livez?verbose",
+            "/readyz?verbose",
+            "/startupz",
+            "/status",
+            "/",
+            "/metrics",
+        ] {
+            pages += &http::ask(port, "GET", path).unwrap().body;
+        }
+        running.signal(libc::SIGTERM);
+    }
+    let output = running.wait();
+    let shown = [
+        output.stdout.as_bytes(),
+        output.stderr.as_bytes(),
+        pages.as_bytes(),
+        &all_files(home.path()),
+    ];
+    if let Some(piece) = piece_in(&shown.concat(), secret) {
+        panic!(
+            "{kind}, watch {args:?}: {piece:?} in {}",
+            String::from_utf8_lossy(&shown.concat())
+        );
+    }
+}
+
+#[test]
+fn a_secret_in_the_place_of_its_file_is_said_to_be_one() {
+    let itself = "the value is the secret itself; give the name of a file";
+    let certificate = TempDir::new();
+    let path = certificate.join("c.pem");
+    fs::write(
+        &path,
+        rcgen::generate_simple_self_signed(vec!["h".into()]).unwrap().cert.pem(),
+    )
+    .unwrap();
+    let says = |check: Check, line: &str| {
+        check
+            .run()
+            .assert(3, &format!("NATS_SERVICE UNKNOWN - {line} (see --help)"));
+    };
+    let run = || Check::new(["-n", "orders", "-vvv"]);
+    for (kind, secret, has_form) in misplaced().iter().filter(|kind| kind.0 != "a JWT") {
+        for (flag, variable) in [
+            ("--creds", "NATS_CREDS"),
+            ("--nkey", "NATS_NKEY"),
+            ("--tlsca", "NATS_CA"),
+        ] {
+            let why = match has_form {
+                true => itself,
+                false => "there is no such file, or it cannot be read; give its path, like ./FILE",
+            };
+            let by_flag = run().arg(format!("{flag}={secret}"));
+            says(by_flag, &format!("{flag}: {why}"));
+            says(run().env(variable, secret), &format!("{variable}: {why}"));
+        }
+        if *kind == "a key" {
+            let with_key = || run().env("NATS_CERT", &path).env("NATS_KEY", secret);
+            says(with_key(), &format!("NATS_KEY: {itself}"));
+            let word = "a word among the flags begins with '-' and is none of them; it is not shown, since it may be a secret: write \
+                        --FLAG=VALUE, or give the name of a file";
+            says(run().args(["--tlscert", &path, "--tlskey", secret]), word);
+        }
+    }
+}
+
+#[test]
+fn files_with_secrets_that_others_can_read_are_named() {
+    let dir = TempDir::new();
+    let creds = Account::new("APP").creds(&User::new("mon"));
+    let seed = nkeys::KeyPair::new_user().seed().unwrap();
+    let key = rcgen::generate_simple_self_signed(vec!["h".into()]).unwrap();
+    for (name, text) in [
+        ("mon.creds", creds.as_str()),
+        ("mon.nk", &seed),
+        ("password", "S3CRET"),
+        ("c.pem", &key.cert.pem()),
+        ("c.key", &key.signing_key.serialize_pem()),
+        ("inline.json", r#"{"user": "u", "password": "S3CRET"}"#),
+        (
+            "file.json",
+            &json!({"user": "u", "password": format!("file://{}", dir.join("password"))}).to_string(),
+        ),
+        ("none.json", "{}"),
+    ] {
+        fs::write(dir.join(name), text).unwrap();
+    }
+    let closed = format!("nats://127.0.0.1:{}", free_port());
+    let run = |args: &[&str], verbose: &str| {
+        let args = args.iter().map(|arg| arg.replace("DIR", dir.path().to_str().unwrap()));
+        let check = Check::new(["-n", "orders", "--no-state", "-s", &closed]).args(args);
+        check.args(Some(verbose).filter(|flag| !flag.is_empty())).run()
+    };
+    for (args, file, origin) in [
+        (&["--creds", "DIR/mon.creds"][..], "mon.creds", "--creds"),
+        (&["--nkey", "DIR/mon.nk"], "mon.nk", "--nkey"),
+        (
+            &["--user", "u", "--password-file", "DIR/password"],
+            "password",
+            "--password-file",
+        ),
+        (&["--token-file", "DIR/password"], "password", "--token-file"),
+        (
+            &["--tlscert", "DIR/c.pem", "--tlskey", "DIR/c.key"],
+            "c.key",
+            "--tlskey",
+        ),
+        (&["--context", "DIR/inline.json"], "inline.json", "--context"),
+        (
+            &["--context", "DIR/file.json"],
+            "password",
+            "the password of the context",
+        ),
+        (&["--context", "DIR/none.json"], "", ""),
+    ] {
+        let path = dir.join(file);
+        let remark = format!("other users of this host can read {path} ({origin}): chmod o-r");
+        let is_remarked = |out: &Output| out.stdout.contains("other users of this host");
+        if file.is_empty() {
+            assert!(!is_remarked(&run(args, "-v")));
+            continue;
+        }
+        run(args, "-v").assert_line(&remark);
+        assert!(!is_remarked(&run(args, "")));
+        let readable = fs::metadata(&path).unwrap().permissions();
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+        assert!(!is_remarked(&run(args, "-v")), "{args:?}");
+        fs::set_permissions(&path, readable).unwrap();
+    }
+}
+
+/// What the kernel takes for a process whose memory is nobody's business: its files in /proc are root's, and it leaves no core.
+#[test]
+fn no_secret_is_in_a_core_dump() {
+    if !is_root() {
+        return;
+    }
+    let server = Server::start(Version::Newest);
+    server.freeze();
+    let dir = TempDir::new();
+    let limits = ["sh", "-c", "ulimit -c unlimited; exec \"$@\"", "sh"];
+    let run = |mode: &[&str]| {
+        let check = Check::new(mode)
+            .args(["-n", "orders", "-s", &server.url()])
+            .env("NATS_TOKEN", "S3CRET");
+        check.under(limits).cwd(dir.path()).uid(65_534).spawn()
+    };
+    fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    for mode in [
+        &["check"][..],
+        &["watch"],
+        &["probe", "liveness", "--any-instance", "-t", "20s"],
+    ] {
+        let running = run(mode);
+        let owner = |file: &str| {
+            fs::metadata(format!("/proc/{}/{file}", running.pid()))
+                .ok()
+                .map(|file| file.uid())
+        };
+        wait_for("it is not to be dumped", || (owner("environ") == Some(0)).then_some(()));
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", running.pid())).unwrap_or_default();
+        for child in children.split_whitespace() {
+            let owner = fs::metadata(format!("/proc/{child}/environ")).map(|file| file.uid());
+            assert_eq!(owner.ok(), Some(0), "a child of {mode:?}");
+        }
+        running.signal(libc::SIGABRT);
+        let out = running.wait();
+        assert_eq!(out.signal, Some(libc::SIGABRT), "{out:?}");
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+    server.thaw();
 }

@@ -8,7 +8,7 @@ use url::{ParseError, Url};
 use crate::probe::credentials::{Credentials, Nkey};
 use crate::probe::observation::Expiry;
 use crate::probe::request::EndpointRequest;
-use crate::values::secret::{Secret, redact_url};
+use crate::values::secret::{Secret, is_secret, redact_url};
 use crate::values::text::clean;
 
 /// The port of a NATS server where none is given.
@@ -109,6 +109,10 @@ impl ServerUrl {
         let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
         if host.is_empty() {
             return Err(format!("'{shown}' names no host"));
+        }
+        // It is shown, and stands in the state.
+        if is_secret(host) {
+            return Err("a secret stands in the place of a host".into());
         }
         if !host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b)) {
             return Err(format!(
