@@ -9,13 +9,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::Duration;
 
+use data_encoding::BASE64;
 use nkeys::KeyPair;
 use serde_json::json;
 
 use super::support::check::matches;
 use super::support::jwt::{Account, Operator, User, now};
 use super::support::server::{free_port, on};
-use super::support::{Certs, Check, Fake, Monitor, Output, SLACK, Server, Service, TempDir, Version, raw, wait_for};
+use super::support::{
+    Certs, Check, Fake, Monitor, Output, SLACK, Server, Service, TempDir, Version, is_root, raw, wait_for,
+};
 
 /// What a run has that may have to use it up, and how much later than that it may end by the contract. Less
 /// than the 2 s after which a server closes a connection that says nothing.
@@ -1654,4 +1657,205 @@ fn timed_a_password_that_never_comes_ends_with_the_deadline() {
     drop(writer);
     late.wait()
         .assert(0, "NATS_SERVICE OK - orders: never seen in this account, *");
+}
+
+/// As the nats CLI reads a context today.
+#[test]
+fn references_in_a_context_are_followed() {
+    let (files, account) = (Files::new(), Account::new("APP"));
+    let key = KeyPair::new_user();
+    let seed = key.seed().expect("a seed");
+    let users = Server::with_config(
+        Version::Newest,
+        &format!(
+            "authorization {{ users: [{{user: svc, password: svc}}, {{user: mon, password: s3cret}}, {{user: open, password: \"\"}},
+             {{nkey: {}}}] }}",
+            key.public_key()
+        ),
+    );
+    let _users = Service::async_nats(&at(&users, "nats://svc:svc@127.0.0.1:PORT"), "orders").start();
+    let tokens = Server::with_config(Version::Newest, "authorization { token: s3cret }");
+    let _tokens = Service::nats_py(&at(&tokens, "nats://s3cret@127.0.0.1:PORT"), "orders").start();
+    let jwts = Server::with_config(Version::Newest, &Operator::new().config(&[&account]));
+    let creds = account.creds(&User::new("mon"));
+    let creds_file = files.write("mon.creds", &creds);
+    let _jwts = Service::async_nats(&jwts.url(), "orders").creds(&creds_file).start();
+    let password_file = files.write("password", "s3cret\r\n");
+    let data = |text: &str| format!("data:;base64,{}", BASE64.encode(text.as_bytes()));
+
+    let home = TempDir::new();
+    fs::write(home.join("mon.nk"), &seed).expect("a file");
+    let run = |server: &Server, context: &serde_json::Value| {
+        let path = files.write("x.json", &context.to_string());
+        let check = check(&["-s", &server.url(), "--context", &path]).home(&home);
+        check
+            .env("MON_PW", "s3cret\n")
+            .env("MON_SEED", &seed)
+            .env("MON_CREDS", &creds)
+            .run()
+    };
+    for (server, context) in [
+        (&users, json!({"user": "mon", "password": "env://MON_PW"})),
+        (
+            &users,
+            json!({"user": "mon", "password": format!("file://{password_file}")}),
+        ),
+        (&users, json!({"user": "mon", "password": data("s3cret")})),
+        (&users, json!({"nkey": "env://MON_SEED"})),
+        (&users, json!({"nkey": data(&seed)})),
+        (&users, json!({"nkey": "file://~/mon.nk"})),
+        (&users, json!({"nkey": "~/mon.nk"})),
+        (&jwts, json!({"creds": "ENV://MON_CREDS"})),
+        (&jwts, json!({"creds": data(&creds)})),
+        (&jwts, json!({"creds": format!("file://{creds_file}")})),
+        (&tokens, json!({"token": "env://MON_PW"})),
+        (&tokens, json!({"token": format!("file://{password_file}")})),
+        // User, creds, nkey, token: in this order, whatever else is there.
+        (
+            &users,
+            json!({"user": "mon", "password": "s3cret", "token": "x", "creds": "/nowhere.creds", "nkey": "/nowhere.nk"}),
+        ),
+        (
+            &jwts,
+            json!({"creds": creds_file, "nkey": "/nowhere.nk", "token": "x", "nsc": "nsc://O/A/U"}),
+        ),
+        (&users, json!({"nkey": data(&seed), "token": "x"})),
+        // An empty password is one.
+        (&users, json!({"user": "open", "password": ""})),
+        (&users, json!({"user": "open"})),
+    ] {
+        assert_let_in(run(server, &context));
+    }
+    // Refused, it is said to be that of the context.
+    let text = "NATS at 127.0.0.1:PORT refused the credentials of the context: the user JWT is current, so *";
+    let out = run(&users, &json!({"creds": data(&creds)}));
+    assert_refused(out, "auth_rejected", &at(&users, text));
+
+    for (context, line) in [
+        (
+            json!({"user": "mon", "password": "env://NOTHING"}),
+            "the password of the context: the variable NOTHING of its env:// is not set",
+        ),
+        (
+            json!({"user": "mon", "password": "op://vault/item/s3cret"}),
+            "the password of the context: it is a reference to 1Password (op://), which this program cannot read; use file:// or env://",
+        ),
+        (
+            json!({"creds": "nsc://O/A/U"}),
+            "the creds of the context: it is a reference for nsc (nsc://), which this program does not run; use file:// or env://",
+        ),
+        (
+            json!({"nkey": "data:;base64,s3cret!"}),
+            "the nkey of the context: its data: is malformed: not base64",
+        ),
+        (
+            json!({"nkey": "data:,s3cret"}),
+            "the nkey of the context: its data: is not in base64 (data:;base64,...)",
+        ),
+        (
+            json!({"ca": data("s3cret")}),
+            "the ca of the context: only the name of a file can stand there, as for the nats CLI",
+        ),
+        (
+            json!({"nkey": "file:///nowhere.nk"}),
+            "the nkey of the context /nowhere.nk: No such file or directory (os error 2)",
+        ),
+    ] {
+        let out = run(&users, &context);
+        out.assert(3, &format!("NATS_SERVICE UNKNOWN - {line} (see --help)"));
+    }
+}
+
+/// As an init system starts programs.
+#[test]
+fn without_home_contexts_are_in_the_home_folder_of_the_user() {
+    if !is_root() {
+        return;
+    }
+    let server = Server::with_config(Version::Newest, "authorization { user: mon, password: s3cret }");
+    let _service = Service::async_nats(&at(&server, "nats://mon:s3cret@127.0.0.1:PORT"), "orders").start();
+    let home = TempDir::new();
+    let contexts = home.join(".config/nats/context");
+    fs::create_dir_all(&contexts).expect("a folder");
+    let context = json!({"url": server.url(), "user": "mon", "password": "file://~/password"});
+    fs::write(format!("{contexts}/mon.json"), context.to_string()).expect("a file");
+    fs::write(home.join("password"), "s3cret\n").expect("a file");
+    let passwd = home.join("passwd");
+    fs::write(
+        &passwd,
+        format!(
+            "other:x:7:7::/nowhere:\nroot:x:0:0:root:{}:/bin/sh\n",
+            home.path().display()
+        ),
+    )
+    .expect("a file");
+    let script = format!("mount --bind {passwd} /etc/passwd && exec env -u HOME \"$@\"");
+    for context in ["mon", "~/.config/nats/context/mon.json"] {
+        let out = check(&["--context", context]).under(["unshare", "-m", "sh", "-c", &script, "sh"]);
+        assert_let_in(out.run());
+    }
+}
+
+#[test]
+fn the_selected_context_of_the_nats_cli_is_named_where_nothing_else_is_given() {
+    let home = TempDir::new();
+    fs::create_dir_all(home.join(".config/nats/context")).expect("a folder");
+    fs::write(home.join(".config/nats/context.txt"), "prod\n").expect("a file");
+    fs::write(
+        home.join(".config/nats/context/prod.json"),
+        r#"{"url": "nats://127.0.0.1:1"}"#,
+    )
+    .expect("a file");
+    // Whatever listens on the default port, it is no server with this service.
+    let run = |flags: &[&str]| {
+        Check::new(["-n", "no-such-service", "--no-state", "--confirm", "0", "-v"])
+            .args(flags)
+            .home(&home)
+            .run()
+    };
+    let hint = "did you mean --context prod, which the nats CLI has selected?";
+    let out = run(&[]);
+    out.assert_line("no server is given; the nats CLI would use its selected context prod: give --context prod");
+    for flags in [
+        &["-s", "nats://127.0.0.1:1"][..],
+        &["--context", "prod"],
+        &["-H", "127.0.0.1", "-p", "1"],
+    ] {
+        let out = run(flags);
+        assert!(
+            !out.stdout.contains("has selected") && !out.stdout.contains("would use"),
+            "{}",
+            out.stdout
+        );
+    }
+    if TcpStream::connect(("127.0.0.1", 4222)).is_err() {
+        let out = run(&[]);
+        assert!(out.first_line().contains(hint), "{}", out.stdout);
+    }
+}
+
+/// A Kubernetes Secret made from a file ends with one.
+#[test]
+fn the_line_break_at_the_end_of_a_variable_is_left_out() {
+    let users = Server::with_config(Version::Newest, "authorization { user: mon, password: s3cret }");
+    let _users = Service::async_nats(&at(&users, "nats://mon:s3cret@127.0.0.1:PORT"), "orders").start();
+    let tokens = Server::with_config(Version::Newest, "authorization { token: s3cret }");
+    let _tokens = Service::nats_py(&at(&tokens, "nats://s3cret@127.0.0.1:PORT"), "orders").start();
+    for end in ["\n", "\r\n", ""] {
+        for (server, variables) in [
+            (&users, &[("NATS_USER", "mon"), ("NATS_PASSWORD", "s3cret")][..]),
+            (&tokens, &[("NATS_TOKEN", "s3cret")]),
+            (&tokens, &[("NATS_USER", "s3cret")]),
+        ] {
+            let mut run = check(&[]).env("NATS_URL", server.url() + end);
+            for (name, value) in variables {
+                run = run.env(name, format!("{value}{end}"));
+            }
+            let out = assert_let_in(run.run());
+            for (name, _) in variables {
+                let remark = format!("{name} ends with a line break, which is left out");
+                assert_eq!(out.stdout.contains(&remark), !end.is_empty(), "{}", out.stdout);
+            }
+        }
+    }
 }

@@ -423,8 +423,11 @@ fn piece_in(bytes: &[u8], secret: &str) -> Option<String> {
     pieces.find(is_there).map(str::to_owned)
 }
 
+/// Arguments and variables.
+type Words = (&'static [&'static str], &'static [(&'static str, &'static str)]);
+
 /// Arguments and variables in which `SECRET` stands for a secret in the place of the name of a file.
-const FILE_NAMES: &[(&[&str], &[(&str, &str)])] = &[
+const FILE_NAMES: &[Words] = &[
     (&["--creds", "SECRET"], &[]),
     (&["--creds=SECRET"], &[]),
     (&["--nkey", "SECRET"], &[]),
@@ -446,7 +449,7 @@ const FILE_NAMES: &[(&[&str], &[(&str, &str)])] = &[
 ];
 
 /// The same for what has to have another form; a password may have it.
-const OTHER_FLAGS: &[(&[&str], &[(&str, &str)])] = &[
+const OTHER_FLAGS: &[Words] = &[
     (&["--srv-prefix", "SECRET"], &[]),
     (&["-s", "SECRET"], &[]),
     (&["--stall=SECRET"], &[]),

@@ -47,7 +47,7 @@ const JWT_LENGTH: usize = 16;
 const SEED_LENGTH: usize = 50;
 
 fn is_data_uri(text: &str) -> bool {
-    text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
+    text.len() > 5 && text.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("data:"))
 }
 
 /// The text before and behind a block in PEM form, or what was left of it; `None` where only the line is named that begins one.
@@ -166,6 +166,7 @@ mod tests {
             "",
             "orders",
             "data",
+            "data:",
             "eyJ",
             "/etc/nats/mon.creds",
             "OrderProcessingServiceForEuropeanCustomersV2",
