@@ -27,7 +27,7 @@ fn what_never_was_is_unknown_for_ever() {
     let _orders = Service::async_nats(&server.url(), "orders").start();
     // A typo is as silent as an outage: the server cannot tell one from the other.
     let monitor = Monitor::new(server.url()).service("ordes");
-    let never = "never seen in this account, no responders; did you mean orders?";
+    let never = "never seen in this account, no responders, did you mean orders?";
     let perfdata = "rtt_max=U nats_rtt=* outage=0.000000s;;;0; probe=*s;;;0;";
     let line = format!("NATS_SERVICE UNKNOWN - ordes: {never} | instances=0;;;0; {perfdata}");
     for _ in 0..4 {
@@ -41,7 +41,7 @@ fn what_never_was_is_unknown_for_ever() {
 
     // A plain threshold needs no memory.
     let line = format!(
-        "NATS_SERVICE CRITICAL - ordes: 0 instances, critical range is 1:; {never} | instances=0;;1:;0; {perfdata}\n\
+        "NATS_SERVICE CRITICAL - ordes: 0 instances, critical range is 1:, {never} | instances=0;;1:;0; {perfdata}\n\
          CRITICAL instances_out_of_range: 0 instances, critical range is 1:\n\
          UNKNOWN service_never_seen: {never}\nasked NATS *\nasked 2 times"
     );
@@ -49,7 +49,7 @@ fn what_never_was_is_unknown_for_ever() {
         monitor.check(SOON).args(["-c", "1:", "-v"]).run().assert(2, &line);
     }
     let nobody_knows =
-        "no responders, and nobody remembers whether it was ever there (--no-state); did you mean orders?";
+        "no responders, and nobody remembers whether it was ever there (--no-state), did you mean orders?";
     let without_state = |flags: &[&str]| monitor.check(SOON).args(["--no-state", "-v"]).args(flags).run();
     for _ in 0..2 {
         without_state(&[]).assert(
@@ -62,7 +62,7 @@ fn what_never_was_is_unknown_for_ever() {
         without_state(&["-c", "1:"]).assert(
             2,
             &format!(
-                "NATS_SERVICE CRITICAL - ordes: 0 instances, critical range is 1:; {nobody_knows} | \
+                "NATS_SERVICE CRITICAL - ordes: 0 instances, critical range is 1:, {nobody_knows} | \
                  instances=0;;1:;0; {perfdata}\n\
                  CRITICAL instances_out_of_range: 0 instances, critical range is 1:\n\
                  UNKNOWN service_never_seen: {nobody_knows}\nasked NATS *\nasked 2 times"
@@ -73,7 +73,7 @@ fn what_never_was_is_unknown_for_ever() {
     without_state(&["-w", "1:"]).assert(
         3,
         &format!(
-            "NATS_SERVICE UNKNOWN - ordes: {nobody_knows}; 0 instances, warning range is 1: | instances=0;1:;;0; \
+            "NATS_SERVICE UNKNOWN - ordes: {nobody_knows}, 0 instances, warning range is 1: | instances=0;1:;;0; \
              {perfdata}\n\
              UNKNOWN service_never_seen: {nobody_knows}\n\
              WARNING instances_out_of_range: 0 instances, warning range is 1:\nasked NATS *\nasked 2 times"
@@ -104,7 +104,7 @@ fn the_user_says_what_never_seen_means() {
         .run()
         .assert(
             2,
-            "NATS_SERVICE CRITICAL - orders: 0 instances, critical range is 1:; never seen in this account, *",
+            "NATS_SERVICE CRITICAL - orders: 0 instances, critical range is 1:, never seen in this account, *",
         );
     // And once it was seen, it is an outage.
     let service = Service::async_nats(&server.url(), "orders").start();
@@ -119,7 +119,7 @@ fn the_user_says_what_never_seen_means() {
             .check(SOON)
             .args(["--never-seen", "ok"])
             .run()
-            .assert(2, &format!("NATS_SERVICE CRITICAL - orders: {text}, no responders; *"));
+            .assert(2, &format!("NATS_SERVICE CRITICAL - orders: {text}, no responders, *"));
     }
 }
 
@@ -256,7 +256,7 @@ fn no_responders_and_then_an_answer_is_no_outage() {
     gone.store(2, Ordering::SeqCst);
     monitor.check(["--confirm", "50ms"]).run().assert(
         2,
-        "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; *",
+        "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until *s ago, *",
     );
 }
 
@@ -290,9 +290,9 @@ fn down_is_said_after_the_last_asking_only() {
         let out = monitor.check(flags).arg("-v").run().assert(
             2,
             &format!(
-                "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; \
+                "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until *s ago, \
                  NATS 2.10.25 fake at * is fine* | instances=0;;;0; *\n\
-                 CRITICAL service_down: down, no responders; *\n\
+                 CRITICAL service_down: down, no responders, *\n\
                  asked NATS *\n{times}last seen *, missed since *\nwas there: A version 1.2.3"
             ),
         );
@@ -301,7 +301,7 @@ fn down_is_said_after_the_last_asking_only() {
         assert!(out.wall >= Duration::from_millis(last), "{out:?}");
 
         // While the outage is open, one asking again is enough.
-        let still = "NATS_SERVICE CRITICAL - orders: still down for *s, no responders; had 1 instance; *";
+        let still = "NATS_SERVICE CRITICAL - orders: still down for *s, no responders, had 1 instance, *";
         monitor.check(flags).run().assert(2, still);
         assert_eq!(fake.askings().0 - after, askings.min(2), "{flags:?}");
     });
@@ -310,7 +310,7 @@ fn down_is_said_after_the_last_asking_only() {
 /// What a server that has been started anew says of itself; see SPEC, section 3.
 #[test]
 fn nats_that_was_disturbed_gets_more_time() {
-    let down = "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; *";
+    let down = "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until *s ago, *";
     let up = "NATS_SERVICE OK - orders: 1 instance, *";
     // Flags, and how many askings before an outage is believed.
     let cases: [(&[&str], usize); 5] = [
@@ -377,7 +377,7 @@ fn trouble_with_nats_gets_more_time() {
     let there = Arc::new(AtomicBool::new(true));
     let fake = switched(&there);
     let up = "NATS_SERVICE OK - orders: 1 instance, *";
-    let down = "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; *";
+    let down = "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until *s ago, *";
     let nowhere = free_port();
     let list = Monitor::new(format!("nats://127.0.0.1:{nowhere},{}", fake.url()));
     list.check([""; 0]).run().assert(0, up);
@@ -433,7 +433,7 @@ fn frozen_instances_are_silent_and_not_down() {
             check(&["--silent", status]).assert(
                 code,
                 &format!(
-                    "NATS_SERVICE {word} - orders: {nobody}; 2 instances until *s ago | {perfdata}\n\
+                    "NATS_SERVICE {word} - orders: {nobody}, 2 instances until *s ago | {perfdata}\n\
                      {word} service_silent: {nobody}; 2 instances until *s ago\nasked NATS *, round trip *ms\nasked \
                      3 times"
                 ),
@@ -447,7 +447,7 @@ fn frozen_instances_are_silent_and_not_down() {
         check(&[]).assert(
             2,
             &format!(
-                "NATS_SERVICE CRITICAL - orders: silent, {nobody}; 2 instances until *s ago; NATS * is fine (*ms) | \
+                "NATS_SERVICE CRITICAL - orders: silent, {nobody}, 2 instances until *s ago, NATS * is fine (*ms) | \
                  {perfdata}\n\
                  CRITICAL service_silent: silent, {nobody}; *\n\
                  asked NATS *, round trip *ms\nasked 3 times\nlast seen *\nwas there: *\nwas there: *"
@@ -455,12 +455,12 @@ fn frozen_instances_are_silent_and_not_down() {
         );
         // It is an outage now: it stays, also for one who thinks less of silence.
         check(&[]).assert_line(&format!(
-            "CRITICAL service_silent: still down for *s, {nobody}; had 2 instances; *"
+            "CRITICAL service_silent: still down for *s, {nobody}, had 2 instances, *"
         ));
         let latched = check(&["--silent", "warning"]);
         assert_eq!(latched.code, Some(2), "{latched:?}");
         latched.assert_line(&format!(
-            "CRITICAL service_down: still down for *s, {nobody}; had 2 instances"
+            "CRITICAL service_down: still down for *s, {nobody}, had 2 instances"
         ));
 
         service.thaw();
@@ -509,7 +509,7 @@ fn silence_of_what_never_was_is_no_outage() {
         monitor.check(IMPATIENT).arg("-v").run().assert(
             3,
             "NATS_SERVICE UNKNOWN - orders: never seen in this account, no answer within *s though somebody is \
-             subscribed (*); * | instances=0;;;0; *\n\
+             subscribed (*), * | instances=0;;;0; *\n\
              UNKNOWN service_never_seen: never seen in this account, *\nasked NATS *\nasked 3 times",
         );
         assert!(monitor.epoch().contains("\nno outage\n"));
@@ -533,7 +533,7 @@ fn one_frozen_among_three_is_missed() {
     check(&[]).assert(
         0,
         &format!(
-            "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms; not answering: * (1.0.0) | instances=2;;;0; \
+            "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms, not answering: * (1.0.0) | instances=2;;;0; \
              *\n\
              OK service_up: 2 instances, slowest answer *ms; not answering: * (1.0.0)\n{missing}"
         ),
@@ -543,7 +543,7 @@ fn one_frozen_among_three_is_missed() {
         check(&["-w", "3:"]).assert(
             1,
             &format!(
-                "NATS_SERVICE WARNING - orders: 2 instances, warning range is 3:; not answering: * (1.0.0) | \
+                "NATS_SERVICE WARNING - orders: 2 instances, warning range is 3:, not answering: * (1.0.0) | \
                  instances=2;3:;;0; *\n\
                  WARNING instances_out_of_range: 2 instances, warning range is 3:; not answering: * (1.0.0)\n\
                  OK service_up: 2 instances, *\n{missing}"
@@ -621,7 +621,7 @@ fn gone_behind(version: Version, cover: Cover) {
     check().assert(
         2,
         &format!(
-            "NATS_SERVICE CRITICAL - orders: silent, {nobody}; 1 instance until *s ago; NATS * is fine (*ms) | \
+            "NATS_SERVICE CRITICAL - orders: silent, {nobody}, 1 instance until *s ago, NATS * is fine (*ms) | \
              instances=0;;;0; *\n\
              CRITICAL service_silent: silent, {nobody}; *\nasked NATS *\nasked 3 times\n\
              last seen *\nwas there: * version 1.0.0{ignored}"
@@ -630,7 +630,7 @@ fn gone_behind(version: Version, cover: Cover) {
     check().assert(
         2,
         &format!(
-            "NATS_SERVICE CRITICAL - orders: still down for *s, {nobody}; had 1 instance; NATS * is fine (*ms) | \
+            "NATS_SERVICE CRITICAL - orders: still down for *s, {nobody}, had 1 instance, NATS * is fine (*ms) | \
              instances=0;;;0; *\n\
              CRITICAL service_silent: still down for *s, {nobody}; *\nasked NATS *\nasked 3 times\n\
              last seen *\nwas there: * version 1.0.0{ignored}"
@@ -640,7 +640,7 @@ fn gone_behind(version: Version, cover: Cover) {
     let fresh = Monitor::new(server.url());
     fresh.check(IMPATIENT).run().assert(
         3,
-        &format!("NATS_SERVICE UNKNOWN - orders: never seen in this account, {nobody}; * | instances=0;;;0; *"),
+        &format!("NATS_SERVICE UNKNOWN - orders: never seen in this account, {nobody}, * | instances=0;;;0; *"),
     );
     drop(held);
 }
@@ -684,8 +684,8 @@ fn replies_that_are_no_answers_name_the_cause() {
         check().assert(
             2,
             &format!(
-                "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed ({cause}); \
-                 1 instance until *s ago; NATS * is fine (*) | instances=0;;;0; *\n\
+                "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed ({cause}), \
+                 1 instance until *s ago, NATS * is fine (*) | instances=0;;;0; *\n\
                  CRITICAL service_silent: silent, *\nasked NATS *\nasked 3 times\nlast seen *\n\
                  was there: A version 1.2.3\n3 replies not counted: {counted}"
             ),

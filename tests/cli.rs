@@ -61,7 +61,7 @@ fn a_mistake_is_one_line() {
     );
     says(
         &["-n", "a", "--timeot", "3"],
-        "unexpected argument '--timeot' found; a similar argument exists: '--timeout'",
+        "unexpected argument '--timeot' found, a similar argument exists: '--timeout'",
     );
     says(
         &["-n", "a", "--state", "x", "--no-state"],
@@ -123,7 +123,7 @@ fn a_bad_value_is_named() {
         ),
         (
             &["-n", "a", "-H", "nats://h"],
-            "--hostname takes a host only; give a URL with --server",
+            "--hostname takes a host only, give a URL with --server",
         ),
         (&["-n", "a", "--state", ""], "--state: the name is empty"),
         (
@@ -184,8 +184,8 @@ fn a_run_without_a_place_for_its_state_says_so() {
     .run();
     run.assert(
         3,
-        "NATS_SERVICE UNKNOWN - a: cannot reach NATS at 127.0.0.1:1: connection refused; is nats-server running there?; \
-         no folder for the state: neither HOME nor XDG_STATE_HOME is set; give --state-dir, or --no-state to go without | *\n\
+        "NATS_SERVICE UNKNOWN - a: cannot reach NATS at 127.0.0.1:1: connection refused (is nats-server running there?), \
+         no folder for the state: neither HOME nor XDG_STATE_HOME is set, give --state-dir, or --no-state to go without | *\n\
          UNKNOWN nats_unreachable: *\n\
          UNKNOWN state_unusable: *",
     );
@@ -196,7 +196,7 @@ fn a_run_without_a_place_for_its_state_says_so() {
     .run();
     run.assert(
         3,
-        "NATS_SERVICE UNKNOWN - no folder for the state: neither HOME nor XDG_STATE_HOME is set; \
+        "NATS_SERVICE UNKNOWN - no folder for the state: neither HOME nor XDG_STATE_HOME is set, \
          give --state-dir, or --no-state to go without",
     );
 }
@@ -220,7 +220,7 @@ fn the_service_has_two_names() {
         .run()
         .assert_first(
             2,
-            "NATS_SERVICE CRITICAL - orders: 0 instances, critical range is 1:; *",
+            "NATS_SERVICE CRITICAL - orders: 0 instances, critical range is 1:, *",
         );
     }
 }

@@ -225,7 +225,7 @@ fn no_connection_left_is_told() {
         let out = check(&["-s", &server.url()]).run();
         // The server may be faster with the end of the connection than the client with its first write.
         let why = match out.stdout.contains("it closed the connection") {
-            true => "it closed the connection during the login; is it stopping, or at its connection limit?",
+            true => "it closed the connection during the login (is it stopping, or at its connection limit?)",
             false => "no connection is left for us (maximum connections exceeded)",
         };
         let text = at(&server, &format!("cannot reach NATS at 127.0.0.1:PORT: {why}"));
@@ -253,10 +253,10 @@ fn one_subscription_is_enough() {
         monitor.check([""; 0]).run().assert(0, up);
         service.kill();
         server.restart("max_subscriptions: 1");
-        let down = "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; *";
+        let down = "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until *s ago, *";
         monitor.check(["--confirm", "300ms"]).run().assert(2, down);
         // Who else is there is asked through the same inbox.
-        let never = "NATS_SERVICE UNKNOWN - orders: never seen in this account, no responders; no service at all *";
+        let never = "NATS_SERVICE UNKNOWN - orders: never seen in this account, no responders, no service at all *";
         Monitor::new(server.url()).check([""; 0]).run().assert(3, never);
     });
 }
@@ -290,7 +290,7 @@ fn the_permission_that_is_missing_can_be_pasted() {
             ),
         ] {
             server.restart(&config(&permissions));
-            let text = format!("NATS at 127.0.0.1:PORT does not let us {what}; add to the user's permissions: {paste}");
+            let text = format!("NATS at 127.0.0.1:PORT does not let us {what}, add to the user's permissions: {paste}");
             assert_refused(run(&server), "permission_denied", &at(&server, &text));
         }
         server.restart(&config(&format!("{inbox}, {ping}")));
@@ -309,7 +309,7 @@ fn the_permission_that_is_missing_can_be_pasted() {
             check(&["-s", &server.url()]).args(mon).run()
         };
         assert_let_in(prefix("_INBOX_mon"));
-        let text = "NATS at 127.0.0.1:PORT does not let us subscribe to other.mon.*; add to the user's permissions: subscribe: \
+        let text = "NATS at 127.0.0.1:PORT does not let us subscribe to other.mon.*, add to the user's permissions: subscribe: \
                     {allow: [\"other.mon.>\"]}";
         assert_refused(prefix("other.mon"), "permission_denied", &at(&server, text));
     });
@@ -346,7 +346,7 @@ fn an_inbox_that_is_allowed_in_part_is_named() {
             ("own", &["--inbox-prefix", "_INBOX.own"], "_INBOX.own"),
         ] {
             let text = format!(
-                "NATS at 127.0.0.1:PORT does not let us subscribe to {prefix}.*.*; add to the user's permissions: \
+                "NATS at 127.0.0.1:PORT does not let us subscribe to {prefix}.*.*, add to the user's permissions: \
                  subscribe: {{allow: [\"{prefix}.>\"]}}"
             );
             assert_refused(run(user, flags), "permission_denied", &at(&server, &text));
@@ -382,18 +382,18 @@ fn a_service_that_may_not_answer_is_silent() {
         mon(&[]).assert(
             3,
             &format!(
-                "NATS_SERVICE UNKNOWN - orders: never seen in this account, {silent}; no service at all answers here: is \
+                "NATS_SERVICE UNKNOWN - orders: never seen in this account, {silent}, no service at all answers here: is \
                  this the right account, and --srv-prefix? | {none}"
             ),
         );
         // It may publish to any other inbox.
         assert_let_in(mon(&["--inbox-prefix", "_OTHER", "-vvv"]));
         let nats = at(&server, "NATS* at 127.0.0.1:PORT is fine (*ms)");
-        let line = format!("silent, {silent}; 1 instance until *s ago; {nats}");
+        let line = format!("silent, {silent}, 1 instance until *s ago, {nats}");
         mon(&[])
             .assert(2, &format!("NATS_SERVICE CRITICAL - orders: {line} | {none}"))
             .assert_within(TIMEOUT + AFTER);
-        let line = format!("still down for *s, {silent}; had 1 instance; {nats}");
+        let line = format!("still down for *s, {silent}, had 1 instance, {nats}");
         mon(&["-vvv"])
             .assert_first(2, &format!("NATS_SERVICE CRITICAL - orders: {line} | {none}"))
             .assert_line(&format!("CRITICAL service_silent: {line}"))
@@ -432,37 +432,37 @@ fn tls_that_fails_says_why() {
     let refusals = [
         Tls {
             flags: &["--tlsca", "DIR/other-ca.pem"],
-            text: "its certificate is of an authority that we do not believe; give the authority with --tlsca (invalid peer \
+            text: "its certificate is of an authority that we do not believe, give the authority with --tlsca (invalid peer \
                    certificate: UnknownIssuer)",
             ..Tls::default()
         },
         // The authorities of the system do not help.
         Tls {
             flags: &[],
-            text: "its certificate is of an authority that we do not believe; give the authority with --tlsca (invalid peer \
+            text: "its certificate is of an authority that we do not believe, give the authority with --tlsca (invalid peer \
                    certificate: UnknownIssuer)",
             ..Tls::default()
         },
         Tls {
             server: "other-name",
-            text: "its certificate is for another name; connect by a name that is in it (invalid peer certificate: \
+            text: "its certificate is for another name, connect by a name that is in it (invalid peer certificate: \
                    NotValidForName)",
             ..Tls::default()
         },
         Tls {
             server: "expired",
-            text: "its certificate has expired; renew it (invalid peer certificate: Expired)",
+            text: "its certificate has expired, renew it (invalid peer certificate: Expired)",
             ..Tls::default()
         },
         Tls {
             server: "future",
-            text: "its certificate is not valid yet; look at the clocks (invalid peer certificate: NotValidYet)",
+            text: "its certificate is not valid yet, look at the clocks (invalid peer certificate: NotValidYet)",
             ..Tls::default()
         },
         Tls {
             more: MUTUAL,
             // Those of 2.9 say BadCertificate, later ones CertificateRequired.
-            text: "it wants a certificate of ours; give --tlscert and --tlskey (received fatal alert: *Certificate*)",
+            text: "it wants a certificate of ours, give --tlscert and --tlskey (received fatal alert: *Certificate*)",
             ..Tls::default()
         },
         Tls {
@@ -667,7 +667,7 @@ fn certificates_that_the_client_cannot_use_are_named() {
         (
             "version-1",
             "ca",
-            "*is of X.509 version 1, which this client does not accept; *UnsupportedCertVersion*",
+            "*is of X.509 version 1, which this client does not accept, *UnsupportedCertVersion*",
         ),
         (
             "p521",
@@ -675,11 +675,11 @@ fn certificates_that_the_client_cannot_use_are_named() {
             "*a P-521 key in its certificate does that: use P-256, *HandshakeFailure*",
         ),
         ("by-p521", "p521-ca", "*an authority with a P-521 key, *BadSignature*"),
-        ("rsa1024", "ca", "*an RSA key of less than 2048 bits; *"),
+        ("rsa1024", "ca", "*an RSA key of less than 2048 bits, *"),
         (
             "by-no-authority",
             "ca",
-            "*is not that of an authority (basicConstraints without CA:TRUE); *EndEntityUsedAsCa*",
+            "*is not that of an authority (basicConstraints without CA:TRUE), *EndEntityUsedAsCa*",
         ),
     ];
     on(&[Version::V2_9, Version::Newest], |version| {
@@ -772,7 +772,7 @@ fn what_is_no_nonce_is_not_signed() {
                 conn.hold(TIMEOUT)
             });
             let text = format!(
-                "127.0.0.1:{} sent something to be signed that no NATS server sends as a nonce; nothing was signed or sent",
+                "127.0.0.1:{} sent something to be signed that no NATS server sends as a nonce, nothing was signed or sent",
                 fake.port()
             );
             let out = check(&["-s", &fake.url(), flag, file]).run();
@@ -843,7 +843,7 @@ fn tls_before_the_first_word_says_that_we_cannot() {
         let certs = Certs::new();
         let ca = certs.path("ca.pem");
         let server = Server::with_config(version, &certs.config("server", "handshake_first: true"));
-        let text = "127.0.0.1:PORT closed the connection without a word after 2*s; it seems to want TLS first \
+        let text = "127.0.0.1:PORT closed the connection without a word after 2*s, it seems to want TLS first \
                     (handshake_first), which this client cannot do: allow handshake_first: auto, or another port";
         for url in ["tls://127.0.0.1:PORT", "nats://127.0.0.1:PORT"] {
             let flags = ["-s", &at(&server, url), "--tlsca", &ca, "--timeout", "4s"];
@@ -851,7 +851,7 @@ fn tls_before_the_first_word_says_that_we_cannot() {
             assert_refused_in(Duration::from_secs(3), out, "tls_failed", &at(&server, text));
         }
         // With less time than the server takes.
-        let text = "127.0.0.1:PORT accepts the connection but says nothing for *; is nats-server frozen, does it want TLS \
+        let text = "127.0.0.1:PORT accepts the connection but says nothing for *, is nats-server frozen, does it want TLS \
                     first (handshake_first), or is this another service?";
         let out = check(&["-s", &at(&server, "tls://127.0.0.1:PORT"), "--tlsca", &ca]).run();
         assert_refused(out, "nats_unreachable", &at(&server, text));
@@ -873,7 +873,7 @@ fn an_info_that_is_too_long_for_the_client_says_what_to_do() {
         Ok(())
     });
     let text = format!(
-        "127.0.0.1:{} sent a line of more than 4096 bytes, more than this client reads; if that is its INFO, set no_advertise \
+        "127.0.0.1:{} sent a line of more than 4096 bytes, more than this client reads, if that is its INFO, set no_advertise \
          or fewer connect_urls",
         fake.port()
     );
@@ -897,8 +897,8 @@ fn timed_tls_that_hangs_or_breaks_is_no_outage() {
         conn.close()
     });
     let text = format!(
-        "cannot reach NATS at 127.0.0.1:{}: it closed the connection during the login; is it stopping, or at its connection \
-         limit?",
+        "cannot reach NATS at 127.0.0.1:{}: it closed the connection during the login (is it stopping, or at its connection \
+         limit?)",
         breaks.port()
     );
     assert_refused(check(&["-s", &breaks.url()]).run(), "nats_unreachable", &text);
@@ -918,7 +918,7 @@ fn timed_tls_that_hangs_or_breaks_is_no_outage() {
         let asked = BufReader::new(&mut tap).lines().map_while(Result::ok);
         assert!(asked.take(9).any(|line| line.starts_with("MSG ")), "it is asked");
         server.freeze();
-        let text = "NATS at 127.0.0.1:PORT took the request but stopped answering; waited *";
+        let text = "NATS at 127.0.0.1:PORT took the request but stopped answering, waited *";
         assert_refused(run.wait(), "nats_unreachable", &at(&server, text));
         assert_eq!(monitor.epoch(), known);
         server.thaw();
@@ -954,7 +954,7 @@ fn a_server_in_lame_duck_mode_is_asked_to_the_end_and_takes_nobody_new() {
         wait_for("lame duck mode", || TcpStream::connect(address).err());
         service.thaw();
         assert_let_in(run.wait());
-        let text = "cannot reach NATS at 127.0.0.1:PORT: connection refused; is nats-server running there?";
+        let text = "cannot reach NATS at 127.0.0.1:PORT: connection refused (is nats-server running there?)";
         assert_refused(
             check(&["-s", &server.url()]).run(),
             "nats_unreachable",
@@ -1057,7 +1057,7 @@ fn what_is_wrong_with_the_systems_authorities_is_told() {
     let out = check(&["-s", &at(&server, "tls://127.0.0.1:PORT")])
         .env("SSL_CERT_FILE", "/nowhere.pem")
         .run();
-    let text = "TLS with NATS at 127.0.0.1:PORT failed: the authorities of the system cannot be read; give one with --tlsca (could \
+    let text = "TLS with NATS at 127.0.0.1:PORT failed: the authorities of the system cannot be read, give one with --tlsca (could \
                 not load platform certs: *)";
     assert_refused(out, "tls_failed", &at(&server, text));
 }
@@ -1442,7 +1442,7 @@ fn a_bad_configuration_is_one_clear_line() {
     let no_certificate = "there is no certificate in PEM form in it";
     // It may be a password.
     let unnamed =
-        |source: &str| format!("{source}: there is no such file, or it cannot be read; give its path, like ./FILE");
+        |source: &str| format!("{source}: there is no such file, or it cannot be read, give its path, like ./FILE");
     let cases: &[(&[&str], &str)] = &[
         (
             &["--creds", "nowhere.creds"],
@@ -1484,11 +1484,11 @@ fn a_bad_configuration_is_one_clear_line() {
         (&["--tlsca", &key], &format!("--tlsca {key}: {no_certificate}")),
         (
             &["--tlscert", &cert],
-            "--tlscert: a certificate needs its key; give --tlskey",
+            "--tlscert: a certificate needs its key, give --tlskey",
         ),
         (
             &["--tlskey", &key],
-            "--tlskey: a key needs its certificate; give --tlscert",
+            "--tlskey: a key needs its certificate, give --tlscert",
         ),
         (
             &["--tlscert", &key, "--tlskey", &key],
@@ -1524,15 +1524,15 @@ fn a_bad_configuration_is_one_clear_line() {
         ),
         (
             &["--context", "first.json"],
-            "--context first.json: it has tls_first, which this client cannot do; connect to a server without handshake_first",
+            "--context first.json: it has tls_first, which this client cannot do, connect to a server without handshake_first",
         ),
         (
             &["--context", "jwt.json"],
-            "the context jwt.json logs in by user_jwt, which this program cannot; give --creds",
+            "the context jwt.json logs in by user_jwt, which this program cannot, give --creds",
         ),
         (
             &["--context", "nsc.json"],
-            "the context nsc.json logs in by nsc, which this program cannot; give --creds",
+            "the context nsc.json logs in by nsc, which this program cannot, give --creds",
         ),
         (
             &["--context", "socks.json"],
@@ -1548,7 +1548,7 @@ fn a_bad_configuration_is_one_clear_line() {
         ),
         (
             &["--context", "urls.json"],
-            "the url of the context: not a list of server URLs; in user info, write %2C for a comma and %40 for an @",
+            "the url of the context: not a list of server URLs, in user info, write %2C for a comma and %40 for an @",
         ),
         (
             &["--inbox-prefix", "a..b"],
@@ -1574,7 +1574,7 @@ fn a_bad_configuration_is_one_clear_line() {
         ("NATS_CA", unnamed("NATS_CA")),
         (
             "NATS_CERT",
-            "NATS_CERT: a certificate needs its key; give --tlskey".into(),
+            "NATS_CERT: a certificate needs its key, give --tlskey".into(),
         ),
         (
             "NATS_CONTEXT",
@@ -1614,7 +1614,7 @@ fn a_context_that_is_not_there_names_those_that_are() {
     says("dev", "there are production-eu, staging");
     says(
         "productoin-eu",
-        "there are production-eu, staging; did you mean production-eu?",
+        "there are production-eu, staging, did you mean production-eu?",
     );
     for n in 0..5 {
         fs::write(format!("{contexts}/b|{n}.json"), "{}").unwrap();
@@ -1738,11 +1738,11 @@ fn references_in_a_context_are_followed() {
         ),
         (
             json!({"user": "mon", "password": "op://vault/item/s3cret"}),
-            "the password of the context: it is a reference to 1Password (op://), which this program cannot read; use file:// or env://",
+            "the password of the context: it is a reference to 1Password (op://), which this program cannot read, use file:// or env://",
         ),
         (
             json!({"creds": "nsc://O/A/U"}),
-            "the creds of the context: it is a reference for nsc (nsc://), which this program does not run; use file:// or env://",
+            "the creds of the context: it is a reference for nsc (nsc://), which this program does not run, use file:// or env://",
         ),
         (
             json!({"nkey": "data:;base64,s3cret!"}),
@@ -1815,7 +1815,7 @@ fn the_selected_context_of_the_nats_cli_is_named_where_nothing_else_is_given() {
     };
     let hint = "did you mean --context prod, which the nats CLI has selected?";
     let out = run(&[]);
-    out.assert_line("no server is given; the nats CLI would use its selected context prod: give --context prod");
+    out.assert_line("no server is given, the nats CLI would use its selected context prod: give --context prod");
     for flags in [
         &["-s", "nats://127.0.0.1:1"][..],
         &["--context", "prod"],

@@ -82,22 +82,22 @@ fn credentials_that_expire_soon_are_told() {
         out.assert_line(&told);
 
         let soon = bench.expiring(12 * HOUR);
-        let text = format!("credentials {soon} expire in 11h 59m, at 20*Z; warning below 1d");
+        let text = format!("credentials {soon} expire in 11h 59m, at 20*Z, warning below 1d");
         run(&soon, &LIMITS)
-            .assert_first(1, &format!("NATS_SERVICE WARNING - orders: {text}; {up} | *"))
+            .assert_first(1, &format!("NATS_SERVICE WARNING - orders: {text}, {up} | *"))
             .assert_line(&format!("WARNING credentials_expiring: {text}"));
         run(&soon, &["--creds-critical", "1h"])
             .assert_first(0, &format!("NATS_SERVICE OK - orders: {up} | *s;;3600:;0;"));
         run(&soon, &[]).assert_first(0, &format!("NATS_SERVICE OK - orders: {up} | *"));
 
         let now_or_never = bench.expiring(HOUR / 2);
-        let text = format!("credentials {now_or_never} expire in 29m *s, at 20*Z; critical below 1h");
-        run(&now_or_never, &LIMITS).assert_first(2, &format!("NATS_SERVICE CRITICAL - orders: {text}; {up} | *"));
-        let text = format!("credentials {now_or_never} expire in 29m *s, at 20*Z; warning below 1d");
+        let text = format!("credentials {now_or_never} expire in 29m *s, at 20*Z, critical below 1h");
+        run(&now_or_never, &LIMITS).assert_first(2, &format!("NATS_SERVICE CRITICAL - orders: {text}, {up} | *"));
+        let text = format!("credentials {now_or_never} expire in 29m *s, at 20*Z, warning below 1d");
         let out = run(&now_or_never, &["--creds-warning", "1d"]);
         out.assert_first(
             1,
-            &format!("NATS_SERVICE WARNING - orders: {text}; {up} | *s;86400:;;0;"),
+            &format!("NATS_SERVICE WARNING - orders: {text}, {up} | *s;86400:;;0;"),
         );
 
         // Expired: what the server says counts, and it is said once.
@@ -128,21 +128,21 @@ fn credentials_that_expire_soon_are_told() {
 fn it_is_told_whatever_else_is_the_matter() {
     let mut bench = Bench::new(Version::Newest);
     let soon = bench.expiring(HOUR / 2);
-    let text = format!("credentials {soon} expire in 29m *s, at 20*Z; critical below 1h");
+    let text = format!("credentials {soon} expire in 29m *s, at 20*Z, critical below 1h");
     let flags = [&["--creds", &soon], &LIMITS[..]].concat();
     bench.check(&flags).args(["-c", "5:"]).run().assert_first(
         2,
-        &format!("NATS_SERVICE CRITICAL - orders: 1 instance, critical range is 5:; {text} | *"),
+        &format!("NATS_SERVICE CRITICAL - orders: 1 instance, critical range is 5:, {text} | *"),
     );
     bench.server.stop();
     bench.check(&flags).run().assert_first(
         2,
-        &format!("NATS_SERVICE CRITICAL - orders: {text}; cannot reach NATS at *: connection refused; * | *"),
+        &format!("NATS_SERVICE CRITICAL - orders: {text}, cannot reach NATS at *: connection refused * | *"),
     );
     let soon = bench.expiring(12 * HOUR);
     bench.check(&[&["--creds", &soon], &LIMITS[..]].concat()).run().assert_first(
         3,
-        "NATS_SERVICE UNKNOWN - orders: cannot reach NATS at *: connection refused; *; credentials * expire in 11h 59m, at *",
+        "NATS_SERVICE UNKNOWN - orders: cannot reach NATS at *: connection refused *, credentials * expire in 11h 59m, at *",
     );
     let expired = bench.expiring(-2 * HOUR);
     bench
@@ -151,7 +151,7 @@ fn it_is_told_whatever_else_is_the_matter() {
         .assert_first(
             2,
             &format!(
-                "NATS_SERVICE CRITICAL - orders: credentials {expired} expired 2h ago, at 20*Z; cannot reach NATS at *"
+                "NATS_SERVICE CRITICAL - orders: credentials {expired} expired 2h ago, at 20*Z, cannot reach NATS at *"
             ),
         );
 }
@@ -171,9 +171,9 @@ fn expired_credentials_that_are_taken_are_told() {
     let text = format!(
         "credentials {expired} expired 2h ago, at 20*Z, yet NATS lets us in: does it look at them, and are the clocks right?"
     );
-    check(&LIMITS).assert_first(2, &format!("NATS_SERVICE CRITICAL - orders: {text}; 1 instance, * | *"));
+    check(&LIMITS).assert_first(2, &format!("NATS_SERVICE CRITICAL - orders: {text}, 1 instance, * | *"));
     check(&["--creds-warning", "1d"])
-        .assert_first(1, &format!("NATS_SERVICE WARNING - orders: {text}; 1 instance, * | *"));
+        .assert_first(1, &format!("NATS_SERVICE WARNING - orders: {text}, 1 instance, * | *"));
     check(&["-v"]).assert_first(0, "NATS_SERVICE OK - *").assert_line(&text);
 }
 
@@ -192,7 +192,7 @@ fn odd_times_are_read_as_servers_do() {
             true => {
                 "NATS_SERVICE UNKNOWN - orders: NATS at * refused the credentials of *: the user JWT expired 2*d *h ago (*"
             }
-            false => "NATS_SERVICE CRITICAL - orders: credentials * expired 2*d *h ago, at 1970-01-01T00:00:00Z; *",
+            false => "NATS_SERVICE CRITICAL - orders: credentials * expired 2*d *h ago, at 1970-01-01T00:00:00Z, *",
         };
         let code = if out.stdout.contains("refused the credentials") {
             3
@@ -206,7 +206,7 @@ fn odd_times_are_read_as_servers_do() {
     let half = run(json!(now() as f64 + 1800.5), &LIMITS);
     half.assert_first(
         2,
-        "NATS_SERVICE CRITICAL - orders: credentials * expire in *m *s, at 20*Z; critical below 1h; *127.0.0.1:*",
+        "NATS_SERVICE CRITICAL - orders: credentials * expire in *m *s, at 20*Z, critical below 1h, *127.0.0.1:*",
     );
     for exp in [json!(i64::MAX), json!(u64::MAX), json!(1e300)] {
         let out = run(exp, &[&LIMITS[..], &["-v"]].concat());
@@ -230,7 +230,7 @@ fn however_the_credentials_are_given() {
     let bench = Bench::new(Version::Newest);
     let soon = bench.expiring(12 * HOUR);
     let line = format!(
-        "NATS_SERVICE WARNING - orders: credentials {soon} expire in 11h 59m, at 20*Z; warning below 1d; 1 instance, *"
+        "NATS_SERVICE WARNING - orders: credentials {soon} expire in 11h 59m, at 20*Z, warning below 1d, 1 instance, *"
     );
     bench
         .check(&LIMITS)
@@ -267,7 +267,7 @@ fn limits_without_credentials_are_a_mistake() {
         run(&["textfile", "-o", &file]).assert_stderr(3, "", &format!("check_nats_service: {problem}"));
     };
     let none = |flag: &str| {
-        format!("--{flag}: no creds file is used, and no other login expires; give --creds, or leave it out")
+        format!("--{flag}: no creds file is used, and no other login expires, give --creds, or leave it out")
     };
     says(&LIMITS, &[], &none("creds-warning"));
     says(&["--creds-critical", "1d"], &[], &none("creds-critical"));

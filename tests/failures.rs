@@ -282,18 +282,18 @@ fn endures(case: Case) {
         .check(&soon)
         .assert_first(
             2,
-            "NATS_SERVICE CRITICAL - orders: down, no responders; 3 instances until *s ago; *",
+            "NATS_SERVICE CRITICAL - orders: down, no responders, 3 instances until *s ago, *",
         )
         .assert_line("CRITICAL service_down: down, *");
     let known = place.monitor.epoch();
     assert!(known.contains(", 0 instances\noutage since "), "{known}");
 
     place.get_into(trouble);
-    let still = "still down for *s, as of the last answer *s ago; had 3 instances";
+    let still = "still down for *s, as of the last answer *s ago, had 3 instances";
     let out = place.check_in_time(&["--unreachable", "ok"]);
     let out = out.assert_first(
         2,
-        &format!("NATS_SERVICE CRITICAL - orders: {still}; {text}* | {NOT_ASKED}"),
+        &format!("NATS_SERVICE CRITICAL - orders: {still}, {text}* | {NOT_ASKED}"),
     );
     assert!(out.perfdata("outage") > Some(0.0));
     in_time(
@@ -305,7 +305,7 @@ fn endures(case: Case) {
     place.get_out_of(trouble);
     place.check(&soon).assert_first(
         2,
-        "NATS_SERVICE CRITICAL - orders: still down for *s, no responders; had 3 instances; *",
+        "NATS_SERVICE CRITICAL - orders: still down for *s, no responders, had 3 instances, *",
     );
 }
 
@@ -317,20 +317,20 @@ fn timed_a_server_that_is_not_there() {
                 login: &[],
                 trouble: Trouble::Stopped,
                 reason: "nats_unreachable",
-                text: "cannot reach NATS at ADDRESS: connection refused; is nats-server running there?",
+                text: "cannot reach NATS at ADDRESS: connection refused (is nats-server running there?)",
             },
             Case {
                 login: &[],
                 trouble: Trouble::LameDuck,
                 reason: "nats_unreachable",
-                text: "cannot reach NATS at ADDRESS: connection refused; is nats-server running there?",
+                text: "cannot reach NATS at ADDRESS: connection refused (is nats-server running there?)",
             },
             Case {
                 login: &[],
                 trouble: Trouble::Blackhole,
                 reason: "nats_unreachable",
-                text: "cannot reach NATS at ADDRESS: no answer to the TCP connection within *s; is the host up, \
-                   or does a firewall drop it?",
+                text: "cannot reach NATS at ADDRESS: no answer to the TCP connection within *s (is the host up, \
+                   or does a firewall drop it?)",
             },
         ],
         endures,
@@ -370,7 +370,7 @@ fn timed_a_server_that_hangs() {
                 login: &[],
                 trouble: Trouble::Frozen,
                 reason: "nats_unreachable",
-                text: "ADDRESS accepts the connection but says nothing for *s; is nats-server frozen, does it want \
+                text: "ADDRESS accepts the connection but says nothing for *s, is nats-server frozen, does it want \
                        TLS first (handshake_first), or is this another service?",
             },
             // After its INFO.
@@ -394,7 +394,7 @@ fn timed_a_server_that_hangs() {
                     conn.hold(LIMIT)
                 }),
                 reason: "nats_unreachable",
-                text: "NATS at ADDRESS took the request but stopped answering; waited *s",
+                text: "NATS at ADDRESS took the request but stopped answering, waited *s",
             },
         ],
         endures,
@@ -448,21 +448,21 @@ fn permissions_that_are_not_enough() {
                 login: MON,
                 trouble: user(r#"publish: {deny: ["$SRV.PING.orders"]}"#),
                 reason: "permission_denied",
-                text: "NATS at ADDRESS does not let us publish to $SRV.PING.orders; add to the user's permissions: \
+                text: "NATS at ADDRESS does not let us publish to $SRV.PING.orders, add to the user's permissions: \
                        publish: {allow: [\"$SRV.PING.orders\"]}",
             },
             Case {
                 login: MON,
                 trouble: user(r#"publish: {allow: ["$SRV.PING.billing"]}"#),
                 reason: "permission_denied",
-                text: "NATS at ADDRESS does not let us publish to $SRV.PING.orders; add to the user's permissions: \
+                text: "NATS at ADDRESS does not let us publish to $SRV.PING.orders, add to the user's permissions: \
                        publish: {allow: [\"$SRV.PING.orders\"]}",
             },
             Case {
                 login: MON,
                 trouble: user(r#"subscribe: {deny: ["_INBOX.>"]}"#),
                 reason: "permission_denied",
-                text: "NATS at ADDRESS does not let us subscribe to _INBOX.*; add to the user's permissions: \
+                text: "NATS at ADDRESS does not let us subscribe to _INBOX.*, add to the user's permissions: \
                        subscribe: {allow: [\"_INBOX.>\"]}",
             },
             // A real server that leaves us not even one subscription says so, or not, and closes the connection.
@@ -530,8 +530,8 @@ fn a_server_that_lets_in_and_throws_out() {
                 login: &[],
                 trouble: Trouble::Fake(|conn| let_in_and_say(conn, "")?.close()),
                 reason: "nats_unreachable",
-                text: "cannot reach NATS at ADDRESS: it closed the connection during the login; is it stopping, \
-                   or at its connection limit?",
+                text: "cannot reach NATS at ADDRESS: it closed the connection during the login (is it stopping, \
+                   or at its connection limit?)",
             },
         ],
         endures,
@@ -565,7 +565,7 @@ fn something_that_is_no_nats_server() {
                     Ok(())
                 }),
                 reason: "nats_unreachable",
-                text: "ADDRESS accepts the connection but says nothing for *s; is nats-server frozen, does it want \
+                text: "ADDRESS accepts the connection but says nothing for *s, is nats-server frozen, does it want \
                        TLS first (handshake_first), or is this another service?",
             },
             // Not even that.
@@ -573,8 +573,8 @@ fn something_that_is_no_nats_server() {
                 login: &[],
                 trouble: Trouble::Fake(|conn| conn.close()),
                 reason: "nats_unreachable",
-                text: "cannot reach NATS at ADDRESS: it closed the connection during the login; is it stopping, \
-                   or at its connection limit?",
+                text: "cannot reach NATS at ADDRESS: it closed the connection during the login (is it stopping, \
+                   or at its connection limit?)",
             },
         ],
         endures,
@@ -623,7 +623,7 @@ fn tls_that_is_required() {
             login: MON,
             trouble: Trouble::Config(format!("tls {{ cert_file: \"{certificate}\", key_file: \"{key}\" }}")),
             reason: "tls_failed",
-            text: "TLS with NATS at ADDRESS failed: its certificate is that of an authority itself; *",
+            text: "TLS with NATS at ADDRESS failed: its certificate is that of an authority itself, *",
         });
     }
     each(cases, endures);
@@ -669,7 +669,7 @@ fn a_connection_that_breaks_at_every_request() {
                 conn.close()
             }),
             reason: "protocol_error",
-            text: "the connection to NATS at ADDRESS broke twice while asking; a reply that breaks the protocol \
+            text: "the connection to NATS at ADDRESS broke twice while asking, a reply that breaks the protocol \
                    does that",
         }],
         endures,
@@ -736,7 +736,7 @@ fn run_with_a_middle(happens: impl Fn(&mut Server)) -> Output {
 fn timed_a_server_that_freezes_in_the_middle_makes_no_silent_service() {
     in_the_middle(
         |server| server.freeze(),
-        "NATS at ADDRESS took the request but stopped answering; waited *",
+        "NATS at ADDRESS took the request but stopped answering, waited *",
     );
 }
 
@@ -744,7 +744,7 @@ fn timed_a_server_that_freezes_in_the_middle_makes_no_silent_service() {
 fn timed_a_server_that_ends_in_the_middle_makes_no_gone_service() {
     in_the_middle(
         Server::stop,
-        "cannot reach NATS at ADDRESS: connection refused; is nats-server running there?",
+        "cannot reach NATS at ADDRESS: connection refused (is nats-server running there?)",
     );
 }
 
@@ -808,7 +808,7 @@ fn timed_of_several_servers_one_is_enough() {
     service.kill();
     server.wait_for_instances("orders", 0);
     all(
-        "NATS_SERVICE CRITICAL - orders: down, no responders; 3 instances until *s ago; *",
+        "NATS_SERVICE CRITICAL - orders: down, no responders, 3 instances until *s ago, *",
         2,
     );
 }
@@ -827,7 +827,7 @@ fn timed_a_dead_first_server_hides_no_outage() {
     check()
         .assert_first(
             2,
-            "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *s ago; *",
+            "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until *s ago, *",
         )
         .assert_within(Duration::from_secs(2) + AFTER);
 }
@@ -841,8 +841,8 @@ fn timed_of_several_failures_all_are_told_and_the_most_telling_leads() {
     let (locked_port, ssh_port, hole_port) = (locked.port(), ssh.port(), hole.port());
     let text = format!(
         "NATS at 127.0.0.1:{locked_port} wants credentials (Authorization Violation): give --creds, --user, --token \
-         or --nkey; \
-         127.0.0.1:{ssh_port} is no NATS server: it said SSH-2.0-OpenSSH_9.2p1 Debian-2; \
+         or --nkey, \
+         127.0.0.1:{ssh_port} is no NATS server: it said SSH-2.0-OpenSSH_9.2p1 Debian-2, \
          cannot reach NATS at "
     );
     let urls = [format!("nats://{refused}"), hole.url(), ssh.url(), locked.url()];
@@ -852,7 +852,7 @@ fn timed_of_several_failures_all_are_told_and_the_most_telling_leads() {
         let out = monitor.check(["--timeout", "2s", "-v"]).run();
         out.assert_first(3, &format!("NATS_SERVICE UNKNOWN - orders: {text}* | {NOT_ASKED}"))
             .assert_line(&format!("UNKNOWN auth_rejected: {text}*"))
-            .assert_line(&format!("*cannot reach NATS at {refused}: connection refused; *"))
+            .assert_line(&format!("*cannot reach NATS at {refused}: connection refused *"))
             .assert_line(&format!(
                 "*cannot reach NATS at 127.0.0.1:{hole_port}: no answer to the TCP connection within *"
             ))

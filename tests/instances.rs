@@ -73,7 +73,7 @@ fn frozen_and_killed(frozen_kind: usize, killed_kind: usize, lives_kind: usize) 
     let silent = name(&frozen, frozen_kind);
     // The memory of a loss outlasts the run that sees it first.
     for _ in 0..3 {
-        let text = format!("1 instance, slowest answer *ms; not answering: {silent}; gone: {gone}");
+        let text = format!("1 instance, slowest answer *ms, not answering: {silent}, gone: {gone}");
         let out = assert_ok(&monitor, &text);
         out.assert_line(&format!("not answering since *Z: {} version *", frozen.id()))
             .assert_line(&format!("gone since *Z: {gone_id} version * pod=*"));
@@ -82,14 +82,14 @@ fn frozen_and_killed(frozen_kind: usize, killed_kind: usize, lives_kind: usize) 
     monitor.check(["-w", "3:"]).run().assert(
         1,
         &format!(
-            "NATS_SERVICE WARNING - orders: 1 instance, warning range is 3:; not answering: {silent}; gone: {gone} | \
+            "NATS_SERVICE WARNING - orders: 1 instance, warning range is 3:, not answering: {silent}, gone: {gone} | \
              instances=1;3:;;0; *"
         ),
     );
 
     frozen.thaw();
     server.wait_for_instances("orders", 2);
-    assert_ok(&monitor, &format!("2 instances, slowest answer *ms; gone: {gone}"));
+    assert_ok(&monitor, &format!("2 instances, slowest answer *ms, gone: {gone}"));
     // Another one takes its place, under an id of its own.
     let _replacement = start(&url, killed_kind);
     monitor.check(["-w", "3:", "--census", "0"]).run().assert(
@@ -120,7 +120,7 @@ fn over_tls_with_the_least_permissions_they_are_named_too() {
     for _ in 0..2 {
         assert_ok(
             &monitor,
-            &format!("1 instance, slowest answer *ms; not answering: {silent}; gone: {gone}"),
+            &format!("1 instance, slowest answer *ms, not answering: {silent}, gone: {gone}"),
         );
     }
 }
@@ -156,7 +156,7 @@ fn more_missing_instances_than_fit_are_counted() {
     for _ in 0..2 {
         let out = assert_ok(
             &monitor,
-            "1 instance, slowest answer *ms; gone: * (1.0.0), * (1.0.0), * (1.0.0) and 2 more",
+            "1 instance, slowest answer *ms, gone: * (1.0.0), * (1.0.0), * (1.0.0) and 2 more",
         );
         for id in &ids {
             assert!(out.stdout.contains(&format!(": {id} version 1.0.0")), "{}", out.stdout);
@@ -180,7 +180,7 @@ fn a_slow_instance_is_counted_and_named() {
         "it is asked for itself"
     );
     slow.thaw();
-    let text = format!("2 instances, slowest answer *ms; slow: {}", name(&slow, 0));
+    let text = format!("2 instances, slowest answer *ms, slow: {}", name(&slow, 0));
     let out = run.wait();
     assert!(out.perfdata("rtt_max") >= Some(0.6), "{out:?}");
     out.assert_first(0, &format!("NATS_SERVICE OK - orders: {text} | instances=2;;;0; *"));
@@ -212,7 +212,7 @@ fn an_instance_that_may_not_be_asked_is_missing() {
         two.freeze();
         let missing = format!("{} (1.0.0, pod=b)", two.id());
         let denied = format!(
-            "NATS at 127.0.0.1:{} does not let us publish to $SRV.PING.orders.{}; add to the user's permissions: publish: \
+            "NATS at 127.0.0.1:{} does not let us publish to $SRV.PING.orders.{}, add to the user's permissions: publish: \
              {{allow: [\"$SRV.PING.orders.*\"]}}",
             server.port(),
             two.id(),
@@ -220,13 +220,13 @@ fn an_instance_that_may_not_be_asked_is_missing() {
         for _ in 0..2 {
             assert_ok(
                 &monitor,
-                &format!("1 instance, slowest answer *ms; missing: {missing}; {denied}"),
+                &format!("1 instance, slowest answer *ms, missing: {missing}, {denied}"),
             );
         }
         monitor.check(["-c", "2:"]).run().assert(
             2,
             &format!(
-                "NATS_SERVICE CRITICAL - orders: 1 instance, critical range is 2:; missing: {missing}; {denied} | \
+                "NATS_SERVICE CRITICAL - orders: 1 instance, critical range is 2:, missing: {missing}, {denied} | \
                  instances=1;;2:;0; *"
             ),
         );
@@ -245,7 +245,7 @@ fn an_instance_that_may_not_be_asked_is_missing() {
         });
         assert_ok(
             &monitor,
-            &format!("1 instance, slowest answer *ms; gone: {id} (1.0.0, pod=b)"),
+            &format!("1 instance, slowest answer *ms, gone: {id} (1.0.0, pod=b)"),
         );
         drop(one);
     });
@@ -254,7 +254,7 @@ fn an_instance_that_may_not_be_asked_is_missing() {
 /// Nobody has ever seen the service that the monitor asks for; `text` says who is there.
 #[track_caller]
 fn assert_never_seen(monitor: &Monitor, service: &str, text: &str) {
-    let text = format!("never seen in this account, no responders; {text}");
+    let text = format!("never seen in this account, no responders, {text}");
     monitor
         .check(["--confirm", "50ms", "--stall", "200ms", "-v"])
         .run()
@@ -318,7 +318,7 @@ fn whoever_may_not_look_around_is_told_so() {
         let url = format!("nats://svc:svc@127.0.0.1:{}", server.port());
         let _orders = Service::async_nats(&url, "orders").start();
         let text = format!(
-            "and we may not look who is there: NATS at 127.0.0.1:{} does not let us publish to $SRV.PING; add to the user's \
+            "and we may not look who is there: NATS at 127.0.0.1:{} does not let us publish to $SRV.PING, add to the user's \
              permissions: publish: {{allow: [\"$SRV.PING\"]}}",
             server.port()
         );

@@ -549,7 +549,7 @@ fn what_is_too_old_says_nothing() {
     // Nobody checks any more, and the server goes on.
     sidecar.signal(libc::SIGSTOP);
     wait_for("too old", || (ask("/readyz").status == 503).then_some(()));
-    let old = "the last check is *s old, more than 1.0s; do the checks hang?";
+    let old = "the last check is *s old, more than 1.0s (do the checks hang?)";
     let (begin, end) = old.split_once('*').unwrap();
     for (path, status) in [("/readyz", 503), ("/startupz", 503), ("/livez", 200)] {
         let reply = ask(path);
@@ -660,7 +660,7 @@ fn mistakes_are_told_at_once() {
     let port = format!(":{}", taken.local_addr().unwrap().port());
     let in_use = |typed: &str| {
         format!(
-            "--listen: cannot listen on {typed}: Address already in use*; give another port, or end who has it (ss -ltnp)"
+            "--listen: cannot listen on {typed}: Address already in use*, give another port, or end who has it (ss -ltnp)"
         )
     };
     let no_address = |typed: &str| {
@@ -680,7 +680,7 @@ fn mistakes_are_told_at_once() {
         (&["--listen", ""], no_address("")),
         (
             &["--listen", "192.0.2.1:9422"],
-            "--listen: cannot listen on 192.0.2.1:9422: Cannot assign requested address*; give an address of this machine, or \
+            "--listen: cannot listen on 192.0.2.1:9422: Cannot assign requested address*, give an address of this machine, or \
              only the port, like :9422"
                 .into(),
         ),

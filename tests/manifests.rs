@@ -397,9 +397,9 @@ fn the_probes_run_as_they_stand() {
     pod("orders-1").probes(
         &app,
         1,
-        "the instance with pod=orders-1 does not answer within *ms, though others do; NATS *",
+        "the instance with pod=orders-1 does not answer within *ms, though others do, NATS *",
     );
-    pod("orders-1").probes(&by_file, 1, "instance * is gone, no responders; NATS *");
+    pod("orders-1").probes(&by_file, 1, "instance * is gone, no responders, NATS *");
     pod("orders-2").probes(&app, 0, "* (1.0.0, pod=orders-2) answered in *ms");
 }
 
@@ -627,7 +627,7 @@ fn the_services_say_which_pod_they_are_in() {
         let ended = process::wait(&mut service, LIMIT);
         process::kill(&mut service);
         assert_eq!(ended.and_then(|status| status.code()), Some(0), "it leaves in order");
-        ask(&["--id-file", &id_file]).assert(1, "liveness fail: orders: instance * is gone, no responders; NATS *");
+        ask(&["--id-file", &id_file]).assert(1, "liveness fail: orders: instance * is gone, no responders, NATS *");
     }
 }
 
@@ -653,6 +653,6 @@ fn the_least_permissions_are_enough() {
         .run();
     out.assert(
         1,
-        "readiness fail: billing: cannot ask: NATS at * does not let us publish to $SRV.PING.billing; *",
+        "readiness fail: billing: cannot ask: NATS at * does not let us publish to $SRV.PING.billing, *",
     );
 }

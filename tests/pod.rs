@@ -84,7 +84,7 @@ fn each_pod_sees_only_its_own_instance() {
             out,
             "liveness",
             "fail",
-            "the service does not answer within *s (hung, or not allowed to publish to our inbox); NATS * is fine",
+            "the service does not answer within *s (hung, or not allowed to publish to our inbox), NATS * is fine",
         );
 
         // And back: thawed and connected again, it passes.
@@ -117,7 +117,7 @@ fn an_inbox_that_is_not_allowed_is_named_on_either_side() {
         for (flags, whom) in which {
             let out = probe(kind, &login("mon"), flags).run();
             let text = format!(
-                "{whom} does not answer within *ms (hung, or not allowed to publish to our inbox); NATS* at 127.0.0.1:{} is \
+                "{whom} does not answer within *ms (hung, or not allowed to publish to our inbox), NATS* at 127.0.0.1:{} is \
                  fine",
                 server.port()
             );
@@ -130,7 +130,7 @@ fn an_inbox_that_is_not_allowed_is_named_on_either_side() {
 
             let out = probe(kind, &login("deaf"), flags).run();
             let why = format!(
-                "NATS at 127.0.0.1:{} does not let us subscribe to _INBOX.*.*; add to",
+                "NATS at 127.0.0.1:{} does not let us subscribe to _INBOX.*.*, add to",
                 server.port()
             );
             match kind {
@@ -182,7 +182,7 @@ fn assert_probes(server: &Server, name: &str, id: &str, fate: Fate) {
         match fate {
             Fate::Lives => assert_says(out, kind, "pass", &format!("{id} (1.0.0, {label}) answered in *")),
             Fate::Gone if which[0] != "--match" => {
-                assert_says(out, kind, "fail", &format!("{whom} is gone, no responders; {fine}"))
+                assert_says(out, kind, "fail", &format!("{whom} is gone, no responders, {fine}"))
             }
             // By its metadata everybody is asked, and the siblings answer.
             _ => {
@@ -194,7 +194,7 @@ fn assert_probes(server: &Server, name: &str, id: &str, fate: Fate) {
                     out,
                     kind,
                     "fail",
-                    &format!("{whom} does not answer within *s{why}; {fine}"),
+                    &format!("{whom} does not answer within *s{why}, {fine}"),
                 )
             }
         };
@@ -216,7 +216,7 @@ fn several_matches_are_of_one_instance() {
         (
             "b",
             "fail",
-            "the instance with pod=one, zone=b does not answer within *s, though others do; NATS * is fine",
+            "the instance with pod=one, zone=b does not answer within *s, though others do, NATS * is fine",
         ),
     ] {
         let flags = [
@@ -258,7 +258,7 @@ fn the_name_of_the_pod_comes_from_a_variable() {
         "pass",
         "* (1.0.0, pod=one) answered in *",
     );
-    let text = "the instance with zone=a, pod=two does not answer within *s, though others do; NATS * is fine";
+    let text = "the instance with zone=a, pod=two does not answer within *s, though others do, NATS * is fine";
     assert_says(ask(&flags, "two"), "liveness", "fail", text);
     ask(&flags, "").assert_stderr(
         3,
@@ -268,7 +268,7 @@ fn the_name_of_the_pod_comes_from_a_variable() {
     for value in ["", "$(POD_NAME)"] {
         let word = format!("pod={value}");
         let text =
-            "Kubernetes puts no downward API variables into the commands of probes; say --match-env pod=VARIABLE";
+            "Kubernetes puts no downward API variables into the commands of probes, say --match-env pod=VARIABLE";
         ask(&["--match", &word], "one").assert_stderr(
             3,
             "",
@@ -318,7 +318,7 @@ fn timed_nats_being_away_is_not_the_fault_of_the_pod() {
     let certs = Certs::new();
     let tls = Server::with_config(Version::Newest, &certs.config("server", ""));
     let cases = [
-        (stopped.url(), "cannot reach NATS at 127.0.0.1:*: connection refused; *"),
+        (stopped.url(), "cannot reach NATS at 127.0.0.1:*: connection refused *"),
         (
             frozen.url(),
             "127.0.0.1:* accepts the connection but says nothing for *",
@@ -330,11 +330,11 @@ fn timed_nats_being_away_is_not_the_fault_of_the_pod() {
         (mute.url(), "127.0.0.1:* accepts the connection but says nothing for *"),
         (
             stops.url(),
-            "NATS at 127.0.0.1:* took the request but stopped answering; waited *ms",
+            "NATS at 127.0.0.1:* took the request but stopped answering, waited *ms",
         ),
         (
             leaves.url(),
-            "the connection to NATS at 127.0.0.1:* broke twice while asking; *",
+            "the connection to NATS at 127.0.0.1:* broke twice while asking, *",
         ),
         (
             ssh.url(),
@@ -346,7 +346,7 @@ fn timed_nats_being_away_is_not_the_fault_of_the_pod() {
         ),
         (
             denies.url(),
-            "NATS at 127.0.0.1:* does not let us publish to $SRV.PING.orders; *",
+            "NATS at 127.0.0.1:* does not let us publish to $SRV.PING.orders, *",
         ),
         (tls.url(), "TLS with NATS at 127.0.0.1:* failed: *"),
         (
@@ -555,7 +555,7 @@ fn it_needs_no_state_no_home_no_name_and_writes_nothing() {
         hardened("B"),
         "liveness",
         "fail",
-        "instance B is gone, no responders; *",
+        "instance B is gone, no responders, *",
     );
 
     // And where it could, it does not.
@@ -660,11 +660,11 @@ fn the_file_of_the_sidecar_answers_without_the_network() {
     let cases = [
         (
             Some(unasked.to_string()),
-            "cannot reach NATS at 127.0.0.1:*: connection refused; *",
+            "cannot reach NATS at 127.0.0.1:*: connection refused *",
         ),
         (
             Some(with("time", "2026-01-01T00:00:00Z".into())),
-            "the status file is * old, more than 60s; does the sidecar run?",
+            "the status file is * old, more than 60s (does the sidecar run?)",
         ),
         (
             Some(with("time", "2999-01-01T00:00:00Z".into())),
@@ -757,7 +757,7 @@ fn a_file_that_is_not_there_yet_is_not_the_pods_fault() {
     for (flags, problem) in [
         (&["--creds", &missing, "--user", "mon"][..], "*cannot be used with*"),
         (&["--tlsca", &missing, "-t", "soon"], "--timeout: *"),
-        (&["--tlscert", &missing], "*a certificate needs its key; give --tlskey"),
+        (&["--tlscert", &missing], "*a certificate needs its key, give --tlskey"),
     ] {
         let out = probe("liveness", &server.url(), &["--any-instance"]).args(flags).run();
         out.assert_stderr(3, "", &format!("check_nats_service: {problem} (see --help)"));

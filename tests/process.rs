@@ -24,9 +24,9 @@ const STATE: &str = "orders.json";
 
 const UP: &str = "NATS_SERVICE OK - orders: 1 instance, slowest answer * | instances=1;*";
 const DOWN: &str =
-    "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until * ago; NATS * | instances=0;*";
+    "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until * ago, NATS * | instances=0;*";
 /// The latch: what is said of an open outage by a run that could not ask, with why not.
-const LATCHED: &str = "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago; had 1 instance; ";
+const LATCHED: &str = "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago, had 1 instance, ";
 const UNKNOWN: &str = "NATS_SERVICE UNKNOWN - orders: ";
 
 type Script = fn(&mut Conn) -> io::Result<()>;
@@ -442,11 +442,11 @@ fn timed_ten_thousand_instances_are_remembered_when_memory_is_short() {
     assert!(bench.state().len() > 500_000);
     weigh(
         2,
-        "NATS_SERVICE CRITICAL - orders: down, no responders; 10000 instances until * ago; NATS * | instances=0;*",
+        "NATS_SERVICE CRITICAL - orders: down, no responders, 10000 instances until * ago, NATS * | instances=0;*",
     );
     weigh(
         2,
-        "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago; had 10000 instances; \
+        "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago, had 10000 instances, \
          the server sent more than fits into the memory allowed* | instances=U *",
     );
 }
@@ -543,12 +543,12 @@ fn a_file_that_may_not_grow_is_a_state_that_cannot_be_written() {
         (
             Bench::up_then(up),
             3,
-            format!("NATS_SERVICE UNKNOWN - orders: {problem}; 1 instance, *"),
+            format!("NATS_SERVICE UNKNOWN - orders: {problem}, 1 instance, *"),
         ),
         (
             Bench::up_then(down),
             2,
-            format!("NATS_SERVICE CRITICAL - orders: down, *; {problem} | *"),
+            format!("NATS_SERVICE CRITICAL - orders: down, *, {problem} | *"),
         ),
     ] {
         let before = bench.state();

@@ -20,7 +20,7 @@ const fn ms(ms: u64) -> Duration {
 }
 
 /// The rest of a line that has another finding in front.
-const AND_UP: &str = "; 2 instances, slowest answer *ms | instances=2;;;0; * request=";
+const AND_UP: &str = ", 2 instances, slowest answer *ms | instances=2;;;0; * request=";
 
 fn check(url: &str, flags: &[&str]) -> Check {
     Check::new(["-s", url, "-n", "orders"]).args(flags)
@@ -83,11 +83,11 @@ fn each_end_of_a_request_to_a_real_service() {
             .assert_line("the reply begins: good");
         run(&["--request", "ecco"]).assert_first(
             2,
-            &failed("no endpoint is named ecco; did you mean echo?").replace("request=*", "request=U"),
+            &failed("no endpoint is named ecco, did you mean echo?").replace("request=*", "request=U"),
         );
         run(&["--request", "zzz"]).assert_first(
             2,
-            &failed("no endpoint is named zzz; there are: echo, fail, never, slow"),
+            &failed("no endpoint is named zzz, there are: echo, fail, never, slow"),
         );
         run(&["--subject", "orders.nothing"]).assert_first(
             2,
@@ -112,7 +112,7 @@ fn each_end_of_a_request_to_a_real_service() {
         assert!(late.perfdata("request").is_some_and(|took| took > 0.4), "{late:?}");
         late.assert_first(
             2,
-            "NATS_SERVICE CRITICAL - orders: request slow: orders.slow took *ms, critical above 200ms; *s;0.1;0.2;0;",
+            "NATS_SERVICE CRITICAL - orders: request slow: orders.slow took *ms, critical above 200ms, *s;0.1;0.2;0;",
         );
         run(&[&slow[..], &["--request-critical", "20s"]].concat()).assert_first(0, "NATS_SERVICE OK - *s;;20;0;");
 
@@ -134,7 +134,7 @@ fn timed_no_reply_ends_in_time() {
             .assert_first(
                 2,
                 "NATS_SERVICE CRITICAL - orders: request failed: no reply on orders.never within 1.*s, though 1 instance \
-                 answered PING: hung, overloaded, or not allowed to publish to our inbox; 1 instance, *ms | instances=1;;;0; * \
+                 answered PING: hung, overloaded, or not allowed to publish to our inbox, 1 instance, *ms | instances=1;;;0; * \
                  request=U",
             )
             .assert_line("request to orders.never (endpoint never) not answered");
@@ -151,7 +151,7 @@ fn an_old_library_has_a_default_endpoint() {
         .assert_line("request to orders.echo (endpoint default) answered in *ms, 1 byte");
     run(&["--request", "echo"]).assert_first(
         2,
-        "NATS_SERVICE CRITICAL - orders: request failed: no endpoint is named echo; there are: default; *",
+        "NATS_SERVICE CRITICAL - orders: request failed: no endpoint is named echo, there are: default, *",
     );
 }
 
@@ -298,8 +298,8 @@ fn statistics_and_endpoints_are_asked_beside_the_question() {
         .run()
         .assert_first(
             3,
-            "NATS_SERVICE UNKNOWN - orders: no statistics: NATS at * does not let us publish to $SRV.STATS.orders; *; request not \
-             judged: NATS at * does not let us publish to $SRV.INFO.orders; *; 1 instance, slowest answer *",
+            "NATS_SERVICE UNKNOWN - orders: no statistics: NATS at * does not let us publish to $SRV.STATS.orders, *, request not \
+             judged: NATS at * does not let us publish to $SRV.INFO.orders, *, 1 instance, slowest answer *",
         );
 }
 
@@ -316,7 +316,7 @@ fn an_outage_says_all_and_nobody_is_asked() {
         .assert_first(0, "NATS_SERVICE OK - orders: 1 instance, *");
     one.kill();
     server.wait_for_instances("orders", 0);
-    for text in ["down, no responders; ", "still down for *, no responders; "] {
+    for text in ["down, no responders, ", "still down for *, no responders, "] {
         let out = monitor.check(flags).arg("-v").run();
         assert!(!out.stdout.contains("request failed"), "{out:?}");
         out.assert_first(
@@ -352,8 +352,8 @@ fn what_is_not_allowed_is_no_failure_of_the_service() {
         };
         let denied = |subject: &str| {
             format!(
-                "NATS_SERVICE UNKNOWN - orders: request not judged: NATS at 127.0.0.1:* does not let us publish to {subject}; \
-                 add to the user*s permissions: publish: {{allow: [*{subject}*]}}; 1 instance, slowest answer *"
+                "NATS_SERVICE UNKNOWN - orders: request not judged: NATS at 127.0.0.1:* does not let us publish to {subject}, \
+                 add to the user*s permissions: publish: {{allow: [*{subject}*]}}, 1 instance, slowest answer *"
             )
         };
         let out = check(&mon, &["--request", "echo", "-v"]).run();
@@ -385,7 +385,7 @@ fn a_payload_that_the_server_does_not_take_is_not_sent() {
     run(1001)
         .assert_first(
             3,
-            "NATS_SERVICE UNKNOWN - orders: request not sent: it has 1001 bytes, and the server takes 1000 (max_payload); *",
+            "NATS_SERVICE UNKNOWN - orders: request not sent: it has 1001 bytes, and the server takes 1000 (max_payload), *",
         )
         .assert_line("UNKNOWN usage: *");
     // The headers count: 24 bytes.
@@ -431,7 +431,7 @@ fn through_an_import_the_subject_may_have_another_name() {
     run(&["--request", "echo"]).assert_first(
         3,
         "NATS_SERVICE UNKNOWN - orders: request not judged: nobody tells endpoints: no responders on APP.$SRV.INFO.orders, \
-         though 1 instance answered PING; import it too, or give --subject; *",
+         though 1 instance answered PING, import it too, or give --subject, *",
     );
     server.restart(&config(&[ping, "$SRV.INFO.>", "orders.>"]));
     wait_for("the service", || {
@@ -440,7 +440,7 @@ fn through_an_import_the_subject_may_have_another_name() {
     run(&["--request", "echo"]).assert_first(
         3,
         "NATS_SERVICE UNKNOWN - orders: request not judged: no responders on orders.echo, which may have another name here, \
-         through an import: give it with --subject; *",
+         through an import: give it with --subject, *",
     );
     run(&["--subject", "APP.orders.echo"]).assert_first(0, "NATS_SERVICE OK - orders: 1 instance, *");
 }
@@ -460,7 +460,7 @@ fn the_acknowledgement_of_a_stream_is_no_reply() {
     check(&url, &["--subject", "orders.gone", "-t", "2s"]).run().assert_first(
         2,
         "NATS_SERVICE CRITICAL - orders: request failed: no reply on orders.gone within *s, but the acknowledgement of a \
-         JetStream stream that captures it; *",
+         JetStream stream that captures it, *",
     );
     // Where the endpoint is there, its own reply counts, whichever comes first.
     for _ in 0..10 {
@@ -670,7 +670,7 @@ fn timed_what_may_have_been_received_is_sent_once() {
             "a 503 of the service",
             |conn, request, _| conn.reply_with_headers(request, "NATS/1.0 503\r\nX-Id: 7\r\n\r\n", b""),
             2,
-            "CRITICAL - orders: request failed: orders.echo answered with error 503; *",
+            "CRITICAL - orders: request failed: orders.echo answered with error 503, *",
         ),
         (
             "a late 503 of somebody",
@@ -689,7 +689,7 @@ fn timed_what_may_have_been_received_is_sent_once() {
             |conn, _, _| conn.close(),
             3,
             "UNKNOWN - orders: request not judged: the connection to NATS at * broke while waiting for the reply of an \
-             endpoint; a reply that breaks the protocol does that; 1 instance, *",
+             endpoint, a reply that breaks the protocol does that, 1 instance, *",
         ),
         (
             "a broken header",
@@ -701,7 +701,7 @@ fn timed_what_may_have_been_received_is_sent_once() {
             "an error of the server",
             |conn, _, _| conn.send_raw(b"-ERR 'Maximum Payload Violation'\r\n"),
             3,
-            "UNKNOWN - orders: request not judged: NATS at * said: Maximum Payload Violation*; 1 instance, *",
+            "UNKNOWN - orders: request not judged: NATS at * said: Maximum Payload Violation*, 1 instance, *",
         ),
         (
             "silence of the server, too",
@@ -710,7 +710,7 @@ fn timed_what_may_have_been_received_is_sent_once() {
                 Ok(())
             },
             3,
-            "UNKNOWN - orders: request not judged: NATS at * took the request but stopped answering; *; 1 instance, *",
+            "UNKNOWN - orders: request not judged: NATS at * took the request but stopped answering, *, 1 instance, *",
         ),
     ];
     each(cases, |(name, script, code, line)| {
@@ -822,7 +822,7 @@ fn hostile_replies_cannot_forge_or_grow() {
     );
     out.assert_first(
         2,
-        "NATS_SERVICE CRITICAL - orders: request failed: the reply of orders.echo (20971520 bytes) does not contain: x; *",
+        "NATS_SERVICE CRITICAL - orders: request failed: the reply of orders.echo (20971520 bytes) does not contain: x, *",
     );
     // What is not, is told.
     let fake = endpoint(|conn, request, _| conn.reply(request, &vec![b'|'; 200 << 20]));
@@ -851,7 +851,7 @@ fn hostile_subjects_are_not_asked() {
         (
             r#"{"name":"orders","id":"A","endpoints":[{"name":"echo","subject":"x 0\r\n\r\nPUB victim 5\r\nhello\r\nPUB y"}]}"#,
             "UNKNOWN - orders: request not sent: the endpoint echo is asked on x?0????PUB?victim?5??hello??PUB?y, which has \
-             wildcards or belongs to NATS itself: give a subject with --subject; *",
+             wildcards or belongs to NATS itself: give a subject with --subject, *",
         ),
         (
             r#"{"name":"orders","id":"A","endpoints":[{"name":"echo","subject":"orders.*.echo"}]}"#,
@@ -863,15 +863,15 @@ fn hostile_subjects_are_not_asked() {
         ),
         (
             r#"{"name":"orders","id":"A","endpoints":[{"name":"a|b=1\nX","subject":"s"}]}"#,
-            "CRITICAL - orders: request failed: no endpoint is named echo; there are: a?b=1?X; *",
+            "CRITICAL - orders: request failed: no endpoint is named echo, there are: a?b=1?X, *",
         ),
         (
             r#"{"name":"orders","id":"A","endpoints":[]}"#,
-            "CRITICAL - orders: request failed: no endpoint is named echo; the service has none at all; *",
+            "CRITICAL - orders: request failed: no endpoint is named echo, the service has none at all, *",
         ),
         (
             "nonsense",
-            "UNKNOWN - orders: request not judged: no answer on $SRV.INFO.orders, though 1 instance answered PING; *",
+            "UNKNOWN - orders: request not judged: no answer on $SRV.INFO.orders, though 1 instance answered PING, *",
         ),
         (
             r#"{"name":"billing","id":"A","endpoints":[{"name":"echo","subject":"billing.echo"}]}"#,
@@ -923,7 +923,7 @@ fn instances_that_disagree_are_told() {
     ask(&fake, &["-v"])
         .assert_first(0, "NATS_SERVICE OK - orders: 4 instances, *")
         .assert_line("request to v2.echo (endpoint echo) answered in *ms, 2 bytes, from B")
-        .assert_line("endpoint echo: 1 of 4 instances do not have it; of the same name: v1.echo");
+        .assert_line("endpoint echo: 1 of 4 instances do not have it, of the same name: v1.echo");
 }
 
 #[test]
@@ -938,7 +938,7 @@ fn a_server_without_headers_is_told() {
     let flags = ["--no-state", "--subject", "orders.echo", "--header", "A:1"];
     check(&fake.url(), &flags).run().assert_first(
         3,
-        "NATS_SERVICE UNKNOWN - orders: request not sent: the server takes no headers: leave out --header; *",
+        "NATS_SERVICE UNKNOWN - orders: request not sent: the server takes no headers: leave out --header, *",
     );
 }
 
@@ -969,7 +969,7 @@ fn where_the_ping_took_all_the_time_no_silence_is_believed() {
     assert!(out.stdout.contains("request not judged: no"), "{out:?}");
     out.assert_first(
         3,
-        "NATS_SERVICE UNKNOWN - orders: request not judged: no *: raise --timeout; 1 instance, *",
+        "NATS_SERVICE UNKNOWN - orders: request not judged: no *: raise --timeout, 1 instance, *",
     );
 }
 
@@ -1015,7 +1015,7 @@ fn mistakes_are_told_in_one_line_that_shows_no_secret() {
         (&["--request", ""], "--request: the name of the endpoint is empty"),
         (
             &["--request", "orders.echo"],
-            "--request: 'orders.echo' is no name of an endpoint: it has letters, digits, '-' and '_' only (ADR-32); give a \
+            "--request: 'orders.echo' is no name of an endpoint: it has letters, digits, '-' and '_' only (ADR-32), give a \
              subject with --subject",
         ),
         (

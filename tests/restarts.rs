@@ -32,8 +32,8 @@ const CLIENTS: [(&str, Start); 5] = [
 ];
 
 const UP: &str = "NATS_SERVICE OK - orders: 1 instance, slowest answer *";
-const DOWN: &str = "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until *";
-const STILL_DOWN: &str = "NATS_SERVICE CRITICAL - orders: still down for *s, no responders; had 1 instance; *";
+const DOWN: &str = "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until *";
+const STILL_DOWN: &str = "NATS_SERVICE CRITICAL - orders: still down for *s, no responders, had 1 instance, *";
 const RECOVERED: &str = "NATS_SERVICE OK - orders: 1 instance, recovered after *";
 
 type Start = fn(&str, &str) -> Builder;

@@ -18,7 +18,7 @@ use crate::support::{Check, Output, Server, TempDir, Version, each, http, is_roo
 const MARK: &str = "S3CRET";
 
 /// What a run ends with: it got in, it was kept out, it got nowhere, or it did not begin.
-const IN: &str = "NATS_SERVICE UNKNOWN - orders: never seen in this account, no responders; *";
+const IN: &str = "NATS_SERVICE UNKNOWN - orders: never seen in this account, no responders, *";
 const OUT: &str = "NATS_SERVICE UNKNOWN - orders: NATS at * (Authorization Violation)*";
 const AWAY: &str = "NATS_SERVICE UNKNOWN - orders: cannot re*";
 const USAGE: &str = "NATS_SERVICE UNKNOWN - *";
@@ -339,7 +339,7 @@ fn no_secret_is_in_what_a_sidecar_writes() {
 #[test]
 fn a_seed_in_the_place_of_its_file_is_not_seen() {
     let seed = nkeys::KeyPair::new_user().seed().unwrap();
-    let line = "the value is the secret itself; give the name of a file (see --help)";
+    let line = "the value is the secret itself, give the name of a file (see --help)";
     let flag = Check::new(["-n", "orders", "-vvv", "--nkey", &seed]);
     flag.run().assert(3, &format!("NATS_SERVICE UNKNOWN - --nkey: {line}"));
     let variable = Check::new(["-n", "orders", "-vvv"]).env("NATS_NKEY", seed);
@@ -608,7 +608,7 @@ fn sidecar(server: &str, (kind, secret, _): &(&str, String, bool), args: &[Strin
 
 #[test]
 fn a_secret_in_the_place_of_its_file_is_said_to_be_one() {
-    let itself = "the value is the secret itself; give the name of a file";
+    let itself = "the value is the secret itself, give the name of a file";
     let certificate = TempDir::new();
     let path = certificate.join("c.pem");
     fs::write(
@@ -630,7 +630,7 @@ fn a_secret_in_the_place_of_its_file_is_said_to_be_one() {
         ] {
             let why = match has_form {
                 true => itself,
-                false => "there is no such file, or it cannot be read; give its path, like ./FILE",
+                false => "there is no such file, or it cannot be read, give its path, like ./FILE",
             };
             let by_flag = run().arg(format!("{flag}={secret}"));
             says(by_flag, &format!("{flag}: {why}"));
@@ -639,7 +639,7 @@ fn a_secret_in_the_place_of_its_file_is_said_to_be_one() {
         if *kind == "a key" {
             let with_key = || run().env("NATS_CERT", &path).env("NATS_KEY", secret);
             says(with_key(), &format!("NATS_KEY: {itself}"));
-            let word = "a word among the flags begins with '-' and is none of them; it is not shown, since it may be a secret: write \
+            let word = "a word among the flags begins with '-' and is none of them, it is not shown, since it may be a secret: write \
                         --FLAG=VALUE, or give the name of a file";
             says(run().args(["--tlscert", &path, "--tlskey", secret]), word);
         }

@@ -124,11 +124,11 @@ impl Bench {
 
 const UP: &str = "NATS_SERVICE OK - orders: 1 instance, slowest answer * | instances=1;;;0; rtt_max=0.*";
 const RECOVERED: &str = "NATS_SERVICE OK - orders: 1 instance, recovered after * | instances=1;;;0; rtt_max=0.*";
-const DOWN: &str = "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until * ago; NATS * is fine* \
+const DOWN: &str = "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until * ago, NATS * is fine* \
                     | instances=0;;;0; rtt_max=U *";
-const STILL_DOWN: &str = "NATS_SERVICE CRITICAL - orders: still down for *, no responders; had 1 instance; NATS * is fine* \
+const STILL_DOWN: &str = "NATS_SERVICE CRITICAL - orders: still down for *, no responders, had 1 instance, NATS * is fine* \
                           | instances=0;;;0; rtt_max=U *";
-const NEVER_SEEN: &str = "never seen in this account, no responders; no service at all answers here: is this the right account, and --srv-prefix?";
+const NEVER_SEEN: &str = "never seen in this account, no responders, no service at all answers here: is this the right account, and --srv-prefix?";
 
 /// The line of a run that found this in spite of a problem with the state.
 fn beside(status: &str, finding: &str, problem: &str) -> String {
@@ -137,7 +137,7 @@ fn beside(status: &str, finding: &str, problem: &str) -> String {
         "UNKNOWN" if finding != NEVER_SEEN => (problem, finding),
         _ => (finding, problem),
     };
-    format!("NATS_SERVICE {status} - orders: {first}; {second} | *")
+    format!("NATS_SERVICE {status} - orders: {first}, {second} | *")
 }
 
 /// The system calls by which a run changes what others see of its state. Where an architecture has only the newer of two,
@@ -443,14 +443,14 @@ fn a_state_that_cannot_be_written_is_never_ok() {
         &bench,
         2,
         "CRITICAL",
-        "down, no responders; 1 instance until * ago; NATS * is fine*",
+        "down, no responders, 1 instance until * ago, NATS * is fine*",
     );
     bench.check().run().assert(2, DOWN);
     fail_everywhere(
         &bench,
         2,
         "CRITICAL",
-        "still down for *, no responders; had 1 instance; NATS * is fine*",
+        "still down for *, no responders, had 1 instance, NATS * is fine*",
     );
     let _service = bench.start(1);
     fail_everywhere(&bench, 3, "UNKNOWN", "1 instance, recovered after *");
@@ -464,7 +464,7 @@ fn a_state_that_cannot_be_read_is_neither_ok_nor_lost() {
     let problem = "cannot read the state *.json: Input/output error (os error 5)";
     let file = bench.path("");
     let unreadable = || tampered(bench.check(), "read", "error=EIO", &[&file]).run();
-    let finding = "still down for *, no responders; had 1 instance; NATS * is fine*";
+    let finding = "still down for *, no responders, had 1 instance, NATS * is fine*";
     // What was last synced can be read.
     unreadable().assert(2, &beside("CRITICAL", finding, problem));
     bench.forget_synced();
@@ -507,7 +507,7 @@ fn a_state_that_hangs_does_not_cost_the_verdict() {
     ];
     let unread = "NATS_SERVICE UNKNOWN - orders: the state * cannot be read: the time is up (--timeout)";
     let unsaved = "the state may not be saved: the time is up (--timeout)";
-    let still_down = "still down for *, no responders; had 1 instance; NATS * is fine*";
+    let still_down = "still down for *, no responders, had 1 instance, NATS * is fine*";
     let recovered = "1 instance, recovered after *";
     let all_hang = |code: i32, line: &str| {
         let runs: Vec<_> = [reading].into_iter().chain(saving).enumerate().map(hang).collect();
@@ -587,17 +587,17 @@ fn a_full_disk_keeps_the_old_state_and_every_outage() {
         assert_eq!(bench.files(), ["fill", "orders.json", "orders.json.lock"]);
     }
     bench.end(service);
-    let down = "down, no responders; 1 instance until * ago; NATS * is fine*";
+    let down = "down, no responders, 1 instance until * ago, NATS * is fine*";
     for _ in 0..2 {
         bench.check().run().assert(2, &beside("CRITICAL", down, full));
     }
     fs::remove_file(bench.folder() + "/fill").unwrap();
     bench.check().run().assert(2, DOWN);
     fill();
-    let still_down = "still down for *, no responders; had 1 instance; NATS * is fine*";
+    let still_down = "still down for *, no responders, had 1 instance, NATS * is fine*";
     bench.check().run().assert(2, &beside("CRITICAL", still_down, full));
     bench.server.stop();
-    let latched = "still down for *, as of the last answer * ago; had 1 instance; cannot reach NATS at *";
+    let latched = "still down for *, as of the last answer * ago, had 1 instance, cannot reach NATS at *";
     bench.check().run().assert(2, &beside("CRITICAL", latched, full));
 }
 
@@ -616,7 +616,7 @@ fn a_read_only_file_system_does_not_hide_an_outage() {
     let before = bench.read();
     mount.read_only();
     let problem = "cannot open the lock *.lock: Read-only file system (os error 30)";
-    let still_down = "still down for *, no responders; had 1 instance; NATS * is fine*";
+    let still_down = "still down for *, no responders, had 1 instance, NATS * is fine*";
     bench.check().run().assert(2, &beside("CRITICAL", still_down, problem));
     let _service = bench.start(1);
     bench
@@ -643,21 +643,21 @@ fn a_folder_that_others_can_write_to_is_not_trusted() {
         (
             0o770,
             None,
-            "others can write to the state folder * (mode 0770); make it 0700 or give --state-dir",
+            "others can write to the state folder * (mode 0770), make it 0700 or give --state-dir",
         ),
         (
             0o702,
             None,
-            "others can write to the state folder * (mode 0702); make it 0700 or give --state-dir",
+            "others can write to the state folder * (mode 0702), make it 0700 or give --state-dir",
         ),
         (
             0o1777,
             None,
-            "others can write to the state folder * (mode 1777); make it 0700 or give --state-dir",
+            "others can write to the state folder * (mode 1777), make it 0700 or give --state-dir",
         ),
     ];
     if is_root() {
-        let foreign = "the state folder * belongs to user 65534, not to user 0; give --state-dir";
+        let foreign = "the state folder * belongs to user 65534, not to user 0, give --state-dir";
         cases.push((0o700, Some(NOBODY), foreign));
     }
     for (mode, owner, problem) in cases {
@@ -712,7 +712,7 @@ fn another_user_cannot_use_a_state_that_is_not_theirs() {
     // One that they may read could say anything.
     fs::set_permissions(bench.path(""), Permissions::from_mode(0o644)).unwrap();
     let problem =
-        "the state *.json belongs to user 0, not to user 65534; set aside as *.json.bad, all before is forgotten";
+        "the state *.json belongs to user 0, not to user 65534, set aside as *.json.bad, all before is forgotten";
     let out = bench.check().uid(NOBODY).run();
     out.assert(3, &beside("UNKNOWN", up, problem));
     assert_eq!(fs::read(bench.path(".bad")).ok(), before);
@@ -746,7 +746,7 @@ fn a_power_cut_loses_no_outage() {
         fs::remove_file(bench.path("")).unwrap();
         bench.write(damage);
         let problem =
-            "the state *.json is damaged: *; set aside as *.json.bad, what was last synced to the disk counts";
+            "the state *.json is damaged: *, set aside as *.json.bad, what was last synced to the disk counts";
         bench
             .check()
             .run()
@@ -758,17 +758,17 @@ fn a_power_cut_loses_no_outage() {
     // With the damage, the service goes: it was there.
     fs::remove_file(bench.path("")).unwrap();
     bench.write(b"");
-    let problem = "the state *.json is damaged: *; set aside as *.json.bad, what was last synced to the disk counts";
+    let problem = "the state *.json is damaged: *, set aside as *.json.bad, what was last synced to the disk counts";
     bench.check().run().assert_first_line(
         2,
-        &format!("NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until * ago; *; {problem} | *"),
+        &format!("NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until * ago, *, {problem} | *"),
     );
     // An open outage is synced, again and again, and so is its end.
     fs::remove_file(bench.path("")).unwrap();
     bench.write(b"");
     bench.check().run().assert_first_line(
         2,
-        &format!("NATS_SERVICE CRITICAL - orders: still down for *; {problem} | *"),
+        &format!("NATS_SERVICE CRITICAL - orders: still down for *, {problem} | *"),
     );
     let _service = bench.start(1);
     assert_eq!(syncs(), (Some(0), 1));
@@ -833,7 +833,7 @@ fn what_is_no_state_of_ours_is_set_aside() {
             .run()
             .assert(3, &format!("NATS_SERVICE UNKNOWN - the state *.json {why}"));
         assert_eq!(&bench.read().unwrap(), bytes, "looking at it changes nothing");
-        let problem = format!("the state *.json {why}; set aside as *.json.bad, all before is forgotten");
+        let problem = format!("the state *.json {why}, set aside as *.json.bad, all before is forgotten");
         // Over the one of the case before.
         bench.check().run().assert(3, &beside("UNKNOWN", NEVER_SEEN, &problem));
         assert_eq!(&fs::read(bench.path(".bad")).unwrap(), bytes);
@@ -845,7 +845,7 @@ fn what_is_no_state_of_ours_is_set_aside() {
     let service = bench.start(1);
     for (bytes, why) in &cases {
         bench.write(bytes);
-        let problem = format!("the state *.json {why}; set aside as *.json.bad, all before is forgotten");
+        let problem = format!("the state *.json {why}, set aside as *.json.bad, all before is forgotten");
         bench
             .check()
             .run()
@@ -868,9 +868,9 @@ fn a_state_from_the_future_keeps_its_outage() {
         *memory.pointer_mut(field).unwrap() = json!("2999-01-01T00:00:00Z");
         memory.to_string().into_bytes()
     };
-    let why = "the state *.json comes from the future (2999-01-01T00:00:00Z); check the clock";
-    let problem = format!("{why}; set aside as *.json.bad, what it says counts, as of now");
-    let still_down = "still down for *, no responders; had 1 instance; NATS * is fine*";
+    let why = "the state *.json comes from the future (2999-01-01T00:00:00Z), check the clock";
+    let problem = format!("{why}, set aside as *.json.bad, what it says counts, as of now");
+    let still_down = "still down for *, no responders, had 1 instance, NATS * is fine*";
     let cases = ["/epoch/at", "/census", "/outage/first_missed", "/outage/last_seen/at"].map(ahead);
     for bytes in &cases {
         bench.write(bytes);
@@ -897,8 +897,8 @@ fn a_state_that_is_missing_is_not_forgotten() {
     let bench = Bench::down();
     let lose = || fs::remove_file(bench.path("")).unwrap();
     let problem =
-        "the state *.json is missing; what was last synced to the disk counts (state reset forgets that, too)";
-    let still_down = "still down for *, no responders; had 1 instance; NATS * is fine*";
+        "the state *.json is missing, what was last synced to the disk counts (state reset forgets that, too)";
+    let still_down = "still down for *, no responders, had 1 instance, NATS * is fine*";
     lose();
     let shown = bench.state("show").run();
     assert!(shown.stdout.contains("\noutage since "), "{}", shown.stdout);
@@ -917,7 +917,7 @@ fn a_huge_file_is_not_even_read() {
     let (bench, _service) = Bench::up();
     File::create(bench.path("")).unwrap().set_len(100 << 20).unwrap();
     let problem =
-        "the state *.json has 104857600 bytes, more than any of ours; set aside as *.json.bad, all before is forgotten";
+        "the state *.json has 104857600 bytes, more than any of ours, set aside as *.json.bad, all before is forgotten";
     bench
         .check()
         .run()
@@ -959,7 +959,7 @@ fn symbolic_links_are_not_followed() {
 
     bench.forget_synced();
     symlink(&elsewhere, bench.path("")).unwrap();
-    let problem = "the state *.json is a symbolic link; set aside as *.json.bad, all before is forgotten";
+    let problem = "the state *.json is a symbolic link, set aside as *.json.bad, all before is forgotten";
     bench.check().run().assert(3, &beside("UNKNOWN", up, problem));
     assert_eq!(fs::read_link(bench.path(".bad")).unwrap(), Path::new(&elsewhere));
     assert_eq!(untouched(), as_it_was);
@@ -967,7 +967,7 @@ fn symbolic_links_are_not_followed() {
 
     // The link that lies there now is replaced, not written through.
     bench.write(b"garbage");
-    let problem = "the state *.json is damaged: *; set aside as *.json.bad, all before is forgotten";
+    let problem = "the state *.json is damaged: *, set aside as *.json.bad, all before is forgotten";
     bench.check().run().assert(3, &beside("UNKNOWN", up, problem));
     assert_eq!(fs::read(bench.path(".bad")).unwrap(), b"garbage");
 
@@ -996,7 +996,7 @@ fn what_is_no_file_neither_hangs_nor_is_ok() {
     bench.forget_synced();
     remove("");
     fifo("");
-    let problem = "the state *.json is no regular file; set aside as *.json.bad, all before is forgotten";
+    let problem = "the state *.json is no regular file, set aside as *.json.bad, all before is forgotten";
     bench.check().run().assert(3, &beside("UNKNOWN", up, problem));
     bench.check().run().assert(0, UP);
 
@@ -1026,7 +1026,7 @@ fn what_is_no_file_neither_hangs_nor_is_ok() {
     }
     remove("");
     fs::create_dir_all(bench.path("/something")).unwrap();
-    let folder = "the state *.json is a folder; name a file";
+    let folder = "the state *.json is a folder, name a file";
     bench.check().run().assert(3, &beside("UNKNOWN", up, folder));
     bench
         .state("show")
@@ -1058,7 +1058,7 @@ fn timed_a_lock_that_is_never_free_costs_the_timeout_and_no_outage() {
     let timeout = Duration::from_millis(600);
     let check = || bench.check().args(["--timeout", "600ms"]).run();
     let problem = "another run holds the lock *.lock for too long";
-    let still_down = "still down for *, no responders; had 1 instance; NATS * is fine*";
+    let still_down = "still down for *, no responders, had 1 instance, NATS * is fine*";
     let end = timeout + Duration::from_millis(100) + SLACK;
     check()
         .assert(2, &beside("CRITICAL", still_down, problem))
@@ -1198,7 +1198,7 @@ fn each_question_has_a_memory_of_its_own_and_thresholds_are_no_question() {
     server.wait_for_instances("orders", 0);
     ask(&["-s", &url, "-c", "0:"]).run().assert(
         2,
-        "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until * ago; *",
+        "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until * ago, *",
     );
     ask(&["-s", &url]).run().assert(2, STILL_DOWN);
     ask(questions[4]).run().assert(2, DOWN);
@@ -1234,16 +1234,16 @@ fn what_is_remembered_can_be_shown() {
     let args = ["--state", &bench.path(""), "-n", "orders", "-t", "200ms"];
     Check::new(["-s", other]).args(args).run().assert(
         3,
-        "NATS_SERVICE UNKNOWN - orders: cannot reach NATS at 127.0.0.1:1: connection refused; is nats-server running there?; \
-         the state * belongs to another question (service, servers, user or prefix); set aside as *.bad, all before is \
+        "NATS_SERVICE UNKNOWN - orders: cannot reach NATS at 127.0.0.1:1: connection refused (is nats-server running there?), \
+         the state * belongs to another question (service, servers, user or prefix), set aside as *.bad, all before is \
          forgotten | *",
     );
     fs::rename(bench.path(".bad"), bench.path("")).unwrap();
     bench.server.freeze();
     Check::new(["-s", &url]).args(args).run().assert(
         2,
-        "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago; had 1 instance; * accepts the \
-         connection but says nothing for *ms; is nats-server frozen, does it want TLS first (handshake_first), or is this another service? | instances=U *",
+        "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago, had 1 instance, * accepts the \
+         connection but says nothing for *ms, is nats-server frozen, does it want TLS first (handshake_first), or is this another service? | instances=U *",
     );
     bench.server.thaw();
     show(&format!(
@@ -1282,7 +1282,7 @@ fn what_is_remembered_can_be_forgotten() {
     );
 
     let no_state = "NATS_SERVICE UNKNOWN - --no-state: there is no state";
-    let homeless = "NATS_SERVICE UNKNOWN - no folder for the state: neither HOME nor XDG_STATE_HOME is set; give --state-dir, \
+    let homeless = "NATS_SERVICE UNKNOWN - no folder for the state: neither HOME nor XDG_STATE_HOME is set, give --state-dir, \
                     or --no-state to go without";
     for what in ["show", "reset"] {
         let state = || Check::new(["state", what, "-n", "orders"]);
@@ -1350,8 +1350,8 @@ fn ask(fake: &Fake, dir: &TempDir, flags: &[&str]) -> Check {
     Check::new(["-s", &fake.url(), "-n", "orders", "--confirm", "0", "--state", &state]).args(flags)
 }
 
-const SAID_DOWN: &str = "NATS_SERVICE CRITICAL - orders: down, no responders; 1 instance until * ago; NATS * | *";
-const SAID_STILL: &str = "NATS_SERVICE CRITICAL - orders: still down for *, no responders; had 1 instance; NATS * | *";
+const SAID_DOWN: &str = "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until * ago, NATS * | *";
+const SAID_STILL: &str = "NATS_SERVICE CRITICAL - orders: still down for *, no responders, had 1 instance, NATS * | *";
 
 /// Of two overlapping runs, the one that took longer knows less, if what it knows is older.
 #[test]
@@ -1442,7 +1442,7 @@ fn overlapping_runs_lose_no_outage() {
             .stdout
             .strip_prefix("NATS_SERVICE CRITICAL - orders: ")
             .unwrap_or_default();
-        out.code == Some(2) && (text.starts_with("down, no responders; ") || text.starts_with("still down for "))
+        out.code == Some(2) && (text.starts_with("down, no responders, ") || text.starts_with("still down for "))
     };
     // Asked once only, a run may be silent for long: when its request is in the hands of an instance that dies.
     let spawn = |number: usize| -> Vec<_> {
@@ -1475,7 +1475,7 @@ fn overlapping_runs_lose_no_outage() {
     bench
         .check()
         .run()
-        .assert(2, "NATS_SERVICE CRITICAL - orders: *down*, no responders; *");
+        .assert(2, "NATS_SERVICE CRITICAL - orders: *down*, no responders, *");
     let memory = bench.memory();
     assert_eq!(memory["epoch"]["count"], 0);
     let before = &memory["outage"]["last_seen"]["count"];

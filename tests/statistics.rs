@@ -55,8 +55,8 @@ fn errors_since_the_run_before_are_told() {
         let out = check(&[]).assert_first(
             1,
             &format!(
-                "NATS_SERVICE WARNING - orders: 10.0% errors of 20 requests in *s to all endpoints, warning above 1%; last \
-                 error: {error}; 2 instances, slowest answer *ms | instances=2;;;0; * error_rate=10.00%;1;20;0;100 latency=*"
+                "NATS_SERVICE WARNING - orders: 10.0% errors of 20 requests in *s to all endpoints, warning above 1%, last \
+                 error: {error}, 2 instances, slowest answer *ms | instances=2;;;0; * error_rate=10.00%;1;20;0;100 latency=*"
             ),
         );
         assert_eq!(
@@ -67,7 +67,7 @@ fn errors_since_the_run_before_are_told() {
         // With other instances in their places, nothing is counted twice, and nothing is lost.
         requests(&url, 30, 30);
         check(&["-v"])
-            .assert_first(2, "NATS_SERVICE CRITICAL - orders: 100.0% errors of 30 requests in *s to all endpoints, critical above 20%; *")
+            .assert_first(2, "NATS_SERVICE CRITICAL - orders: 100.0% errors of 30 requests in *s to all endpoints, critical above 20%, *")
             .assert_line("CRITICAL error_rate: *");
         requests(&url, 5, 0);
         check(&[]).assert_first(
@@ -97,7 +97,7 @@ fn instances_that_restart_are_accounted_for() {
     server.wait_for_instances("orders", 0);
     check().assert_first(
         2,
-        "NATS_SERVICE CRITICAL - orders: down, no responders; * | instances=0;* error_rate=U latency=U requests=12c*",
+        "NATS_SERVICE CRITICAL - orders: down, no responders, * | instances=0;* error_rate=U latency=U requests=12c*",
     );
     let _second = Service::async_nats(&url, "orders").start();
     requests(&url, 4, 1);
@@ -119,7 +119,7 @@ fn a_slow_endpoint_is_told_by_its_mean_processing_time() {
     requests(&url, 10, 0);
     check(["--latency-warning", "0s"]).assert_first(
         1,
-        "NATS_SERVICE WARNING - orders: mean processing time *ms of 10 requests in *s to all endpoints, warning above 0.00ms; 1 \
+        "NATS_SERVICE WARNING - orders: mean processing time *ms of 10 requests in *s to all endpoints, warning above 0.00ms, 1 \
          instance, slowest answer *ms | * latency=0.*s;0;;0; requests=10c;;;0; errors=0c;;;0;",
     );
     requests(&url, 10, 0);
@@ -142,7 +142,7 @@ fn processing_times_are_those_of_the_service() {
             raw::request(&url, "orders.slow", "30", 1).expect("a reply");
         }
         let out = check()
-            .assert_first(1, "NATS_SERVICE WARNING - orders: mean processing time *ms of 10 requests in *s to *, warning above 20ms; *")
+            .assert_first(1, "NATS_SERVICE WARNING - orders: mean processing time *ms of 10 requests in *s to *, warning above 20ms, *")
             .assert_line("endpoint slow: 10 requests in *s, 0.0% errors, mean processing time *ms");
         let mean = out.perfdata("latency").expect("a mean");
         assert!((0.03..1.0).contains(&mean), "{mean}");
@@ -186,7 +186,7 @@ fn statistics_that_may_not_be_asked_for_are_never_ok() {
         let monitor = Monitor::new(format!("nats://monitor:m@127.0.0.1:{}", server.port()));
         monitor.check(["--stats"]).run().assert_first(
             3,
-            "NATS_SERVICE UNKNOWN - orders: no statistics: NATS at * does not let us publish to $SRV.STATS.orders*; 1 instance, \
+            "NATS_SERVICE UNKNOWN - orders: no statistics: NATS at * does not let us publish to $SRV.STATS.orders*, 1 instance, \
              slowest answer *ms | instances=1;;;0; * error_rate=U latency=U requests=0c;;;0; errors=0c;;;0;",
         );
         // The service itself is judged all the same.
@@ -265,11 +265,11 @@ fn bad_limits_are_told() {
         ),
         (
             ["--no-state", "--stats"],
-            "--stats: rates are made of two runs, so something must be remembered; leave out --no-state",
+            "--stats: rates are made of two runs, so something must be remembered, leave out --no-state",
         ),
         (
             ["--no-state", "--error-rate-warning=5"],
-            "--error-rate-warning: rates are made of two runs, so something must be remembered; leave out --no-state",
+            "--error-rate-warning: rates are made of two runs, so something must be remembered, leave out --no-state",
         ),
     ] {
         check(&args).assert(3, &format!("NATS_SERVICE UNKNOWN - {text} (see --help)\n"));

@@ -70,14 +70,14 @@ fn up_down_still_down_recovered(version: Version, start: fn(&str, &str) -> Build
     one.kill();
     server.wait_for_instances("orders", 2);
     let line = format!(
-        "NATS_SERVICE WARNING - orders: 2 instances, warning range is 3:; gone: * | instances=2;3:;1:;0; {ANSWERED}"
+        "NATS_SERVICE WARNING - orders: 2 instances, warning range is 3:, gone: * | instances=2;3:;1:;0; {ANSWERED}"
     );
     let [a, b] = sorted(two.ids());
     monitor.check(limits).args(ONCE).arg("-v").run().assert(
         1,
         &format!(
             "{line}\n\
-             WARNING instances_out_of_range: 2 instances, warning range is 3:; gone: {lost} (1.2.3, pod=orders-7)\n\
+             WARNING instances_out_of_range: 2 instances, warning range is 3:, gone: {lost} (1.2.3, pod=orders-7)\n\
              OK service_up: 2 instances, slowest answer *ms\n\
              asked {nats}*\n\
              answered in *ms: {a} version 1.0.0\n\
@@ -93,9 +93,9 @@ fn up_down_still_down_recovered(version: Version, start: fn(&str, &str) -> Build
     let found = monitor.check(limits).args(SOON).arg("-v").run().assert(
         2,
         &format!(
-            "NATS_SERVICE CRITICAL - orders: down, no responders; 2 instances until *s ago; {nats} is fine (*ms) \
+            "NATS_SERVICE CRITICAL - orders: down, no responders, 2 instances until *s ago, {nats} is fine (*ms) \
              | instances=0;3:;1:;0; {ABSENT}\n\
-             CRITICAL service_down: down, no responders; 2 instances until *s ago; {nats} is fine (*ms)\n\
+             CRITICAL service_down: down, no responders, 2 instances until *s ago, {nats} is fine (*ms)\n\
              asked {nats}, round trip *ms\n\
              asked 2 times\n\
              last seen *T*Z, missed since *T*Z\n\
@@ -107,7 +107,7 @@ fn up_down_still_down_recovered(version: Version, start: fn(&str, &str) -> Build
     // And again and again, so that Nagios reaches a HARD state.
     let mut outage = outage_of(&found);
     let still = format!(
-        "NATS_SERVICE CRITICAL - orders: still down for *s, no responders; had 2 instances; {nats} is fine (*ms) \
+        "NATS_SERVICE CRITICAL - orders: still down for *s, no responders, had 2 instances, {nats} is fine (*ms) \
          | instances=0;3:;1:;0; {ABSENT}"
     );
     let mut still_down = || {
@@ -125,11 +125,11 @@ fn up_down_still_down_recovered(version: Version, start: fn(&str, &str) -> Build
         let blind = monitor.check(limits).arg("-v").run().assert(
             2,
             &format!(
-                "NATS_SERVICE CRITICAL - orders: still down for *s, as of the last answer *s ago; had 2 instances; \
-                 cannot reach NATS at 127.0.0.1:{port}: connection refused; is nats-server running there?* | \
+                "NATS_SERVICE CRITICAL - orders: still down for *s, as of the last answer *s ago, had 2 instances, \
+                 cannot reach NATS at 127.0.0.1:{port}: connection refused (is nats-server running there?)* | \
                  {NOT_ASKED}\n\
-                 CRITICAL service_down: still down for *s, as of the last answer *s ago; had 2 instances\n\
-                 UNKNOWN nats_unreachable: cannot reach NATS at 127.0.0.1:{port}: connection refused; *\n\
+                 CRITICAL service_down: still down for *s, as of the last answer *s ago, had 2 instances\n\
+                 UNKNOWN nats_unreachable: cannot reach NATS at 127.0.0.1:{port}: connection refused *\n\
                  last seen *T*Z, missed since *T*Z\n\
                  was there: {a} version 1.0.0\n\
                  was there: {b} version 1.0.0{since}",
@@ -229,7 +229,7 @@ fn thresholds_add_up_and_the_worst_leads() {
     let too_few = "3 instances, critical range is 4:";
     let slow = "slow: an answer took *ms, warning above 0.00ms";
     let too_slow = "slow: an answer took *ms, critical above 0.00ms";
-    let no_state = format!("the state {folder} is a folder; name a file");
+    let no_state = format!("the state {folder} is a folder, name a file");
     let no_state = no_state.as_str();
     let warning = ["WARNING instances_out_of_range: ", few].concat();
     let critical = ["CRITICAL instances_out_of_range: ", too_few].concat();
@@ -291,51 +291,51 @@ fn thresholds_add_up_and_the_worst_leads() {
         (
             &["--rtt-warning", "1us"],
             1,
-            &format!("WARNING - orders: {slow}; 3 instances, slowest answer *ms"),
+            &format!("WARNING - orders: {slow}, 3 instances, slowest answer *ms"),
             &[&slow_warning, up],
         ),
         (
             &["--rtt-warning", "1us", "--rtt-critical", "1us"],
             2,
-            &format!("CRITICAL - orders: {too_slow}; 3 instances, slowest answer *ms"),
+            &format!("CRITICAL - orders: {too_slow}, 3 instances, slowest answer *ms"),
             &[&slow_critical, up],
         ),
         // Two things at once: the worst first, whichever it is.
         (
             &["-w", "4:", "--rtt-warning", "1us"],
             1,
-            &format!("WARNING - orders: {few}; {slow}"),
+            &format!("WARNING - orders: {few}, {slow}"),
             &[&warning, &slow_warning, up],
         ),
         (
             &["-w", "4:", "--rtt-critical", "1us"],
             2,
-            &format!("CRITICAL - orders: {too_slow}; {few}"),
+            &format!("CRITICAL - orders: {too_slow}, {few}"),
             &[&slow_critical, &warning, up],
         ),
         (
             &["-c", "4:", "--rtt-warning", "1us"],
             2,
-            &format!("CRITICAL - orders: {too_few}; {slow}"),
+            &format!("CRITICAL - orders: {too_few}, {slow}"),
             &[&critical, &slow_warning, up],
         ),
         // UNKNOWN is worse than WARNING, and better than CRITICAL.
         (
             &["--state", &folder],
             3,
-            &format!("UNKNOWN - orders: {no_state}; 3 instances, slowest answer *ms"),
+            &format!("UNKNOWN - orders: {no_state}, 3 instances, slowest answer *ms"),
             &[&unusable, up],
         ),
         (
             &["--state", &folder, "-w", "4:"],
             3,
-            &format!("UNKNOWN - orders: {no_state}; {few}"),
+            &format!("UNKNOWN - orders: {no_state}, {few}"),
             &[&unusable, &warning, up],
         ),
         (
             &["--state", &folder, "-c", "4:"],
             2,
-            &format!("CRITICAL - orders: {too_few}; {no_state}"),
+            &format!("CRITICAL - orders: {too_few}, {no_state}"),
             &[&critical, &unusable, up],
         ),
     ];
@@ -380,7 +380,7 @@ fn a_slow_service_is_up_and_slow() {
     let monitor = Monitor::new(fake.url());
     let slow = monitor.check(["--rtt-warning", "100ms", "--rtt-critical", "20s", "--confirm", "0"]).run().assert(
         1,
-        "NATS_SERVICE WARNING - orders: slow: an answer took *ms, warning above 100ms; 1 instance, slowest answer *ms \
+        "NATS_SERVICE WARNING - orders: slow: an answer took *ms, warning above 100ms, 1 instance, slowest answer *ms \
          | instances=1;;;0; rtt_max=0.*s;0.1;20;0; nats_rtt=* outage=0.000000s;;;0; probe=0.*s;;;0;",
     );
     assert!(slow.perfdata("rtt_max").expect("an answer") >= 0.15);
@@ -411,7 +411,7 @@ fn another_threshold_does_not_forget_the_outage() {
     for flags in others {
         let again = monitor.check(flags).args(["--confirm", "0"]).run();
         let again =
-            again.assert_line("NATS_SERVICE CRITICAL - orders: still down for *s, no responders; had 3 instances*");
+            again.assert_line("NATS_SERVICE CRITICAL - orders: still down for *s, no responders, had 3 instances*");
         assert_eq!(again.code, Some(2), "{again:?}");
         assert!(outage_of(&again) > outage, "after {outage}: {again:?}");
         outage = outage_of(&again);
@@ -430,14 +430,14 @@ fn an_outage_is_forgotten_only_after_forget_after() {
 
     // An outage has to be told before it can be forgotten.
     check(&["--forget-after", "1ms"]).assert(2, "NATS_SERVICE CRITICAL - orders: down, *");
-    let still = "NATS_SERVICE CRITICAL - orders: still down for *s, no responders; had 3 instances; *";
+    let still = "NATS_SERVICE CRITICAL - orders: still down for *s, no responders, had 3 instances, *";
     check(&["--forget-after", "1h"]).assert(2, still);
     check(&[]).assert(2, still);
-    let forgotten = "no instance for longer than 0.0s (--forget-after): forgotten; had 3 instances";
+    let forgotten = "no instance for longer than 0.0s (--forget-after): forgotten, had 3 instances";
     check(&["--forget-after", "1ms", "-c", "1:", "-v"]).assert(
         2,
         &format!(
-            "NATS_SERVICE CRITICAL - orders: 0 instances, critical range is 1:; {forgotten} | instances=0;;1:;0; \
+            "NATS_SERVICE CRITICAL - orders: 0 instances, critical range is 1:, {forgotten} | instances=0;;1:;0; \
              rtt_max=U nats_rtt=* outage=0.000000s;;;0; probe=0.*s;;;0;\n\
              CRITICAL instances_out_of_range: 0 instances, critical range is 1:\n\
              UNKNOWN service_never_seen: {forgotten}\n\
@@ -448,7 +448,7 @@ fn an_outage_is_forgotten_only_after_forget_after() {
     for _ in 0..2 {
         check(&[]).assert(
             3,
-            "NATS_SERVICE UNKNOWN - orders: never seen in this account, no responders; *",
+            "NATS_SERVICE UNKNOWN - orders: never seen in this account, no responders, *",
         );
     }
 }
@@ -528,7 +528,7 @@ fn a_reset_ends_the_outage_and_says_no_ok() {
         monitor.check(SOON).arg("-v").run().assert(
             3,
             &format!(
-                "NATS_SERVICE UNKNOWN - orders: never seen in this account, no responders; no service at all \
+                "NATS_SERVICE UNKNOWN - orders: never seen in this account, no responders, no service at all \
                  answers here: is this the right account, and --srv-prefix? \
                  | instances=0;;;0; {ABSENT}\n\
                  UNKNOWN service_never_seen: never seen in this account, no responders; *\n\

@@ -486,7 +486,7 @@ fn killed_at_any_point_a_run_leaves_a_whole_file_and_the_next_one_cleans_up() {
     }
     assert!(
         kept >= 10 && replaced >= 1 && left >= 5,
-        "killed {kept} times before the new file was there, {replaced} times after; left something {left} times"
+        "killed {kept} times before the new file was there, {replaced} times after, left something {left} times"
     );
 }
 
@@ -559,14 +559,14 @@ fn a_path_that_is_no_place_for_the_file_is_named() {
         .assert(0, "");
     let long = format!("{}.prom", "x".repeat(250));
     let cases = [
-        ("link.prom", "it is a symbolic link; give the path that it stands for"),
+        ("link.prom", "it is a symbolic link, give the path that it stands for"),
         (
             "dangling.prom",
-            "it is a symbolic link; give the path that it stands for",
+            "it is a symbolic link, give the path that it stands for",
         ),
-        ("folder.prom", "it is a folder; give the name of a file in it"),
-        ("folder.prom/", "it is a folder; give the name of a file in it"),
-        (".", "it is a folder; give the name of a file in it"),
+        ("folder.prom", "it is a folder, give the name of a file in it"),
+        ("folder.prom/", "it is a folder, give the name of a file in it"),
+        (".", "it is a folder, give the name of a file in it"),
         ("..", "that is not the name of a file"),
         ("pipe.prom", "it is no regular file"),
         ("missing/orders.prom", &format!("there is no folder {dir}/missing")),

@@ -27,7 +27,7 @@ const SERVICES: [(&str, i32, &str); 4] = [
     (
         "gone",
         2,
-        "CRITICAL - gone: still down for *s, no responders; had 1 instance; *",
+        "CRITICAL - gone: still down for *s, no responders, had 1 instance, *",
     ),
     ("one", 0, "OK - one: 1 instance, slowest answer *ms | *"),
     ("ten", 0, "OK - ten: 10 instances, slowest answer *ms | *"),

@@ -91,15 +91,15 @@ fn is_seen_from_everywhere(net: &Net) {
         service.kill();
         net.wait_for_instances(name, 0);
         let down =
-            "NATS_SERVICE CRITICAL - NAME: down, no responders; 2 instances until *s ago; NATS * is fine (*ms) | *";
+            "NATS_SERVICE CRITICAL - NAME: down, no responders, 2 instances until *s ago, NATS * is fine (*ms) | *";
         all(2, down);
         all(
             2,
-            "NATS_SERVICE CRITICAL - NAME: still down for *s, no responders; had 2 instances; NATS * | *",
+            "NATS_SERVICE CRITICAL - NAME: still down for *s, no responders, had 2 instances, NATS * | *",
         );
         let _service = Service::async_nats(&next_to_it.url(), name).start();
         net.wait_for_instances(name, 1);
-        let recovered = "NATS_SERVICE OK - NAME: 1 instance (had 2), recovered after *s; gone: * (1.0.0) | *";
+        let recovered = "NATS_SERVICE OK - NAME: 1 instance (had 2), recovered after *s, gone: * (1.0.0) | *";
         all(0, recovered);
     });
 }
@@ -135,7 +135,7 @@ fn a_restart_is_no_outage(mut net: Net, probe: usize, service: usize) -> usize {
         net.0[probe].stop();
         check().assert_first(
             1,
-            "NATS_SERVICE WARNING - orders: cannot reach NATS at *: connection refused; *",
+            "NATS_SERVICE WARNING - orders: cannot reach NATS at *: connection refused *",
         );
         net.0[probe].start_again();
         let early = check().assert_first(0, up);
@@ -284,7 +284,7 @@ fn all_instances_are_counted_through_an_import() {
             .run()
             .assert_first(0, "NATS_SERVICE OK - orders: 4 instances, *");
         one.freeze();
-        let text = format!("3 instances, slowest answer *ms; not answering: {} (1.0.0)", one.id());
+        let text = format!("3 instances, slowest answer *ms, not answering: {} (1.0.0)", one.id());
         monitor
             .check(["-v"])
             .run()
@@ -296,13 +296,13 @@ fn all_instances_are_counted_through_an_import() {
         // Servers before 2.10.26 do not say through an import that nobody is there.
         match version {
             Version::Newest => out
-                .assert_first(2, "NATS_SERVICE CRITICAL - orders: down, no responders; 3 instances until *s ago; NATS *")
+                .assert_first(2, "NATS_SERVICE CRITICAL - orders: down, no responders, 3 instances until *s ago, NATS *")
                 .assert_line("CRITICAL service_down: *"),
             _ => out
                 .assert_first(
                     2,
                     "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed (hung, or \
-                     nobody is there: through an import, a server before 2.10.26 does not say so); 3 instances until *s ago; NATS *",
+                     nobody is there: through an import, a server before 2.10.26 does not say so), 3 instances until *s ago, NATS *",
                 )
                 .assert_line("CRITICAL service_silent: *"),
         };
@@ -319,7 +319,7 @@ fn an_import_that_lets_one_answer_through_is_suspected() {
         monitor.check(["-v"]).run().assert_first(0, ok);
         server.restart(&import(SINGLE));
         wait_for_instances(&server, 3);
-        let hint = "; only one answers through the import: does its export say response_type: stream?";
+        let hint = ", only one answers through the import: does its export say response_type: stream?";
         // Those that do not come through are asked one by one, so that the number is right. They are not slow.
         let hinted = |out: Output, count: &str| {
             assert!(out.perfdata("rtt_max") < Some(0.3), "{}", out.stdout);
@@ -335,8 +335,8 @@ fn an_import_that_lets_one_answer_through_is_suspected() {
         // Whoever may not ask one by one knows of one only.
         server.restart(&import(SINGLE).replace(r#""APP.$SRV.PING.>"]"#, r#""APP.$SRV.PING.*"]"#));
         wait_for_instances(&server, 3);
-        let text = "1 instance, slowest answer *ms; missing: * (1.0.0), * (1.0.0); NATS at * does not let us publish to \
-                    APP.$SRV.PING.orders.*; add to the user's permissions: publish: {allow: [\"APP.$SRV.PING.orders.*\"]}";
+        let text = "1 instance, slowest answer *ms, missing: * (1.0.0), * (1.0.0), NATS at * does not let us publish to \
+                    APP.$SRV.PING.orders.*, add to the user's permissions: publish: {allow: [\"APP.$SRV.PING.orders.*\"]}";
         for _ in 0..2 {
             let out = wait_for("only one answer comes through", is_hinted);
             out.assert_first(0, &format!("NATS_SERVICE OK - orders: {text}{hint} | *"));

@@ -91,7 +91,7 @@ fn rolling_deployment(start: Start, server: Version, surge: bool) {
             stage.check(&STRICT).assert(
                 2,
                 &format!(
-                    "NATS_SERVICE CRITICAL - orders: 2 of 3 instances, 1 lost, critical from 1; gone: {id} (1.0.0, \
+                    "NATS_SERVICE CRITICAL - orders: 2 of 3 instances, 1 lost, critical from 1, gone: {id} (1.0.0, \
                      pod=orders-{n}) | instances=2;;;0; * baseline=3;;;0; restarts=0;0;;0;"
                 ),
             );
@@ -149,8 +149,8 @@ fn a_rolling_restart_is_restarts() {
                     stage.check(&["--lost-critical", "1", "--restarts-warning", "1"]).assert(
                         1,
                         &format!(
-                            "NATS_SERVICE WARNING - orders: {restarts} within 15m, warning from 1; latest 0.0s ago: {latest} \
-                             (1.0.0, pod=orders-new-{n}); 3 instances, slowest answer *ms | instances=3;;;0; * baseline=3;;;0; \
+                            "NATS_SERVICE WARNING - orders: {restarts} within 15m, warning from 1, latest 0.0s ago: {latest} \
+                             (1.0.0, pod=orders-new-{n}), 3 instances, slowest answer *ms | instances=3;;;0; * baseline=3;;;0; \
                              restarts={};0;;0;",
                             n + 1
                         ),
@@ -224,8 +224,8 @@ fn crash_loop(start: Start, version: Version) {
         out.assert_first(
             code,
             &format!(
-                "NATS_SERVICE {status} - orders: {n} restarts within 15m, {word} from {limit}; all at pod=orders-1; latest 0.0s \
-                 ago: {id} (1.0.0, pod=orders-1); {up} restarts={n};1;3;0;"
+                "NATS_SERVICE {status} - orders: {n} restarts within 15m, {word} from {limit}, all at pod=orders-1, latest 0.0s \
+                 ago: {id} (1.0.0, pod=orders-1), {up} restarts={n};1;3;0;"
             ),
         )
         .assert_line(&format!("restart seen *Z: {id} version 1.0.0 pod=orders-1 in place of {old}"));
@@ -292,7 +292,7 @@ fn scaling_makes_no_restarts_and_a_smaller_size_settles() {
         stage.check(&flags).assert_first(
             1,
             &format!(
-                "NATS_SERVICE WARNING - orders: 1 of 12 instances, 11 lost{since}, warning from 50%; gone: * and 8 more | \
+                "NATS_SERVICE WARNING - orders: 1 of 12 instances, 11 lost{since}, warning from 50%, gone: * and 8 more | \
                  instances=1;;;0; * baseline=12;;;0; restarts=0;0;;0;"
             ),
         );
@@ -332,8 +332,8 @@ fn an_outage_counts_its_restarts_when_it_is_over() {
         stage.check(&flags).assert_first(
             1,
             &format!(
-                "NATS_SERVICE WARNING - orders: 1 of 2 instances, 1 lost, warning from 1; gone: * (1.0.0, pod=orders-1); 1 restart \
-                 within 15m, warning from 1; latest 0.0s ago: {} (1.0.0, pod=orders-0); 1 instance (had 2), recovered after * | \
+                "NATS_SERVICE WARNING - orders: 1 of 2 instances, 1 lost, warning from 1, gone: * (1.0.0, pod=orders-1), 1 restart \
+                 within 15m, warning from 1, latest 0.0s ago: {} (1.0.0, pod=orders-0), 1 instance (had 2), recovered after * | \
                  instances=1;;;0; * baseline=2;;;0; restarts=1;0;;0;",
                 new.id()
             ),
@@ -391,8 +391,8 @@ fn without_the_permission_restarts_cannot_be_told() {
     });
     monitor.check(["--restarts-warning", "1"]).run().assert_first(
         3,
-        "NATS_SERVICE UNKNOWN - orders: restarts cannot be told: NATS at * does not let us publish to $SRV.PING.orders.*; add to \
-         the user's permissions: publish: {allow: [\"$SRV.PING.orders.*\"]}; 1 instance, slowest answer *ms | *",
+        "NATS_SERVICE UNKNOWN - orders: restarts cannot be told: NATS at * does not let us publish to $SRV.PING.orders.*, add to \
+         the user's permissions: publish: {allow: [\"$SRV.PING.orders.*\"]}, 1 instance, slowest answer *ms | *",
     );
     // Whoever does not ask for restarts, misses nobody: another one has taken the place.
     monitor.check([] as [&str; 0]).run().assert(
@@ -453,9 +453,9 @@ fn what_cannot_be_meant_is_said() {
         "restarts-window",
     ] {
         let why = match flag.starts_with("restarts") {
-            true => "a restart is seen between two runs, so something must be remembered; leave out --no-state",
+            true => "a restart is seen between two runs, so something must be remembered, leave out --no-state",
             false => {
-                "how many instances are normal is known from earlier runs, so something must be remembered; leave out --no-state, \
+                "how many instances are normal is known from earlier runs, so something must be remembered, leave out --no-state, \
                  or give -w or -c"
             }
         };
@@ -483,7 +483,7 @@ fn a_state_of_an_earlier_program_is_good() {
     stage.kill(running.next().unwrap());
     check().assert_first(
         2,
-        "NATS_SERVICE CRITICAL - orders: 2 of 3 instances, 1 lost, critical from 1; gone: * (1.0.0, pod=orders-0) | * \
+        "NATS_SERVICE CRITICAL - orders: 2 of 3 instances, 1 lost, critical from 1, gone: * (1.0.0, pod=orders-0) | * \
          restarts=0;0;;0;",
     );
 }

@@ -34,7 +34,7 @@ fn an_instance_of_another_version_is_named() {
         // A newcomer is heard by a census.
         let out = monitor.check(["--expect-version", "^1.4", "--census", "0", "-v"]).run();
         let line =
-            format!("NATS_SERVICE WARNING - orders: {text}; 3 instances, slowest answer *ms | instances=3;;;0; *");
+            format!("NATS_SERVICE WARNING - orders: {text}, 3 instances, slowest answer *ms | instances=3;;;0; *");
         out.assert_first(1, &line)
             .assert_line(&format!("WARNING version_unexpected: {text}"));
         // As long as it is there.
@@ -51,7 +51,7 @@ fn an_instance_of_another_version_is_named() {
         );
         // It leads only where nothing is worse.
         let worse = monitor.check(["--expect-version", "^1.4", "-c", "9:"]).run();
-        let line = format!("NATS_SERVICE CRITICAL - orders: 3 instances, critical range is 9:; {text} | *");
+        let line = format!("NATS_SERVICE CRITICAL - orders: 3 instances, critical range is 9:, {text} | *");
         worse.assert_first(2, &line);
 
         let id = old.id().to_owned();
@@ -59,7 +59,7 @@ fn an_instance_of_another_version_is_named() {
         wait_until_gone(&server.url(), &id);
         run("^1.4").assert_first(
             0,
-            "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms; gone: * | *",
+            "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms, gone: * | *",
         );
         // Nobody has a version where nobody is.
         js.stop();
@@ -68,7 +68,7 @@ fn an_instance_of_another_version_is_named() {
         let down = monitor.check(["--expect-version", "^9", "--confirm", "100ms"]).run();
         down.assert_first(
             2,
-            "NATS_SERVICE CRITICAL - orders: down, no responders; 2 instances until *",
+            "NATS_SERVICE CRITICAL - orders: down, no responders, 2 instances until *",
         );
     });
 }
@@ -97,7 +97,7 @@ fn pre_releases_and_builds_are_matched_as_documented() {
     };
     let one = |requirement: &str, id: &str| {
         let line =
-            format!("NATS_SERVICE WARNING - orders: 1 of 2 instances is not of version {requirement}: {id} (*); *");
+            format!("NATS_SERVICE WARNING - orders: 1 of 2 instances is not of version {requirement}: {id} (*), *");
         run(requirement).assert_first(1, &line);
     };
     one("^1.4", instances[0].id());
@@ -144,7 +144,7 @@ fn what_is_no_semantic_version_is_said() {
         expects(&fake.url()).run().assert_first(
             1,
             &format!(
-                "NATS_SERVICE WARNING - orders: 1 of 2 instances is not of version ^1.4: {who}; 2 instances, * | *"
+                "NATS_SERVICE WARNING - orders: 1 of 2 instances is not of version ^1.4: {who}, 2 instances, * | *"
             ),
         );
     }
@@ -153,7 +153,7 @@ fn what_is_no_semantic_version_is_said() {
     let out = expects(&fake.url()).run().assert_first(
         1,
         "NATS_SERVICE WARNING - orders: 26 of 26 instances are not of version ^1.4: A (xxx*xxx... is no semantic version), *, \
-         C (*) and 23 more; 26 instances, * | *",
+         C (*) and 23 more, 26 instances, * | *",
     );
     assert!(out.stdout.len() < 1024, "{out:?}");
 }
@@ -289,8 +289,8 @@ fn a_rollout_that_is_stuck_is_told_when_it_has_had_its_time() {
 
         // It is, when it does not end.
         state.set_minutes(20);
-        let text = "mixed versions for 20m*: 2 of 1.3.9, 1 of 1.4.0; is a rollout stuck?";
-        let line = format!("orders: {text}; 3 instances, slowest answer *ms | *");
+        let text = "mixed versions for 20m*: 2 of 1.3.9, 1 of 1.4.0 (is a rollout stuck?)";
+        let line = format!("orders: {text}, 3 instances, slowest answer *ms | *");
         run(&[])
             .assert_first(1, &format!("NATS_SERVICE WARNING - {line}"))
             .assert_line(since);
@@ -306,7 +306,7 @@ fn a_rollout_that_is_stuck_is_told_when_it_has_had_its_time() {
         server.stop();
         run(&[]).assert_first(
             3,
-            "NATS_SERVICE UNKNOWN - orders: cannot reach NATS at *: connection refused; * | *versions=U",
+            "NATS_SERVICE UNKNOWN - orders: cannot reach NATS at *: connection refused * | *versions=U",
         );
         assert!(state.since().is_some());
         server.start_again();
@@ -316,7 +316,7 @@ fn a_rollout_that_is_stuck_is_told_when_it_has_had_its_time() {
         // An instance that hangs is still there.
         new.freeze();
         let alone =
-            "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms; not answering: * (1.4.0) | *versions=1;;;0;";
+            "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms, not answering: * (1.4.0) | *versions=1;;;0;";
         run(&[]).assert_first(0, alone);
         assert!(state.since().is_some());
         new.thaw();
@@ -329,7 +329,7 @@ fn a_rollout_that_is_stuck_is_told_when_it_has_had_its_time() {
         wait_until_gone(&url, &id);
         run(&[]).assert_first(
             0,
-            "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms; gone: * (1.4.0) | *versions=1;;;0;",
+            "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms, gone: * (1.4.0) | *versions=1;;;0;",
         );
         assert_eq!(state.since(), None);
         let _newer = start("1.5.0");
@@ -363,7 +363,7 @@ fn an_outage_ends_a_mix() {
     server.wait_for_instances("orders", 0);
     let down = monitor.check([""; 0]).run();
     let line =
-        "NATS_SERVICE CRITICAL - orders: down, no responders; 2 instances until * ago; NATS * | *versions=0;;;0;";
+        "NATS_SERVICE CRITICAL - orders: down, no responders, 2 instances until * ago, NATS * | *versions=0;;;0;";
     down.assert_first(2, line);
     assert_eq!(state.since(), None);
     let _services = start();
@@ -376,7 +376,7 @@ fn an_outage_ends_a_mix() {
 
 #[test]
 fn without_a_state_nobody_knows_since_when() {
-    let problem = "--mixed-versions: without a state nobody knows since when versions are mixed; leave out --no-state (see --help)";
+    let problem = "--mixed-versions: without a state nobody knows since when versions are mixed, leave out --no-state (see --help)";
     let args = ["-n", "orders", "--no-state", "--mixed-versions", "warning"];
     Check::new(args)
         .run()
@@ -405,7 +405,7 @@ fn however_many_versions_there_are_the_line_is_short() {
     let out = monitor.check([""; 0]).run().assert_first(
         1,
         "NATS_SERVICE WARNING - orders: mixed versions for 16m: 1 of 0xxx*xxx..., 1 of 10xxx*xxx..., 1 of 11xxx*xxx... and 23 \
-         more; is a rollout stuck?; 26 instances, * | *",
+         more (is a rollout stuck?), 26 instances, * | *",
     );
     assert!(out.stdout.len() < 700, "{out:?}");
 }

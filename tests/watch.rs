@@ -263,7 +263,7 @@ fn it_tells_each_change_once_and_remembers_without_a_file() {
         sidecar.wait_for_the_next();
     }
     service.stop();
-    sidecar.wait_for_line("orders CRITICAL service_down: down, no responders; 1 instance until ");
+    sidecar.wait_for_line("orders CRITICAL service_down: down, no responders, 1 instance until ");
     for _ in 0..3 {
         let status = sidecar.wait_for_the_next();
         assert_eq!(
@@ -329,7 +329,7 @@ fn with_a_state_file_it_remembers_when_it_comes_back() {
     service.kill();
     server.wait_for_instances("orders", 0);
     let sidecar = Sidecar::start(&server.url(), &flags);
-    sidecar.wait_for_line("orders CRITICAL service_down: down, no responders; 1 instance until ");
+    sidecar.wait_for_line("orders CRITICAL service_down: down, no responders, 1 instance until ");
     sidecar.end(libc::SIGTERM);
     let sidecar = Sidecar::start(&server.url(), &flags);
     sidecar.wait_for_line("orders CRITICAL service_down: still down for ");
@@ -692,7 +692,7 @@ fn soak(tls: bool, epochs: u64) {
     let told = |what: &str| log.iter().filter(|line| line.starts_with(what)).count();
     // Told as found and, where NATS went away meanwhile, never as anything else.
     assert_eq!(
-        told("orders CRITICAL service_down: down, no responders; "),
+        told("orders CRITICAL service_down: down, no responders, "),
         outages,
         "{}",
         sidecar.log()

@@ -87,7 +87,7 @@ fn selector(given: &Given<'_>) -> Result<Option<Selector>, String> {
         // A value that starts so was meant to be another one.
         if value.is_empty() || value.starts_with("$(") {
             return Err(format!(
-                "--match {}: Kubernetes puts no downward API variables into the commands of probes; say --match-env \
+                "--match {}: Kubernetes puts no downward API variables into the commands of probes, say --match-env \
                  {key}=VARIABLE",
                 clean(word, 80)
             ));
@@ -246,7 +246,7 @@ fn rates(given: &Given<'_>, place: &Place) -> Result<RateLimits, String> {
     };
     match flag {
         Some(flag) if *place == Place::Nowhere => Err(format!(
-            "--{flag}: rates are made of two runs, so something must be remembered; leave out --no-state"
+            "--{flag}: rates are made of two runs, so something must be remembered, leave out --no-state"
         )),
         flag => Ok(RateLimits {
             wanted: flag.is_some(),
@@ -266,7 +266,7 @@ fn loss(given: &Given<'_>, place: &Place) -> Result<LossLimits, String> {
     let flags = ["lost-warning", "lost-critical", "baseline-settle"];
     if let Some(flag) = is_in_vain(given, place, &flags) {
         return Err(format!(
-            "--{flag}: how many instances are normal is known from earlier runs, so something must be remembered; leave out \
+            "--{flag}: how many instances are normal is known from earlier runs, so something must be remembered, leave out \
              --no-state, or give -w or -c"
         ));
     }
@@ -304,7 +304,7 @@ fn restarts(given: &Given<'_>, place: &Place) -> Result<RestartLimits, String> {
     let flags = ["restarts-warning", "restarts-critical", "restarts-window"];
     if let Some(flag) = is_in_vain(given, place, &flags) {
         return Err(format!(
-            "--{flag}: a restart is seen between two runs, so something must be remembered; leave out --no-state"
+            "--{flag}: a restart is seen between two runs, so something must be remembered, leave out --no-state"
         ));
     }
     let limit = |flag: &str| -> Result<Option<usize>, String> {
@@ -339,7 +339,7 @@ fn policy(given: &Given<'_>, mode: &Mode, prefix: Option<&Prefix>, place: &Place
     let mixed_versions = given.status("mixed-versions")?;
     if mixed_versions.is_some() && *place == Place::Nowhere {
         return Err(
-            "--mixed-versions: without a state nobody knows since when versions are mixed; leave out --no-state".into(),
+            "--mixed-versions: without a state nobody knows since when versions are mixed, leave out --no-state".into(),
         );
     }
     let (creds_warning, creds_critical) = (

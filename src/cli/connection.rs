@@ -28,7 +28,7 @@ pub(super) fn target(service: ServiceName, given: &Given<'_>) -> Result<Target, 
     if auth_from > servers_from {
         servers.iter_mut().for_each(|server| server.auth = None);
     } else if auth_from == Level::Flags && servers.iter().any(|server| server.auth.is_some()) {
-        return Err("credentials twice: in the URL of --server and in flags of their own; give them once".into());
+        return Err("credentials twice: in the URL of --server and in flags of their own, give them once".into());
     }
     let tls = tls(given, &context)?;
     // As for the official clients: whoever says how TLS is to be done wants it done.
@@ -64,7 +64,7 @@ pub(super) fn target(service: ServiceName, given: &Given<'_>) -> Result<Target, 
     let limits = ["creds-warning", "creds-critical"];
     match limits.into_iter().find(|flag| given.raw(flag).is_some()) {
         Some(flag) if target.expiry().is_none() => Err(format!(
-            "--{flag}: no creds file is used, and no other login expires; give --creds, or leave it out"
+            "--{flag}: no creds file is used, and no other login expires, give --creds, or leave it out"
         )
         .into()),
         _ => Ok(target),
@@ -80,10 +80,10 @@ fn hint(given: &Given<'_>, context: &Context, level: Level) -> Option<String> {
     let name = Some(text.trim()).filter(|name| !name.is_empty() && !is_secret(name))?;
     let name = clean(name, 80);
     given.remark(format!(
-        "no server is given; the nats CLI would use its selected context {name}: give --context {name}"
+        "no server is given, the nats CLI would use its selected context {name}: give --context {name}"
     ));
     Some(format!(
-        "no server was given; did you mean --context {name}, which the nats CLI has selected?"
+        "no server was given, did you mean --context {name}, which the nats CLI has selected?"
     ))
 }
 
@@ -167,7 +167,7 @@ fn login(given: &Given<'_>, context: &Context) -> Result<(Auth, Level), Problem>
         .filter(|name| (given.env)(name).is_some_and(|v| !v.is_empty()))
         .collect();
     if let [one, other, ..] = set[..] {
-        return Err(format!("{one} and {other} are both set; unset one").into());
+        return Err(format!("{one} and {other} are both set, unset one").into());
     }
     let file = |path: String| Setting::File(path.into());
     let auth = if let Some(user) = user_variable {
@@ -202,7 +202,7 @@ fn login_of_context(given: &Given<'_>, context: &Context) -> Result<Auth, Proble
     let unknown = |key: &str| {
         let name = &context.name;
         Problem::File(format!(
-            "the context {name} logs in by {key}, which this program cannot; give --creds"
+            "the context {name} logs in by {key}, which this program cannot, give --creds"
         ))
     };
     match context {
@@ -236,7 +236,7 @@ fn login_of(origin: Origin, user: &str, password: Option<Secret>) -> Result<Auth
     match password {
         // The name of the user is shown, and is in the state.
         Some(_) if is_secret(user) => {
-            Err(origin.problem("the value is a secret, and no name of a user; give --token, --creds or --nkey"))
+            Err(origin.problem("the value is a secret, and no name of a user, give --token, --creds or --nkey"))
         }
         Some(password) => Ok(Auth::UserPassword {
             user: user.to_owned(),
@@ -294,9 +294,9 @@ fn tls(given: &Given<'_>, context: &Context) -> Result<Tls, Problem> {
             pem(cert, "certificate", "CERTIFICATE")?,
             pem(key, "key", "PRIVATE KEY")?,
         )),
-        (Some((origin, _)), None) => return Err(format!("{origin}: a certificate needs its key; give --tlskey").into()),
+        (Some((origin, _)), None) => return Err(format!("{origin}: a certificate needs its key, give --tlskey").into()),
         (None, Some((origin, _))) => {
-            return Err(format!("{origin}: a key needs its certificate; give --tlscert").into());
+            return Err(format!("{origin}: a key needs its certificate, give --tlscert").into());
         }
         (None, None) => None,
     };
@@ -317,7 +317,7 @@ fn server_of(host: &str, port: Option<&str>) -> Result<ServerUrl, String> {
         },
     };
     if host.contains("://") || host.contains('@') {
-        return Err("--hostname takes a host only; give a URL with --server".into());
+        return Err("--hostname takes a host only, give a URL with --server".into());
     }
     let bracketed = match host.contains(':') && !host.starts_with('[') {
         true => format!("[{host}]"),
@@ -339,7 +339,7 @@ fn server_list(source: &str, list: &str) -> Result<Vec<ServerUrl>, String> {
         Ok(servers) => Ok(servers),
         // A comma in a password breaks it in two, and then the message would show its second half.
         Err(_) if list.contains('@') && list.contains(',') => Err(format!(
-            "{source}: not a list of server URLs; in user info, write %2C for a comma and %40 for an @"
+            "{source}: not a list of server URLs, in user info, write %2C for a comma and %40 for an @"
         )),
         Err(why) => Err(format!("{source}: {why}")),
     }

@@ -95,7 +95,7 @@ impl fmt::Display for Origin {
 }
 
 /// A key, a JWT or a password stands where the name of its file belongs.
-pub const SECRET_ITSELF: &str = "the value is the secret itself; give the name of a file";
+pub const SECRET_ITSELF: &str = "the value is the secret itself, give the name of a file";
 
 /// Flags whose value is a secret, or may hold one. No message shows the value of one of them.
 const SECRET_FLAGS: [&str; 7] = [
@@ -314,7 +314,7 @@ impl<'a> Given<'a> {
         read_text(path, LARGEST, self.deadline).map_err(|why| {
             Problem::File(match name.is_plain() {
                 true => format!("{origin} {name}: {why}"),
-                false => format!("{origin}: there is no such file, or it cannot be read; give its path, like ./FILE"),
+                false => format!("{origin}: there is no such file, or it cannot be read, give its path, like ./FILE"),
             })
         })
     }

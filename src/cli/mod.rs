@@ -86,7 +86,7 @@ fn one_line(error: &clap::Error, args: &[OsString]) -> String {
     };
     let is_unknown = error.kind() == ErrorKind::UnknownArgument;
     if is_unknown && context(ContextKind::InvalidArg).is_some_and(|arg| arg.starts_with('-') && !is_like_a_flag(arg)) {
-        return "a word among the flags begins with '-' and is none of them; it is not shown, since it may be a secret: write \
+        return "a word among the flags begins with '-' and is none of them, it is not shown, since it may be a secret: write \
                 --FLAG=VALUE, or give the name of a file"
             .into();
     }
@@ -110,17 +110,17 @@ fn one_line(error: &clap::Error, args: &[OsString]) -> String {
                 format!("say {word} first, and the flags behind it")
             }
             Some(first) if first == "probe" && error.kind() == ErrorKind::InvalidSubcommand => WHICH_PROBE.into(),
-            _ => "a word too many among the flags; a value with blanks needs quotes".into(),
+            _ => "a word too many among the flags, a value with blanks needs quotes".into(),
         };
     }
     let mut paragraphs = text.split("\n\n");
     let what = paragraphs.next().unwrap_or_default().trim_start_matches("error: ");
     let tip = paragraphs.find_map(|paragraph| paragraph.trim().strip_prefix("tip: "));
-    let words: Vec<&str> = what.split_whitespace().chain(tip.map(|_| ";")).collect();
-    let mut line = words.join(" ").replace(" ;", "");
+    let words: Vec<&str> = what.split_whitespace().chain(tip.map(|_| ",")).collect();
+    let mut line = words.join(" ").replace(" ,", "");
     if let Some(tip) = tip {
         let tip: Vec<&str> = tip.split_whitespace().collect();
-        line = format!("{line}; {}", tip.join(" "));
+        line = format!("{line}, {}", tip.join(" "));
     }
     line
 }

@@ -67,7 +67,7 @@ fn endpoint_name(text: &str) -> Result<String, String> {
         "" => Err("the name of the endpoint is empty".into()),
         _ if text.len() <= 255 && text.chars().all(good) => Ok(text.to_owned()),
         _ => Err(format!(
-            "'{}' is no name of an endpoint: it has letters, digits, '-' and '_' only (ADR-32); give a subject with --subject",
+            "'{}' is no name of an endpoint: it has letters, digits, '-' and '_' only (ADR-32), give a subject with --subject",
             clean(text, 80)
         )),
     }

@@ -138,9 +138,9 @@ fn contradictions_are_named() {
         (
             "-s u:p@h --user u",
             &[],
-            "credentials twice: in the URL of --server and in flags of their own; give them once",
+            "credentials twice: in the URL of --server and in flags of their own, give them once",
         ),
-        ("", &both, "NATS_TOKEN and NATS_USER are both set; unset one"),
+        ("", &both, "NATS_TOKEN and NATS_USER are both set, unset one"),
         ("", &[("NATS_URL", " , ")], "NATS_URL: it names no server"),
         (
             "",

@@ -35,8 +35,8 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), String> {
         return Err("that is not the name of a file".into());
     };
     match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_symlink() => return Err("it is a symbolic link; give the path that it stands for".into()),
-        Ok(meta) if meta.is_dir() => return Err("it is a folder; give the name of a file in it".into()),
+        Ok(meta) if meta.is_symlink() => return Err("it is a symbolic link, give the path that it stands for".into()),
+        Ok(meta) if meta.is_dir() => return Err("it is a folder, give the name of a file in it".into()),
         Ok(meta) if !meta.is_file() => return Err("it is no regular file".into()),
         _ => {}
     }

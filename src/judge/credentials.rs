@@ -39,7 +39,7 @@ fn expiring(case: &Case<'_>, file: &str, at: Timestamp, left: Duration, ruling: 
     let text = format!("credentials {file} expire in {}, at {at}", age(left));
     match limit(case, left) {
         Some((status, word, limit)) => {
-            let text = format!("{text}; {word} below {}", age(limit));
+            let text = format!("{text}, {word} below {}", age(limit));
             ruling.find(Finding::new(status, Reason::CredentialsExpiring, text));
         }
         None => ruling.tell(1, text),
@@ -113,8 +113,8 @@ mod tests {
     fn the_worst_limit_that_is_crossed_counts() {
         let both = limits(Some(7 * 86_400), Some(86_400));
         let expires = |second: i64| Some(at(100 + second));
-        let warned = "; warning below 7d";
-        let critical = "; critical below 1d";
+        let warned = ", warning below 7d";
+        let critical = ", critical below 1d";
         let of = |status: &str, left: &str, when: &str| {
             format!("{status}credentials /mon.creds expire in {left}, at {when}")
         };
@@ -138,12 +138,12 @@ mod tests {
             (
                 expires(1),
                 &limits(Some(60), None),
-                of(w, "1.0s", "1970-01-01T00:01:41Z") + "; warning below 60s",
+                of(w, "1.0s", "1970-01-01T00:01:41Z") + ", warning below 60s",
             ),
             (
                 expires(1),
                 &limits(None, Some(60)),
-                of(c, "1.0s", "1970-01-01T00:01:41Z") + "; critical below 60s",
+                of(c, "1.0s", "1970-01-01T00:01:41Z") + ", critical below 60s",
             ),
             (None, &both, "credentials /mon.creds never expire".into()),
             (

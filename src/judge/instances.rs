@@ -139,17 +139,17 @@ fn who_is_missing(case: &Case<'_>, answers: &[Answer], next: &Memory) -> String 
             .collect();
         if !who.is_empty() {
             let shown = who[..who.len().min(NAMED)].join(", ");
-            text.push_str(&format!("; {}: {shown}", fate.name()));
+            text.push_str(&format!(", {}: {shown}", fate.name()));
             if who.len() > NAMED {
                 text.push_str(&format!(" and {} more", who.len() - NAMED));
             }
         }
     }
     if !case.seen.denied.is_empty() && !next.absentees.is_empty() {
-        text.push_str(&format!("; {}", case.seen.denied));
+        text.push_str(&format!(", {}", case.seen.denied));
     }
     if one_comes_through {
-        text.push_str("; only one answers through the import: does its export say response_type: stream?");
+        text.push_str(", only one answers through the import: does its export say response_type: stream?");
     }
     text
 }

@@ -39,7 +39,7 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
         .filter(|time| *time >= case.policy.loss.settle)
     {
         let text = format!(
-            "mixed versions for {}: {}; is a rollout stuck?",
+            "mixed versions for {}: {} (is a rollout stuck?)",
             age(time),
             list(&versions)
         );
@@ -140,14 +140,14 @@ mod tests {
             (
                 Some(100 - 900),
                 two,
-                "mixed versions for 15m: 2 of 1.0.0, 1 of 2.0.0; is a rollout stuck?",
+                "mixed versions for 15m: 2 of 1.0.0, 1 of 2.0.0 (is a rollout stuck?)",
                 Some(at(100 - 900)),
             ),
             // Other versions than those that it began with.
             (
                 Some(-86_300),
                 &["", "v3", "3.0.0+b", "3.0.0+a", "3.0.0+a"],
-                "mixed versions for 1d: 2 of 3.0.0+a, 1 of no version, 1 of 3.0.0+b and 1 more; is a rollout stuck?",
+                "mixed versions for 1d: 2 of 3.0.0+a, 1 of no version, 1 of 3.0.0+b and 1 more (is a rollout stuck?)",
                 Some(at(-86_300)),
             ),
             (Some(-900), &["2.0.0"; 3], "", None),

@@ -85,7 +85,7 @@ impl Question {
         let server = seen
             .server
             .as_ref()
-            .map(|server| format!("; {server} is fine"))
+            .map(|server| format!(", {server} is fine"))
             .unwrap_or_default();
         let siblings = match seen.ignored.siblings {
             0 => "",
@@ -222,19 +222,19 @@ mod tests {
             (
                 Kind::Liveness,
                 Outcome::NoResponders,
-                "liveness fail: orders: the instance with pod=orders-1 is gone, no responders; NATS 2.10.25 at h:4222 is fine",
+                "liveness fail: orders: the instance with pod=orders-1 is gone, no responders, NATS 2.10.25 at h:4222 is fine",
             ),
             (
                 Kind::Readiness,
                 silent(),
                 "readiness fail: orders: the instance with pod=orders-1 does not answer within 700ms (hung, or not allowed to \
-                 publish to our inbox); NATS 2.10.25 at h:4222 is fine",
+                 publish to our inbox), NATS 2.10.25 at h:4222 is fine",
             ),
             (
                 Kind::Startup,
                 silent(),
                 "startup fail: orders: the instance with pod=orders-1 does not answer within 700ms (hung, or not allowed to \
-                 publish to our inbox); NATS 2.10.25 at h:4222 is fine",
+                 publish to our inbox), NATS 2.10.25 at h:4222 is fine",
             ),
             (
                 Kind::Liveness,
@@ -269,7 +269,7 @@ mod tests {
         let mut seen = saw(Outcome::Silent(Duration::from_millis(700)));
         seen.ignored.siblings = 2;
         let (_, line) = question(Kind::Liveness).judge(&seen);
-        assert!(line.contains("within 700ms, though others do; NATS"), "{line}");
+        assert!(line.contains("within 700ms, though others do, NATS"), "{line}");
         let (_, line) = question(Kind::Liveness).cannot_ask(&format!("a\nb{}", "x".repeat(500)));
         assert_eq!(line.chars().count(), LINE);
         assert!(line.contains("a?b") && line.ends_with("x..."), "{line}");

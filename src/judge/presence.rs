@@ -66,7 +66,7 @@ fn absent(case: &Case<'_>, reason: Reason, how: &str, next: &mut Memory) -> Find
             return forgotten(case, outage, limit);
         }
         let had = count(outage.last_seen.count, "instance");
-        format!("still down for {}, {how}; had {had}{fine}", age(down))
+        format!("still down for {}, {how}, had {had}{fine}", age(down))
     } else if let Some(epoch) = epoch_with_instances(case) {
         next.outage = Some(Outage {
             last_seen: epoch.clone(),
@@ -76,7 +76,7 @@ fn absent(case: &Case<'_>, reason: Reason, how: &str, next: &mut Memory) -> Find
             Reason::ServiceSilent => "silent",
             _ => "down",
         };
-        format!("{what}, {how}; {}{fine}", had_until(case, epoch))
+        format!("{what}, {how}, {}{fine}", had_until(case, epoch))
     } else {
         return never_seen(case, how);
     };
@@ -93,7 +93,7 @@ fn silent(case: &Case<'_>, waited: Duration, next: &mut Memory) -> Finding {
     match (&case.memory.outage, epoch_with_instances(case)) {
         (Some(outage), _) => still_down(case, outage, &how),
         (None, Some(epoch)) => {
-            let text = format!("{how}; {}", had_until(case, epoch));
+            let text = format!("{how}, {}", had_until(case, epoch));
             Finding::new(case.policy.silent, Reason::ServiceSilent, text)
         }
         (None, None) => never_seen(case, &how),
@@ -124,7 +124,7 @@ fn not_asked(case: &Case<'_>, failure: &Failure, next: &mut Memory) -> Finding {
 /// An open outage, when this run has no epoch of its own to say so.
 fn still_down(case: &Case<'_>, outage: &Outage, how: &str) -> Finding {
     let text = format!(
-        "still down for {}, {how}; had {}",
+        "still down for {}, {how}, had {}",
         age(case.now.since(outage.first_missed)),
         count(outage.last_seen.count, "instance"),
     );
@@ -133,7 +133,7 @@ fn still_down(case: &Case<'_>, outage: &Outage, how: &str) -> Finding {
 
 fn forgotten(case: &Case<'_>, outage: &Outage, limit: Duration) -> Finding {
     let text = format!(
-        "no instance for longer than {} (--forget-after): forgotten; had {}",
+        "no instance for longer than {} (--forget-after): forgotten, had {}",
         age(limit),
         count(outage.last_seen.count, "instance"),
     );
@@ -143,8 +143,8 @@ fn forgotten(case: &Case<'_>, outage: &Outage, limit: Duration) -> Finding {
 fn never_seen(case: &Case<'_>, how: &str) -> Finding {
     let others = others::who_else(case);
     let text = match case.policy.remembers {
-        true => format!("never seen in this account, {how}; {others}"),
-        false => format!("{how}, and nobody remembers whether it was ever there (--no-state); {others}"),
+        true => format!("never seen in this account, {how}, {others}"),
+        false => format!("{how}, and nobody remembers whether it was ever there (--no-state), {others}"),
     };
     Finding::new(case.policy.never_seen, Reason::ServiceNeverSeen, text)
 }
@@ -193,8 +193,8 @@ fn server_may_be_before(case: &Case<'_>, first: [u32; 3]) -> bool {
 fn nats_is_fine(case: &Case<'_>) -> String {
     match &case.seen.server {
         Some(server) => match server.rtt {
-            Some(rtt) => format!("; {server} is fine ({})", latency(rtt)),
-            None => format!("; {server} is fine"),
+            Some(rtt) => format!(", {server} is fine ({})", latency(rtt)),
+            None => format!(", {server} is fine"),
         },
         None => String::new(),
     }

@@ -173,7 +173,7 @@ fn failing(limits: &RateLimits, rates: &[Rate<'_>], seen: Option<&SeenStats>) ->
             .flat_map(|stats| &stats.last_errors)
             .find_map(|(name, error)| {
                 let is_its = rate.endpoint.is_none_or(|endpoint| endpoint == name);
-                is_its.then(|| format!("; last error: {error}"))
+                is_its.then(|| format!(", last error: {error}"))
             })
     });
     let text = format!(

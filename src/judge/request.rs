@@ -92,13 +92,13 @@ fn finding(case: &Case<'_>, limits: &RequestLimits, seen: &EndpointSeen) -> Opti
         )),
         EndpointEnd::Unknown { known, complete } => {
             let text = format!(
-                "no endpoint is named {}; {}",
+                "no endpoint is named {}, {}",
                 seen.endpoint,
                 names(&seen.endpoint, known)
             );
             match complete {
                 true => failed(text),
-                false => unjudged(format!("{text}; not all instances told theirs")),
+                false => unjudged(format!("{text}, not all instances told theirs")),
             }
         }
         EndpointEnd::NotASubject { told } => unaskable(format!(
@@ -109,7 +109,7 @@ fn finding(case: &Case<'_>, limits: &RequestLimits, seen: &EndpointSeen) -> Opti
             subject,
             no_responders: true,
         } => unjudged(format!(
-            "nobody tells endpoints: no responders on {subject}, though {there}; import it too, or \
+            "nobody tells endpoints: no responders on {subject}, though {there}, import it too, or \
              give --subject"
         )),
         EndpointEnd::NoInfo { subject, .. } => unjudged(format!("no answer on {subject}, though {there}")),

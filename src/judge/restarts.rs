@@ -58,7 +58,7 @@ fn too_many(case: &Case<'_>, limits: &RestartLimits, restarts: &[&Change]) -> Op
     let latest = restarts.last()?;
     let (status, word, limit) = crossed(limits.critical, limits.warning, |limit| restarts.len() >= *limit)?;
     let text = format!(
-        "{} within {}, {word} from {limit}{}; latest {} ago: {}",
+        "{} within {}, {word} from {limit}{}, latest {} ago: {}",
         count(restarts.len(), "restart"),
         age(case.policy.restarts.window),
         where_most(restarts),
@@ -75,8 +75,8 @@ fn where_most(restarts: &[&Change]) -> String {
         *places.entry(place).or_default() += 1;
     }
     match places.into_iter().max_by_key(|(_, number)| *number) {
-        Some(((key, value), number)) if number > 1 && number == restarts.len() => format!("; all at {key}={value}"),
-        Some(((key, value), number)) if number > 1 => format!("; {number} of them at {key}={value}"),
+        Some(((key, value), number)) if number > 1 && number == restarts.len() => format!(", all at {key}={value}"),
+        Some(((key, value), number)) if number > 1 => format!(", {number} of them at {key}={value}"),
         _ => String::new(),
     }
 }

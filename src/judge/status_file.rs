@@ -60,7 +60,7 @@ fn read(
     let old = now.since(time);
     if old > max_age {
         return Err(format!(
-            "{name} is {} old, more than {}; {hint}",
+            "{name} is {} old, more than {} ({hint})",
             age(old),
             age(max_age)
         ));
@@ -83,7 +83,7 @@ fn read(
     if found.is_none() && counted > answers.len() as u64 {
         let told = answers.len();
         return Err(format!(
-            "{name} tells only {told} of {counted} instances; ask NATS itself, with probe"
+            "{name} tells only {told} of {counted} instances, ask NATS itself, with probe"
         ));
     }
     let when = age(old);
@@ -179,7 +179,7 @@ mod tests {
     fn who_is_not_told_is_not_gone() {
         let mut large = status(990, true);
         large["instances"] = 3.into();
-        let why = "the status file tells only 2 of 3 instances; ask NATS itself, with probe";
+        let why = "the status file tells only 2 of 3 instances, ask NATS itself, with probe";
         let (answer, line) = ask(Kind::Liveness, Wanted::Id("C".into()), &large.to_string());
         assert!(answer == Answer::Pass && line.ends_with(why), "{line}");
         let (answer, line) = ask(Kind::Readiness, Wanted::Id("C".into()), &large.to_string());
@@ -207,7 +207,7 @@ mod tests {
             ("{}".into(), "the status file is damaged: no time in it"),
             (
                 status(939, true).to_string(),
-                "the status file is 61s old, more than 60s; does the sidecar run?",
+                "the status file is 61s old, more than 60s (does the sidecar run?)",
             ),
             (
                 status(1003, true).to_string(),

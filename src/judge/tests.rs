@@ -39,41 +39,41 @@ fn who_is_missing() {
         case(
             up(),
             absent_ones(1, &[(1, Fate::Gone), (2, Fate::NotAnswering)]),
-            "OK service_up: 1 instance, slowest answer 1.2ms; not answering: id2 (1.2.3, pod=web-2); gone: id1 (1.2.3, \
+            "OK service_up: 1 instance, slowest answer 1.2ms, not answering: id2 (1.2.3, pod=web-2), gone: id1 (1.2.3, \
              pod=web-1)",
             "#8 OK, epoch 1@100, census 40, id1 gone since 100, id2 not answering since 100, history 3@40 1@100",
         ),
         case(
             up(),
             absent_ones(3, &[(2, Fate::Slow)]),
-            "OK service_up: 3 instances, slowest answer 1.2ms; slow: id2 (1.2.3, pod=web-2)",
+            "OK service_up: 3 instances, slowest answer 1.2ms, slow: id2 (1.2.3, pod=web-2)",
             "#8 OK, epoch 3@100, census 40, history 3@40 3@100",
         ),
         case(
             up(),
             denied,
-            "OK service_up: 2 instances, slowest answer 1.2ms; missing: id2 (1.2.3, pod=web-2); NATS does not let us",
+            "OK service_up: 2 instances, slowest answer 1.2ms, missing: id2 (1.2.3, pod=web-2), NATS does not let us",
             "#8 OK, epoch 2@100, census 40, id2 missing since 100, history 3@40 2@100",
         ),
         // Still missed, with the time of before; one that was frozen is gone now.
         case(
             fewer(&[(3, 80, Fate::NotAnswering), (2, 70, Fate::Gone)]),
             absent_ones(2, &[(3, Fate::Gone)]),
-            "OK service_up: 2 instances, slowest answer 1.2ms; gone: id3 (1.2.3, pod=web-3), id2 (1.2.3, pod=web-2)",
+            "OK service_up: 2 instances, slowest answer 1.2ms, gone: id3 (1.2.3, pod=web-3), id2 (1.2.3, pod=web-2)",
             "#8 OK, epoch 2@100, census 40, id3 gone since 80, id2 gone since 70, history 3@40 2@100",
         ),
         // One came back.
         case(
             fewer(&[(3, 80, Fate::Gone), (2, 70, Fate::NotAnswering)]),
             absent_ones(3, &[]),
-            "OK service_up: 3 instances, slowest answer 1.2ms; gone: id3 (1.2.3, pod=web-3)",
+            "OK service_up: 3 instances, slowest answer 1.2ms, gone: id3 (1.2.3, pod=web-3)",
             "#8 OK, epoch 3@100, census 40, id3 gone since 80, history 3@40 3@100",
         ),
         // Others have taken their places: of two missed, and then of all.
         case(
             fewer(&[(3, 80, Fate::Gone), (2, 70, Fate::Gone)]),
             new_ones(&[0, 1, 7]),
-            "OK service_up: 3 instances, slowest answer 1.2ms; gone: id3 (1.2.3, pod=web-3)",
+            "OK service_up: 3 instances, slowest answer 1.2ms, gone: id3 (1.2.3, pod=web-3)",
             "#8 OK, epoch 3@100, census 40, id3 gone since 80, history 3@40 3@100",
         ),
         case(
@@ -92,7 +92,7 @@ fn who_is_missing() {
                 ..fewer(&[(3, 100 - 899, Fate::Gone), (2, 100 - 900, Fate::NotAnswering)])
             },
             absent_ones(2, &[(2, Fate::NotAnswering)]),
-            "OK service_up: 2 instances, slowest answer 1.2ms; gone: id3 (1.2.3, pod=web-3)",
+            "OK service_up: 2 instances, slowest answer 1.2ms, gone: id3 (1.2.3, pod=web-3)",
             "#8 OK, epoch 2@100, census 40, id3 gone since 0, history 3@40 2@100",
         ),
         // A rolling deployment is over: nobody is missed.
@@ -112,7 +112,7 @@ fn who_is_missing() {
                 ..down()
             },
             absent_ones(1, &[(1, Fate::Gone), (2, Fate::NotAnswering)]),
-            "OK service_recovered: 1 instance (had 3), recovered after 40s; not answering: id2 (1.2.3, pod=web-2); gone: \
+            "OK service_recovered: 1 instance (had 3), recovered after 40s, not answering: id2 (1.2.3, pod=web-2), gone: \
              id1 (1.2.3, pod=web-1)",
             "#9 OK, epoch 1@100, census 60, id1 gone since 100, id2 not answering since 100, history 3@40 0@60 1@100",
         ),
@@ -120,7 +120,7 @@ fn who_is_missing() {
         case(
             fewer(&[(3, 80, Fate::Gone)]),
             saw(Outcome::NoResponders),
-            "CRITICAL service_down: down, no responders; 2 instances until 10s ago; NATS 2.10.25 n1 at h:4222 is fine \
+            "CRITICAL service_down: down, no responders, 2 instances until 10s ago, NATS 2.10.25 n1 at h:4222 is fine \
              (0.34ms)",
             "#8 CRITICAL, epoch 0@100, outage 2@90 since 100, census 100, history 3@40 0@100",
         ),
@@ -137,7 +137,7 @@ fn many_missing_are_counted() {
     let (verdict, next) = judge("orders", &many, &absent_ones(1, &fates), &Policy::default(), at(100));
     assert_eq!(
         findings(&verdict),
-        "OK service_up: 1 instance, slowest answer 1.2ms; gone: id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2), id3 \
+        "OK service_up: 1 instance, slowest answer 1.2ms, gone: id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2), id3 \
          (1.2.3, pod=web-3) and 61 more"
     );
     assert_eq!(next.absentees.len(), MOST_MISSED);
@@ -173,7 +173,7 @@ fn who_else_is_there() {
     ];
     for (seen, words) in cases {
         let (verdict, _) = judge("orders", &Memory::default(), &seen, &Policy::default(), at(100));
-        let text = format!("UNKNOWN service_never_seen: never seen in this account, no responders; {words}");
+        let text = format!("UNKNOWN service_never_seen: never seen in this account, no responders, {words}");
         assert_eq!(findings(&verdict), text);
     }
 }
@@ -186,7 +186,7 @@ fn hints_for_imports() {
     };
     let told = |seen: &Observation, policy| findings(&judge("orders", &up(), seen, policy, at(100)).0);
 
-    let hint = "; only one answers through the import: does its export say response_type: stream?";
+    let hint = ", only one answers through the import: does its export say response_type: stream?";
     for (answered, fates, hinted) in [
         (1, &[][..], true),
         (1, &[(1, Fate::NotAsked), (2, Fate::NotAsked)], true),
@@ -262,7 +262,7 @@ fn up_and_recovered() {
         row(
             up(),
             answered(1),
-            "OK service_up: 1 instance, slowest answer 1.2ms; missing: id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)",
+            "OK service_up: 1 instance, slowest answer 1.2ms, missing: id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)",
             "#8 OK, epoch 1@100, census 40, id1 missing since 100, id2 missing since 100, history 3@40 1@100",
         ),
         Row {
@@ -310,7 +310,7 @@ fn down_first_and_still() {
         row(
             up(),
             Outcome::NoResponders,
-            "CRITICAL service_down: down, no responders; 3 instances until 60s ago; \
+            "CRITICAL service_down: down, no responders, 3 instances until 60s ago, \
              NATS 2.10.25 n1 at h:4222 is fine (0.34ms)",
             "#8 CRITICAL, epoch 0@100, outage 3@40 since 100, census 100, history 3@40 0@100",
         ),
@@ -322,7 +322,7 @@ fn down_first_and_still() {
             ..row(
                 in_trouble(up()),
                 Outcome::NoResponders,
-                "CRITICAL service_down: down, no responders; 3 instances until 60s ago",
+                "CRITICAL service_down: down, no responders, 3 instances until 60s ago",
                 "#8 CRITICAL, epoch 0@100, outage 3@40 since 100, census 100, history 3@40 0@100",
             )
         },
@@ -337,14 +337,14 @@ fn down_first_and_still() {
             ..row(
                 down(),
                 Outcome::NoResponders,
-                "CRITICAL service_down: still down for 40s, no responders; had 3 instances; NATS at h:4222 is fine",
+                "CRITICAL service_down: still down for 40s, no responders, had 3 instances, NATS at h:4222 is fine",
                 "#9 CRITICAL, epoch 0@100, outage 3@40 since 60, census 100, history 3@40 0@60 0@100",
             )
         },
         row(
             in_trouble(down()),
             Outcome::NoResponders,
-            "CRITICAL service_down: still down for 40s, no responders; had 3 instances; \
+            "CRITICAL service_down: still down for 40s, no responders, had 3 instances, \
              NATS 2.10.25 n1 at h:4222 is fine (0.34ms)",
             "#9 CRITICAL, epoch 0@100, outage 3@40 since 60, census 100, history 3@40 0@60 0@100",
         ),
@@ -364,7 +364,7 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
             up(),
             SILENT,
             "CRITICAL service_silent: silent, no answer within 5.0s though somebody is subscribed \
-             (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there); 3 instances until 60s ago; \
+             (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there), 3 instances until 60s ago, \
              NATS 2.10.25 n1 at h:4222 is fine (0.34ms)",
             "#8 CRITICAL, epoch 0@100, outage 3@40 since 100, census 100, history 3@40 0@100",
         ),
@@ -372,7 +372,7 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
             down(),
             SILENT,
             "CRITICAL service_silent: still down for 40s, no answer within 5.0s though somebody is subscribed \
-             (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there); had 3 instances; \
+             (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there), had 3 instances, \
              NATS 2.10.25 n1 at h:4222 is fine (0.34ms)",
             "#9 CRITICAL, epoch 0@100, outage 3@40 since 60, census 100, history 3@40 0@60 0@100",
         ),
@@ -380,7 +380,7 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
             Memory::default(),
             SILENT,
             "UNKNOWN service_never_seen: never seen in this account, no answer within 5.0s though somebody is subscribed \
-             (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there); check the name, the account and --srv-prefix",
+             (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there), check the name, the account and --srv-prefix",
             "#1 UNKNOWN, epoch 0@100, census 100, history 0@100",
         ),
         // Below CRITICAL it is no epoch: the next silent run must compare with the instances too.
@@ -390,7 +390,7 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
                 in_trouble(up()),
                 SILENT,
                 "WARNING service_silent: no answer within 5.0s though somebody is subscribed \
-                 (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there); 3 instances until 60s ago",
+                 (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there), 3 instances until 60s ago",
                 "#8 WARNING, epoch 3@40, census 40, history 3@40",
             )
         },
@@ -400,7 +400,7 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
                 down(),
                 SILENT,
                 "CRITICAL service_down: still down for 40s, no answer within 5.0s though somebody is subscribed \
-                 (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there); had 3 instances",
+                 (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there), had 3 instances",
                 "#8 CRITICAL, epoch 0@60, outage 3@40 since 60, census 60, history 3@40 0@60",
             )
         },
@@ -410,7 +410,7 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
                 Memory::default(),
                 SILENT,
                 "UNKNOWN service_never_seen: never seen in this account, no answer within 5.0s though somebody is subscribed \
-                 (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there); check the name, the account and --srv-prefix",
+                 (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there), check the name, the account and --srv-prefix",
                 "#1 UNKNOWN, history ",
             )
         },
@@ -425,7 +425,7 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
                 SILENT,
                 "CRITICAL instances_out_of_range: 0 instances, critical range is 1:\n\
                  OK service_silent: no answer within 5.0s though somebody is subscribed \
-                 (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there); 3 instances until 60s ago",
+                 (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there), 3 instances until 60s ago",
                 "#8 CRITICAL, epoch 3@40, census 40, history 3@40",
             )
         },
@@ -462,19 +462,19 @@ fn never_seen_and_forgotten() {
         forget_after: Some(Duration::from_secs(seconds)),
         ..Policy::default()
     };
-    let forgotten = "UNKNOWN service_never_seen: no instance for longer than 39s (--forget-after): forgotten; \
+    let forgotten = "UNKNOWN service_never_seen: no instance for longer than 39s (--forget-after): forgotten, \
                      had 3 instances";
     check(vec![
         row(
             Memory::default(),
             Outcome::NoResponders,
-            "UNKNOWN service_never_seen: never seen in this account, no responders; check the name, the account and --srv-prefix",
+            "UNKNOWN service_never_seen: never seen in this account, no responders, check the name, the account and --srv-prefix",
             "#1 UNKNOWN, epoch 0@100, census 100, history 0@100",
         ),
         row(
             absent(),
             Outcome::NoResponders,
-            "UNKNOWN service_never_seen: never seen in this account, no responders; check the name, the account and --srv-prefix",
+            "UNKNOWN service_never_seen: never seen in this account, no responders, check the name, the account and --srv-prefix",
             "#2 UNKNOWN, epoch 0@100, census 100, history 0@40 0@100",
         ),
         Row {
@@ -485,7 +485,7 @@ fn never_seen_and_forgotten() {
             ..row(
                 Memory::default(),
                 Outcome::NoResponders,
-                "UNKNOWN service_never_seen: no responders, and nobody remembers whether it was ever there (--no-state); check the name, the account and --srv-prefix",
+                "UNKNOWN service_never_seen: no responders, and nobody remembers whether it was ever there (--no-state), check the name, the account and --srv-prefix",
                 "#1 UNKNOWN, epoch 0@100, census 100, history 0@100",
             )
         },
@@ -494,7 +494,7 @@ fn never_seen_and_forgotten() {
             ..row(
                 Memory::default(),
                 Outcome::NoResponders,
-                "OK service_never_seen: never seen in this account, no responders; check the name, the account and --srv-prefix",
+                "OK service_never_seen: never seen in this account, no responders, check the name, the account and --srv-prefix",
                 "#1 OK, epoch 0@100, census 100, history 0@100",
             )
         },
@@ -504,7 +504,7 @@ fn never_seen_and_forgotten() {
             ..row(
                 down(),
                 Outcome::NoResponders,
-                "CRITICAL service_down: still down for 40s, no responders; had 3 instances; \
+                "CRITICAL service_down: still down for 40s, no responders, had 3 instances, \
                  NATS 2.10.25 n1 at h:4222 is fine (0.34ms)",
                 "#9 CRITICAL, epoch 0@100, outage 3@40 since 60, census 100, history 3@40 0@60 0@100",
             )
@@ -537,7 +537,7 @@ fn never_seen_and_forgotten() {
                 down(),
                 Outcome::NoResponders,
                 "WARNING instances_out_of_range: 0 instances, warning range is 1:\n\
-                 OK service_never_seen: no instance for longer than 39s (--forget-after): forgotten; had 3 instances",
+                 OK service_never_seen: no instance for longer than 39s (--forget-after): forgotten, had 3 instances",
                 "#9 WARNING, epoch 0@100, census 100, history 3@40 0@60 0@100",
             )
         },
@@ -547,7 +547,7 @@ fn never_seen_and_forgotten() {
             ..row(
                 down(),
                 failed(Reason::NatsUnreachable),
-                "CRITICAL service_down: still down for 40s, as of the last answer 40s ago; had 3 instances\n\
+                "CRITICAL service_down: still down for 40s, as of the last answer 40s ago, had 3 instances\n\
                  UNKNOWN nats_unreachable: it is nats_unreachable",
                 "#9 CRITICAL, epoch 0@60, outage 3@40 since 60, nats_unreachable since 100, census 60, \
                  history 3@40 0@60",
@@ -615,7 +615,7 @@ fn the_number_of_instances_against_ranges() {
                 Some("1:"),
                 0,
                 "CRITICAL instances_out_of_range: 0 instances, critical range is 1:\n\
-                 OK service_never_seen: never seen in this account, no responders; check the name, the account and --srv-prefix",
+                 OK service_never_seen: never seen in this account, no responders, check the name, the account and --srv-prefix",
                 "#1 CRITICAL, epoch 0@100, census 100, history 0@100",
             )
         },
@@ -724,7 +724,7 @@ fn each_failure_has_its_status_and_a_latch() {
 
             // Said 20 s after it was seen: the ages are those of the moment in which it is said.
             let (verdict, next) = judge("orders", &down(), &saw(failed(reason)), &policy, at(120));
-            let latch = "CRITICAL service_down: still down for 60s, as of the last answer 60s ago; had 3 instances";
+            let latch = "CRITICAL service_down: still down for 60s, as of the last answer 60s ago, had 3 instances";
             assert_eq!(findings(&verdict), format!("{latch}\n{said}"));
             assert_eq!((&next.epoch, &next.outage), (&down().epoch, &down().outage));
             assert_eq!(next.status, Some(Status::Critical));
@@ -744,7 +744,7 @@ fn trouble_is_told_since_its_beginning() {
         row(
             in_trouble(down()),
             failed(Reason::ProtocolError),
-            "CRITICAL service_down: still down for 40s, as of the last answer 40s ago; had 3 instances\n\
+            "CRITICAL service_down: still down for 40s, as of the last answer 40s ago, had 3 instances\n\
              UNKNOWN protocol_error: it is protocol_error (not asked for 30s)",
             "#9 CRITICAL, epoch 0@60, outage 3@40 since 60, nats_unreachable since 70, census 60, history 3@40 0@60",
         ),
@@ -765,14 +765,14 @@ fn an_outage_without_an_epoch_is_latched_too() {
         row(
             memory.clone(),
             failed(Reason::NatsUnreachable),
-            "CRITICAL service_down: still down for 40s, as of the last answer 40s ago; had 3 instances\n\
+            "CRITICAL service_down: still down for 40s, as of the last answer 40s ago, had 3 instances\n\
              UNKNOWN nats_unreachable: it is nats_unreachable",
             "#9 CRITICAL, outage 3@40 since 60, nats_unreachable since 100, census 60, history 3@40 0@60",
         ),
         row(
             memory,
             Outcome::NoResponders,
-            "CRITICAL service_down: still down for 40s, no responders; had 3 instances; \
+            "CRITICAL service_down: still down for 40s, no responders, had 3 instances, \
              NATS 2.10.25 n1 at h:4222 is fine (0.34ms)",
             "#9 CRITICAL, epoch 0@100, outage 3@40 since 60, census 100, history 3@40 0@60 0@100",
         ),
@@ -791,19 +791,19 @@ fn a_clock_that_went_back_neither_panics_nor_forgets() {
     };
     assert_eq!(
         judged(&up(), Outcome::NoResponders),
-        "CRITICAL service_down: down, no responders; 3 instances until 0.0s ago; \
+        "CRITICAL service_down: down, no responders, 3 instances until 0.0s ago, \
          NATS 2.10.25 n1 at h:4222 is fine (0.34ms)\n\
          #8 CRITICAL, epoch 0@10, outage 3@40 since 10, census 10, history 3@40 0@10"
     );
     assert_eq!(
         judged(&down(), Outcome::NoResponders),
-        "CRITICAL service_down: still down for 0.0s, no responders; had 3 instances; \
+        "CRITICAL service_down: still down for 0.0s, no responders, had 3 instances, \
          NATS 2.10.25 n1 at h:4222 is fine (0.34ms)\n\
          #9 CRITICAL, epoch 0@10, outage 3@40 since 60, census 10, history 3@40 0@60 0@10"
     );
     assert_eq!(
         judged(&in_trouble(down()), failed(Reason::TlsFailed)),
-        "CRITICAL service_down: still down for 0.0s, as of the last answer 0.0s ago; had 3 instances\n\
+        "CRITICAL service_down: still down for 0.0s, as of the last answer 0.0s ago, had 3 instances\n\
          UNKNOWN tls_failed: it is tls_failed (not asked for 0.0s)\n\
          #9 CRITICAL, epoch 0@60, outage 3@40 since 60, nats_unreachable since 70, census 60, history 3@40 0@60"
     );
@@ -825,14 +825,14 @@ fn an_answer_of_an_overlapping_run_has_no_time() {
     let (verdict, _) = judge("orders", &up(), &seen, &strict, at(100));
     assert_eq!(
         findings(&verdict),
-        "OK service_up: 2 instances, seen by an overlapping run; missing: id2 (1.2.3, pod=web-2)"
+        "OK service_up: 2 instances, seen by an overlapping run, missing: id2 (1.2.3, pod=web-2)"
     );
     assert_eq!(metric(&verdict, "rtt_max"), None);
     let seen = epoch(99, 0).observed_like(&saw(answered(3)));
     let (verdict, _) = judge("orders", &down(), &seen, &strict, at(100));
     assert_eq!(
         findings(&verdict),
-        "CRITICAL service_down: still down for 39s, no responders; had 3 instances; \
+        "CRITICAL service_down: still down for 39s, no responders, had 3 instances, \
          NATS 2.10.25 n1 at h:4222 is fine (0.34ms)"
     );
 }

@@ -94,9 +94,9 @@ impl Server {
     pub fn bind(options: &ListenOptions, service: &ServiceName, interval: Duration) -> Result<Server, String> {
         let listener = TcpListener::bind(&*options.addresses).map_err(|error| {
             let way_out = match error.kind() {
-                io::ErrorKind::AddrInUse => "; give another port, or end who has it (ss -ltnp)",
-                io::ErrorKind::AddrNotAvailable => "; give an address of this machine, or only the port, like :9422",
-                io::ErrorKind::PermissionDenied => "; give a port above 1023",
+                io::ErrorKind::AddrInUse => ", give another port, or end who has it (ss -ltnp)",
+                io::ErrorKind::AddrNotAvailable => ", give an address of this machine, or only the port, like :9422",
+                io::ErrorKind::PermissionDenied => ", give a port above 1023",
                 _ => "",
             };
             format!("--listen: cannot listen on {}: {error}{way_out}", options.typed)

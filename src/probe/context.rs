@@ -83,10 +83,10 @@ pub fn resolve(value: &Secret, plain: Plain, env: Env<'_>) -> Result<Setting, St
         },
         ("data", _) => read_data(rest).map(|text| Setting::Text(without_line_break(&text))),
         ("op", _) => {
-            Err("it is a reference to 1Password (op://), which this program cannot read; use file:// or env://".into())
+            Err("it is a reference to 1Password (op://), which this program cannot read, use file:// or env://".into())
         }
         ("nsc", _) => {
-            Err("it is a reference for nsc (nsc://), which this program does not run; use file:// or env://".into())
+            Err("it is a reference for nsc (nsc://), which this program does not run, use file:// or env://".into())
         }
         (_, Plain::Path) => Ok(Setting::File(expand(value, env))),
         (_, Plain::Text) => Ok(Setting::Text(Secret::new(value))),
@@ -131,7 +131,7 @@ pub fn path(name: &str, env: Env<'_>) -> Result<PathBuf, String> {
     }
     let folder = folder(env);
     let folder =
-        folder.ok_or("neither HOME nor XDG_CONFIG_HOME is set; give the path of the context, ending in .json")?;
+        folder.ok_or("neither HOME nor XDG_CONFIG_HOME is set, give the path of the context, ending in .json")?;
     Ok(folder.join("context").join(format!("{name}.json")))
 }
 
@@ -166,7 +166,7 @@ pub fn not_there(name: &str, path: &Path) -> String {
         (_, more) => format!("there are {} and {more} more", named.join(", ")),
     };
     let meant = match names.first() {
-        Some((like, other)) if *like > LIKE => format!("; did you mean {}?", clean(other, 80)),
+        Some((like, other)) if *like > LIKE => format!(", did you mean {}?", clean(other, 80)),
         _ => String::new(),
     };
     format!("no context of this name in {}: {there_are}{meant}", shown(dir))
@@ -190,7 +190,7 @@ pub fn parse(name: &str, text: &str) -> Result<Context, String> {
         .get("tls_first")
         .is_some_and(|first| first != &Value::Bool(false))
     {
-        return Err("has tls_first, which this client cannot do; connect to a server without handshake_first".into());
+        return Err("has tls_first, which this client cannot do, connect to a server without handshake_first".into());
     }
     if string("socks_proxy")?.is_some() {
         return Err("has a socks_proxy, which this client cannot use".into());
@@ -332,11 +332,11 @@ mod tests {
             ("data:;base64,/w==", "its data: is not text"),
             (
                 "op://vault/S3CRET",
-                "it is a reference to 1Password (op://), which this program cannot read; use file:// or env://",
+                "it is a reference to 1Password (op://), which this program cannot read, use file:// or env://",
             ),
             (
                 "nsc://O/A/S3CRET",
-                "it is a reference for nsc (nsc://), which this program does not run; use file:// or env://",
+                "it is a reference for nsc (nsc://), which this program does not run, use file:// or env://",
             ),
         ] {
             let resolved = resolve(&Secret::new(value), Plain::Path, &env);
@@ -352,7 +352,7 @@ mod tests {
             (r#"{"url":7}"#, "has a url that is not a string"),
             (
                 r#"{"tls_first":true}"#,
-                "has tls_first, which this client cannot do; connect to a server without handshake_first",
+                "has tls_first, which this client cannot do, connect to a server without handshake_first",
             ),
             (
                 r#"{"socks_proxy":"x"}"#,

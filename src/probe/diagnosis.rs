@@ -58,15 +58,15 @@ pub fn timed_out(address: &str, hung: Hung, waited: &str) -> Failure {
     let text = match hung {
         Hung::Resolving => format!("cannot resolve {address}: no answer from DNS within {waited}"),
         Hung::Connecting => format!(
-            "cannot reach NATS at {address}: no answer to the TCP connection within {waited}; \
-             is the host up, or does a firewall drop it?"
+            "cannot reach NATS at {address}: no answer to the TCP connection within {waited} \
+             (is the host up, or does a firewall drop it?)"
         ),
         Hung::Greeting => format!(
-            "{address} accepts the connection but says nothing for {waited}; \
+            "{address} accepts the connection but says nothing for {waited}, \
              is nats-server frozen, does it want TLS first (handshake_first), or is this another service?"
         ),
         Hung::LoggingIn => format!("NATS at {address} did not finish the login within {waited}"),
-        Hung::Answering => format!("NATS at {address} took the request but stopped answering; waited {waited}"),
+        Hung::Answering => format!("NATS at {address} took the request but stopped answering, waited {waited}"),
     };
     Failure::new(Reason::NatsUnreachable, text)
 }
@@ -90,7 +90,7 @@ pub fn not_connected(peer: &Peer<'_>, error: &Error, waited: Duration) -> Failur
     let text = error.to_string();
     if text == NO_NONCE {
         return protocol(format!(
-            "{address} sent something to be signed that no NATS server sends as a nonce; nothing was signed or sent"
+            "{address} sent something to be signed that no NATS server sends as a nonce, nothing was signed or sent"
         ));
     }
     if let Some(said) = text.strip_prefix("unexpected line while connecting: Err(") {
@@ -115,13 +115,13 @@ pub fn not_connected(peer: &Peer<'_>, error: &Error, waited: Duration) -> Failur
         );
     }
     match error.kind() {
-        ErrorKind::ConnectionRefused => unreachable(address, "connection refused; is nats-server running there?"),
-        ErrorKind::TimedOut => unreachable(address, "TCP gave up; is the host up, or does a firewall drop it?"),
+        ErrorKind::ConnectionRefused => unreachable(address, "connection refused (is nats-server running there?)"),
+        ErrorKind::TimedOut => unreachable(address, "TCP gave up (is the host up, or does a firewall drop it?)"),
         // A server that wants TLS first waits for us to begin, and gives up after 2 s without a word.
         ErrorKind::UnexpectedEof if text == "failed to fill whole buffer" && waited > TLS_FIRST => Failure::new(
             Reason::TlsFailed,
             format!(
-                "{address} closed the connection without a word after {}; it seems to want TLS first (handshake_first), \
+                "{address} closed the connection without a word after {}, it seems to want TLS first (handshake_first), \
                  which this client cannot do: allow handshake_first: auto, or another port",
                 latency(waited)
             ),
@@ -131,7 +131,7 @@ pub fn not_connected(peer: &Peer<'_>, error: &Error, waited: Duration) -> Failur
         | ErrorKind::BrokenPipe
         | ErrorKind::ConnectionAborted => unreachable(
             address,
-            "it closed the connection during the login; is it stopping, or at its connection limit?",
+            "it closed the connection during the login (is it stopping, or at its connection limit?)",
         ),
         // A few kinds have names that are not stable; the system's own words serve for all of them.
         _ if error.raw_os_error().is_some() => {
@@ -140,7 +140,7 @@ pub fn not_connected(peer: &Peer<'_>, error: &Error, waited: Duration) -> Failur
         }
         _ => protocol(match text.as_str() {
             LONG_LINE => format!(
-                "{address} sent a line of more than 4096 bytes, more than this client reads; \
+                "{address} sent a line of more than 4096 bytes, more than this client reads, \
                  if that is its INFO, set no_advertise or fewer connect_urls"
             ),
             _ => format!("{address} does not speak the NATS protocol: {}", clean(&text, QUOTED)),
@@ -166,35 +166,35 @@ pub fn tls_error(error: &Error) -> Option<String> {
 fn explain_tls(why: &str, identity: bool) -> String {
     let is = |part: &str| why.contains(part);
     let known = if is("UnknownIssuer") {
-        "its certificate is of an authority that we do not believe; give the authority with --tlsca"
+        "its certificate is of an authority that we do not believe, give the authority with --tlsca"
     } else if is("NotValidForName") {
-        "its certificate is for another name; connect by a name that is in it"
+        "its certificate is for another name, connect by a name that is in it"
     } else if is("certificate: Expired") || is("CertExpired") {
-        "its certificate has expired; renew it"
+        "its certificate has expired, renew it"
     } else if is("CaUsedAsEndEntity") {
-        "its certificate is that of an authority itself; give it one of its own, signed by the authority"
+        "its certificate is that of an authority itself, give it one of its own, signed by the authority"
     } else if is("NotValidYet") {
-        "its certificate is not valid yet; look at the clocks"
+        "its certificate is not valid yet, look at the clocks"
     } else if is("CertificateRequired") || is("BadCertificate") && !identity {
         // A 2.9 server calls no certificate a bad one.
-        "it wants a certificate of ours; give --tlscert and --tlskey"
+        "it wants a certificate of ours, give --tlscert and --tlskey"
     } else if is("alert: CertificateExpired") {
-        "it says that our certificate has expired; renew it"
+        "it says that our certificate has expired, renew it"
     } else if is("alert: UnknownCA") {
         "it does not believe the authority of our certificate"
     } else if is("alert: DecryptError") && identity {
         "our key (--tlskey) is not that of our certificate (--tlscert)"
     } else if is("UnsupportedCertVersion") {
-        "its certificate, or one of those that signed it, is of X.509 version 1, which this client does not accept; issue one of \
+        "its certificate, or one of those that signed it, is of X.509 version 1, which this client does not accept, issue one of \
          version 3 (with a subjectAltName)"
     } else if is("BadSignature") || is("UnsupportedSignatureAlgorithm") {
         "the signature of its certificate is wrong, or of a kind that this client cannot verify: an authority with a P-521 key, or with \
-         an RSA key of less than 2048 bits; use P-256, P-384, Ed25519, or RSA with 2048 bits or more"
+         an RSA key of less than 2048 bits, use P-256, P-384, Ed25519, or RSA with 2048 bits or more"
     } else if is("EndEntityUsedAsCa") {
-        "a certificate that signed its certificate is not that of an authority (basicConstraints without CA:TRUE); issue that one \
+        "a certificate that signed its certificate is not that of an authority (basicConstraints without CA:TRUE), issue that one \
          anew with CA:TRUE"
     } else if is("HandshakeFailure") && !identity {
-        "it has no key, cipher or TLS version that this client can use; a P-521 key in its certificate does that: use P-256, P-384, \
+        "it has no key, cipher or TLS version that this client can use, a P-521 key in its certificate does that: use P-256, P-384, \
          Ed25519 or RSA"
     } else if is("fatal alert") && !identity {
         "it refused the handshake"
@@ -203,7 +203,7 @@ fn explain_tls(why: &str, identity: bool) -> String {
     } else if is("InvalidContentType") {
         "it does not answer in TLS, which is required by tls://, --tls, or a TLS file of a flag, a variable or the context"
     } else if is("could not load platform certs") {
-        "the authorities of the system cannot be read; give one with --tlsca"
+        "the authorities of the system cannot be read, give one with --tlsca"
     } else if is("could not load certs") {
         "a certificate in the file of --tlsca is damaged"
     } else if is("could not add certificate") || is("could not find client key") {
@@ -241,7 +241,7 @@ pub fn server_said(peer: &Peer<'_>, text: &str) -> Failure {
         let text = match subject.is_empty() {
             true => format!("NATS at {address} does not let us ask: {said}"),
             false => format!(
-                "NATS at {address} does not let us {verb} {subject}; add to the user's permissions: {list}: {{allow: [\"{allow}\"]}}"
+                "NATS at {address} does not let us {verb} {subject}, add to the user's permissions: {list}: {{allow: [\"{allow}\"]}}"
             ),
         };
         return Failure::new(Reason::PermissionDenied, text);
@@ -257,7 +257,7 @@ pub fn server_said(peer: &Peer<'_>, text: &str) -> Failure {
     if is("tls required") {
         return Failure::new(
             Reason::TlsFailed,
-            format!("NATS at {address} wants TLS ({said}); use tls://"),
+            format!("NATS at {address} wants TLS ({said}), use tls://"),
         );
     }
     if is("maximum") && is("connections exceeded") {
@@ -329,7 +329,7 @@ pub fn flooded(address: &str) -> Failure {
 /// The connection broke while the service was asked, twice.
 pub fn lost_twice(address: &str) -> Failure {
     protocol(format!(
-        "the connection to NATS at {address} broke twice while asking; a reply that breaks the protocol does that"
+        "the connection to NATS at {address} broke twice while asking, a reply that breaks the protocol does that"
     ))
 }
 
@@ -357,7 +357,7 @@ pub fn all_failed(failures: Vec<Failure>) -> Failure {
             texts.push(failure.text);
         }
     }
-    Failure::new(reason, texts.join("; "))
+    Failure::new(reason, texts.join(", "))
 }
 
 fn unreachable(address: &str, why: &str) -> Failure {

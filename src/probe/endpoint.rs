@@ -381,7 +381,7 @@ impl Call {
             let told = subjects.keys().next().copied().map(shown).unwrap_or_default();
             self.ended(EndpointEnd::NotASubject { told });
         }
-        self.doubt = doubts.join("; ");
+        self.doubt = doubts.join(", ");
         self.subject.clone()
     }
 

@@ -98,7 +98,7 @@ impl Failure {
         use Reason::{AuthRejected, NatsUnreachable, ProtocolError, TlsFailed};
         match hint {
             Some(hint) if [AuthRejected, NatsUnreachable, ProtocolError, TlsFailed].contains(&self.reason) => Failure {
-                text: format!("{}; {hint}", self.text),
+                text: format!("{}, {hint}", self.text),
                 ..self
             },
             _ => self,

@@ -17,7 +17,7 @@ pub fn render(verdict: &Verdict, verbosity: u8) -> String {
     };
     let texts: Vec<&str> = verdict.told().collect();
     let details = verdict.details.iter().filter(|detail| detail.verbosity <= verbosity);
-    let lines: Vec<String> = [texts.join("; ")]
+    let lines: Vec<String> = [texts.join(", ")]
         .into_iter()
         .chain(details.map(|detail| detail.text.clone()))
         .map(|line| line.replace(|c: char| c == '\\' || c.is_control(), "?"))

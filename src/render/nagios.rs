@@ -12,7 +12,7 @@ const FIRST_LINE: usize = 600;
 /// What Nagios reads of an output, in bytes.
 const ALL: usize = 8192;
 
-/// `NATS_SERVICE STATUS - service: text; text | perfdata`, and the details of this verbosity below it.
+/// `NATS_SERVICE STATUS - service: text, text | perfdata`, and the details of this verbosity below it.
 pub fn render(verdict: &Verdict, verbosity: u8) -> String {
     let mut text = format!("{NAME} {} - ", verdict.status().name());
     if !verdict.service.is_empty() {
@@ -20,8 +20,9 @@ pub fn render(verdict: &Verdict, verbosity: u8) -> String {
         text.push_str(": ");
     }
     let texts: Vec<&str> = verdict.told().collect();
-    text.push_str(&texts.join("; "));
-    let mut output = cut(&one_line(&text), FIRST_LINE);
+    text.push_str(&texts.join(", "));
+    // Nagios separates the fields of its log by semicolons, and writes ':' for one in the output of a plugin.
+    let mut output = cut(&one_line(&text).replace(';', ","), FIRST_LINE);
     let perfdata: Vec<String> = verdict.metrics.iter().map(perfdata).collect();
     if !perfdata.is_empty() {
         output.push_str(" | ");
@@ -86,6 +87,7 @@ fn cut(text: &str, max: usize) -> String {
 mod tests {
     use super::*;
     use crate::judge::verdict::{Detail, Finding};
+    use crate::render::story::story;
     use crate::values::range::Range;
     use crate::values::status::{Reason, Status};
 
@@ -152,11 +154,11 @@ mod tests {
             ),
             (
                 vec![up.clone(), state.clone()],
-                "UNKNOWN - x: disk full; 2 instances, slowest answer 1.2ms\n",
+                "UNKNOWN - x: disk full, 2 instances, slowest answer 1.2ms\n",
             ),
             (
                 vec![few, state, up],
-                "UNKNOWN - x: disk full; 2 instances, warning range is 3:\n",
+                "UNKNOWN - x: disk full, 2 instances, warning range is 3:\n",
             ),
             (vec![], "UNKNOWN - x: \n"),
         ];
@@ -173,6 +175,21 @@ mod tests {
             vec![],
         );
         assert_eq!(render(&usage, 0), "NATS_SERVICE UNKNOWN - no name\n");
+    }
+
+    #[test]
+    fn first_line_has_no_semicolon_before_the_perfdata() {
+        for (state, report) in story() {
+            let output = render(&report.verdict, 0);
+            let text = output.split(" | ").next().expect("a text");
+            assert!(!text.contains(';'), "{state}: {text}");
+            let texts = report.verdict.findings().iter().filter(|f| f.text.contains(';'));
+            assert_eq!(texts.count(), 0, "{state}");
+        }
+        let quoted = Finding::new(Status::Critical, Reason::ErrorRate, "last error: a; b;c");
+        let verdict = Verdict::new("x", vec![quoted], vec![metric("instances", None, Unit::Count)], vec![]);
+        let line = "NATS_SERVICE CRITICAL - x: last error: a, b,c | instances=U\n";
+        assert_eq!(render(&verdict, 0), line);
     }
 
     #[test]

@@ -208,7 +208,7 @@ mod tests {
         };
         let own = |id| Some(Ok(id));
         let excused = "liveness pass: orders: cannot ask, which is not this pod's fault: ";
-        let stale = "the last check is 46s old, more than 45s; do the checks hang?";
+        let stale = "the last check is 46s old, more than 45s (do the checks hang?)";
         for (site, path, own, now, status, body) in [
             (
                 &site,

@@ -254,7 +254,7 @@ fn parse(question: &Question, stored: Stored, now: Timestamp) -> Result<Memory, 
         memory.statistics.as_ref().map(|statistics| statistics.at),
     ];
     match times.into_iter().flatten().max() {
-        Some(latest) if latest > now + CLOCK_SLACK => Err(format!("comes from the future ({latest}); check the clock")),
+        Some(latest) if latest > now + CLOCK_SLACK => Err(format!("comes from the future ({latest}), check the clock")),
         _ => Ok(memory),
     }
 }

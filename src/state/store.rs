@@ -121,7 +121,7 @@ impl Store {
             Place::Dir(dir) => Some(Ok(dir.join(question.file_name()))),
             Place::Default => Some(match surroundings.default_dir() {
                 Some(dir) => Ok(dir.join(question.file_name())),
-                None => Err("no folder for the state: neither HOME nor XDG_STATE_HOME is set; \
+                None => Err("no folder for the state: neither HOME nor XDG_STATE_HOME is set, \
                              give --state-dir, or --no-state to go without"
                     .into()),
             }),
@@ -220,7 +220,7 @@ impl Store {
             Err(Unread::Missing) => match self.salvage(path, now) {
                 Some(left) => {
                     problems.push(format!(
-                        "the state {} is missing; {} (state reset forgets that, too)",
+                        "the state {} is missing, {} (state reset forgets that, too)",
                         path.display(),
                         left.what
                     ));
@@ -234,7 +234,7 @@ impl Store {
                     what: "all before is forgotten",
                 });
                 match set_aside(path) {
-                    Ok(aside) => problems.push(format!("{why}; set aside as {}, {}", aside.display(), left.what)),
+                    Ok(aside) => problems.push(format!("{why}, set aside as {}, {}", aside.display(), left.what)),
                     Err(e) => {
                         let problem = format!("{why}, and cannot be set aside: {e}");
                         return (judge(&left.memory).0, vec![problem]);
@@ -371,7 +371,7 @@ fn read_bytes(path: &Path) -> Result<Vec<u8>, Unread> {
     let failed = |e| Unread::Failed(format!("cannot read the state {shown}: {e}"));
     let meta = file.metadata().map_err(failed)?;
     if meta.is_dir() {
-        return Err(Unread::Failed(format!("the state {shown} is a folder; name a file")));
+        return Err(Unread::Failed(format!("the state {shown} is a folder, name a file")));
     }
     if !meta.is_file() {
         return Err(damaged("is no regular file".into()));
@@ -422,14 +422,14 @@ fn is_trusted(dir: &Path) -> Result<(), String> {
     }
     if meta.uid() != euid() && meta.uid() != 0 {
         return Err(format!(
-            "the state folder {shown} belongs to user {}, not to user {}; give --state-dir",
+            "the state folder {shown} belongs to user {}, not to user {}, give --state-dir",
             meta.uid(),
             euid()
         ));
     }
     if meta.mode() & 0o022 != 0 {
         return Err(format!(
-            "others can write to the state folder {shown} (mode {:04o}); make it 0700 or give --state-dir",
+            "others can write to the state folder {shown} (mode {:04o}), make it 0700 or give --state-dir",
             meta.mode() & 0o7777
         ));
     }

@@ -262,6 +262,7 @@ impl Running {
             queued,
         };
         output.assert_keeps_secrets();
+        output.assert_no_semicolon_in_text();
         output
     }
 
@@ -334,6 +335,14 @@ impl Output {
             panic!("expected code {code}, first line {line:?}, but\n{}", self.report());
         }
         self
+    }
+
+    /// The text of a plugin's line has no `;`, which Nagios turns into `:`. Checked for every run.
+    #[track_caller]
+    fn assert_no_semicolon_in_text(&self) {
+        let text = self.first_line().split(" | ").next().unwrap_or_default();
+        let broken = text.starts_with("NATS_SERVICE ") && text.contains(';');
+        assert!(!broken, "a semicolon in the text of the first line:\n{}", self.report());
     }
 
     /// Shows no seed, no JWT, no private key, and no password or token of a test that has [`SECRET`] in it. Every run is

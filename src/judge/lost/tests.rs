@@ -76,14 +76,14 @@ fn what_is_lost_is_told() {
         case(
             normally(3, None, up()),
             absent_ones(2, &[(2, Fate::Gone)]),
-            "WARNING instances_lost: 2 of 3 instances, 1 lost, warning from 1; gone: id2 (1.2.3, pod=web-2)\n\
+            "WARNING instances_lost: 2 of 3 instances, 1 lost, warning from 1, gone: id2 (1.2.3, pod=web-2)\n\
              OK service_up: 2 instances, slowest answer 1.2ms",
             "#8 WARNING, epoch 2@100, census 40, id2 gone since 100, history 3@40 2@100",
         ),
         case(
             normally(4, Some((30, 3)), up()),
             absent_ones(2, &[(2, Fate::Gone)]),
-            "CRITICAL instances_lost: 2 of 4 instances, 2 lost for 70s, critical from 50%; gone: id2 (1.2.3, pod=web-2)\n\
+            "CRITICAL instances_lost: 2 of 4 instances, 2 lost for 70s, critical from 50%, gone: id2 (1.2.3, pod=web-2)\n\
              OK service_up: 2 instances, slowest answer 1.2ms",
             "#8 CRITICAL, epoch 2@100, census 40, id2 gone since 100, history 3@40 2@100",
         ),
@@ -105,7 +105,7 @@ fn what_is_lost_is_told() {
         case(
             normally(3, None, up()),
             saw(Outcome::NoResponders),
-            "CRITICAL service_down: down, no responders; 3 instances until 60s ago; NATS 2.10.25 n1 at h:4222 is fine \
+            "CRITICAL service_down: down, no responders, 3 instances until 60s ago, NATS 2.10.25 n1 at h:4222 is fine \
              (0.34ms)",
             "#8 CRITICAL, epoch 0@100, outage 3@40 since 100, census 100, history 3@40 0@100",
         ),
@@ -113,7 +113,7 @@ fn what_is_lost_is_told() {
         case(
             normally(3, None, down()),
             absent_ones(2, &[(2, Fate::Gone)]),
-            "WARNING instances_lost: 2 of 3 instances, 1 lost, warning from 1; gone: id2 (1.2.3, pod=web-2)\n\
+            "WARNING instances_lost: 2 of 3 instances, 1 lost, warning from 1, gone: id2 (1.2.3, pod=web-2)\n\
              OK service_recovered: 2 instances (had 3), recovered after 40s",
             "#9 WARNING, epoch 2@100, census 60, id2 gone since 100, history 3@40 0@60 2@100",
         ),
@@ -121,27 +121,27 @@ fn what_is_lost_is_told() {
         case(
             normally(3, None, in_trouble(up())),
             absent_ones(2, &[(2, Fate::Gone)]),
-            "OK service_up: 2 instances, slowest answer 1.2ms; gone: id2 (1.2.3, pod=web-2)",
+            "OK service_up: 2 instances, slowest answer 1.2ms, gone: id2 (1.2.3, pod=web-2)",
             "#8 OK, epoch 2@100, census 40, id2 gone since 100, history 3@40 2@100",
         ),
         case(
             normally(3, None, asked("N0")),
             absent_ones(2, &[(2, Fate::Gone)]),
-            "OK service_up: 2 instances, slowest answer 1.2ms; gone: id2 (1.2.3, pod=web-2)",
+            "OK service_up: 2 instances, slowest answer 1.2ms, gone: id2 (1.2.3, pod=web-2)",
             "#8 OK, epoch 2@100, census 40, id2 gone since 100, history 3@40 2@100",
         ),
         // But not again, and not without a reason.
         case(
             normally(3, Some((99, 2)), asked("N0")),
             absent_ones(2, &[(2, Fate::Gone)]),
-            "WARNING instances_lost: 2 of 3 instances, 1 lost for 1.0s, warning from 1; gone: id2 (1.2.3, pod=web-2)\n\
+            "WARNING instances_lost: 2 of 3 instances, 1 lost for 1.0s, warning from 1, gone: id2 (1.2.3, pod=web-2)\n\
              OK service_up: 2 instances, slowest answer 1.2ms",
             "#8 WARNING, epoch 2@100, census 40, id2 gone since 100, history 3@40 2@100",
         ),
         case(
             normally(3, None, asked("N1")),
             absent_ones(2, &[(2, Fate::NotAnswering)]),
-            "WARNING instances_lost: 2 of 3 instances, 1 lost, warning from 1; not answering: id2 (1.2.3, pod=web-2)\n\
+            "WARNING instances_lost: 2 of 3 instances, 1 lost, warning from 1, not answering: id2 (1.2.3, pod=web-2)\n\
              OK service_up: 2 instances, slowest answer 1.2ms",
             "#8 WARNING, epoch 2@100, census 40, id2 not answering since 100, history 3@40 2@100",
         ),

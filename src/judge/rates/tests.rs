@@ -241,7 +241,7 @@ fn the_latest_error_is_told() {
         busy.last_errors = errors.map(|(name, text)| (name.to_owned(), text.to_owned())).into();
     }
     let (told, _) = after(&limits(), &[seen(100, &[("add", (0, 0, 0)), ("del", (0, 0, 0))]), last]);
-    let text = "CRITICAL error_rate: 100.0% errors of 20 requests in 60s to endpoint del, critical above 10%; last error: \
+    let text = "CRITICAL error_rate: 100.0% errors of 20 requests in 60s to endpoint del, critical above 10%, last error: \
                 500:disk full";
     assert_eq!(told, format!("{text}\n{UP}"));
 }

@@ -149,24 +149,24 @@ fn each_end_has_its_verdict() {
         ),
         (
             unknown(&["eco", "boom"], true),
-            "CRITICAL request_failed: request failed: no endpoint is named echo; did you mean eco?",
+            "CRITICAL request_failed: request failed: no endpoint is named echo, did you mean eco?",
         ),
         (
             unknown(&["boom", "soft"], true),
-            "CRITICAL request_failed: request failed: no endpoint is named echo; there are: boom, soft",
+            "CRITICAL request_failed: request failed: no endpoint is named echo, there are: boom, soft",
         ),
         (
             unknown(&[], true),
-            "CRITICAL request_failed: request failed: no endpoint is named echo; the service has none at all",
+            "CRITICAL request_failed: request failed: no endpoint is named echo, the service has none at all",
         ),
         (
             unknown(&many, true),
-            "CRITICAL request_failed: request failed: no endpoint is named echo; there are: e0, e1, e2, e3, e4, e5, e6, e7 \
+            "CRITICAL request_failed: request failed: no endpoint is named echo, there are: e0, e1, e2, e3, e4, e5, e6, e7 \
              and 12 more",
         ),
         (
             unknown(&["boom"], false),
-            "UNKNOWN request_failed: request not judged: no endpoint is named echo; there are: boom; not all instances \
+            "UNKNOWN request_failed: request not judged: no endpoint is named echo, there are: boom, not all instances \
              told theirs",
         ),
         (
@@ -179,7 +179,7 @@ fn each_end_has_its_verdict() {
         (
             no_info(true),
             "UNKNOWN request_failed: request not judged: nobody tells endpoints: no responders on $SRV.INFO.orders, \
-             though 3 instances answered PING; import it too, or give --subject",
+             though 3 instances answered PING, import it too, or give --subject",
         ),
         (
             no_info(false),

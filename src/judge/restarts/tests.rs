@@ -60,21 +60,21 @@ fn a_crash_loop_is_told_and_ends() {
     assert_eq!(
         epoch(120, "d", &["c"]),
         format!(
-            "WARNING restarts: 2 restarts within 10m, warning from 2; all at pod=web-1; latest 0.0s ago: d (1.2.3, \
+            "WARNING restarts: 2 restarts within 10m, warning from 2, all at pod=web-1, latest 0.0s ago: d (1.2.3, \
              pod=web-1)\n{up}"
         )
     );
     assert_eq!(
         epoch(180, "e", &["d"]),
         format!(
-            "CRITICAL restarts: 3 restarts within 10m, critical from 3; all at pod=web-1; latest 0.0s ago: e (1.2.3, \
+            "CRITICAL restarts: 3 restarts within 10m, critical from 3, all at pod=web-1, latest 0.0s ago: e (1.2.3, \
              pod=web-1)\n{up}"
         )
     );
     assert!(epoch(659, "e", &[]).starts_with("CRITICAL restarts: 3 restarts within 10m"));
     assert!(
         epoch(660, "e", &[])
-            .starts_with("WARNING restarts: 2 restarts within 10m, warning from 2; all at pod=web-1; latest 8m ago: e")
+            .starts_with("WARNING restarts: 2 restarts within 10m, warning from 2, all at pod=web-1, latest 8m ago: e")
     );
     assert_eq!(epoch(720, "e", &[]), up);
     assert_eq!(memory.changes.as_ref().map(|changes| changes.restarts), Some(3));
@@ -87,11 +87,11 @@ fn where_most_of_them_are_is_told() {
     let mut epoch = |second, there: &[(&str, &str)], gone: &[&str]| run(memory, &limits, &saw_at(second, there, gone));
     epoch(0, &[("a", "web-0"), ("b", "web-1")], &[]);
     let one = epoch(60, &[("c", "web-0"), ("b", "web-1")], &["a"]);
-    let text = "WARNING restarts: 1 restart within 10m, warning from 1; latest 0.0s ago: c (1.2.3, pod=web-0)\n";
+    let text = "WARNING restarts: 1 restart within 10m, warning from 1, latest 0.0s ago: c (1.2.3, pod=web-0)\n";
     assert!(findings(&one).starts_with(text), "{}", findings(&one));
     epoch(120, &[("d", "web-0"), ("b", "web-1")], &["c"]);
     let three = epoch(180, &[("d", "web-0"), ("e", "web-1")], &["b"]);
-    let text = "WARNING restarts: 3 restarts within 10m, warning from 1; 2 of them at pod=web-0; latest 0.0s ago: e (1.2.3, \
+    let text = "WARNING restarts: 3 restarts within 10m, warning from 1, 2 of them at pod=web-0, latest 0.0s ago: e (1.2.3, \
                 pod=web-1)\n";
     assert!(findings(&three).starts_with(text), "{}", findings(&three));
     let details: Vec<&str> = three.details.iter().map(|detail| detail.text.as_str()).collect();
@@ -106,8 +106,8 @@ fn it_is_told_with_an_outage_and_counted_when_that_is_over() {
     let recovered = saw_at(100, &[("x", "web-0"), ("y", "web-1")], &["id0", "id1", "id2"]);
     assert_eq!(
         findings(&run(memory, &limits, &recovered)),
-        "WARNING restarts: 2 restarts within 10m, warning from 2; latest 0.0s ago: y (1.2.3, pod=web-1)\n\
-         OK service_recovered: 2 instances (had 3), recovered after 40s; gone: id2 (1.2.3, pod=web-2)"
+        "WARNING restarts: 2 restarts within 10m, warning from 2, latest 0.0s ago: y (1.2.3, pod=web-1)\n\
+         OK service_recovered: 2 instances (had 3), recovered after 40s, gone: id2 (1.2.3, pod=web-2)"
     );
     let down = findings(&run(
         memory,

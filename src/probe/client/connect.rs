@@ -332,7 +332,7 @@ impl Probe<'_> {
                  this user meanwhile"
             }
         };
-        let remark = format!("{}: {what}; give --tls or a tls:// URL", server.address());
+        let remark = format!("{}: {what}, give --tls or a tls:// URL", server.address());
         if !self.remarks.contains(&remark) {
             self.remarks.push(remark);
         }

@@ -176,7 +176,7 @@ impl Probe<'_> {
         let Some(call) = &mut self.call else { return };
         let text = match call.is_under_way() {
             true => format!(
-                "{} while waiting for the reply of an endpoint; a reply that breaks the protocol does that",
+                "{} while waiting for the reply of an endpoint, a reply that breaks the protocol does that",
                 failure.text
             ),
             false => failure.text,
@@ -408,7 +408,7 @@ impl Probe<'_> {
             // It may be up, down or slow: there was no time to ask again.
             true => Failure::new(
                 Reason::NatsUnreachable,
-                format!("NATS at {address} is too slow: no time left to ask again after {waited}; raise --timeout"),
+                format!("NATS at {address} is too slow: no time left to ask again after {waited}, raise --timeout"),
             ),
         };
         Err(Stop::Final(failure))

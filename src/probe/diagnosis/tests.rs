@@ -29,12 +29,12 @@ fn failed_connects() {
         (
             Error::from_raw_os_error(libc::ECONNREFUSED),
             NatsUnreachable,
-            "cannot reach NATS at h:4222: connection refused; is nats-server running there?",
+            "cannot reach NATS at h:4222: connection refused (is nats-server running there?)",
         ),
         (
             Error::from_raw_os_error(libc::ETIMEDOUT),
             NatsUnreachable,
-            "cannot reach NATS at h:4222: TCP gave up; is the host up, or does a firewall drop it?",
+            "cannot reach NATS at h:4222: TCP gave up (is the host up, or does a firewall drop it?)",
         ),
         (
             Error::from_raw_os_error(libc::ENETUNREACH),
@@ -49,14 +49,14 @@ fn failed_connects() {
         (
             Error::new(ErrorKind::UnexpectedEof, "failed to fill whole buffer"),
             NatsUnreachable,
-            "cannot reach NATS at h:4222: it closed the connection during the login; is it stopping, or at its \
-             connection limit?",
+            "cannot reach NATS at h:4222: it closed the connection during the login (is it stopping, or at its \
+             connection limit?)",
         ),
         (
             Error::from_raw_os_error(libc::EPIPE),
             NatsUnreachable,
-            "cannot reach NATS at h:4222: it closed the connection during the login; is it stopping, or at its \
-             connection limit?",
+            "cannot reach NATS at h:4222: it closed the connection during the login (is it stopping, or at its \
+             connection limit?)",
         ),
         (
             Error::new(
@@ -95,7 +95,7 @@ fn failed_connects() {
                 "received command exceeded fixed command buffer",
             ),
             ProtocolError,
-            "h:4222 sent a line of more than 4096 bytes, more than this client reads; if that is its INFO, set \
+            "h:4222 sent a line of more than 4096 bytes, more than this client reads, if that is its INFO, set \
              no_advertise or fewer connect_urls",
         ),
         (
@@ -123,19 +123,19 @@ fn words_of_the_server() {
         (
             r#"Permissions Violation for Publish to "$SRV.PING.x""#,
             PermissionDenied,
-            "NATS at h:4222 does not let us publish to $SRV.PING.x; add to the user's permissions: publish: {allow: \
+            "NATS at h:4222 does not let us publish to $SRV.PING.x, add to the user's permissions: publish: {allow: \
              [\"$SRV.PING.x\"]}",
         ),
         (
             r#"Permissions Violation for Publish to "$SRV.PING.x.id7""#,
             PermissionDenied,
-            "NATS at h:4222 does not let us publish to $SRV.PING.x.id7; add to the user's permissions: publish: {allow: \
+            "NATS at h:4222 does not let us publish to $SRV.PING.x.id7, add to the user's permissions: publish: {allow: \
              [\"$SRV.PING.x.*\"]}",
         ),
         (
             r#"Permissions Violation for Subscription to "_INBOX.abc""#,
             PermissionDenied,
-            "NATS at h:4222 does not let us subscribe to _INBOX.abc; add to the user's permissions: subscribe: {allow: \
+            "NATS at h:4222 does not let us subscribe to _INBOX.abc, add to the user's permissions: subscribe: {allow: \
              [\"_INBOX.>\"]}",
         ),
         (
@@ -161,7 +161,7 @@ fn words_of_the_server() {
         (
             "Secure Connection - TLS Required",
             TlsFailed,
-            "NATS at h:4222 wants TLS (Secure Connection - TLS Required); use tls://",
+            "NATS at h:4222 wants TLS (Secure Connection - TLS Required), use tls://",
         ),
         (
             "Stale Connection",
@@ -198,7 +198,7 @@ fn words_of_the_server() {
 fn a_server_that_wants_tls_first() {
     let error = Error::new(ErrorKind::UnexpectedEof, "failed to fill whole buffer");
     let failure = not_connected(&peer(&Auth::None), &error, Duration::from_millis(2010));
-    let text = "h:4222 closed the connection without a word after 2.0s; it seems to want TLS first (handshake_first), \
+    let text = "h:4222 closed the connection without a word after 2.0s, it seems to want TLS first (handshake_first), \
                 which this client cannot do: allow handshake_first: auto, or another port";
     assert_eq!(failure, Failure::new(Reason::TlsFailed, text));
 }
@@ -291,7 +291,7 @@ fn tls_is_explained() {
         ),
         (
             "TLS error: received corrupt message of type InvalidContentType",
-            "use nats:// instead of tls://",
+            "which is required by tls://",
         ),
         ("TLS error: something|new", "failed: something?new"),
         (
@@ -351,6 +351,6 @@ fn the_failure_that_came_farthest_leads() {
     ]);
     assert_eq!(
         all,
-        failure(Reason::AuthRejected, "b wants a password; c is a web server; a refused")
+        failure(Reason::AuthRejected, "b wants a password, c is a web server, a refused")
     );
 }

@@ -102,7 +102,7 @@ fn what_is_wrong_with_a_file_is_said() {
     let good: Value = serde_json::from_str(&write(&question(), &memory())).expect("JSON");
     let malformed = "is damaged: a field is missing or malformed";
     let foreign = "belongs to another question (service, servers, user or prefix)";
-    let future = |at: Timestamp| format!("comes from the future ({at}); check the clock");
+    let future = |at: Timestamp| format!("comes from the future ({at}), check the clock");
     let soon = at(100) + CLOCK_SLACK;
     let later = soon + Duration::from_micros(1);
     let set = |path: &str, value: Value| {

@@ -123,7 +123,7 @@ fn without_a_place_it_judges_once_and_says_so() {
         package_dir: Path::new("/nonexistent/package"),
         euid: 1000,
     };
-    let homeless = "no folder for the state: neither HOME nor XDG_STATE_HOME is set; \
+    let homeless = "no folder for the state: neither HOME nor XDG_STATE_HOME is set, \
                     give --state-dir, or --no-state to go without";
     for (place, problem) in [(Place::Default, Some(homeless)), (Place::Nowhere, None)] {
         let store = Store::new(place, question(), &surroundings);
