@@ -339,6 +339,47 @@ fn a_rollout_that_is_stuck_is_told_when_it_has_had_its_time() {
 }
 
 #[test]
+fn builds_of_one_version_are_told_apart_by_their_metadata() {
+    let server = Server::start(Version::Newest);
+    let url = server.url();
+    let home = TempDir::new();
+    let state = Remembered(home.join("state.json"));
+    let monitor = Monitor::new(&url).login(&["--state", &state.0]);
+    let flags = [
+        "--mixed-versions",
+        "warning",
+        "--mixed-metadata",
+        "commit",
+        "--mixed-metadata",
+        "image",
+        "-v",
+    ];
+    let run = || monitor.check(flags).run();
+    let start = |commit: &str| Service::nats_py(&url, "orders").metadata("commit", commit).start();
+    let _old = start("8a3f");
+    run()
+        .assert_first(0, "NATS_SERVICE OK - orders: 1 instance, * versions=1;;;0;")
+        .assert_line("no instance has image in its metadata");
+    let _new = start("9b21");
+    let builds = "1 of 1.0.0 commit=8a3f without image, 1 of 1.0.0 commit=9b21 without image";
+    monitor.check(["--census", "0"]).args(flags).run();
+    run().assert_line(&format!("versions mixed since 20*Z: {builds}"));
+    state.set_minutes(16);
+    run().assert_first(
+        1,
+        &format!("NATS_SERVICE WARNING - orders: mixed versions for 16m*: {builds}; is a rollout stuck?; 2 instances, * versions=2;;;0;"),
+    );
+    monitor
+        .check(["--mixed-versions", "warning"])
+        .run()
+        .assert_first(0, "NATS_SERVICE OK - orders: 2 instances, * versions=1;;;0;");
+    monitor.check(["--mixed-metadata", "commit"]).run().assert(
+        3,
+        "NATS_SERVICE UNKNOWN - --mixed-metadata: give a status with --mixed-versions, too*",
+    );
+}
+
+#[test]
 fn an_outage_ends_a_mix() {
     let server = Server::start(Version::Newest);
     let url = server.url();

@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_check_nats_service_global_optspecs
-    string join \n n/name= srv-prefix= s/server= H/hostname= p/port= context= t/timeout= inbox-prefix= connection-name= user= password= password-file= token= token-file= creds= nkey= tls tlsca= tlscert= tlskey= state= state-dir= no-state confirm= stall= census= w/warning= c/critical= rtt-warning= rtt-critical= never-seen= unreachable= silent= forget-after= request= subject= payload= payload-file= header= reply-contains= request-warning= request-critical= lost-warning= lost-critical= baseline-settle= restarts-warning= restarts-critical= restarts-window= stats error-rate-warning= error-rate-critical= latency-warning= latency-critical= min-requests= expect-version= mixed-versions= creds-warning= creds-critical= format= v/verbose label= per-instance h/help V/version
+    string join \n n/name= srv-prefix= s/server= H/hostname= p/port= context= t/timeout= inbox-prefix= connection-name= user= password= password-file= token= token-file= creds= nkey= tls tlsca= tlscert= tlskey= state= state-dir= no-state confirm= stall= census= w/warning= c/critical= rtt-warning= rtt-critical= never-seen= unreachable= silent= forget-after= request= subject= payload= payload-file= header= reply-contains= request-warning= request-critical= lost-warning= lost-critical= baseline-settle= restarts-warning= restarts-critical= restarts-window= stats error-rate-warning= error-rate-critical= latency-warning= latency-critical= min-requests= expect-version= mixed-versions= mixed-metadata= creds-warning= creds-critical= format= v/verbose label= per-instance h/help V/version
 end
 
 function __fish_check_nats_service_needs_command
@@ -77,6 +77,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l l
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l min-requests -d 'Make rates of so many requests at least [default: 10]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l expect-version -d 'WARNING if an instance has another version: ^1.4, \'>=1.2, <2\'' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l mixed-versions -d 'When there is more than one version for longer than --baseline-settle' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l mixed-metadata -d 'Metadata that tells versions apart, such as a commit; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l creds-warning -d 'WARNING if the user JWT of the creds file expires before that' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l creds-critical -d 'CRITICAL if the user JWT of the creds file expires before that' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l format -d 'nagios, json, text, prometheus or checkmk [default: nagios]' -r
@@ -146,6 +147,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand ch
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l min-requests -d 'Make rates of so many requests at least [default: 10]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l expect-version -d 'WARNING if an instance has another version: ^1.4, \'>=1.2, <2\'' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l mixed-versions -d 'When there is more than one version for longer than --baseline-settle' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l mixed-metadata -d 'Metadata that tells versions apart, such as a commit; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l creds-warning -d 'WARNING if the user JWT of the creds file expires before that' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l creds-critical -d 'CRITICAL if the user JWT of the creds file expires before that' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l format -d 'nagios, json, text, prometheus or checkmk [default: nagios]' -r
@@ -209,6 +211,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand te
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l min-requests -d 'Make rates of so many requests at least [default: 10]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l expect-version -d 'WARNING if an instance has another version: ^1.4, \'>=1.2, <2\'' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l mixed-versions -d 'When there is more than one version for longer than --baseline-settle' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l mixed-metadata -d 'Metadata that tells versions apart, such as a commit; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l creds-warning -d 'WARNING if the user JWT of the creds file expires before that' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l creds-critical -d 'CRITICAL if the user JWT of the creds file expires before that' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -s o -l output -d 'The file to write, in the folder of the collector, ending in .prom' -r
@@ -369,6 +372,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l min-requests -d 'Make rates of so many requests at least [default: 10]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l expect-version -d 'WARNING if an instance has another version: ^1.4, \'>=1.2, <2\'' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l mixed-versions -d 'When there is more than one version for longer than --baseline-settle' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l mixed-metadata -d 'Metadata that tells versions apart, such as a commit; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l creds-warning -d 'WARNING if the user JWT of the creds file expires before that' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l creds-critical -d 'CRITICAL if the user JWT of the creds file expires before that' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l interval -d 'How often to check [default: 15s]' -r

@@ -11,7 +11,7 @@ use super::given::{Given, Problem};
 use super::request;
 use crate::judge::pod::{self, Kind};
 use crate::judge::{Loss, LossLimits, Policy, RateLimits, RestartLimits};
-use crate::probe::reply::is_id;
+use crate::probe::reply::{KEY_CHARS, MAX_KEPT_KEYS, is_id};
 use crate::probe::schedule::Wanted;
 use crate::probe::target::{Prefix, ServiceName, Target};
 use crate::render::prometheus::{Label, Style};
@@ -342,6 +342,16 @@ fn policy(given: &Given<'_>, mode: &Mode, prefix: Option<&Prefix>, place: &Place
             "--mixed-versions: without a state nobody knows since when versions are mixed, leave out --no-state".into(),
         );
     }
+    let mixed_metadata: Vec<String> = given.words("mixed-metadata")?.into_iter().map(str::to_owned).collect();
+    if !mixed_metadata.is_empty() && mixed_versions.is_none() {
+        return Err("--mixed-metadata: give a status with --mixed-versions, too".into());
+    }
+    if mixed_metadata.len() > MAX_KEPT_KEYS || mixed_metadata.iter().any(|key| key.is_empty() || key.len() > KEY_CHARS)
+    {
+        return Err(format!(
+            "--mixed-metadata: at most {MAX_KEPT_KEYS} keys of at most {KEY_CHARS} characters"
+        ));
+    }
     let (creds_warning, creds_critical) = (
         given.duration_above_zero("creds-warning")?,
         given.duration_above_zero("creds-critical")?,
@@ -356,6 +366,7 @@ fn policy(given: &Given<'_>, mode: &Mode, prefix: Option<&Prefix>, place: &Place
         rtt_critical: given.duration("rtt-critical")?,
         expected_version: given.read("expect-version", Requirement::parse)?,
         mixed_versions,
+        mixed_metadata,
         creds_warning,
         creds_critical,
         never_seen: given.status("never-seen")?.unwrap_or(standard.never_seen),

@@ -375,6 +375,12 @@ fn version_args() -> Vec<Arg> {
             "STATUS",
             "When there is more than one version for longer than --baseline-settle",
         ),
+        value(
+            "mixed-metadata",
+            "KEY",
+            "Metadata that tells versions apart, such as a commit; can be repeated",
+        )
+        .action(ArgAction::Append),
     ];
     args.into_iter().map(|arg| arg.help_heading("Judgement")).collect()
 }

@@ -1,10 +1,13 @@
-//! Whether the instances have been of more than one version for longer than a rollout takes (`--mixed-versions`).
+//! Whether the instances have been of more than one version for longer than a rollout takes (`--mixed-versions`). Values of
+//! their metadata (`--mixed-metadata`) tell versions apart, too.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use super::case::{Case, Ruling};
 use super::verdict::{Finding, Metric, Unit};
-use crate::probe::observation::{Fate, Outcome, versions};
+use crate::probe::observation::{Answer, Fate, Instance, Outcome};
+use crate::probe::reply::{KEY_CHARS, VALUE_CHARS};
 use crate::state::memory::Memory;
 use crate::values::duration::age;
 use crate::values::status::Reason;
@@ -15,21 +18,76 @@ use crate::values::timestamp::Timestamp;
 const NAMED: usize = 3;
 const VERSION_CHARS: usize = 32;
 
+/// What an instance runs: its version, and the value of each key of the metadata that tells versions apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Build<'a> {
+    version: &'a str,
+    metadata: Vec<(&'a str, Option<&'a str>)>,
+}
+
+impl<'a> Build<'a> {
+    fn of(instance: &'a Instance, keys: &'a [String]) -> Build<'a> {
+        let value = |key: &String| instance.metadata.iter().find(|(other, _)| other == key);
+        let metadata = keys.iter().map(|key| (key.as_str(), value(key)));
+        Build {
+            version: &instance.version,
+            metadata: metadata
+                .map(|(key, entry)| (key, entry.map(|(_, value)| value.as_str())))
+                .collect(),
+        }
+    }
+}
+
+impl fmt::Display for Build<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.version {
+            "" => f.write_str("no version")?,
+            version => f.write_str(&clean(version, VERSION_CHARS))?,
+        }
+        for (key, value) in &self.metadata {
+            match value {
+                Some(value) => write!(f, " {}={}", clean(key, KEY_CHARS), clean(value, VALUE_CHARS))?,
+                None => write!(f, " without {}", clean(key, KEY_CHARS))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The builds of the instances that answered, as far as they are known, and how many are of each.
+fn builds<'a>(answers: &'a [Answer], keys: &'a [String]) -> BTreeMap<Build<'a>, usize> {
+    let mut builds = BTreeMap::new();
+    for answer in answers.iter().filter(|answer| answer.tells_its_version()) {
+        let build = Build::of(&answer.instance, keys);
+        // Of what another run got, not all words are remembered.
+        if answer.rtt.is_some() || build.metadata.iter().all(|(_, value)| value.is_some()) {
+            *builds.entry(build).or_insert(0) += 1;
+        }
+    }
+    builds
+}
+
 /// Since when is remembered in any case, so that it is known when somebody wants to hear of it.
 pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
-    let versions = versions(case.answers());
-    let since = mixed_since(case, &ruling.next, &versions);
+    let builds = builds(case.answers(), &case.policy.mixed_metadata);
+    let since = mixed_since(case, &ruling.next, &builds);
     ruling.next.mixed_since = since;
-    let mixed = since.filter(|_| versions.len() > 1);
+    let mixed = since.filter(|_| builds.len() > 1);
     if let Some(since) = mixed {
-        ruling.tell(1, format!("versions mixed since {since}: {}", list(&versions)));
+        ruling.tell(1, format!("versions mixed since {since}: {}", list(&builds)));
+    }
+    let lacks = |key: &&String| case.answers().iter().all(|answer| !has_key(answer, key));
+    if let Some(key) = case.policy.mixed_metadata.iter().find(lacks)
+        && !case.answers().is_empty()
+    {
+        ruling.tell(1, format!("no instance has {} in its metadata", clean(key, KEY_CHARS)));
     }
     let Some(status) = case.policy.mixed_versions else {
         return;
     };
     ruling.metrics.push(Metric {
         name: "versions",
-        value: case.instances().map(|_| versions.len() as f64),
+        value: case.instances().map(|_| builds.len() as f64),
         unit: Unit::Count,
         warning: None,
         critical: None,
@@ -41,19 +99,23 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
         let text = format!(
             "mixed versions for {}: {} (is a rollout stuck?)",
             age(time),
-            list(&versions)
+            list(&builds)
         );
         ruling.find(Finding::new(status, Reason::VersionsMixed, text));
     }
 }
 
+fn has_key(answer: &Answer, key: &str) -> bool {
+    answer.instance.metadata.iter().any(|(other, _)| other == key)
+}
+
 /// Since when the versions are mixed, as is to be remembered.
-fn mixed_since(case: &Case<'_>, next: &Memory, versions: &BTreeMap<&str, usize>) -> Option<Timestamp> {
+fn mixed_since(case: &Case<'_>, next: &Memory, builds: &BTreeMap<Build<'_>, usize>) -> Option<Timestamp> {
     // A clock that was set back must not make it wait for longer.
     let before = case.memory.mixed_since.map(|since| since.min(case.seen.at));
     match &case.seen.outcome {
-        Outcome::Answered(_) if versions.len() > 1 => before.or(Some(case.seen.at)),
-        Outcome::Answered(_) => before.filter(|_| is_another_there(next, versions)),
+        Outcome::Answered(_) if builds.len() > 1 => before.or(Some(case.seen.at)),
+        Outcome::Answered(_) => before.filter(|_| is_another_there(case, next, builds)),
         Outcome::Failed(_) => case.memory.mixed_since,
         // Whoever comes after an outage has been started anew.
         _ if next.is_absent() => None,
@@ -62,26 +124,20 @@ fn mixed_since(case: &Case<'_>, next: &Memory, versions: &BTreeMap<&str, usize>)
 }
 
 /// Whether an instance of another version is missing without being gone: one slow answer is no end of a rollout.
-fn is_another_there(next: &Memory, versions: &BTreeMap<&str, usize>) -> bool {
+fn is_another_there(case: &Case<'_>, next: &Memory, builds: &BTreeMap<Build<'_>, usize>) -> bool {
     next.absentees.iter().any(|absentee| {
-        let version = absentee.instance.version.as_str();
-        absentee.fate != Fate::Gone && !version.is_empty() && !versions.contains_key(version)
+        let build = Build::of(&absentee.instance, &case.policy.mixed_metadata);
+        absentee.fate != Fate::Gone && !build.version.is_empty() && !builds.contains_key(&build)
     })
 }
 
 /// `2 of 1.3.9, 1 of 1.4.0`, the most frequent first.
-fn list(versions: &BTreeMap<&str, usize>) -> String {
-    let mut versions: Vec<(&str, usize)> = versions.iter().map(|(version, count)| (*version, *count)).collect();
-    versions.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let told: Vec<String> = versions
-        .iter()
-        .take(NAMED)
-        .map(|(version, count)| match *version {
-            "" => format!("{count} of no version"),
-            version => format!("{count} of {}", clean(version, VERSION_CHARS)),
-        })
-        .collect();
-    match versions.len().saturating_sub(NAMED) {
+fn list(builds: &BTreeMap<Build<'_>, usize>) -> String {
+    let mut builds: Vec<(&Build<'_>, usize)> = builds.iter().map(|(build, count)| (build, *count)).collect();
+    builds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let told = builds.iter().take(NAMED);
+    let told: Vec<String> = told.map(|(build, count)| format!("{count} of {build}")).collect();
+    match builds.len().saturating_sub(NAMED) {
         0 => told.join(", "),
         more => format!("{} and {more} more", told.join(", ")),
     }
@@ -175,6 +231,50 @@ mod tests {
     }
 
     #[test]
+    fn metadata_tells_builds_of_one_version_apart() {
+        let policy = Policy {
+            mixed_metadata: vec!["commit".into()],
+            ..asked(Status::Warning)
+        };
+        let saw = |commits: &[&str]| {
+            let Outcome::Answered(mut answers) = versions(&vec!["1.4.0"; commits.len()]) else {
+                panic!("answers");
+            };
+            for (answer, commit) in answers.iter_mut().zip(commits) {
+                answer.instance.metadata = match *commit {
+                    "" => vec![],
+                    commit => vec![("commit".into(), commit.into())],
+                };
+            }
+            saw(Outcome::Answered(answers))
+        };
+        let text = |list: &str| format!("mixed versions for 15m 1s: {list}; is a rollout stuck?");
+        let cases = [
+            (
+                &["abc", "def", "abc"][..],
+                text("2 of 1.4.0 commit=abc, 1 of 1.4.0 commit=def"),
+            ),
+            (&["abc", ""], text("1 of 1.4.0 without commit, 1 of 1.4.0 commit=abc")),
+            (&["abc", "abc"], String::new()),
+            (&["", ""], String::new()),
+        ];
+        for (commits, expected) in cases {
+            assert_eq!(judged(&stuck(), &saw(commits), &policy).0, expected, "{commits:?}");
+            assert_eq!(
+                judged(&stuck(), &saw(commits), &asked(Status::Warning)).0,
+                "",
+                "{commits:?}"
+            );
+        }
+        let (verdict, _) = judge("orders", &up(), &saw(&["", ""]), &policy, at(101));
+        let details: Vec<&str> = verdict.details.iter().map(|detail| detail.text.as_str()).collect();
+        assert!(
+            details.contains(&"no instance has commit in its metadata"),
+            "{details:?}"
+        );
+    }
+
+    #[test]
     fn where_nobody_answers_nothing_is_told() {
         let cases = [
             (Outcome::NoResponders, Status::Critical, None),
@@ -248,7 +348,7 @@ mod tests {
                     4 => failed(Reason::Interrupted),
                     _ => versions(&["1.0.0", "2.0.0"]),
                 };
-                let mixed = matches!(&outcome, Outcome::Answered(answers) if super::versions(answers).len() > 1);
+                let mixed = matches!(&outcome, Outcome::Answered(answers) if builds(answers, &[]).len() > 1);
                 let asked = !matches!(outcome, Outcome::Failed(_));
                 since = if mixed {
                     since.or(Some(second))

@@ -20,6 +20,8 @@ pub struct Policy {
     pub expected_version: Option<Requirement>,
     /// The status of more than one version for longer than a rollout takes.
     pub mixed_versions: Option<Status>,
+    /// Keys of the metadata whose values tell versions apart, beside the version itself.
+    pub mixed_metadata: Vec<String>,
     /// On the time until the credentials expire.
     pub creds_warning: Option<Duration>,
     pub creds_critical: Option<Duration>,
@@ -70,6 +72,7 @@ impl Default for Policy {
             rtt_critical: None,
             expected_version: None,
             mixed_versions: None,
+            mixed_metadata: Vec::new(),
             creds_warning: None,
             creds_critical: None,
             never_seen: Status::Unknown,

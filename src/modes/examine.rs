@@ -64,6 +64,7 @@ pub fn examine(config: &Config, store: &Store, start: Instant, last_words: &Last
             census: needs_census(&peeked, config.timing.census, Timestamp::now()),
             discover: !peeked.has_seen_any(),
             stats: config.policy.rates.wanted,
+            kept_metadata: config.policy.mixed_metadata.clone(),
             servers: peeked.servers.clone(),
             disturbed: peeked.trouble.is_some(),
             ..Plan::new(service, Wanted::All, confirm, config.timing.stall)

@@ -6,7 +6,7 @@ use crate::probe::json;
 use crate::probe::observation::{Instance, NotCounted, names_a_place};
 use crate::probe::stats::{Counters, MOST_ENDPOINTS, Stats};
 use crate::probe::target::ServiceName;
-use crate::values::text::clean;
+use crate::values::text::{clean, digest};
 use crate::values::timestamp::Timestamp;
 
 /// How many characters of an endpoint's name and of its error text are kept.
@@ -89,6 +89,36 @@ pub fn has_metadata(payload: &[u8], wanted: &[(String, String)]) -> bool {
     wanted
         .iter()
         .all(|(key, value)| reply["metadata"][key].as_str() == Some(value))
+}
+
+/// Maximum number of keys of the metadata that [`keep_metadata`] keeps, so that the place of an instance is kept, too.
+pub const MAX_KEPT_KEYS: usize = 4;
+
+/// Puts the values of these keys in front of the metadata of the instance that sent this reply. What is cut of a long value is
+/// told apart by a digest.
+pub fn keep_metadata(instance: &mut Instance, payload: &[u8], keys: &[String]) {
+    if keys.is_empty() {
+        return;
+    }
+    let reply = json::parse(payload).unwrap_or_default();
+    let mut kept: Vec<(String, String)> = Vec::new();
+    for key in keys {
+        if let Some(value) = reply["metadata"][key].as_str() {
+            let short = match value.chars().count() > VALUE_CHARS {
+                true => format!(
+                    "{} #{:08x}",
+                    clean(value, VALUE_CHARS / 2),
+                    digest(value.bytes()) as u32
+                ),
+                false => clean(value, VALUE_CHARS),
+            };
+            kept.push((key.clone(), short));
+        }
+    }
+    let others = instance.metadata.drain(..).filter(|(key, _)| !keys.contains(key));
+    kept.extend(others);
+    kept.truncate(METADATA_ENTRIES);
+    instance.metadata = kept;
 }
 
 /// Whether a reply is of this type: `io.nats.micro.v1.ping_response`, say. Another version of the same may come, and old
@@ -277,6 +307,36 @@ mod tests {
                 .to_string()
                 .starts_with("A version 1.0?instances=99 z_pod=web?0 k0=vvv")
         );
+    }
+
+    #[test]
+    fn metadata_that_is_asked_for_is_kept() {
+        let value = |key: &str, text: String| format!(r#""{key}":"{text}""#);
+        let others: Vec<String> = (0..9).map(|n| value(&format!("a{n}"), "x".into())).collect();
+        let long = |end: &str| format!("registry.example.com/{}@{end}", "team/".repeat(20));
+        let kept = |image: String| {
+            let words = [
+                others.join(","),
+                value("pod", "web-0".into()),
+                value("image", image),
+                value("zz", "1".into()),
+            ];
+            let payload = format!(r#"{{"name":"orders","id":"A","metadata":{{{}}}}}"#, words.join(","));
+            let mut instance = read_ping("orders", payload.as_bytes()).expect("a reply");
+            let keys = ["image", "zz", "absent"].map(str::to_owned);
+            keep_metadata(&mut instance, payload.as_bytes(), &keys);
+            instance.metadata
+        };
+        let (one, other) = (kept(long("1")), kept(long("2")));
+        let keys: Vec<&str> = one.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, ["image", "zz", "pod", "a0", "a1", "a2"]);
+        assert_eq!(one[1].1, "1");
+        assert!(
+            one[0].1.starts_with("registry.example.com/team/") && one[0].1.len() < VALUE_CHARS,
+            "{one:?}"
+        );
+        assert_ne!(one[0], other[0]);
+        assert_eq!(one, kept(long("1")));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::probe::known::{KnownInstances, Outstanding};
 use crate::probe::observation::{Answer, Fate, Ignored, Instance, NotCounted, Outcome, Silence};
-use crate::probe::reply::{has_metadata, read_alive, read_any_ping, read_ping, read_stats};
+use crate::probe::reply::{has_metadata, keep_metadata, read_alive, read_any_ping, read_ping, read_stats};
 use crate::probe::stats::Stats;
 
 /// When to ask again if nobody answered: measured to outlast each condition in which a server's 503 is a false "down"
@@ -81,6 +81,8 @@ pub struct Plan {
     pub discover: bool,
     /// Whether the statistics are asked for, too: in the same write, with a reply subject that ends with [`STATS`].
     pub stats: bool,
+    /// Keys of the metadata whose values must be kept.
+    pub kept_metadata: Vec<String>,
     /// How long to ask again when nobody answered. Zero: ask once.
     pub confirm: Duration,
     /// The same where NATS was disturbed: services may still be on their way back. Not shorter than `confirm`; `None`: no
@@ -111,6 +113,7 @@ impl Plan {
             census: false,
             discover: false,
             stats: false,
+            kept_metadata: Vec::new(),
             confirm,
             confirm_disturbed: None,
             disturbed: false,
@@ -392,7 +395,8 @@ impl Schedule {
                 self.ignored.add(NotCounted::Sibling);
                 Some(NotCounted::Sibling)
             }
-            Ok(instance) => {
+            Ok(mut instance) => {
+                keep_metadata(&mut instance, payload, &self.plan.kept_metadata);
                 self.proven = self.proven.max(Some(asked));
                 if !self.answers.contains_key(&instance.id) && self.answers.len() < MOST_INSTANCES {
                     self.outstanding.answered(&instance.id);

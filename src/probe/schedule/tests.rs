@@ -13,6 +13,7 @@ fn plan(known: &[&str], census: bool) -> Plan {
         before_outage: Vec::new(),
         census,
         discover: false,
+        kept_metadata: Vec::new(),
         stats: false,
         confirm: ms(3000),
         confirm_disturbed: Some(ms(5000)),
