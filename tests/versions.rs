@@ -367,7 +367,7 @@ fn builds_of_one_version_are_told_apart_by_their_metadata() {
     state.set_minutes(16);
     run().assert_first(
         1,
-        &format!("NATS_SERVICE WARNING - orders: mixed versions for 16m*: {builds}; is a rollout stuck?; 2 instances, * versions=2;;;0;"),
+        &format!("NATS_SERVICE WARNING - orders: mixed versions for 16m*: {builds} (is a rollout stuck?), 2 instances, * versions=2;;;0;"),
     );
     monitor
         .check(["--mixed-versions", "warning"])

@@ -248,7 +248,7 @@ mod tests {
             }
             saw(Outcome::Answered(answers))
         };
-        let text = |list: &str| format!("mixed versions for 15m 1s: {list}; is a rollout stuck?");
+        let text = |list: &str| format!("mixed versions for 15m 1s: {list} (is a rollout stuck?)");
         let cases = [
             (
                 &["abc", "def", "abc"][..],
