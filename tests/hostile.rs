@@ -1417,7 +1417,7 @@ fn a_permission_that_is_denied_names_what_to_allow_and_forges_nothing() {
             "a forger",
             (
                 "Permissions Violation for Publish to \"a|x=1<b>`id`\x1b[2J\"",
-                "publish to ax=1b>id2J, add to the user's permissions: publish: {allow: [\"ax=1b>id2J\"]}",
+                "ask: Permissions Violation for Publish to a?x=1?b??id??[2J",
             ),
         ),
     ];

@@ -5,10 +5,12 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::jwt::{Account, User};
 use crate::support::{Certs, Check, Fake, Server, Service, TempDir, Version, each, wait_for};
@@ -193,4 +195,72 @@ fn the_file_of_a_sidecar_can_be_read_by_all_and_written_by_it_alone() {
     }
     let (out, _) = sidecar.end(libc::SIGTERM);
     assert_eq!(out.code, Some(0));
+}
+
+/// An id is foreign text like any other: only subjects and JSON have it as it was sent.
+#[test]
+fn no_text_shows_an_id_as_it_was_sent() {
+    const IDS: [&str; 4] = ["<svg/onload=a>", "$(touch/tmp/x)", "`id`&\"'~", "a\\nb"];
+    // The second of each pair is there at first only.
+    let there = Arc::new(AtomicBool::new(true));
+    let all = Arc::clone(&there);
+    let fake = Fake::start(move |conn| {
+        conn.handshake()?;
+        loop {
+            let request = conn.read_request()?;
+            let count = if all.load(SeqCst) { IDS.len() } else { 1 };
+            for id in IDS.iter().take(count).map(|id| id.replace('>', "")) {
+                conn.reply(
+                    &request,
+                    json!({"name": "orders", "id": id, "version": "1.0.0"})
+                        .to_string()
+                        .as_bytes(),
+                )?;
+            }
+        }
+    });
+    let dir = TempDir::new();
+    let state = dir.join("state");
+    let run = |words: &[&str]| Check::new(words).args(["-n", "orders", "-s", &fake.url()]).run().stdout;
+    let assert_clean = |what: &str, text: &str| {
+        for part in ["<svg", "$(", "`", "a\\nb", "&\"", "id`"] {
+            assert!(!text.contains(part), "{what}: {part}: {text}");
+        }
+        assert!(
+            text.contains("svg/onload=a") || text.contains("touch/tmp/x"),
+            "{what}: {text}"
+        );
+    };
+    let checks: [&[&str]; 3] = [
+        &["check", "-vvv", "--state-dir", &state],
+        &["check", "-vvv", "--state-dir", &state, "--format", "text"],
+        &["check", "-vvv", "--state-dir", &state, "--format", "checkmk"],
+    ];
+    let all_formats = |when: &str| {
+        for words in checks {
+            let out = run(words);
+            let text = if words.contains(&"checkmk") {
+                out.replace("\\n", "\n")
+            } else {
+                out
+            };
+            assert_clean(&format!("{when} {words:?}"), &text);
+        }
+        assert_clean(when, &run(&["state", "show", "--state-dir", &state]));
+    };
+    all_formats("all");
+    let metrics = run(&["check", "--no-state", "--format", "prometheus", "--per-instance"]);
+    assert!(metrics.contains(r#"instance_id="a\\nb""#), "escaped: {metrics}");
+    let status = run(&["check", "--no-state", "--format", "json"]);
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let raw: Vec<&str> = status["answers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| a["id"].as_str().unwrap())
+        .collect();
+    assert!(raw.contains(&"$(touch/tmp/x)") && raw.contains(&"a\\nb"), "{raw:?}");
+    assert_clean("probe", &run(&["probe", "liveness", "--id", "$(touch/tmp/x)"]));
+    there.store(false, SeqCst);
+    all_formats("one is left");
 }

@@ -3,7 +3,7 @@
 //! That some instance answers says nothing of this pod: a sibling answers as well. And a liveness probe must not fail for
 //! what is outside of the pod: NATS being away would restart every pod at once.
 
-use crate::probe::observation::{Observation, Outcome};
+use crate::probe::observation::{Observation, Outcome, shown_id};
 use crate::probe::schedule::Wanted;
 use crate::values::duration::latency;
 
@@ -144,7 +144,7 @@ impl Question {
     /// Whom the probe asks for, in words.
     pub fn whom(&self) -> String {
         match &self.wanted {
-            Wanted::Id(id) => format!("instance {id}"),
+            Wanted::Id(id) => format!("instance {}", shown_id(id)),
             Wanted::Match(values) => {
                 let values: Vec<String> = values.iter().map(|(key, value)| format!("{key}={value}")).collect();
                 format!("the instance with {}", values.join(", "))

@@ -6,6 +6,7 @@ use std::io::{Error, ErrorKind};
 use std::time::Duration;
 
 use crate::probe::observation::Failure;
+use crate::probe::request::shown;
 use crate::probe::target::Auth;
 use crate::values::duration::{age, latency};
 use crate::values::status::Reason;
@@ -29,10 +30,41 @@ pub struct Peer<'a> {
     pub inbox_prefix: &'a str,
     /// The subject on which we ask; one token more, and it is that of an instance.
     pub ping_subject: String,
+    /// The other subjects on which this run publishes.
+    pub subjects: Vec<String>,
     /// Whether we show a certificate of our own.
     pub identity: bool,
     /// When it happened.
     pub now: Timestamp,
+}
+
+impl Peer<'_> {
+    /// The subject of a denial as it is shown, and the one to allow; `None` if this run did not use it. The server can put
+    /// any words into its text, and what is advised ends up in a configuration.
+    fn used(&self, subject: &str) -> Option<(String, String)> {
+        let below = |prefix: &str| {
+            subject
+                .strip_prefix(prefix)?
+                .strip_prefix('.')
+                .filter(|rest| !rest.is_empty())
+        };
+        let is_plain = |rest: &str| rest.chars().all(|c| c.is_ascii_alphanumeric() || "-_.*".contains(c));
+        // The name of an inbox is another one each time, and the id of an instance soon is.
+        if below(self.inbox_prefix).is_some_and(is_plain) {
+            return Some((subject.to_owned(), format!("{}.>", self.inbox_prefix)));
+        }
+        if let Some(id) = below(&self.ping_subject).filter(|id| !id.contains(['.', '>'])) {
+            let instances = format!("{}.*", self.ping_subject);
+            let shown = if is_plain(id) {
+                subject.to_owned()
+            } else {
+                instances.clone()
+            };
+            return Some((shown, instances));
+        }
+        let is_ours = subject == self.ping_subject || self.subjects.iter().any(|used| used == subject);
+        is_ours.then(|| (shown(subject), shown(subject)))
+    }
 }
 
 /// After how long without a word a server has waited for TLS, rather than stopped: it waits for 2 s.
@@ -224,23 +256,13 @@ pub fn server_said(peer: &Peer<'_>, text: &str) -> Failure {
     let said = clean(&text.replace(['\\', '"'], ""), QUOTED);
     if is("permissions violation") {
         let subject = text.split('"').nth(1).unwrap_or_default().trim_end_matches('\\');
-        let subject = clean_subject(subject);
         let (verb, list) = match is("subscription") {
             true => ("subscribe to", "subscribe"),
             false => ("publish to", "publish"),
         };
-        let is_below = |prefix: &str| subject.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('.'));
-        // The name of an inbox is another one each time, and the id of an instance soon is.
-        let allow = if is_below(peer.inbox_prefix) {
-            format!("{}.>", peer.inbox_prefix)
-        } else if is_below(&peer.ping_subject) {
-            format!("{}.*", peer.ping_subject)
-        } else {
-            subject.clone()
-        };
-        let text = match subject.is_empty() {
-            true => format!("NATS at {address} does not let us ask: {said}"),
-            false => format!(
+        let text = match peer.used(subject) {
+            None => format!("NATS at {address} does not let us ask: {said}"),
+            Some((subject, allow)) => format!(
                 "NATS at {address} does not let us {verb} {subject}, add to the user's permissions: {list}: {{allow: [\"{allow}\"]}}"
             ),
         };
@@ -369,12 +391,6 @@ fn unreachable(address: &str, why: &str) -> Failure {
 
 fn protocol(text: String) -> Failure {
     Failure::new(Reason::ProtocolError, text)
-}
-
-/// A subject to paste into `permissions`: it needs its `$` and `>`, which [`clean`] takes out of ordinary text.
-fn clean_subject(subject: &str) -> String {
-    let good = |c: char| c.is_ascii_alphanumeric() || "-_.$*>/:=".contains(c);
-    subject.chars().filter(|c| good(*c)).take(QUOTED).collect()
 }
 
 #[cfg(test)]

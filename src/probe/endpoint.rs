@@ -123,6 +123,11 @@ impl Call {
         }
     }
 
+    /// The subject of the request itself, as far as it is known.
+    pub fn subject(&self) -> Option<&str> {
+        self.subject.as_ref().map(Subject::as_str)
+    }
+
     /// The subject to ask for the endpoints of all instances, beside the question itself; `None` where it need not be.
     pub fn info_subject(&self) -> Option<&str> {
         self.subject.is_none().then_some(self.info_subject.as_str())

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use crate::probe::stats::SeenStats;
 use crate::values::status::Reason;
+use crate::values::text::clean;
 use crate::values::timestamp::Timestamp;
 
-/// One running copy of a service (ADR-32). All text in it is clean.
+/// One running copy of a service (ADR-32). All text in it is clean, except the id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
-    /// Unique among the instances; a restart gives a new one.
+    /// Unique among the instances; a restart gives a new one. As it was received, for subjects and JSON; texts show
+    /// [`shown_id`](Instance::shown_id).
     pub id: String,
     /// Empty where the reply had none.
     pub version: String,
@@ -20,6 +22,11 @@ pub struct Instance {
 }
 
 impl Instance {
+    /// The id as texts show it.
+    pub fn shown_id(&self) -> String {
+        shown_id(&self.id)
+    }
+
     /// Id, version and place, for the first line.
     pub fn in_brief(&self) -> String {
         self.in_brief_as(&self.version)
@@ -34,15 +41,15 @@ impl Instance {
             .filter(|w| !w.is_empty())
             .collect();
         match words.is_empty() {
-            true => self.id.clone(),
-            false => format!("{} ({})", self.id, words.join(", ")),
+            true => self.shown_id(),
+            false => format!("{} ({})", self.shown_id(), words.join(", ")),
         }
     }
 }
 
 impl fmt::Display for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.id)?;
+        f.write_str(&self.shown_id())?;
         if !self.version.is_empty() {
             write!(f, " version {}", self.version)?;
         }
@@ -51,6 +58,14 @@ impl fmt::Display for Instance {
         }
         Ok(())
     }
+}
+
+/// Maximum length of an id, in characters. Those of the known libraries have 16 to 32.
+pub const MAX_ID: usize = 128;
+
+/// The id of an instance as texts show it: without anything that a terminal, a shell or a page could take for its own.
+pub fn shown_id(id: &str) -> String {
+    clean(id, MAX_ID)
 }
 
 /// An instance that answered.

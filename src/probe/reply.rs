@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::probe::json;
-use crate::probe::observation::{Instance, NotCounted, names_a_place};
+use crate::probe::observation::{Instance, MAX_ID, NotCounted, names_a_place};
 use crate::probe::stats::{Counters, MOST_ENDPOINTS, Stats};
 use crate::probe::target::ServiceName;
 use crate::values::text::{clean, digest};
@@ -24,9 +24,6 @@ const VERSION_CHARS: usize = 64;
 const METADATA_ENTRIES: usize = 6;
 pub const KEY_CHARS: usize = 32;
 pub const VALUE_CHARS: usize = 64;
-
-/// The longest id that is believed, in characters. Those of the known libraries have 16 to 32.
-const LONGEST_ID: usize = 128;
 
 /// Reads a reply to `$SRV.PING.<service>`, as strictly as ADR-32 allows: only `name` and `id` are always there, `type`
 /// may be missing, metadata may be null, unknown fields may appear.
@@ -135,7 +132,7 @@ pub fn is_of_type(reply: &Value, kind: &str) -> bool {
 
 /// An id is a token of a subject, since `$SRV.PING.<name>.<id>` must reach the instance.
 pub fn is_id(id: &str) -> bool {
-    !id.is_empty() && id.len() <= LONGEST_ID && id.bytes().all(|b| b.is_ascii_graphic() && !b".*>|".contains(&b))
+    !id.is_empty() && id.len() <= MAX_ID && id.bytes().all(|b| b.is_ascii_graphic() && !b".*>|".contains(&b))
 }
 
 fn read_metadata(value: &Value) -> Vec<(String, String)> {
@@ -286,7 +283,7 @@ mod tests {
         ] {
             assert_eq!(read_ping("orders", padded.as_bytes()), good("A"));
         }
-        let long_id = format!(r#"{{"name":"orders","id":"{}"}}"#, "x".repeat(LONGEST_ID + 1));
+        let long_id = format!(r#"{{"name":"orders","id":"{}"}}"#, "x".repeat(MAX_ID + 1));
         assert_eq!(read_ping("orders", long_id.as_bytes()), Err(NotCounted::Broken));
     }
 

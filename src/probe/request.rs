@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::values::secret::Secret;
-use crate::values::text::clean;
+use crate::values::text::{clean, keep};
 
 /// How long a subject may be, in bytes: a protocol line of a server ends at 4096.
 pub const LONGEST_SUBJECT: usize = 1024;
@@ -42,9 +42,7 @@ impl Subject {
 
 /// A subject or a pattern of subjects to be shown, and to paste into permissions: [`clean`] would take out its `$` and `>`.
 pub fn shown(subject: &str) -> String {
-    let good = |c: char| c.is_alphanumeric() || "-_.$/:=+@*>".contains(c);
-    let shown = subject.chars().map(|c| if good(c) { c } else { '?' });
-    shown.take(200).collect()
+    keep(subject, 200, |c| c.is_ascii_alphanumeric() || "-_.$/:=+@*>".contains(c))
 }
 
 /// Where a request is to go.

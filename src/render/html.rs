@@ -198,7 +198,7 @@ fn row(instance: &Instance, answer: &str, class: &str) -> String {
     let metadata: Vec<String> = metadata.collect();
     format!(
         "<tr{class}><td><code>{}</code></td><td>{}</td><td class=\"dim\">{}</td><td>{}</td></tr>\n",
-        escape(&instance.id),
+        escape(&instance.shown_id()),
         escape(&instance.version),
         escape(&metadata.join(", ")),
         escape(answer),

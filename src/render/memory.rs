@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::probe::observation::shown_id;
 use crate::probe::stats::Counters;
 use crate::state::memory::{Epoch, Memory};
 use crate::state::question::Question;
@@ -78,7 +79,7 @@ pub fn render(question: &Question, path: Option<&Path>, memory: Option<&Memory>,
             lines.push(format!("{} since the service is known", count(restarts, "restart")));
         }
         for change in changes.log.iter().rev() {
-            let replaces = change.replaces().map(|id| format!(" in place of {id}"));
+            let replaces = change.replaces().map(|id| format!(" in place of {}", shown_id(id)));
             lines.push(format!(
                 "{} {}: {}{}",
                 change.what.name(),

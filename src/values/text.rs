@@ -9,24 +9,45 @@ const ILLEGAL: &str = "`~$&|'\"<>\\";
 /// Stands at the end of a text that was cut.
 pub const CUT: &str = "...";
 
+/// Letters of Unicode that are shown as nothing (Default_Ignorable_Code_Point): fillers of Hangul.
+const INVISIBLE_LETTERS: [char; 4] = ['\u{115f}', '\u{1160}', '\u{3164}', '\u{ffa0}'];
+
 /// The text with everything replaced by `?` that could forge a second line, perfdata, markup or a terminal command,
 /// and cut to `max` characters.
 ///
-/// Letters and digits of any script stay; invisible and combining characters, which can turn a line around, do not.
+/// Letters and digits of any script stay, each with one combining mark at most; invisible characters do not.
 pub fn clean(text: &str, max: usize) -> String {
-    let mut cleaned: String = text
-        .chars()
-        .take(max)
-        .map(|c| match c {
-            ' '..='~' if !ILLEGAL.contains(c) => c,
-            _ if c.is_alphanumeric() => c,
-            _ => '?',
-        })
-        .collect();
+    cut(text, max, |c| matches!(c, ' '..='~') && !ILLEGAL.contains(c))
+}
+
+/// The same for readers that no punctuation can harm, such as `kubectl describe` and a log: all of ASCII stays that is
+/// no control character.
+pub fn readable(text: &str, max: usize) -> String {
+    cut(text, max, |c| matches!(c, ' '..='~'))
+}
+
+fn cut(text: &str, max: usize, good: impl Fn(char) -> bool) -> String {
+    let mut cleaned = keep(text, max, good);
     if text.chars().nth(max).is_some() {
         cleaned.push_str(CUT);
     }
     cleaned
+}
+
+/// The first `max` characters of the text, with `?` in place of those that are neither good nor a letter or digit.
+pub fn keep(text: &str, max: usize, good: impl Fn(char) -> bool) -> String {
+    let mut takes_a_mark = false;
+    let kept = text.chars().take(max).map(|c| {
+        // The standard library escapes, among others, what extends the character before it (Grapheme_Extend).
+        let is_mark = c.is_alphanumeric() && c.escape_debug().len() > 1;
+        let stays = match c.is_alphanumeric() && !INVISIBLE_LETTERS.contains(&c) {
+            true => !is_mark || takes_a_mark,
+            false => good(c),
+        };
+        takes_a_mark = stays && c.is_alphanumeric() && !is_mark;
+        if stays { c } else { '?' }
+    });
+    kept.collect()
 }
 
 /// A digest of the bytes (FNV-1a, 64 bits): stable for ever, and no secret.
@@ -64,6 +85,57 @@ mod tests {
         for (text, cleaned) in cases {
             assert_eq!(clean(text, 80), cleaned, "{text:?}");
         }
+    }
+
+    /// Every character of Unicode that is shown as nothing (DerivedCoreProperties, Default_Ignorable_Code_Point).
+    #[test]
+    fn invisible_characters_do_not_stay() {
+        let ignorable = [
+            0xad..=0xad,
+            0x34f..=0x34f,
+            0x61c..=0x61c,
+            0x115f..=0x1160,
+            0x17b4..=0x17b5,
+            0x180b..=0x180f,
+            0x200b..=0x200f,
+            0x202a..=0x202e,
+            0x2060..=0x206f,
+            0x3164..=0x3164,
+            0xfe00..=0xfe0f,
+            0xfeff..=0xfeff,
+            0xffa0..=0xffa0,
+            0xfff0..=0xfff8,
+            0x1bca0..=0x1bca3,
+            0x1d173..=0x1d17a,
+            0xe0000..=0xe0fff,
+        ];
+        for c in ignorable.into_iter().flatten().filter_map(char::from_u32) {
+            assert_eq!(clean(&format!("a{c}b"), 80), "a?b", "{c:?}");
+            assert_eq!(readable(&format!("a{c}b"), 80), "a?b", "{c:?}");
+        }
+    }
+
+    #[test]
+    fn a_letter_has_one_combining_mark_at_most() {
+        let cases = [
+            // Words of Hindi and Thai, whose vowels are marks.
+            ("हिन्दी", "हिन?दी"),
+            ("กำลัง", "กำลัง"),
+            ("a\u{345}\u{345}\u{345}b", "a\u{345}??b"),
+            ("\u{345}a", "?a"),
+            ("-\u{5b0}", "-?"),
+            ("e\u{301}\u{301}", "e??"),
+        ];
+        for (text, cleaned) in cases {
+            assert_eq!(clean(text, 80), cleaned, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn punctuation_stays_readable() {
+        let text = "say 'allow: [\"$SRV.>\"]' | a\nb\x1b\u{202e}";
+        assert_eq!(readable(text, 80), "say 'allow: [\"$SRV.>\"]' | a?b??");
+        assert_eq!(readable("abcdefg", 6), "abcdef...");
     }
 
     #[test]

@@ -377,12 +377,27 @@ impl Probe<'_> {
         }
     }
 
+    /// The subjects on which this run publishes, besides that of PING.
+    fn other_subjects(&self) -> Vec<String> {
+        let target = &self.request.target;
+        let request = self.call.as_ref().and_then(Call::subject);
+        [
+            target.discovery_subject(),
+            target.subject("STATS"),
+            target.subject("INFO"),
+        ]
+        .into_iter()
+        .chain(request.map(str::to_owned))
+        .collect()
+    }
+
     pub(super) fn peer<'s>(&'s self, server: &'s ServerUrl, address: String) -> Peer<'s> {
         Peer {
             address,
             auth: self.auth(server),
             inbox_prefix: self.request.target.inbox_prefix.as_str(),
             ping_subject: self.request.target.ping_subject(),
+            subjects: self.other_subjects(),
             identity: self.request.target.tls.identity.is_some(),
             now: Timestamp::now(),
         }

@@ -8,6 +8,7 @@ fn peer(auth: &Auth) -> Peer<'_> {
         auth,
         inbox_prefix: "_INBOX",
         ping_subject: "$SRV.PING.x".into(),
+        subjects: vec!["$SRV.PING".into(), "orders.echo".into()],
         identity: false,
         now: Timestamp::from_seconds(1_000_000),
     }
@@ -137,6 +138,39 @@ fn words_of_the_server() {
             PermissionDenied,
             "NATS at h:4222 does not let us subscribe to _INBOX.abc, add to the user's permissions: subscribe: {allow: \
              [\"_INBOX.>\"]}",
+        ),
+        (
+            r#"Permissions Violation for Publish to "orders.echo""#,
+            PermissionDenied,
+            "NATS at h:4222 does not let us publish to orders.echo, add to the user's permissions: publish: {allow: \
+             [\"orders.echo\"]}",
+        ),
+        (
+            r#"Permissions Violation for Publish to "$SRV.PING.x.$(id)""#,
+            PermissionDenied,
+            "NATS at h:4222 does not let us publish to $SRV.PING.x.*, add to the user's permissions: publish: {allow: \
+             [\"$SRV.PING.x.*\"]}",
+        ),
+        // Subjects that this run did not use: no advice.
+        (
+            r#"Permissions Violation for Publish to ">""#,
+            PermissionDenied,
+            "NATS at h:4222 does not let us ask: Permissions Violation for Publish to ?",
+        ),
+        (
+            r#"Permissions Violation for Publish to "$SRV.PING.x.>""#,
+            PermissionDenied,
+            "NATS at h:4222 does not let us ask: Permissions Violation for Publish to ?SRV.PING.x.?",
+        ),
+        (
+            r#"Permissions Violation for Publish to "$SRV.PING.y""#,
+            PermissionDenied,
+            "NATS at h:4222 does not let us ask: Permissions Violation for Publish to ?SRV.PING.y",
+        ),
+        (
+            r#"Permissions Violation for Subscription to "_INBOX.>""#,
+            PermissionDenied,
+            "NATS at h:4222 does not let us ask: Permissions Violation for Subscription to _INBOX.?",
         ),
         (
             "Permissions Violation",

@@ -79,6 +79,7 @@ fn run(input: &[u8]) {
             auth,
             inbox_prefix: "_INBOX",
             ping_subject: "$SRV.PING.demo".into(),
+            subjects: vec!["$SRV.PING".into()],
             identity: text.len().is_multiple_of(2),
             now: Timestamp::from_seconds(1_790_000_000),
         };

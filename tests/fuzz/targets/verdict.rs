@@ -271,6 +271,7 @@ impl Run {
                     auth: &Auth::None,
                     inbox_prefix: "_INBOX",
                     ping_subject: "$SRV.PING.demo".into(),
+                    subjects: vec!["$SRV.PING".into()],
                     identity: false,
                     now: Timestamp::from_seconds(0),
                 };
