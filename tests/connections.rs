@@ -1744,12 +1744,16 @@ fn references_in_a_context_are_followed() {
             "the creds of the context: it is a reference for nsc (nsc://), which this program does not run, use file:// or env://",
         ),
         (
+            json!({"nkey": data("SUs3cret")}),
+            "the nkey of the context: the NKey seed in it is malformed",
+        ),
+        (
             json!({"nkey": "data:;base64,s3cret!"}),
             "the nkey of the context: its data: is malformed: not base64",
         ),
         (
             json!({"nkey": "data:,s3cret"}),
-            "the nkey of the context: its data: is not in base64 (data:;base64,...)",
+            "the nkey of the context: its data: does not say that it is base64",
         ),
         (
             json!({"ca": data("s3cret")}),

@@ -254,9 +254,16 @@ fn text_of(given: &Given<'_>, origin: Origin, setting: &Setting) -> Result<(Stri
     })
 }
 
+fn malformed(origin: Origin, setting: &Setting, why: &str) -> Problem {
+    Problem::File(match setting {
+        Setting::File(path) => format!("{origin} {}: {why}", shown(path)),
+        Setting::Text(_) => format!("{origin}: {why}"),
+    })
+}
+
 fn creds(given: &Given<'_>, origin: Origin, setting: &Setting) -> Result<Auth, Problem> {
     let (text, path) = text_of(given, origin, setting)?;
-    let credentials = Credentials::parse(&text).map_err(|why| Problem::File(format!("{origin} {path}: {why}")))?;
+    let credentials = Credentials::parse(&text).map_err(|why| malformed(origin, setting, &why))?;
     Ok(Auth::Credentials {
         path,
         credentials: Box::new(credentials),
@@ -265,7 +272,7 @@ fn creds(given: &Given<'_>, origin: Origin, setting: &Setting) -> Result<Auth, P
 
 fn nkey(given: &Given<'_>, origin: Origin, setting: &Setting) -> Result<Auth, Problem> {
     let (text, path) = text_of(given, origin, setting)?;
-    let nkey = Nkey::parse(&text).map_err(|why| Problem::File(format!("{origin} {path}: {why}")))?;
+    let nkey = Nkey::parse(&text).map_err(|why| malformed(origin, setting, &why))?;
     Ok(Auth::Nkey { path, nkey })
 }
 

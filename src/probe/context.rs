@@ -110,7 +110,7 @@ fn without_line_break(text: &str) -> Secret {
 fn read_data(uri: &str) -> Result<String, String> {
     let (header, payload) = uri.split_once(',').ok_or("its data: has no comma before the data")?;
     if !header.split(';').any(|part| part.trim() == "base64") {
-        return Err("its data: is not in base64 (data:;base64,...)".into());
+        return Err("its data: does not say that it is base64".into());
     }
     let bytes = BASE64.decode(payload.as_bytes());
     let bytes = bytes.map_err(|_| "its data: is malformed: not base64")?;
@@ -327,7 +327,7 @@ mod tests {
         for (value, why) in [
             ("env://NOTHING", "the variable NOTHING of its env:// is not set"),
             ("data:;base64", "its data: has no comma before the data"),
-            ("data:,S3CRET", "its data: is not in base64 (data:;base64,...)"),
+            ("data:,S3CRET", "its data: does not say that it is base64"),
             ("data:;base64,S3CRET!", "its data: is malformed: not base64"),
             ("data:;base64,/w==", "its data: is not text"),
             (
