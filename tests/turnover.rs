@@ -275,6 +275,31 @@ fn one_that_hung_and_was_then_killed_has_restarted_when_it_is_back() {
 }
 
 #[test]
+fn baseline_falls_at_once_to_the_largest_number_within_the_settle_time() {
+    let stage = Stage::new(RS, Version::Newest);
+    let four: Vec<Service> = (0..4).map(|n| stage.start("1.0.0", &format!("orders-{n}"))).collect();
+    stage.assert_quiet(4);
+    let mut left = four.into_iter();
+    for number in [3, 2] {
+        stage.kill(left.next().expect("one more"));
+        stage.check(&["--lost-warning", "1"]).assert_first(
+            1,
+            &format!(
+                "NATS_SERVICE WARNING - orders: {number} of 4 instances, {} lost*",
+                4 - number
+            ),
+        );
+    }
+    // There were three for a short time: that number has settled, too.
+    stage
+        .check(&["--lost-warning", "1", "--baseline-settle", "1ms"])
+        .assert_first(0, "NATS_SERVICE OK - orders: 2 instances, * baseline=2;;;0;*");
+    stage
+        .check(&["--lost-warning", "1"])
+        .assert_first(0, "NATS_SERVICE OK - orders: 2 instances, * baseline=2;;;0;*");
+}
+
+#[test]
 fn scaling_makes_no_restarts_and_a_smaller_size_settles() {
     let stage = Stage::new(RS, Version::Newest);
     let one = stage.start("1.0.0", "orders-0");
@@ -477,7 +502,7 @@ fn a_state_of_an_earlier_program_is_good() {
     let text = std::fs::read_to_string(&file).unwrap();
     let mut state: serde_json::Value = serde_json::from_str(&text).unwrap();
     state.as_object_mut().unwrap().remove("changes");
-    state["baseline"].as_object_mut().unwrap().remove("raised");
+    state["baseline"] = serde_json::json!({"count": 3, "fewer": null});
     std::fs::write(&file, state.to_string()).unwrap();
     let mut running = running.into_iter();
     stage.kill(running.next().unwrap());

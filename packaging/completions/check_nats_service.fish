@@ -66,7 +66,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l request-critical -d 'CRITICAL if the reply took longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l lost-warning -d 'WARNING if so many instances fewer than normal are there' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l lost-critical -d 'CRITICAL if so many instances fewer than normal are there' -r
-complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l baseline-settle -d 'After so long fewer instances are normal [default: 15m]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l baseline-settle -d 'The largest number of instances within this time is normal [default: 15m]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l restarts-warning -d 'WARNING if so many instances were replaced by others of the same version' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l restarts-critical -d 'CRITICAL if so many instances were replaced' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l restarts-window -d 'Within this time, 1d at most [default: 15m]' -r
@@ -136,7 +136,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand ch
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l request-critical -d 'CRITICAL if the reply took longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l lost-warning -d 'WARNING if so many instances fewer than normal are there' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l lost-critical -d 'CRITICAL if so many instances fewer than normal are there' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l baseline-settle -d 'After so long fewer instances are normal [default: 15m]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l baseline-settle -d 'The largest number of instances within this time is normal [default: 15m]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l restarts-warning -d 'WARNING if so many instances were replaced by others of the same version' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l restarts-critical -d 'CRITICAL if so many instances were replaced' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l restarts-window -d 'Within this time, 1d at most [default: 15m]' -r
@@ -200,7 +200,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand te
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l request-critical -d 'CRITICAL if the reply took longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l lost-warning -d 'WARNING if so many instances fewer than normal are there' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l lost-critical -d 'CRITICAL if so many instances fewer than normal are there' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l baseline-settle -d 'After so long fewer instances are normal [default: 15m]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l baseline-settle -d 'The largest number of instances within this time is normal [default: 15m]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l restarts-warning -d 'WARNING if so many instances were replaced by others of the same version' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l restarts-critical -d 'CRITICAL if so many instances were replaced' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l restarts-window -d 'Within this time, 1d at most [default: 15m]' -r
@@ -361,7 +361,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l request-critical -d 'CRITICAL if the reply took longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l lost-warning -d 'WARNING if so many instances fewer than normal are there' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l lost-critical -d 'CRITICAL if so many instances fewer than normal are there' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l baseline-settle -d 'After so long fewer instances are normal [default: 15m]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l baseline-settle -d 'The largest number of instances within this time is normal [default: 15m]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l restarts-warning -d 'WARNING if so many instances were replaced by others of the same version' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l restarts-critical -d 'CRITICAL if so many instances were replaced' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l restarts-window -d 'Within this time, 1d at most [default: 15m]' -r

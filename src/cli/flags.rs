@@ -307,7 +307,7 @@ fn changes_args() -> Vec<Arg> {
         value(
             "baseline-settle",
             "DURATION",
-            "After so long fewer instances are normal [default: 15m]",
+            "The largest number of instances within this time is normal [default: 15m]",
         ),
         value(
             "restarts-warning",

@@ -6,8 +6,9 @@ use super::case::{Case, Ruling, crossed};
 use super::lost;
 use super::verdict::{Finding, Metric, Unit};
 use crate::probe::observation::{Answer, Fate, Instance, Outcome};
+use crate::state::baseline::Baseline;
 use crate::state::changes::Change;
-use crate::state::memory::{Absentee, Baseline, Memory};
+use crate::state::memory::{Absentee, Memory};
 use crate::values::range::Range;
 use crate::values::status::Reason;
 use crate::values::text::count;
@@ -37,8 +38,8 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
     }
     if let Outcome::Answered(answers) = &case.seen.outcome {
         let baseline = baseline(case, &ruling.next, answers);
+        ruling.next.absentees = absentees(case, answers, &ruling.next, baseline.count());
         ruling.next.baseline = Some(baseline);
-        ruling.next.absentees = absentees(case, answers, &ruling.next, baseline.count);
         lost::find(case, ruling, answers.len());
         // Where the number is told, it is told who is missing.
         if let Some(finding) = ruling.findings.last_mut() {
@@ -48,14 +49,14 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
 }
 
 fn baseline(case: &Case<'_>, next: &Memory, answers: &[Answer]) -> Baseline {
-    let before = case.memory.baseline.or_else(|| there_were(case.memory));
-    let raised = before.and_then(|before| before.raised);
+    let before = case.memory.baseline.clone().or_else(|| there_were(case.memory));
+    let raised = before.as_ref().and_then(|before| before.raised);
     let old_ones_left = match (&next.changes, raised) {
         (Some(changes), Some(raise)) => changes.old_ones_left(case.seen.at, raise.since),
         _ => 0,
     };
     let settle = case.policy.loss.settle;
-    Baseline::after(before, case.seen.at, answers.len(), settle, old_ones_left)
+    Baseline::after(before.as_ref(), case.seen.at, answers.len(), settle, old_ones_left)
 }
 
 /// What is normal as far as an earlier version remembered it.

@@ -3,7 +3,6 @@
 use super::case::{Case, Ruling, crossed};
 use super::policy::Loss;
 use super::verdict::{Finding, Metric, Unit};
-use crate::state::memory::Baseline;
 use crate::values::duration::age;
 use crate::values::status::Reason;
 
@@ -12,7 +11,7 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
     if !case.policy.loss.are_none() {
         ruling.metrics.push(Metric {
             name: "baseline",
-            value: ruling.next.baseline.map(|baseline| baseline.count as f64),
+            value: ruling.next.baseline.as_ref().map(|baseline| baseline.count() as f64),
             unit: Unit::Count,
             warning: None,
             critical: None,
@@ -22,19 +21,18 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
 
 /// What there is to say of this number of instances, more than none.
 pub fn find(case: &Case<'_>, ruling: &mut Ruling, instances: usize) {
-    let Some(baseline) = ruling.next.baseline else {
+    let Some(baseline) = &ruling.next.baseline else {
         return;
     };
-    let lost = baseline.count.saturating_sub(instances);
+    let normal = baseline.count();
+    let lost = normal.saturating_sub(instances);
     let limits = &case.policy.loss;
-    let reached = crossed(limits.critical, limits.warning, |limit| {
-        limit.is_reached(lost, baseline)
-    });
+    let reached = crossed(limits.critical, limits.warning, |limit| limit.is_reached(lost, normal));
     let Some((status, word, limit)) = reached else {
         return;
     };
-    let number = format!("{instances} of {} instances", baseline.count);
-    let since = baseline.fewer.map_or(case.seen.at, |(since, _)| since);
+    let number = format!("{instances} of {normal} instances");
+    let since = baseline.fewer_since().unwrap_or(case.seen.at);
     if since >= case.seen.at && was_disturbed(case) {
         ruling.tell(
             1,
@@ -59,8 +57,8 @@ fn was_disturbed(case: &Case<'_>) -> bool {
 
 impl Loss {
     /// At least so many, or so many percent of what is normal. None is no loss.
-    fn is_reached(self, lost: usize, baseline: Baseline) -> bool {
-        let share = |percent: u8| (lost as u128) * 100 >= u128::from(percent) * (baseline.count as u128);
+    fn is_reached(self, lost: usize, normal: usize) -> bool {
+        let share = |percent: u8| (lost as u128) * 100 >= u128::from(percent) * (normal as u128);
         lost > 0
             && match self {
                 Loss::Instances(limit) => lost >= limit,

@@ -6,7 +6,8 @@ use super::instances::MOST_MISSED;
 use super::verdict::Detail;
 use super::{Policy, judge};
 use crate::probe::observation::{Answer, Failure, Fate, Ignored, Observation, Outcome, Server};
-use crate::state::memory::{Baseline, Brief, Epoch, HISTORY, Memory, Outage, Trouble};
+use crate::state::baseline::{Baseline, Peak};
+use crate::state::memory::{Brief, Epoch, HISTORY, Memory, Outage, Trouble};
 use crate::values::status::{Reason, Status};
 
 #[test]
@@ -86,8 +87,11 @@ fn who_is_missing() {
         case(
             Memory {
                 baseline: Some(Baseline {
-                    fewer: Some((at(100 - 900), 3)),
-                    ..Baseline::new(4)
+                    peaks: vec![Peak {
+                        count: 4,
+                        until: at(100 - 900),
+                    }],
+                    ..Baseline::new(3)
                 }),
                 ..fewer(&[(3, 100 - 899, Fate::Gone), (2, 100 - 900, Fate::NotAnswering)])
             },

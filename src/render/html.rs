@@ -214,7 +214,7 @@ fn history(memory: &Memory) -> String {
     let (Some(first), Some(last)) = (memory.history.first(), memory.history.last()) else {
         return String::new();
     };
-    let normal = memory.baseline.map_or(0, |baseline| baseline.count);
+    let normal = memory.baseline.as_ref().map_or(0, |baseline| baseline.count());
     let most = memory
         .history
         .iter()

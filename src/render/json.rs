@@ -40,7 +40,7 @@ pub fn render(report: &Report) -> String {
         "asked": answers.is_some(),
         "up": answers.map(|answers| !answers.is_empty()),
         "instances": answers.map(<[Answer]>::len),
-        "baseline_instances": memory.baseline.as_ref().map(|baseline| baseline.count),
+        "baseline_instances": memory.baseline.as_ref().map(|baseline| baseline.count()),
         "answers": told.map(answer).collect::<Vec<Value>>(),
         "absent": memory.absentees.iter().map(|absentee| {
             let mut object = instance(&absentee.instance);

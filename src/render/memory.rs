@@ -69,8 +69,8 @@ pub fn render(question: &Question, path: Option<&Path>, memory: Option<&Memory>,
     if let Some(census) = memory.census {
         lines.push(format!("last census {}", when(census)));
     }
-    if let Some((baseline, (since, _))) = memory.baseline.and_then(|baseline| Some((baseline, baseline.fewer?))) {
-        let normally = count(baseline.count, "instance");
+    if let Some((baseline, since)) = memory.baseline.as_ref().and_then(|b| Some((b, b.fewer_since()?))) {
+        let normally = count(baseline.count(), "instance");
         lines.push(format!("normally {normally}, fewer since {}", when(since)));
     }
     if let Some(changes) = &memory.changes {

@@ -92,7 +92,7 @@ pub fn render(report: &Report, style: &Style) -> String {
     page.gauge(
         "nats_service_baseline_instances",
         "Number of instances that is normal.",
-        memory.baseline.as_ref().map(|baseline| baseline.count as f64),
+        memory.baseline.as_ref().map(|baseline| baseline.count() as f64),
     );
     page.gauge(
         "nats_service_versions",

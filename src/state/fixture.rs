@@ -1,7 +1,8 @@
 //! What the tests of the state remember.
 
+use super::baseline::{Baseline, Peak, Raise};
 use super::changes::{Change, Changes, What};
-use super::memory::{Absentee, Baseline, Brief, Epoch, HISTORY, Memory, Outage, Raise, Trouble};
+use super::memory::{Absentee, Brief, Epoch, HISTORY, Memory, Outage, Trouble};
 use super::question::Question;
 use super::statistics::Statistics;
 use crate::probe::observation::{Fate, Instance};
@@ -47,8 +48,11 @@ pub fn memory() -> Memory {
             first_missed: at(60),
         }),
         baseline: Some(Baseline {
-            count: 3,
-            fewer: Some((at(50), 2)),
+            latest: 2,
+            peaks: vec![Peak {
+                count: 3,
+                until: at(50),
+            }],
             raised: Some(Raise {
                 from: 2,
                 since: at(10),

@@ -13,7 +13,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 use self::writer::Writer;
-use super::memory::{Absentee, Baseline, Brief, Epoch, HISTORY, Memory, Outage, Raise, Trouble};
+use super::baseline::{Baseline, Peak, Raise};
+use super::memory::{Absentee, Brief, Epoch, HISTORY, Memory, Outage, Trouble};
 use super::question::Question;
 use crate::probe::observation::{Fate, Instance, names_a_place};
 use crate::values::status::{Reason, Status};
@@ -85,7 +86,7 @@ fn write_memory(json: &mut Writer, memory: &Memory) {
             write_time(json.field("since"), absentee.since);
         });
     });
-    json.field("baseline").option(memory.baseline, write_baseline);
+    json.field("baseline").option(memory.baseline.as_ref(), write_baseline);
     json.field("census").option(memory.census, write_time);
     json.field("changes").option(memory.changes.as_ref(), changes::write);
     json.field("epoch").option(memory.epoch.as_ref(), write_epoch);
@@ -117,13 +118,13 @@ fn write_memory(json: &mut Writer, memory: &Memory) {
         .option(memory.status.map(Status::name), Writer::string);
 }
 
-fn write_baseline(json: &mut Writer, baseline: Baseline) {
+fn write_baseline(json: &mut Writer, baseline: &Baseline) {
     json.object(|json| {
-        json.field("count").number(baseline.count);
-        json.field("fewer").option(baseline.fewer, |json, (since, most)| {
+        json.field("latest").number(baseline.latest);
+        json.field("peaks").array(&baseline.peaks, |json, peak| {
             json.object(|json| {
-                json.field("most").number(most);
-                write_time(json.field("since"), since);
+                json.field("count").number(peak.count);
+                write_time(json.field("until"), peak.until);
             });
         });
         json.field("raised").option(baseline.raised, |json, raise| {
@@ -330,9 +331,28 @@ fn parse_memory(value: &Value, history: Vec<Brief>) -> Option<Memory> {
 }
 
 fn parse_baseline(value: &Value) -> Option<Baseline> {
-    let fewer = match value.get("fewer")? {
-        Value::Null => None,
-        fewer => Some((parse_time(&fewer["since"])?, parse_count(&fewer["most"])?)),
+    let parse_peak = |peak: &Value| {
+        Some(Peak {
+            count: parse_count(&peak["count"])?,
+            until: parse_time(&peak["until"])?,
+        })
+    };
+    let (latest, peaks) = match value.get("peaks") {
+        Some(peaks) => {
+            let peaks = peaks.as_array()?.iter().map(parse_peak);
+            (parse_count(&value["latest"])?, peaks.collect::<Option<_>>()?)
+        }
+        // Earlier versions knew one number, and since when there were fewer.
+        None => {
+            let count = parse_count(&value["count"])?;
+            match value.get("fewer")? {
+                Value::Null => (count, Vec::new()),
+                fewer => {
+                    let until = parse_time(&fewer["since"])?;
+                    (parse_count(&fewer["most"])?, vec![Peak { count, until }])
+                }
+            }
+        }
     };
     // Earlier versions did not know how it rose.
     let raised = match &value["raised"] {
@@ -343,11 +363,7 @@ fn parse_baseline(value: &Value) -> Option<Baseline> {
             latest: parse_time(&raised["latest"])?,
         }),
     };
-    Some(Baseline {
-        count: parse_count(&value["count"])?,
-        fewer,
-        raised,
-    })
+    Some(Baseline { latest, peaks, raised })
 }
 
 fn parse_epoch(value: &Value) -> Option<Epoch> {

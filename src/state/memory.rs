@@ -1,8 +1,8 @@
 //! What is remembered from run to run: epochs, the open outage, and since when NATS cannot be asked.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
+use super::baseline::Baseline;
 use super::changes::Changes;
 use super::statistics::Statistics;
 use crate::probe::known::{IdSet, KnownInstances};
@@ -87,100 +87,6 @@ pub struct Outage {
     pub last_seen: Epoch,
     /// The first epoch without.
     pub first_missed: Timestamp,
-}
-
-/// The number of instances that is normal: raised at once, and lowered only when fewer have been there for a while. So a
-/// loss stays visible, and the new size of a service that was scaled down becomes normal.
-///
-/// A rolling deployment may start the new ones before it stops the old ones. So the baseline falls with the old ones that
-/// leave a while after it rose, as far as it was before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Baseline {
-    pub count: usize,
-    /// Since when there are fewer, and how many of them there were at most.
-    pub fewer: Option<(Timestamp, usize)>,
-    /// How it rose lately.
-    pub raised: Option<Raise>,
-}
-
-/// A rise of the baseline that a rolling deployment may take back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Raise {
-    /// What the baseline was before.
-    pub from: usize,
-    /// When it rose. Who was there before that is an old one.
-    pub since: Timestamp,
-    /// When it last rose, or fell with an old one that left.
-    pub latest: Timestamp,
-}
-
-/// A service that grows by more at once is not being replaced.
-const LARGEST_RAISE: usize = 128;
-
-impl Baseline {
-    pub fn new(count: usize) -> Baseline {
-        Baseline {
-            count,
-            fewer: None,
-            raised: None,
-        }
-    }
-
-    /// The baseline after an epoch with this number of instances, more than none. An outage says nothing of what is normal.
-    ///
-    /// `old_ones_left`: how many have left since that were there before it rose ([`Raise::since`]).
-    pub fn after(
-        before: Option<Baseline>,
-        at: Timestamp,
-        count: usize,
-        settle: Duration,
-        old_ones_left: usize,
-    ) -> Baseline {
-        let Some(before) = before else {
-            return Baseline::new(count);
-        };
-        let mut raised = before.raised.filter(|raise| at.since(raise.latest) < settle);
-        let mut normal = before.count;
-        if let Some(raise) = raised.as_mut().filter(|_| old_ones_left > 0) {
-            normal = normal.saturating_sub(old_ones_left).max(raise.from).min(before.count);
-            raise.latest = at;
-        }
-        if count > normal {
-            let raise = Raise {
-                latest: at,
-                ..raised.unwrap_or(Raise {
-                    from: normal,
-                    since: at,
-                    latest: at,
-                })
-            };
-            let small = count.saturating_sub(raise.from) <= LARGEST_RAISE;
-            return Baseline {
-                raised: small.then_some(raise),
-                ..Baseline::new(count)
-            };
-        }
-        raised = raised.filter(|raise| raise.from < normal);
-        if count == normal {
-            return Baseline {
-                raised,
-                ..Baseline::new(count)
-            };
-        }
-        let fewer = before.fewer.filter(|(_, most)| *most < normal);
-        let (since, most) = fewer.map_or((at, count), |(since, most)| (since, most.max(count)));
-        match at.since(since) >= settle {
-            false => Baseline {
-                count: normal,
-                fewer: Some((since, most)),
-                raised,
-            },
-            true => Baseline {
-                fewer: (count < most).then_some((at, count)),
-                ..Baseline::new(most)
-            },
-        }
-    }
 }
 
 /// Since when NATS cannot be asked, and why not at first.
@@ -402,95 +308,5 @@ mod tests {
         assert_eq!(memory.history.len(), HISTORY);
         assert_eq!(memory.history[0].at, Timestamp::from_micros(100 - HISTORY as i64));
         assert_eq!(memory.known().len(), 2);
-    }
-
-    #[test]
-    fn a_baseline_rises_at_once_and_falls_when_it_has_settled() {
-        let at = Timestamp::from_seconds;
-        let settle = Duration::from_secs(900);
-        // Each epoch: when, how many, and the baseline after it.
-        let steps: &[&[(i64, usize, usize)]] = &[
-            &[(0, 3, 3), (60, 5, 5), (120, 4, 5), (180, 5, 5)],
-            &[(0, 3, 3), (60, 2, 3), (959, 2, 3), (960, 2, 2)],
-            // The most that were there meanwhile are normal; fewer than these have to settle again.
-            &[
-                (0, 5, 5),
-                (60, 2, 5),
-                (120, 4, 5),
-                (180, 1, 5),
-                (960, 1, 4),
-                (1859, 1, 4),
-                (1860, 1, 1),
-            ],
-            // All back: from then on it begins anew.
-            &[(0, 3, 3), (60, 2, 3), (900, 3, 3), (960, 2, 3), (1020, 2, 3)],
-        ];
-        for steps in steps {
-            let mut baseline = None;
-            for (second, count, expected) in *steps {
-                let after = Baseline::after(baseline, at(*second), *count, settle, 0);
-                assert_eq!(after.count, *expected, "{steps:?} at {second}");
-                baseline = Some(after);
-            }
-        }
-    }
-
-    /// Each epoch: when, how many, how many old ones left, and the baseline after it.
-    #[test]
-    fn a_baseline_falls_with_the_old_ones_that_leave_after_it_rose() {
-        let at = Timestamp::from_seconds;
-        let settle = Duration::from_secs(900);
-        let steps: &[&[(i64, usize, usize, usize)]] = &[
-            // A rolling deployment, one by one, and one that always has one more until its end.
-            &[
-                (0, 3, 0, 3),
-                (60, 4, 0, 4),
-                (120, 3, 1, 3),
-                (180, 4, 0, 4),
-                (240, 3, 1, 3),
-            ],
-            &[
-                (0, 3, 0, 3),
-                (600, 4, 0, 4),
-                (1200, 4, 1, 4),
-                (1800, 4, 1, 4),
-                (2400, 3, 1, 3),
-            ],
-            // Two more at first, which leave one by one.
-            &[
-                (0, 3, 0, 3),
-                (60, 4, 0, 4),
-                (120, 5, 0, 5),
-                (180, 4, 1, 4),
-                (240, 3, 1, 3),
-            ],
-            // Fewer than before it: of these, those are lost that were there before.
-            &[(0, 3, 0, 3), (60, 4, 0, 4), (120, 2, 2, 3), (180, 1, 1, 3)],
-            // A new one that died is lost, until an old one leaves for it.
-            &[(0, 3, 0, 3), (60, 4, 0, 4), (120, 3, 0, 4), (180, 3, 1, 3)],
-            &[
-                (0, 3, 0, 3),
-                (60, 4, 0, 4),
-                (1019, 3, 0, 4),
-                (1918, 3, 0, 4),
-                (1919, 3, 0, 3),
-            ],
-            // It rose long ago, or all at once by too many.
-            &[(0, 3, 0, 3), (60, 4, 0, 4), (960, 3, 1, 4)],
-            &[(0, 3, 0, 3), (60, 400, 0, 400), (120, 300, 100, 400)],
-            // Never rose.
-            &[(0, 3, 0, 3), (60, 2, 1, 3), (120, 1, 1, 3)],
-            // Both at once.
-            &[(0, 3, 0, 3), (60, 4, 1, 4), (120, 3, 2, 3)],
-        ];
-        for steps in steps {
-            let mut baseline = None;
-            for (second, count, old, expected) in *steps {
-                let after = Baseline::after(baseline, at(*second), *count, settle, *old);
-                assert_eq!(after.count, *expected, "{steps:?} at {second}");
-                assert!(after.count >= *count);
-                baseline = Some(after);
-            }
-        }
     }
 }

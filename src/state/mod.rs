@@ -1,5 +1,6 @@
 //! What is remembered from run to run: `memory` says what, `format` how it is written, and `store` alone knows the file.
 
+pub mod baseline;
 pub mod changes;
 pub mod format;
 pub mod memory;

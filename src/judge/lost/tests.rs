@@ -3,6 +3,7 @@ use super::super::policy::LossLimits;
 use super::super::{Policy, judge};
 use super::*;
 use crate::probe::observation::{Fate, Observation, Outcome};
+use crate::state::baseline::{Baseline, Peak};
 use crate::state::memory::Memory;
 
 fn policy(warning: Option<Loss>, critical: Option<Loss>) -> Policy {
@@ -17,13 +18,21 @@ fn policy(warning: Option<Loss>, critical: Option<Loss>) -> Policy {
     }
 }
 
+/// Normally `count`, and fewer since this second.
+fn fewer_since(count: usize, second: i64, latest: usize) -> Baseline {
+    let until = at(second);
+    Baseline {
+        peaks: vec![Peak { count, until }],
+        ..Baseline::new(latest)
+    }
+}
+
 /// Normally so many, and fewer since this second.
 fn normally(count: usize, fewer: Option<(i64, usize)>, memory: Memory) -> Memory {
-    let fewer = fewer.map(|(second, most)| (at(second), most));
     Memory {
-        baseline: Some(Baseline {
-            fewer,
-            ..Baseline::new(count)
+        baseline: Some(match fewer {
+            Some((second, latest)) => fewer_since(count, second, latest),
+            None => Baseline::new(count),
         }),
         ..memory
     }
@@ -55,7 +64,7 @@ fn so_many_or_so_many_percent() {
     ];
     for (instances, normal, limit, expected) in cases {
         let lost = usize::saturating_sub(normal, instances);
-        let reached = limit.is_reached(lost, Baseline::new(normal));
+        let reached = limit.is_reached(lost, normal);
         assert_eq!(reached, expected, "{instances} of {normal}: {limit:?}");
     }
 }
@@ -235,19 +244,19 @@ fn random_epochs_hide_no_loss() {
         let (verdict, next) = judge("orders", &memory, &seen, &limits, seen.at);
         let case = || format!("{memory:?}\n{seen:?}\n{}", findings(&verdict));
         let lost = verdict.findings().iter().any(|f| f.reason == Reason::InstancesLost);
-        match (number, memory.baseline, next.baseline) {
+        match (number, &memory.baseline, &next.baseline) {
             (Some(number @ 1..), before, Some(after)) => {
-                assert!(after.count >= number, "{}", case());
-                let missing = after.count - number;
+                assert!(after.count() >= number, "{}", case());
+                let missing = after.count() - number;
                 assert!(next.absentees.len() <= missing, "{}", case());
-                let is_new = after.fewer.is_some_and(|(since, _)| since >= seen.at);
+                let is_new = after.fewer_since().is_some_and(|since| since >= seen.at);
                 assert_eq!(lost, missing > 0 && !(is_new && was_held(&memory)), "{}", case());
                 losses += usize::from(lost);
-                if let Some(before) = before.filter(|before| before.count > after.count) {
-                    let time = before.fewer.map(|(since, _)| seen.at.since(since));
+                if let Some(before) = before.as_ref().filter(|before| before.count() > after.count()) {
+                    let time = before.fewer_since().map(|since| seen.at.since(since));
                     let has_settled = time.is_some_and(|time| time >= limits.loss.settle);
                     let is_replaced = before.raised.is_some_and(|raise| {
-                        after.count >= raise.from && seen.at.since(raise.latest) < limits.loss.settle
+                        after.count() >= raise.from && seen.at.since(raise.latest) < limits.loss.settle
                     });
                     assert!(has_settled || is_replaced, "{}", case());
                     settled += usize::from(has_settled);

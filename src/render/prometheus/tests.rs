@@ -311,7 +311,8 @@ fn the_strangest_numbers_are_numbers() {
                 outage.last_seen.at = moment;
             }
             if let Some(baseline) = &mut report.memory.baseline {
-                baseline.count = usize::MAX;
+                baseline.peaks.clear();
+                baseline.latest = usize::MAX;
             }
             let text = render(&report, &ALL);
             for (series, value) in samples(&text) {
