@@ -6,16 +6,13 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use serde_json::json;
-
-use super::support::server::free_port;
 use super::support::{Fake, LIMIT, Monitor, SLACK, Server, Service, Version, each, raw, wait_for};
 
 /// For runs in which the confirmation is not what the test is about.
 const SOON: [&str; 2] = ["--confirm", "50ms"];
 
 /// Half of the time is patience with a service that does not answer.
-const IMPATIENT: [&str; 6] = ["--timeout", "1s", "--confirm", "100ms", "--stall", "100ms"];
+const IMPATIENT: [&str; 6] = ["--timeout", "1s", "--confirm", "50ms", "--stall", "100ms"];
 
 /// As real services answer.
 const ANSWER: &[u8] =
@@ -263,15 +260,17 @@ fn no_responders_and_then_an_answer_is_no_outage() {
 #[test]
 fn down_is_said_after_the_last_asking_only() {
     // --confirm and --timeout; how many askings, and when the last one is due, in milliseconds.
-    let cases: [(&[&str], usize, u64); 7] = [
+    let cases: [(&[&str], usize, u64); 9] = [
         (&["--confirm", "0"], 1, 0),
         (&["--confirm", "50ms"], 2, 50),
-        (&["--confirm", "300ms"], 3, 250),
-        (&["--confirm", "1.5s"], 4, 1200),
-        (&[], 5, 2500),
-        (&["--confirm", "6s"], 6, 5000),
-        // Bounded by the deadline as well.
-        (&["--confirm", "10s", "--timeout", "1s"], 3, 250),
+        (&["--confirm", "300ms"], 4, 300),
+        (&["--confirm", "1.5s"], 5, 1500),
+        (&["--confirm", "3s"], 6, 3000),
+        (&[], 6, 5000),
+        (&["--confirm", "6s"], 7, 6000),
+        // Bounded by the time limit as well: after three quarters of what the connection left of it.
+        (&["--timeout", "4s"], 6, 2900),
+        (&["--confirm", "10s", "--timeout", "1s"], 4, 700),
     ];
     each(cases, |(flags, askings, last)| {
         let there = Arc::new(AtomicBool::new(true));
@@ -307,112 +306,15 @@ fn down_is_said_after_the_last_asking_only() {
     });
 }
 
-/// What a server that has been started anew says of itself; see SPEC, section 3.
+/// Without a state every run may be the one after a restart of NATS.
 #[test]
-fn nats_that_was_disturbed_gets_more_time() {
-    let down = "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until *s ago, *";
-    let up = "NATS_SERVICE OK - orders: 1 instance, *";
-    // Flags, and how many askings before an outage is believed.
-    let cases: [(&[&str], usize); 5] = [
-        (&[], 6),
-        // As late as the time allows.
-        (&["--timeout", "4s"], 6),
-        (&["--timeout", "1s"], 4),
-        (&["--confirm", "50ms"], 6),
-        (&["--confirm", "0"], 1),
-    ];
-    each(cases, |(flags, askings)| {
-        let there = Arc::new(AtomicBool::new(true));
-        let started = Arc::new(AtomicUsize::new(0));
-        let fake = {
-            let (there, started) = (Arc::clone(&there), Arc::clone(&started));
-            Fake::start(move |conn| {
-                let id = format!("NSTARTED{}", started.load(Ordering::SeqCst));
-                conn.handshake_with(json!({ "server_id": id }))?;
-                loop {
-                    let request = conn.read_request()?;
-                    match there.load(Ordering::SeqCst) {
-                        true => conn.reply(&request, ANSWER)?,
-                        false => conn.no_responders(&request)?,
-                    }
-                }
-            })
-        };
-        let monitor = Monitor::new(fake.url());
-        let asked = |code: i32, line: &str| {
-            let before = fake.askings().0;
-            monitor.check(flags).run().assert(code, line);
-            fake.askings().0 - before
-        };
-        asked(0, up);
-        there.store(false, Ordering::SeqCst);
-        started.store(1, Ordering::SeqCst);
-        assert_eq!(asked(2, down), askings, "{flags:?}: a server that was started anew");
-
-        // One that is known by now, and one that was known before it.
-        for server in [1, 0] {
-            there.store(true, Ordering::SeqCst);
-            asked(0, "NATS_SERVICE OK - orders: 1 instance, recovered *");
-            there.store(false, Ordering::SeqCst);
-            started.store(server, Ordering::SeqCst);
-            assert!(asked(2, down) <= 5, "{flags:?}: a server that is known");
-        }
-    });
-}
-
-/// Where nobody remembers the server, it may have been started just now: a threshold must not cry wolf either.
-#[test]
-fn without_memory_a_threshold_gets_more_time_too() {
+fn without_a_state_an_absence_is_confirmed_as_long() {
     let fake = switched(&Arc::new(AtomicBool::new(false)));
-    for (flags, askings) in [(&["-c", "1:"][..], 6), (&[], 5)] {
+    for flags in [&["-c", "1:"][..], &[]] {
         let before = fake.askings().0;
         Monitor::new(fake.url()).check(["--no-state"]).args(flags).run();
-        assert_eq!(fake.askings().0 - before, askings, "{flags:?}");
+        assert_eq!(fake.askings().0 - before, 6, "{flags:?}");
     }
-}
-
-/// A server of the list that cannot be reached, and a run before that could not ask: services had to connect again, too.
-#[test]
-fn trouble_with_nats_gets_more_time() {
-    let there = Arc::new(AtomicBool::new(true));
-    let fake = switched(&there);
-    let up = "NATS_SERVICE OK - orders: 1 instance, *";
-    let down = "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until *s ago, *";
-    let nowhere = free_port();
-    let list = Monitor::new(format!("nats://127.0.0.1:{nowhere},{}", fake.url()));
-    list.check([""; 0]).run().assert(0, up);
-    there.store(false, Ordering::SeqCst);
-    let before = fake.askings().0;
-    list.check([""; 0]).run().assert(2, down);
-    assert_eq!(fake.askings().0 - before, 6);
-
-    let (there, away) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
-    let fake = {
-        let (there, away) = (Arc::clone(&there), Arc::clone(&away));
-        Fake::start(move |conn| {
-            if away.load(Ordering::SeqCst) {
-                return Ok(());
-            }
-            conn.handshake()?;
-            loop {
-                let request = conn.read_request()?;
-                match there.load(Ordering::SeqCst) {
-                    true => conn.reply(&request, ANSWER)?,
-                    false => conn.no_responders(&request)?,
-                }
-            }
-        })
-    };
-    let monitor = Monitor::new(fake.url());
-    monitor.check([""; 0]).run().assert(0, up);
-    there.store(false, Ordering::SeqCst);
-    away.store(true, Ordering::SeqCst);
-    let closed = "NATS_SERVICE UNKNOWN - orders: cannot reach NATS at *";
-    monitor.check([""; 0]).run().assert(3, closed);
-    away.store(false, Ordering::SeqCst);
-    let before = fake.askings().0;
-    monitor.check([""; 0]).run().assert(2, down);
-    assert_eq!(fake.askings().0 - before, 6);
 }
 
 #[test]
@@ -422,7 +324,7 @@ fn frozen_instances_are_silent_and_not_down() {
         let service = Service::async_nats(&server.url(), "orders").count(2).start();
         let monitor = Monitor::new(server.url());
         let check = |flags: &[&str]| monitor.check(IMPATIENT).arg("-v").args(flags).run();
-        let nobody = "no answer within *s though somebody is subscribed (hung, or not allowed to publish to our inbox)";
+        let nobody = "no answer within *s though somebody is subscribed (hung, not allowed to publish to our inbox, or behind a link or server that hangs)";
         let perfdata = "instances=0;;;0; rtt_max=U nats_rtt=0.*s;;;0; outage=*s;;;0; probe=*s;;;0;";
         check(&[]).assert_line("OK service_up: 2 instances, slowest answer *ms");
 

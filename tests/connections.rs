@@ -377,7 +377,7 @@ fn a_service_that_may_not_answer_is_silent() {
                 .home(&home)
                 .run()
         };
-        let silent = "no answer within *s though somebody is subscribed (hung, or not allowed to publish to our inbox)";
+        let silent = "no answer within *s though somebody is subscribed (hung, not allowed to publish to our inbox, or behind a link or server that hangs)";
         let none = "instances=0;;;0; rtt_max=U nats_rtt=*s;;;0; outage=*s;;;0; probe=*s;;;0;";
         mon(&[]).assert(
             3,
@@ -923,8 +923,7 @@ fn timed_tls_that_hangs_or_breaks_is_no_outage() {
         server.thaw();
         drop(tap);
         // Now it is the service that hangs, and no more.
-        let text =
-            "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed (hung, or not *";
+        let text = "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed (hung, not allowed *";
         monitor
             .check(flags)
             .run()

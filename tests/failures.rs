@@ -668,9 +668,9 @@ fn a_connection_that_breaks_at_every_request() {
                 conn.read_request()?;
                 conn.close()
             }),
-            reason: "protocol_error",
-            text: "the connection to NATS at ADDRESS broke twice while asking, a reply that breaks the protocol \
-                   does that",
+            reason: "nats_unreachable",
+            text: "the connection to NATS at ADDRESS broke twice while asking, NATS restarts again and \
+                   again, or a reply breaks the protocol",
         }],
         endures,
     );

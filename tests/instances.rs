@@ -99,6 +99,35 @@ fn frozen_and_killed(frozen_kind: usize, killed_kind: usize, lives_kind: usize) 
     assert_ok(&monitor, "3 instances, slowest answer *ms");
 }
 
+/// One instance is farther away than the other, and crashes again and again.
+#[test]
+fn a_slow_replacement_is_counted_by_the_next_run() {
+    let server = Server::start(Version::Newest);
+    let url = server.url();
+    let _near = Service::odd(&url, "orders", 1, &[]).start();
+    let start_far = || Service::odd(&url, "orders", 1, &["delay=5"]).start();
+    let mut far = start_far();
+    let monitor = Monitor::new(&url);
+    assert_ok(&monitor, "2 instances, slowest answer *ms");
+    for crashes in 1..=6 {
+        let id = far.id().to_owned();
+        far.kill();
+        wait_until_gone(&url, &id);
+        assert_ok(&monitor, &format!("1 instance, slowest answer *ms, gone: {id} (1.0.0)"));
+        far = start_far();
+        let (code, line) = match crashes {
+            1..3 => (0, "OK - orders: 2 instances, slowest answer *ms |*".to_owned()),
+            _ => (
+                1,
+                format!("WARNING - orders: {crashes} restarts within 15m, warning from 3, *"),
+            ),
+        };
+        let out = monitor.check(["--restarts-warning", "3"]).run();
+        assert_eq!(out.perfdata("instances"), Some(2.0), "{out:?}");
+        out.assert_first(code, &format!("NATS_SERVICE {line}"));
+    }
+}
+
 /// The same over TLS, where other paths of the client are taken, for a user who may do no more than what the README says.
 #[test]
 fn over_tls_with_the_least_permissions_they_are_named_too() {

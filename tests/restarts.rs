@@ -261,3 +261,25 @@ fn a_service_that_died_with_the_server_is_told_in_the_same_run() {
         &["all well", "first down", "still down", "recovered"],
     );
 }
+
+/// Instances of one service that are written with several clients come back one after the other.
+#[test]
+fn a_part_of_the_instances_that_is_back_is_no_shortage() {
+    let mut server = Server::start(Version::Newest);
+    let clients: [Start; 3] = [Service::nats_go, Service::nats_py, Service::async_nats];
+    let _services = clients.map(|start| start(&server.url(), "orders").start());
+    let monitor = Monitor::new(server.url());
+    let well = "NATS_SERVICE OK - orders: 3 instances, slowest answer *";
+    monitor.check(["-c", "2:"]).run().assert_first(0, well);
+    for _ in 0..long_form().unwrap_or(2) {
+        server.stop();
+        server.start_again();
+        let out = monitor.check(["-c", "2:"]).run();
+        let out = out.assert_first(0, "NATS_SERVICE OK - orders: * instances, slowest answer *");
+        assert!(out.perfdata("instances") >= Some(2.0), "{out:?}");
+        wait_for("all are back", || {
+            let out = monitor.check(["-c", "2:"]).run();
+            (out.perfdata("instances") == Some(3.0)).then_some(())
+        });
+    }
+}

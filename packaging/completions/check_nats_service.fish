@@ -45,7 +45,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l t
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l tlskey -d 'Its key [NATS_KEY]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l state -d 'Remember in this file' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l state-dir -d 'Remember in a file in this folder' -r
-complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l confirm -d 'Ask again for so long when nobody answers; 0 never [default: 3s]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l confirm -d 'How long to retry when no instance answers; 0 disables retries [default: 5s]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l stall -d 'Wait for one more answer after the latest [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l census -d 'Wait for unknown instances at least so often [default: 5m]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -s w -l warning -d 'WARNING by the number of instances' -r
@@ -115,7 +115,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand ch
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l tlskey -d 'Its key [NATS_KEY]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l state -d 'Remember in this file' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l state-dir -d 'Remember in a file in this folder' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l confirm -d 'Ask again for so long when nobody answers; 0 never [default: 3s]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l confirm -d 'How long to retry when no instance answers; 0 disables retries [default: 5s]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l stall -d 'Wait for one more answer after the latest [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l census -d 'Wait for unknown instances at least so often [default: 5m]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -s w -l warning -d 'WARNING by the number of instances' -r
@@ -179,7 +179,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand te
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l tlskey -d 'Its key [NATS_KEY]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l state -d 'Remember in this file' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l state-dir -d 'Remember in a file in this folder' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l confirm -d 'Ask again for so long when nobody answers; 0 never [default: 3s]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l confirm -d 'How long to retry when no instance answers; 0 disables retries [default: 5s]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l stall -d 'Wait for one more answer after the latest [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l census -d 'Wait for unknown instances at least so often [default: 5m]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -s w -l warning -d 'WARNING by the number of instances' -r
@@ -250,7 +250,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand pr
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l match -d 'The instance with this in its metadata; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l match-env -d 'The instance with the value of this variable in its metadata: pod=POD_NAME' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l unreachable -d 'When NATS cannot be asked [default: pass for liveness, else fail]' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l confirm -d 'Ask again for so long when nobody answers; 0 never [default: 300ms]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l confirm -d 'How long to retry when no instance answers; 0 disables retries [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l stall -d 'Wait so long for an answer to the last asking [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l from -d 'Read this status file of watch, and ask nobody' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l max-age -d 'With --from: how old the file may be [default: 1m]' -r
@@ -281,7 +281,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand pr
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l match -d 'The instance with this in its metadata; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l match-env -d 'The instance with the value of this variable in its metadata: pod=POD_NAME' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l unreachable -d 'When NATS cannot be asked [default: pass for liveness, else fail]' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l confirm -d 'Ask again for so long when nobody answers; 0 never [default: 300ms]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l confirm -d 'How long to retry when no instance answers; 0 disables retries [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l stall -d 'Wait so long for an answer to the last asking [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l from -d 'Read this status file of watch, and ask nobody' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l max-age -d 'With --from: how old the file may be [default: 1m]' -r
@@ -312,7 +312,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand pr
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l match -d 'The instance with this in its metadata; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l match-env -d 'The instance with the value of this variable in its metadata: pod=POD_NAME' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l unreachable -d 'When NATS cannot be asked [default: pass for liveness, else fail]' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l confirm -d 'Ask again for so long when nobody answers; 0 never [default: 300ms]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l confirm -d 'How long to retry when no instance answers; 0 disables retries [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l stall -d 'Wait so long for an answer to the last asking [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l from -d 'Read this status file of watch, and ask nobody' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l max-age -d 'With --from: how old the file may be [default: 1m]' -r
@@ -340,7 +340,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l tlskey -d 'Its key [NATS_KEY]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l state -d 'Remember in this file' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l state-dir -d 'Remember in a file in this folder' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l confirm -d 'Ask again for so long when nobody answers; 0 never [default: 3s]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l confirm -d 'How long to retry when no instance answers; 0 disables retries [default: 5s]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l stall -d 'Wait for one more answer after the latest [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l census -d 'Wait for unknown instances at least so often [default: 5m; 0 with --listen or --status-file, for the probes]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -s w -l warning -d 'WARNING by the number of instances' -r

@@ -202,7 +202,7 @@ fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
 fn timing(given: &Given<'_>, mode: &Mode) -> Result<Timing, String> {
     let (timeout, confirm) = match mode {
         Mode::Probe(_) => (Duration::from_millis(800), Duration::from_millis(300)),
-        _ => (TIMEOUT, Duration::from_secs(3)),
+        _ => (TIMEOUT, Duration::from_secs(5)),
     };
     // Where probes are answered from a check, it has to see a pod that is new, which may be slower than those known.
     let census = match mode {
@@ -214,7 +214,6 @@ fn timing(given: &Given<'_>, mode: &Mode) -> Result<Timing, String> {
     Ok(Timing {
         timeout: given.duration_above_zero("timeout")?.unwrap_or(timeout),
         confirm: given.duration("confirm")?.unwrap_or(confirm),
-        confirm_by_default: given.raw("confirm").is_none(),
         stall: given
             .duration_above_zero("stall")?
             .unwrap_or(Duration::from_millis(300)),

@@ -128,8 +128,6 @@ pub struct Timing {
     pub timeout: Duration,
     /// Asking again when nobody answers; zero: never.
     pub confirm: Duration,
-    /// Whether the user has said nothing about `confirm`.
-    pub confirm_by_default: bool,
     /// Waiting for one more answer after the latest.
     pub stall: Duration,
     /// How often at least to wait for instances that nobody knows of.

@@ -249,7 +249,7 @@ fn judging_args() -> Vec<Arg> {
         value(
             "confirm",
             "DURATION",
-            "Ask again for so long when nobody answers; 0 never [default: 3s]",
+            "How long to retry when no instance answers; 0 disables retries [default: 5s]",
         ),
         value(
             "stall",
@@ -511,7 +511,7 @@ fn probe_args() -> Vec<Arg> {
         value(
             "confirm",
             "DURATION",
-            "Ask again for so long when nobody answers; 0 never [default: 300ms]",
+            "How long to retry when no instance answers; 0 disables retries [default: 300ms]",
         ),
         value(
             "stall",

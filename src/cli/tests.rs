@@ -53,11 +53,10 @@ fn what_is_not_said_has_its_default() {
         confirm,
         stall,
         census,
-        ..
     } = config.timing;
     assert_eq!(
         [timeout, confirm, stall, census].map(|d| d.as_millis()),
-        [10_000, 3000, 300, 300_000]
+        [10_000, 5000, 300, 300_000]
     );
     assert_eq!(config.policy, Policy::default());
     assert_eq!(

@@ -77,11 +77,6 @@ pub fn judge(service: &str, memory: &Memory, seen: &Observation, policy: &Policy
         mut next,
     } = ruling;
     let verdict = Verdict::new(service, findings, metrics, details);
-    if let (Some(server), true) = (&seen.server, next.epoch != memory.epoch)
-        && !server.id.is_empty()
-    {
-        next.enter_server(&server.id);
-    }
     if !matches!(&seen.outcome, Outcome::Failed(failure) if failure.reason == Reason::Interrupted) {
         next.status = Some(verdict.status());
     }

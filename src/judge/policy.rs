@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::state::baseline::Baseline;
 use crate::state::memory::Memory;
 use crate::values::range::Range;
 use crate::values::status::Status;
@@ -52,14 +53,16 @@ pub struct RequestLimits {
 }
 
 impl Policy {
-    /// Whether finding nobody would be an alarm that the last run did not give.
-    pub fn is_alarmed_by_absence(&self, memory: &Memory) -> bool {
-        let alerts = |range: &Option<Range>| range.is_some_and(|range| range.alerts(0.0));
-        match &memory.epoch {
-            _ if memory.is_absent() => false,
-            Some(_) => true,
-            None => alerts(&self.critical) || alerts(&self.warning) || self.never_seen == Status::Critical,
-        }
+    /// Every range outside of which the number of instances raises an alarm.
+    pub fn thresholds(&self, memory: &Memory) -> Vec<Range> {
+        let baseline = memory.baseline.as_ref().map_or(0, Baseline::count);
+        let losses = [self.loss.warning, self.loss.critical].into_iter().flatten();
+        let losses = losses.map(|loss| Range::at_least((baseline + 1).saturating_sub(loss.instances(baseline)) as f64));
+        [self.warning, self.critical]
+            .into_iter()
+            .flatten()
+            .chain(losses)
+            .collect()
     }
 }
 
@@ -136,6 +139,16 @@ pub enum Loss {
     Instances(usize),
     /// Of the baseline, from 1 to 100.
     Percent(u8),
+}
+
+impl Loss {
+    /// Number of lost instances from which on it is reached, of `baseline`; at least one.
+    pub fn instances(self, baseline: usize) -> usize {
+        match self {
+            Loss::Instances(limit) => limit.max(1),
+            Loss::Percent(limit) => (baseline as u128 * u128::from(limit)).div_ceil(100).max(1) as usize,
+        }
+    }
 }
 
 /// What is judged of the instances that are lost.

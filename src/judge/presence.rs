@@ -173,10 +173,11 @@ fn how_silent(case: &Case<'_>, waited: Duration) -> String {
             "hung, or nobody is there: through an import, a server before 2.10.26 does not say so"
         }
         _ => match case.seen.silence {
-            Silence::Subscribed => "hung, or not allowed to publish to our inbox",
+            Silence::Subscribed => "hung, not allowed to publish to our inbox, or behind a link or server that hangs",
             Silence::Hidden => "a wildcard subscriber hides whether it is gone or hung",
             Silence::Unknown => {
-                "hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there"
+                "hung, not allowed to publish to our inbox, behind a link or server that hangs, or a wildcard subscriber hides \
+                 that nobody is there"
             }
         },
     };

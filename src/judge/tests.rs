@@ -358,7 +358,7 @@ fn down_first_and_still() {
 #[test]
 fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
     let how = "no answer within 5.0s though somebody is subscribed \
-               (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there)";
+               (hung, not allowed to publish to our inbox, behind a link or server that hangs, or a wildcard subscriber hides that nobody is there)";
     let mild = |silent| Policy {
         silent,
         ..Policy::default()
@@ -368,7 +368,7 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
             up(),
             SILENT,
             "CRITICAL service_silent: silent, no answer within 5.0s though somebody is subscribed \
-             (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there), 3 instances until 60s ago, \
+             (hung, not allowed to publish to our inbox, behind a link or server that hangs, or a wildcard subscriber hides that nobody is there), 3 instances until 60s ago, \
              NATS 2.10.25 n1 at h:4222 is fine (0.34ms)",
             "#8 CRITICAL, epoch 0@100, outage 3@40 since 100, census 100, history 3@40 0@100",
         ),
@@ -376,7 +376,7 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
             down(),
             SILENT,
             "CRITICAL service_silent: still down for 40s, no answer within 5.0s though somebody is subscribed \
-             (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there), had 3 instances, \
+             (hung, not allowed to publish to our inbox, behind a link or server that hangs, or a wildcard subscriber hides that nobody is there), had 3 instances, \
              NATS 2.10.25 n1 at h:4222 is fine (0.34ms)",
             "#9 CRITICAL, epoch 0@100, outage 3@40 since 60, census 100, history 3@40 0@60 0@100",
         ),
@@ -384,7 +384,7 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
             Memory::default(),
             SILENT,
             "UNKNOWN service_never_seen: never seen in this account, no answer within 5.0s though somebody is subscribed \
-             (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there), check the name, the account and --srv-prefix",
+             (hung, not allowed to publish to our inbox, behind a link or server that hangs, or a wildcard subscriber hides that nobody is there), check the name, the account and --srv-prefix",
             "#1 UNKNOWN, epoch 0@100, census 100, history 0@100",
         ),
         // Below CRITICAL it is no epoch: the next silent run must compare with the instances too.
@@ -394,7 +394,7 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
                 in_trouble(up()),
                 SILENT,
                 "WARNING service_silent: no answer within 5.0s though somebody is subscribed \
-                 (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there), 3 instances until 60s ago",
+                 (hung, not allowed to publish to our inbox, behind a link or server that hangs, or a wildcard subscriber hides that nobody is there), 3 instances until 60s ago",
                 "#8 WARNING, epoch 3@40, census 40, history 3@40",
             )
         },
@@ -404,7 +404,7 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
                 down(),
                 SILENT,
                 "CRITICAL service_down: still down for 40s, no answer within 5.0s though somebody is subscribed \
-                 (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there), had 3 instances",
+                 (hung, not allowed to publish to our inbox, behind a link or server that hangs, or a wildcard subscriber hides that nobody is there), had 3 instances",
                 "#8 CRITICAL, epoch 0@60, outage 3@40 since 60, census 60, history 3@40 0@60",
             )
         },
@@ -414,7 +414,7 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
                 Memory::default(),
                 SILENT,
                 "UNKNOWN service_never_seen: never seen in this account, no answer within 5.0s though somebody is subscribed \
-                 (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there), check the name, the account and --srv-prefix",
+                 (hung, not allowed to publish to our inbox, behind a link or server that hangs, or a wildcard subscriber hides that nobody is there), check the name, the account and --srv-prefix",
                 "#1 UNKNOWN, history ",
             )
         },
@@ -429,7 +429,7 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
                 SILENT,
                 "CRITICAL instances_out_of_range: 0 instances, critical range is 1:\n\
                  OK service_silent: no answer within 5.0s though somebody is subscribed \
-                 (hung, not allowed to publish to our inbox, or a wildcard subscriber hides that nobody is there), 3 instances until 60s ago",
+                 (hung, not allowed to publish to our inbox, behind a link or server that hangs, or a wildcard subscriber hides that nobody is there), 3 instances until 60s ago",
                 "#8 CRITICAL, epoch 3@40, census 40, history 3@40",
             )
         },
@@ -959,7 +959,6 @@ fn memories() -> Vec<Memory> {
                             reason: Reason::TlsFailed,
                         }),
                         census: since,
-                        servers: Vec::new(),
                         history: history.collect(),
                         absentees: Vec::new(),
                         baseline: None,

@@ -50,7 +50,6 @@ pub fn examine(config: &Config, store: &Store, start: Instant, last_words: &Last
     let peeked = at_start.memory.clone();
     watchdog::set_last_words(interrupted(config, &peeked, last_words));
 
-    // An open outage is one whether NATS was disturbed or not.
     let confirm = match peeked.is_absent() {
         true => config.timing.confirm.min(ONCE_MORE),
         false => config.timing.confirm,
@@ -61,17 +60,13 @@ pub fn examine(config: &Config, store: &Store, start: Instant, last_words: &Last
             known: peeked.known_instances(),
             previously_missing: peeked.previously_missing(),
             before_outage: peeked.before_outage(),
-            census: needs_census(&peeked, config.timing.census, Timestamp::now()),
+            census: needs_census(&peeked, config, Timestamp::now()),
             discover: !peeked.has_seen_any(),
             stats: config.policy.rates.wanted,
             kept_metadata: config.policy.mixed_metadata.clone(),
-            servers: peeked.servers.clone(),
-            disturbed: peeked.trouble.is_some(),
+            thresholds: config.policy.thresholds(&peeked),
             ..Plan::new(service, Wanted::All, confirm, config.timing.stall)
         },
-        // Where nothing is remembered, every run would be that patient: then the user's own word counts.
-        patient: config.policy.is_alarmed_by_absence(&peeked)
-            && (peeked.epoch.is_some() || config.timing.confirm_by_default),
         start,
         deadline,
         alarms: &alarms,
@@ -123,11 +118,21 @@ fn judge_beside_others(config: &Config, peeked: &Memory, memory: &Memory, seen: 
     (report(verdict, &seen, next.clone()), next)
 }
 
-/// Whether to wait for instances that nobody knows of (SPEC, section 3).
-fn needs_census(memory: &Memory, interval: Duration, now: Timestamp) -> bool {
-    let recent = |at: Timestamp| at <= now && now.since(at) < interval;
+/// Whether to wait for instances that nobody knows of (SPEC, section 3): also while a replacement may come.
+fn needs_census(memory: &Memory, config: &Config, now: Timestamp) -> bool {
+    let recent = |at: Timestamp| at <= now && now.since(at) < config.timing.census;
     let quiet = memory.status == Some(Status::Ok) && memory.outage.is_none() && !memory.known_instances().is_empty();
-    !(quiet && memory.census.is_some_and(recent))
+    let count = memory.epoch.as_ref().map_or(0, |epoch| epoch.count);
+    let fewer = memory
+        .baseline
+        .as_ref()
+        .is_some_and(|baseline| count < baseline.count());
+    let window = config.policy.restarts.window;
+    let no_successor = memory
+        .changes
+        .as_ref()
+        .is_some_and(|changes| changes.lack_a_successor(window, now));
+    fewer || no_successor || !(quiet && memory.census.is_some_and(recent))
 }
 
 /// What is said if the run is ended while it reads what is remembered, on a network file system say.

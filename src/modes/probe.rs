@@ -72,8 +72,6 @@ fn answer(
     Ok(question.judge(&probe(&Request {
         target: &target,
         plan: Plan::new(service, wanted, arguments.timing.confirm, arguments.timing.stall),
-        // Kubernetes gives no time for that, and asks again itself.
-        patient: false,
         start,
         deadline,
         alarms: &alarms,

@@ -30,7 +30,6 @@ pub fn probe(request: &Request<'_>) -> Observation {
         call: None,
         denied: String::new(),
         stats_denied: String::new(),
-        disturbed: request.plan.disturbed,
         proven: None,
         relayed: request.target.request.is_some(),
         headerless: false,
@@ -91,7 +90,6 @@ impl Probe<'_> {
             let relayed = link.relayed;
             match self.ask(&mut link) {
                 Err(Stop::Lost(failure)) => {
-                    self.disturbed = true;
                     self.relayed = true;
                     self.step(format_args!("lost: {}", failure.text));
                 }

@@ -350,9 +350,13 @@ pub fn flooded(address: &str) -> Failure {
 
 /// The connection broke while the service was asked, twice.
 pub fn lost_twice(address: &str) -> Failure {
-    protocol(format!(
-        "the connection to NATS at {address} broke twice while asking, a reply that breaks the protocol does that"
-    ))
+    Failure::new(
+        Reason::NatsUnreachable,
+        format!(
+            "the connection to NATS at {address} broke twice while asking, NATS restarts again and again, or a reply breaks \
+             the protocol"
+        ),
+    )
 }
 
 /// A reply has headers that the client cannot read, over TLS, so the request could not be sent and judged.

@@ -9,23 +9,21 @@ use crate::probe::known::{KnownInstances, Outstanding};
 use crate::probe::observation::{Answer, Fate, Ignored, Instance, NotCounted, Outcome, Silence};
 use crate::probe::reply::{has_metadata, keep_metadata, read_alive, read_any_ping, read_ping, read_stats};
 use crate::probe::stats::Stats;
+use crate::values::range::Range;
 
-/// When to ask again if nobody answered: measured to outlast each condition in which a server's 503 is a false "down"
-/// (a service that has just subscribed elsewhere in the cluster, a restarted node, hub or gateway), and the 2 s that
-/// clients wait before they connect again. Beyond these the gaps double.
-const ASK_AGAIN: [Duration; 4] = [
+/// Retry times: measured to outlast each condition in which a server's 503 is a false "down" (a service that has just
+/// subscribed elsewhere in the cluster, a restarted node, hub or gateway), and the 2 to 4 s that clients wait before they
+/// connect again. After the last one the gaps double.
+const RETRY_TIMES: [Duration; 5] = [
     Duration::from_millis(50),
     Duration::from_millis(250),
     Duration::from_millis(1200),
     Duration::from_millis(2500),
+    Duration::from_secs(5),
 ];
 
-/// For how long to ask again when one more asking is enough: nobody was there before, so nobody being there is no news.
-pub const ONCE_MORE: Duration = ASK_AGAIN[0];
-
-/// For how long to ask again after NATS itself was disturbed: clients that wait for 2 to 4 s before they connect again
-/// are back by then.
-pub const RECONNECTED: Duration = Duration::from_secs(5);
+/// Retry time where one retry is enough: nobody was there before, so an absence is no news.
+pub const ONCE_MORE: Duration = RETRY_TIMES[0];
 
 /// A service has some instances; only a flood of replies has this many.
 const MOST_INSTANCES: usize = 100_000;
@@ -83,15 +81,12 @@ pub struct Plan {
     pub stats: bool,
     /// Keys of the metadata whose values must be kept.
     pub kept_metadata: Vec<String>,
-    /// How long to ask again when nobody answered. Zero: ask once.
+    /// Time of the last retry when no instance answers. Zero: ask once.
     pub confirm: Duration,
-    /// The same where NATS was disturbed: services may still be on their way back. Not shorter than `confirm`; `None`: no
-    /// longer than usual.
-    pub confirm_disturbed: Option<Duration>,
-    /// Whether it is known already that NATS was disturbed.
-    pub disturbed: bool,
-    /// The ids of the servers that earlier runs have asked. Any other one has been started since, or is new to us.
-    pub servers: Vec<String>,
+    /// Ranges of the number of instances that raise no alarm. An alarm for known instances that do not answer is confirmed
+    /// with the same retries, up to `confirm_fewer`.
+    pub thresholds: Vec<Range>,
+    pub confirm_fewer: Duration,
     /// How long to wait for one more answer after the latest.
     pub stall: Duration,
     /// How long to wait for a first answer where somebody is subscribed: a slow reply is not an outage.
@@ -102,7 +97,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Nobody is expected and nothing is known: asks for a first answer, again for so long, and looks no further.
+    /// Plan for a service of which nothing is known: waits for a first answer and inquires no further.
     pub fn new(service: &str, wanted: Wanted, confirm: Duration, stall: Duration) -> Plan {
         Plan {
             service: service.to_owned(),
@@ -115,9 +110,8 @@ impl Plan {
             stats: false,
             kept_metadata: Vec::new(),
             confirm,
-            confirm_disturbed: None,
-            disturbed: false,
-            servers: Vec::new(),
+            thresholds: Vec::new(),
+            confirm_fewer: Duration::ZERO,
             stall,
             patience: Duration::ZERO,
             nudge: None,
@@ -179,8 +173,6 @@ pub struct Schedule {
     plan: Plan,
     rounds: Vec<Round>,
     inquiry: Option<Inquiry>,
-    /// Whether NATS was disturbed, as far as that is known by now.
-    disturbed: bool,
     /// When the server was last sent anything, and when it was last asked.
     last_sent: Duration,
     last_asked: Duration,
@@ -218,7 +210,6 @@ impl Schedule {
     pub fn new(plan: Plan) -> Schedule {
         Schedule {
             outstanding: Outstanding::new(plan.known.clone()),
-            disturbed: plan.disturbed,
             plan,
             rounds: Vec::new(),
             inquiry: None,
@@ -241,11 +232,6 @@ impl Schedule {
             stats_outstanding: 0,
             last_stats: Duration::ZERO,
         }
-    }
-
-    /// Which server was asked: its id. It is another one after each start of the server.
-    pub fn asked_of(&mut self, server: &str) {
-        self.disturbed |= !self.plan.servers.iter().any(|known| known == server);
     }
 
     /// The service was asked, in a new round.
@@ -514,7 +500,17 @@ impl Schedule {
             let one_is_enough = self.plan.wanted != Wanted::All;
             let all_known = one_is_enough || !self.plan.census && self.outstanding.is_complete();
             let all_stats = !self.plan.stats || self.stats_outstanding == 0;
-            let until = self.last_answer.max(self.last_stats) + self.plan.stall;
+            if self.is_short()
+                && let Some(time) = self.scheduled(self.plan.confirm_fewer)
+            {
+                return if now >= time { Next::Ask } else { Next::Listen(time) };
+            }
+            let latest = if self.is_short() {
+                self.last_asked
+            } else {
+                Duration::ZERO
+            };
+            let until = self.last_answer.max(self.last_stats).max(latest) + self.plan.stall;
             return if self.answers.len() >= MOST_INSTANCES {
                 Next::Flooded
             } else if all_known && all_stats || now >= until {
@@ -523,7 +519,12 @@ impl Schedule {
                 Next::Listen(until)
             };
         }
-        if let Some(time) = self.scheduled() {
+        // The last answer to be expected in a silence needs its time, too.
+        let end = match latest.no_responders {
+            true => self.plan.confirm,
+            false => self.plan.confirm.min(self.plan.patience),
+        };
+        if let Some(time) = self.scheduled(end) {
             return if now >= time { Next::Ask } else { Next::Listen(time) };
         }
         if latest.no_responders {
@@ -583,19 +584,20 @@ impl Schedule {
         }
     }
 
-    /// When the next asking is due if nobody answers; `None` after the last.
-    ///
-    /// Where NATS was disturbed, the last asking is at the very end of the time that there is.
-    fn scheduled(&self) -> Option<Duration> {
+    /// Whether known instances are missing, and their absence would raise an alarm.
+    fn is_short(&self) -> bool {
+        let count = self.answers.len() as f64;
+        self.plan.wanted == Wanted::All
+            && !self.outstanding.is_complete()
+            && self.plan.thresholds.iter().any(|range| range.alerts(count))
+    }
+
+    /// Time of the next retry; `None` after the last, which is at `end`.
+    fn scheduled(&self, end: Duration) -> Option<Duration> {
         let first = self.rounds.first()?.asked;
         let nth = self.rounds.len() - 1;
-        let late = self.plan.confirm_disturbed.filter(|_| self.disturbed);
-        let before = nth.checked_sub(1).map_or(Duration::ZERO, offset);
-        match (offset(nth), late) {
-            (next, _) if next <= late.unwrap_or(self.plan.confirm) => Some(first + next),
-            (_, Some(end)) if before < end => Some(first + end),
-            _ => None,
-        }
+        let previous = nth.checked_sub(1).map_or(Duration::ZERO, offset);
+        (previous < end).then(|| first + offset(nth).min(end))
     }
 
     /// The instances to ask one by one: those known, those in doubt, and those before an outage, that have not answered. Also
@@ -698,9 +700,9 @@ impl Schedule {
 
 /// The time between the first asking and the one that comes `nth` after it, from zero on.
 fn offset(nth: usize) -> Duration {
-    match ASK_AGAIN.get(nth) {
+    match RETRY_TIMES.get(nth) {
         Some(offset) => *offset,
-        None => ASK_AGAIN[ASK_AGAIN.len() - 1] * 2_u32.saturating_pow((nth + 1 - ASK_AGAIN.len()).min(20) as u32),
+        None => RETRY_TIMES[RETRY_TIMES.len() - 1] * 2_u32.saturating_pow((nth + 1 - RETRY_TIMES.len()).min(20) as u32),
     }
 }
 

@@ -188,6 +188,13 @@ impl Changes {
         self.log.extend(arrivals);
     }
 
+    /// Whether an instance went away within the time before `at`, and no other one has taken its place.
+    pub fn lack_a_successor(&self, window: Duration, at: Timestamp) -> bool {
+        let taken: BTreeSet<&str> = self.log.iter().filter_map(Change::replaces).collect();
+        self.not_there()
+            .any(|change| at.since(change.at) < window && !taken.contains(change.instance.id.as_str()))
+    }
+
     fn push(&mut self, at: Timestamp, what: What, instance: &Instance) {
         let instance = in_brief(instance);
         self.log.push(Change { at, what, instance });

@@ -70,7 +70,6 @@ pub fn memory() -> Memory {
             reason: Reason::AuthRejected,
         }),
         census: Some(at(60)),
-        servers: vec!["NB".into(), "NA".into()],
         statistics: Some(statistics()),
         changes: Some(changes()),
         history: (0..HISTORY)

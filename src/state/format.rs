@@ -111,7 +111,6 @@ fn write_memory(json: &mut Writer, memory: &Memory) {
         });
     });
     json.field("sequence").number(memory.sequence);
-    json.field("servers").array(&memory.servers, |json, id| json.string(id));
     json.field("statistics")
         .option(memory.statistics.as_ref(), statistics::write);
     json.field("status")
@@ -273,11 +272,6 @@ fn parse_memory(value: &Value, history: Vec<Brief>) -> Option<Memory> {
             fate: Fate::parse(absentee["fate"].as_str()?)?,
         });
     }
-    // Earlier versions did not know the servers.
-    let mut servers = Vec::new();
-    for id in value["servers"].as_array().into_iter().flatten() {
-        servers.push(id.as_str()?.to_owned());
-    }
     // An optional field may be null, but it must be there: a file that does not speak of an outage is no whole one.
     Some(Memory {
         sequence: value["sequence"].as_u64()?,
@@ -325,7 +319,6 @@ fn parse_memory(value: &Value, history: Vec<Brief>) -> Option<Memory> {
             Value::Null => None,
             changes => Some(changes::parse(changes)?),
         },
-        servers,
         history,
     })
 }

@@ -15,9 +15,6 @@ use crate::values::timestamp::Timestamp;
 const REMEMBERED_IDS: usize = 4096;
 pub const REMEMBERED_WORDS: usize = 256;
 
-/// How many servers are remembered: those of a large cluster, and a few restarts.
-const REMEMBERED_SERVERS: usize = 16;
-
 /// How many epochs are remembered in brief.
 pub const HISTORY: usize = 32;
 
@@ -129,8 +126,6 @@ pub struct Memory {
     pub trouble: Option<Trouble>,
     /// When everybody was last waited for, not only the instances already known.
     pub census: Option<Timestamp>,
-    /// The ids of the servers that were asked lately, latest first.
-    pub servers: Vec<String>,
     /// The latest epochs, oldest first.
     pub history: Vec<Brief>,
     /// What the instances have counted; nothing where it was never asked for.
@@ -225,13 +220,6 @@ impl Memory {
             .map(|epoch| epoch.at)
     }
 
-    /// Remembers which server was asked, by its id.
-    pub fn enter_server(&mut self, id: &str) {
-        self.servers.retain(|known| known != id);
-        self.servers.insert(0, id.to_owned());
-        self.servers.truncate(REMEMBERED_SERVERS);
-    }
-
     /// Makes this epoch the latest one.
     pub fn enter(&mut self, epoch: Epoch) {
         self.history.push(Brief {
@@ -283,20 +271,6 @@ mod tests {
             KnownInstances::Counted(all),
             "but all of them are expected"
         );
-    }
-
-    #[test]
-    fn the_servers_asked_last_are_remembered() {
-        let mut memory = Memory::default();
-        for id in ["N1", "N2", "N1"] {
-            memory.enter_server(id);
-        }
-        assert_eq!(memory.servers, ["N1", "N2"]);
-        for n in 0..100 {
-            memory.enter_server(&format!("N{n}"));
-        }
-        assert_eq!(memory.servers.len(), REMEMBERED_SERVERS);
-        assert_eq!(memory.servers[0], "N99");
     }
 
     #[test]

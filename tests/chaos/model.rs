@@ -7,7 +7,7 @@ use super::oracle::{Moment, Nats};
 /// How long an instance may take until it is heard again (`facts/wire.md`): one that has started or gone on, the server having
 /// waited for it;
 const GO_ON: Duration = Duration::from_secs(1);
-/// and one that has to connect again, which takes clients 2 to 3 s, while a run gives them the 2.5 s of `--confirm` or 5 s.
+/// and one that has to connect again, which takes clients 2 to 3 s, while a run gives them the 5 s of `--confirm`.
 const RECONNECT: Duration = Duration::from_millis(4500);
 /// Where packets are lost, the first of a connection is sent again after 1 s and 3 s.
 const LOSSY: Duration = Duration::from_secs(4);

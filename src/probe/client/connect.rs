@@ -1,6 +1,6 @@
 //! One probe under way, and its way to a connection.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -31,8 +31,6 @@ pub struct Request<'a> {
     pub target: &'a Target,
     /// As the user wants it. How long it may take is fitted into the time that there is, once connected.
     pub plan: Plan,
-    /// Whether to ask again for longer where NATS was disturbed, so that services had to connect again.
-    pub patient: bool,
     /// When the run began, and when it ends.
     pub start: Instant,
     pub deadline: Instant,
@@ -74,8 +72,6 @@ pub(super) struct Probe<'a> {
     pub(super) denied: String,
     /// Why the statistics were not asked for.
     pub(super) stats_denied: String,
-    /// Whether NATS is known to have been disturbed: services may have lost their connections, too.
-    pub(super) disturbed: bool,
     /// See [`Schedule::proven`].
     pub(super) proven: Option<Timestamp>,
     /// Whether connections go through a relay, where there is no TLS: a reply may be one that the client cannot read.
@@ -108,11 +104,9 @@ impl Probe<'_> {
     pub(super) fn connect(&mut self) -> Result<Link, Stop> {
         let mut attempts: VecDeque<Attempt> = self.request.target.servers.iter().map(first_attempt).collect();
         let mut failures = Vec::new();
-        let mut failed = HashSet::new();
         while let Some(attempt) = attempts.pop_front() {
             let share = self.left() / (attempts.len() as u32 + 1);
             let until = Instant::now() + share;
-            let server = attempt.server().address();
             let result = match attempt {
                 Attempt::Resolve(server) => self.resolve(&server, until).map(|addresses| {
                     // TLS needs the name, so the client has to resolve it again, and to try all addresses in one go.
@@ -170,16 +164,12 @@ impl Probe<'_> {
             };
             match result {
                 Ok(Some(link)) => {
-                    // That another address of the same name failed says nothing: one may be IPv6.
-                    failed.remove(&server);
-                    self.disturbed |= !failed.is_empty();
                     return Ok(link);
                 }
                 Ok(None) => {}
                 Err(Stop::Lost(failure)) => {
                     self.step(format_args!("failed: {}", failure.text));
                     failures.push(failure);
-                    failed.insert(server);
                 }
                 Err(stop) => return Err(stop),
             }
@@ -406,14 +396,6 @@ impl Probe<'_> {
     pub(super) fn step(&mut self, what: impl Display) {
         if self.trace.len() < MOST_STEPS {
             self.trace.push((self.request.start.elapsed(), what.to_string()));
-        }
-    }
-}
-
-impl Attempt {
-    fn server(&self) -> &ServerUrl {
-        match self {
-            Attempt::Resolve(server) | Attempt::Connect { server, .. } => server,
         }
     }
 }

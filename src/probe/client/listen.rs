@@ -9,7 +9,7 @@ use crate::probe::endpoint::{self, Call};
 use crate::probe::info::is_of_the_server;
 use crate::probe::observation::{Answer, Failure, Outcome, Server};
 use crate::probe::reply::read_alive;
-use crate::probe::schedule::{Next, Plan, RECONNECTED, STATS, Schedule};
+use crate::probe::schedule::{Next, Plan, STATS, Schedule};
 use crate::values::duration::latency;
 use crate::values::status::Reason;
 
@@ -45,16 +45,14 @@ impl Probe<'_> {
         // Within what is left: another server may have taken much of it. But where there is no time to ask again at
         // all, the run has to end without an answer, and not with a hasty one.
         let confirm = plan.confirm.min(left * 3 / 4).max(hasty);
-        let patient = request.patient && !plan.confirm.is_zero();
-        let confirm_disturbed = patient.then(|| plan.confirm.max(RECONNECTED).min(left * 3 / 4).max(confirm));
         self.server = Some(Server {
             address: link.server.address(),
             ..Server::default()
         });
         let mut schedule = Schedule::new(Plan {
             confirm,
-            confirm_disturbed,
-            disturbed: self.disturbed,
+            // The missing are then asked one by one.
+            confirm_fewer: plan.confirm.min(room.saturating_sub(plan.stall)),
             patience: plan.confirm.max(budget / 2).min(left * 3 / 4).min(room),
             nudge: link.secure.then_some(NUDGE),
             ..plan.clone()
@@ -349,7 +347,9 @@ impl Probe<'_> {
     fn empty_inbox(&mut self, link: &Link, schedule: &mut Schedule, origin: Instant) {
         // Not for ever, however fast they come.
         for message in link.inbox.try_iter().take(INBOX_SIZE) {
-            self.note_server(link, &message, schedule);
+            if let Some(server) = self.server.as_mut().filter(|server| server.id.is_empty()) {
+                introduce(&message, link.secure, server);
+            }
             self.note_unreadable(&message);
             // A PONG is taken note of after what came before it. Over TLS there is no PING behind each request.
             let answered = !link.secure && schedule.server_answered();
@@ -383,15 +383,6 @@ impl Probe<'_> {
             let instance = read_alive(self.request.target.service.as_str(), &message.data);
             self.unreadable
                 .insert(instance.map_or("?".to_owned(), |instance| instance.id));
-        }
-    }
-
-    /// Who the server is, which the client tells only through its messages.
-    fn note_server(&mut self, link: &Link, message: &Message, schedule: &mut Schedule) {
-        if let Some(server) = self.server.as_mut().filter(|server| server.id.is_empty())
-            && introduce(message, link.secure, server)
-        {
-            schedule.asked_of(&server.id);
         }
     }
 

@@ -323,20 +323,19 @@ pub(super) fn headers(message: &Message) -> Headers {
 }
 
 /// Takes over what the client knows of the server, if this message tells.
-pub(super) fn introduce(message: &Message, secure: bool, server: &mut Server) -> bool {
-    let Some(client) = &message.client else { return false };
+pub(super) fn introduce(message: &Message, secure: bool, server: &mut Server) {
+    let Some(client) = &message.client else { return };
     let info = client.server_info();
     server.id = clean(&info.server_id, 64);
     // The first INFO comes before TLS, from whoever is on the way, and the client drops a later one that comes with a PONG.
     if secure {
-        return true;
+        return;
     }
     server.version = clean(&info.version, 32);
     // Without a name of its own, a server calls itself by its id, which tells nobody anything.
     if info.server_name != info.server_id {
         server.name = clean(&info.server_name, 64);
     }
-    true
 }
 
 /// Signs the nonce of a server. The client has no way to refuse one, so its thread ends here with one that no server sends: before

@@ -15,10 +15,9 @@ fn plan(known: &[&str], census: bool) -> Plan {
         discover: false,
         kept_metadata: Vec::new(),
         stats: false,
-        confirm: ms(3000),
-        confirm_disturbed: Some(ms(5000)),
-        disturbed: false,
-        servers: vec!["N1".into()],
+        confirm: ms(5000),
+        thresholds: Vec::new(),
+        confirm_fewer: ms(5000),
         stall: ms(300),
         patience: ms(5000),
         nudge: None,
@@ -36,11 +35,6 @@ use Event::{NoResponders, Pong, Reply};
 /// Runs a probe in simulated time against a service that reacts to the nth asking as told; the last reaction is
 /// that to all further askings. Returns when each asking was, the end, and the outcome.
 fn simulate(plan: Plan, reactions: &[&[Event]]) -> (Vec<u64>, u64, Option<Outcome>) {
-    simulate_at("N1", plan, reactions)
-}
-
-/// The same at a server with this id, which is known with its first 503.
-fn simulate_at(server: &str, plan: Plan, reactions: &[&[Event]]) -> (Vec<u64>, u64, Option<Outcome>) {
     let mut schedule = Schedule::new(plan);
     let (mut now, mut asked, mut queue) = (Duration::ZERO, Vec::new(), Vec::new());
     loop {
@@ -71,10 +65,7 @@ fn simulate_at(server: &str, plan: Plan, reactions: &[&[Event]]) -> (Vec<u64>, u
                                 let payload = format!(r#"{{"name":"orders","id":"{id}"}}"#);
                                 schedule.reply(now, round, "", payload.as_bytes());
                             }
-                            NoResponders => {
-                                schedule.asked_of(server);
-                                schedule.no_responders(round, "");
-                            }
+                            NoResponders => schedule.no_responders(round, ""),
                             Pong => schedule.pong(),
                         }
                     }
@@ -141,67 +132,66 @@ fn a_duplicate_neither_counts_nor_prolongs() {
 #[test]
 fn down_is_said_only_after_the_last_asking() {
     let (asked, end, outcome) = simulate(plan(&["a"], false), &[&[NoResponders, Pong]]);
-    assert_eq!(asked, [0, 50, 250, 1200, 2500]);
-    assert_eq!((end, outcome), (2501, Some(Outcome::NoResponders)));
-}
-
-/// Asked of a server that has been started since the last epoch, or found in trouble: services have to come back.
-#[test]
-fn after_a_restart_down_is_said_only_when_services_could_be_back() {
-    // `confirm`, `confirm_disturbed`, the id of the server, whether trouble is known: and when it was asked.
-    let cases: &[(u64, u64, &str, bool, &[u64])] = &[
-        (3000, 5000, "N1", false, &[0, 50, 250, 1200, 2500]),
-        (3000, 5000, "N2", false, &[0, 50, 250, 1200, 2500, 5000]),
-        (3000, 5000, "N1", true, &[0, 50, 250, 1200, 2500, 5000]),
-        (50, 5000, "N2", false, &[0, 50, 250, 1200, 2500, 5000]),
-        (
-            12_000,
-            12_000,
-            "N2",
-            false,
-            &[0, 50, 250, 1200, 2500, 5000, 10_000, 12_000],
-        ),
-        // Where the time is short, the last asking is as late as it can be.
-        (3000, 3750, "N2", false, &[0, 50, 250, 1200, 2500, 3750]),
-        (1500, 1500, "N2", false, &[0, 50, 250, 1200, 1500]),
-        // While an outage is open, one asking again is enough.
-        (50, 0, "N2", false, &[0, 50]),
-        (3000, 0, "N2", true, &[0, 50, 250, 1200, 2500]),
-        // Turned off.
-        (0, 0, "N2", true, &[0]),
-    ];
-    for (confirm, confirm_disturbed, server, disturbed, expected) in cases {
-        let plan = Plan {
-            confirm: ms(*confirm),
-            confirm_disturbed: (*confirm_disturbed > 0).then_some(ms(*confirm_disturbed)),
-            disturbed: *disturbed,
-            ..plan(&["a"], false)
-        };
-        let (asked, end, outcome) = simulate_at(server, plan, &[&[NoResponders, Pong]]);
-        assert_eq!(
-            (&asked[..], outcome),
-            (*expected, Some(Outcome::NoResponders)),
-            "{confirm} {server}"
-        );
-        assert_eq!(end, expected[expected.len() - 1] + 1);
-    }
+    assert_eq!(asked, [0, 50, 250, 1200, 2500, 5000]);
+    assert_eq!((end, outcome), (5001, Some(Outcome::NoResponders)));
     // A service that comes back with its client's second attempt is up.
     let nobody: &[Event] = &[NoResponders, Pong];
     let reactions = [nobody, nobody, nobody, nobody, nobody, &[Reply(1, "a"), Pong]];
-    let (asked, end, outcome) = simulate_at("N2", plan(&["a"], false), &reactions);
+    let (asked, end, outcome) = simulate(plan(&["a"], false), &reactions);
     assert_eq!((asked.len(), end), (6, 5001));
     assert_eq!(ids(outcome), ["a"]);
+}
+
+/// A restart of NATS lets all instances go, and they come back one by one.
+#[test]
+fn a_shortage_that_would_alarm_is_confirmed_before_it_is_judged() {
+    let short = |confirm_fewer| Plan {
+        thresholds: vec![Range::at_least(2.0)],
+        confirm_fewer: ms(confirm_fewer),
+        ..plan(&["a", "b", "c"], false)
+    };
+    let one: &[Event] = &[Pong, Reply(1, "a")];
+    let all: &[Event] = &[Pong, Reply(1, "a"), Reply(2, "b"), Reply(3, "c")];
+    let (asked, end, outcome) = simulate(short(5000), &[one, one, one, one, all]);
+    assert_eq!((asked, end), (vec![0, 50, 250, 1200, 2500], 2503));
+    assert_eq!(ids(outcome), ["a", "b", "c"]);
+    // Enough for the thresholds: no reason to wait for the third one longer than usual.
+    let (asked, end, _) = simulate(short(5000), &[one, &[Pong, Reply(1, "a"), Reply(2, "b")]]);
+    assert_eq!((asked, end), (vec![0, 50], 352));
+    // It does not come back.
+    for (confirm_fewer, expected) in [
+        (5000, &[0, 50, 250, 1200, 2500, 5000][..]),
+        (300, &[0, 50, 250, 300]),
+        (0, &[0]),
+    ] {
+        let (asked, end, outcome) = simulate(short(confirm_fewer), &[one]);
+        assert_eq!(asked, expected);
+        assert_eq!(end, expected[expected.len() - 1] + 300 + u64::from(confirm_fewer == 0));
+        assert_eq!(ids(outcome), ["a"]);
+    }
+    // Nobody alarms, or only one is wanted.
+    let calm = Plan {
+        thresholds: Vec::new(),
+        ..short(5000)
+    };
+    let any = Plan {
+        wanted: Wanted::Any,
+        ..short(5000)
+    };
+    assert_eq!(simulate(calm, &[one]).0, [0]);
+    assert_eq!(simulate(any, &[one]).0, [0]);
 }
 
 #[test]
 fn the_schedule_follows_confirm() {
     let cases: &[(u64, &[u64])] = &[
         (0, &[0]),
-        (49, &[0]),
+        (49, &[0, 49]),
         (50, &[0, 50]),
-        (300, &[0, 50, 250]),
-        (3000, &[0, 50, 250, 1200, 2500]),
-        (12_000, &[0, 50, 250, 1200, 2500, 5000, 10_000]),
+        (300, &[0, 50, 250, 300]),
+        (3000, &[0, 50, 250, 1200, 2500, 3000]),
+        (5000, &[0, 50, 250, 1200, 2500, 5000]),
+        (12_000, &[0, 50, 250, 1200, 2500, 5000, 10_000, 12_000]),
     ];
     for (confirm, expected) in cases {
         let plan = Plan {
@@ -298,8 +288,14 @@ fn silence_is_asked_again_and_believed_late() {
 #[test]
 fn silence_that_turns_into_503_is_down() {
     let (asked, end, outcome) = simulate(plan(&["a"], false), &[&[Pong], &[Pong], &[Pong], &[NoResponders, Pong]]);
-    assert_eq!(asked, [0, 50, 250, 1200, 2500]);
-    assert_eq!((end, outcome), (2501, Some(Outcome::NoResponders)));
+    assert_eq!(asked, [0, 50, 250, 1200, 2500, 5000]);
+    assert_eq!((end, outcome), (5001, Some(Outcome::NoResponders)));
+    // A service that comes back with its client's second attempt is up.
+    let nobody: &[Event] = &[NoResponders, Pong];
+    let reactions = [nobody, nobody, nobody, nobody, nobody, &[Reply(1, "a"), Pong]];
+    let (asked, end, outcome) = simulate(plan(&["a"], false), &reactions);
+    assert_eq!((asked.len(), end), (6, 5001));
+    assert_eq!(ids(outcome), ["a"]);
     let (_, end, outcome) = simulate(
         plan(&["a"], false),
         &[&[Pong], &[Pong], &[Pong], &[Pong], &[Pong], &[NoResponders, Pong]],

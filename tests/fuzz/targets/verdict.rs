@@ -161,7 +161,7 @@ struct Run {
 
 impl Run {
     fn new(memory: &Memory, policy: &Policy) -> Run {
-        let confirm = Duration::from_secs(3);
+        let confirm = Duration::from_secs(5);
         let plan = Plan {
             known: memory.known_instances(),
             previously_missing: memory.previously_missing(),
@@ -169,8 +169,8 @@ impl Run {
             census: memory.outage.is_some(),
             discover: !memory.has_seen_any(),
             stats: policy.rates.wanted,
-            servers: memory.servers.clone(),
-            disturbed: memory.trouble.is_some(),
+            thresholds: policy.thresholds(memory),
+            confirm_fewer: if memory.is_absent() { ONCE_MORE } else { confirm },
             patience: Duration::from_secs(5),
             ..Plan::new(
                 "demo",
@@ -180,7 +180,6 @@ impl Run {
             )
         };
         let mut schedule = Schedule::new(plan);
-        schedule.asked_of("N1");
         schedule.asked(Duration::ZERO);
         Run {
             schedule,
