@@ -336,7 +336,7 @@ fn frozen_instances_are_silent_and_not_down() {
                 code,
                 &format!(
                     "NATS_SERVICE {word} - orders: {nobody}, 2 instances until *s ago | {perfdata}\n\
-                     {word} service_silent: {nobody}; 2 instances until *s ago\nasked NATS *, round trip *ms\nasked \
+                     {word} service_silent: {nobody}, 2 instances until *s ago\nasked NATS *, round trip *ms\nasked \
                      3 times"
                 ),
             );

@@ -188,11 +188,11 @@ impl Changes {
         self.log.extend(arrivals);
     }
 
-    /// Whether an instance went away within the time before `at`, and no other one has taken its place.
+    /// Whether more instances went away within the time before `at` than came: of whatever version, so that a rollout is none.
     pub fn lack_a_successor(&self, window: Duration, at: Timestamp) -> bool {
-        let taken: BTreeSet<&str> = self.log.iter().filter_map(Change::replaces).collect();
-        self.not_there()
-            .any(|change| at.since(change.at) < window && !taken.contains(change.instance.id.as_str()))
+        let recent = self.log.iter().filter(|change| at.since(change.at) < window);
+        let (came, went): (Vec<_>, Vec<_>) = recent.partition(|change| matches!(change.what, What::Arrived { .. }));
+        went.len() > came.len()
     }
 
     fn push(&mut self, at: Timestamp, what: What, instance: &Instance) {
