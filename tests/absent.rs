@@ -351,7 +351,7 @@ fn frozen_instances_are_silent_and_not_down() {
             &format!(
                 "NATS_SERVICE CRITICAL - orders: silent, {nobody}, 2 instances until *s ago, NATS * is fine (*ms) | \
                  {perfdata}\n\
-                 CRITICAL service_silent: silent, {nobody}; *\n\
+                 CRITICAL service_silent: silent, {nobody}, *\n\
                  asked NATS *, round trip *ms\nasked 3 times\nlast seen *\nwas there: *\nwas there: *"
             ),
         );
@@ -525,7 +525,7 @@ fn gone_behind(version: Version, cover: Cover) {
         &format!(
             "NATS_SERVICE CRITICAL - orders: silent, {nobody}, 1 instance until *s ago, NATS * is fine (*ms) | \
              instances=0;;;0; *\n\
-             CRITICAL service_silent: silent, {nobody}; *\nasked NATS *\nasked 3 times\n\
+             CRITICAL service_silent: silent, {nobody}, *\nasked NATS *\nasked 3 times\n\
              last seen *\nwas there: * version 1.0.0{ignored}"
         ),
     );
@@ -534,7 +534,7 @@ fn gone_behind(version: Version, cover: Cover) {
         &format!(
             "NATS_SERVICE CRITICAL - orders: still down for *s, {nobody}, had 1 instance, NATS * is fine (*ms) | \
              instances=0;;;0; *\n\
-             CRITICAL service_silent: still down for *s, {nobody}; *\nasked NATS *\nasked 3 times\n\
+             CRITICAL service_silent: still down for *s, {nobody}, *\nasked NATS *\nasked 3 times\n\
              last seen *\nwas there: * version 1.0.0{ignored}"
         ),
     );

@@ -531,7 +531,7 @@ fn a_reset_ends_the_outage_and_says_no_ok() {
                 "NATS_SERVICE UNKNOWN - orders: never seen in this account, no responders, no service at all \
                  answers here: is this the right account, and --srv-prefix? \
                  | instances=0;;;0; {ABSENT}\n\
-                 UNKNOWN service_never_seen: never seen in this account, no responders; *\n\
+                 UNKNOWN service_never_seen: never seen in this account, no responders, *\n\
                  asked NATS *\n\
                  asked 2 times"
             ),
