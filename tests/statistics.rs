@@ -1,7 +1,7 @@
 //! What endpoints have counted: error rates and processing times since the run before.
 
 use super::support::service::Builder;
-use super::support::{Check, Metrics, Monitor, Server, Service, TempDir, Version, raw};
+use super::support::{Check, Metrics, Monitor, Output, Server, Service, TempDir, Version, raw, wait_for};
 
 type Start = fn(&str, &str) -> Builder;
 
@@ -80,6 +80,60 @@ fn errors_since_the_run_before_are_told() {
             (out.code, out.perfdata("requests"), out.perfdata("errors")),
             (Some(0), Some(80.0), Some(32.0))
         );
+    }
+}
+
+#[test]
+fn errors_counted_beside_the_requests_are_requests_too() {
+    // Options of the service, instances, how the text begins, and the rates that may be measured.
+    let cases: [(&[&str], usize, &str, std::ops::RangeInclusive<f64>); 4] = [
+        (
+            &["requests=5", "errors_per_s=30"],
+            1,
+            "100.0% errors of *, critical above 10%, last error: 500:boom,",
+            100.0..=100.0,
+        ),
+        (
+            &["per_s=30", "errors_per_s=30"],
+            3,
+            "50.0% errors of *, critical above 10%, last error: 500:boom,",
+            50.0..=50.0,
+        ),
+        (
+            &["per_s=10", "errors_per_s=30"],
+            1,
+            "*% errors of *, critical above 10%, last error: 500:boom,",
+            70.0..=80.0,
+        ),
+        // These are counted among the requests, and maybe are none.
+        (
+            &["per_s=20", "errors_per_s=20", "among=1", "last_error="],
+            1,
+            "100.0% errors of *, critical above 10% (no last error is told: the client library may count each success as an error),",
+            100.0..=100.0,
+        ),
+    ];
+    let server = Server::start(Version::Newest);
+    for (n, (options, instances, text, rates)) in cases.into_iter().enumerate() {
+        let service = format!("odd{n}");
+        let _service = Service::odd(&server.url(), &service, instances, options).start();
+        let monitor = Monitor::new(server.url()).service(&service);
+        let check = || {
+            monitor
+                .check(["--error-rate-warning", "1", "--error-rate-critical", "10"])
+                .run()
+        };
+        check().assert_first(0, &format!("NATS_SERVICE OK - {service}: * error_rate=U *"));
+        // Windows have at least ten requests; the first ones can be uneven.
+        let mut out = check();
+        let enough = |out: &Output| out.perfdata("requests").is_some_and(|requests| requests >= 100.0);
+        wait_for("requests enough", || {
+            out = check();
+            enough(&out).then_some(())
+        });
+        let out = out.assert_first(2, &format!("NATS_SERVICE CRITICAL - {service}: {text} *"));
+        let rate = out.perfdata("error_rate").expect("it is known");
+        assert!(rates.contains(&rate), "{rate} {out:?}");
     }
 }
 

@@ -54,6 +54,16 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
             "no rates yet: they are made of the requests between two runs".to_owned(),
         );
     }
+    let apart = seen.map_or(0, |seen| {
+        seen.instances.values().filter(|stats| stats.errors_apart).count()
+    });
+    if apart > 0 {
+        let text = format!(
+            "errors are counted apart from requests by {}: both together are taken as requests",
+            count(apart, "instance")
+        );
+        ruling.tell(1, text);
+    }
     for rate in &rates {
         ruling.tell(1, format!("{}: {}", rate.name(), rate.in_words()));
     }
@@ -176,13 +186,20 @@ fn failing(limits: &RateLimits, rates: &[Rate<'_>], seen: Option<&SeenStats>) ->
                 is_its.then(|| format!(", last error: {error}"))
             })
     });
+    let apart = seen.is_some_and(|seen| seen.instances.values().any(|stats| stats.errors_apart));
+    let hint = match last_error {
+        Some(last_error) => last_error,
+        None if rate.errors() >= 100.0 && !apart => {
+            " (no last error is told: the client library may count each success as an error)".to_owned()
+        }
+        None => String::new(),
+    };
     let text = format!(
-        "{:.1}% errors of {} to {}, {} above {limit}%{}",
+        "{:.1}% errors of {} to {}, {} above {limit}%{hint}",
         rate.errors(),
         rate.requests(),
         rate.name(),
         word,
-        last_error.unwrap_or_default(),
     );
     Some(Finding::new(status, Reason::ErrorRate, text))
 }

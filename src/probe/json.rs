@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 pub const MAX_ENTRIES: usize = 1000;
 
 /// Fields of a reply and of an endpoint in it that are kept, beside `metadata` and `endpoints`.
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 13] = [
     "name",
     "id",
     "type",
@@ -22,6 +22,7 @@ const FIELDS: [&str; 12] = [
     "num_requests",
     "num_errors",
     "processing_time",
+    "average_processing_time",
     "last_error",
 ];
 

@@ -189,14 +189,13 @@ pub fn read_stats(service: &str, payload: &[u8]) -> Result<(String, Stats), NotC
 
 /// Adds the endpoint in this JSON.
 fn add_endpoint(stats: &mut Stats, name: &str, endpoint: &Value) {
-    stats.add(
-        name,
-        Counters {
-            requests: number(&endpoint["num_requests"]),
-            errors: number(&endpoint["num_errors"]),
-            processing: number(&endpoint["processing_time"]),
-        },
-    );
+    let counters = Counters {
+        requests: number(&endpoint["num_requests"]),
+        errors: number(&endpoint["num_errors"]),
+        processing: number(&endpoint["processing_time"]),
+    };
+    stats.add(name, counters);
+    stats.errors_apart |= counters.has_errors_apart(number(&endpoint["average_processing_time"]));
     if let Some(error) = endpoint["last_error"].as_str().filter(|error| !error.is_empty()) {
         stats.last_errors.insert(name.to_owned(), clean(error, ERROR_CHARS));
     }
@@ -415,6 +414,17 @@ mod tests {
         assert_eq!(stats.endpoints.get("a").map(|a| (a.requests, a.errors)), Some((5, 1)));
         assert_eq!(stats.last_errors["a"], "429:slow?down");
         assert_eq!(stats.started, Timestamp::parse("2026-11-22T07:14:46Z"));
+    }
+
+    #[test]
+    fn errors_counted_apart_are_seen() {
+        for (mean, apart) in [(2000, true), (4000, false)] {
+            let payload = format!(
+                r#"{{"name":"orders","id":"A","endpoints":[{{"name":"a","num_requests":3,"num_errors":3,"processing_time":12000,"average_processing_time":{mean}}}]}}"#
+            );
+            let (_, stats) = read_stats("orders", payload.as_bytes()).expect("a reply");
+            assert_eq!(stats.errors_apart, apart, "{mean}");
+        }
     }
 
     #[test]

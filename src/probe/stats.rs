@@ -27,6 +27,34 @@ impl Counters {
         }
     }
 
+    /// Whether errors are counted apart from the requests, as nats.ex does, and not among them. Then there are more errors than
+    /// requests, or the mean processing time in nanoseconds (0: unknown) is that of requests and errors together.
+    #[must_use]
+    pub fn has_errors_apart(self, mean: u64) -> bool {
+        let (requests, errors, processing, mean) = (
+            self.requests as f64,
+            self.errors as f64,
+            self.processing as f64,
+            mean as f64,
+        );
+        let calls = requests + errors;
+        // The mean is rounded to a nanosecond.
+        let by_mean = mean > 1.0
+            && processing / (mean + 1.0) > requests + errors / 2.0
+            && processing / (mean + 1.0) <= calls
+            && processing / (mean - 1.0) >= calls;
+        errors > 0.0 && (errors > requests || by_mean)
+    }
+
+    /// Counts errors that were counted apart as requests too.
+    #[must_use]
+    pub fn with_errors_as_requests(self) -> Counters {
+        Counters {
+            requests: self.requests.saturating_add(self.errors),
+            ..self
+        }
+    }
+
     /// What has been counted since `before`. A counter that went back began anew: then all of it has.
     #[must_use]
     pub fn since(self, before: Counters) -> Counters {
@@ -84,6 +112,8 @@ pub struct Stats {
     pub endpoints: Endpoints,
     /// The latest error of each endpoint that had one; clean.
     pub last_errors: BTreeMap<String, String>,
+    /// Whether an endpoint counts its errors apart from the requests: [`Counters::has_errors_apart`].
+    pub errors_apart: bool,
 }
 
 impl Stats {
@@ -105,6 +135,37 @@ pub struct SeenStats {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_are_counted_apart_or_among_the_requests() {
+        // Requests, errors, processing time, mean; whether the errors are apart.
+        let cases = [
+            ((30, 0, 30_000, 1000), false),
+            ((30, 30, 30_000, 1000), false),
+            ((30, 30, 60_000, 1000), true),
+            ((30, 31, 0, 0), true),
+            ((0, 1, 0, 0), true),
+            ((30, 30, 60_000, 0), false),
+            // nats.ex rounds up, others down.
+            ((3, 2, 1_000_001, 200_001), true),
+            ((3, 2, 1_000_001, 333_333), false),
+            // Too few errors to tell them from a rounded mean.
+            ((1_000_000, 1, 100_000_000, 100), false),
+            ((1_000_000, 1, 100_000_100, 100), false),
+            // A mean in another unit.
+            ((30, 30, 30_000, 1), false),
+            ((30, 30, 30_000_000, 1000), false),
+            ((30, 30, 30_000, 1_000_000), false),
+        ];
+        for ((requests, errors, processing, mean), apart) in cases {
+            let counters = Counters {
+                requests,
+                errors,
+                processing,
+            };
+            assert_eq!(counters.has_errors_apart(mean), apart, "{counters:?} {mean}");
+        }
+    }
 
     #[test]
     fn a_counter_that_went_back_began_anew() {

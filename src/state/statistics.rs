@@ -92,6 +92,8 @@ impl Statistics {
 
     /// The statistics after those of `seen`, at this time. A window is closed when it has `enough` requests.
     ///
+    /// Where errors are counted apart from the requests, or grow more than these, both together count as requests.
+    ///
     /// An instance that was not known counts from its start, if that was after the statistics were last seen; else what it
     /// has counted before is not of this time.
     #[must_use]
@@ -117,11 +119,14 @@ impl Statistics {
             let is_new = stats.started.is_some_and(|started| started + CLOCK_SLACK > before.at);
             for (name, now) in stats.endpoints.iter() {
                 let then = known.map(|known| known.endpoints.get(name).unwrap_or_default());
-                let since = match (then, is_new) {
+                let mut since = match (then, is_new) {
                     (Some(then), _) => now.since(then),
                     (None, true) => now,
                     (None, false) => Counters::default(),
                 };
+                if stats.errors_apart || since.errors > since.requests {
+                    since = since.with_errors_as_requests();
+                }
                 let sum = counted.entry(name).or_default();
                 *sum = sum.plus(since);
             }

@@ -8,6 +8,8 @@ usage: odd_service.py URL NAME INSTANCES [key=value ...]
   object=1          INFO: "endpoints" as an object keyed by name
   requests=N errors=N             counters of each endpoint at the start
   per_s=N errors_per_s=N          what they grow by, each second
+  among=1           the errors are counted among the requests, not beside them
+  last_error=TEXT   500:boom unless given; may be empty
   meta=KEY:VALUE    metadata; instance i has VALUE-i
   pad=BYTES         so many bytes more in the metadata
   ids=A,B,...       ids instead of random ones; twice the same is two processes under one id
@@ -53,9 +55,11 @@ def reply(verb, identity):
         up = time.time() - STARTED
         requests = int(number("requests") + up * number("per_s"))
         errors = int(number("errors") + up * number("errors_per_s"))
+        calls = requests if "among" in OPTIONS else requests + errors
         body["started"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(STARTED))
         body["endpoints"] = [{"name": n, "subject": s, "queue_group": "q", "num_requests": requests, "num_errors": errors,
-                              "last_error": "500:boom" if errors else "", "processing_time": (requests + errors) * 1_000_000,
+                              "last_error": OPTIONS.get("last_error", "500:boom") if errors else "",
+                              "processing_time": calls * 1_000_000,
                               "average_processing_time": 1_000_000, "data": SCHEMA} for n, s in ENDPOINTS]
     return json.dumps(body).encode()
 
