@@ -154,22 +154,22 @@ says 0 'NATS_SERVICE OK - orders: 3 instances, slowest answer * | instances=3;3:
 
 scene "One instance is lost."
 stop "${instances[0]}"
-says 1 'NATS_SERVICE WARNING - orders: 2 instances, warning range is 3:, gone: * | instances=2;3:;1:;0; *'
+says 1 'NATS_SERVICE WARNING - orders: 2 instances, fewer than 3 (range 3:), gone: * | instances=2;3:;1:;0; *'
 
 scene "All instances are lost: an outage."
 stop "${instances[@]:1}"
-says 2 'NATS_SERVICE CRITICAL - orders: down, no responders, 2 instances until * ago, NATS * is fine (*) | instances=0;3:;1:;0; *'
+says 2 'NATS_SERVICE CRITICAL - orders: down, no responders, 2 instances until * ago, NATS * is fine (*), last seen: * | instances=0;3:;1:;0; *'
 
 scene "The outage stays, run after run, until an instance answers."
-says 2 'NATS_SERVICE CRITICAL - orders: still down for *, no responders, had 2 instances, NATS * is fine (*) | instances=0;*'
+says 2 'NATS_SERVICE CRITICAL - orders: still down for *, no responders, had 2 instances, NATS * is fine (*), last seen: * | instances=0;*'
 
 scene "NATS itself is stopped: that is no answer, so the outage stays."
 stop "$nats"
-says 2 'NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago, had 2 instances, cannot reach NATS * | instances=U *'
+says 2 'NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago, had 2 instances, last seen: *, cannot reach NATS * | instances=U *'
 
 scene "NATS is back, the service is not."
 start_nats || die "somebody else has taken port $port"
-says 2 'NATS_SERVICE CRITICAL - orders: still down for *, no responders, had 2 instances, NATS * is fine (*) | instances=0;*'
+says 2 'NATS_SERVICE CRITICAL - orders: still down for *, no responders, had 2 instances, NATS * is fine (*), last seen: * | instances=0;*'
 
 scene "The service is back."
 start_instances

@@ -38,8 +38,8 @@ fn what_never_was_is_unknown_for_ever() {
 
     // A plain threshold needs no memory.
     let line = format!(
-        "NATS_SERVICE CRITICAL - ordes: 0 instances, critical range is 1:, {never} | instances=0;;1:;0; {perfdata}\n\
-         CRITICAL instances_out_of_range: 0 instances, critical range is 1:\n\
+        "NATS_SERVICE CRITICAL - ordes: 0 instances, fewer than 1 (range 1:), {never} | instances=0;;1:;0; {perfdata}\n\
+         CRITICAL instances_out_of_range: 0 instances, fewer than 1 (range 1:)\n\
          UNKNOWN service_never_seen: {never}\nasked NATS *\nasked 2 times"
     );
     for _ in 0..2 {
@@ -59,9 +59,9 @@ fn what_never_was_is_unknown_for_ever() {
         without_state(&["-c", "1:"]).assert(
             2,
             &format!(
-                "NATS_SERVICE CRITICAL - ordes: 0 instances, critical range is 1:, {nobody_knows} | \
+                "NATS_SERVICE CRITICAL - ordes: 0 instances, fewer than 1 (range 1:), {nobody_knows} | \
                  instances=0;;1:;0; {perfdata}\n\
-                 CRITICAL instances_out_of_range: 0 instances, critical range is 1:\n\
+                 CRITICAL instances_out_of_range: 0 instances, fewer than 1 (range 1:)\n\
                  UNKNOWN service_never_seen: {nobody_knows}\nasked NATS *\nasked 2 times"
             ),
         );
@@ -70,10 +70,10 @@ fn what_never_was_is_unknown_for_ever() {
     without_state(&["-w", "1:"]).assert(
         3,
         &format!(
-            "NATS_SERVICE UNKNOWN - ordes: {nobody_knows}, 0 instances, warning range is 1: | instances=0;1:;;0; \
+            "NATS_SERVICE UNKNOWN - ordes: {nobody_knows}, 0 instances, fewer than 1 (range 1:) | instances=0;1:;;0; \
              {perfdata}\n\
              UNKNOWN service_never_seen: {nobody_knows}\n\
-             WARNING instances_out_of_range: 0 instances, warning range is 1:\nasked NATS *\nasked 2 times"
+             WARNING instances_out_of_range: 0 instances, fewer than 1 (range 1:)\nasked NATS *\nasked 2 times"
         ),
     );
 }
@@ -101,7 +101,7 @@ fn the_user_says_what_never_seen_means() {
         .run()
         .assert(
             2,
-            "NATS_SERVICE CRITICAL - orders: 0 instances, critical range is 1:, never seen in this account, *",
+            "NATS_SERVICE CRITICAL - orders: 0 instances, fewer than 1 (range 1:), never seen in this account, *",
         );
     // And once it was seen, it is an outage.
     let service = Service::async_nats(&server.url(), "orders").start();
@@ -335,8 +335,8 @@ fn frozen_instances_are_silent_and_not_down() {
             check(&["--silent", status]).assert(
                 code,
                 &format!(
-                    "NATS_SERVICE {word} - orders: {nobody}, 2 instances until *s ago | {perfdata}\n\
-                     {word} service_silent: {nobody}, 2 instances until *s ago\nasked NATS *, round trip *ms\nasked \
+                    "NATS_SERVICE {word} - orders: {nobody}, 2 instances until *s ago, last seen: * | {perfdata}\n\
+                     {word} service_silent: {nobody}, 2 instances until *s ago, last seen: *\nasked NATS *, round trip *ms\nasked \
                      3 times"
                 ),
             );
@@ -349,7 +349,7 @@ fn frozen_instances_are_silent_and_not_down() {
         check(&[]).assert(
             2,
             &format!(
-                "NATS_SERVICE CRITICAL - orders: silent, {nobody}, 2 instances until *s ago, NATS * is fine (*ms) | \
+                "NATS_SERVICE CRITICAL - orders: silent, {nobody}, 2 instances until *s ago, NATS * is fine (*ms), last seen: * | \
                  {perfdata}\n\
                  CRITICAL service_silent: silent, {nobody}, *\n\
                  asked NATS *, round trip *ms\nasked 3 times\nlast seen *\nwas there: *\nwas there: *"
@@ -362,7 +362,7 @@ fn frozen_instances_are_silent_and_not_down() {
         let latched = check(&["--silent", "warning"]);
         assert_eq!(latched.code, Some(2), "{latched:?}");
         latched.assert_line(&format!(
-            "CRITICAL service_down: still down for *s, {nobody}, had 2 instances"
+            "CRITICAL service_down: still down for *s, {nobody}, had 2 instances, last seen: *"
         ));
 
         service.thaw();
@@ -437,7 +437,7 @@ fn one_frozen_among_three_is_missed() {
         &format!(
             "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms, not answering: * (1.0.0) | instances=2;;;0; \
              *\n\
-             OK service_up: 2 instances, slowest answer *ms; not answering: * (1.0.0)\n{missing}"
+             OK service_up: 2 instances, slowest answer *ms, not answering: * (1.0.0)\n{missing}"
         ),
     );
     // It stays missed.
@@ -445,9 +445,9 @@ fn one_frozen_among_three_is_missed() {
         check(&["-w", "3:"]).assert(
             1,
             &format!(
-                "NATS_SERVICE WARNING - orders: 2 instances, warning range is 3:, not answering: * (1.0.0) | \
+                "NATS_SERVICE WARNING - orders: 2 instances, fewer than 3 (range 3:), not answering: * (1.0.0) | \
                  instances=2;3:;;0; *\n\
-                 WARNING instances_out_of_range: 2 instances, warning range is 3:; not answering: * (1.0.0)\n\
+                 WARNING instances_out_of_range: 2 instances, fewer than 3 (range 3:), not answering: * (1.0.0)\n\
                  OK service_up: 2 instances, *\n{missing}"
             ),
         );
@@ -523,7 +523,7 @@ fn gone_behind(version: Version, cover: Cover) {
     check().assert(
         2,
         &format!(
-            "NATS_SERVICE CRITICAL - orders: silent, {nobody}, 1 instance until *s ago, NATS * is fine (*ms) | \
+            "NATS_SERVICE CRITICAL - orders: silent, {nobody}, 1 instance until *s ago, NATS * is fine (*ms), last seen: * | \
              instances=0;;;0; *\n\
              CRITICAL service_silent: silent, {nobody}, *\nasked NATS *\nasked 3 times\n\
              last seen *\nwas there: * version 1.0.0{ignored}"
@@ -532,7 +532,7 @@ fn gone_behind(version: Version, cover: Cover) {
     check().assert(
         2,
         &format!(
-            "NATS_SERVICE CRITICAL - orders: still down for *s, {nobody}, had 1 instance, NATS * is fine (*ms) | \
+            "NATS_SERVICE CRITICAL - orders: still down for *s, {nobody}, had 1 instance, NATS * is fine (*ms), last seen: * | \
              instances=0;;;0; *\n\
              CRITICAL service_silent: still down for *s, {nobody}, *\nasked NATS *\nasked 3 times\n\
              last seen *\nwas there: * version 1.0.0{ignored}"
@@ -587,7 +587,7 @@ fn replies_that_are_no_answers_name_the_cause() {
             2,
             &format!(
                 "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed ({cause}), \
-                 1 instance until *s ago, NATS * is fine (*) | instances=0;;;0; *\n\
+                 1 instance until *s ago, NATS * is fine (*), last seen: * | instances=0;;;0; *\n\
                  CRITICAL service_silent: silent, *\nasked NATS *\nasked 3 times\nlast seen *\n\
                  was there: A version 1.2.3\n3 replies not counted: {counted}"
             ),

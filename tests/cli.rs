@@ -220,7 +220,7 @@ fn the_service_has_two_names() {
         .run()
         .assert_first(
             2,
-            "NATS_SERVICE CRITICAL - orders: 0 instances, critical range is 1:, *",
+            "NATS_SERVICE CRITICAL - orders: 0 instances, fewer than 1 (range 1:), *",
         );
     }
 }

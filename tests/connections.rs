@@ -388,7 +388,7 @@ fn a_service_that_may_not_answer_is_silent() {
         );
         // It may publish to any other inbox.
         assert_let_in(mon(&["--inbox-prefix", "_OTHER", "-vvv"]));
-        let nats = at(&server, "NATS* at 127.0.0.1:PORT is fine (*ms)");
+        let nats = at(&server, "NATS* at 127.0.0.1:PORT is fine (*ms), last seen: *");
         let line = format!("silent, {silent}, 1 instance until *s ago, {nats}");
         mon(&[])
             .assert(2, &format!("NATS_SERVICE CRITICAL - orders: {line} | {none}"))

@@ -28,25 +28,25 @@ $ echo $?
 
 3. All instances are lost: an outage.
 $ check_nats_service *
-NATS_SERVICE CRITICAL - orders: down, no responders; 2 instances until * ago; NATS 2.15.* is fine (*) | *
+NATS_SERVICE CRITICAL - orders: down, no responders, 2 instances until * ago, NATS 2.15.* is fine (*), last seen: * | *
 $ echo $?
 2
 
 4. The outage stays, run after run, until an instance answers.
 $ check_nats_service *
-NATS_SERVICE CRITICAL - orders: still down for *, no responders; *
+NATS_SERVICE CRITICAL - orders: still down for *, no responders, *
 $ echo $?
 2
 
 5. NATS itself is stopped: that is no answer, so the outage stays.
 $ check_nats_service *
-NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago; *: connection refused; *
+NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago, *: connection refused *
 $ echo $?
 2
 
 6. NATS is back, the service is not.
 $ check_nats_service *
-NATS_SERVICE CRITICAL - orders: still down for *, no responders; *
+NATS_SERVICE CRITICAL - orders: still down for *, no responders, *
 $ echo $?
 2
 

@@ -132,7 +132,7 @@ fn it_is_told_whatever_else_is_the_matter() {
     let flags = [&["--creds", &soon], &LIMITS[..]].concat();
     bench.check(&flags).args(["-c", "5:"]).run().assert_first(
         2,
-        &format!("NATS_SERVICE CRITICAL - orders: 1 instance, critical range is 5:, {text} | *"),
+        &format!("NATS_SERVICE CRITICAL - orders: 1 instance, fewer than 5 (range 5:), {text} | *"),
     );
     bench.server.stop();
     bench.check(&flags).run().assert_first(

@@ -289,7 +289,7 @@ fn endures(case: Case) {
     assert!(known.contains(", 0 instances\noutage since "), "{known}");
 
     place.get_into(trouble);
-    let still = "still down for *s, as of the last answer *s ago, had 3 instances";
+    let still = "still down for *s, as of the last answer *s ago, had 3 instances, last seen: *";
     let out = place.check_in_time(&["--unreachable", "ok"]);
     let out = out.assert_first(
         2,

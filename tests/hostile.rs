@@ -824,7 +824,7 @@ fn a_forged_503_of_every_asking_is_told_as_what_the_server_said() {
         .run()
         .assert(
             2,
-            "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until * ago, NATS 2.10.25 fake at * is fine (*) | *",
+            "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until * ago, NATS 2.10.25 fake at * is fine (*), last seen: * | *",
         )
         .assert_within(SOON);
 }
@@ -1059,7 +1059,7 @@ fn a_late_503_is_not_taken_for_that_of_a_later_asking() {
         .args(["-t", "1", "--confirm", "60ms", "--stall", "100ms"])
         .home(&home)
         .run()
-        .assert(2, "NATS_SERVICE CRITICAL - orders: silent, no answer within *, 1 instance until * ago, NATS * is fine (*) | *");
+        .assert(2, "NATS_SERVICE CRITICAL - orders: silent, no answer within *, 1 instance until * ago, NATS * is fine (*), last seen: * | *");
 }
 
 // --- What the server says. ---
@@ -1224,7 +1224,7 @@ fn replies_that_are_no_answers_are_a_silence() {
                 2,
                 &format!(
                     "NATS_SERVICE CRITICAL - orders: silent, no answer within * though somebody is subscribed ({cause}), \
-                     1 instance until * ago, NATS 2.10.25 fake at * is fine (*) | instances=0;*"
+                     1 instance until * ago, NATS 2.10.25 fake at * is fine (*), last seen: * | instances=0;*"
                 ),
             )
             .assert_within(SOON);
@@ -1343,9 +1343,9 @@ fn no_word_of_a_service_or_a_server_can_forge_output() {
         .assert(
             2,
             &format!(
-                "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until *s ago, {server} is fine (*ms) \
+                "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until *s ago, {server} is fine (*ms), last seen: * \
              | instances=0;;;0; rtt_max=U nats_rtt=*s;;;0; outage=*s;;;0; probe=*s;;;0;\n\
-             CRITICAL service_down: down, no responders, 1 instance until *s ago, {server} is fine (*ms)\n\
+             CRITICAL service_down: down, no responders, 1 instance until *s ago, {server} is fine (*ms), last seen: *\n\
              asked {server}*\n\
              asked 2 times\n\
              last seen *, missed since *\n\

@@ -193,7 +193,7 @@ fn an_outage_becomes_hard_and_ends_with_the_service_s_return() {
     service.kill();
     let down = "CRITICAL SOFT NATS_SERVICE CRITICAL - payments: down, no responders, 3 instances until *";
     let seen = icinga.wait_for(payments, seen, down);
-    let still = "CRITICAL HARD NATS_SERVICE CRITICAL - payments: still down for *, no responders, had 3 instances, NATS 2.15.* is fine (*)";
+    let still = "CRITICAL HARD NATS_SERVICE CRITICAL - payments: still down for *, no responders, had 3 instances, NATS 2.15.* is fine (*), last seen: *";
     let seen = icinga.wait_for(payments, seen, still);
     let _service = start();
     let seen = icinga.wait_for(

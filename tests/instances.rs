@@ -82,7 +82,7 @@ fn frozen_and_killed(frozen_kind: usize, killed_kind: usize, lives_kind: usize) 
     monitor.check(["-w", "3:"]).run().assert(
         1,
         &format!(
-            "NATS_SERVICE WARNING - orders: 1 instance, warning range is 3:, not answering: {silent}, gone: {gone} | \
+            "NATS_SERVICE WARNING - orders: 1 instance, fewer than 3 (range 3:), not answering: {silent}, gone: {gone} | \
              instances=1;3:;;0; *"
         ),
     );
@@ -255,7 +255,7 @@ fn an_instance_that_may_not_be_asked_is_missing() {
         monitor.check(["-c", "2:"]).run().assert(
             2,
             &format!(
-                "NATS_SERVICE CRITICAL - orders: 1 instance, critical range is 2:, missing: {missing}, {denied} | \
+                "NATS_SERVICE CRITICAL - orders: 1 instance, fewer than 2 (range 2:), missing: {missing}, {denied} | \
                  instances=1;;2:;0; *"
             ),
         );

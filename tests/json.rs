@@ -249,7 +249,7 @@ fn a_local_check_of_checkmk_is_one_line() {
     server.wait_for_instances("orders", 0);
     check().assert(
         2,
-        "2 \"NATS service orders\" instances=0;1:5;;0|*|probe=*;;;0 down, no responders, 1 instance until *s ago, NATS * is fine (*ms)",
+        "2 \"NATS service orders\" instances=0;1:5;;0|*|probe=*;;;0 down, no responders, 1 instance until *s ago, NATS * is fine (*ms), last seen: *",
     );
     Check::new(["--format", "checkmk"]).run().assert(
         3,
@@ -349,7 +349,7 @@ fn the_text_is_for_people() {
     run().assert(
         2,
         &format!(
-            "orders: CRITICAL\n  CRITICAL service_down: down, no responders, 2 instances until *s ago, NATS * is fine (*ms)\n  \
+            "orders: CRITICAL\n  CRITICAL service_down: down, no responders, 2 instances until *s ago, NATS * is fine (*ms), last seen: *\n  \
              asked NATS *\n  asked 2 times\n  last seen *T*Z, missed since *T*Z\n{was_there}"
         ),
     );

@@ -120,7 +120,7 @@ fn the_line_fits_into_a_small_packet_and_all_lines_into_a_large_one() {
     server.wait_for_instances("orders", 0);
     nrpe.ask("-2", "check_nats_orders").assert(
         2,
-        "NATS_SERVICE CRITICAL - orders: down, no responders, 200 instances until *, NATS 2.15.* is fine (*) | instances=0;3:;1:;0; *",
+        "NATS_SERVICE CRITICAL - orders: down, no responders, 200 instances until *, NATS 2.15.* is fine (*), last seen: * | instances=0;3:;1:;0; *",
     );
     assert_eq!(nrpe.ask("", "nothing").code, Some(3));
 }

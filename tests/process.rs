@@ -26,7 +26,8 @@ const UP: &str = "NATS_SERVICE OK - orders: 1 instance, slowest answer * | insta
 const DOWN: &str =
     "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until * ago, NATS * | instances=0;*";
 /// The latch: what is said of an open outage by a run that could not ask, with why not.
-const LATCHED: &str = "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago, had 1 instance, ";
+const LATCHED: &str =
+    "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago, had 1 instance, last seen: *, ";
 const UNKNOWN: &str = "NATS_SERVICE UNKNOWN - orders: ";
 
 type Script = fn(&mut Conn) -> io::Result<()>;
@@ -446,7 +447,7 @@ fn timed_ten_thousand_instances_are_remembered_when_memory_is_short() {
     );
     weigh(
         2,
-        "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago, had 10000 instances, \
+        "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago, had 10000 instances, last seen: *, \
          the server sent more than fits into the memory allowed* | instances=U *",
     );
 }

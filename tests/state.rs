@@ -597,7 +597,7 @@ fn a_full_disk_keeps_the_old_state_and_every_outage() {
     let still_down = "still down for *, no responders, had 1 instance, NATS * is fine*";
     bench.check().run().assert(2, &beside("CRITICAL", still_down, full));
     bench.server.stop();
-    let latched = "still down for *, as of the last answer * ago, had 1 instance, cannot reach NATS at *";
+    let latched = "still down for *, as of the last answer * ago, had 1 instance, last seen: *, cannot reach NATS at *";
     bench.check().run().assert(2, &beside("CRITICAL", latched, full));
 }
 
@@ -1178,10 +1178,10 @@ fn each_question_has_a_memory_of_its_own_and_thresholds_are_no_question() {
         assert_eq!(names(dir.path()).len(), n);
         ask(question).run().assert(0, UP);
         // The same question: the order of the servers and what the user wants to be warned of do not count.
-        ask(question)
-            .args(["-w", "3:", "--rtt-critical", "5s"])
-            .run()
-            .assert(1, "NATS_SERVICE WARNING - orders: 1 instance, warning range is 3: | *");
+        ask(question).args(["-w", "3:", "--rtt-critical", "5s"]).run().assert(
+            1,
+            "NATS_SERVICE WARNING - orders: 1 instance, fewer than 3 (range 3:) | *",
+        );
         assert_eq!(names(dir.path()).len(), n + 1);
     }
     let turned = format!("{with_localhost},{url}");
@@ -1242,7 +1242,7 @@ fn what_is_remembered_can_be_shown() {
     bench.server.freeze();
     Check::new(["-s", &url]).args(args).run().assert(
         2,
-        "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago, had 1 instance, * accepts the \
+        "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago, had 1 instance, last seen: *, * accepts the \
          connection but says nothing for *ms, is nats-server frozen, does it want TLS first (handshake_first), or is this another service? | instances=U *",
     );
     bench.server.thaw();

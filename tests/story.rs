@@ -70,14 +70,14 @@ fn up_down_still_down_recovered(version: Version, start: fn(&str, &str) -> Build
     one.kill();
     server.wait_for_instances("orders", 2);
     let line = format!(
-        "NATS_SERVICE WARNING - orders: 2 instances, warning range is 3:, gone: * | instances=2;3:;1:;0; {ANSWERED}"
+        "NATS_SERVICE WARNING - orders: 2 instances, fewer than 3 (range 3:), gone: * | instances=2;3:;1:;0; {ANSWERED}"
     );
     let [a, b] = sorted(two.ids());
     monitor.check(limits).args(ONCE).arg("-v").run().assert(
         1,
         &format!(
             "{line}\n\
-             WARNING instances_out_of_range: 2 instances, warning range is 3:, gone: {lost} (1.2.3, pod=orders-7)\n\
+             WARNING instances_out_of_range: 2 instances, fewer than 3 (range 3:), gone: {lost} (1.2.3, pod=orders-7)\n\
              OK service_up: 2 instances, slowest answer *ms\n\
              asked {nats}*\n\
              answered in *ms: {a} version 1.0.0\n\
@@ -93,9 +93,9 @@ fn up_down_still_down_recovered(version: Version, start: fn(&str, &str) -> Build
     let found = monitor.check(limits).args(SOON).arg("-v").run().assert(
         2,
         &format!(
-            "NATS_SERVICE CRITICAL - orders: down, no responders, 2 instances until *s ago, {nats} is fine (*ms) \
+            "NATS_SERVICE CRITICAL - orders: down, no responders, 2 instances until *s ago, {nats} is fine (*ms), last seen: * \
              | instances=0;3:;1:;0; {ABSENT}\n\
-             CRITICAL service_down: down, no responders, 2 instances until *s ago, {nats} is fine (*ms)\n\
+             CRITICAL service_down: down, no responders, 2 instances until *s ago, {nats} is fine (*ms), last seen: *\n\
              asked {nats}, round trip *ms\n\
              asked 2 times\n\
              last seen *T*Z, missed since *T*Z\n\
@@ -107,7 +107,7 @@ fn up_down_still_down_recovered(version: Version, start: fn(&str, &str) -> Build
     // And again and again, so that Nagios reaches a HARD state.
     let mut outage = outage_of(&found);
     let still = format!(
-        "NATS_SERVICE CRITICAL - orders: still down for *s, no responders, had 2 instances, {nats} is fine (*ms) \
+        "NATS_SERVICE CRITICAL - orders: still down for *s, no responders, had 2 instances, {nats} is fine (*ms), last seen: * \
          | instances=0;3:;1:;0; {ABSENT}"
     );
     let mut still_down = || {
@@ -125,10 +125,10 @@ fn up_down_still_down_recovered(version: Version, start: fn(&str, &str) -> Build
         let blind = monitor.check(limits).arg("-v").run().assert(
             2,
             &format!(
-                "NATS_SERVICE CRITICAL - orders: still down for *s, as of the last answer *s ago, had 2 instances, \
+                "NATS_SERVICE CRITICAL - orders: still down for *s, as of the last answer *s ago, had 2 instances, last seen: *, \
                  cannot reach NATS at 127.0.0.1:{port}: connection refused (is nats-server running there?)* | \
                  {NOT_ASKED}\n\
-                 CRITICAL service_down: still down for *s, as of the last answer *s ago, had 2 instances\n\
+                 CRITICAL service_down: still down for *s, as of the last answer *s ago, had 2 instances, last seen: *\n\
                  UNKNOWN nats_unreachable: cannot reach NATS at 127.0.0.1:{port}: connection refused *\n\
                  last seen *T*Z, missed since *T*Z\n\
                  was there: {a} version 1.0.0\n\
@@ -225,8 +225,8 @@ fn thresholds_add_up_and_the_worst_leads() {
     let folder = parent.join("state");
     fs::create_dir(&folder).expect("a folder");
     let up = "OK service_up: 3 instances, slowest answer *ms";
-    let few = "3 instances, warning range is 4:";
-    let too_few = "3 instances, critical range is 4:";
+    let few = "3 instances, fewer than 4 (range 4:)";
+    let too_few = "3 instances, fewer than 4 (range 4:)";
     let slow = "slow: an answer took *ms, warning above 0.00ms";
     let too_slow = "slow: an answer took *ms, critical above 0.00ms";
     let no_state = format!("the state {folder} is a folder, name a file");
@@ -272,13 +272,13 @@ fn thresholds_add_up_and_the_worst_leads() {
         (
             &["-w", "2"],
             1,
-            "WARNING - orders: 3 instances, warning range is 2",
+            "WARNING - orders: 3 instances, more than 2 (range 2), for fewer than 2 write 2:",
             &["WARNING instances_out_of_range: *", up],
         ),
         (
             &["-c", "@3:3"],
             2,
-            "CRITICAL - orders: 3 instances, critical range is @3:3",
+            "CRITICAL - orders: 3 instances, exactly 3 (range @3:3)",
             &["CRITICAL instances_out_of_range: *", up],
         ),
         // Only the worse of two thresholds on one thing is told.
@@ -437,9 +437,9 @@ fn an_outage_is_forgotten_only_after_forget_after() {
     check(&["--forget-after", "1ms", "-c", "1:", "-v"]).assert(
         2,
         &format!(
-            "NATS_SERVICE CRITICAL - orders: 0 instances, critical range is 1:, {forgotten} | instances=0;;1:;0; \
+            "NATS_SERVICE CRITICAL - orders: 0 instances, fewer than 1 (range 1:), {forgotten} | instances=0;;1:;0; \
              rtt_max=U nats_rtt=* outage=0.000000s;;;0; probe=0.*s;;;0;\n\
-             CRITICAL instances_out_of_range: 0 instances, critical range is 1:\n\
+             CRITICAL instances_out_of_range: 0 instances, fewer than 1 (range 1:)\n\
              UNKNOWN service_never_seen: {forgotten}\n\
              asked NATS *"
         ),

@@ -91,7 +91,7 @@ fn is_seen_from_everywhere(net: &Net) {
         service.kill();
         net.wait_for_instances(name, 0);
         let down =
-            "NATS_SERVICE CRITICAL - NAME: down, no responders, 2 instances until *s ago, NATS * is fine (*ms) | *";
+            "NATS_SERVICE CRITICAL - NAME: down, no responders, 2 instances until *s ago, NATS * is fine (*ms), last seen: * | *";
         all(2, down);
         all(
             2,

@@ -51,7 +51,7 @@ fn an_instance_of_another_version_is_named() {
         );
         // It leads only where nothing is worse.
         let worse = monitor.check(["--expect-version", "^1.4", "-c", "9:"]).run();
-        let line = format!("NATS_SERVICE CRITICAL - orders: 3 instances, critical range is 9:, {text} | *");
+        let line = format!("NATS_SERVICE CRITICAL - orders: 3 instances, fewer than 9 (range 9:), {text} | *");
         worse.assert_first(2, &line);
 
         let id = old.id().to_owned();

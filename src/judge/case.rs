@@ -75,6 +75,19 @@ pub fn crossed<L>(
     })
 }
 
+/// How many instances of a kind the first line names.
+pub const NAMED: usize = 3;
+
+/// The first names, and how many more of `all` there are: `A, B, C and 2 more`.
+pub fn some_of(names: &[String], all: usize) -> String {
+    let shown = &names[..names.len().min(NAMED)];
+    let text = shown.join(", ");
+    match all.saturating_sub(shown.len()) {
+        0 => text,
+        more => format!("{text} and {more} more"),
+    }
+}
+
 /// The slowest of these answers, as far as is known.
 pub fn slowest(answers: &[Answer]) -> Option<Duration> {
     answers.iter().filter_map(|answer| answer.rtt).max()

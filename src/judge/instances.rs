@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::case::{Case, Ruling, crossed};
+use super::case::{Case, Ruling, crossed, some_of};
 use super::lost;
 use super::verdict::{Finding, Metric, Unit};
 use crate::probe::observation::{Answer, Fate, Instance, Outcome};
@@ -12,9 +12,6 @@ use crate::state::memory::{Absentee, Memory};
 use crate::values::range::Range;
 use crate::values::status::Reason;
 use crate::values::text::count;
-
-/// How many missing instances of a kind the first line names.
-const NAMED: usize = 3;
 
 /// How many missing instances are remembered.
 pub const MOST_MISSED: usize = 64;
@@ -139,11 +136,7 @@ fn who_is_missing(case: &Case<'_>, answers: &[Answer], next: &Memory) -> String 
             .chain(slow.map(|answer| answer.instance.in_brief()))
             .collect();
         if !who.is_empty() {
-            let shown = who[..who.len().min(NAMED)].join(", ");
-            text.push_str(&format!(", {}: {shown}", fate.name()));
-            if who.len() > NAMED {
-                text.push_str(&format!(" and {} more", who.len() - NAMED));
-            }
+            text.push_str(&format!(", {}: {}", fate.name(), some_of(&who, who.len())));
         }
     }
     if !case.seen.denied.is_empty() && !next.absentees.is_empty() {
@@ -164,7 +157,8 @@ fn one_comes_through(case: &Case<'_>, answers: &[Answer], next: &Memory) -> bool
 
 fn out_of_range(case: &Case<'_>, instances: usize) -> Option<Finding> {
     let alerts = |range: &Range| range.alerts(instances as f64);
-    let (status, word, range) = crossed(case.policy.critical, case.policy.warning, alerts)?;
-    let text = format!("{}, {word} range is {range}", count(instances, "instance"));
+    let (status, _, range) = crossed(case.policy.critical, case.policy.warning, alerts)?;
+    let number = count(instances, "instance");
+    let text = format!("{number}, {}", range.in_words(instances));
     Some(Finding::new(status, Reason::InstancesOutOfRange, text))
 }

@@ -2,14 +2,15 @@
 
 use std::time::Duration;
 
-use super::case::{Case, Ruling, slowest};
+use super::case::{Case, NAMED, Ruling, slowest, some_of};
 use super::others;
 use super::verdict::Finding;
-use crate::probe::observation::{Answer, Failure, Ignored, Outcome, Silence};
+use crate::probe::observation::{Answer, Failure, Ignored, Instance, Outcome, Silence};
 use crate::state::memory::{Epoch, Memory, Outage, Trouble};
 use crate::values::duration::{age, latency};
 use crate::values::status::{Reason, Status};
 use crate::values::text::count;
+use crate::values::timestamp::Timestamp;
 
 pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
     let next = &mut ruling.next;
@@ -39,7 +40,7 @@ fn answered(case: &Case<'_>, answers: &[Answer], next: &mut Memory) -> Finding {
             had if had == answers.len() => String::new(),
             had => format!(" (had {had})"),
         };
-        let down = age(case.seen.at.since(outage.first_missed));
+        let down = age(case.seen.at.since(outage.last_seen.at));
         let text = format!("{many}{before}, recovered after {down}");
         return Finding::new(Status::Ok, Reason::ServiceRecovered, text);
     }
@@ -59,14 +60,13 @@ fn absent(case: &Case<'_>, reason: Reason, how: &str, next: &mut Memory) -> Find
 
     let fine = nats_is_fine(case);
     let text = if let Some(outage) = &case.memory.outage {
-        let down = case.seen.at.since(outage.first_missed);
-        if let Some(limit) = case.policy.forget_after.filter(|limit| down > *limit) {
+        let missed = case.seen.at.since(outage.first_missed);
+        if let Some(limit) = case.policy.forget_after.filter(|limit| missed > *limit) {
             next.outage = None;
             next.baseline = None;
             return forgotten(case, outage, limit);
         }
-        let had = count(outage.last_seen.count, "instance");
-        format!("still down for {}, {how}, had {had}{fine}", age(down))
+        down_since(case.seen.at, outage, how, &fine)
     } else if let Some(epoch) = epoch_with_instances(case) {
         next.outage = Some(Outage {
             last_seen: epoch.clone(),
@@ -76,7 +76,7 @@ fn absent(case: &Case<'_>, reason: Reason, how: &str, next: &mut Memory) -> Find
             Reason::ServiceSilent => "silent",
             _ => "down",
         };
-        format!("{what}, {how}, {}{fine}", had_until(case, epoch))
+        format!("{what}, {how}, {}{fine}{}", had_until(case, epoch), last_seen(epoch))
     } else {
         return never_seen(case, how);
     };
@@ -93,7 +93,7 @@ fn silent(case: &Case<'_>, waited: Duration, next: &mut Memory) -> Finding {
     match (&case.memory.outage, epoch_with_instances(case)) {
         (Some(outage), _) => still_down(case, outage, &how),
         (None, Some(epoch)) => {
-            let text = format!("{how}, {}", had_until(case, epoch));
+            let text = format!("{how}, {}{}", had_until(case, epoch), last_seen(epoch));
             Finding::new(case.policy.silent, Reason::ServiceSilent, text)
         }
         (None, None) => never_seen(case, &how),
@@ -123,12 +123,29 @@ fn not_asked(case: &Case<'_>, failure: &Failure, next: &mut Memory) -> Finding {
 
 /// An open outage, when this run has no epoch of its own to say so.
 fn still_down(case: &Case<'_>, outage: &Outage, how: &str) -> Finding {
-    let text = format!(
-        "still down for {}, {how}, had {}",
-        age(case.now.since(outage.first_missed)),
-        count(outage.last_seen.count, "instance"),
-    );
+    let text = down_since(case.now, outage, how, "");
     Finding::new(Status::Critical, Reason::ServiceDown, text)
+}
+
+/// The text of an open outage: since an instance was last seen, and who was there. The mail that reaches somebody is often not
+/// that of the first run.
+fn down_since(now: Timestamp, outage: &Outage, how: &str, fine: &str) -> String {
+    let epoch = &outage.last_seen;
+    format!(
+        "still down for {}, {how}, had {}{fine}{}",
+        age(now.since(epoch.at)),
+        count(epoch.count, "instance"),
+        last_seen(epoch),
+    )
+}
+
+/// `, last seen: ID (1.0.0, pod=orders-1)`: who was there, by version and place.
+fn last_seen(epoch: &Epoch) -> String {
+    let known: Vec<String> = epoch.instances.iter().take(NAMED).map(Instance::in_brief).collect();
+    match known.is_empty() {
+        true => String::new(),
+        false => format!(", last seen: {}", some_of(&known, epoch.count)),
+    }
 }
 
 fn forgotten(case: &Case<'_>, outage: &Outage, limit: Duration) -> Finding {

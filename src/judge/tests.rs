@@ -116,7 +116,7 @@ fn who_is_missing() {
                 ..down()
             },
             absent_ones(1, &[(1, Fate::Gone), (2, Fate::NotAnswering)]),
-            "OK service_recovered: 1 instance (had 3), recovered after 40s, not answering: id2 (1.2.3, pod=web-2), gone: \
+            "OK service_recovered: 1 instance (had 3), recovered after 60s, not answering: id2 (1.2.3, pod=web-2), gone: \
              id1 (1.2.3, pod=web-1)",
             "#9 OK, epoch 1@100, census 60, id1 gone since 100, id2 not answering since 100, history 3@40 0@60 1@100",
         ),
@@ -125,7 +125,8 @@ fn who_is_missing() {
             fewer(&[(3, 80, Fate::Gone)]),
             saw(Outcome::NoResponders),
             "CRITICAL service_down: down, no responders, 2 instances until 10s ago, NATS 2.10.25 n1 at h:4222 is fine \
-             (0.34ms)",
+             (0.34ms), \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1)",
             "#8 CRITICAL, epoch 0@100, outage 2@90 since 100, census 100, history 3@40 0@100",
         ),
     ]);
@@ -290,19 +291,19 @@ fn up_and_recovered() {
         row(
             down(),
             answered(3),
-            "OK service_recovered: 3 instances, recovered after 40s",
+            "OK service_recovered: 3 instances, recovered after 60s",
             "#9 OK, epoch 3@100, census 60, history 3@40 0@60 3@100",
         ),
         row(
             in_trouble(down()),
             answered(1),
-            "OK service_recovered: 1 instance (had 3), recovered after 40s",
+            "OK service_recovered: 1 instance (had 3), recovered after 60s",
             "#9 OK, epoch 1@100, census 60, history 3@40 0@60 1@100",
         ),
         row(
             lone,
             answered(2),
-            "OK service_recovered: 2 instances (had 1), recovered after 40s",
+            "OK service_recovered: 2 instances (had 1), recovered after 60s",
             "#9 OK, epoch 2@100, census 60, history 3@40 0@60 2@100",
         ),
     ]);
@@ -315,7 +316,8 @@ fn down_first_and_still() {
             up(),
             Outcome::NoResponders,
             "CRITICAL service_down: down, no responders, 3 instances until 60s ago, \
-             NATS 2.10.25 n1 at h:4222 is fine (0.34ms)",
+             NATS 2.10.25 n1 at h:4222 is fine (0.34ms), \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)",
             "#8 CRITICAL, epoch 0@100, outage 3@40 since 100, census 100, history 3@40 0@100",
         ),
         Row {
@@ -326,7 +328,8 @@ fn down_first_and_still() {
             ..row(
                 in_trouble(up()),
                 Outcome::NoResponders,
-                "CRITICAL service_down: down, no responders, 3 instances until 60s ago",
+                "CRITICAL service_down: down, no responders, 3 instances until 60s ago, \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)",
                 "#8 CRITICAL, epoch 0@100, outage 3@40 since 100, census 100, history 3@40 0@100",
             )
         },
@@ -341,15 +344,17 @@ fn down_first_and_still() {
             ..row(
                 down(),
                 Outcome::NoResponders,
-                "CRITICAL service_down: still down for 40s, no responders, had 3 instances, NATS at h:4222 is fine",
+                "CRITICAL service_down: still down for 60s, no responders, had 3 instances, NATS at h:4222 is fine, \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)",
                 "#9 CRITICAL, epoch 0@100, outage 3@40 since 60, census 100, history 3@40 0@60 0@100",
             )
         },
         row(
             in_trouble(down()),
             Outcome::NoResponders,
-            "CRITICAL service_down: still down for 40s, no responders, had 3 instances, \
-             NATS 2.10.25 n1 at h:4222 is fine (0.34ms)",
+            "CRITICAL service_down: still down for 60s, no responders, had 3 instances, \
+             NATS 2.10.25 n1 at h:4222 is fine (0.34ms), \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)",
             "#9 CRITICAL, epoch 0@100, outage 3@40 since 60, census 100, history 3@40 0@60 0@100",
         ),
     ]);
@@ -369,15 +374,17 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
             SILENT,
             "CRITICAL service_silent: silent, no answer within 5.0s though somebody is subscribed \
              (hung, not allowed to publish to our inbox, behind a link or server that hangs, or a wildcard subscriber hides that nobody is there), 3 instances until 60s ago, \
-             NATS 2.10.25 n1 at h:4222 is fine (0.34ms)",
+             NATS 2.10.25 n1 at h:4222 is fine (0.34ms), \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)",
             "#8 CRITICAL, epoch 0@100, outage 3@40 since 100, census 100, history 3@40 0@100",
         ),
         row(
             down(),
             SILENT,
-            "CRITICAL service_silent: still down for 40s, no answer within 5.0s though somebody is subscribed \
+            "CRITICAL service_silent: still down for 60s, no answer within 5.0s though somebody is subscribed \
              (hung, not allowed to publish to our inbox, behind a link or server that hangs, or a wildcard subscriber hides that nobody is there), had 3 instances, \
-             NATS 2.10.25 n1 at h:4222 is fine (0.34ms)",
+             NATS 2.10.25 n1 at h:4222 is fine (0.34ms), \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)",
             "#9 CRITICAL, epoch 0@100, outage 3@40 since 60, census 100, history 3@40 0@60 0@100",
         ),
         row(
@@ -394,7 +401,8 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
                 in_trouble(up()),
                 SILENT,
                 "WARNING service_silent: no answer within 5.0s though somebody is subscribed \
-                 (hung, not allowed to publish to our inbox, behind a link or server that hangs, or a wildcard subscriber hides that nobody is there), 3 instances until 60s ago",
+                 (hung, not allowed to publish to our inbox, behind a link or server that hangs, or a wildcard subscriber hides that nobody is there), 3 instances until 60s ago, \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)",
                 "#8 WARNING, epoch 3@40, census 40, history 3@40",
             )
         },
@@ -403,8 +411,9 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
             ..row(
                 down(),
                 SILENT,
-                "CRITICAL service_down: still down for 40s, no answer within 5.0s though somebody is subscribed \
-                 (hung, not allowed to publish to our inbox, behind a link or server that hangs, or a wildcard subscriber hides that nobody is there), had 3 instances",
+                "CRITICAL service_down: still down for 60s, no answer within 5.0s though somebody is subscribed \
+                 (hung, not allowed to publish to our inbox, behind a link or server that hangs, or a wildcard subscriber hides that nobody is there), had 3 instances, \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)",
                 "#8 CRITICAL, epoch 0@60, outage 3@40 since 60, census 60, history 3@40 0@60",
             )
         },
@@ -427,9 +436,10 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
             ..row(
                 up(),
                 SILENT,
-                "CRITICAL instances_out_of_range: 0 instances, critical range is 1:\n\
+                "CRITICAL instances_out_of_range: 0 instances, fewer than 1 (range 1:)\n\
                  OK service_silent: no answer within 5.0s though somebody is subscribed \
-                 (hung, not allowed to publish to our inbox, behind a link or server that hangs, or a wildcard subscriber hides that nobody is there), 3 instances until 60s ago",
+                 (hung, not allowed to publish to our inbox, behind a link or server that hangs, or a wildcard subscriber hides that nobody is there), 3 instances until 60s ago, \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)",
                 "#8 CRITICAL, epoch 3@40, census 40, history 3@40",
             )
         },
@@ -508,8 +518,9 @@ fn never_seen_and_forgotten() {
             ..row(
                 down(),
                 Outcome::NoResponders,
-                "CRITICAL service_down: still down for 40s, no responders, had 3 instances, \
-                 NATS 2.10.25 n1 at h:4222 is fine (0.34ms)",
+                "CRITICAL service_down: still down for 60s, no responders, had 3 instances, \
+                 NATS 2.10.25 n1 at h:4222 is fine (0.34ms), \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)",
                 "#9 CRITICAL, epoch 0@100, outage 3@40 since 60, census 100, history 3@40 0@60 0@100",
             )
         },
@@ -540,7 +551,7 @@ fn never_seen_and_forgotten() {
             ..row(
                 down(),
                 Outcome::NoResponders,
-                "WARNING instances_out_of_range: 0 instances, warning range is 1:\n\
+                "WARNING instances_out_of_range: 0 instances, fewer than 1 (range 1:)\n\
                  OK service_never_seen: no instance for longer than 39s (--forget-after): forgotten, had 3 instances",
                 "#9 WARNING, epoch 0@100, census 100, history 3@40 0@60 0@100",
             )
@@ -551,7 +562,8 @@ fn never_seen_and_forgotten() {
             ..row(
                 down(),
                 failed(Reason::NatsUnreachable),
-                "CRITICAL service_down: still down for 40s, as of the last answer 40s ago, had 3 instances\n\
+                "CRITICAL service_down: still down for 60s, as of the last answer 40s ago, had 3 instances, \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)\n\
                  UNKNOWN nats_unreachable: it is nats_unreachable",
                 "#9 CRITICAL, epoch 0@60, outage 3@40 since 60, nats_unreachable since 100, census 60, \
                  history 3@40 0@60",
@@ -583,7 +595,7 @@ fn the_number_of_instances_against_ranges() {
             Some("3:"),
             Some("1:"),
             2,
-            "WARNING instances_out_of_range: 2 instances, warning range is 3:\n\
+            "WARNING instances_out_of_range: 2 instances, fewer than 3 (range 3:)\n\
              OK service_up: 2 instances, slowest answer 1.2ms",
             "#1 WARNING, epoch 2@100, history 2@100",
         ),
@@ -591,7 +603,7 @@ fn the_number_of_instances_against_ranges() {
             Some("3:"),
             Some("2:"),
             1,
-            "CRITICAL instances_out_of_range: 1 instance, critical range is 2:\n\
+            "CRITICAL instances_out_of_range: 1 instance, fewer than 2 (range 2:)\n\
              OK service_up: 1 instance, slowest answer 1.2ms",
             "#1 CRITICAL, epoch 1@100, history 1@100",
         ),
@@ -599,7 +611,7 @@ fn the_number_of_instances_against_ranges() {
             Some("2"),
             Some("4"),
             3,
-            "WARNING instances_out_of_range: 3 instances, warning range is 2\n\
+            "WARNING instances_out_of_range: 3 instances, more than 2 (range 2), for fewer than 2 write 2:\n\
              OK service_up: 3 instances, slowest answer 1.2ms",
             "#1 WARNING, epoch 3@100, history 3@100",
         ),
@@ -607,7 +619,7 @@ fn the_number_of_instances_against_ranges() {
             None,
             Some("@5:"),
             5,
-            "CRITICAL instances_out_of_range: 5 instances, critical range is @5:\n\
+            "CRITICAL instances_out_of_range: 5 instances, at least 5 (range @5:)\n\
              OK service_up: 5 instances, slowest answer 1.2ms",
             "#1 CRITICAL, epoch 5@100, history 5@100",
         ),
@@ -618,7 +630,7 @@ fn the_number_of_instances_against_ranges() {
                 Some("3:"),
                 Some("1:"),
                 0,
-                "CRITICAL instances_out_of_range: 0 instances, critical range is 1:\n\
+                "CRITICAL instances_out_of_range: 0 instances, fewer than 1 (range 1:)\n\
                  OK service_never_seen: never seen in this account, no responders, check the name, the account and --srv-prefix",
                 "#1 CRITICAL, epoch 0@100, census 100, history 0@100",
             )
@@ -641,8 +653,8 @@ fn the_number_of_instances_against_ranges() {
                 Some("3:"),
                 None,
                 1,
-                "WARNING instances_out_of_range: 1 instance, warning range is 3:\n\
-                 OK service_recovered: 1 instance (had 3), recovered after 40s",
+                "WARNING instances_out_of_range: 1 instance, fewer than 3 (range 3:)\n\
+                 OK service_recovered: 1 instance (had 3), recovered after 60s",
                 "#9 WARNING, epoch 1@100, census 60, history 3@40 0@60 1@100",
             )
         },
@@ -728,7 +740,8 @@ fn each_failure_has_its_status_and_a_latch() {
 
             // Said 20 s after it was seen: the ages are those of the moment in which it is said.
             let (verdict, next) = judge("orders", &down(), &saw(failed(reason)), &policy, at(120));
-            let latch = "CRITICAL service_down: still down for 60s, as of the last answer 60s ago, had 3 instances";
+            let latch = "CRITICAL service_down: still down for 80s, as of the last answer 60s ago, had 3 instances, \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)";
             assert_eq!(findings(&verdict), format!("{latch}\n{said}"));
             assert_eq!((&next.epoch, &next.outage), (&down().epoch, &down().outage));
             assert_eq!(next.status, Some(Status::Critical));
@@ -748,7 +761,8 @@ fn trouble_is_told_since_its_beginning() {
         row(
             in_trouble(down()),
             failed(Reason::ProtocolError),
-            "CRITICAL service_down: still down for 40s, as of the last answer 40s ago, had 3 instances\n\
+            "CRITICAL service_down: still down for 60s, as of the last answer 40s ago, had 3 instances, \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)\n\
              UNKNOWN protocol_error: it is protocol_error (not asked for 30s)",
             "#9 CRITICAL, epoch 0@60, outage 3@40 since 60, nats_unreachable since 70, census 60, history 3@40 0@60",
         ),
@@ -769,15 +783,17 @@ fn an_outage_without_an_epoch_is_latched_too() {
         row(
             memory.clone(),
             failed(Reason::NatsUnreachable),
-            "CRITICAL service_down: still down for 40s, as of the last answer 40s ago, had 3 instances\n\
+            "CRITICAL service_down: still down for 60s, as of the last answer 40s ago, had 3 instances, \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)\n\
              UNKNOWN nats_unreachable: it is nats_unreachable",
             "#9 CRITICAL, outage 3@40 since 60, nats_unreachable since 100, census 60, history 3@40 0@60",
         ),
         row(
             memory,
             Outcome::NoResponders,
-            "CRITICAL service_down: still down for 40s, no responders, had 3 instances, \
-             NATS 2.10.25 n1 at h:4222 is fine (0.34ms)",
+            "CRITICAL service_down: still down for 60s, no responders, had 3 instances, \
+             NATS 2.10.25 n1 at h:4222 is fine (0.34ms), \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)",
             "#9 CRITICAL, epoch 0@100, outage 3@40 since 60, census 100, history 3@40 0@60 0@100",
         ),
     ]);
@@ -796,18 +812,21 @@ fn a_clock_that_went_back_neither_panics_nor_forgets() {
     assert_eq!(
         judged(&up(), Outcome::NoResponders),
         "CRITICAL service_down: down, no responders, 3 instances until 0.0s ago, \
-         NATS 2.10.25 n1 at h:4222 is fine (0.34ms)\n\
+         NATS 2.10.25 n1 at h:4222 is fine (0.34ms), \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)\n\
          #8 CRITICAL, epoch 0@10, outage 3@40 since 10, census 10, history 3@40 0@10"
     );
     assert_eq!(
         judged(&down(), Outcome::NoResponders),
         "CRITICAL service_down: still down for 0.0s, no responders, had 3 instances, \
-         NATS 2.10.25 n1 at h:4222 is fine (0.34ms)\n\
+         NATS 2.10.25 n1 at h:4222 is fine (0.34ms), \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)\n\
          #9 CRITICAL, epoch 0@10, outage 3@40 since 60, census 10, history 3@40 0@60 0@10"
     );
     assert_eq!(
         judged(&in_trouble(down()), failed(Reason::TlsFailed)),
-        "CRITICAL service_down: still down for 0.0s, as of the last answer 0.0s ago, had 3 instances\n\
+        "CRITICAL service_down: still down for 0.0s, as of the last answer 0.0s ago, had 3 instances, \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)\n\
          UNKNOWN tls_failed: it is tls_failed (not asked for 0.0s)\n\
          #9 CRITICAL, epoch 0@60, outage 3@40 since 60, nats_unreachable since 70, census 60, history 3@40 0@60"
     );
@@ -836,8 +855,9 @@ fn an_answer_of_an_overlapping_run_has_no_time() {
     let (verdict, _) = judge("orders", &down(), &seen, &strict, at(100));
     assert_eq!(
         findings(&verdict),
-        "CRITICAL service_down: still down for 39s, no responders, had 3 instances, \
-         NATS 2.10.25 n1 at h:4222 is fine (0.34ms)"
+        "CRITICAL service_down: still down for 59s, no responders, had 3 instances, \
+         NATS 2.10.25 n1 at h:4222 is fine (0.34ms), \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)"
     );
 }
 

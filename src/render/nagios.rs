@@ -144,13 +144,13 @@ mod tests {
         let few = Finding::new(
             Status::Warning,
             Reason::InstancesOutOfRange,
-            "2 instances, warning range is 3:",
+            "2 instances, fewer than 3 (range 3:)",
         );
         let state = Finding::new(Status::Unknown, Reason::StateUnusable, "disk full");
         let cases = [
             (
                 vec![up.clone(), few.clone()],
-                "WARNING - x: 2 instances, warning range is 3:\n",
+                "WARNING - x: 2 instances, fewer than 3 (range 3:)\n",
             ),
             (
                 vec![up.clone(), state.clone()],
@@ -158,7 +158,7 @@ mod tests {
             ),
             (
                 vec![few, state, up],
-                "UNKNOWN - x: disk full, 2 instances, warning range is 3:\n",
+                "UNKNOWN - x: disk full, 2 instances, fewer than 3 (range 3:)\n",
             ),
             (vec![], "UNKNOWN - x: \n"),
         ];

@@ -65,6 +65,26 @@ impl Range {
         (!self.inside).then_some((self.start, self.end))
     }
 
+    /// How this number of things raises the alert: `fewer than 3 (range 3:)`.
+    ///
+    /// A plain `N` alerts above N. Who types it often means what `N:` says; so the words tell both.
+    pub fn in_words(&self, number: usize) -> String {
+        let Range { start, end, inside } = *self;
+        let value = number as f64;
+        match inside {
+            true if start == end => format!("exactly {start} (range {self})"),
+            true if start <= 0.0 && end == f64::INFINITY => format!("any number (range {self})"),
+            true if start <= 0.0 => format!("at most {end} (range {self})"),
+            true if end == f64::INFINITY => format!("at least {start} (range {self})"),
+            true => format!("from {start} to {end} (range {self})"),
+            false if value < start => format!("fewer than {start} (range {self})"),
+            false if start == 0.0 && end > 0.0 => {
+                format!("more than {end} (range {self}), for fewer than {end} write {end}:")
+            }
+            false => format!("more than {end} (range {self})"),
+        }
+    }
+
     /// Whether this value raises the alert. A value that is no number always does.
     pub fn alerts(&self, value: f64) -> bool {
         if value.is_nan() {
@@ -135,6 +155,32 @@ mod tests {
             for value in *fine {
                 assert!(!range.alerts(*value), "{text} is fine at {value}");
             }
+        }
+    }
+
+    #[test]
+    fn words_tell_how_a_number_raises_the_alert() {
+        let cases = [
+            ("3:", 2, "fewer than 3 (range 3:)"),
+            ("2", 3, "more than 2 (range 2), for fewer than 2 write 2:"),
+            (":2", 3, "more than 2 (range 2), for fewer than 2 write 2:"),
+            ("0", 1, "more than 0 (range 0)"),
+            ("~:10", 11, "more than 10 (range ~:10)"),
+            ("2:5", 1, "fewer than 2 (range 2:5)"),
+            ("2:5", 6, "more than 5 (range 2:5)"),
+            ("@5", 5, "at most 5 (range @5)"),
+            ("@~:5", 0, "at most 5 (range @~:5)"),
+            ("@0:0", 0, "exactly 0 (range @0)"),
+            ("@3:3", 3, "exactly 3 (range @3:3)"),
+            ("@2:4", 3, "from 2 to 4 (range @2:4)"),
+            ("@7:", 9, "at least 7 (range @7:)"),
+            ("@0:", 9, "any number (range @0:)"),
+            ("1.5:", 1, "fewer than 1.5 (range 1.5:)"),
+        ];
+        for (text, number, words) in cases {
+            let range = Range::parse(text).expect("a range");
+            assert!(range.alerts(number as f64), "{text} {number}");
+            assert_eq!(range.in_words(number), words, "{text} {number}");
         }
     }
 

@@ -111,7 +111,8 @@ fn what_is_lost_is_told() {
             normally(3, None, up()),
             saw(Outcome::NoResponders),
             "CRITICAL service_down: down, no responders, 3 instances until 60s ago, NATS 2.10.25 n1 at h:4222 is fine \
-             (0.34ms)",
+             (0.34ms), \
+             last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)",
             "#8 CRITICAL, epoch 0@100, outage 3@40 since 100, census 100, history 3@40 0@100",
         ),
         // Until it is over.
@@ -119,7 +120,7 @@ fn what_is_lost_is_told() {
             normally(3, None, down()),
             absent_ones(2, &[(2, Fate::Gone)]),
             "WARNING instances_lost: 2 of 3 instances, 1 lost, warning from 1, gone: id2 (1.2.3, pod=web-2)\n\
-             OK service_recovered: 2 instances (had 3), recovered after 40s",
+             OK service_recovered: 2 instances (had 3), recovered after 60s",
             "#9 WARNING, epoch 2@100, census 60, id2 gone since 100, history 3@40 0@60 2@100",
         ),
     ]);

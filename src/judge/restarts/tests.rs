@@ -107,7 +107,7 @@ fn it_is_told_with_an_outage_and_counted_when_that_is_over() {
     assert_eq!(
         findings(&run(memory, &limits, &recovered)),
         "WARNING restarts: 2 restarts within 10m, warning from 2, latest 0.0s ago: y (1.2.3, pod=web-1)\n\
-         OK service_recovered: 2 instances (had 3), recovered after 40s, gone: id2 (1.2.3, pod=web-2)"
+         OK service_recovered: 2 instances (had 3), recovered after 60s, gone: id2 (1.2.3, pod=web-2)"
     );
     let down = findings(&run(
         memory,
