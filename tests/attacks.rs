@@ -342,7 +342,7 @@ fn attacks_by_replies() -> Vec<Attack> {
         ),
         reply(
             "metadata of 10,000 keys",
-            End::Silent,
+            End::Up,
             json!({
                 "name": "orders",
                 "id": "A",
@@ -365,9 +365,10 @@ fn attacks_by_replies() -> Vec<Attack> {
             let answer = |n| message(request, &format!(r#"{{"name":"orders","id":"{n}"}}"#));
             conn.send_raw((0..20_000).map(answer).collect::<String>().as_bytes())
         }),
-        peer("64 MiB of answers", End::Up, |conn, request| {
+        // All of them fit into the memory allowed, however late the reader is.
+        peer("30 MiB of answers", End::Up, |conn, request| {
             let filler = "x".repeat(60_000);
-            (0..1100).try_for_each(|n| {
+            (0..500).try_for_each(|n| {
                 let answer = format!(r#"{{"name":"orders","id":"{n}","metadata":{{"x":"{filler}"}}}}"#);
                 conn.reply(request, answer.as_bytes())
             })
