@@ -209,7 +209,7 @@ fn a_slow_instance_is_counted_and_named() {
         "it is asked for itself"
     );
     slow.thaw();
-    let text = format!("2 instances, slowest answer *ms, slow: {}", name(&slow, 0));
+    let text = format!("2 instances, slowest answer *s, slow: {}", name(&slow, 0));
     let out = run.wait();
     assert!(out.perfdata("rtt_max") >= Some(0.6), "{out:?}");
     out.assert_first(0, &format!("NATS_SERVICE OK - orders: {text} | instances=2;;;0; *"));

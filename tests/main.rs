@@ -34,6 +34,8 @@ mod matrix;
 
 /// One instance among several: gone, not answering or slow; and who is there when the one asked for is not.
 mod instances;
+/// Each PING reaches one instance only, two processes share an id, and the round trip is measured.
+mod queue_groups;
 
 /// Versions of instances: as required, and mixed for no longer than a rollout takes.
 mod versions;

@@ -1,6 +1,9 @@
 //! A restart of the server is no outage of its services, whichever client they are written with: they come back by
 //! themselves, some of them only after seconds. And a service that died with its server is told at once all the same.
 //!
+//! Three ways to lose a connection: the server restarts; a leaf between the service and the server that is asked restarts; the
+//! server closes the connections of its clients.
+//!
 //! The checks run with the flags that they have without a word from the user.
 //!
 //! The usual run is a sample: one delay for each kind of client. `RESTART_RUNS=20 tests/run.sh restarts -- --nocapture` is the
@@ -11,9 +14,12 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::support::check::matches;
+use super::support::server::free_port;
 use super::support::service::Builder;
-use super::support::{Certs, Monitor, Output, Server, Service, Version, each, wait_for};
+use super::support::{Certs, Monitor, Output, Server, Service, Version, each, raw, wait_for};
 
 /// How long after the server is ready the check runs.
 const DELAYS: [Duration; 4] = [
@@ -31,16 +37,38 @@ const CLIENTS: [(&str, Start); 5] = [
     ("async-nats", Service::async_nats),
 ];
 
+/// With an account of its own for who administrates.
+const SYSTEM_ACCOUNT: &str =
+    "accounts { APP { users: [{user: app, password: app}] }, SYS { users: [{user: sys, password: sys}] } }
+     system_account: SYS, no_auth_user: app";
+
 const UP: &str = "NATS_SERVICE OK - orders: 1 instance, slowest answer *";
 const DOWN: &str = "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until *";
 const STILL_DOWN: &str = "NATS_SERVICE CRITICAL - orders: still down for *s, no responders, had 1 instance, *";
 const RECOVERED: &str = "NATS_SERVICE OK - orders: 1 instance, recovered after *";
 
+/// What happens to NATS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Trouble {
+    /// The server restarts.
+    Server,
+    /// The leaf restarts on which the services are; the hub is asked.
+    Leaf,
+    /// The server closes the connections of all its clients.
+    Kick,
+}
+
+const TROUBLES: [Trouble; 3] = [Trouble::Server, Trouble::Leaf, Trouble::Kick];
+
 type Start = fn(&str, &str) -> Builder;
 
 /// A server and its one service, and somebody who asks for it.
 struct Place {
+    trouble: Trouble,
+    /// The server of the services.
     server: Server,
+    _hub: Option<Server>,
+    /// Of the services.
     url: String,
     certs: Option<Certs>,
     start: Start,
@@ -50,19 +78,36 @@ struct Place {
 
 impl Place {
     /// All is well there, and remembered.
-    fn new(start: Start, tls: bool) -> Place {
+    fn new(start: Start, tls: bool, trouble: Trouble) -> Place {
         let certs = tls.then(Certs::new);
-        let config = certs.as_ref().map(|certs| certs.config("server", ""));
-        let server = Server::with_config(Version::Newest, &config.unwrap_or_default());
+        let config = certs
+            .as_ref()
+            .map(|certs| certs.config("server", "") + "allow_non_tls: true\n");
+        let config = config.unwrap_or_default();
+        let port = free_port();
+        let (hub, config) = match trouble {
+            Trouble::Server => (None, config),
+            Trouble::Leaf => {
+                let leafnodes = format!("{config}leafnodes {{ listen: \"127.0.0.1:{port}\" }}");
+                let remote = format!("remotes: [{{url: \"nats-leaf://127.0.0.1:{port}\"}}], reconnect: 1");
+                let hub = Server::with_config(Version::Newest, &leafnodes);
+                (Some(hub), format!("{config}leafnodes {{ {remote} }}"))
+            }
+            Trouble::Kick => (None, format!("{config}{SYSTEM_ACCOUNT}")),
+        };
+        let server = Server::with_config(Version::Newest, &config);
         let scheme = if tls { "tls" } else { "nats" };
-        let url = format!("{scheme}://127.0.0.1:{}", server.port());
-        let monitor = Monitor::new(&url);
+        let url = |server: &Server| format!("{scheme}://127.0.0.1:{}", server.port());
+        let monitor = Monitor::new(url(hub.as_ref().unwrap_or(&server)));
+        let url = url(&server);
         let monitor = match &certs {
             Some(certs) => monitor.login(&["--tlsca", &certs.path("ca.pem")]),
             None => monitor,
         };
         let mut place = Place {
+            trouble,
             server,
+            _hub: hub,
             url,
             certs,
             start,
@@ -70,6 +115,7 @@ impl Place {
             monitor,
         };
         place.start_service();
+        place.settle();
         place.check().assert_first(0, UP);
         place
     }
@@ -87,11 +133,33 @@ impl Place {
         self.monitor.check([] as [&str; 0]).run()
     }
 
-    /// The server stops and starts, and then some time goes by: a real sleep, since it is this time that matters.
-    fn restart(&mut self, delay: Duration) {
-        self.server.stop();
-        self.server.start_again();
+    /// The connections of the services are lost, and then some time goes by: a real sleep, since it is this time that matters.
+    fn disturb(&mut self, delay: Duration) {
+        match self.trouble {
+            Trouble::Kick => self.kick(),
+            Trouble::Server | Trouble::Leaf => {
+                self.server.stop();
+                self.server.start_again();
+            }
+        }
         thread::sleep(delay);
+    }
+
+    /// Closes the connections of all clients of the server.
+    fn kick(&self) {
+        let url = format!("nats://sys:sys@127.0.0.1:{}", self.server.port());
+        let ask = |subject: &str, payload: &str| {
+            let reply = raw::request(&url, subject, payload, 1).expect("a reply").remove(0);
+            serde_json::from_slice::<Value>(&reply).expect("JSON")
+        };
+        let found = ask("$SYS.REQ.SERVER.PING.CONNZ", r#"{"auth": true}"#);
+        let server = found["server"]["id"].as_str().expect("an id");
+        for connection in found["data"]["connections"].as_array().expect("connections") {
+            if connection["account"] == "APP" {
+                let cid = format!(r#"{{"cid": {}}}"#, connection["cid"]);
+                ask(&format!("$SYS.REQ.SERVER.{server}.KICK"), &cid);
+            }
+        }
     }
 
     /// Until the service has come back, and what was said of it before, right or wrong, is over.
@@ -104,6 +172,7 @@ impl Place {
 struct Tally {
     client: &'static str,
     tls: bool,
+    trouble: Trouble,
     delay: Duration,
     tried: usize,
     /// One at most for each restart.
@@ -113,10 +182,11 @@ struct Tally {
 }
 
 impl Tally {
-    fn new(client: &'static str, tls: bool, delay: Duration) -> Tally {
+    fn new(client: &'static str, tls: bool, trouble: Trouble, delay: Duration) -> Tally {
         Tally {
             client,
             tls,
+            trouble,
             delay,
             tried: 0,
             complaints: Vec::new(),
@@ -143,7 +213,12 @@ impl Tally {
 
     fn place(&self) -> String {
         let transport = if self.tls { "TLS" } else { "plain" };
-        format!("{:<10} {transport:<5} {:>4}", self.client, self.delay.as_millis())
+        let trouble = format!("{:?}", self.trouble);
+        format!(
+            "{:<10} {transport:<5} {trouble:<6} {:>4}",
+            self.client,
+            self.delay.as_millis()
+        )
     }
 }
 
@@ -168,32 +243,38 @@ fn long_form() -> Option<usize> {
     Some(runs.parse().expect("a number"))
 }
 
-/// Restarts servers with all clients over all transports, all at once: what they do is mostly to wait. In the usual form each of
-/// these has one delay, and all delays have their turn.
+/// Disturbs servers with all clients over all transports, ten at once: what they do is mostly to wait. In the usual form each of
+/// these has one kind of trouble and one delay, and all of them have their turn.
 fn tally(test: impl Fn(&mut Place, &mut Tally) + Sync) -> Vec<Tally> {
     let transports = [false, true].into_iter().enumerate();
-    let kinds: Vec<_> = transports
+    let all: Vec<_> = transports
         .flat_map(|(n, tls)| {
             let clients = CLIENTS.into_iter().enumerate();
-            clients.map(move |(m, (client, start))| (client, start, tls, (m + 2 * n) % DELAYS.len()))
+            clients.map(move |(m, (client, start))| (client, start, tls, m + 2 * n))
         })
         .collect();
     let tallies = Mutex::new(Vec::new());
-    each(kinds, |(client, start, tls, nth)| {
-        let mut place = Place::new(start, tls);
-        let delays = if long_form().is_some() {
-            &DELAYS[..]
-        } else {
-            &DELAYS[nth..=nth]
-        };
-        let mut all: Vec<_> = delays.iter().map(|delay| Tally::new(client, tls, *delay)).collect();
-        for _ in 0..long_form().unwrap_or(1) {
-            all.iter_mut().for_each(|tally| test(&mut place, tally));
-        }
-        tallies.lock().expect("no panic").extend(all);
-    });
+    let turns = if long_form().is_some() { TROUBLES.len() } else { 1 };
+    for turn in 0..turns {
+        each(all.clone(), |(client, start, tls, nth)| {
+            let trouble = TROUBLES[(nth + turn) % TROUBLES.len()];
+            let mut place = Place::new(start, tls, trouble);
+            let nth = nth % DELAYS.len();
+            let delays = if long_form().is_some() {
+                &DELAYS[..]
+            } else {
+                &DELAYS[nth..=nth]
+            };
+            let tally = |delay: &Duration| Tally::new(client, tls, trouble, *delay);
+            let mut all: Vec<_> = delays.iter().map(tally).collect();
+            for _ in 0..long_form().unwrap_or(1) {
+                all.iter_mut().for_each(|tally| test(&mut place, tally));
+            }
+            tallies.lock().expect("no panic").extend(all);
+        });
+    }
     let mut tallies = tallies.into_inner().expect("no panic");
-    tallies.sort_by_key(|tally: &Tally| (tally.client, tally.tls, tally.delay));
+    tallies.sort_by_key(|tally: &Tally| (tally.client, tally.tls, tally.trouble, tally.delay));
     tallies
 }
 
@@ -201,7 +282,7 @@ fn tally(test: impl Fn(&mut Place, &mut Tally) + Sync) -> Vec<Tally> {
 #[track_caller]
 fn report(tallies: &[Tally], wrong: &str, kinds: &[&str]) {
     let kinds: String = kinds.iter().map(|kind| format!(" | {kind:>16}")).collect();
-    let mut table = format!("client     over  ms later | restarts | {wrong}{kinds} (median / maximum)\n");
+    let mut table = format!("client     over  what   ms later | restarts | {wrong}{kinds} (median / maximum)\n");
     for tally in tallies {
         let walls: String = tally.walls.iter().map(|walls| format!(" | {walls}")).collect();
         let (tried, complaints) = (tally.tried, tally.complaints.len());
@@ -225,7 +306,7 @@ fn no_restart_is_an_outage() {
     let tallies = tally(|place, tally| {
         place.settle();
         let well = place.check();
-        place.restart(tally.delay);
+        place.disturb(tally.delay);
         let first = place.check();
         let epoch = place.monitor.epoch();
         let second = place.check();
@@ -244,7 +325,7 @@ fn a_service_that_died_with_the_server_is_told_in_the_same_run() {
         place.settle();
         let well = place.check();
         place.service.take().expect("a service").kill();
-        place.restart(tally.delay);
+        place.disturb(tally.delay);
         let (first, second) = (place.check(), place.check());
         place.start_service();
         let recovered = place.check();

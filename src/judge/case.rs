@@ -29,6 +29,14 @@ impl Case<'_> {
         }
     }
 
+    /// The status of too few instances: never CRITICAL where only some of them can be counted.
+    pub fn at_least_so_many(&self, status: Status) -> Status {
+        match self.seen.one_reply_each {
+            true => status.min(Status::Warning),
+            false => status,
+        }
+    }
+
     /// The answers; empty where there are none.
     pub fn answers(&self) -> &[Answer] {
         match &self.seen.outcome {

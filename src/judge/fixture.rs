@@ -117,6 +117,8 @@ pub fn saw(outcome: Outcome) -> Observation {
         took: ms(12),
         trace: Vec::new(),
         silence: Silence::Unknown,
+        one_reply_each: false,
+        same_id: Vec::new(),
         without_ping: false,
         unreadable: Vec::new(),
         headerless: false,

@@ -121,7 +121,7 @@ fn who_is_missing(case: &Case<'_>, answers: &[Answer], next: &Memory) -> String 
     let one_comes_through = one_comes_through(case, answers, next);
     for fate in Fate::ALL {
         // They only look slow.
-        if fate == Fate::Slow && one_comes_through {
+        if fate == Fate::Slow && (one_comes_through || case.seen.one_reply_each) {
             continue;
         }
         let slow = case
@@ -144,6 +144,11 @@ fn who_is_missing(case: &Case<'_>, answers: &[Answer], next: &Memory) -> String 
     }
     if one_comes_through {
         text.push_str(", only one answers through the import: does its export say response_type: stream?");
+    } else if case.seen.one_reply_each {
+        text.push_str(", each PING reaches one instance only: their library puts the $SRV subjects into a queue group");
+    }
+    if let Some((id, replies)) = case.seen.same_id.first() {
+        text.push_str(&format!(", {replies} replies from one id ({id}): is it running twice?"));
     }
     text
 }
@@ -152,12 +157,13 @@ fn one_comes_through(case: &Case<'_>, answers: &[Answer], next: &Memory) -> bool
     let slow = case.seen.absent.iter().filter(|(_, fate)| *fate == Fate::Slow);
     let one_by_one = slow.count();
     let several = case.memory.known().len() > 1 || one_by_one > 0 || !next.absentees.is_empty();
-    case.policy.imported && several && answers.len() == one_by_one + 1
+    case.policy.imported && (case.seen.one_reply_each || several && answers.len() == one_by_one + 1)
 }
 
 fn out_of_range(case: &Case<'_>, instances: usize) -> Option<Finding> {
     let alerts = |range: &Range| range.alerts(instances as f64);
     let (status, _, range) = crossed(case.policy.critical, case.policy.warning, alerts)?;
+    let status = case.at_least_so_many(status);
     let number = count(instances, "instance");
     let text = format!("{number}, {}", range.in_words(instances));
     Some(Finding::new(status, Reason::InstancesOutOfRange, text))

@@ -31,6 +31,7 @@ pub fn find(case: &Case<'_>, ruling: &mut Ruling, instances: usize) {
     let Some((status, word, limit)) = reached else {
         return;
     };
+    let status = case.at_least_so_many(status);
     let number = format!("{instances} of {normal} instances");
     let since = baseline.fewer_since().unwrap_or(case.seen.at);
     let since = match since < case.seen.at {

@@ -64,6 +64,7 @@ pub fn examine(config: &Config, store: &Store, start: Instant, last_words: &Last
             discover: !peeked.has_seen_any(),
             stats: config.policy.rates.wanted,
             kept_metadata: config.policy.mixed_metadata.clone(),
+            thorough: config.timing.census.is_zero(),
             thresholds: config.policy.thresholds(&peeked),
             ..Plan::new(service, Wanted::All, confirm, config.timing.stall)
         },

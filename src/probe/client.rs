@@ -54,6 +54,8 @@ pub fn probe(request: &Request<'_>) -> Observation {
             .unwrap_or_default(),
         others: schedule.and_then(Schedule::others),
         silence: schedule.map(Schedule::silence).unwrap_or_default(),
+        one_reply_each: schedule.is_some_and(Schedule::one_reply_each),
+        same_id: schedule.map(Schedule::same_id).unwrap_or_default(),
         without_ping: schedule.is_some_and(Schedule::without_ping),
         stats: request.plan.stats.then(|| SeenStats {
             instances: schedule.map(|schedule| schedule.stats().clone()).unwrap_or_default(),

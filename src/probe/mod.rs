@@ -16,5 +16,6 @@ pub mod reply;
 pub mod request;
 pub mod schedule;
 pub mod sockets;
+pub mod spread;
 pub mod stats;
 pub mod target;

@@ -387,6 +387,11 @@ pub struct Observation {
     pub trace: Vec<(Duration, String)>,
     /// Where nobody answered.
     pub silence: Silence,
+    /// Whether each PING reached one instance only, and not always the same one: a queue group, or an import that lets one
+    /// reply through. There may be more instances than answered.
+    pub one_reply_each: bool,
+    /// The ids that replied to one request more than once, and how often.
+    pub same_id: Vec<(String, usize)>,
     /// Whether those who answered did so to other questions, and not to a PING.
     pub without_ping: bool,
     /// Ids of instances that sent a reply with headers that the client cannot read; `?` for a reply of an endpoint.
@@ -417,6 +422,8 @@ impl Observation {
             took: Duration::ZERO,
             trace: Vec::new(),
             silence: Silence::Unknown,
+            one_reply_each: false,
+            same_id: Vec::new(),
             without_ping: false,
             unreadable: Vec::new(),
             headerless: false,

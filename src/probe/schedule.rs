@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::probe::known::{KnownInstances, Outstanding};
 use crate::probe::observation::{Answer, Fate, Ignored, Instance, NotCounted, Outcome, Silence};
 use crate::probe::reply::{has_metadata, keep_metadata, read_alive, read_any_ping, read_ping, read_stats};
+use crate::probe::spread::Spread;
 use crate::probe::stats::Stats;
 use crate::values::range::Range;
 
@@ -32,6 +33,9 @@ const MOST_INSTANCES: usize = 100_000;
 /// these nobody reads on.
 const MOST_INQUIRED: usize = 64;
 const MOST_OTHERS: usize = 1000;
+
+/// Maximum number of ids that are reported for replying more than once.
+const MAX_SAME_ID: usize = 16;
 
 /// The end of the reply subject to which statistics come, and of the one for an id that nobody has.
 pub const STATS: &str = "s";
@@ -75,6 +79,8 @@ pub struct Plan {
     pub before_outage: Vec<String>,
     /// Whether to wait for instances that are not known, even when all known ones have answered.
     pub census: bool,
+    /// Whether to make sure that a single reply is that of a single instance, though nothing else makes one doubt it.
+    pub thorough: bool,
     /// Whether to look who else is there if nobody is.
     pub discover: bool,
     /// Whether the statistics are asked for, too: in the same write, with a reply subject that ends with [`STATS`].
@@ -106,6 +112,7 @@ impl Plan {
             previously_missing: BTreeSet::new(),
             before_outage: Vec::new(),
             census: false,
+            thorough: false,
             discover: false,
             stats: false,
             kept_metadata: Vec::new(),
@@ -124,6 +131,9 @@ impl Plan {
 pub enum Next {
     /// Ask, with a fresh inbox.
     Ask,
+    /// Ask so many times, in one write, with a fresh inbox each time: one instance replied, and there may be others in a queue
+    /// group with it.
+    AskMany(usize),
     /// Ask each of these instances for itself, in one write; the nth reply subject ends with n.
     AskEach(Vec<String>),
     /// Ask everybody, whatever the service.
@@ -172,6 +182,12 @@ struct Inquiry {
 pub struct Schedule {
     plan: Plan,
     rounds: Vec<Round>,
+    /// How many times it was decided to ask; [`Next::AskMany`] is one.
+    askings: usize,
+    /// When the question was last asked many times.
+    last_many: Duration,
+    /// Who replied to which request.
+    spread: Spread,
     inquiry: Option<Inquiry>,
     /// When the server was last sent anything, and when it was last asked.
     last_sent: Duration,
@@ -180,7 +196,10 @@ pub struct Schedule {
     pings: usize,
     pings_since_asked: u32,
     pongs: usize,
-    answers: BTreeMap<String, (Instance, Duration)>,
+    /// Each with its time, the round of its latest reply, and the number of its replies in that round.
+    answers: BTreeMap<String, (Instance, Duration, (usize, usize))>,
+    /// The ids that replied to one request more than once, and how often.
+    same_id: BTreeMap<String, usize>,
     /// When the latest new instance answered.
     last_answer: Duration,
     /// When the latest request left that was answered.
@@ -212,6 +231,9 @@ impl Schedule {
             outstanding: Outstanding::new(plan.known.clone()),
             plan,
             rounds: Vec::new(),
+            askings: 0,
+            last_many: Duration::ZERO,
+            spread: Spread::default(),
             inquiry: None,
             last_sent: Duration::ZERO,
             last_asked: Duration::ZERO,
@@ -219,6 +241,7 @@ impl Schedule {
             pings_since_asked: 0,
             pongs: 0,
             answers: BTreeMap::new(),
+            same_id: BTreeMap::new(),
             last_answer: Duration::ZERO,
             fates: BTreeMap::new(),
             others: BTreeMap::new(),
@@ -236,10 +259,24 @@ impl Schedule {
 
     /// The service was asked, in a new round.
     pub fn asked(&mut self, now: Duration) {
-        self.rounds.push(Round {
-            asked: now,
-            no_responders: false,
-        });
+        self.ask(now, 1);
+    }
+
+    /// After [`Next::AskMany`]: asked so many times, each in a new round.
+    pub fn asked_many(&mut self, now: Duration, times: usize) {
+        self.last_many = now;
+        self.ask(now, times);
+    }
+
+    fn ask(&mut self, now: Duration, times: usize) {
+        self.askings += 1;
+        for _ in 0..times {
+            self.spread.asked();
+            self.rounds.push(Round {
+                asked: now,
+                no_responders: false,
+            });
+        }
         self.request_sent(now);
     }
 
@@ -376,6 +413,9 @@ impl Schedule {
             true => read_alive(&self.plan.service, payload),
             false => read_ping(&self.plan.service, payload),
         };
+        if let Ok(instance) = &instance {
+            self.spread.replied(round, &instance.id);
+        }
         match instance {
             Ok(instance) if !self.plan.wanted.is_met_by(&instance, payload) => {
                 self.ignored.add(NotCounted::Sibling);
@@ -384,6 +424,14 @@ impl Schedule {
             Ok(mut instance) => {
                 keep_metadata(&mut instance, payload, &self.plan.kept_metadata);
                 self.proven = self.proven.max(Some(asked));
+                if let Some((_, _, latest)) = self.answers.get_mut(&instance.id) {
+                    let is_second = latest.0 == round && round < self.rounds.len();
+                    *latest = (round, if is_second { latest.1 + 1 } else { 1 });
+                    if is_second && self.same_id.len() < MAX_SAME_ID {
+                        let most = self.same_id.entry(instance.id.clone()).or_default();
+                        *most = latest.1.max(*most);
+                    }
+                }
                 if !self.answers.contains_key(&instance.id) && self.answers.len() < MOST_INSTANCES {
                     self.outstanding.answered(&instance.id);
                     self.without_ping |= looking;
@@ -391,7 +439,7 @@ impl Schedule {
                     self.last_answer = now;
                     self.fates.remove(&instance.id);
                     self.answers
-                        .insert(instance.id.clone(), (instance, now.saturating_sub(asked)));
+                        .insert(instance.id.clone(), (instance, now.saturating_sub(asked), (round, 1)));
                 }
                 None
             }
@@ -501,20 +549,29 @@ impl Schedule {
             let all_known = one_is_enough || !self.plan.census && self.outstanding.is_complete();
             let all_stats = !self.plan.stats || self.stats_outstanding == 0;
             if self.is_short()
+                && !self.one_reply_each()
                 && let Some(time) = self.scheduled(self.plan.confirm_fewer)
             {
-                return if now >= time { Next::Ask } else { Next::Listen(time) };
+                return match self.requests_to_find_others() {
+                    _ if now < time => Next::Listen(time),
+                    0 => Next::Ask,
+                    times => Next::AskMany(times),
+                };
             }
             let latest = if self.is_short() {
                 self.last_asked
             } else {
                 Duration::ZERO
             };
+            let latest = latest.max(self.last_many);
             let until = self.last_answer.max(self.last_stats).max(latest) + self.plan.stall;
             return if self.answers.len() >= MOST_INSTANCES {
                 Next::Flooded
             } else if all_known && all_stats || now >= until {
-                Next::Done(self.answered())
+                match self.requests_to_find_others() {
+                    0 => Next::Done(self.answered()),
+                    times => Next::AskMany(times),
+                }
             } else {
                 Next::Listen(until)
             };
@@ -525,7 +582,11 @@ impl Schedule {
             false => self.plan.confirm.min(self.plan.patience),
         };
         if let Some(time) = self.scheduled(end) {
-            return if now >= time { Next::Ask } else { Next::Listen(time) };
+            return if now >= time {
+                self.ask_again()
+            } else {
+                Next::Listen(time)
+            };
         }
         if latest.no_responders {
             return Next::Done(Outcome::NoResponders);
@@ -549,7 +610,7 @@ impl Schedule {
         } else if last < self.plan.patience {
             match self.plan.confirm.is_zero() {
                 true => Next::Ping,
-                false => Next::Ask,
+                false => self.ask_again(),
             }
         } else if !self.server_answered() {
             // The deadline of the run will end this.
@@ -584,6 +645,37 @@ impl Schedule {
         }
     }
 
+    /// Asks again. Where siblings of the wanted instance reply one at a time, often enough to reach it.
+    fn ask_again(&self) -> Next {
+        match self.spread.missing(1) {
+            times @ 1.. if matches!(self.plan.wanted, Wanted::Match(_)) => Next::AskMany(times),
+            _ => Next::Ask,
+        }
+    }
+
+    /// Number of requests that show whether the one instance that replied hides others; 0 where there is no reason to think so.
+    fn requests_to_find_others(&self) -> usize {
+        let count = self.answers.len() as f64;
+        let doubtful = self.plan.thorough
+            || self.one_reply_each()
+            || !self.outstanding.is_complete()
+            || self.plan.thresholds.iter().any(|range| range.alerts(count));
+        match self.plan.wanted {
+            Wanted::All if doubtful => self.spread.missing(0),
+            _ => 0,
+        }
+    }
+
+    /// Whether each request reaches one instance only, and not always the same one.
+    pub fn one_reply_each(&self) -> bool {
+        self.spread.is_one_reply_each()
+    }
+
+    /// The ids that replied to one request more than once, and how often.
+    pub fn same_id(&self) -> Vec<(String, usize)> {
+        self.same_id.clone().into_iter().collect()
+    }
+
     /// Whether known instances are missing, and their absence would raise an alarm.
     fn is_short(&self) -> bool {
         let count = self.answers.len() as f64;
@@ -595,7 +687,7 @@ impl Schedule {
     /// Time of the next retry; `None` after the last, which is at `end`.
     fn scheduled(&self, end: Duration) -> Option<Duration> {
         let first = self.rounds.first()?.asked;
-        let nth = self.rounds.len() - 1;
+        let nth = self.askings.checked_sub(1)?;
         let previous = nth.checked_sub(1).map_or(Duration::ZERO, offset);
         (previous < end).then(|| first + offset(nth).min(end))
     }
@@ -622,7 +714,7 @@ impl Schedule {
     }
 
     fn answered(&self) -> Outcome {
-        let answers = self.answers.values().map(|(instance, rtt)| Answer {
+        let answers = self.answers.values().map(|(instance, rtt, _)| Answer {
             instance: instance.clone(),
             rtt: Some(*rtt),
         });
@@ -671,7 +763,7 @@ impl Schedule {
 
     /// How many times the service was asked.
     pub fn askings(&self) -> usize {
-        self.rounds.len()
+        self.askings
     }
 
     pub fn ignored(&self) -> Ignored {

@@ -64,6 +64,8 @@ pub fn saw(second: i64, outcome: Outcome) -> Observation {
         took: Duration::from_millis(12),
         trace: Vec::new(),
         silence: Silence::Unknown,
+        one_reply_each: false,
+        same_id: Vec::new(),
         without_ping: false,
         unreadable: Vec::new(),
         headerless: false,

@@ -9,7 +9,7 @@ use crate::probe::endpoint::{self, Call};
 use crate::probe::info::is_of_the_server;
 use crate::probe::observation::{Answer, Failure, Outcome, Server};
 use crate::probe::reply::read_alive;
-use crate::probe::schedule::{Next, Plan, STATS, Schedule};
+use crate::probe::schedule::{Next, Plan, STATS, Schedule, Wanted};
 use crate::values::duration::latency;
 use crate::values::status::Reason;
 
@@ -67,6 +67,9 @@ impl Probe<'_> {
         self.step(format_args!("asking {}", self.subject()));
         let end = self.listen(link, &mut schedule, origin);
         self.proven = schedule.proven().map(|proven| began + proven);
+        if end.is_ok() && plan.wanted == Wanted::All && self.call.is_none() {
+            self.measure_round_trip(link);
+        }
         let end = match end {
             Ok(Outcome::Answered(answers)) => self
                 .request_endpoint(link, &mut schedule, origin, &answers)
@@ -75,6 +78,35 @@ impl Probe<'_> {
         };
         self.schedule = Some(schedule);
         end
+    }
+
+    /// Waits for the PONG that tells the round trip, where the answers were faster: no longer than for one more answer, and
+    /// whatever happens meanwhile, they count.
+    fn measure_round_trip(&mut self, link: &Link) {
+        let until = self.request.deadline.min(Instant::now() + self.request.plan.stall);
+        let mut nudge = NUDGE;
+        while self.server.as_ref().is_some_and(|server| server.rtt.is_none()) {
+            let now = Instant::now();
+            if now >= until {
+                break;
+            }
+            // Over TLS no PING follows a request, and a later one may be what wakes the reader.
+            if link.secure {
+                order(link, Command::Ping);
+            }
+            let pause = if link.secure { now + nudge } else { until };
+            nudge *= 2;
+            match self.wait(&link.events, None, pause.min(until)) {
+                Ok(Some(Event::Pong(rtt))) => {
+                    self.step("PONG: the server is measured");
+                    if let Some(server) = &mut self.server {
+                        server.rtt = Some(rtt);
+                    }
+                }
+                Ok(Some(Event::Disconnected)) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
     }
 
     /// The instances are asked for their endpoints together with the question itself, in one write.
@@ -233,6 +265,14 @@ impl Probe<'_> {
                     order(link, Command::Ask { stats });
                     continue;
                 }
+                Next::AskMany(times) => {
+                    schedule.asked_many(now, times);
+                    self.step(format_args!(
+                        "asking {times} times: one instance replied, others may share its queue group"
+                    ));
+                    order(link, Command::AskMany(times));
+                    continue;
+                }
                 Next::AskEach(ids) => {
                     schedule.inquired(now, ids.clone());
                     self.step(format_args!("asking the {} missing, each for itself", ids.len()));
@@ -281,9 +321,11 @@ impl Probe<'_> {
     fn handle(&mut self, link: &mut Link, schedule: &mut Schedule, origin: Instant, event: Event) -> Result<(), Stop> {
         let address = link.server.address();
         match event {
-            Event::Asked(at) => {
-                schedule.on_wire(link.asked, at.saturating_duration_since(origin));
-                link.asked += 1;
+            Event::Asked(at, times) => {
+                for round in link.asked..link.asked + times {
+                    schedule.on_wire(round, at.saturating_duration_since(origin));
+                }
+                link.asked += times;
             }
             Event::Pong(rtt) => {
                 schedule.pong();

@@ -43,8 +43,8 @@ pub(super) enum Event {
     /// Logged in at this time; the first request is about to leave, and all replies will come to this inbox; then an id
     /// that no instance has, and whether the connection goes through a relay.
     Connected(Instant, Timestamp, Receiver<Message>, String, bool),
-    /// A request is about to leave.
-    Asked(Instant),
+    /// So many requests are about to leave.
+    Asked(Instant, usize),
     /// The request to an endpoint is about to leave.
     Requested(Instant),
     /// It cannot leave.
@@ -62,6 +62,8 @@ pub(super) enum Command {
     Ask {
         stats: bool,
     },
+    /// So many times, each with a reply subject of its own.
+    AskMany(usize),
     AskEach(Vec<String>),
     Discover,
     LookInto {
@@ -155,6 +157,11 @@ pub(super) fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, o
     for command in first.chain(orders.iter()) {
         let pinging = matches!(command, Command::Ping);
         let obeyed = match &command {
+            Command::AskMany(times) => {
+                let _ = events.send(Event::Asked(Instant::now(), *times));
+                (round..round + times)
+                    .try_for_each(|round| connection.publish_request(&subjects.ping, &format!("{inbox}.{round}"), ""))
+            }
             Command::AskInfo(nth) => ask_info(&connection, subjects, &inbox, *nth),
             Command::Request(subject, nth) => {
                 request(&connection, login.secure, subjects, subject, &inbox, *nth, events)
@@ -168,7 +175,10 @@ pub(super) fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, o
                 }),
         };
         let beside = matches!(command, Command::Ping | Command::AskInfo(_) | Command::Request(..));
-        round += usize::from(!beside);
+        round += match command {
+            Command::AskMany(times) => times,
+            _ => usize::from(!beside),
+        };
         if obeyed.is_err() {
             let _ = events.send(Event::Disconnected);
             break;
@@ -228,7 +238,7 @@ impl Command {
         if matches!(self, Command::Ping) {
             return Ok(());
         }
-        let _ = events.send(Event::Asked(Instant::now()));
+        let _ = events.send(Event::Asked(Instant::now(), 1));
         match self {
             Command::Ask { stats: true } if subjects.with_stats => {
                 connection.publish_request(&subjects.ping, reply, "")?;
@@ -252,7 +262,7 @@ impl Command {
                 connection.publish_request(&format!("{}.{id}", subjects.ping), &format!("{reply}-{n}"), "")
             }),
             // See `ask_info` and `request`.
-            Command::Ping | Command::AskInfo(_) | Command::Request(..) => Ok(()),
+            Command::Ping | Command::AskMany(_) | Command::AskInfo(_) | Command::Request(..) => Ok(()),
         }
     }
 }

@@ -13,6 +13,7 @@ fn plan(known: &[&str], census: bool) -> Plan {
         before_outage: Vec::new(),
         census,
         discover: false,
+        thorough: false,
         kept_metadata: Vec::new(),
         stats: false,
         confirm: ms(5000),
@@ -36,16 +37,26 @@ use Event::{NoResponders, Pong, Reply};
 /// that to all further askings. Returns when each asking was, the end, and the outcome.
 fn simulate(plan: Plan, reactions: &[&[Event]]) -> (Vec<u64>, u64, Option<Outcome>) {
     let mut schedule = Schedule::new(plan);
-    let (mut now, mut asked, mut queue) = (Duration::ZERO, Vec::new(), Vec::new());
+    let (mut now, mut asked, mut queue, mut rounds) = (Duration::ZERO, Vec::new(), Vec::new(), 0);
     loop {
         match schedule.next(now) {
-            Next::Ask => {
-                schedule.asked(now);
+            next @ (Next::Ask | Next::AskMany(_)) => {
+                let times = match next {
+                    Next::AskMany(times) => times,
+                    _ => 1,
+                };
+                match times {
+                    1 => schedule.asked(now),
+                    _ => schedule.asked_many(now, times),
+                }
+                let reaction = reactions.get(asked.len()).or(reactions.last()).expect("a reaction");
                 asked.push(now.as_millis() as u64);
-                let round = schedule.askings() - 1;
-                for event in *reactions.get(round).or(reactions.last()).expect("a reaction") {
-                    let after = if let Reply(after, _) = event { ms(*after) } else { ms(1) };
-                    queue.push((now + after, round, event));
+                for n in 0..times {
+                    for event in reaction.iter().filter(|event| n == 0 || !matches!(event, Pong)) {
+                        let after = if let Reply(after, _) = event { ms(*after) } else { ms(1) };
+                        queue.push((now + after, rounds, event));
+                    }
+                    rounds += 1;
                 }
             }
             Next::Ping => {
@@ -114,9 +125,10 @@ fn a_census_ends_when_nobody_has_answered_for_the_stall_time() {
 
 #[test]
 fn a_missing_known_instance_makes_it_a_census() {
-    let mut schedule = Schedule::new(plan(&["a", "b"], false));
+    let mut schedule = Schedule::new(plan(&["a", "b", "c"], false));
     schedule.asked(ms(0));
-    schedule.reply(ms(1), 0, "", br#"{"name":"orders","id":"a"}"#);
+    hear(&mut schedule, 1, "a");
+    hear(&mut schedule, 1, "c");
     assert_eq!(schedule.next(ms(1)), Next::Listen(ms(301)));
     assert!(schedule.was_census());
     assert_eq!(schedule.next(ms(301)), Next::AskEach(vec!["b".into()]));
@@ -162,11 +174,12 @@ fn a_shortage_that_would_alarm_is_confirmed_before_it_is_judged() {
     for (confirm_fewer, expected) in [
         (5000, &[0, 50, 250, 1200, 2500, 5000][..]),
         (300, &[0, 50, 250, 300]),
-        (0, &[0]),
+        // The one that answers is asked many times, in case that others share its queue group.
+        (0, &[0, 301]),
     ] {
         let (asked, end, outcome) = simulate(short(confirm_fewer), &[one]);
         assert_eq!(asked, expected);
-        assert_eq!(end, expected[expected.len() - 1] + 300 + u64::from(confirm_fewer == 0));
+        assert_eq!(end, expected[expected.len() - 1] + 300);
         assert_eq!(ids(outcome), ["a"]);
     }
     // Nobody alarms, or only one is wanted.
@@ -178,8 +191,57 @@ fn a_shortage_that_would_alarm_is_confirmed_before_it_is_judged() {
         wanted: Wanted::Any,
         ..short(5000)
     };
-    assert_eq!(simulate(calm, &[one]).0, [0]);
+    assert_eq!(simulate(calm, &[one]).0, [0, 301]);
     assert_eq!(simulate(any, &[one]).0, [0]);
+}
+
+/// Control subjects in a queue group: the nth request reaches one of three instances.
+#[test]
+fn one_reply_to_each_request_is_no_shortage() {
+    let mut schedule = Schedule::new(Plan {
+        thresholds: vec![Range::at_least(3.0)],
+        ..plan(&[], true)
+    });
+    schedule.asked(ms(0));
+    hear_round(&mut schedule, 1, 0, "a");
+    assert_eq!(schedule.next(ms(301)), Next::AskMany(31));
+    schedule.asked_many(ms(301), 31);
+    for round in 1..32 {
+        hear_round(&mut schedule, 302, round, ["a", "b", "c"][round % 3]);
+    }
+    // Of three, more are to be heard before it is said who is there.
+    assert_eq!(schedule.next(ms(602)), Next::AskMany(16));
+    schedule.asked_many(ms(602), 16);
+    for round in 32..48 {
+        hear_round(&mut schedule, 603, round, "a");
+    }
+    assert!(schedule.one_reply_each());
+    let Next::Done(Outcome::Answered(answers)) = schedule.next(ms(903)) else {
+        panic!("not done")
+    };
+    assert_eq!(answers.len(), 3);
+    assert_eq!(schedule.askings(), 3);
+}
+
+/// An instance that is slower than another replies to each request all the same.
+#[test]
+fn a_slow_instance_shares_no_queue_group() {
+    let mut schedule = Schedule::new(plan(&["a", "b"], true));
+    schedule.asked(ms(0));
+    hear_round(&mut schedule, 1, 0, "a");
+    assert_eq!(schedule.next(ms(301)), Next::AskMany(31));
+    schedule.asked_many(ms(301), 31);
+    for round in 0..32 {
+        hear_round(&mut schedule, 302, round, "a");
+        hear_round(&mut schedule, 400, round, "b");
+    }
+    assert!(!schedule.one_reply_each());
+    assert!(schedule.same_id().iter().all(|(id, _)| id == "a"));
+}
+
+fn hear_round(schedule: &mut Schedule, now: u64, round: usize, id: &str) {
+    let payload = format!(r#"{{"name":"orders","id":"{id}"}}"#);
+    schedule.reply(ms(now), round, "", payload.as_bytes());
 }
 
 #[test]
@@ -360,11 +422,12 @@ fn hear(schedule: &mut Schedule, now: u64, id: &str) {
     );
 }
 
-/// Three known, one answers; `at` 301 the others are asked one by one.
+/// Four known, two answer; `at` 301 the others are asked one by one.
 fn two_missing() -> Schedule {
-    let mut schedule = Schedule::new(plan(&["a", "b", "c"], false));
+    let mut schedule = Schedule::new(plan(&["a", "b", "c", "d"], false));
     schedule.asked(ms(0));
     hear(&mut schedule, 1, "a");
+    hear(&mut schedule, 1, "d");
     let ids = vec!["b".to_owned(), "c".to_owned()];
     assert_eq!(schedule.next(ms(301)), Next::AskEach(ids.clone()));
     schedule.inquired(ms(301), ids);
@@ -381,7 +444,7 @@ fn the_missing_are_asked_one_by_one() {
         [("b".to_owned(), Fate::NotAnswering), ("c".to_owned(), Fate::Gone)]
     );
     assert_eq!(schedule.next(ms(302)), Next::Listen(ms(601)));
-    assert_eq!(ids(schedule.so_far()), ["a"]);
+    assert_eq!(ids(schedule.so_far()), ["a", "d"]);
     assert!(matches!(schedule.next(ms(601)), Next::Done(Outcome::Answered(_))));
     // As soon as all have answered, it is over.
     schedule.reply(ms(310), 1, "", br#"{"name":"orders","id":"b"}"#);
@@ -394,7 +457,7 @@ fn the_missing_are_asked_one_by_one() {
     };
     // Each is timed by the request that it answered.
     let told = |answer: &Answer| (answer.instance.id.clone(), answer.rtt);
-    let expected = [("a".to_owned(), Some(ms(1))), ("b".to_owned(), Some(ms(9)))];
+    let expected = [("a", 1), ("b", 9), ("d", 1)].map(|(id, rtt)| (id.to_owned(), Some(ms(rtt))));
     assert_eq!(answers.iter().map(told).collect::<Vec<_>>(), expected);
 }
 

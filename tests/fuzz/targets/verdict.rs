@@ -212,6 +212,13 @@ impl Run {
                         self.schedule.no_responders(self.rounds - 1, "");
                     }
                 }
+                Next::AskMany(times) => {
+                    self.schedule.asked_many(self.now, times);
+                    self.rounds += times;
+                    if self.nobody {
+                        self.schedule.no_responders(self.rounds - 1, "");
+                    }
+                }
                 Next::AskEach(ids) => self.schedule.inquired(self.now, ids),
                 Next::Discover => self.schedule.inquired(self.now, Vec::new()),
                 Next::LookInto { ids, discover } => self.schedule.looked_into(self.now, ids, discover),
@@ -314,6 +321,8 @@ impl Run {
             others: schedule.others(),
             took: self.now,
             silence: schedule.silence(),
+            one_reply_each: schedule.one_reply_each(),
+            same_id: schedule.same_id(),
             without_ping: schedule.without_ping(),
             stats: Some(SeenStats {
                 instances: schedule.stats().clone(),
