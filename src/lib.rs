@@ -9,7 +9,7 @@
 //!
 //! - [`modes`]: check, textfile, probe, watch, state; all that look at a service do so by one `examine`
 //! - [`cli`]: arguments, variables and the context -> Config, or one line that says what is wrong
-//! - [`serve`]: an HTTP server for what the last check found, in one thread and within bounds
+//! - [`serve`]: a small HTTP server in one thread, whose clients have bounds; it knows nothing of services
 //! - [`render`]: one file for each output; a renderer returns text
 //! - [`judge`]: which findings, in which order; one rule a file
 //! - [`state`]: what is remembered, and the one file that knows the state file

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -14,12 +16,13 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::prometheus::{Prometheus, assert_clean};
-use super::support::check::{BINARY, SECRET, find_secret};
+use super::support::check::{BINARY, SECRET, find_secret, matches};
 use super::support::crowd;
 use super::support::http::{self, Reply};
 use super::support::server::free_port;
 use super::support::{
-    Check, Crowd, Fake, Metrics, Proxy, Server, Service, TempDir, Version, each, from_env, process, raw, wait_for,
+    Check, Crowd, Fake, Metrics, Proxy, Server, Service, TempDir, Version, each, from_env, is_root, process, raw,
+    wait_for,
 };
 use super::watch::{Sidecar, memory};
 
@@ -43,11 +46,15 @@ struct Listening {
 
 impl Listening {
     fn start(server: &str, flags: &[&str]) -> Listening {
+        Listening::start_under(&[], server, flags)
+    }
+
+    fn start_under(under: &[&str], server: &str, flags: &[&str]) -> Listening {
         let port = free_port();
         let address = format!("127.0.0.1:{port}");
         let mut all = vec!["--listen", &address];
         all.extend(flags);
-        let sidecar = Sidecar::start(server, &all);
+        let sidecar = Sidecar::start_under(under, server, &all);
         let listening = Listening { sidecar, port };
         wait_for("a check", || http::get(port, "/status").ok());
         listening
@@ -201,7 +208,7 @@ fn nats_being_away_is_not_the_fault_of_the_pod() {
                     reply.body.starts_with("readiness fail: orders: cannot ask: "),
                     "{reply:?}"
                 );
-                listening.wait_for("/startupz", 503);
+                listening.wait_for("/startupz", 200);
                 wait_for(why, || listening.ask("/livez").body.contains(why).then_some(()));
             };
             server.stop();
@@ -615,7 +622,7 @@ fn the_server_ends_with_the_sidecar() {
         assert!(!is_there(pid), "{signal}");
         TcpListener::bind(("127.0.0.1", port)).unwrap_or_else(|e| panic!("{signal}: {e}"));
     }
-    // A check that is under way goes on for a while, and has nothing of it.
+    // A check that is under way ends with it, however it ends.
     let listening = Listening::start(&server.url(), &[&SOON[..2], &["--never-seen", "ok"]].concat());
     let (pid, port) = (listening.server(), listening.port);
     server.freeze();
@@ -629,7 +636,7 @@ fn the_server_ends_with_the_sidecar() {
     listening.sidecar.signal(libc::SIGKILL);
     wait_for("its end", || (!is_there(pid)).then_some(()));
     TcpListener::bind(("127.0.0.1", port)).unwrap();
-    assert!(is_there(check));
+    wait_for("the end of the check", || (!is_there(check)).then_some(()));
 }
 
 /// One process for each check, as ever, and one more only with `--listen`.
@@ -723,6 +730,341 @@ fn only_a_port_is_every_address() {
     sidecar.end(libc::SIGTERM);
 }
 
+/// A page in a browser on this machine can ask under a name that its author had resolved to 127.0.0.1 (DNS rebinding).
+#[test]
+fn on_loopback_only_requests_for_loopback_are_answered() {
+    let server = Server::start(Version::Newest);
+    let here = Listening::start(&server.url(), &["--interval", "1h", "--never-seen", "ok"]);
+    let every_port = free_port();
+    let typed = format!(":{every_port}");
+    let _everywhere = Sidecar::start(
+        &server.url(),
+        &["--interval", "1h", "--never-seen", "ok", "--listen", &typed],
+    );
+    wait_for("a check", || http::get(every_port, "/status").ok());
+    let refusal =
+        "this server is for its own machine only: it answers where the Host is localhost or a loopback address\n";
+    for (host, is_here) in [
+        ("localhost", true),
+        ("LOCALHOST:9422", true),
+        ("127.0.0.1:9422", true),
+        ("[::1]", true),
+        ("rebind.example.org", false),
+        ("rebind.example.org:9422", false),
+        ("127.0.0.1.example.org", false),
+        ("10.0.0.1", false),
+        ("", false),
+    ] {
+        for path in ["/", "/status", "/metrics", "/livez", "/healthz", "/none"] {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let reply = http::send(here.port, request.as_bytes()).unwrap();
+            assert_eq!(reply.status == 421, !is_here, "{host} {path}: {reply:?}");
+            assert!(is_here || reply.body == refusal, "{reply:?}");
+            let reply = http::send(every_port, request.as_bytes()).unwrap();
+            assert_ne!(reply.status, 421, "{host} {path}: {reply:?}");
+        }
+    }
+    // No browser leaves it out.
+    assert_eq!(
+        http::send(here.port, b"GET /status HTTP/1.0\r\n\r\n").unwrap().status,
+        200
+    );
+}
+
+/// Whether a part of the memory of this process has these bytes.
+fn has_in_memory(pid: u32, bytes: &[u8]) -> bool {
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let (mut read, mut found) = (0, false);
+    for line in maps
+        .lines()
+        .filter(|line| line.split(' ').nth(1).is_some_and(|mode| mode.starts_with('r')))
+    {
+        let (begin, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
+        let [begin, end] = [begin, end].map(|at| u64::from_str_radix(at, 16).unwrap());
+        let mut part = vec![0; (end - begin) as usize];
+        // Some of the kernel's own cannot be read.
+        if memory.read_exact_at(&mut part, begin).is_ok() {
+            read += part.len();
+            found |= part.windows(bytes.len()).any(|window| window == bytes);
+        }
+    }
+    assert!(read > 1_000_000, "only {read} bytes of {pid} could be read");
+    found
+}
+
+/// Whoever took over the process that answers the network would find none in it.
+#[test]
+fn the_process_that_answers_has_no_secret() {
+    if !is_root() {
+        return;
+    }
+    let password = "pw-8a1f60c2e7";
+    let server = Server::with_config(
+        Version::Newest,
+        &format!("authorization {{ user: mon, password: \"{password}\" }}"),
+    );
+    let dir = TempDir::new();
+    let file = dir.join("password");
+    fs::write(&file, password).unwrap();
+    let variable = format!("NATS_PASSWORD={password}");
+    let own = ["--user", "mon", "--any-instance"];
+    for (under, flags) in [
+        (&["env", &variable][..], &[][..]),
+        (&[], &["--password-file", &file]),
+        (&[], &["--password", password]),
+    ] {
+        let listening = Listening::start_under(under, &server.url(), &[&SOON[..], &own, flags].concat());
+        for path in ["/livez", "/readyz?verbose", "/status", "/metrics", "/"] {
+            listening.ask(path);
+        }
+        assert!(listening.ask("/status").body.contains("\"asked\":true"), "it is let in");
+        let first = listening.server();
+        kill(first, libc::SIGKILL);
+        listening.sidecar.wait_for_the_next();
+        // The one that is started later, too, when all has been read.
+        let pid = listening.server();
+        assert_ne!(pid, first);
+        assert!(!has_in_memory(pid, password.as_bytes()), "{flags:?}");
+        assert_eq!(fs::read(format!("/proc/{pid}/environ")).unwrap(), b"", "{flags:?}");
+        assert_eq!(
+            fs::read(format!("/proc/{pid}/cmdline")).unwrap(),
+            b"check_nats_service\0serve-http\0"
+        );
+        // And it would be found.
+        let is_in_parent = has_in_memory(listening.sidecar.pid(), password.as_bytes());
+        assert!(is_in_parent || flags.contains(&"--password-file"), "{flags:?}");
+        listening.sidecar.end(libc::SIGTERM);
+    }
+}
+
+#[test]
+fn no_user_needs_the_argument_of_the_server() {
+    Check::new(["serve-http"]).run().assert_stderr(
+        3,
+        "",
+        "check_nats_service: serve-http: only watch --listen uses this",
+    );
+}
+
+/// Of a failed probe the kubelet tells the status alone.
+#[test]
+fn each_change_of_a_probe_is_logged_with_its_line() {
+    let mut server = Server::start(Version::Newest);
+    let service = Service::async_nats(&server.url(), "orders")
+        .metadata("pod", "one")
+        .start();
+    let other = Service::async_nats(&server.url(), "orders")
+        .metadata("pod", "two")
+        .start();
+    let flags = [&SOON[..], &["--match", "pod=one", "--timeout", "2s"]].concat();
+    let listening = Listening::start(&server.url(), &flags);
+    let log = || listening.sidecar.log();
+    let lines = |path: &str| -> Vec<String> {
+        let begin = format!("Z {path} ");
+        log()
+            .lines()
+            .filter_map(|line| Some(line.split_once(&begin)?.1.to_owned()))
+            .collect()
+    };
+    let expect = |path: &str, count: usize, text: &str| {
+        let lines = wait_for(text, || Some(lines(path)).filter(|lines| lines.len() >= count));
+        assert_eq!(lines.len(), count, "{}", log());
+        assert!(matches(text, &lines[count - 1]), "{text}: {}", log());
+    };
+    expect(
+        "/livez",
+        1,
+        &format!("200 OK: liveness pass: orders: {} answered * ago", service.id()),
+    );
+    expect(
+        "/readyz",
+        1,
+        &format!("200 OK: readiness pass: orders: {} answered * ago", service.id()),
+    );
+    let own_up = || Metrics::parse(&listening.ask("/metrics").body).of("orders", "nats_service_own_instance_up");
+    assert_eq!(own_up(), Some(1.0));
+    service.stop();
+    let gone = "the instance with pod=one did not answer * ago, though others did";
+    expect(
+        "/livez",
+        2,
+        &format!("503 Service Unavailable: liveness fail: orders: {gone}"),
+    );
+    expect(
+        "/readyz",
+        2,
+        &format!("503 Service Unavailable: readiness fail: orders: {gone}"),
+    );
+    wait_for("the metric", || (own_up() == Some(0.0)).then_some(()));
+    (0..3).for_each(|_| drop(listening.sidecar.wait_for_the_next()));
+    expect("/livez", 2, "503 *");
+    // NATS being away excuses the instance: nobody knows.
+    server.stop();
+    expect(
+        "/livez",
+        3,
+        "200 OK: liveness pass: orders: cannot ask, which is not this pod's fault: cannot reach NATS at *",
+    );
+    wait_for("the metric", || own_up().is_none().then_some(()));
+    expect("/readyz", 2, "503 *");
+    // Whatever becomes of them, the watcher itself works.
+    assert_eq!(listening.ask("/healthz").status, 200);
+    drop(other);
+    listening.sidecar.end(libc::SIGTERM);
+}
+
+#[test]
+fn the_watcher_is_well_while_it_checks() {
+    let server = Server::start(Version::Newest);
+    let flags = [
+        "--timeout",
+        "800ms",
+        "--interval",
+        "100ms",
+        "--stall",
+        "50ms",
+        "--max-age",
+        "1s",
+    ];
+    let listening = Listening::start(&server.url(), &flags);
+    let reply = listening.wait_for("/healthz", 200);
+    assert!(
+        matches("ok: orders: the last check is *s old, every 0.1s\n", &reply.body),
+        "{reply:?}"
+    );
+    server.freeze();
+    listening.wait_for("/healthz", 200);
+    listening.sidecar.signal(libc::SIGSTOP);
+    let reply = listening.wait_for("/healthz", 503);
+    assert!(
+        matches("fail: orders: the last check is *s old, every 0.1s\n", &reply.body),
+        "{reply:?}"
+    );
+    listening.sidecar.signal(libc::SIGCONT);
+    listening.wait_for("/healthz", 200);
+    listening.sidecar.end(libc::SIGTERM);
+}
+
+#[test]
+fn the_user_decides_what_nats_being_away_means_over_http() {
+    let away = "nats://127.0.0.1:1";
+    for (flags, status, passing) in [
+        (&[][..], "UNKNOWN", &["/livez", "/startupz"][..]),
+        (
+            &["--unreachable", "pass"],
+            "UNKNOWN",
+            &["/livez", "/readyz", "/startupz"],
+        ),
+        (&["--unreachable", "fail"], "UNKNOWN", &[]),
+        (&["--unreachable", "critical"], "CRITICAL", &["/livez", "/startupz"]),
+        (&["--unreachable", "fail", "--unreachable", "critical"], "CRITICAL", &[]),
+    ] {
+        let listening = Listening::start(away, &[&SOON[..], &["--any-instance"], flags].concat());
+        for path in ["/livez", "/readyz", "/startupz"] {
+            let expected = if passing.contains(&path) { 200 } else { 503 };
+            let reply = listening.ask(path);
+            assert_eq!(reply.status, expected, "{flags:?} {path}: {reply:?}");
+            assert!(reply.body.contains("cannot reach NATS at 127.0.0.1:1: "), "{reply:?}");
+        }
+        assert_eq!(listening.sidecar.wait_for_the_next()["status"], status);
+        listening.sidecar.end(libc::SIGTERM);
+    }
+    for (flags, problem) in [
+        (
+            &["--unreachable", "maybe"][..],
+            "'maybe' is not a status (ok, warning, unknown or critical), nor pass or fail",
+        ),
+        (
+            &["--unreachable", "pass", "--unreachable", "fail"],
+            "give one status, and one of pass and fail",
+        ),
+    ] {
+        let port = free_port();
+        Check::new(["watch", "-n", "orders", "--listen", &format!("127.0.0.1:{port}")])
+            .args(flags)
+            .run()
+            .assert_stderr(
+                3,
+                "",
+                &format!("check_nats_service: --unreachable: {problem} (see --help)"),
+            );
+    }
+    Check::new(["watch", "-n", "orders", "--unreachable", "pass"]).run().assert_stderr(
+        3,
+        "",
+        "check_nats_service: --unreachable: pass and fail are for the probes of --listen, otherwise give a status (see --help)",
+    );
+}
+
+/// How long a probe takes beside so many connections at once, of a service with as many instances as are told.
+#[test]
+fn many_connections_and_instances_delay_no_probe() {
+    const CONNECTIONS: usize = 1500;
+    let server = Server::start(Version::Newest);
+    let _crowd = Crowd::start(&server.url(), "orders", 1000);
+    let listening = Listening::start(&server.url(), &["--interval", "1h", "--id", &crowd::id(999)]);
+    listening.wait_for("/livez", 200);
+    let mut took: Vec<(Duration, Duration)> = (0..5)
+        .map(|_| {
+            // All are connected before one of them is answered.
+            kill(listening.server(), libc::SIGSTOP);
+            let clients: Vec<TcpStream> = (0..CONNECTIONS)
+                .map(|_| {
+                    let mut stream = TcpStream::connect(("127.0.0.1", listening.port)).unwrap();
+                    stream.write_all(b"GET /livez HTTP/1.0\r\n\r\n").unwrap();
+                    stream
+                })
+                .collect();
+            let mut probe = TcpStream::connect(("127.0.0.1", listening.port)).unwrap();
+            probe.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").unwrap();
+            let cpu = cpu_time(listening.server());
+            let begin = Instant::now();
+            kill(listening.server(), libc::SIGCONT);
+            assert_eq!(http::read(&mut probe).unwrap().status, 200);
+            let took = begin.elapsed();
+            drop(clients);
+            (took, cpu_time(listening.server()) - cpu)
+        })
+        .collect();
+    took.sort();
+    eprintln!("a probe behind {CONNECTIONS} connections, 1000 instances: {took:?} (wall, CPU of the server)");
+    // The kubelet gives it a second; before, each of these cost 3.8 ms.
+    assert!(took[0].0 < Duration::from_secs(1), "{took:?}");
+}
+
+/// The CPU time that a process has used, to a hundredth of a second.
+fn cpu_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = [11, 12].iter().map(|n| fields[*n].parse::<u64>().unwrap()).sum();
+    Duration::from_millis(ticks * 10)
+}
+
+/// Also where the system would let a socket of IPv6 be one of IPv6 alone.
+#[test]
+fn only_a_port_is_ipv4_too_where_ipv6_is_alone() {
+    if !is_root() || TcpListener::bind("[::1]:0").is_err() {
+        return;
+    }
+    let script = "ip link set lo up; echo 1 > /proc/sys/net/ipv6/bindv6only; exec \"$@\"";
+    let under = ["unshare", "--net", "sh", "-c", script, "sh"];
+    let flags = ["--interval", "1h", "--listen", ":9422"];
+    let sidecar = Sidecar::start_under(&under, "nats://127.0.0.1:1", &flags);
+    sidecar.wait_for_line("orders answers over HTTP on :9422\n");
+    let namespace = fs::File::open(format!("/proc/{}/ns/net", sidecar.pid())).unwrap();
+    let only_ipv6 = thread::spawn(move || {
+        // SAFETY: moves this thread alone into the namespace.
+        assert_eq!(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNET) }, 0);
+        for host in ["127.0.0.1", "::1"] {
+            TcpStream::connect((host, 9422)).unwrap_or_else(|e| panic!("{host}: {e}"));
+        }
+        fs::read_to_string("/proc/sys/net/ipv6/bindv6only").unwrap()
+    });
+    assert_eq!(only_ipv6.join().unwrap(), "1\n");
+    sidecar.end(libc::SIGTERM);
+}
+
 /// A Secret that comes late restarts no pod: were the sidecar to end, its port would be closed, and every probe would fail.
 #[test]
 fn a_file_that_comes_late_is_waited_for() {
@@ -767,16 +1109,19 @@ fn odd_requests_are_answered_and_forgotten() {
     let server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders").start();
     let listening = Listening::start(&server.url(), &[&SOON[..], &["--any-instance"]].concat());
-    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nA: {}\r\n\r\n", "x".repeat(1_000_000));
-    let path = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(1_000_000));
-    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(1000));
+    let long = format!(
+        "GET / HTTP/1.1\r\nHost: localhost\r\nA: {}\r\n\r\n",
+        "x".repeat(1_000_000)
+    );
+    let path = format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(1_000_000));
+    let many = format!("GET / HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "A: b\r\n".repeat(1000));
     let body = format!(
-        "GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n{}",
+        "GET /livez HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n{}",
         "x".repeat(100_000)
     );
-    let chunked = "GET /livez HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let chunked = "GET /livez HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
     let pipelined = format!(
-        "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n{}",
+        "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n{}",
         "GET /status HTTP/1.1\r\n\0\r\n".repeat(500)
     );
     let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\x01\x02\x03\x04";
@@ -868,7 +1213,7 @@ fn a_storm_of_connections_delays_nobody() {
                     0 => b"",
                     1 => b"G",
                     2 => b"GET / HTTP/1.1\r\nA: ",
-                    _ => b"GET /status HTTP/1.1\r\nHost: a\r\n\r\n",
+                    _ => b"GET /status HTTP/1.1\r\nHost: localhost\r\n\r\n",
                 };
                 let _ = stream.write_all(bytes);
                 Some(stream)

@@ -245,9 +245,7 @@ fn a_lame_duck_is_no_outage() {
 #[test]
 fn a_reload_that_lets_clients_go_is_no_outage() {
     let config = |password: &str| {
-        format!(
-            "authorization {{ users: [ {{user: mon, password: s3cret}}, {{user: app, password: {password}}} ] }}"
-        )
+        format!("authorization {{ users: [ {{user: mon, password: s3cret}}, {{user: app, password: {password}}} ] }}")
     };
     each([Service::nats_js, Service::async_nats], |start| {
         let server = Server::with_config(Version::Newest, &config("app"));

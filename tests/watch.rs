@@ -31,7 +31,7 @@ impl Sidecar {
         Sidecar::start_under(&[], server, flags)
     }
 
-    fn start_under(under: &[&str], server: &str, flags: &[&str]) -> Sidecar {
+    pub fn start_under(under: &[&str], server: &str, flags: &[&str]) -> Sidecar {
         let dir = TempDir::new();
         let file = |name| fs::File::create(dir.join(name)).unwrap();
         let mut words = under.to_vec();
@@ -385,6 +385,38 @@ fn sighup_checks_at_once_and_reads_the_credentials_anew() {
     again("SIGHUP: checking now");
     sidecar.wait_for_status("it is let in", |status| status["reason"] == "service_never_seen");
     sidecar.end(libc::SIGTERM);
+}
+
+/// What `nohup` is for: the end of a terminal ends nothing.
+#[test]
+fn sighup_that_was_ignored_stays_ignored() {
+    let server = Server::start(Version::Newest);
+    let flags = ["--interval", "1h", "--never-seen", "ok", "--confirm", "0"];
+    let sidecar = Sidecar::start_under(&["nohup"], &server.url(), &flags);
+    sidecar.wait_for_line("orders OK service_never_seen: ");
+    sidecar.signal(libc::SIGHUP);
+    // Whatever comes after it, it was not heard.
+    thread::sleep(Duration::from_millis(300));
+    assert!(!sidecar.log().contains("SIGHUP"), "{}", sidecar.log());
+    sidecar.end(libc::SIGTERM);
+    // A check, too: it ends by its time limit.
+    let hole = Blackhole::start();
+    let words = ["check", "-n", "orders", "--no-state", "-t", "1s", "-s", &hole.url()];
+    let check = Check::new(words).under(["nohup"]).spawn();
+    let pid = check.pid();
+    wait_for("it connects", || {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        // Until then it is nohup, which ignores it as well.
+        (status.contains("Name:\tcheck_nats_serv") && status.contains("Threads:\t3")).then_some(())
+    });
+    check.signal(libc::SIGHUP);
+    let out = check.wait();
+    assert!(
+        out.stdout.contains("no answer to the TCP connection within "),
+        "{}",
+        out.stdout
+    );
+    assert_eq!(out.code, Some(3));
 }
 
 /// A check out of turn takes no turn away.

@@ -225,7 +225,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand te
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and not __fish_seen_subcommand_from liveness readiness startup" -s h -l help -d 'Print help'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and not __fish_seen_subcommand_from liveness readiness startup" -f -a "liveness" -d 'Fails if the instance does not answer; passes if NATS cannot be asked'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and not __fish_seen_subcommand_from liveness readiness startup" -f -a "readiness" -d 'Passes only if the instance answers'
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and not __fish_seen_subcommand_from liveness readiness startup" -f -a "startup" -d 'Passes only if the instance answers'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and not __fish_seen_subcommand_from liveness readiness startup" -f -a "startup" -d 'Passes once the instance answers; passes if NATS cannot be asked'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -s n -l name -l service -d 'The service to ask for' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l srv-prefix -d 'Subject of the services, APP.$SRV through an account import [default: $SRV]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -s s -l server -d 'Servers, tried one by one [NATS_URL] [default: nats://127.0.0.1:4222]' -r
@@ -249,7 +249,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand pr
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l id-file -d 'The instance whose id the application wrote into this file' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l match -d 'The instance with this in its metadata; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l match-env -d 'The instance with the value of this variable in its metadata: pod=POD_NAME' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l unreachable -d 'When NATS cannot be asked [default: pass for liveness, else fail]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l unreachable -d 'When NATS cannot be asked [default: fail for readiness, else pass]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l confirm -d 'How long to retry when no instance answers; 0 disables retries [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l stall -d 'Wait so long for an answer to the last asking [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from liveness" -l from -d 'Read this status file of watch, and ask nobody' -r
@@ -280,7 +280,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand pr
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l id-file -d 'The instance whose id the application wrote into this file' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l match -d 'The instance with this in its metadata; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l match-env -d 'The instance with the value of this variable in its metadata: pod=POD_NAME' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l unreachable -d 'When NATS cannot be asked [default: pass for liveness, else fail]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l unreachable -d 'When NATS cannot be asked [default: fail for readiness, else pass]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l confirm -d 'How long to retry when no instance answers; 0 disables retries [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l stall -d 'Wait so long for an answer to the last asking [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from readiness" -l from -d 'Read this status file of watch, and ask nobody' -r
@@ -311,7 +311,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand pr
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l id-file -d 'The instance whose id the application wrote into this file' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l match -d 'The instance with this in its metadata; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l match-env -d 'The instance with the value of this variable in its metadata: pod=POD_NAME' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l unreachable -d 'When NATS cannot be asked [default: pass for liveness, else fail]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l unreachable -d 'When NATS cannot be asked [default: fail for readiness, else pass]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l confirm -d 'How long to retry when no instance answers; 0 disables retries [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l stall -d 'Wait so long for an answer to the last asking [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and __fish_seen_subcommand_from startup" -l from -d 'Read this status file of watch, and ask nobody' -r
@@ -348,7 +348,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l rtt-warning -d 'WARNING if the slowest answer took longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l rtt-critical -d 'CRITICAL if the slowest answer took longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l never-seen -d 'When no run has ever seen the service [default: unknown]' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l unreachable -d 'When NATS cannot be asked [default: unknown]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l unreachable -d 'When NATS cannot be asked [default: unknown]; pass or fail is for the probes of --listen' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l silent -d 'When somebody is subscribed but nobody answers [default: critical]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l forget-after -d 'Forget an outage that is older than this' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l request -d 'Send one request to this endpoint of the service, to one of its instances, and judge the reply' -r
@@ -378,7 +378,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l interval -d 'How often to check [default: 15s]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l textfile -d 'Write metrics for the textfile collector, ending in .prom' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l status-file -d 'Write the verdict as JSON, for probe --from' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l listen -d 'Answer over HTTP, without TLS: /livez /readyz /startupz /metrics /status /' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l listen -d 'Answer over HTTP, without TLS: /livez /readyz /startupz /healthz /metrics /status /' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l max-age -d 'How long a check counts for the probes of --listen [default: 3 intervals; more if --timeout is long]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l id -d 'The instance with this id' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l id-file -d 'The instance whose id the application wrote into this file' -r

@@ -19,6 +19,7 @@ use crate::state::changes;
 use crate::state::store::Place;
 use crate::values::duration::age;
 use crate::values::env::Env;
+use crate::values::status::Status;
 use crate::values::text::clean;
 use crate::values::version::Requirement;
 
@@ -115,14 +116,14 @@ fn selector(given: &Given<'_>) -> Result<Option<Selector>, String> {
 pub fn probe_mode(given: &Given<'_>, kind: Kind) -> Result<Mode, String> {
     let selector = selector(given)?
         .ok_or("which instance is this pod's? Give --id, --id-file, --match or --match-env, or say --any-instance")?;
-    let without_nats = given.read("unreachable", |word| {
+    let unreachable = given.read("unreachable", |word| {
         pod::Answer::parse(word).ok_or(format!("'{}' is neither pass nor fail", clean(word, 80)))
     })?;
     let max_age = given.duration_above_zero("max-age")?.unwrap_or(Duration::from_secs(60));
     Ok(Mode::Probe(ProbeOptions {
         kind,
         selector,
-        without_nats: without_nats.unwrap_or(kind.without_nats()),
+        unreachable,
         from: given.path("from")?.map(|file| (file, max_age)),
     }))
 }
@@ -172,8 +173,33 @@ fn listen(given: &Given<'_>, interval: Duration) -> Result<Option<ListenOptions>
         typed: typed.to_owned(),
         addresses: addresses(typed).map_err(|why| format!("--listen: {why}"))?,
         selector: selector(given)?,
+        unreachable: watch_unreachable(given)?.1,
         max_age: max_age(given, interval)?,
     }))
+}
+
+/// `--unreachable` of `watch`: a status is for the verdict, and pass or fail for the probes of `--listen`. Each can be given.
+fn watch_unreachable(given: &Given<'_>) -> Result<(Option<Status>, Option<pod::Answer>), String> {
+    let (mut status, mut result) = (None, None);
+    for word in given.words("unreachable")? {
+        let is_twice = match (Status::parse(word), pod::Answer::parse(word)) {
+            (Some(given), _) => status.replace(given).is_some(),
+            (_, Some(given)) => result.replace(given).is_some(),
+            _ => {
+                return Err(format!(
+                    "--unreachable: '{}' is not a status (ok, warning, unknown or critical), nor pass or fail",
+                    clean(word, 80)
+                ));
+            }
+        };
+        if is_twice {
+            return Err("--unreachable: give one status, and one of pass and fail".into());
+        }
+    }
+    if result.is_some() && given.raw("listen").is_none() {
+        return Err("--unreachable: pass and fail are for the probes of --listen, otherwise give a status".into());
+    }
+    Ok((status, result))
 }
 
 /// Reads `127.0.0.1:9422` or `[::1]:9422`; `:9422` is every address of this machine, those of IPv4 where there is no IPv6.
@@ -333,6 +359,7 @@ fn policy(given: &Given<'_>, mode: &Mode, prefix: Option<&Prefix>, place: &Place
     // The same flag says pass or fail in a probe.
     let unreachable = match mode {
         Mode::Probe(_) => None,
+        Mode::Watch { .. } => watch_unreachable(given)?.0,
         _ => given.status("unreachable")?,
     };
     let mixed_versions = given.status("mixed-versions")?;

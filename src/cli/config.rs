@@ -41,8 +41,8 @@ pub enum Mode {
 pub struct ProbeOptions {
     pub kind: Kind,
     pub selector: Selector,
-    /// What it means when NATS cannot be asked.
-    pub without_nats: pod::Answer,
+    /// Result when NATS cannot be asked, where the user says it.
+    pub unreachable: Option<pod::Answer>,
     /// Do not ask NATS, but read the file of a sidecar, which must not be older than this.
     pub from: Option<(PathBuf, Duration)>,
 }
@@ -56,6 +56,8 @@ pub struct ListenOptions {
     pub addresses: Vec<SocketAddr>,
     /// Without one, there are no probes.
     pub selector: Option<Selector>,
+    /// Result of a probe when NATS cannot be asked, where the user says it.
+    pub unreachable: Option<pod::Answer>,
     /// An older check says nothing of a pod any more.
     pub max_age: Duration,
 }

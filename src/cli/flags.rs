@@ -83,7 +83,17 @@ fn watch_flags() -> Vec<Arg> {
     let census =
         "Wait for unknown instances at least so often [default: 5m; 0 with --listen or --status-file, for the probes]";
     let flags = [judging_flags(), watch_args(), metrics_args()];
+    let unreachable = |flag: Arg| match flag.get_id() == "unreachable" {
+        true => flag
+            .value_name("STATUS|pass|fail")
+            .help("When NATS cannot be asked [default: unknown]; pass or fail is for the probes of --listen")
+            .action(ArgAction::Append),
+        false => flag,
+    };
     with_help(flags, "census", census)
+        .into_iter()
+        .map(unreachable)
+        .collect()
 }
 
 fn probe_flags() -> Vec<Arg> {
@@ -111,7 +121,10 @@ fn probe(command: Command) -> Command {
             "Fails if the instance does not answer; passes if NATS cannot be asked",
         ))
         .subcommand(probe("readiness", "Passes only if the instance answers"))
-        .subcommand(probe("startup", "Passes only if the instance answers"))
+        .subcommand(probe(
+            "startup",
+            "Passes once the instance answers; passes if NATS cannot be asked",
+        ))
 }
 
 fn state(command: Command) -> Command {
@@ -506,7 +519,7 @@ fn probe_args() -> Vec<Arg> {
         value(
             "unreachable",
             "pass|fail",
-            "When NATS cannot be asked [default: pass for liveness, else fail]",
+            "When NATS cannot be asked [default: fail for readiness, else pass]",
         ),
         value(
             "confirm",
@@ -545,7 +558,7 @@ fn watch_args() -> Vec<Arg> {
         value(
             "listen",
             "[ADDR]:PORT",
-            "Answer over HTTP, without TLS: /livez /readyz /startupz /metrics /status /",
+            "Answer over HTTP, without TLS: /livez /readyz /startupz /healthz /metrics /status /",
         ),
         value(
             "max-age",

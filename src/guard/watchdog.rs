@@ -127,6 +127,9 @@ pub fn install(last_words: LastWords) -> std::io::Result<()> {
         panic::set_hook(Box::new(on_panic));
         memory::on_exceeded(out_of_memory);
         for (number, _) in SIGNALS {
+            if number == SIGHUP && is_ignored(number) {
+                continue;
+            }
             let tell = move || {
                 // In this order: when the watchdog wakes, it finds the signal.
                 watchdog.signal.store(number, SeqCst);
@@ -140,6 +143,15 @@ pub fn install(last_words: LastWords) -> std::io::Result<()> {
         let _ = thread.spawn(move || wait_for_alarms(watchdog, woken));
     }
     Ok(())
+}
+
+/// Whether this process ignores the signal, as it has inherited it: `nohup` wants SIGHUP to stay ignored.
+pub fn is_ignored(signal: i32) -> bool {
+    // SAFETY: all zeros are a valid value of this C struct.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: without a new action, this only writes the present one into the struct that it is given.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) };
+    asked == 0 && action.sa_sigaction == libc::SIG_IGN
 }
 
 /// From now on, the run ends at this deadline (and a little) at the latest. The alarms come through the channel returned.

@@ -4,11 +4,13 @@
 //! what is outside of the pod: NATS being away would restart every pod at once.
 
 use crate::probe::observation::{Observation, Outcome, shown_id};
+use crate::probe::reply::{KEY_CHARS, VALUE_CHARS};
 use crate::probe::schedule::Wanted;
 use crate::values::duration::latency;
+use crate::values::text::{CUT, clean, count, readable};
 
-/// Longer lines are not read in `kubectl describe`; in characters.
-const LINE: usize = 199;
+/// Maximum length of a line, in characters. An event of Kubernetes has about 1000.
+const MAX_LINE: usize = 500;
 
 /// What the probe is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +29,17 @@ impl Kind {
         }
     }
 
-    /// What it means for this probe when NATS cannot be asked, unless the user says otherwise.
+    /// Result of this probe when NATS cannot be asked, unless the user says otherwise.
     pub fn without_nats(self) -> Answer {
+        match self {
+            Kind::Liveness | Kind::Startup => Answer::Pass,
+            Kind::Readiness => Answer::Fail,
+        }
+    }
+
+    /// Result of this probe when it is answered from a check, and there is no recent one, unless the user says otherwise. A
+    /// container that has just started must not pass `startup` before a check: liveness would then kill a slow one.
+    pub fn without_check(self) -> Answer {
         match self {
             Kind::Liveness => Answer::Pass,
             Kind::Readiness | Kind::Startup => Answer::Fail,
@@ -75,8 +86,8 @@ pub struct Question {
     pub kind: Kind,
     pub service: String,
     pub wanted: Wanted,
-    /// What it means when NATS cannot be asked.
-    pub without_nats: Answer,
+    /// What the user says of it when NATS cannot be asked (`--unreachable`).
+    pub unreachable: Option<Answer>,
 }
 
 impl Question {
@@ -91,7 +102,11 @@ impl Question {
             0 => "",
             _ => ", though others do",
         };
+        let lacking = usize::try_from(seen.ignored.without_key).unwrap_or(usize::MAX);
         match &seen.outcome {
+            Outcome::NoResponders | Outcome::Silent(_) if lacking > 0 => self
+                .lacks_key(lacking)
+                .unwrap_or_else(|| self.say(Answer::Fail, &format!("{} does not answer", self.whom()))),
             Outcome::Answered(answers) => {
                 let who = answers
                     .first()
@@ -121,22 +136,46 @@ impl Question {
         }
     }
 
-    /// NATS cannot be asked, or the sidecar's file does not say.
+    /// NATS cannot be asked.
     pub fn cannot_ask(&self, why: &str) -> (Answer, String) {
-        let text = match self.without_nats {
+        self.excuse(self.kind.without_nats(), why)
+    }
+
+    /// There is no recent check to answer from.
+    pub fn no_check(&self, why: &str) -> (Answer, String) {
+        self.excuse(self.kind.without_check(), why)
+    }
+
+    fn excuse(&self, answer: Answer, why: &str) -> (Answer, String) {
+        let answer = self.unreachable.unwrap_or(answer);
+        let text = match answer {
             Answer::Pass => format!("cannot ask, which is not this pod's fault: {why}"),
             Answer::Fail => format!("cannot ask: {why}"),
         };
-        self.say(self.without_nats, &text)
+        self.say(answer, &text)
+    }
+
+    /// Instances answer, none of which has the metadata that was asked for. `None`: the question is not about metadata.
+    pub fn lacks_key(&self, instances: usize) -> Option<(Answer, String)> {
+        let Wanted::Match(values) = &self.wanted else {
+            return None;
+        };
+        let keys: Vec<&str> = values.iter().map(|(key, _)| key.as_str()).collect();
+        let answer = if instances == 1 { "answers" } else { "answer" };
+        let text = format!(
+            "{} {answer}, none has {} in its metadata",
+            count(instances, "instance"),
+            clean(&keys.join(", "), 80)
+        );
+        Some(self.say(Answer::Fail, &text))
     }
 
     /// The line of an answer.
     pub fn say(&self, answer: Answer, text: &str) -> (Answer, String) {
         let line = format!("{} {}: {}: {text}", self.kind.name(), answer.name(), self.service);
-        let line: String = line.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
-        let line = match line.char_indices().nth(LINE) {
-            Some(_) => line.chars().take(LINE - 3).collect::<String>() + "...",
-            None => line,
+        let line = match line.chars().nth(MAX_LINE) {
+            Some(_) => readable(&line, MAX_LINE - CUT.len()),
+            None => readable(&line, MAX_LINE),
         };
         (answer, line)
     }
@@ -154,6 +193,25 @@ impl Question {
     }
 }
 
+/// Whether an instance that is wanted is among those that answered. `None`: NATS could not be asked.
+pub fn is_up(wanted: &Wanted, seen: &Observation) -> Option<bool> {
+    let Outcome::Answered(answers) = &seen.outcome else {
+        return match seen.outcome {
+            Outcome::Failed(_) => None,
+            _ => Some(false),
+        };
+    };
+    Some(answers.iter().any(|answer| match wanted {
+        Wanted::All | Wanted::Any => true,
+        Wanted::Id(id) => answer.instance.id == *id,
+        // Instances have the values as they are printed.
+        Wanted::Match(values) => values.iter().all(|(key, value)| {
+            let printed = (clean(key, KEY_CHARS), clean(value, VALUE_CHARS));
+            answer.instance.metadata.contains(&printed)
+        }),
+    }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -168,7 +226,7 @@ mod tests {
             kind,
             service: "orders".into(),
             wanted: Wanted::Match(vec![("pod".into(), "orders-1".into())]),
-            without_nats: kind.without_nats(),
+            unreachable: None,
         }
     }
 
@@ -249,7 +307,7 @@ mod tests {
             (
                 Kind::Startup,
                 failure(),
-                "startup fail: orders: cannot ask: connection refused",
+                "startup pass: orders: cannot ask, which is not this pod's fault: connection refused",
             ),
         ];
         for (kind, outcome, line) in cases {
@@ -258,7 +316,7 @@ mod tests {
             assert!(said.contains(answer.name()), "{answer:?} {said}");
         }
         let strict = Question {
-            without_nats: Answer::Fail,
+            unreachable: Some(Answer::Fail),
             ..question(Kind::Liveness)
         };
         assert_eq!(strict.judge(&saw(failure())).0, Answer::Fail);
@@ -270,8 +328,12 @@ mod tests {
         seen.ignored.siblings = 2;
         let (_, line) = question(Kind::Liveness).judge(&seen);
         assert!(line.contains("within 700ms, though others do, NATS"), "{line}");
-        let (_, line) = question(Kind::Liveness).cannot_ask(&format!("a\nb{}", "x".repeat(500)));
-        assert_eq!(line.chars().count(), LINE);
+        seen.ignored.without_key = 1;
+        let (answer, line) = question(Kind::Liveness).judge(&seen);
+        let text = "liveness fail: orders: 1 instance answers, none has pod in its metadata";
+        assert_eq!((answer, line.as_str()), (Answer::Fail, text));
+        let (_, line) = question(Kind::Liveness).cannot_ask(&format!("a\nb{}", "x".repeat(600)));
+        assert_eq!(line.chars().count(), MAX_LINE);
         assert!(line.contains("a?b") && line.ends_with("x..."), "{line}");
     }
 }

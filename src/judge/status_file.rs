@@ -1,17 +1,23 @@
 //! Answers a Kubernetes probe from the status that the sidecar writes, without any network. Pure: it is given the text.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::judge::pod::{Answer, Question};
+use crate::probe::observation::shown_id;
+use crate::probe::reply::{KEY_CHARS, METADATA_ENTRIES, VALUE_CHARS};
 use crate::probe::schedule::Wanted;
 use crate::values::duration::age;
-use crate::values::text::clean;
+use crate::values::text::{clean, readable};
 use crate::values::timestamp::Timestamp;
 
 /// How far the file may be ahead of our clock, both being of one host.
 const SLACK: Duration = Duration::from_secs(2);
+
+/// Maximum length of the text of a verdict in the line of a probe, in characters: it says what to do at its end.
+const MAX_CAUSE: usize = 400;
 
 /// Where the status comes from, in words: what it is, and what to look at if it is too old.
 #[derive(Clone, Copy, Debug)]
@@ -32,89 +38,154 @@ pub const LAST_CHECK: Source = Source {
     hint: "do the checks hang?",
 };
 
-/// Reads the status of `watch`, the JSON output, and answers the question from it.
-///
-/// One that is stale, damaged or of another service does not say how the pod is: that is as if NATS could not be asked.
-pub fn answer(question: &Question, source: Source, text: &str, max_age: Duration, now: Timestamp) -> (Answer, String) {
-    match read(question, source, text, max_age, now) {
-        Ok(answer) => answer,
-        Err(why) => question.cannot_ask(&why),
+/// What a check found, as far as probes want to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastCheck {
+    time: Timestamp,
+    service: String,
+    /// The instances that answered, or why NATS could not be asked.
+    seen: Result<Instances, String>,
+    /// The reason and the text of the verdict. Clean.
+    pub reason: String,
+    pub text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Instances {
+    count: u64,
+    listed: Vec<Listed>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Listed {
+    id: String,
+    metadata: BTreeMap<String, String>,
+}
+
+impl LastCheck {
+    /// Parses the JSON output.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<LastCheck, String> {
+        let status: Value = serde_json::from_str(text).map_err(|e| format!("is damaged: {e}"))?;
+        let word = |key: &str| status[key].as_str();
+        let time = word("time")
+            .and_then(Timestamp::parse)
+            .ok_or("is damaged: no time in it")?;
+        let seen = match status["asked"].as_bool() {
+            Some(true) => Ok(instances(&status).ok_or("is damaged: no answers in it")?),
+            _ => Err(readable(word("text").unwrap_or("NATS could not be asked"), MAX_CAUSE)),
+        };
+        Ok(LastCheck {
+            time,
+            service: word("service").ok_or("is damaged: no service in it")?.to_owned(),
+            seen,
+            reason: clean(word("reason").unwrap_or_default(), 64),
+            text: readable(word("text").unwrap_or_default(), MAX_CAUSE),
+        })
     }
 }
 
-fn read(
-    question: &Question,
-    Source { name, hint }: Source,
-    text: &str,
-    max_age: Duration,
-    now: Timestamp,
-) -> Result<(Answer, String), String> {
-    let status: Value = serde_json::from_str(text).map_err(|e| format!("{name} is damaged: {e}"))?;
-    let time = status["time"]
-        .as_str()
-        .and_then(Timestamp::parse)
-        .ok_or_else(|| format!("{name} is damaged: no time in it"))?;
-    if time > now + SLACK {
-        return Err(format!("{name} is from the future ({time})"));
-    }
-    let old = now.since(time);
-    if old > max_age {
-        return Err(format!(
-            "{name} is {} old, more than {} ({hint})",
-            age(old),
-            age(max_age)
-        ));
-    }
-    match status["service"].as_str() {
-        Some(service) if service == question.service => {}
-        Some(service) => return Err(format!("{name} is of the service {}", clean(service, 80))),
-        None => return Err(format!("{name} is damaged: no service in it")),
-    }
-    if status["asked"].as_bool() != Some(true) {
-        let why = status["text"].as_str().unwrap_or("NATS could not be asked");
-        return Err(clean(why, 200));
-    }
-    let answers = status["answers"]
-        .as_array()
-        .ok_or_else(|| format!("{name} is damaged: no answers in it"))?;
-    let found = answers.iter().find(|answer| is_wanted(&question.wanted, answer));
-    let counted = status["instances"].as_u64().unwrap_or_default();
-    // Of a large service, it is not among those that are told, which says nothing of it.
-    if found.is_none() && counted > answers.len() as u64 {
-        let told = answers.len();
-        return Err(format!(
-            "{name} tells only {told} of {counted} instances, ask NATS itself, with probe"
-        ));
-    }
-    let when = age(old);
-    Ok(match found {
-        Some(answer) => {
-            let id = clean(answer["id"].as_str().unwrap_or_default(), 64);
-            question.say(Answer::Pass, &format!("{id} answered {when} ago"))
+fn instances(status: &Value) -> Option<Instances> {
+    let listed = status["answers"].as_array()?.iter().map(|answer| {
+        let metadata = answer["metadata"].as_object().into_iter().flatten();
+        Listed {
+            id: answer["id"].as_str().unwrap_or_default().to_owned(),
+            metadata: metadata
+                .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+                .collect(),
         }
-        None => {
-            let others = if answers.is_empty() { "" } else { ", though others did" };
-            question.say(
-                Answer::Fail,
-                &format!("{} did not answer {when} ago{others}", question.whom()),
-            )
-        }
+    });
+    Some(Instances {
+        count: status["instances"].as_u64().unwrap_or_default(),
+        listed: listed.collect(),
     })
 }
 
-fn is_wanted(wanted: &Wanted, answer: &Value) -> bool {
-    match wanted {
-        Wanted::All | Wanted::Any => true,
-        Wanted::Id(id) => answer["id"].as_str() == Some(id),
-        // The file has the values as they are printed.
-        Wanted::Match(values) => values.iter().all(|(key, value)| {
-            let (key, value) = (
-                clean(key, crate::probe::reply::KEY_CHARS),
-                clean(value, crate::probe::reply::VALUE_CHARS),
-            );
-            answer["metadata"][key].as_str() == Some(value.as_str())
-        }),
+/// Answers the question from what `watch` found last. A check that is stale, damaged or of another service does not say how
+/// the pod is.
+pub fn answer(
+    question: &Question,
+    Source { name, hint }: Source,
+    check: &Result<LastCheck, String>,
+    max_age: Duration,
+    now: Timestamp,
+) -> (Answer, String) {
+    let check = match check {
+        Ok(check) => check,
+        Err(why) => return question.no_check(&format!("{name} {why}")),
+    };
+    let old = now.since(check.time);
+    if check.time > now + SLACK {
+        return question.no_check(&format!("{name} is from the future ({})", check.time));
     }
+    if old > max_age {
+        let (old, max_age) = (age(old), age(max_age));
+        return question.no_check(&format!("{name} is {old} old, more than {max_age} ({hint})"));
+    }
+    if check.service != question.service {
+        return question.no_check(&format!("{name} is of the service {}", clean(&check.service, 80)));
+    }
+    let Instances { count, listed } = match &check.seen {
+        Ok(instances) => instances,
+        Err(why) => return question.cannot_ask(why),
+    };
+    let when = age(old);
+    if let Some(id) = find(&question.wanted, listed) {
+        return question.say(Answer::Pass, &format!("{} answered {when} ago", shown_id(id)));
+    }
+    // Of a large service, it may be one of those that are not listed, which says nothing of it.
+    if *count > listed.len() as u64 {
+        let told = listed.len();
+        return question.no_check(&format!(
+            "{name} tells only {told} of {count} instances, ask NATS itself, with probe"
+        ));
+    }
+    if let Some(answer) = lacks_key(question, listed) {
+        return answer;
+    }
+    let others = if listed.is_empty() { "" } else { ", though others did" };
+    question.say(
+        Answer::Fail,
+        &format!("{} did not answer {when} ago{others}", question.whom()),
+    )
+}
+
+/// The id of an instance that is wanted.
+fn find<'i>(wanted: &Wanted, listed: &'i [Listed]) -> Option<&'i str> {
+    let found = match wanted {
+        Wanted::All | Wanted::Any => listed.first(),
+        Wanted::Id(id) => listed.iter().find(|instance| instance.id == *id),
+        // The output has the values as they are printed.
+        Wanted::Match(values) => {
+            let values: Vec<(String, String)> = values
+                .iter()
+                .map(|(key, value)| (clean(key, KEY_CHARS), clean(value, VALUE_CHARS)))
+                .collect();
+            let fits = |instance: &&Listed| {
+                values
+                    .iter()
+                    .all(|(key, value)| instance.metadata.get(key) == Some(value))
+            };
+            listed.iter().find(fits)
+        }
+    };
+    found.map(|instance| instance.id.as_str())
+}
+
+/// The answer where no instance has the key that was asked for. Of an instance with much metadata, only a part is listed.
+fn lacks_key(question: &Question, listed: &[Listed]) -> Option<(Answer, String)> {
+    let Wanted::Match(values) = &question.wanted else {
+        return None;
+    };
+    let keys: Vec<String> = values.iter().map(|(key, _)| clean(key, KEY_CHARS)).collect();
+    let lacks = |Listed { metadata, .. }: &Listed| {
+        metadata.len() < METADATA_ENTRIES && keys.iter().any(|key| !metadata.contains_key(key))
+    };
+    let all_lack = !listed.is_empty() && listed.iter().all(lacks);
+    all_lack.then(|| question.lacks_key(listed.len()))?
 }
 
 #[cfg(test)]
@@ -129,12 +200,12 @@ mod tests {
             kind,
             service: "orders".into(),
             wanted,
-            without_nats: kind.without_nats(),
+            unreachable: None,
         };
         answer(
             &question,
             FILE,
-            status,
+            &LastCheck::parse(status),
             Duration::from_secs(60),
             Timestamp::from_seconds(1000),
         )
@@ -196,6 +267,31 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_no_instance_has_is_named() {
+        let node = Wanted::Match(vec![("node".into(), "n1".into())]);
+        let text = "orders: 2 instances answer, none has node in its metadata";
+        let (answer, line) = ask(Kind::Liveness, node.clone(), &status(990, true).to_string());
+        assert_eq!((answer, line), (Answer::Fail, format!("liveness fail: {text}")));
+        // Where only a part of the metadata is listed, nobody knows.
+        let mut much = status(990, true);
+        much["answers"][0]["metadata"] = json!({"a": "", "b": "", "c": "", "d": "", "e": "", "f": ""});
+        let (_, line) = ask(Kind::Liveness, node, &much.to_string());
+        assert!(
+            line.ends_with("the instance with node=n1 did not answer 10s ago, though others did"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn advice_arrives_whole() {
+        let mut denied = status(990, false);
+        let text = format!("{} publish: {{allow: [\"$SRV.PING.orders\"]}}", "x".repeat(250));
+        denied["text"] = text.as_str().into();
+        let (_, line) = ask(Kind::Readiness, Wanted::Any, &denied.to_string());
+        assert_eq!(line, format!("readiness fail: orders: cannot ask: {text}"));
+    }
+
+    #[test]
     fn a_file_that_does_not_say_is_as_if_nats_could_not_be_asked() {
         let mut foreign = status(990, true);
         foreign["service"] = "billing".into();
@@ -224,6 +320,10 @@ mod tests {
             );
             let (liveness, _) = ask(Kind::Liveness, Wanted::Any, &text);
             assert_eq!(liveness, Answer::Pass);
+            // A start is excused by NATS being away, and not by a sidecar that has not checked.
+            let (startup, _) = ask(Kind::Startup, Wanted::Any, &text);
+            let is_away = why == "connection refused";
+            assert_eq!(startup, if is_away { Answer::Pass } else { Answer::Fail }, "{text}");
         }
         assert_eq!(
             ask(Kind::Readiness, Wanted::Any, &status(940, true).to_string()).0,

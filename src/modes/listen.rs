@@ -1,40 +1,47 @@
 //! The HTTP server of `watch`, as a process of its own: the checks wait for none of its clients, and end with none of them.
 //!
-//! It gets what each check found in a file without a name, whose descriptor is sent to it. It acknowledges each, so that one
-//! that hangs is seen. One that hangs or dies is started again; the port is the parent's, and stays.
+//! The process is this program run anew, without arguments and environment of its parent: no secret is in its memory. It
+//! first gets the port and its settings through a socket, then what each check found, in files without a name whose descriptors
+//! are sent to it. It acknowledges each, so that one that hangs is seen. One that hangs or dies is started again; the port is
+//! the parent's, and stays.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socket_with, sockopt,
 };
-use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, getppid, kill_process, set_parent_process_death_signal, waitpid,
-};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::stdio::dup2_stdin;
+use serde::{Deserialize, Serialize};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::child::fork;
+use super::child::{fork, run_anew};
 use super::log::log;
 use super::probe;
+use super::site::{Results, Site};
 use crate::cli::{ListenOptions, Selector};
 use crate::guard::exit::{Output, finish};
+use crate::judge::pod;
+use crate::probe::schedule::Wanted;
 use crate::probe::target::ServiceName;
 use crate::render;
 use crate::render::prometheus::Style;
 use crate::render::report::Report;
 use crate::serve::connections::{Pages, serve};
 use crate::serve::request::Request;
-use crate::serve::response::Response;
-use crate::serve::site::{Results, Site};
+use crate::serve::response::{Response, Status};
 use crate::values::timestamp::Timestamp;
 
 /// How long the server may leave news alone. It is there for nothing else.
@@ -45,6 +52,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How many connections may wait to be taken; the system may allow fewer.
 const WAITING: i32 = 4096;
+
+/// The argument of the process that serves. No user gives it.
+const ARGUMENT: &str = "serve-http";
 
 /// What a check has to tell is not larger, in bytes.
 const LARGEST_RESULTS: u64 = 16 * 1024 * 1024;
@@ -68,8 +78,7 @@ pub fn results(report: &Report, since: Timestamp, style: &Style) -> String {
 /// The port, and the process that serves on it.
 pub struct Server {
     listener: TcpListener,
-    site: Site,
-    selector: Option<Selector>,
+    settings: Settings,
     running: Option<Running>,
     /// What the last check found.
     latest: Option<File>,
@@ -92,7 +101,7 @@ impl Server {
     ///
     /// One line that says why the port cannot be had.
     pub fn bind(options: &ListenOptions, service: &ServiceName, interval: Duration) -> Result<Server, String> {
-        let listener = TcpListener::bind(&*options.addresses).map_err(|error| {
+        let listener = listen_on(&options.addresses).map_err(|error| {
             let way_out = match error.kind() {
                 io::ErrorKind::AddrInUse => ", give another port, or end who has it (ss -ltnp)",
                 io::ErrorKind::AddrNotAvailable => ", give an address of this machine, or only the port, like :9422",
@@ -109,13 +118,7 @@ impl Server {
         log(&format!("{} answers over HTTP on {}", service.as_str(), options.typed));
         Ok(Server {
             listener,
-            site: Site {
-                service: service.as_str().to_owned(),
-                interval,
-                max_age: options.max_age,
-                results: None,
-            },
-            selector: options.selector.clone(),
+            settings: Settings::new(options, service, interval),
             running: None,
             latest: None,
             due: Instant::now(),
@@ -136,35 +139,27 @@ impl Server {
         let (socket, theirs) = UnixStream::pair()?;
         socket.set_nonblocking(true)?;
         theirs.set_nonblocking(true)?;
-        let parent = getpid();
-        match fork()? {
-            Some(pid) => Ok(Running {
-                pid,
-                socket,
-                unheard: None,
-            }),
-            None => {
-                drop(socket);
-                self.be_the_server(theirs, parent)
-            }
-        }
-    }
-
-    /// The child: serves until the parent is gone. Signals are for the parent.
-    fn be_the_server(&self, socket: UnixStream, parent: Pid) -> ! {
-        let mut served = Served {
-            site: self.site.clone(),
-            selector: self.selector.clone(),
-            socket,
+        let mut settings = results_file()?;
+        settings.write_all(&serde_json::to_vec(&self.settings)?)?;
+        let Some(pid) = fork()? else {
+            drop(socket);
+            let why = match dup2_stdin(&theirs) {
+                Ok(()) => run_anew(ARGUMENT),
+                Err(e) => e.into(),
+            };
+            // Without /proc, say. It is still a process of its own.
+            log(&format!(
+                "the HTTP server cannot be run anew, and may have secrets in its memory: {why}"
+            ));
+            finish(serve_until_the_end(theirs))
         };
-        // The end of the socket says it too, but only to one that does not hang.
-        let dies_with_it = set_parent_process_death_signal(Some(Signal::KILL)).is_ok();
-        if (!dies_with_it || getppid() == Some(parent))
-            && let Err(e) = serve(&self.listener, &mut served)
-        {
-            log(&format!("the HTTP server cannot go on: {e}"));
-        }
-        finish(Output::default())
+        let mut running = Running {
+            pid,
+            socket,
+            unheard: None,
+        };
+        running.send(&[self.listener.as_fd(), settings.as_fd()]);
+        Ok(running)
     }
 
     /// What is to be looked at when it can be read.
@@ -206,7 +201,7 @@ impl Server {
 
     fn send_latest(&mut self) {
         if let (Some(running), Some(latest)) = (&mut self.running, &self.latest) {
-            running.send(latest);
+            running.send(&[latest.as_fd()]);
         }
     }
 
@@ -241,11 +236,10 @@ impl Running {
     }
 
     /// Where there is no room for it, it hangs, which is seen at the next time.
-    fn send(&mut self, results: &File) {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    fn send(&mut self, descriptors: &[BorrowedFd<'_>]) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let descriptors = [results.as_fd()];
-        ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+        ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
         let _ = sendmsg(&self.socket, &[IoSlice::new(b"!")], &mut ancillary, SendFlags::NOSIGNAL);
         self.unheard.get_or_insert_with(Instant::now);
     }
@@ -256,15 +250,149 @@ impl Running {
     }
 }
 
+/// Takes the first address that can be had. All addresses of this machine are those of IPv4 too, whatever `bindv6only` says.
+fn listen_on(addresses: &[SocketAddr]) -> io::Result<TcpListener> {
+    let every = |address: &SocketAddr| address.is_ipv6() && address.ip().is_unspecified() && addresses.len() > 1;
+    let mut error = None;
+    for address in addresses {
+        let listener = if every(address) {
+            listen_on_both(*address)
+        } else {
+            TcpListener::bind(address)
+        };
+        match listener {
+            Ok(listener) => return Ok(listener),
+            Err(e) => error = Some(e),
+        }
+    }
+    Err(error.unwrap_or_else(|| io::ErrorKind::AddrNotAvailable.into()))
+}
+
+fn listen_on_both(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket_with(AddressFamily::INET6, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_ipv6_v6only(&socket, false)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, WAITING)?;
+    Ok(socket.into())
+}
+
+/// What the process is told of its pages.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Settings {
+    service: String,
+    interval: Duration,
+    max_age: Duration,
+    /// Whether a probe passes when NATS cannot be asked.
+    unreachable: Option<bool>,
+    own: Option<Own>,
+}
+
+/// Which instance is the pod's own.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+enum Own {
+    Id(String),
+    IdFile(OsString),
+    Match(Vec<(String, String)>),
+    Any,
+}
+
+impl Settings {
+    fn new(options: &ListenOptions, service: &ServiceName, interval: Duration) -> Settings {
+        Settings {
+            service: service.as_str().to_owned(),
+            interval,
+            max_age: options.max_age,
+            unreachable: options.unreachable.map(|result| result == pod::Answer::Pass),
+            own: options.selector.clone().map(|selector| match selector {
+                Selector::IdFile(path) => Own::IdFile(path.into()),
+                Selector::Is(Wanted::Id(id)) => Own::Id(id),
+                Selector::Is(Wanted::Match(values)) => Own::Match(values),
+                Selector::Is(Wanted::Any | Wanted::All) => Own::Any,
+            }),
+        }
+    }
+
+    fn pages(self, socket: UnixStream) -> ServicePages {
+        let result = |pass| if pass { pod::Answer::Pass } else { pod::Answer::Fail };
+        ServicePages {
+            site: Site {
+                service: self.service,
+                interval: self.interval,
+                max_age: self.max_age,
+                unreachable: self.unreachable.map(result),
+                started: Timestamp::now(),
+                results: None,
+            },
+            selector: self.own.map(|own| match own {
+                Own::IdFile(path) => Selector::IdFile(path.into()),
+                Own::Id(id) => Selector::Is(Wanted::Id(id)),
+                Own::Match(values) => Selector::Is(Wanted::Match(values)),
+                Own::Any => Selector::Is(Wanted::Any),
+            }),
+            logged: [None; PROBES.len()],
+            socket,
+        }
+    }
+}
+
+/// Whether these arguments are those of the process that serves.
+pub fn is_asked_for(args: &[OsString]) -> bool {
+    args.get(1).is_some_and(|argument| argument == ARGUMENT)
+}
+
+/// The process that serves: its parent is at the other end of stdin.
+pub fn run() -> Output {
+    match std::io::stdin().as_fd().try_clone_to_owned() {
+        Ok(socket) => serve_until_the_end(socket.into()),
+        Err(e) => Output::failed(&format!("{ARGUMENT}: {e}")),
+    }
+}
+
+fn serve_until_the_end(socket: UnixStream) -> Output {
+    // They are for the parent, and may be sent to the whole group.
+    for signal in [SIGTERM, SIGINT, SIGHUP] {
+        let _ = signal_hook::flag::register(signal, Arc::default());
+    }
+    let _ = socket.set_nonblocking(false);
+    let _ = socket.set_read_timeout(Some(HANGS));
+    let first = loop {
+        match receive(&socket) {
+            Err(Errno::INTR) => {}
+            received => break received.ok().flatten(),
+        }
+    };
+    let _ = socket.set_nonblocking(true);
+    let mut descriptors = first.unwrap_or_default().into_iter();
+    let (Some(listener), Some(settings)) = (descriptors.next(), descriptors.next()) else {
+        return Output::failed(&format!("{ARGUMENT}: only watch --listen uses this"));
+    };
+    let settings = read(&settings.into()).and_then(|text| serde_json::from_str::<Settings>(&text).ok());
+    let Some(settings) = settings else {
+        return Output::failed(&format!("{ARGUMENT}: the settings are damaged"));
+    };
+    let mut pages = settings.pages(socket);
+    pages.acknowledge();
+    if let Err(e) = serve(&listener.into(), &mut pages) {
+        log(&format!("the HTTP server cannot go on: {e}"));
+    }
+    Output::default()
+}
+
+/// The probes whose changes are logged: of a failed one the kubelet tells the status alone.
+const PROBES: [&str; 2] = ["/livez", "/readyz"];
+
 /// What the process serves.
-struct Served {
+struct ServicePages {
     site: Site,
     selector: Option<Selector>,
+    /// The status of each of [`PROBES`] that was logged last.
+    logged: [Option<Status>; PROBES.len()],
     socket: UnixStream,
 }
 
-impl Pages for Served {
-    fn answer(&mut self, request: &Request<'_>) -> Response {
+impl ServicePages {
+    fn page(&self, request: &Request<'_>) -> Response {
         // A pipe in the place of the file is not waited for.
         let own = || {
             self.selector
@@ -274,19 +402,47 @@ impl Pages for Served {
         self.site.answer(request, own, Timestamp::now())
     }
 
+    fn log_change(&mut self, path: &str, response: &Response) {
+        let Some(n) = PROBES.iter().position(|probe| *probe == path) else {
+            return;
+        };
+        let status = response.status;
+        if self.selector.is_some() && self.site.results.is_some() && self.logged[n].replace(status) != Some(status) {
+            let line = response.body.lines().next().unwrap_or_default();
+            log(&format!("{path} {}: {line}", status.line()));
+        }
+    }
+
+    fn acknowledge(&mut self) {
+        // If the parent is gone, the next turn tells it.
+        let _ = self.socket.write(b"!");
+    }
+}
+
+impl Pages for ServicePages {
+    fn answer(&mut self, request: &Request<'_>) -> Response {
+        let response = self.page(request);
+        self.log_change(request.path, &response);
+        response
+    }
+
     fn news(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
     fn take_news(&mut self) -> bool {
         match receive(&self.socket) {
-            Ok(Some(results)) => {
+            Ok(Some(descriptors)) => {
                 // Those that are not whole are left alone.
-                if let Some(results) = results.and_then(|file| read(&file)) {
+                let file = descriptors.into_iter().next().map(File::from);
+                if let Some(results) = file.and_then(|file| Results::from_text(&read(&file)?)) {
                     self.site.results = Some(results);
+                    for path in PROBES {
+                        let response = self.page(&Request::get(path));
+                        self.log_change(path, &response);
+                    }
                 }
-                // If the parent is gone, the next turn tells it.
-                let _ = self.socket.write(b"!");
+                self.acknowledge();
                 true
             }
             Ok(None) => false,
@@ -296,9 +452,9 @@ impl Pages for Served {
     }
 }
 
-/// The descriptor that was sent. `None`: there will be none any more.
-fn receive(socket: &UnixStream) -> Result<Option<Option<File>>, Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+/// The descriptors that were sent at once. `None`: there will be none any more.
+fn receive(socket: &UnixStream) -> Result<Option<Vec<OwnedFd>>, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut byte = [0];
     let received = recvmsg(
@@ -310,20 +466,20 @@ fn receive(socket: &UnixStream) -> Result<Option<Option<File>>, Errno> {
     if received.bytes == 0 {
         return Ok(None);
     }
-    let mut descriptors = ancillary.drain().flat_map(|message| match message {
+    let descriptors = ancillary.drain().flat_map(|message| match message {
         RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect::<Vec<OwnedFd>>(),
         _ => Vec::new(),
     });
-    Ok(Some(descriptors.next().map(File::from)))
+    Ok(Some(descriptors.collect()))
 }
 
 /// The file from its beginning, wherever its writer left it.
-fn read(file: &File) -> Option<Results> {
+fn read(file: &File) -> Option<String> {
     let length = file.metadata().ok()?.len();
     if length > LARGEST_RESULTS {
         return None;
     }
     let mut bytes = vec![0; usize::try_from(length).ok()?];
     file.read_exact_at(&mut bytes, 0).ok()?;
-    Results::from_text(&String::from_utf8(bytes).ok()?)
+    String::from_utf8(bytes).ok()
 }

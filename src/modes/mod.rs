@@ -6,6 +6,7 @@ mod examine;
 mod listen;
 mod log;
 mod probe;
+pub mod site;
 mod state;
 mod textfile;
 pub mod watch;
@@ -30,6 +31,9 @@ pub fn run(args: &[OsString], env: Env<'_>, start: Instant) -> Output {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     // Writing beyond the limit of a file's size is then an error, and not the end of the process.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
+    if listen::is_asked_for(args) {
+        return listen::run();
+    }
     // Before there is a second thread: it forks.
     if watch::is_asked_for(args) {
         return watch::run(args, env);

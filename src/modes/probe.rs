@@ -8,7 +8,7 @@ use crate::files::read::{read_text, shown};
 use crate::guard::exit::Output;
 use crate::guard::watchdog;
 use crate::judge::pod::{Answer, Question};
-use crate::judge::status_file;
+use crate::judge::status_file::{self, LastCheck};
 use crate::probe::client::{Request, probe};
 use crate::probe::reply::is_id;
 use crate::probe::schedule::{Plan, Wanted};
@@ -43,12 +43,20 @@ fn answer(
         kind: options.kind,
         service: service.to_owned(),
         wanted,
-        without_nats: options.without_nats,
+        unreachable: options.unreachable,
     };
     let deadline = start + arguments.timing.timeout;
     let alarms = watchdog::watch(deadline);
     let of_anyone = question(Wanted::Any);
-    watchdog::set_last_words(Box::new(move |cause| output(of_anyone.cannot_ask(&cause.to_string()))));
+    let asks_nats = options.from.is_none();
+    watchdog::set_last_words(Box::new(move |cause| {
+        let why = cause.to_string();
+        output(if asks_nats {
+            of_anyone.cannot_ask(&why)
+        } else {
+            of_anyone.no_check(&why)
+        })
+    }));
     let target = match arguments.target(env, deadline) {
         Err(Problem::Usage(problem)) => return Err(problem),
         target => target,
@@ -60,8 +68,11 @@ fn answer(
     let question = question(wanted.clone());
     if let Some((path, max_age)) = &options.from {
         return Ok(match read_text(path, LARGEST_STATUS_FILE, deadline) {
-            Ok(text) => status_file::answer(&question, status_file::FILE, &text, *max_age, Timestamp::now()),
-            Err(why) => question.cannot_ask(&format!("the status file {}: {why}", shown(path))),
+            Ok(text) => {
+                let check = LastCheck::parse(&text);
+                status_file::answer(&question, status_file::FILE, &check, *max_age, Timestamp::now())
+            }
+            Err(why) => question.no_check(&format!("the status file {}: {why}", shown(path))),
         });
     }
     let target = match target {

@@ -28,11 +28,13 @@ use super::child::fork;
 use super::examine::{LastWords, examine, state_store};
 use super::listen::{self, Server};
 use super::log::log;
+use super::probe;
 use crate::cli::{self, Arguments, Mode, OutputOptions, Parsed, Problem};
 use crate::files::read::shown;
 use crate::files::replace;
 use crate::guard::exit::{Output, finish};
 use crate::guard::watchdog::{self, Alarm};
+use crate::judge::pod;
 use crate::judge::verdict::Finding;
 use crate::render;
 use crate::render::report::Report;
@@ -56,14 +58,21 @@ pub fn run(args: &[OsString], env: Env<'_>) -> Output {
         Ok(Parsed::Print(text)) => return Output::fine(text),
         Err(problem) => return Output::failed(&format!("{problem} (see --help)")),
     };
-    let Mode::Watch { interval, listen, .. } = &arguments.mode else {
+    let Mode::Watch {
+        interval,
+        listen,
+        status_file,
+        ..
+    } = &arguments.mode
+    else {
         return Output::failed("watch: not what was asked for");
     };
     let listen = listen.as_ref();
+    let answers_probes = listen.is_some() || status_file.is_some();
     // A mistake is told at once. Later a file may well be missing for a while, when it is renewed. Where probes are answered,
     // it may be from the beginning: without this process they would fail.
     match arguments.target(env, Instant::now() + arguments.timing.timeout) {
-        Err(Problem::File(_)) if listen.is_some() => {}
+        Err(Problem::File(_)) if answers_probes => {}
         Err(problem) => return Output::failed(&format!("{} (see --help)", problem.text())),
         Ok(_) => {}
     }
@@ -215,6 +224,9 @@ impl Signals {
         waker.set_nonblocking(true)?;
         let (end, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         for (signal, flag) in [(SIGTERM, &end), (SIGINT, &end), (SIGHUP, &again)] {
+            if signal == SIGHUP && watchdog::is_ignored(signal) {
+                continue;
+            }
             // In this order: when this process wakes, the flag is set.
             signal_hook::flag::register(signal, Arc::clone(flag))?;
             signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
@@ -295,7 +307,7 @@ fn check(
     let Some(pid) = fork()? else {
         // Where it fails, the parent hears nothing, and says so.
         let _ = dup2_stdout(&writer);
-        // The port and the server are not the check's, which may outlive this process for a moment.
+        // The port and the server are not the check's.
         drop((reader, writer, server.take()));
         be_a_check(env, held, arguments, start, results)
     };
@@ -369,14 +381,22 @@ fn be_a_check(env: Env<'_>, held: &Held, arguments: &Arguments, start: Instant, 
         None => state_store(&config, env),
     };
     let last_words: LastWords = Arc::new(|report, _| told(report, None));
-    let report = write_files(
-        &config.mode,
-        &config.output,
-        examine(&config, &store, start, &last_words),
-    );
+    let mut report = examine(&config, &store, start, &last_words);
+    report.own_up = own_up(&config.mode, &report);
+    let report = write_files(&config.mode, &config.output, report);
     publish(&report, held, &config.output, results);
     let memory = held.memory.as_ref().map(|_| store.write_text(&report.memory));
     finish(told(&report, memory))
+}
+
+/// Whether the pod's own instance answered, if `--listen` was given one.
+fn own_up(mode: &Mode, report: &Report) -> Option<bool> {
+    let Mode::Watch { listen, .. } = mode else { return None };
+    match probe::wanted(listen.as_ref()?.selector.as_ref()?, Instant::now()) {
+        Ok(wanted) => pod::is_up(&wanted, report.seen.as_ref()?),
+        // The application has not written its id yet.
+        Err(_) => Some(false),
+    }
 }
 
 fn told(report: &Report, memory: Option<String>) -> Output {

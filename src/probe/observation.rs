@@ -188,6 +188,8 @@ pub struct Ignored {
     pub broken: u32,
     /// Other instances, where one of them was asked for.
     pub siblings: u32,
+    /// Number of instances that answered, if none of them has the metadata key that was asked for.
+    pub without_key: u32,
 }
 
 impl Ignored {

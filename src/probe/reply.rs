@@ -21,7 +21,7 @@ const ONLY_ENDPOINT: &str = "default";
 ///
 /// A semantic version is that long where it names a commit.
 const VERSION_CHARS: usize = 64;
-const METADATA_ENTRIES: usize = 6;
+pub const METADATA_ENTRIES: usize = 6;
 pub const KEY_CHARS: usize = 32;
 pub const VALUE_CHARS: usize = 64;
 
@@ -80,12 +80,9 @@ pub fn read_alive(service: &str, payload: &[u8]) -> Result<Instance, NotCounted>
     }
 }
 
-/// Whether the metadata of a reply has all of these values, whatever of it is remembered.
-pub fn has_metadata(payload: &[u8], wanted: &[(String, String)]) -> bool {
-    let reply = json::parse(payload).unwrap_or_default();
-    wanted
-        .iter()
-        .all(|(key, value)| reply["metadata"][key].as_str() == Some(value))
+/// The metadata of a reply, whatever of it is remembered.
+pub fn metadata_of(payload: &[u8]) -> Value {
+    json::parse(payload).unwrap_or_default()["metadata"].take()
 }
 
 /// Maximum number of keys of the metadata that [`keep_metadata`] keeps, so that the place of an instance is kept, too.

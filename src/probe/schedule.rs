@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::probe::known::{KnownInstances, Outstanding};
 use crate::probe::observation::{Answer, Fate, Ignored, Instance, NotCounted, Outcome, Silence};
-use crate::probe::reply::{has_metadata, keep_metadata, read_alive, read_any_ping, read_ping, read_stats};
+use crate::probe::reply::{keep_metadata, metadata_of, read_alive, read_any_ping, read_ping, read_stats};
 use crate::probe::spread::Spread;
 use crate::probe::stats::Stats;
 use crate::values::range::Range;
@@ -60,7 +60,21 @@ impl Wanted {
         match self {
             Wanted::All | Wanted::Any => true,
             Wanted::Id(id) => instance.id == *id,
-            Wanted::Match(values) => has_metadata(payload, values),
+            Wanted::Match(values) => {
+                let metadata = metadata_of(payload);
+                values.iter().all(|(key, value)| metadata[key].as_str() == Some(value))
+            }
+        }
+    }
+
+    /// Whether the instance that sent this reply has all metadata keys that are asked for, whatever their values.
+    fn is_keyed(&self, payload: &[u8]) -> bool {
+        match self {
+            Wanted::Match(values) => {
+                let metadata = metadata_of(payload);
+                values.iter().all(|(key, _)| metadata[key].is_string())
+            }
+            _ => true,
         }
     }
 }
@@ -211,6 +225,9 @@ pub struct Schedule {
     /// Which services answered when everybody was asked, and with how many instances.
     others: BTreeMap<String, BTreeSet<String>>,
     ignored: Ignored,
+    /// The instances that lack a metadata key that is asked for, and whether another one has all of them.
+    keyless: BTreeSet<String>,
+    has_keyed_sibling: bool,
     /// What is known of a silence.
     silence: Silence,
     /// Whether it was allowed to ask for an id that nobody has.
@@ -247,6 +264,8 @@ impl Schedule {
             others: BTreeMap::new(),
             proven: None,
             ignored: Ignored::default(),
+            keyless: BTreeSet::new(),
+            has_keyed_sibling: false,
             silence: Silence::Unknown,
             nobody_asked: true,
             answers_for_anybody: false,
@@ -419,6 +438,11 @@ impl Schedule {
         match instance {
             Ok(instance) if !self.plan.wanted.is_met_by(&instance, payload) => {
                 self.ignored.add(NotCounted::Sibling);
+                if self.plan.wanted.is_keyed(payload) {
+                    self.has_keyed_sibling = true;
+                } else if self.keyless.len() < MOST_INSTANCES {
+                    self.keyless.insert(instance.id);
+                }
                 Some(NotCounted::Sibling)
             }
             Ok(mut instance) => {
@@ -767,7 +791,14 @@ impl Schedule {
     }
 
     pub fn ignored(&self) -> Ignored {
-        self.ignored
+        let without_key = match self.has_keyed_sibling {
+            true => 0,
+            false => u32::try_from(self.keyless.len()).unwrap_or(u32::MAX),
+        };
+        Ignored {
+            without_key,
+            ..self.ignored
+        }
     }
 
     /// What is known of a silence. Only a server that has dealt with the question proves by the want of a 503 that somebody

@@ -18,6 +18,7 @@ pub fn render(report: &Report) -> String {
         verdict,
         seen,
         memory,
+        own_up,
         now,
     } = report;
     let seen = seen.as_ref();
@@ -40,6 +41,7 @@ pub fn render(report: &Report) -> String {
         "asked": answers.is_some(),
         "up": answers.map(|answers| !answers.is_empty()),
         "instances": answers.map(<[Answer]>::len),
+        "own_instance_up": own_up,
         "baseline_instances": memory.baseline.as_ref().map(|baseline| baseline.count()),
         "answers": told.map(answer).collect::<Vec<Value>>(),
         "absent": memory.absentees.iter().map(|absentee| {

@@ -90,6 +90,11 @@ pub fn render(report: &Report, style: &Style) -> String {
         count.map(|count| count as f64),
     );
     page.gauge(
+        "nats_service_own_instance_up",
+        "Whether the pod's own instance answered; absent when NATS could not be asked, or when watch was given none.",
+        report.own_up.map(flag),
+    );
+    page.gauge(
         "nats_service_baseline_instances",
         "Number of instances that is normal.",
         memory.baseline.as_ref().map(|baseline| baseline.count() as f64),

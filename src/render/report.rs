@@ -16,6 +16,8 @@ pub struct Report {
     pub seen: Option<Arc<Observation>>,
     /// What is remembered after this run.
     pub memory: Memory,
+    /// Whether the pod's own instance answered; `None` where NATS could not be asked, or none was named.
+    pub own_up: Option<bool>,
     /// When the verdict was said.
     pub now: Timestamp,
 }
@@ -27,6 +29,7 @@ impl Report {
             verdict,
             seen: None,
             memory: Memory::default(),
+            own_up: None,
             now: Timestamp::now(),
         }
     }

@@ -6,12 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::judge::pod;
 use crate::judge::verdict::{Finding, Verdict};
 use crate::judge::{Policy, RateLimits, RequestLimits, judge};
 use crate::probe::observation::{
     Answer, EndpointEnd, EndpointReply, EndpointSeen, Expiry, Failure, Fate, Ignored, Instance, Observation, Outcome,
     Server, ServiceError, Silence,
 };
+use crate::probe::schedule::Wanted;
 use crate::probe::stats::{Counters, SeenStats, Stats};
 use crate::render::report::Report;
 use crate::state::memory::Memory;
@@ -89,6 +91,7 @@ pub fn run(memory: &mut Memory, seen: Observation) -> Report {
     *memory = next.clone();
     Report {
         verdict,
+        own_up: pod::is_up(&Wanted::Any, &seen),
         seen: Some(Arc::new(seen)),
         memory: next,
         now,
@@ -146,6 +149,7 @@ fn request_failed() -> Report {
         verdict,
         seen: Some(Arc::new(seen)),
         memory,
+        own_up: None,
         now,
     }
 }

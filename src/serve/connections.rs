@@ -38,12 +38,39 @@ pub trait Pages {
     fn take_news(&mut self) -> bool;
 }
 
-/// Answers requests until [`Pages::take_news`] says that it is over.
+/// Pages that only this machine may see.
+struct OnlyHere<'p>(&'p mut dyn Pages);
+
+impl Pages for OnlyHere<'_> {
+    fn answer(&mut self, request: &Request<'_>) -> Response {
+        match request.is_for_loopback() {
+            true => self.0.answer(request),
+            false => Response::refusal(Status::Misdirected),
+        }
+    }
+
+    fn news(&self) -> BorrowedFd<'_> {
+        self.0.news()
+    }
+
+    fn take_news(&mut self) -> bool {
+        self.0.take_news()
+    }
+}
+
+/// Answers requests until [`Pages::take_news`] says that it is over. On a loopback address, only requests for one are answered.
 ///
 /// # Errors
 ///
 /// That of the system, where it cannot wait.
 pub fn serve(listener: &TcpListener, pages: &mut dyn Pages) -> io::Result<()> {
+    match listener.local_addr()?.ip().to_canonical().is_loopback() {
+        true => serve_all(listener, &mut OnlyHere(pages)),
+        false => serve_all(listener, pages),
+    }
+}
+
+fn serve_all(listener: &TcpListener, pages: &mut dyn Pages) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let mut connections: Vec<Connection> = Vec::with_capacity(MOST);
     let mut pause: Option<Instant> = None;

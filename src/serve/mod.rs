@@ -1,4 +1,4 @@
-//! The HTTP server of `watch --listen`: what the last check found, for probes, for Prometheus and for people.
+//! A small HTTP server, which knows nothing of services: whoever uses it knows the pages.
 //!
 //! No file is served, nothing of a request is ever said back, and nothing that a client does takes more than its bound of
 //! time, memory and descriptors.
@@ -6,4 +6,3 @@
 pub mod connections;
 pub mod request;
 pub mod response;
-pub mod site;

@@ -1,5 +1,8 @@
 //! The head of an HTTP request. Pure: bytes -> a request, or why it is refused.
 
+use std::net::IpAddr;
+use std::str::from_utf8;
+
 use httparse::{EMPTY_HEADER, Error};
 
 use super::response::Status;
@@ -19,6 +22,42 @@ pub struct Request<'b> {
     pub head_only: bool,
     /// Whether the query asks for more words, as that of Kubernetes' own probes does.
     pub verbose: bool,
+    /// The Host header. No browser leaves it out.
+    pub host: Option<&'b str>,
+}
+
+impl<'b> Request<'b> {
+    /// A request for this path, with nothing else in it.
+    pub fn get(path: &'b str) -> Request<'b> {
+        Request {
+            path,
+            head_only: false,
+            verbose: false,
+            host: None,
+        }
+    }
+
+    /// Whether the request may be meant for a server that only its own machine can reach. A page in a browser there can send
+    /// requests to it too, under a name that its author had resolved to 127.0.0.1 (DNS rebinding): then the Host is that name.
+    pub fn is_for_loopback(&self) -> bool {
+        let Some(host) = self.host else { return true };
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+            _ => host,
+        };
+        let address = name
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(name);
+        match address.parse::<IpAddr>() {
+            Ok(address) => address.to_canonical().is_loopback(),
+            Err(_) => {
+                let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+                // RFC 6761, section 6.3.
+                name == "localhost" || name.ends_with(".localhost")
+            }
+        }
+    }
 }
 
 /// What the bytes are that have come so far.
@@ -57,16 +96,21 @@ fn read<'b>(request: &httparse::Request<'_, 'b>) -> Parsed<'b> {
     };
     // RFC 9112, section 3.2: exactly one from HTTP/1.1 on, and a path as the target of whoever is no proxy.
     let is_host = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("host");
-    let hosts = request.headers.iter().filter(is_host).count();
-    if hosts > 1 || (hosts == 0 && version == 1) || !target.starts_with('/') {
+    let mut hosts = request.headers.iter().filter(is_host);
+    let host = hosts.next().map(|header| from_utf8(header.value));
+    if hosts.next().is_some() || (host.is_none() && version == 1) || !target.starts_with('/') {
         return Parsed::Refused(Status::BadRequest);
     }
+    let Ok(host) = host.transpose() else {
+        return Parsed::Refused(Status::BadRequest);
+    };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let is_verbose = |part: &str| part == "verbose" || part.starts_with("verbose=");
     Parsed::Request(Request {
         path,
         head_only,
         verbose: query.split('&').any(is_verbose),
+        host,
     })
 }
 
@@ -75,10 +119,50 @@ mod tests {
     use super::*;
 
     fn get(path: &str) -> Request<'_> {
+        Request::get(path)
+    }
+
+    #[test]
+    fn a_host_is_of_loopback_or_not() {
+        let is_ours = |host| Request { host, ..get("/") }.is_for_loopback();
+        assert!(is_ours(None), "no browser");
+        for host in [
+            "localhost",
+            "LocalHost:9422",
+            "localhost.",
+            "orders.localhost:80",
+            "127.0.0.1",
+            "127.0.0.1:9422",
+            "127.8.9.1",
+            "[::1]",
+            "[::1]:9422",
+            "[::ffff:127.0.0.1]",
+        ] {
+            assert!(is_ours(Some(host)), "{host}");
+        }
+        for host in [
+            "",
+            ":9422",
+            "rebind.example.org",
+            "rebind.example.org:9422",
+            "localhost.example.org",
+            "notlocalhost",
+            "127.0.0.1.example.org",
+            "10.0.0.1",
+            "0.0.0.0",
+            "[::]",
+            "[fe80::1]:9422",
+            "localhost:80:80",
+            "127.0.0.1@example.org",
+        ] {
+            assert!(!is_ours(Some(host)), "{host}");
+        }
+    }
+
+    fn at<'b>(host: &'b str, request: Request<'b>) -> Request<'b> {
         Request {
-            path,
-            head_only: false,
-            verbose: false,
+            host: Some(host),
+            ..request
         }
     }
 
@@ -95,20 +179,26 @@ mod tests {
         let long = format!("GET / HTTP/1.0\r\nA: {}\r\n\r\n", "x".repeat(LONGEST - 23));
         assert_eq!(long.len(), LONGEST);
         for (text, request) in [
-            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", get("/")),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", at("a", get("/"))),
             ("GET / HTTP/1.0\r\n\r\n", get("/")),
             // As netcat sends it.
             ("GET /livez HTTP/1.0\n\n", get("/livez")),
-            ("GET /livez?verbose HTTP/1.1\r\nhost: a\r\n\r\n", verbose("/livez")),
+            (
+                "GET /livez?verbose HTTP/1.1\r\nhost: b:80\r\n\r\n",
+                at("b:80", verbose("/livez")),
+            ),
             ("GET /livez?a&verbose=1 HTTP/1.0\r\n\r\n", verbose("/livez")),
             ("GET /livez?verbosely HTTP/1.0\r\n\r\n", get("/livez")),
             ("GET /livez?#verbose? HTTP/1.0\r\n\r\n", get("/livez")),
-            ("HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n", head),
+            ("HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n", at("a", head)),
             // What follows is not looked at.
-            ("GET /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", get("/a")),
+            (
+                "GET /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
+                at("a", get("/a")),
+            ),
             (
                 "GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\n\r\n\0\0",
-                get("/a"),
+                at("a", get("/a")),
             ),
             // Nothing is decoded or resolved: nobody has these paths.
             ("GET /a/../livez HTTP/1.0\r\n\r\n", get("/a/../livez")),

@@ -10,6 +10,7 @@ pub enum Status {
     NotFound,
     MethodNotAllowed,
     RequestTimeout,
+    Misdirected,
     HeadTooLarge,
     Unavailable,
     VersionNotSupported,
@@ -24,6 +25,7 @@ impl Status {
             Status::NotFound => "404 Not Found",
             Status::MethodNotAllowed => "405 Method Not Allowed",
             Status::RequestTimeout => "408 Request Timeout",
+            Status::Misdirected => "421 Misdirected Request",
             Status::HeadTooLarge => "431 Request Header Fields Too Large",
             Status::Unavailable => "503 Service Unavailable",
             Status::VersionNotSupported => "505 HTTP Version Not Supported",
@@ -38,6 +40,9 @@ impl Status {
             Status::NotFound => "there is no such page",
             Status::MethodNotAllowed => "only GET and HEAD are answered",
             Status::RequestTimeout => "the request took longer than a second",
+            Status::Misdirected => {
+                "this server is for its own machine only: it answers where the Host is localhost or a loopback address"
+            }
             Status::HeadTooLarge => "the request line and the headers are longer than 8 KiB, or more than 64",
             Status::Unavailable => "there is nothing to tell yet",
             Status::VersionNotSupported => "only HTTP/1.1 and HTTP/1.0 are spoken",

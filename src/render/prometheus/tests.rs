@@ -90,7 +90,7 @@ fn help_and_type_are_the_same_in_every_state() {
         }
         assert_eq!(lines.len(), 2 * metrics(&text).len(), "{state}: one of a kind");
     }
-    assert_eq!(heads.len(), 22, "{heads:?}");
+    assert_eq!(heads.len(), 23, "{heads:?}");
 }
 
 fn metric_of<'a>(line: &'a str, kind: &str) -> &'a str {
@@ -117,7 +117,7 @@ fn only_values_change_with_the_status() {
         all.extend(samples(text).into_keys());
     }
     // One series for each metric, one for each reason, and three for each of two endpoints.
-    assert_eq!(all.len(), 16 + Reason::ALL.len() + 6, "{all:?}");
+    assert_eq!(all.len(), 17 + Reason::ALL.len() + 6, "{all:?}");
     for text in &texts {
         let mine: BTreeSet<&str> = samples(text).into_keys().collect();
         for series in all.iter().filter(|series| !mine.contains(**series)) {

@@ -194,6 +194,7 @@ fn check(request: EndpointSeen, input: &[u8]) {
     let texts: Vec<&str> = verdict.findings().iter().map(|finding| finding.text.as_str()).collect();
     assert!(repeated || !texts.concat().contains(SECRET), "{texts:?}");
     assert_told_well(&Report {
+        own_up: None,
         verdict,
         seen: Some(Arc::new(seen)),
         memory,

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use check_nats_service::modes::site::Site;
 use check_nats_service::probe::schedule::Wanted;
 use check_nats_service::serve::request::{LONGEST, Parsed, parse};
 use check_nats_service::serve::response::Status;
-use check_nats_service::serve::site::Site;
 use check_nats_service::values::timestamp::Timestamp;
 
 use super::Target;
@@ -43,7 +43,7 @@ pub const TARGET: Target = Target {
     ],
 };
 
-const PATHS: [&str; 6] = ["/", "/livez", "/readyz", "/startupz", "/metrics", "/status"];
+const PATHS: [&str; 7] = ["/", "/livez", "/readyz", "/startupz", "/healthz", "/metrics", "/status"];
 
 fn run(input: &[u8]) {
     let Parsed::Request(request) = parse(input) else {
@@ -66,6 +66,8 @@ fn run(input: &[u8]) {
         service: "demo".into(),
         interval: Duration::from_secs(15),
         max_age: Duration::from_secs(45),
+        unreachable: None,
+        started: Timestamp::from_seconds(0),
         results: None,
     };
     let answer = |request| site.answer(&request, || Some(Ok(Wanted::Any)), Timestamp::from_seconds(0));

@@ -3,17 +3,14 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use serde_json::Value;
-
-use super::request::Request;
-use super::response::{Content, Response, Status};
-use crate::judge::pod::{Answer, Kind, Question};
-use crate::judge::status_file;
+use crate::judge::pod::{self, Answer, Kind, Question};
+use crate::judge::status_file::{self, LastCheck};
 use crate::probe::schedule::Wanted;
 use crate::render::html;
+use crate::serve::request::Request;
+use crate::serve::response::{Content, Response, Status};
 use crate::values::duration::age;
 use crate::values::status;
-use crate::values::text::clean;
 use crate::values::timestamp::Timestamp;
 
 /// What the last check has to tell, in each of the forms that are served.
@@ -21,6 +18,8 @@ use crate::values::timestamp::Timestamp;
 pub struct Results {
     pub at: Timestamp,
     pub status: status::Status,
+    /// What probes want to know of the check, parsed when it came.
+    pub check: Result<LastCheck, String>,
     /// The JSON output.
     pub json: Rc<str>,
     /// The metrics, in the text exposition format.
@@ -49,6 +48,7 @@ impl Results {
         is_whole.then(|| Results {
             at,
             status,
+            check: LastCheck::parse(json),
             json: json.into(),
             metrics: metrics.into(),
             html: html.into(),
@@ -63,11 +63,16 @@ pub struct Site {
     pub interval: Duration,
     /// A check that is older says nothing any more.
     pub max_age: Duration,
+    /// Result of a probe when NATS cannot be asked, where the user says it.
+    pub unreachable: Option<pod::Answer>,
+    /// When this server began.
+    pub started: Timestamp,
     /// Nothing before the first check has ended.
     pub results: Option<Results>,
 }
 
-const NO_PAGE: &str = "there is no such page; there are /, /livez, /readyz, /startupz, /metrics and /status\n";
+const NO_PAGE: &str =
+    "there is no such page; there are /, /livez, /readyz, /startupz, /healthz, /metrics and /status\n";
 
 const NO_INSTANCE: &str = "which instance is this pod's? Start watch with --id, --id-file, --match or --match-env, or with \
                            --any-instance\n";
@@ -87,6 +92,7 @@ impl Site {
             "/readyz" => Kind::Readiness,
             "/startupz" => Kind::Startup,
             "/" => return self.page(now),
+            "/healthz" => return self.health(now),
             "/metrics" => return self.text(Content::Metrics, |results| &results.metrics),
             "/status" => return self.text(Content::Json, |results| &results.json),
             _ => return Response::new(Status::NotFound, Content::Text, NO_PAGE),
@@ -108,15 +114,15 @@ impl Site {
             kind,
             service: self.service.clone(),
             wanted,
-            without_nats: kind.without_nats(),
+            unreachable: self.unreachable,
         };
         match (own, &self.results) {
             (Err(why), _) => question(Wanted::Any).say(Answer::Fail, &why),
-            (Ok(own), None) => question(own).cannot_ask(NO_CHECK),
+            (Ok(own), None) => question(own).no_check(NO_CHECK),
             (Ok(own), Some(results)) => status_file::answer(
                 &question(own),
                 status_file::LAST_CHECK,
-                &results.json,
+                &results.check,
                 self.max_age,
                 now,
             ),
@@ -128,17 +134,35 @@ impl Site {
         let Some(results) = &self.results else {
             return format!("{NO_CHECK}\n");
         };
-        let value: Value = serde_json::from_str(&results.json).unwrap_or_default();
-        let word = |key: &str| clean(value[key].as_str().unwrap_or_default(), 400);
+        let (reason, text) = match &results.check {
+            Ok(check) => (check.reason.as_str(), check.text.as_str()),
+            Err(why) => ("", why.as_str()),
+        };
         format!(
             "{} {}: {}\nchecked {} ago, every {}; counts for {}\n",
             results.status.name(),
-            word("reason"),
-            word("text"),
+            reason,
+            text,
             age(now.since(results.at)),
             age(self.interval),
             age(self.max_age),
         )
+    }
+
+    /// Whether this watcher works: it checks, whatever the checks find.
+    fn health(&self, now: Timestamp) -> Response {
+        let (last, text) = match &self.results {
+            Some(results) => (
+                results.at,
+                format!("the last check is {} old", age(now.since(results.at))),
+            ),
+            None => (self.started, NO_CHECK.to_owned()),
+        };
+        let is_well = now.since(last) <= self.max_age;
+        let status = if is_well { Status::Ok } else { Status::Unavailable };
+        let word = if is_well { "ok" } else { "fail" };
+        let line = format!("{word}: {}: {text}, every {}\n", self.service, age(self.interval));
+        Response::new(status, Content::Text, line)
     }
 
     fn text(&self, content: Content, text: impl FnOnce(&Results) -> &Rc<str>) -> Response {
@@ -163,7 +187,7 @@ impl Site {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_seconds(second)
@@ -184,6 +208,8 @@ mod tests {
             service: "orders".into(),
             interval: Duration::from_secs(15),
             max_age: Duration::from_secs(45),
+            unreachable: None,
+            started: at(1000),
             results: Results::from_text(&text),
         }
     }
@@ -193,6 +219,7 @@ mod tests {
             path,
             head_only: false,
             verbose: false,
+            host: None,
         };
         let own = own.map(|own| own.map(|id| Wanted::Id(id.into())).map_err(str::to_owned));
         let response = site.answer(&request, || own, at(now));
@@ -314,6 +341,7 @@ mod tests {
             path: "/livez",
             head_only: false,
             verbose: true,
+            host: None,
         };
         let own = || Some(Ok(Wanted::Any));
         assert_eq!(
@@ -361,11 +389,76 @@ mod tests {
             "/%6civez",
             "/../livez",
             "/favicon.ico",
-            "/healthz",
+            "/healthz/",
             "/<b>",
         ] {
             let none = (Status::NotFound, Content::Text, NO_PAGE.to_owned());
             assert_eq!(page(&site, path), none, "{path}");
+        }
+    }
+
+    #[test]
+    fn whether_nats_can_be_asked_decides_over_a_start() {
+        let site = |json: Value, unreachable| {
+            let text = Results::to_text(at(1000), status::Status::Unknown, &json.to_string(), "", "");
+            Site {
+                unreachable,
+                results: Results::from_text(&text),
+                ..site()
+            }
+        };
+        let away = json!({"time": at(1000).to_string(), "service": "orders", "asked": false, "text": "refused"});
+        for (unreachable, passing) in [
+            (None, &["/livez", "/startupz"][..]),
+            (Some(Answer::Pass), &["/livez", "/readyz", "/startupz"]),
+            (Some(Answer::Fail), &[]),
+        ] {
+            for path in ["/livez", "/readyz", "/startupz"] {
+                let (status, _, body) = ask(&site(away.clone(), unreachable), path, Some(Ok("A")), 1010);
+                assert_eq!(
+                    status == Status::Ok,
+                    passing.contains(&path),
+                    "{unreachable:?} {path}: {body}"
+                );
+                assert!(body.ends_with(": refused\n"), "{body}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_watcher_is_well_while_it_checks() {
+        let site = site();
+        let nothing = Site {
+            results: None,
+            ..site.clone()
+        };
+        for (site, now, status, body) in [
+            (
+                &site,
+                1045,
+                Status::Ok,
+                "ok: orders: the last check is 45s old, every 15s\n",
+            ),
+            (
+                &site,
+                1046,
+                Status::Unavailable,
+                "fail: orders: the last check is 46s old, every 15s\n",
+            ),
+            (
+                &nothing,
+                1045,
+                Status::Ok,
+                "ok: orders: no check has ended yet, every 15s\n",
+            ),
+            (
+                &nothing,
+                1046,
+                Status::Unavailable,
+                "fail: orders: no check has ended yet, every 15s\n",
+            ),
+        ] {
+            assert_eq!(ask(site, "/healthz", None, now), (status, Content::Text, body.into()));
         }
     }
 
