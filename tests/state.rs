@@ -485,7 +485,7 @@ fn a_state_that_cannot_be_read_is_neither_ok_nor_lost() {
 /// strace keeps a call waiting, and the run with it, but what the run says it says before that, or it would be of the
 /// usual kind.
 #[test]
-fn a_state_that_hangs_does_not_cost_the_verdict() {
+fn timed_a_state_that_hangs_does_not_cost_the_verdict() {
     let bench = Bench::down();
     let before = bench.read().unwrap();
     let hang = |(n, (calls, when, suffix)): (usize, (&str, &str, &str))| {

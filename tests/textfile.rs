@@ -234,7 +234,7 @@ fn the_exit_code_is_that_of_the_writing_or_of_the_check() {
 }
 
 #[test]
-fn the_file_is_written_whatever_is_wrong_with_nats() {
+fn timed_the_file_is_written_whatever_is_wrong_with_nats() {
     let not_asked = |bench: &Bench, check: Check, reason: &str| {
         fs::write(bench.path(), "old 1\n").unwrap();
         check.run().assert(0, "");

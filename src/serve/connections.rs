@@ -412,7 +412,8 @@ mod tests {
         let (address, _news) = start();
         let begin = Instant::now();
         let stuck = connect(address, LARGE_PAGE);
-        thread::sleep(REPLY + Duration::from_millis(500));
+        // However late the server comes to it on a busy machine.
+        thread::sleep(REPLY * 3);
         let (length, _) = read(stuck);
         assert!(length < LARGE, "after {:?}", begin.elapsed());
     }
