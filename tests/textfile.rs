@@ -571,7 +571,7 @@ fn a_path_that_is_no_place_for_the_file_is_named() {
         ("pipe.prom", "it is no regular file"),
         ("missing/orders.prom", &format!("there is no folder {dir}/missing")),
         ("target.prom/orders.prom", &format!("{dir}/target.prom is no folder")),
-        ("new.prom/", "Not a directory (os error 20)"),
+        ("new.prom/", "that is not the name of a file"),
         (&long, "File name too long (os error 36)"),
     ];
     let before = bench.files();

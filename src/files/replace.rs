@@ -1,15 +1,18 @@
 //! Writes the file that the textfile collector of node_exporter reads: whole or not at all, and readable by it.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{File, Permissions};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process;
 use std::time::Duration;
 
+use rustix::fs::{FileType, OFlags};
+
+use super::folder::Folder;
 use crate::guard::user::euid;
 
 /// The collector runs as another user.
@@ -31,36 +34,46 @@ pub fn write(path: &Path, text: &str) -> Result<(), String> {
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), String> {
-    let Some(name) = path.file_name() else {
-        return Err("that is not the name of a file".into());
-    };
-    match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_symlink() => return Err("it is a symbolic link, give the path that it stands for".into()),
-        Ok(meta) if meta.is_dir() => return Err("it is a folder, give the name of a file in it".into()),
-        Ok(meta) if !meta.is_file() => return Err("it is no regular file".into()),
-        _ => {}
+    const NO_NAME: &str = "that is not the name of a file";
+    let name = path.file_name().ok_or(NO_NAME)?;
+    let dir = parent(path);
+    // One folder from here on, whatever is put in its place.
+    let folder = Folder::open(dir).map_err(|error| no_file_in(dir, &error))?;
+    match folder.kind(name) {
+        Some(FileType::Symlink) => return Err("it is a symbolic link, give the path that it stands for".into()),
+        Some(FileType::Directory) => return Err("it is a folder, give the name of a file in it".into()),
+        None | Some(FileType::RegularFile) if file_name(path).is_some() => {}
+        None | Some(FileType::RegularFile) => return Err(NO_NAME.into()),
+        Some(_) => return Err("it is no regular file".into()),
     }
-    let dir = match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    };
-    remove_leftovers(dir, name);
-    let temporary = dir.join(temporary_name(name));
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(MODE)
-        .open(&temporary)
+    remove_leftovers(&folder, name);
+    let temporary = temporary_name(name);
+    let mut file = folder
+        .open_file(&temporary, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, MODE)
         .map_err(|error| no_file_in(dir, &error))?;
     // Where there are no locks, what is left behind stays.
     let _ = file.try_lock();
     let written = fill(&mut file, bytes)
         .map_err(|error| error.to_string())
-        .and_then(|()| fs::rename(&temporary, path).map_err(|error| not_renamed(&error)));
+        .and_then(|()| folder.rename(&temporary, name).map_err(|error| not_renamed(&error)));
     if written.is_err() {
-        let _ = fs::remove_file(&temporary);
+        let _ = folder.remove(&temporary);
     }
     written
+}
+
+/// The name of a file in its folder, if that is what the path names.
+pub fn file_name(path: &Path) -> Option<&OsStr> {
+    path.file_name()
+        .filter(|_| !path.as_os_str().as_bytes().ends_with(b"/"))
+}
+
+/// The folder of a file.
+pub fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    }
 }
 
 fn fill(file: &mut File, bytes: &[u8]) -> io::Result<()> {
@@ -106,41 +119,38 @@ fn is_temporary_name(file: &OsStr, name: &OsStr) -> bool {
 
 /// Removes the new file that this process was writing when it was killed.
 pub fn remove_leftovers_of(path: &Path, pid: i32) {
-    let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
+    let (Some(name), Ok(folder)) = (path.file_name().and_then(OsStr::to_str), Folder::open(parent(path))) else {
         return;
     };
     let begin = format!(".{name}.{pid}-");
-    let dir = path
-        .parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry
-            .file_name()
-            .to_str()
-            .is_some_and(|file| file.starts_with(&begin) && file.ends_with(".tmp"))
-        {
-            let _ = fs::remove_file(entry.path());
+    for file in folder.names().unwrap_or_default() {
+        let is_of_pid = |file: &str| file.starts_with(&begin) && file.ends_with(".tmp");
+        if file.to_str().is_some_and(is_of_pid) {
+            let _ = folder.remove(&file);
         }
     }
 }
 
 /// Removes the new files of runs that were killed. Nobody holds their locks any more.
-fn remove_leftovers(dir: &Path, name: &OsStr) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if is_file && is_temporary_name(&entry.file_name(), name) && is_abandoned(&entry.path()) {
-            let _ = fs::remove_file(entry.path());
+fn remove_leftovers(folder: &Folder, name: &OsStr) {
+    for file in folder.names().unwrap_or_default() {
+        if is_temporary_name(&file, name) && is_abandoned(folder, &file) {
+            let _ = folder.remove(&file);
         }
     }
 }
 
-fn is_abandoned(path: &Path) -> bool {
-    let Ok(file) = File::open(path) else { return false };
+/// Whether it is a file of ours that nobody writes to. What others have put in its place is neither followed nor waited for.
+fn is_abandoned(folder: &Folder, name: &OsStr) -> bool {
+    let Ok(file) = folder.open_file(name, OFlags::RDONLY, 0) else {
+        return false;
+    };
+    let Ok(meta) = file.metadata() else { return false };
     // Between its making and its locking, a file is young.
-    let modified = file.metadata().and_then(|meta| meta.modified());
-    let is_old = modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age > YOUNG));
-    is_old && file.try_lock().is_ok()
+    let is_old = meta
+        .modified()
+        .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > YOUNG));
+    meta.is_file() && meta.uid() == euid() && is_old && file.try_lock().is_ok()
 }
 
 #[cfg(test)]

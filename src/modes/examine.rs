@@ -37,7 +37,7 @@ pub fn state_store(config: &Config, env: Env<'_>) -> Store {
         package_dir: Path::new(PACKAGE_STATE_DIR),
         euid: euid(),
     };
-    Store::new(config.place.clone(), config.question(), &surroundings)
+    Store::new(&config.place, config.question(), &surroundings)
 }
 
 /// Probes, judges and remembers: what every mode does that looks at a service.
@@ -46,8 +46,7 @@ pub fn examine(config: &Config, store: &Store, start: Instant, last_words: &Last
     let service = config.target.service.as_str();
     let alarms = watchdog::watch(deadline);
     watchdog::set_last_words(unread(config, store, last_words));
-    let at_start = store.peek(Timestamp::now());
-    let peeked = at_start.memory.clone();
+    let peeked = store.peek(Timestamp::now());
     watchdog::set_last_words(interrupted(config, &peeked, last_words));
 
     let confirm = match peeked.is_absent() {
@@ -77,7 +76,7 @@ pub fn examine(config: &Config, store: &Store, start: Instant, last_words: &Last
     let (verdict, next) = judge(service, &peeked, &seen, &config.policy, Timestamp::now());
     let judged = report(verdict, &seen, next);
     watchdog::set_last_words(unsaved(judged.clone(), last_words));
-    let (mut report, problems) = store.update(Timestamp::now(), deadline + SAVING, &at_start, |memory| {
+    let (mut report, problems) = store.update(deadline + SAVING, &peeked, |memory| {
         if *memory == peeked {
             let next = judged.memory.clone();
             return (judged, next);

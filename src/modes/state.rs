@@ -13,10 +13,10 @@ use crate::values::timestamp::Timestamp;
 pub fn show(config: &Config, store: &Store) -> Output {
     let now = Timestamp::now();
     match store.show(now) {
-        Ok(memory) => Output::fine(render::memory::render(
+        Ok(loaded) => Output::fine(render::memory::render(
             &config.question(),
             store.path(),
-            memory.as_ref(),
+            loaded.as_ref(),
             now,
         )),
         Err(problem) => check::unknown(Reason::StateUnusable, problem),

@@ -4,14 +4,15 @@ use std::path::Path;
 
 use crate::probe::observation::shown_id;
 use crate::probe::stats::Counters;
-use crate::state::memory::{Epoch, Memory};
+use crate::state::format::Loaded;
+use crate::state::memory::Epoch;
 use crate::state::question::Question;
 use crate::values::duration::age;
 use crate::values::text::count;
 use crate::values::timestamp::Timestamp;
 
 /// What is remembered, for people. `None`: nothing.
-pub fn render(question: &Question, path: Option<&Path>, memory: Option<&Memory>, now: Timestamp) -> String {
+pub fn render(question: &Question, path: Option<&Path>, loaded: Option<&Loaded>, now: Timestamp) -> String {
     let Question {
         service,
         prefix,
@@ -26,10 +27,13 @@ pub fn render(question: &Question, path: Option<&Path>, memory: Option<&Memory>,
         ),
         format!("state file {}", path.unwrap_or(Path::new("")).display()),
     ];
-    let Some(memory) = memory else {
+    let Some(Loaded { memory, future, .. }) = loaded else {
         lines.push("nothing is remembered: no run has written it yet".into());
         return finish(lines);
     };
+    if let Some(latest) = future {
+        lines.push(format!("the clock was set back: times up to {latest} count as of now"));
+    }
     let when = |at: Timestamp| format!("{at} ({} ago)", age(now.since(at)));
     let seen = |epoch: &Epoch| format!("{}, {}", when(epoch.at), count(epoch.count, "instance"));
     let instances = |epoch: &Epoch| -> Vec<String> { epoch.instances.iter().map(|i| format!("  {i}")).collect() };

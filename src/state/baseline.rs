@@ -47,6 +47,9 @@ const LARGEST_RAISE: usize = 128;
 /// Peaks are remembered from this many parts of the settle time, one of each: so there are no more than that and one.
 const PARTS: u32 = 32;
 
+/// Maximum number of peaks.
+pub const MAX_PEAKS: usize = PARTS as usize + 1;
+
 impl Baseline {
     pub fn new(count: usize) -> Baseline {
         Baseline {
@@ -236,7 +239,7 @@ mod tests {
         for second in 0..10_000 {
             let count = 20_000 - second as usize;
             baseline = Baseline::after(Some(&baseline), at(second), count, SETTLE, 0);
-            assert!(baseline.peaks.len() <= PARTS as usize + 1, "{}", baseline.peaks.len());
+            assert!(baseline.peaks.len() <= MAX_PEAKS, "{}", baseline.peaks.len());
             // The number of the epoch before counts until this one.
             let largest = count + 900.min(second as usize);
             assert!(

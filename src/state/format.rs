@@ -1,20 +1,24 @@
 //! The state as JSON, format 1; the man page describes it for admins. Pure: it is given the text and the time.
+//!
+//! The types in here are the format. A remembered value that is added needs a field in one of them and a line in each of its two
+//! conversions; an `Option` or a `default` reads files that do not have it yet.
 
-mod changes;
+mod bounded;
 mod statistics;
-mod writer;
+mod time;
 
-use std::borrow::Cow;
-use std::fmt;
 use std::time::Duration;
 
-use serde::de::{Error, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::Number;
+use serde_json::error::Category;
 
-use self::writer::Writer;
-use super::baseline::{Baseline, Peak, Raise};
-use super::memory::{Absentee, Brief, Epoch, HISTORY, Memory, Outage, Trouble};
+use self::bounded::{Pairs, at_most};
+use self::statistics::StatisticsFile;
+use self::time::{Clock, Time};
+use super::baseline::{Baseline, MAX_PEAKS, Peak, Raise};
+use super::changes::{Change, Changes, MOST_CHANGES, What};
+use super::memory::{Absentee, Brief, Epoch, HISTORY, Memory, Outage, REMEMBERED_IDS, Trouble};
 use super::question::Question;
 use crate::probe::observation::{Fate, Instance, names_a_place};
 use crate::values::status::{Reason, Status};
@@ -25,376 +29,468 @@ const FORMAT: u64 = 1;
 
 const MALFORMED: &str = "is damaged: a field is missing or malformed";
 
-/// How far a file may be ahead of the clock: clocks are set back a little now and then, and once by a time zone.
+/// How far a time may be ahead of the clock without a word: clocks are set back a little now and then, and once by a time zone.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 
-/// The text of the state file.
-pub fn write(question: &Question, memory: &Memory) -> String {
-    let mut json = Writer::default();
-    json.object(|json| {
-        json.field("format").number(FORMAT);
-        write_question(json.field("question"), question);
-        write_memory(json, memory);
-    });
-    json.into_text()
+/// What a state file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    pub question: Question,
+    /// No time in it is later than the one of reading.
+    pub memory: Memory,
+    /// What is wrong with the rest of the file ("the state FILE …").
+    pub damage: Option<String>,
+    /// The latest time in the file, if the clock was set back since: it is beyond all doubt in the future.
+    pub future: Option<Timestamp>,
 }
 
-/// Reads what [`write`] wrote.
+/// Returns the text of the state file.
+pub fn write(question: &Question, memory: &Memory) -> String {
+    // That cannot fail: all keys are strings.
+    serde_json::to_string(&StateFile::new(question, memory)).unwrap_or_default()
+}
+
+/// Reads what [`write()`] wrote for this question. Times that have not come yet are as of `now`.
 ///
 /// # Errors
 ///
 /// What is wrong with it ("the state FILE …").
-pub fn read(question: &Question, text: &[u8], now: Timestamp) -> Result<Memory, String> {
-    if let Ok(stored) = serde_json::from_slice(text) {
-        return parse(question, stored, now);
+pub fn read(question: &Question, text: &[u8], now: Timestamp) -> Result<Loaded, String> {
+    let loaded = read_any(text, now)?;
+    match loaded.question == *question {
+        true => Ok(loaded),
+        false => Err("belongs to another question (service, servers, user or prefix)".into()),
     }
-    let value = serde_json::from_slice(text).map_err(|e| format!("is damaged: {e}"))?;
-    // Of another format, perhaps.
-    is_known(&value)?;
-    Err(MALFORMED.into())
 }
 
-/// Reads what [`write`] wrote while the clock was ahead of what it is now: what has not come yet is as of now.
+/// Reads the state of whatever question.
 ///
 /// # Errors
 ///
-/// As for [`read`].
-pub fn read_by_another_clock(question: &Question, text: &[u8], now: Timestamp) -> Result<Memory, String> {
-    let mut value = serde_json::from_slice(text).map_err(|e| format!("is damaged: {e}"))?;
-    bring_forward(&mut value, now);
-    read(question, value.to_string().as_bytes(), now)
+/// What is wrong with it ("the state FILE …").
+pub fn read_any(text: &[u8], now: Timestamp) -> Result<Loaded, String> {
+    let mut json = serde_json::Deserializer::from_slice(text);
+    let file = StateFile::deserialize(&mut json).map_err(|e| what_is_wrong(text, &e))?;
+    check_format(&file.format.into())?;
+    let clock = Clock::new(now);
+    let (question, memory) = file.read(&clock).ok_or(MALFORMED)?;
+    Ok(Loaded {
+        question,
+        memory,
+        damage: json.end().err().map(|e| format!("is damaged: {e}")),
+        future: Some(clock.latest()).filter(|latest| *latest > now + CLOCK_SLACK),
+    })
 }
 
-/// Sets all times that have not come yet to `now`. What services say of themselves is not ours.
-fn bring_forward(value: &mut Value, now: Timestamp) {
-    match value {
-        Value::String(text) if Timestamp::parse(text).is_some_and(|at| at > now) => *text = now.to_string(),
-        Value::Array(values) => values.iter_mut().for_each(|value| bring_forward(value, now)),
-        Value::Object(fields) => {
-            let ours = fields.iter_mut().filter(|(name, _)| *name != "metadata");
-            ours.for_each(|(_, value)| bring_forward(value, now));
-        }
-        _ => {}
+/// The format alone, which may be another one.
+#[derive(Deserialize)]
+struct Head {
+    format: Number,
+}
+
+/// The text of an error never repeats what is in the file.
+fn what_is_wrong(text: &[u8], error: &serde_json::Error) -> String {
+    if error.classify() != Category::Data {
+        return format!("is damaged: {error}");
+    }
+    let head: Result<Head, _> = serde_json::from_slice(text);
+    let checked = match head {
+        Ok(head) => check_format(&head.format),
+        Err(e) if e.is_data() => Err("is damaged: no format".into()),
+        Err(e) => Err(format!("is damaged: {e}")),
+    };
+    checked.err().unwrap_or_else(|| MALFORMED.into())
+}
+
+fn check_format(format: &Number) -> Result<(), String> {
+    match format.as_u64() {
+        Some(FORMAT) => Ok(()),
+        _ => Err(format!("has format {format}, this program knows format {FORMAT}")),
     }
 }
 
-fn write_memory(json: &mut Writer, memory: &Memory) {
-    json.field("absentees").array(&memory.absentees, |json, absentee| {
-        json.object(|json| {
-            json.field("fate").string(absentee.fate.name());
-            write_instance(json.field("instance"), &absentee.instance);
-            write_time(json.field("since"), absentee.since);
-        });
-    });
-    json.field("baseline").option(memory.baseline.as_ref(), write_baseline);
-    json.field("census").option(memory.census, write_time);
-    json.field("changes").option(memory.changes.as_ref(), changes::write);
-    json.field("epoch").option(memory.epoch.as_ref(), write_epoch);
-    json.field("history").array(&memory.history, |json, brief| {
-        json.object(|json| {
-            write_time(json.field("at"), brief.at);
-            json.field("count").number(brief.count);
-        });
-    });
-    json.field("mixed_since").option(memory.mixed_since, write_time);
-    json.field("not_asked")
-        .option(memory.trouble.as_ref(), |json, trouble| {
-            json.object(|json| {
-                json.field("reason").string(trouble.reason.name());
-                write_time(json.field("since"), trouble.since);
-            });
-        });
-    json.field("outage").option(memory.outage.as_ref(), |json, outage| {
-        json.object(|json| {
-            write_time(json.field("first_missed"), outage.first_missed);
-            write_epoch(json.field("last_seen"), &outage.last_seen);
-        });
-    });
-    json.field("sequence").number(memory.sequence);
-    json.field("statistics")
-        .option(memory.statistics.as_ref(), statistics::write);
-    json.field("status")
-        .option(memory.status.map(Status::name), Writer::string);
+/// Optional fields that have always been there must be there: a file that does not speak of an outage is no whole one. Those that
+/// are plain options came later.
+#[derive(Serialize, Deserialize)]
+struct StateFile {
+    format: u64,
+    question: Question,
+    #[serde(default, deserialize_with = "at_most::<REMEMBERED_IDS, _, _>")]
+    absentees: Vec<AbsenteeFile>,
+    baseline: Option<BaselineFile>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    census: Option<Time>,
+    changes: Option<ChangesFile>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    epoch: Option<EpochFile>,
+    #[serde(deserialize_with = "at_most::<HISTORY, _, _>")]
+    history: Vec<BriefFile>,
+    mixed_since: Option<Time>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    not_asked: Option<TroubleFile>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    outage: Option<OutageFile>,
+    sequence: u64,
+    statistics: Option<StatisticsFile>,
+    #[serde(deserialize_with = "Option::deserialize")]
+    status: Option<String>,
 }
 
-fn write_baseline(json: &mut Writer, baseline: &Baseline) {
-    json.object(|json| {
-        json.field("latest").number(baseline.latest);
-        json.field("peaks").array(&baseline.peaks, |json, peak| {
-            json.object(|json| {
-                json.field("count").number(peak.count);
-                write_time(json.field("until"), peak.until);
-            });
-        });
-        json.field("raised").option(baseline.raised, |json, raise| {
-            json.object(|json| {
-                json.field("from").number(raise.from);
-                write_time(json.field("latest"), raise.latest);
-                write_time(json.field("since"), raise.since);
-            });
-        });
-    });
-}
-
-fn write_question(json: &mut Writer, question: &Question) {
-    json.object(|json| {
-        json.field("prefix").string(&question.prefix);
-        json.field("servers")
-            .array(&question.servers, |json, server| json.string(server));
-        json.field("service").string(&question.service);
-        json.field("user").option(question.user.as_deref(), Writer::string);
-    });
-}
-
-fn write_epoch(json: &mut Writer, epoch: &Epoch) {
-    json.object(|json| {
-        write_time(json.field("at"), epoch.at);
-        json.field("count").number(epoch.count);
-        if let Some(digest) = epoch.digest {
-            json.field("digest").string(&format!("{digest:016x}"));
+impl StateFile {
+    fn new(question: &Question, memory: &Memory) -> StateFile {
+        StateFile {
+            format: FORMAT,
+            question: question.clone(),
+            absentees: memory.absentees.iter().map(AbsenteeFile::new).collect(),
+            baseline: memory.baseline.as_ref().map(BaselineFile::new),
+            census: memory.census.map(Time),
+            changes: memory.changes.as_ref().map(ChangesFile::new),
+            epoch: memory.epoch.as_ref().map(EpochFile::new),
+            history: memory.history.iter().map(BriefFile::new).collect(),
+            mixed_since: memory.mixed_since.map(Time),
+            not_asked: memory.trouble.map(TroubleFile::new),
+            outage: memory.outage.as_ref().map(OutageFile::new),
+            sequence: memory.sequence,
+            statistics: memory.statistics.as_ref().map(StatisticsFile::new),
+            status: memory.status.map(|status| status.name().to_owned()),
         }
-        json.field("instances").array(&epoch.instances, write_instance);
-    });
-}
+    }
 
-fn write_instance(json: &mut Writer, instance: &Instance) {
-    json.object(|json| {
-        json.field("id").string(&instance.id);
-        json.field("metadata").object(|json| {
-            for (key, value) in &instance.metadata {
-                json.field(key).string(value);
-            }
-        });
-        json.field("version").string(&instance.version);
-    });
-}
-
-fn write_time(json: &mut Writer, at: Timestamp) {
-    json.string(&at.to_string());
-}
-
-/// The state as it stands in the file: a tree, but for its history, which is most of it and all alike.
-struct Stored {
-    fields: Value,
-    history: Vec<Brief>,
-}
-
-impl<'de> Deserialize<'de> for Stored {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Stored, D::Error> {
-        deserializer.deserialize_map(StoredVisitor)
+    /// `None`: a field is malformed.
+    fn read(self, clock: &Clock) -> Option<(Question, Memory)> {
+        let at = |time: Time| time.read(clock);
+        let memory = Memory {
+            sequence: self.sequence,
+            status: optional(self.status, |status| Status::parse(&status))?,
+            epoch: optional(self.epoch, |epoch| epoch.read(clock))?,
+            outage: optional(self.outage, |outage| outage.read(clock))?,
+            baseline: optional(self.baseline, |baseline| baseline.read(clock))?,
+            absentees: all(self.absentees, |absentee| absentee.read(clock))?,
+            mixed_since: self.mixed_since.map(at),
+            trouble: optional(self.not_asked, |trouble| trouble.read(clock))?,
+            census: self.census.map(at),
+            history: self.history.into_iter().map(|brief| brief.read(clock)).collect(),
+            statistics: optional(self.statistics, |statistics| statistics.read(clock))?,
+            changes: self.changes.map(|changes| changes.read(clock)),
+        };
+        Some((self.question, memory))
     }
 }
 
-struct StoredVisitor;
+/// `None`: it is there, and malformed.
+fn optional<F, T>(field: Option<F>, read: impl FnOnce(F) -> Option<T>) -> Option<Option<T>> {
+    match field {
+        Some(field) => read(field).map(Some),
+        None => Some(None),
+    }
+}
 
-impl<'de> Visitor<'de> for StoredVisitor {
-    type Value = Stored;
+/// `None`: one of them is malformed.
+fn all<F, T>(fields: Vec<F>, read: impl FnMut(F) -> Option<T>) -> Option<Vec<T>> {
+    fields.into_iter().map(read).collect()
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a state")
+#[derive(Serialize, Deserialize)]
+struct InstanceFile {
+    id: String,
+    metadata: Pairs,
+    version: String,
+}
+
+impl InstanceFile {
+    fn new(instance: &Instance) -> InstanceFile {
+        InstanceFile {
+            id: instance.id.clone(),
+            metadata: Pairs(instance.metadata.clone()),
+            version: instance.version.clone(),
+        }
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Stored, A::Error> {
-        let (mut fields, mut history) = (Map::new(), None);
-        while let Some(name) = map.next_key::<String>()? {
-            match name.as_str() {
-                "history" => history = Some(map.next_value::<Vec<StoredBrief<'_>>>()?),
-                _ => drop(fields.insert(name, map.next_value()?)),
-            }
+    fn read(self) -> Instance {
+        let mut metadata = self.metadata.0;
+        // Whatever has sorted the file by name: the place comes first.
+        metadata.sort_by_key(|(key, _)| !names_a_place(key));
+        Instance {
+            id: self.id,
+            version: self.version,
+            metadata,
         }
-        let history = history.ok_or_else(|| A::Error::missing_field("history"))?;
-        let briefs = history.into_iter().take(HISTORY).map(StoredBrief::brief);
-        Ok(Stored {
-            fields: Value::Object(fields),
-            history: briefs
-                .collect::<Option<_>>()
-                .ok_or_else(|| A::Error::custom("a time is malformed"))?,
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct EpochFile {
+    at: Time,
+    count: usize,
+    /// Hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+    #[serde(deserialize_with = "at_most::<REMEMBERED_IDS, _, _>")]
+    instances: Vec<InstanceFile>,
+}
+
+impl EpochFile {
+    fn new(epoch: &Epoch) -> EpochFile {
+        EpochFile {
+            at: Time(epoch.at),
+            count: epoch.count,
+            digest: epoch.digest.map(|digest| format!("{digest:016x}")),
+            instances: epoch.instances.iter().map(InstanceFile::new).collect(),
+        }
+    }
+
+    fn read(self, clock: &Clock) -> Option<Epoch> {
+        (self.instances.len() <= self.count).then_some(Epoch {
+            at: self.at.read(clock),
+            count: self.count,
+            instances: self.instances.into_iter().map(InstanceFile::read).collect(),
+            digest: optional(self.digest, |digest| u64::from_str_radix(&digest, 16).ok())?,
         })
     }
 }
 
-#[derive(serde::Deserialize)]
-struct StoredBrief<'a> {
-    #[serde(borrow)]
-    at: Cow<'a, str>,
+#[derive(Serialize, Deserialize)]
+struct BriefFile {
+    at: Time,
     count: usize,
 }
 
-impl StoredBrief<'_> {
-    fn brief(self) -> Option<Brief> {
-        Some(Brief {
-            at: Timestamp::parse(&self.at)?,
+impl BriefFile {
+    fn new(brief: &Brief) -> BriefFile {
+        BriefFile {
+            at: Time(brief.at),
+            count: brief.count,
+        }
+    }
+
+    fn read(self, clock: &Clock) -> Brief {
+        Brief {
+            at: self.at.read(clock),
             count: self.count,
-        })
-    }
-}
-
-fn is_known(value: &Value) -> Result<(), String> {
-    match &value["format"] {
-        Value::Number(format) if format.as_u64() == Some(FORMAT) => Ok(()),
-        Value::Number(format) => Err(format!("has format {format}, this program knows format {FORMAT}")),
-        _ => Err("is damaged: no format".into()),
-    }
-}
-
-/// The memory in this JSON, or what is wrong with it ("the state FILE …").
-fn parse(question: &Question, stored: Stored, now: Timestamp) -> Result<Memory, String> {
-    let Stored { fields: value, history } = stored;
-    is_known(&value)?;
-    if value["question"] != question.to_json() {
-        return Err("belongs to another question (service, servers, user or prefix)".into());
-    }
-    let memory = parse_memory(&value, history).ok_or(MALFORMED)?;
-    let times = [
-        memory.epoch.as_ref().map(|epoch| epoch.at),
-        memory.outage.as_ref().map(|outage| outage.first_missed),
-        memory.outage.as_ref().map(|outage| outage.last_seen.at),
-        memory.trouble.as_ref().map(|trouble| trouble.since),
-        memory.census,
-        memory.statistics.as_ref().map(|statistics| statistics.at),
-    ];
-    match times.into_iter().flatten().max() {
-        Some(latest) if latest > now + CLOCK_SLACK => Err(format!("comes from the future ({latest}), check the clock")),
-        _ => Ok(memory),
-    }
-}
-
-fn parse_memory(value: &Value, history: Vec<Brief>) -> Option<Memory> {
-    let optional = |name: &str| {
-        let field = value.get(name)?;
-        Some(Some(field).filter(|field| !field.is_null()))
-    };
-    let mut absentees = Vec::new();
-    for absentee in value["absentees"].as_array().into_iter().flatten() {
-        absentees.push(Absentee {
-            instance: parse_instance(&absentee["instance"])?,
-            since: parse_time(&absentee["since"])?,
-            fate: Fate::parse(absentee["fate"].as_str()?)?,
-        });
-    }
-    // An optional field may be null, but it must be there: a file that does not speak of an outage is no whole one.
-    Some(Memory {
-        sequence: value["sequence"].as_u64()?,
-        status: match optional("status")? {
-            Some(status) => Some(Status::parse(status.as_str()?)?),
-            None => None,
-        },
-        epoch: match optional("epoch")? {
-            Some(epoch) => Some(parse_epoch(epoch)?),
-            None => None,
-        },
-        outage: match optional("outage")? {
-            Some(outage) => Some(Outage {
-                last_seen: parse_epoch(&outage["last_seen"])?,
-                first_missed: parse_time(&outage["first_missed"])?,
-            }),
-            None => None,
-        },
-        baseline: match &value["baseline"] {
-            Value::Null => None,
-            baseline => Some(parse_baseline(baseline)?),
-        },
-        absentees,
-        // Earlier versions did not know it.
-        mixed_since: match &value["mixed_since"] {
-            Value::Null => None,
-            at => Some(parse_time(at)?),
-        },
-        trouble: match optional("not_asked")? {
-            Some(trouble) => Some(Trouble {
-                since: parse_time(&trouble["since"])?,
-                reason: Reason::parse(trouble["reason"].as_str()?)?,
-            }),
-            None => None,
-        },
-        census: match optional("census")? {
-            Some(at) => Some(parse_time(at)?),
-            None => None,
-        },
-        statistics: match &value["statistics"] {
-            Value::Null => None,
-            statistics => Some(statistics::parse(statistics)?),
-        },
-        changes: match &value["changes"] {
-            Value::Null => None,
-            changes => Some(changes::parse(changes)?),
-        },
-        history,
-    })
-}
-
-fn parse_baseline(value: &Value) -> Option<Baseline> {
-    let parse_peak = |peak: &Value| {
-        Some(Peak {
-            count: parse_count(&peak["count"])?,
-            until: parse_time(&peak["until"])?,
-        })
-    };
-    let (latest, peaks) = match value.get("peaks") {
-        Some(peaks) => {
-            let peaks = peaks.as_array()?.iter().map(parse_peak);
-            (parse_count(&value["latest"])?, peaks.collect::<Option<_>>()?)
         }
-        // Earlier versions knew one number, and since when there were fewer.
-        None => {
-            let count = parse_count(&value["count"])?;
-            match value.get("fewer")? {
-                Value::Null => (count, Vec::new()),
-                fewer => {
-                    let until = parse_time(&fewer["since"])?;
-                    (parse_count(&fewer["most"])?, vec![Peak { count, until }])
-                }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct OutageFile {
+    first_missed: Time,
+    last_seen: EpochFile,
+}
+
+impl OutageFile {
+    fn new(outage: &Outage) -> OutageFile {
+        OutageFile {
+            first_missed: Time(outage.first_missed),
+            last_seen: EpochFile::new(&outage.last_seen),
+        }
+    }
+
+    fn read(self, clock: &Clock) -> Option<Outage> {
+        Some(Outage {
+            last_seen: self.last_seen.read(clock)?,
+            first_missed: self.first_missed.read(clock),
+        })
+    }
+}
+
+/// Earlier versions knew one number (`count`), and since when there were `fewer`.
+#[derive(Serialize, Deserialize)]
+struct BaselineFile {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fewer: Option<FewerFile>,
+    latest: Option<usize>,
+    #[serde(default, deserialize_with = "at_most::<MAX_PEAKS, _, _>")]
+    peaks: Vec<PeakFile>,
+    raised: Option<RaiseFile>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FewerFile {
+    most: usize,
+    since: Time,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PeakFile {
+    count: usize,
+    until: Time,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RaiseFile {
+    from: usize,
+    latest: Time,
+    since: Time,
+}
+
+impl BaselineFile {
+    fn new(baseline: &Baseline) -> BaselineFile {
+        let peak = |peak: &Peak| PeakFile {
+            count: peak.count,
+            until: Time(peak.until),
+        };
+        BaselineFile {
+            count: None,
+            fewer: None,
+            latest: Some(baseline.latest),
+            peaks: baseline.peaks.iter().map(peak).collect(),
+            raised: baseline.raised.map(|raise| RaiseFile {
+                from: raise.from,
+                latest: Time(raise.latest),
+                since: Time(raise.since),
+            }),
+        }
+    }
+
+    fn read(self, clock: &Clock) -> Option<Baseline> {
+        let peak = |count, until: Time| Peak {
+            count,
+            until: until.read(clock),
+        };
+        let (latest, peaks) = match (self.latest, self.count, self.fewer) {
+            (Some(latest), ..) => {
+                let peaks = self.peaks.into_iter().map(|it| peak(it.count, it.until));
+                (latest, peaks.collect())
             }
-        }
-    };
-    // Earlier versions did not know how it rose.
-    let raised = match &value["raised"] {
-        Value::Null => None,
-        raised => Some(Raise {
-            from: parse_count(&raised["from"])?,
-            since: parse_time(&raised["since"])?,
-            latest: parse_time(&raised["latest"])?,
-        }),
-    };
-    Some(Baseline { latest, peaks, raised })
-}
-
-fn parse_epoch(value: &Value) -> Option<Epoch> {
-    let instances = value["instances"].as_array()?;
-    let instances: Vec<Instance> = instances.iter().map(parse_instance).collect::<Option<_>>()?;
-    let count = parse_count(&value["count"])?;
-    let digest = match &value["digest"] {
-        Value::Null => None,
-        digest => Some(u64::from_str_radix(digest.as_str()?, 16).ok()?),
-    };
-    (instances.len() <= count).then_some(Epoch {
-        at: parse_time(&value["at"])?,
-        count,
-        instances,
-        digest,
-    })
-}
-
-fn parse_instance(value: &Value) -> Option<Instance> {
-    let mut metadata = Vec::new();
-    for (key, value) in value["metadata"].as_object()? {
-        metadata.push((key.clone(), value.as_str()?.to_owned()));
+            (None, Some(count), Some(fewer)) => (fewer.most, vec![peak(count, fewer.since)]),
+            (None, Some(count), None) => (count, Vec::new()),
+            (None, None, _) => return None,
+        };
+        let raised = self.raised.map(|raise| Raise {
+            from: raise.from,
+            since: raise.since.read(clock),
+            latest: raise.latest.read(clock),
+        });
+        Some(Baseline { latest, peaks, raised })
     }
-    // JSON has sorted them by name; the place comes first.
-    metadata.sort_by_key(|(key, _): &(String, String)| !names_a_place(key));
-    Some(Instance {
-        id: value["id"].as_str()?.to_owned(),
-        version: value["version"].as_str()?.to_owned(),
-        metadata,
-    })
 }
 
-fn parse_time(value: &Value) -> Option<Timestamp> {
-    Timestamp::parse(value.as_str()?)
+#[derive(Serialize, Deserialize)]
+struct TroubleFile {
+    reason: String,
+    since: Time,
 }
 
-fn parse_count(value: &Value) -> Option<usize> {
-    usize::try_from(value.as_u64()?).ok()
+impl TroubleFile {
+    fn new(trouble: Trouble) -> TroubleFile {
+        TroubleFile {
+            reason: trouble.reason.name().to_owned(),
+            since: Time(trouble.since),
+        }
+    }
+
+    fn read(self, clock: &Clock) -> Option<Trouble> {
+        Some(Trouble {
+            since: self.since.read(clock),
+            reason: Reason::parse(&self.reason)?,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct AbsenteeFile {
+    fate: String,
+    instance: InstanceFile,
+    since: Time,
+}
+
+impl AbsenteeFile {
+    fn new(absentee: &Absentee) -> AbsenteeFile {
+        AbsenteeFile {
+            fate: absentee.fate.name().to_owned(),
+            instance: InstanceFile::new(&absentee.instance),
+            since: Time(absentee.since),
+        }
+    }
+
+    fn read(self, clock: &Clock) -> Option<Absentee> {
+        Some(Absentee {
+            instance: self.instance.read(),
+            since: self.since.read(clock),
+            fate: Fate::parse(&self.fate)?,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct ChangesFile {
+    #[serde(deserialize_with = "at_most::<MOST_CHANGES, _, _>")]
+    log: Vec<ChangeFile>,
+    restarts: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ChangeFile {
+    at: Time,
+    id: String,
+    /// What names the place of the instance: key and value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    place: Option<(String, String)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaces: Option<String>,
+    version: String,
+    what: WhatFile,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum WhatFile {
+    Arrived,
+    Missing,
+    Left,
+}
+
+impl ChangesFile {
+    fn new(changes: &Changes) -> ChangesFile {
+        ChangesFile {
+            log: changes.log.iter().map(ChangeFile::new).collect(),
+            restarts: changes.restarts,
+        }
+    }
+
+    fn read(self, clock: &Clock) -> Changes {
+        Changes {
+            restarts: self.restarts,
+            log: self.log.into_iter().map(|change| change.read(clock)).collect(),
+        }
+    }
+}
+
+impl ChangeFile {
+    fn new(change: &Change) -> ChangeFile {
+        ChangeFile {
+            at: Time(change.at),
+            id: change.instance.id.clone(),
+            place: change.place().map(|(key, value)| (key.to_owned(), value.to_owned())),
+            replaces: change.replaces().map(str::to_owned),
+            version: change.instance.version.clone(),
+            what: match change.what {
+                What::Arrived { .. } => WhatFile::Arrived,
+                What::Missing => WhatFile::Missing,
+                What::Left => WhatFile::Left,
+            },
+        }
+    }
+
+    fn read(self, clock: &Clock) -> Change {
+        Change {
+            at: self.at.read(clock),
+            what: match self.what {
+                WhatFile::Arrived => What::Arrived {
+                    replaces: self.replaces,
+                },
+                WhatFile::Missing => What::Missing,
+                WhatFile::Left => What::Left,
+            },
+            instance: Instance {
+                id: self.id,
+                version: self.version,
+                metadata: self.place.into_iter().collect(),
+            },
+        }
+    }
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::values::timestamp::Timestamp;
 
 /// How many instances are remembered by id, and how many of them with version and metadata. What is beyond is counted
 /// only, so that the state stays small whatever a service says.
-const REMEMBERED_IDS: usize = 4096;
+pub const REMEMBERED_IDS: usize = 4096;
 pub const REMEMBERED_WORDS: usize = 256;
 
 /// How many epochs are remembered in brief.
@@ -179,26 +179,6 @@ impl Memory {
             .map(|absentee| absentee.instance.id.clone())
             .chain(in_doubt.into_iter().flatten())
             .collect()
-    }
-
-    /// Whether this memory says more than `before` did: not only that a usual epoch has followed another, with the same
-    /// instances, and what these have counted. If it is lost, the next run draws the same conclusions from `before`.
-    pub fn has_news(&self, before: &Memory) -> bool {
-        let epoch = match (&self.epoch, &before.epoch) {
-            (Some(epoch), Some(before)) => Some(Epoch {
-                at: before.at,
-                ..epoch.clone()
-            }),
-            (epoch, _) => epoch.clone(),
-        };
-        let without_times = Memory {
-            epoch,
-            sequence: before.sequence,
-            history: before.history.clone(),
-            statistics: before.statistics.clone(),
-            ..self.clone()
-        };
-        without_times != *before
     }
 
     /// The ids of those that were there before the open outage.

@@ -3,6 +3,7 @@
 pub mod baseline;
 pub mod changes;
 pub mod format;
+pub mod location;
 pub mod memory;
 pub mod question;
 pub mod statistics;

@@ -1,30 +1,26 @@
 //! What identifies the question, and so the state file.
 
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use crate::values::text::digest;
 
 /// What identifies the question, so that the answers to two questions are never mixed up. Thresholds are no part of it,
-/// and no secret is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// and no secret is. It stands in the state file as it is here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Question {
-    pub service: String,
     pub prefix: String,
     /// `host:port`, sorted.
     pub servers: Vec<String>,
+    pub service: String,
     pub user: Option<String>,
 }
 
 impl Question {
-    /// As it stands in the state file.
-    pub fn to_json(&self) -> Value {
-        json!({ "service": self.service, "prefix": self.prefix, "servers": self.servers, "user": self.user })
-    }
-
     /// The name of the state file: the service, for people, and a digest of the whole question.
     pub fn file_name(&self) -> String {
         // A collision is noticed, since the file holds the question itself.
-        let digest = digest(self.to_json().to_string().bytes());
+        let text = serde_json::to_string(self).unwrap_or_default();
+        let digest = digest(text.bytes());
         let service: String = self.service.chars().take(100).collect();
         format!("{service}-{digest:016x}.json")
     }

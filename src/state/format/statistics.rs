@@ -2,130 +2,140 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
 
-use super::writer::Writer;
+use super::bounded::at_most;
+use super::time::{Clock, Time};
 use crate::probe::stats::{Counters, Endpoints, MOST_ENDPOINTS};
 use crate::state::statistics::{Counted, InstanceCounters, MOST_COUNTERS, Statistics, Window};
-use crate::values::timestamp::Timestamp;
 
-pub fn write(json: &mut Writer, statistics: &Statistics) {
-    // Their names once, and not with each instance.
-    let mut names: Vec<&str> = Vec::new();
-    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
-    for name in statistics
-        .instances
-        .values()
-        .flat_map(|counters| counters.endpoints.iter().map(|(name, _)| name))
-    {
-        places.entry(name).or_insert_with(|| {
-            names.push(name);
-            names.len() - 1
-        });
-    }
-    let write_instance = |json: &mut Writer, (id, counters): (&String, &InstanceCounters)| {
-        json.array_of(|json| {
-            json.string(id);
-            json.string(&counters.at.to_string());
-            json.array(counters.endpoints.iter(), |json, (name, c)| {
-                let place = places[name] as u64;
-                json.array([place, c.requests, c.errors, c.processing], Writer::number);
+#[derive(Serialize, Deserialize)]
+pub struct StatisticsFile {
+    all: CountedFile,
+    at: Time,
+    endpoints: BTreeMap<String, CountedFile>,
+    #[serde(deserialize_with = "at_most::<MOST_COUNTERS, _, _>")]
+    instances: Vec<(String, Time, EndpointsFile)>,
+    /// The names of the endpoints, once and not with each instance.
+    #[serde(deserialize_with = "at_most::<MOST_COUNTERS, _, _>")]
+    names: Vec<String>,
+}
+
+/// The counters of the endpoints of an instance: the place of the name, requests, errors, nanoseconds of processing.
+#[derive(Serialize, Deserialize)]
+struct EndpointsFile(#[serde(deserialize_with = "at_most::<MOST_ENDPOINTS, _, _>")] Vec<(usize, u64, u64, u64)>);
+
+impl StatisticsFile {
+    pub fn new(statistics: &Statistics) -> StatisticsFile {
+        let mut names: Vec<String> = Vec::new();
+        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut instances = Vec::new();
+        for (id, counters) in &statistics.instances {
+            let endpoints = counters.endpoints.iter().map(|(name, c)| {
+                let place = *places.entry(name).or_insert_with(|| {
+                    names.push(name.to_owned());
+                    names.len() - 1
+                });
+                (place, c.requests, c.errors, c.processing)
             });
-        });
-    };
-    json.object(|json| {
-        write_counted(json.field("all"), &statistics.all);
-        json.field("at").string(&statistics.at.to_string());
-        json.field("endpoints").object(|json| {
-            for (name, counted) in &statistics.endpoints {
-                write_counted(json.field(name), counted);
-            }
-        });
-        json.field("instances").array(&statistics.instances, write_instance);
-        json.field("names").array(&names, |json, name| json.string(name));
-    });
-}
-
-fn write_counted(json: &mut Writer, counted: &Counted) {
-    json.object(|json| {
-        json.field("closed").option(counted.closed.as_ref(), write_window);
-        write_window(json.field("open"), &counted.open);
-        write_counters(json.field("total"), counted.total);
-    });
-}
-
-fn write_window(json: &mut Writer, window: &Window) {
-    json.object(|json| {
-        write_counters(json.field("counted"), window.counted);
-        json.field("since").string(&window.since.to_string());
-        json.field("until").string(&window.until.to_string());
-    });
-}
-
-fn write_counters(json: &mut Writer, counters: Counters) {
-    json.array(
-        [counters.requests, counters.errors, counters.processing],
-        Writer::number,
-    );
-}
-
-/// `None`: a field is missing or malformed.
-pub fn parse(value: &Value) -> Option<Statistics> {
-    let mut endpoints = BTreeMap::new();
-    for (name, counted) in value["endpoints"].as_object()?.iter().take(MOST_ENDPOINTS) {
-        endpoints.insert(name.clone(), parse_counted(counted)?);
-    }
-    let names = value["names"].as_array()?;
-    let mut instances = BTreeMap::new();
-    for instance in value["instances"].as_array()?.iter().take(MOST_COUNTERS) {
-        let mut endpoints = Endpoints::default();
-        for endpoint in instance[2].as_array()?.iter().take(MOST_ENDPOINTS) {
-            let place = usize::try_from(endpoint[0].as_u64()?).ok()?;
-            let counters = Counters {
-                requests: endpoint[1].as_u64()?,
-                errors: endpoint[2].as_u64()?,
-                processing: endpoint[3].as_u64()?,
-            };
-            endpoints.add(names.get(place)?.as_str()?, counters);
+            instances.push((id.clone(), Time(counters.at), EndpointsFile(endpoints.collect())));
         }
-        let at = parse_time(&instance[1])?;
-        instances.insert(instance[0].as_str()?.to_owned(), InstanceCounters { at, endpoints });
+        let endpoints = statistics.endpoints.iter();
+        StatisticsFile {
+            all: CountedFile::new(&statistics.all),
+            at: Time(statistics.at),
+            endpoints: endpoints
+                .map(|(name, counted)| (name.clone(), CountedFile::new(counted)))
+                .collect(),
+            instances,
+            names,
+        }
     }
-    Some(Statistics {
-        at: parse_time(&value["at"])?,
-        all: parse_counted(&value["all"])?,
-        endpoints,
-        instances,
-    })
+
+    /// `None`: a field is malformed.
+    pub fn read(self, clock: &Clock) -> Option<Statistics> {
+        let mut instances = BTreeMap::new();
+        for (id, at, counters) in self.instances {
+            let mut endpoints = Endpoints::default();
+            for (place, requests, errors, processing) in counters.0 {
+                let counters = Counters {
+                    requests,
+                    errors,
+                    processing,
+                };
+                endpoints.add(self.names.get(place)?, counters);
+            }
+            let at = at.read(clock);
+            instances.insert(id, InstanceCounters { at, endpoints });
+        }
+        let endpoints = self.endpoints.into_iter().take(MOST_ENDPOINTS);
+        Some(Statistics {
+            at: self.at.read(clock),
+            all: self.all.read(clock),
+            endpoints: endpoints.map(|(name, counted)| (name, counted.read(clock))).collect(),
+            instances,
+        })
+    }
 }
 
-fn parse_counted(value: &Value) -> Option<Counted> {
-    Some(Counted {
-        total: parse_counters(&value["total"])?,
-        open: parse_window(&value["open"])?,
-        closed: match &value["closed"] {
-            Value::Null => None,
-            window => Some(parse_window(window)?),
-        },
-    })
+#[derive(Serialize, Deserialize)]
+struct CountedFile {
+    closed: Option<WindowFile>,
+    open: WindowFile,
+    total: (u64, u64, u64),
 }
 
-fn parse_window(value: &Value) -> Option<Window> {
-    Some(Window {
-        since: parse_time(&value["since"])?,
-        until: parse_time(&value["until"])?,
-        counted: parse_counters(&value["counted"])?,
-    })
+impl CountedFile {
+    fn new(counted: &Counted) -> CountedFile {
+        CountedFile {
+            closed: counted.closed.as_ref().map(WindowFile::new),
+            open: WindowFile::new(&counted.open),
+            total: written(counted.total),
+        }
+    }
+
+    fn read(self, clock: &Clock) -> Counted {
+        Counted {
+            total: counters(self.total),
+            open: self.open.read(clock),
+            closed: self.closed.map(|window| window.read(clock)),
+        }
+    }
 }
 
-fn parse_counters(value: &Value) -> Option<Counters> {
-    Some(Counters {
-        requests: value[0].as_u64()?,
-        errors: value[1].as_u64()?,
-        processing: value[2].as_u64()?,
-    })
+#[derive(Serialize, Deserialize)]
+struct WindowFile {
+    counted: (u64, u64, u64),
+    since: Time,
+    until: Time,
 }
 
-fn parse_time(value: &Value) -> Option<Timestamp> {
-    Timestamp::parse(value.as_str()?)
+impl WindowFile {
+    fn new(window: &Window) -> WindowFile {
+        WindowFile {
+            counted: written(window.counted),
+            since: Time(window.since),
+            until: Time(window.until),
+        }
+    }
+
+    fn read(self, clock: &Clock) -> Window {
+        Window {
+            since: self.since.read(clock),
+            until: self.until.read(clock),
+            counted: counters(self.counted),
+        }
+    }
+}
+
+fn written(counters: Counters) -> (u64, u64, u64) {
+    (counters.requests, counters.errors, counters.processing)
+}
+
+fn counters((requests, errors, processing): (u64, u64, u64)) -> Counters {
+    Counters {
+        requests,
+        errors,
+        processing,
+    }
 }

@@ -38,7 +38,11 @@ fn each_question_has_its_own_file_and_keeps_it() {
 #[test]
 fn the_first_folder_that_applies_is_taken() {
     let none = Path::new("/nonexistent/package");
-    let package = Path::new("/");
+    let temp = std::env::temp_dir().join(format!("check_nats_service-location-{}", std::process::id()));
+    let package = temp.as_path();
+    std::fs::create_dir_all(package.join("1000")).expect("a folder");
+    let own = package.join("1000");
+    let own = own.to_str();
     type Variables<'a> = &'a [(&'a str, &'a str)];
     let cases: &[(Variables<'_>, &Path, Option<&str>)] = &[
         (
@@ -73,8 +77,8 @@ fn the_first_folder_that_applies_is_taken() {
             package,
             Some("/d/1000/check_nats_service"),
         ),
-        (&[("XDG_STATE_HOME", "/e"), ("HOME", "/f")], package, Some("/1000")),
-        (&[], package, Some("/1000")),
+        (&[("XDG_STATE_HOME", "/e"), ("HOME", "/f")], package, own),
+        (&[], package, own),
         (
             &[("XDG_STATE_HOME", "/e"), ("HOME", "/f")],
             none,
@@ -99,20 +103,49 @@ fn the_first_folder_that_applies_is_taken() {
             euid: 1000,
         };
         let file = expected.map(|dir| Path::new(dir).join(question().file_name()));
-        let store = Store::new(Place::Default, question(), &surroundings);
+        let store = Store::new(&Place::Default, question(), &surroundings);
         assert_eq!(store.path(), file.as_deref(), "{variables:?}");
 
         // What the user says beats all of it.
-        let store = Store::new(Place::Dir("/x".into()), question(), &surroundings);
+        let store = Store::new(&Place::Dir("/x".into()), question(), &surroundings);
         assert_eq!(
             store.path(),
             Some(Path::new("/x").join(question().file_name()).as_path())
         );
-        let store = Store::new(Place::File("/x/y".into()), question(), &surroundings);
+        let store = Store::new(&Place::File("/x/y".into()), question(), &surroundings);
         assert_eq!(store.path(), Some(Path::new("/x/y")));
-        let store = Store::new(Place::Nowhere, question(), &surroundings);
+        let store = Store::new(&Place::Nowhere, question(), &surroundings);
         assert_eq!(store.path(), None);
     }
+    std::fs::remove_dir_all(package).expect("removed");
+}
+
+/// Root makes a folder of the package for a user. Before that the state is below the home, and afterwards it stays there.
+#[test]
+fn a_state_stays_where_it_is() {
+    let temp = std::env::temp_dir().join(format!("check_nats_service-stays-{}", std::process::id()));
+    let (package, home) = (temp.join("package"), temp.join("home/check_nats_service"));
+    let var = |name: &str| (name == "XDG_STATE_HOME").then(|| temp.join("home").into_os_string());
+    let folder = |euid: u32| {
+        let surroundings = Surroundings {
+            var: &var,
+            package_dir: &package,
+            euid,
+        };
+        let store = Store::new(&Place::Default, question(), &surroundings);
+        store.path().and_then(Path::parent).map(Path::to_owned)
+    };
+    std::fs::create_dir_all(&package).expect("a folder");
+    std::fs::create_dir_all(&home).expect("a folder");
+    assert_eq!(folder(1000), Some(home.clone()), "nobody but root can make it");
+    assert_eq!(folder(0), Some(package.join("0")));
+    std::fs::create_dir(package.join("1000")).expect("a folder");
+    assert_eq!(folder(1000), Some(package.join("1000")));
+    std::fs::write(home.join(question().file_name()), "").expect("a file");
+    assert_eq!(folder(1000), Some(home));
+    std::fs::write(package.join("1000").join(question().file_name()), "").expect("a file");
+    assert_eq!(folder(1000), Some(package.join("1000")));
+    std::fs::remove_dir_all(temp).expect("removed");
 }
 
 /// Without a place the verdict is said all the same; only what the user asked for, to remember nothing, is no problem.
@@ -126,11 +159,11 @@ fn without_a_place_it_judges_once_and_says_so() {
     let homeless = "no folder for the state: neither HOME nor XDG_STATE_HOME is set, \
                     give --state-dir, or --no-state to go without";
     for (place, problem) in [(Place::Default, Some(homeless)), (Place::Nowhere, None)] {
-        let store = Store::new(place, question(), &surroundings);
+        let store = Store::new(&place, question(), &surroundings);
         let problems: Vec<String> = problem.map(str::to_owned).into_iter().collect();
-        assert_eq!(store.peek(at(0)).memory, Memory::default());
+        assert_eq!(store.peek(at(0)), Memory::default());
         let mut judged = 0;
-        let (said, told) = store.update(at(0), Instant::now(), &Peeked::default(), |memory| {
+        let (said, told) = store.update(Instant::now(), &Memory::default(), |memory| {
             judged += 1;
             assert_eq!(memory, &Memory::default());
             ("verdict", self::memory())
@@ -147,12 +180,7 @@ fn what_is_held_is_kept_when_the_clock_goes_back() {
     let ahead = Store::holding("", question())
         .write_text(&memory)
         .replace("\"20", "\"29");
-    assert!(
-        Store::holding("", question())
-            .read_text(&ahead, Timestamp::now())
-            .is_err()
-    );
-    let held = Store::holding(&ahead, question()).peek(Timestamp::now()).memory;
+    let held = Store::holding(&ahead, question()).peek(Timestamp::now());
     let outage = held.outage.expect("the outage");
     assert_eq!(
         outage.last_seen.instances,
@@ -160,8 +188,5 @@ fn what_is_held_is_kept_when_the_clock_goes_back() {
     );
     assert!(outage.first_missed <= Timestamp::now());
     // What is none of ours is nothing.
-    assert_eq!(
-        Store::holding("garbage", question()).peek(at(0)).memory,
-        Memory::default()
-    );
+    assert_eq!(Store::holding("garbage", question()).peek(at(0)), Memory::default());
 }

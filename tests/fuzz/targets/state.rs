@@ -52,18 +52,21 @@ pub fn question() -> Question {
 
 fn run(input: &[u8]) {
     let now = Timestamp::from_seconds(1_790_000_100);
-    let memory = match read(&question(), input, now) {
-        Ok(memory) => memory,
+    let loaded = match read(&question(), input, now) {
+        Ok(loaded) => loaded,
         // It is told behind the name of the file, with what is in it only where that is a number or a time.
         Err(why) => return assert!(why.len() < 200 && !why.contains(char::is_control), "{why}"),
     };
-    let written = write(&question(), &memory);
+    let memory = &loaded.memory;
+    let written = write(&question(), memory);
     assert_eq!(
-        read(&question(), written.as_bytes(), now).as_ref(),
-        Ok(&memory),
+        read(&question(), written.as_bytes(), now)
+            .map(|loaded| loaded.memory)
+            .as_ref(),
+        Ok(memory),
         "{written}"
     );
     assert!(input.len() as u64 > LARGEST / 16 || (written.len() as u64) < LARGEST);
-    let shown = memory::render(&question(), None, Some(&memory), now);
+    let shown = memory::render(&question(), None, Some(&loaded), now);
     assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
 }

@@ -394,8 +394,9 @@ fn check(memory: &Memory, seen: Observation, policy: &Policy, now: Timestamp) ->
     }
     let text = write(&question(), &next);
     assert!((text.len() as u64) < LARGEST, "{} bytes", text.len());
-    assert_eq!(read(&question(), text.as_bytes(), now).as_ref(), Ok(&next), "{text}");
-    let shown = memory::render(&question(), None, Some(&next), now);
+    let loaded = read(&question(), text.as_bytes(), now).expect("what was written is read");
+    assert_eq!(loaded.memory, next, "{text}");
+    let shown = memory::render(&question(), None, Some(&loaded), now);
     assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
     assert_told_well(&Report {
         own_up: None,
