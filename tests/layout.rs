@@ -176,7 +176,9 @@ fn one_file_knows_each_thing() {
     assert_eq!(users("semver::"), ["values::version"], "the crate of versions");
     assert_eq!(users("low_level::exit"), ["guard::exit", "guard::memory"], "the exit");
     assert_eq!(users("std::io::stdout()"), ["guard::exit"], "stdout");
-    assert_eq!(users("Command::new"), ["cli::flags"], "clap's definition of the flags");
+    // clap's definition of the flags, and the HTTP server, which is this program run anew.
+    assert_eq!(users("Command::new"), ["cli::flags", "modes::child"], "commands");
+    assert_eq!(users("std::process::Command"), ["modes::child"], "starts programs");
     assert_eq!(
         users("unsafe "),
         [

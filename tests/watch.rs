@@ -574,6 +574,22 @@ fn files_that_cannot_be_written_are_told() {
     assert!(line.contains(&text), "{line}");
 }
 
+/// A killed sidecar leaves no check that would go on asking, and writing to its files.
+#[test]
+fn a_check_ends_when_its_sidecar_is_killed() {
+    let hole = Blackhole::start();
+    let sidecar = Sidecar::start(&hole.url(), &["--timeout", "1h", "--interval", "2h"]);
+    let check = wait_for("a check", || sidecar.check());
+    sidecar.signal(libc::SIGKILL);
+    wait_for("the end of the check", || {
+        // What nobody has waited for has ended, too.
+        match fs::read_to_string(format!("/proc/{check}/stat")) {
+            Ok(stat) => stat.contains(") Z ").then_some(()),
+            Err(_) => Some(()),
+        }
+    });
+}
+
 #[test]
 fn bad_arguments_are_told_on_stderr() {
     for (args, text) in [
