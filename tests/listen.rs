@@ -999,7 +999,7 @@ fn the_user_decides_what_nats_being_away_means_over_http() {
 
 /// How long a probe takes beside so many connections at once, of a service with as many instances as are told.
 #[test]
-fn many_connections_and_instances_delay_no_probe() {
+fn timed_many_connections_and_instances_delay_no_probe() {
     const CONNECTIONS: usize = 1500;
     let server = Server::start(Version::Newest);
     let _crowd = Crowd::start(&server.url(), "orders", 1000);
