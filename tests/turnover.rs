@@ -179,6 +179,80 @@ fn a_rolling_restart_with_surge_is_no_loss() {
     }
 }
 
+/// A wildcard subscriber hides that instances are gone: restarts are presumed when they are silent for the second time.
+#[test]
+fn a_crash_loop_is_seen_though_a_wildcard_subscriber_hides_who_is_gone() {
+    let stage = Stage::new(RS, Version::Newest);
+    let other = Service::odd(&stage.server.url(), "other", 1, &["wild=1"]).start();
+    let _steady: Vec<Service> = (0..2).map(|n| stage.start("1.0.0", &format!("orders-{n}"))).collect();
+    let mut crashing = stage.start("1.0.0", "orders-2");
+    let check = || stage.check(&["--restarts-warning", "2", "-v"]);
+    let up = "3 instances, slowest answer *ms";
+    check().assert_first(0, &format!("NATS_SERVICE OK - orders: {up} | *"));
+    for n in 1..=3 {
+        crashing.kill();
+        crashing = stage.start("1.0.0", "orders-2");
+        let out = check();
+        // Those of before this run.
+        assert_eq!(out.perfdata("restarts"), Some(f64::from(n - 1)), "{out:?}");
+        match n {
+            3 => out
+                .assert_first(
+                    1,
+                    &format!(
+                        "NATS_SERVICE WARNING - orders: 2 restarts within 15m, warning from 2, all at pod=orders-2, latest * \
+                         ago: * (1.0.0, pod=orders-2) (presumed: a wildcard subscriber hides whether silent instances are \
+                         gone), {up} | *"
+                    ),
+                )
+                .assert_line("restart presumed *Z: * version 1.0.0 pod=orders-2 in place of *"),
+            _ => out.assert_first(0, &format!("NATS_SERVICE OK - orders: {up} | *")),
+        };
+    }
+    // Without it the server says it.
+    other.kill();
+    wait_for("the last restart is certain", || {
+        let out = check();
+        (out.perfdata("restarts") == Some(3.0)).then_some(out)
+    })
+    .assert_first(1, "NATS_SERVICE WARNING - orders: 3 restarts within 15m, warning from 2, all at pod=orders-2, * (2 of them presumed: *");
+}
+
+/// Beside a frozen instance, another one is started: where that cannot be told from a restart, the text says so; and what
+/// answers again was not restarted.
+#[test]
+fn a_frozen_instance_beside_a_new_one_is_no_restart_without_a_word() {
+    for hidden in [false, true] {
+        let stage = Stage::new(RS, Version::Newest);
+        let _other = hidden.then(|| Service::odd(&stage.server.url(), "other", 1, &["wild=1"]).start());
+        let _steady = stage.start("1.0.0", "orders-0");
+        let frozen = stage.start("1.0.0", "orders-1");
+        let check = || stage.check(&["--restarts-warning", "1"]);
+        check().assert_first(0, "NATS_SERVICE OK - orders: 2 instances, *");
+        frozen.freeze();
+        let _new = stage.start("1.0.0", "orders-2");
+        check().assert_first(0, "NATS_SERVICE OK - orders: 2 instances, *");
+        let second = check();
+        match hidden {
+            false => second.assert_first(0, "NATS_SERVICE OK - orders: 2 instances, *"),
+            true => second.assert_first(
+                1,
+                "NATS_SERVICE WARNING - orders: 1 restart within 15m, *(presumed: a wildcard subscriber hides whether silent \
+                 instances are gone)*",
+            ),
+        };
+        frozen.thaw();
+        wait_for("it answers again", || {
+            let out = check();
+            (out.perfdata("instances") == Some(3.0)).then_some(out)
+        })
+        .assert_first(
+            0,
+            "NATS_SERVICE OK - orders: 3 instances, slowest answer *ms | * restarts=0;0;;0;",
+        );
+    }
+}
+
 /// One of two dies and comes back, again and again, each time before the check looks.
 #[test]
 fn a_crash_loop_is_seen_though_all_are_there_at_every_run() {

@@ -1,7 +1,7 @@
 //! Who came and who went since the last epoch with instances: remembered, and judged by other rules.
 
 use super::case::{Case, Ruling};
-use crate::probe::observation::{Answer, Outcome};
+use crate::probe::observation::{Answer, Outcome, Silence};
 use crate::state::changes::{Changes, Epochs};
 use crate::state::memory::REMEMBERED_WORDS;
 
@@ -18,6 +18,7 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
         at: case.seen.at,
         answers,
         absent: &case.seen.absent,
+        hidden: case.seen.silence == Silence::Hidden,
     };
     let window = case.policy.restarts.window;
     ruling.next.changes = Some(Changes::after(case.memory.changes.as_ref(), epochs, window));

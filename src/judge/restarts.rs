@@ -25,6 +25,7 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
     let restarts = changes
         .as_ref()
         .map(|changes| changes.restarts_within(limits.window, case.seen.at));
+    let is_presumed = |restart: &Change| changes.as_ref().is_some_and(|changes| changes.is_presumed(restart));
     ruling.metrics.push(Metric {
         name: "restarts",
         value: restarts.as_ref().map(|restarts| restarts.len() as f64),
@@ -37,14 +38,20 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
         return;
     }
     let restarts = restarts.unwrap_or_default();
-    ruling.findings.extend(too_many(case, limits, &restarts));
+    let presumed = restarts.iter().filter(|restart| is_presumed(restart)).count();
+    ruling.findings.extend(too_many(case, limits, &restarts, presumed));
     ruling.findings.extend(cannot_be_told(case));
     for (n, restart) in restarts.iter().rev().enumerate() {
         let verbosity = if n < NAMED { 1 } else { 2 };
         let old = restart.replaces().unwrap_or_default();
         ruling.tell(
             verbosity,
-            format!("restart seen {}: {} in place of {old}", restart.at, restart.instance),
+            format!(
+                "restart {} {}: {} in place of {old}",
+                if is_presumed(restart) { "presumed" } else { "seen" },
+                restart.at,
+                restart.instance
+            ),
         );
     }
 }
@@ -54,18 +61,34 @@ fn below(limit: usize) -> Range {
     Range::at_most(limit.saturating_sub(1) as f64)
 }
 
-fn too_many(case: &Case<'_>, limits: &RestartLimits, restarts: &[&Change]) -> Option<Finding> {
+/// `presumed`: how many of them the server did not confirm.
+fn too_many(case: &Case<'_>, limits: &RestartLimits, restarts: &[&Change], presumed: usize) -> Option<Finding> {
     let latest = restarts.last()?;
     let (status, word, limit) = crossed(limits.critical, limits.warning, |limit| restarts.len() >= *limit)?;
     let text = format!(
-        "{} within {}, {word} from {limit}{}, latest {} ago: {}",
+        "{} within {}, {word} from {limit}{}, latest {} ago: {}{}",
         count(restarts.len(), "restart"),
         age(case.policy.restarts.window),
         where_most(restarts),
         age(case.seen.at.since(latest.at)),
         latest.instance.in_brief(),
+        why_presumed(case, restarts.len(), presumed),
     );
     Some(Finding::new(status, Reason::Restarts, text))
+}
+
+/// ` (2 of them presumed: a wildcard subscriber hides whether silent instances are gone)`, where some are.
+fn why_presumed(case: &Case<'_>, restarts: usize, presumed: usize) -> String {
+    let cause = match case.policy.imported {
+        true => "the account import or a wildcard subscriber",
+        false => "a wildcard subscriber",
+    };
+    let some = match presumed {
+        0 => return String::new(),
+        all if all == restarts => String::new(),
+        some => format!("{some} of them "),
+    };
+    format!(" ({some}presumed: {cause} hides whether silent instances are gone)")
 }
 
 /// `; 3 of them at pod=orders-1`, where one place stands out.

@@ -134,7 +134,8 @@ pub enum Outcome {
     Failed(Failure),
 }
 
-/// What is known of a silence: somebody is subscribed, and nobody answers.
+/// What is known of the silence of a service or of an instance: the server does not say that nobody is subscribed, and nobody
+/// answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Silence {
     /// Nothing.
@@ -387,7 +388,7 @@ pub struct Observation {
     pub took: Duration,
     /// Each step, with its time since the start of the run.
     pub trace: Vec<(Duration, String)>,
-    /// Where nobody answered.
+    /// Where nobody answered, or not all of the instances known.
     pub silence: Silence,
     /// Whether each PING reached one instance only, and not always the same one: a queue group, or an import that lets one
     /// reply through. There may be more instances than answered.

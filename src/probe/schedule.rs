@@ -148,7 +148,8 @@ pub enum Next {
     /// Ask so many times, in one write, with a fresh inbox each time: one instance replied, and there may be others in a queue
     /// group with it.
     AskMany(usize),
-    /// Ask each of these instances for itself, in one write; the nth reply subject ends with n.
+    /// Ask each of these instances for itself, in one write; the nth reply subject ends with n. Ask for an id that nobody has,
+    /// too; its reply subject ends with [`NOBODY`].
     AskEach(Vec<String>),
     /// Ask everybody, whatever the service.
     Discover,
@@ -396,6 +397,12 @@ impl Schedule {
     /// Whether it is a silence that is looked into.
     pub fn is_looking(&self) -> bool {
         self.inquiry.as_ref().is_some_and(|inquiry| inquiry.silent)
+    }
+
+    /// Whether an id that nobody has was asked for, with the instances that were asked one by one or in a silence.
+    fn has_asked_nobody(&self) -> bool {
+        let asked = |inquiry: &Inquiry| inquiry.silent || !inquiry.ids.is_empty();
+        self.nobody_asked && self.inquiry.as_ref().is_some_and(asked)
     }
 
     /// The server does not allow to ask for statistics.
@@ -805,7 +812,7 @@ impl Schedule {
     /// listens.
     pub fn silence(&self) -> Silence {
         match self.silence {
-            Silence::Unknown if self.is_looking() && self.nobody_asked && self.server_answered() => Silence::Hidden,
+            Silence::Unknown if self.has_asked_nobody() && self.server_answered() => Silence::Hidden,
             silence => silence,
         }
     }

@@ -74,6 +74,8 @@ pub struct Epochs<'a> {
     pub answers: &'a [Answer],
     /// What was found out about those that did not answer.
     pub absent: &'a [(String, Fate)],
+    /// Whether it is known that the server does not say who is gone, as a wildcard subscriber hides it.
+    pub hidden: bool,
 }
 
 /// Who came and who went, latest last.
@@ -88,7 +90,8 @@ impl Changes {
     /// The changes after an epoch in which instances answered.
     ///
     /// An instance is gone only when the server says so; one that is missing and comes back never went. An arrival takes the
-    /// place of one that left no longer than `window` ago and was of the same version.
+    /// place of one that left no longer than `window` ago and was of the same version; or that went missing, where the server
+    /// does not say who is gone and it is silent for the second time.
     #[must_use]
     pub fn after(before: Option<&Changes>, epochs: Epochs<'_>, window: Duration) -> Changes {
         let mut next = before.cloned().unwrap_or_default();
@@ -105,14 +108,15 @@ impl Changes {
                 next.push(epochs.at, What::Missing, instance);
             }
         }
-        next.bid_farewell(epochs.at, epochs.absent);
+        let left = next.bid_farewell(epochs.at, epochs.absent);
         let known: BTreeSet<&str> = epochs.before.iter().map(|instance| instance.id.as_str()).collect();
         let arrivals: Vec<&Instance> = answered
             .values()
             .copied()
             .filter(|instance| !known.contains(instance.id.as_str()) && !absent.contains(&instance.id))
             .collect();
-        next.receive(epochs.at, arrivals, window);
+        next.receive(epochs.at, arrivals);
+        next.find_restarts(&epochs, &left, window);
         next.trim(epochs.at);
         next
     }
@@ -136,8 +140,8 @@ impl Changes {
         });
     }
 
-    /// Of those that are missing, some are gone.
-    fn bid_farewell(&mut self, at: Timestamp, absent: &[(String, Fate)]) {
+    /// Of those that are missing, some are gone. Returns since when these have been missing, by id.
+    fn bid_farewell(&mut self, at: Timestamp, absent: &[(String, Fate)]) -> BTreeMap<String, Timestamp> {
         let gone: BTreeSet<&str> = absent
             .iter()
             .filter(|(_, fate)| *fate == Fate::Gone)
@@ -145,38 +149,52 @@ impl Changes {
             .collect();
         let is_gone = |change: &mut Change| change.what == What::Missing && gone.contains(change.instance.id.as_str());
         let left: Vec<Change> = self.log.extract_if(.., is_gone).collect();
+        let missing_since = left.iter().map(|change| (change.instance.id.clone(), change.at));
+        let missing_since = missing_since.collect();
         self.log.extend(left.into_iter().map(|change| Change {
             at,
             what: What::Left,
             ..change
         }));
+        missing_since
     }
 
-    /// Each newcomer takes the place of one that left: of one at the same place, else of the first that left.
-    fn receive(&mut self, at: Timestamp, arrivals: Vec<&Instance>, window: Duration) {
+    fn receive(&mut self, at: Timestamp, arrivals: Vec<&Instance>) {
+        for instance in arrivals {
+            self.push(at, What::Arrived { replaces: None }, instance);
+        }
+    }
+
+    /// Each newcomer takes the place of one that left before it came: of one at the same place, else of the first that left.
+    /// `left`: since when those have been missing that are gone now.
+    fn find_restarts(&mut self, epochs: &Epochs<'_>, left: &BTreeMap<String, Timestamp>, window: Duration) {
+        let at = epochs.at;
+        let silent = epochs.absent.iter().filter(|(_, fate)| *fate == Fate::NotAnswering);
+        let silent: BTreeSet<&str> = silent.filter(|_| epochs.hidden).map(|(id, _)| id.as_str()).collect();
         let taken: BTreeSet<&str> = self.log.iter().filter_map(Change::replaces).collect();
         let mut free: Vec<Change> = self
             .log
             .iter()
-            .filter(|change| change.what == What::Left && at.since(change.at) < window)
-            .filter(|change| !taken.contains(change.instance.id.as_str()))
-            .cloned()
-            .collect();
-        let mut arrivals: Vec<Change> = arrivals
-            .into_iter()
-            .map(|instance| Change {
-                at,
-                what: What::Arrived { replaces: None },
-                instance: in_brief(instance),
+            .filter(|change| match change.what {
+                What::Left => true,
+                What::Missing => change.at < at && silent.contains(change.instance.id.as_str()),
+                What::Arrived { .. } => false,
+            })
+            .filter(|change| at.since(change.at) < window && !taken.contains(change.instance.id.as_str()))
+            .map(|change| Change {
+                at: left.get(&change.instance.id).copied().unwrap_or(change.at),
+                ..change.clone()
             })
             .collect();
         for same_place in [true, false] {
-            for arrival in &mut arrivals {
-                let fits = |left: &Change| {
-                    left.instance.version == arrival.instance.version
-                        && (!same_place || arrival.place().is_some() && left.place() == arrival.place())
+            for arrival in &mut self.log {
+                let fits = |gone: &Change| {
+                    (arrival.at == at || arrival.at >= gone.at)
+                        && arrival.instance.id != gone.instance.id
+                        && arrival.instance.version == gone.instance.version
+                        && (!same_place || arrival.place().is_some() && gone.place() == arrival.place())
                 };
-                if arrival.replaces().is_none()
+                if arrival.what == (What::Arrived { replaces: None })
                     && let Some(n) = free.iter().position(fits)
                 {
                     let replaces = Some(free.remove(n).instance.id);
@@ -185,7 +203,14 @@ impl Changes {
                 }
             }
         }
-        self.log.extend(arrivals);
+    }
+
+    /// Whether it is not known that the instance is gone in whose place this one came: the server does not say it.
+    pub fn is_presumed(&self, restart: &Change) -> bool {
+        let is_replaced = |change: &Change| restart.replaces() == Some(&change.instance.id);
+        self.log
+            .iter()
+            .any(|change| change.what == What::Missing && is_replaced(change))
     }
 
     /// Whether more instances went away within the time before `at` than came: of whatever version, so that a rollout is none.
@@ -234,9 +259,13 @@ impl Changes {
             .count()
     }
 
-    /// The ids of those of whom nobody knows whether they are gone.
+    /// The ids of those of whom nobody knows whether they are gone, and whose places are not taken.
     pub fn in_doubt(&self, at: Timestamp) -> impl Iterator<Item = &str> {
-        let in_doubt = move |change: &&Change| change.what == What::Missing && at.since(change.at) < ASKED;
+        let taken: BTreeSet<&str> = self.log.iter().filter_map(Change::replaces).collect();
+        let in_doubt = move |change: &&Change| {
+            let is_open = change.what == What::Missing && at.since(change.at) < ASKED;
+            is_open && !taken.contains(change.instance.id.as_str())
+        };
         self.log
             .iter()
             .filter(in_doubt)

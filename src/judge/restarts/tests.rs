@@ -4,7 +4,7 @@ use super::super::fixture::{answered, at, down, failed, findings, metric, saw, u
 use super::super::verdict::Verdict;
 use super::super::{Policy, judge};
 use super::*;
-use crate::probe::observation::{Answer, Instance, Observation};
+use crate::probe::observation::{Answer, Instance, Observation, Silence};
 use crate::state::memory::Memory;
 
 fn policy(warning: Option<usize>, critical: Option<usize>) -> Policy {
@@ -147,6 +147,33 @@ fn an_overlapping_run_and_a_crowd_change_nothing() {
     // Nor does the first epoch.
     let first = run(&mut Memory::default(), &limits, &saw(answered(3)));
     assert_eq!(metric(&first, "restarts"), None);
+}
+
+#[test]
+fn a_restart_that_the_server_does_not_confirm_is_presumed_and_told_so() {
+    let memory = &mut Memory::default();
+    let limits = policy(Some(1), None);
+    let steady = ("a", "web-0");
+    let mut epoch = |second, id, silent: &[&str]| {
+        let mut seen = saw_at(second, &[steady, (id, "web-1")], silent);
+        seen.absent.iter_mut().for_each(|(_, fate)| *fate = Fate::NotAnswering);
+        seen.silence = Silence::Hidden;
+        run(memory, &limits, &seen)
+    };
+    epoch(0, "b", &[]);
+    assert_eq!(epoch(60, "c", &["b"]).status(), Status::Ok);
+    let told = epoch(120, "c", &["b"]);
+    let text = "WARNING restarts: 1 restart within 10m, warning from 1, latest 60s ago: c (1.2.3, pod=web-1) (presumed: a \
+                wildcard subscriber hides whether silent instances are gone)\n";
+    assert!(findings(&told).starts_with(text), "{}", findings(&told));
+    let details: Vec<&str> = told.details.iter().map(|detail| detail.text.as_str()).collect();
+    let detail = "restart presumed 1970-01-01T00:01:00Z: c version 1.2.3 pod=web-1 in place of b";
+    assert!(details.contains(&detail), "{details:?}");
+    // The next one is confirmed.
+    let seen = saw_at(180, &[steady, ("d", "web-1")], &["c"]);
+    let told = run(memory, &limits, &seen);
+    let text = "(1 of them presumed: a wildcard subscriber hides whether silent instances are gone)\n";
+    assert!(findings(&told).contains(text), "{}", findings(&told));
 }
 
 #[test]

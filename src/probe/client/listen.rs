@@ -351,7 +351,9 @@ impl Probe<'_> {
                     return Ok(());
                 }
                 if about(&format!("{}.{}", self.request.target.ping_subject(), link.nobody)) {
+                    self.step(format_args!("denied: {}", failure.text));
                     schedule.nobody_denied();
+                    return Ok(());
                 }
                 if is_denial && schedule.is_looking() && !about(&self.request.target.discovery_subject()) {
                     self.step(format_args!("denied: {}", failure.text));

@@ -258,9 +258,12 @@ impl Command {
                 }
             }
             Command::Discover => connection.publish_request(&subjects.discovery, reply, ""),
-            Command::AskEach(ids) => ids.iter().enumerate().try_for_each(|(n, id)| {
-                connection.publish_request(&format!("{}.{id}", subjects.ping), &format!("{reply}-{n}"), "")
-            }),
+            Command::AskEach(ids) => {
+                for (n, id) in ids.iter().enumerate() {
+                    connection.publish_request(&format!("{}.{id}", subjects.ping), &format!("{reply}-{n}"), "")?;
+                }
+                connection.publish_request(&format!("{}.{nobody}", subjects.ping), &format!("{reply}-{NOBODY}"), "")
+            }
             // See `ask_info` and `request`.
             Command::Ping | Command::AskMany(_) | Command::AskInfo(_) | Command::Request(..) => Ok(()),
         }

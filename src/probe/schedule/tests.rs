@@ -471,6 +471,24 @@ fn a_503_with_a_strange_subject_is_nobodys() {
 }
 
 #[test]
+fn a_missing_instance_is_told_from_one_that_a_wildcard_subscriber_hides() {
+    let asked = |nobody_told: bool| {
+        let mut schedule = two_missing();
+        schedule.no_responders(1, "0");
+        if nobody_told {
+            schedule.no_responders(1, NOBODY);
+        }
+        // The server has dealt with all three: the question, the instances, and this.
+        schedule.pinged(ms(302));
+        (0..3).for_each(|_| schedule.pong());
+        schedule.silence()
+    };
+    assert_eq!((asked(true), asked(false)), (Silence::Subscribed, Silence::Hidden));
+    // The server has not said anything yet.
+    assert_eq!(two_missing().silence(), Silence::Unknown);
+}
+
+#[test]
 fn without_permission_the_missing_are_only_missing() {
     let mut schedule = two_missing();
     assert!(schedule.denied());

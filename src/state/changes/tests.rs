@@ -37,7 +37,7 @@ fn told(changes: &Changes) -> String {
     changes.log.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// Each epoch: its second, who answers, and who is gone. What has changed at the end, and how many restarts there were.
+/// Each epoch: its second, who answers, and who is gone, or with `~` silent where the server does not say who is gone. What has changed at the end, and how many restarts there were.
 type Epochs<'a> = &'a [(i64, &'a str, &'a str)];
 
 fn run(epochs: Epochs<'_>) -> Changes {
@@ -45,7 +45,11 @@ fn run(epochs: Epochs<'_>) -> Changes {
     let mut changes: Option<Changes> = None;
     for (second, there, gone) in epochs {
         let answers = answers(there);
-        let absent: Vec<(String, Fate)> = gone.split_whitespace().map(|id| (id.to_owned(), Fate::Gone)).collect();
+        let fate = |id: &str| match id.strip_prefix('~') {
+            Some(id) => (id.to_owned(), Fate::NotAnswering),
+            None => (id.to_owned(), Fate::Gone),
+        };
+        let absent: Vec<(String, Fate)> = gone.split_whitespace().map(fate).collect();
         if !before.is_empty() {
             let epochs = super::Epochs {
                 before: &before,
@@ -53,6 +57,7 @@ fn run(epochs: Epochs<'_>) -> Changes {
                 at: at(*second),
                 answers: &answers,
                 absent: &absent,
+                hidden: gone.contains('~'),
             };
             changes = Some(Changes::after(changes.as_ref(), epochs, WINDOW));
         }
@@ -80,6 +85,47 @@ fn who_came_and_who_went() {
         // It hung first, and nobody knew whether it was gone.
         (&[(0, "a b", ""), (60, "a", ""), (120, "a c", "b")], "-b +c=b", 1),
         (&[(0, "a b", ""), (60, "a c", "")], "?b +c", 0),
+        // It became known later that it was gone before the other one came.
+        (&[(0, "a b", ""), (60, "a c", ""), (120, "a c", "b")], "+c=b -b", 1),
+        (&[(0, "a b", ""), (60, "a b c", ""), (120, "a c", "b")], "+c -b", 0),
+        // The server does not say who is gone: silence does not count at once, and not without another one.
+        (&[(0, "a b", ""), (60, "a c", "~b")], "?b +c", 0),
+        (&[(0, "a b", ""), (60, "a c", "~b"), (120, "a c", "~b")], "?b +c=b", 1),
+        (&[(0, "a b", ""), (60, "a", "~b"), (120, "a c", "~b")], "?b +c=b", 1),
+        (&[(0, "a b", ""), (60, "a", "~b"), (120, "a", "~b")], "?b", 0),
+        (&[(0, "a b", ""), (60, "a c:2", "~b"), (120, "a c:2", "~b")], "?b +c", 0),
+        (
+            &[
+                (0, "a b", ""),
+                (60, "a b c", ""),
+                (120, "a c", "~b"),
+                (180, "a c", "~b"),
+            ],
+            "+c ?b",
+            0,
+        ),
+        (
+            &[
+                (0, "a b", ""),
+                (60, "a c", "~b"),
+                (120, "a d", "~b ~c"),
+                (180, "a e", "~c ~d"),
+                (240, "a e", "~d"),
+            ],
+            "?b +c=b ?c +d=c ?d +e=d",
+            3,
+        ),
+        // It was only frozen, and thaws: what was counted stays in the total only.
+        (
+            &[
+                (0, "a b", ""),
+                (60, "a c", "~b"),
+                (120, "a c", "~b"),
+                (180, "a b c", ""),
+            ],
+            "+c",
+            1,
+        ),
         // Slow, and back.
         (&[(0, "a b", ""), (60, "a", ""), (120, "a b", "")], "", 0),
         // So it was with one that the server did not know for a moment.
@@ -154,6 +200,24 @@ fn who_came_and_who_went() {
 }
 
 #[test]
+fn restarts_are_presumed_until_the_server_says_who_is_gone() {
+    let silent = [(0, "a b", ""), (60, "a c", "~b"), (120, "a c", "~b")];
+    let presumed = |changes: &Changes| {
+        let restarts = changes.restarts_within(WINDOW, at(120));
+        restarts
+            .iter()
+            .map(|restart| changes.is_presumed(restart))
+            .collect::<Vec<_>>()
+    };
+    let changes = run(&silent);
+    assert_eq!(presumed(&changes), [true]);
+    // It is not asked any more.
+    assert_eq!(changes.in_doubt(at(120)).count(), 0);
+    let gone = [silent[0], silent[1], silent[2], (120, "a c", "b")];
+    assert_eq!(presumed(&run(&gone)), [false]);
+}
+
+#[test]
 fn a_window_ends() {
     let changes = run(&[(0, "a b", ""), (60, "a c", "b"), (120, "a d", "c")]);
     for (second, expected) in [(120, 2), (959, 2), (960, 1), (1019, 1), (1020, 0)] {
@@ -201,6 +265,7 @@ fn it_is_bounded_and_keeps_the_restarts() {
         at: at(60),
         answers: &answers("i100"),
         absent: &[],
+        hidden: false,
     };
     let changes = Changes::after(None, epochs, WINDOW);
     assert_eq!(changes.log.len(), 11);
@@ -240,6 +305,7 @@ fn random_epochs_keep_what_is_promised() {
             at: at(second),
             answers: &answers,
             absent: &absent,
+            hidden: false,
         };
         let next = Changes::after(changes.as_ref(), epochs, WINDOW);
         let restarts = |changes: &Option<Changes>| changes.as_ref().map_or(0, |changes| changes.restarts);

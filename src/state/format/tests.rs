@@ -161,6 +161,7 @@ fn ten_thousand_wordy_instances_fit() {
         at: at(40),
         answers: after,
         absent: &gone,
+        hidden: false,
     };
     let changes = Some(Changes::after(None, epochs, Duration::from_secs(900)));
     assert_eq!(changes.as_ref().map(|changes| changes.log.len()), Some(MOST_CHANGES));
