@@ -167,7 +167,7 @@ fn each_service_counts_its_own_answers_among_all() {
         Check::new(["-s", &fake.url(), "-n", service, "-vv"]).run().assert(
             0,
             &format!(
-                "NATS_SERVICE OK - {service}: {many}, slowest answer *ms | instances={};*\n\
+                "NATS_SERVICE OK - {service}: {many}, slowest answer *ms* | instances={};*\n\
                  OK service_up: *\n\
                  asked NATS *\n\
                  {}\
