@@ -29,11 +29,13 @@ fn main() -> io::Result<()> {
 \\fBcheck_nats_service watch\\fR \\fB\\-n\\fR \\fINAME\\fR [\\fIOPTIONS\\fR]
 .br
 \\fBcheck_nats_service state show\\fR|\\fBreset\\fR \\fB\\-n\\fR \\fINAME\\fR [\\fIOPTIONS\\fR]
+.br
+\\fBcheck_nats_service state list\\fR [\\fIOPTIONS\\fR]
 .SH DESCRIPTION
 Asks NATS itself whether a micro service (ADR\\-32) is up, and tells Nagios, Icinga or whatever else runs its plugins. Zero
 instances after some were there is CRITICAL, in every run until one answers again. \\fBtextfile\\fR writes the same as metrics for
 the textfile collector of node_exporter. \\fBprobe\\fR is a probe of Kubernetes, \\fBwatch\\fR a sidecar. \\fBstate show\\fR prints what is remembered
-about a service; \\fBstate reset\\fR forgets it, an open outage too.
+about a service; \\fBstate reset\\fR forgets it, an open outage too; \\fBstate list\\fR prints all states of the folder.
 ",
     )?;
     man.render_options_section(&mut page)?;

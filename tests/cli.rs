@@ -44,7 +44,7 @@ fn a_mistake_is_one_line() {
     says(&["state", "show"], "which service? Give its name with --name");
     says(
         &["state"],
-        "'check_nats_service state' requires a subcommand but one was not provided [subcommands: show, reset]",
+        "'check_nats_service state' requires a subcommand but one was not provided [subcommands: show, reset, list]",
     );
     says(
         &["orders"],

@@ -90,6 +90,7 @@ fn help_fits_into_80_columns() {
         &["probe", "liveness", "--help"],
         &["watch", "--help"],
         &["state", "show", "--help"],
+        &["state", "list", "--help"],
     ] {
         let help = Check::new(words).run();
         assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""), "{words:?}");

@@ -1289,6 +1289,97 @@ fn what_is_remembered_can_be_forgotten() {
     }
 }
 
+/// Whoever gives another server or login than the check does is told so, and not that nothing is remembered.
+#[test]
+fn a_state_of_another_login_is_named_and_not_taken_for_nothing() {
+    let server = Server::with_config(
+        Version::Newest,
+        "authorization { users: [{user: a, password: p}, {user: b, password: p}] }",
+    );
+    let dir = TempDir::new();
+    let (url, folder) = (server.url(), dir.join("state"));
+    let args = |words: &[&str], user: &str| {
+        let check = Check::new(words).args(["-s", &url, "-n", "orders", "--state-dir", &folder]);
+        check.args(["--user", user, "--password", "p"])
+    };
+    args(&["check", "--confirm", "0"], "a")
+        .run()
+        .assert(3, "NATS_SERVICE UNKNOWN - orders: never seen *");
+    let server = url.replace("nats://", "");
+    let line = format!(
+        "NATS_SERVICE UNKNOWN - there is no state of orders at {server} as user b, but of orders at {server} as user a: give its \
+         --server and login"
+    );
+    for what in ["show", "reset"] {
+        args(&["state", what], "b").run().assert(3, &line);
+    }
+    // Of another service there may be none.
+    let other = [
+        "state",
+        "reset",
+        "-s",
+        &url,
+        "-n",
+        "billing",
+        "--state-dir",
+        &folder,
+        "--user",
+        "a",
+        "--password",
+        "p",
+    ];
+    Check::new(other).run().assert(0, "nothing to forget: there is no *");
+    args(&["state", "show"], "a")
+        .run()
+        .assert(0, "service orders under $SRV, *");
+    args(&["state", "reset"], "a").run().assert(0, "forgotten: *");
+    args(&["state", "reset"], "a")
+        .run()
+        .assert(0, "nothing to forget: there is no *");
+}
+
+#[test]
+fn all_states_of_a_folder_are_listed() {
+    let (bench, service) = Bench::up();
+    let list = |args: &[&str]| {
+        Check::new(["state", "list", "--state-dir", &bench.folder()])
+            .args(args)
+            .run()
+    };
+    let server = bench.server.url().replace("nats://", "");
+    let up = format!("orders at {server}: 1 instance * ago, no outage");
+    list(&[]).assert(0, &up);
+    bench.end(service);
+    bench.check().run().assert(2, DOWN);
+    let down = format!("orders at {server}: 0 instances * ago, down since 20*Z, 1 instance before");
+    list(&["-n", "orders"]).assert(0, &down);
+    list(&["-n", "billing"]).assert(0, &format!("no state in {}", bench.folder()));
+    fs::write(format!("{}/broken.json", bench.folder()), "{").unwrap();
+    list(&[]).assert(0, &format!("broken.json: is damaged: EOF *\n{down}"));
+    let out = list(&["--format", "json"]);
+    let json: Value = serde_json::from_str(&out.stdout).expect("JSON");
+    assert_eq!(json["folder"], bench.folder());
+    let state = &json["states"][1];
+    assert_eq!(
+        (&state["service"], &state["file"]),
+        (&json!("orders"), &json!("orders.json"))
+    );
+    assert_eq!((&state["servers"], &state["user"]), (&json!([server]), &Value::Null));
+    assert_eq!(
+        (&state["epoch"]["instances"], &state["status"]),
+        (&json!(0), &json!("CRITICAL"))
+    );
+    assert_eq!(state["outage"]["instances_before"], 1);
+    assert!(json["states"][0]["problem"].as_str().unwrap().starts_with("is damaged"));
+    // Where the environment says, as for a check; and none is made in order to look.
+    let home = bench.dir.join("home");
+    let out = Check::new(["state", "list"]).env("HOME", &home).run();
+    out.assert(0, &format!("no state in {home}/.local/state/check_nats_service"));
+    assert!(!Path::new(&home).exists());
+    let wrong = Check::new(["state", "list", "--format", "checkmk"]).run();
+    wrong.assert(3, "*'checkmk' is neither text nor json*");
+}
+
 /// A service on a fake server: what each connection gets, in turn.
 struct Script {
     turns: AtomicUsize,

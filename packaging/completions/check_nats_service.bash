@@ -40,6 +40,9 @@ _check_nats_service() {
             check_nats_service__subcmd__probe,startup)
                 cmd="check_nats_service__subcmd__probe__subcmd__startup"
                 ;;
+            check_nats_service__subcmd__state,list)
+                cmd="check_nats_service__subcmd__state__subcmd__list"
+                ;;
             check_nats_service__subcmd__state,reset)
                 cmd="check_nats_service__subcmd__state__subcmd__reset"
                 ;;
@@ -1073,12 +1076,58 @@ _check_nats_service() {
             return 0
             ;;
         check_nats_service__subcmd__state)
-            opts="-h --help show reset"
+            opts="-h --help show reset list"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        check_nats_service__subcmd__state__subcmd__list)
+            opts="-n -t -h --service --name --timeout --state --state-dir --format --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --service)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -n)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -t)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

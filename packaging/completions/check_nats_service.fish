@@ -391,9 +391,10 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l any-instance -d 'Any instance, also one of another pod'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l per-instance -d 'Metrics of each instance too, whose ids change with every restart'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -s h -l help -d 'Print help'
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset" -s h -l help -d 'Print help'
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset" -f -a "show" -d 'Show what is remembered about a service'
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset" -f -a "reset" -d 'Forget what is remembered about a service, an open outage too'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset list" -s h -l help -d 'Print help'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset list" -f -a "show" -d 'Show what is remembered about a service'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset list" -f -a "reset" -d 'Forget what is remembered about a service, an open outage too'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset list" -f -a "list" -d 'List the states in a folder: service, servers, user, last epoch, outage'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -s n -l name -l service -d 'The service to ask for' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l srv-prefix -d 'Subject of the services, APP.$SRV through an account import [default: $SRV]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -s s -l server -d 'Servers, tried one by one [NATS_URL] [default: nats://127.0.0.1:4222]' -r
@@ -442,3 +443,9 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand st
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l no-state -d 'Remember nothing: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -s h -l help -d 'Print help'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from list" -s n -l name -l service -d 'Only the states of this service' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from list" -s t -l timeout -d 'For the whole run, whatever hangs [default: 10s]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from list" -l state -d 'Remember in this file' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from list" -l state-dir -d 'Remember in a file in this folder' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from list" -l format -d 'text or json [default: text]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'

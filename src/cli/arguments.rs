@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
 
-use super::config::{Config, Format, ListenOptions, Mode, OutputOptions, ProbeOptions, Selector, Timing};
+use super::config::{
+    Config, Format, ListenOptions, Mode, OutputOptions, ProbeOptions, Selector, StateListOptions, Timing,
+};
 use super::connection;
 use super::given::{Given, Problem};
 use super::request;
@@ -419,11 +421,10 @@ pub fn arguments(
     };
     let mode = mode(given)?;
     let prefix = given.read("srv-prefix", Prefix::parse)?;
-    let place = match (given.path("state")?, given.path("state-dir")?) {
-        (Some(file), _) => Place::File(file),
-        (_, Some(dir)) => Place::Dir(dir),
-        _ if given.has("no-state") || matches!(mode, Mode::Probe(_)) => Place::Nowhere,
-        _ => Place::Default,
+    let place = match mode {
+        Mode::Probe(_) => Place::Nowhere,
+        _ if given.has("no-state") => Place::Nowhere,
+        _ => place(given)?,
     };
     Ok(Arguments {
         timing: timing(given, &mode)?,
@@ -433,6 +434,28 @@ pub fn arguments(
         service,
         place,
         matches: given.matches.clone(),
+    })
+}
+
+fn place(given: &Given<'_>) -> Result<Place, String> {
+    Ok(match (given.path("state")?, given.path("state-dir")?) {
+        (Some(file), _) => Place::File(file),
+        (_, Some(dir)) => Place::Dir(dir),
+        _ => Place::Default,
+    })
+}
+
+pub fn state_list_options(given: &Given<'_>) -> Result<StateListOptions, String> {
+    given.refuse_secrets()?;
+    let format = given.read("format", |word| match word {
+        "text" | "json" => Ok(word.to_owned()),
+        _ => Err(format!("'{}' is neither text nor json", clean(word, 80))),
+    })?;
+    Ok(StateListOptions {
+        place: place(given)?,
+        service: given.read("name", ServiceName::parse)?,
+        json: format.as_deref() == Some("json"),
+        timeout: given.duration_above_zero("timeout")?.unwrap_or(TIMEOUT),
     })
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::judge::Policy;
 use crate::judge::pod::{self, Kind};
 use crate::probe::schedule::Wanted;
-use crate::probe::target::{Auth, ServerUrl, Target};
+use crate::probe::target::{Auth, ServerUrl, ServiceName, Target};
 use crate::render::prometheus::Style;
 use crate::state::question::Question;
 use crate::state::store::Place;
@@ -112,6 +112,17 @@ impl Format {
         let apart = words.windows(2).find(|pair| pair[0] == "--format").map(|pair| pair[1]);
         inline.or(apart).and_then(Format::parse).unwrap_or_default()
     }
+}
+
+/// `state list`: which states, and how to print them.
+#[derive(Clone, Debug)]
+pub struct StateListOptions {
+    pub place: Place,
+    /// Only those of this service.
+    pub service: Option<ServiceName>,
+    /// As JSON, and not as text.
+    pub json: bool,
+    pub timeout: Duration,
 }
 
 /// How everything is told.

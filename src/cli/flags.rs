@@ -130,11 +130,13 @@ fn probe(command: Command) -> Command {
 fn state(command: Command) -> Command {
     let show = Command::new("show").about("Show what is remembered about a service");
     let reset = Command::new("reset").about("Forget what is remembered about a service, an open outage too");
+    let list = Command::new("list").about("List the states in a folder: service, servers, user, last epoch, outage");
     command
         .disable_help_subcommand(true)
         .subcommand_required(true)
         .subcommand(show.defer(|command| command.args(target_flags())))
         .subcommand(reset.defer(|command| command.args(target_flags())))
+        .subcommand(list.defer(|command| command.args(state_list_flags())))
 }
 
 const AFTER_HELP: &str = "\
@@ -255,6 +257,19 @@ fn state_args() -> Vec<Arg> {
             .conflicts_with_all(["state", "state-dir"]),
     ];
     args.into_iter().map(|arg| arg.help_heading("State")).collect()
+}
+
+fn state_list_flags() -> Vec<Arg> {
+    let [service, timeout] = ["name", "timeout"].map(|name| {
+        let all = connection_args().into_iter();
+        all.filter(|arg| arg.get_id() == name).collect::<Vec<Arg>>()
+    });
+    let format = value("format", "FORMAT", "text or json [default: text]").help_heading("Output");
+    let service = service
+        .into_iter()
+        .map(|arg| arg.help("Only the states of this service"));
+    let folder = state_args().into_iter().filter(|arg| arg.get_id() != "no-state");
+    service.chain(timeout).chain(folder).chain([format]).collect()
 }
 
 fn judging_args() -> Vec<Arg> {

@@ -18,8 +18,10 @@ use std::time::Instant;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 pub use self::arguments::Arguments;
-use self::arguments::{arguments, probe_mode, textfile_mode, watch_mode};
-pub use self::config::{Config, Format, ListenOptions, Mode, OutputOptions, ProbeOptions, Selector, Timing};
+use self::arguments::{arguments, probe_mode, state_list_options, textfile_mode, watch_mode};
+pub use self::config::{
+    Config, Format, ListenOptions, Mode, OutputOptions, ProbeOptions, Selector, StateListOptions, Timing,
+};
 pub use self::flags::{command, whole_command};
 use self::given::Given;
 pub use self::given::Problem;
@@ -32,6 +34,7 @@ use crate::values::text::clean;
 #[derive(Debug)]
 pub enum Parsed {
     Run(Box<Arguments>),
+    StateList(StateListOptions),
     /// The help or the version.
     Print(String),
 }
@@ -66,9 +69,10 @@ fn read(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
         },
         Some(("watch", matches)) => arguments(&given(matches), watch_mode),
         Some(("state", state)) => match state.subcommand() {
+            Some(("list", matches)) => return state_list_options(&given(matches)).map(Parsed::StateList),
             Some(("reset", matches)) => arguments(&given(matches), |_| Ok(Mode::StateReset)),
             Some((_, matches)) => arguments(&given(matches), |_| Ok(Mode::StateShow)),
-            None => Err("state what? Say state show, or state reset".into()),
+            None => Err("state what? Say state show, reset or list".into()),
         },
         Some((_, matches)) => arguments(&given(matches), |_| Ok(Mode::Check)),
     };

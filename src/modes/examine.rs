@@ -32,12 +32,16 @@ pub type LastWords = Arc<dyn Fn(&Report, &str) -> Output + Send + Sync>;
 
 /// The state of the question, wherever the user or the environment says.
 pub fn state_store(config: &Config, env: Env<'_>) -> Store {
-    let surroundings = Surroundings {
+    Store::new(&config.place, config.question(), &surroundings(env))
+}
+
+/// What the environment says of the place of the state.
+pub fn surroundings(env: Env<'_>) -> Surroundings<'_> {
+    Surroundings {
         var: env,
         package_dir: Path::new(PACKAGE_STATE_DIR),
         euid: euid(),
-    };
-    Store::new(&config.place, config.question(), &surroundings)
+    }
 }
 
 /// Probes, judges and remembers: what every mode does that looks at a service.

@@ -44,6 +44,7 @@ pub fn run(args: &[OsString], env: Env<'_>, start: Instant) -> Output {
     }
     match cli::parse(args, env) {
         Ok(Parsed::Print(text)) => Output::fine(text),
+        Ok(Parsed::StateList(options)) => state::list(&options, env, start),
         Ok(Parsed::Run(arguments)) => run_mode(*arguments, env, start).unwrap_or_else(|problem| usage(args, &problem)),
         Err(problem) => usage(args, &problem),
     }

@@ -1,25 +1,26 @@
-//! `state show` and `state reset`: looks at, or forgets, what is remembered.
+//! `state show`, `state reset` and `state list`: looks at, or forgets, what is remembered.
 
 use std::time::Instant;
 
 use super::check;
-use crate::cli::Config;
+use super::examine::surroundings;
+use crate::cli::{Config, StateListOptions};
 use crate::guard::exit::Output;
+use crate::guard::watchdog;
 use crate::render;
-use crate::state::store::Store;
+use crate::state::question::Question;
+use crate::state::store::{self, Store};
+use crate::values::env::Env;
 use crate::values::status::Reason;
 use crate::values::timestamp::Timestamp;
 
 pub fn show(config: &Config, store: &Store) -> Output {
     let now = Timestamp::now();
-    match store.show(now) {
-        Ok(loaded) => Output::fine(render::memory::render(
-            &config.question(),
-            store.path(),
-            loaded.as_ref(),
-            now,
-        )),
-        Err(problem) => check::unknown(Reason::StateUnusable, problem),
+    let question = config.question();
+    match (store.show(now), others(&question, store, now)) {
+        (Ok(None), Some(others)) => check::unknown(Reason::StateUnusable, others),
+        (Ok(loaded), _) => Output::fine(render::memory::render(&question, store.path(), loaded.as_ref(), now)),
+        (Err(problem), _) => check::unknown(Reason::StateUnusable, problem),
     }
 }
 
@@ -27,7 +28,41 @@ pub fn reset(config: &Config, store: &Store, start: Instant) -> Output {
     let path = store.shown_path();
     match store.reset(start + config.timing.timeout) {
         Ok(true) => Output::fine(format!("forgotten: {path}\n")),
-        Ok(false) => Output::fine(format!("nothing to forget: there is no {path}\n")),
+        Ok(false) => match others(&config.question(), store, Timestamp::now()) {
+            Some(others) => check::unknown(Reason::StateUnusable, others),
+            None => Output::fine(format!("nothing to forget: there is no {path}\n")),
+        },
         Err(problem) => check::unknown(Reason::StateUnusable, problem),
     }
+}
+
+/// Names the states of the same service that lie beside the one that is missing: one of them was meant, perhaps.
+fn others(question: &Question, store: &Store, now: Timestamp) -> Option<String> {
+    let others = store.siblings(now).ok().filter(|others| !others.is_empty())?;
+    Some(render::state_list::no_such_state(question, &others))
+}
+
+/// Lists the states in the folder. One that cannot be read is listed with the reason.
+pub fn list(options: &StateListOptions, env: Env<'_>, start: Instant) -> Output {
+    watchdog::watch(start + options.timeout);
+    let now = Timestamp::now();
+    let surroundings = surroundings(env);
+    let listed = options.place.dir(None, &surroundings).and_then(|dir| {
+        // Without a folder nothing is remembered.
+        let dir = dir.unwrap_or_default();
+        let states = store::list(&dir, surroundings.ancestors(), now)?;
+        Ok((dir, states))
+    });
+    let (dir, mut states) = match listed {
+        Ok(listed) => listed,
+        Err(problem) => return check::unknown(Reason::StateUnusable, problem),
+    };
+    if let Some(service) = &options.service {
+        let is_wanted = |question: &Question| question.service == service.as_str();
+        states.retain(|state| state.loaded.as_ref().is_ok_and(|loaded| is_wanted(&loaded.question)));
+    }
+    Output::fine(match options.json {
+        true => render::state_list::json(&dir, &states),
+        false => render::state_list::text(&dir, &states, now),
+    })
 }

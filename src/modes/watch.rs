@@ -56,6 +56,7 @@ pub fn run(args: &[OsString], env: Env<'_>) -> Output {
     let arguments = match cli::parse(args, env) {
         Ok(Parsed::Run(arguments)) => arguments,
         Ok(Parsed::Print(text)) => return Output::fine(text),
+        Ok(Parsed::StateList(_)) => return Output::failed("watch: not what was asked for"),
         Err(problem) => return Output::failed(&format!("{problem} (see --help)")),
     };
     let Mode::Watch {

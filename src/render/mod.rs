@@ -7,6 +7,7 @@ pub mod memory;
 pub mod nagios;
 pub mod prometheus;
 pub mod report;
+pub mod state_list;
 pub mod text;
 
 #[cfg(test)]

@@ -132,6 +132,7 @@ fn run(input: &[u8]) {
         Err(problem) => return told(problem),
         Ok(Parsed::Print(text)) => return assert!(text.ends_with('\n'), "{text}"),
         Ok(Parsed::Run(arguments)) => arguments,
+        Ok(Parsed::StateList(_)) => return,
     };
     let names_a_file = |word: &&OsString| FILES.iter().any(|flag| word.to_string_lossy().starts_with(flag));
     if args
