@@ -283,7 +283,9 @@ fn a_run_that_hangs_is_an_object() {
     let check = Check::new([
         "-n", "orders", "-s", NOWHERE, "--format", "json", "-t", "300ms", "--state", &state,
     ]);
-    let out = check.tampered("openat", "delay_enter=1000000", &[&state]).run();
+    let out = check
+        .tampered("openat", "delay_enter=1000000", &[&state, "state.json"])
+        .run();
     // strace may wonder about the end of what it keeps waiting.
     let hung = object(&Output {
         stderr: String::new(),

@@ -134,7 +134,7 @@ fn an_inbox_that_is_not_allowed_is_named_on_either_side() {
                 server.port()
             );
             match kind {
-                "liveness" => assert_says(
+                "liveness" | "startup" => assert_says(
                     out,
                     kind,
                     "pass",

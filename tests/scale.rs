@@ -78,9 +78,15 @@ fn a_trickle_with_duplicates_loses_nobody() {
         conn.hold(Duration::from_secs(10))
     });
     let monitor = Monitor::new(fake.url());
-    for _ in 0..2 {
-        assert_counted(monitor.check([] as [&str; 0]).run(), MANY);
-    }
+    // A usual run has enough once the last of them has answered, and looks at no duplicates.
+    let twice = format!("{MANY} instances, slowest answer *s, 2 replies from one id (*): is it running twice?");
+    let out = monitor.check([] as [&str; 0]).run();
+    out.assert_first(0, &format!("NATS_SERVICE OK - orders: {twice} | instances={MANY};*"));
+    let out = monitor.check([] as [&str; 0]).run();
+    out.assert_first(
+        0,
+        &format!("NATS_SERVICE OK - orders: {MANY} instances, slowest answer *s* | instances={MANY};*"),
+    );
 }
 
 #[test]
