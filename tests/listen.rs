@@ -474,7 +474,7 @@ fn a_pod_that_hangs_fails_all_the_time() {
 
 /// As many instances as are told, each with as many and as long words as are kept, in the widest letters: pages of megabytes.
 #[test]
-fn the_wordiest_service_fits() {
+fn timed_the_wordiest_service_fits() {
     let letter = "\u{1d4d0}";
     let metadata: Vec<String> = (0..6)
         .map(|n| format!("\"{n}{}\":\"{}\"", letter.repeat(31), letter.repeat(64)))

@@ -1446,7 +1446,7 @@ const SAID_STILL: &str = "NATS_SERVICE CRITICAL - orders: still down for *, no r
 
 /// Of two overlapping runs, the one that took longer knows less, if what it knows is older.
 #[test]
-fn an_old_answer_does_not_close_an_outage_that_an_overlapping_run_found() {
+fn timed_an_old_answer_does_not_close_an_outage_that_an_overlapping_run_found() {
     // It had its answer long ago, and waited for more.
     let (fake, told, _go) = scripted(vec![Turn::Up, Turn::UpAndTell, Turn::Down, Turn::Down]);
     let dir = TempDir::new();
@@ -1505,7 +1505,7 @@ fn a_new_answer_closes_the_outage_of_an_overlapping_run() {
 }
 
 #[test]
-fn an_old_503_does_not_open_an_outage_after_the_answer_of_an_overlapping_run() {
+fn timed_an_old_503_does_not_open_an_outage_after_the_answer_of_an_overlapping_run() {
     let (fake, _told, _go) = scripted(vec![Turn::Up, Turn::Down, Turn::Up, Turn::Up]);
     let dir = TempDir::new();
     ask(&fake, &dir, &[]).run().assert(0, UP);

@@ -445,7 +445,7 @@ fn however_many_versions_there_are_the_line_is_short() {
     state.set_minutes(16);
     let out = monitor.check([""; 0]).run().assert_first(
         1,
-        "NATS_SERVICE WARNING - orders: mixed versions for 16m: 1 of 0xxx*xxx..., 1 of 10xxx*xxx..., 1 of 11xxx*xxx... and 23 \
+        "NATS_SERVICE WARNING - orders: mixed versions for 16m*: 1 of 0xxx*xxx..., 1 of 10xxx*xxx..., 1 of 11xxx*xxx... and 23 \
          more (is a rollout stuck?), 26 instances, * | *",
     );
     assert!(out.stdout.len() < 700, "{out:?}");
