@@ -11,8 +11,8 @@ use super::support::{Check, Crowd, Program, Server, Service, TempDir, Version, f
 /// its price. `tests/bench/run.sh` shows it all, and times.
 struct Budget {
     run: &'static str,
-    /// System calls.
-    calls: u64,
+    /// System calls; `None` where their number depends on who is faster, the server or the reader.
+    calls: Option<u64>,
     /// Instructions outside of the kernel, in thousands.
     instructions: u64,
     peak_kib: u64,
@@ -23,19 +23,19 @@ struct Budget {
 /// Three instances, plain, all of them known.
 const USUAL: Budget = Budget {
     run: "a usual run (USUAL)",
-    calls: 622,
-    instructions: 2_050,
-    peak_kib: 3_040,
+    calls: Some(670),
+    instructions: 2_200,
+    peak_kib: 3_310,
     threads: 5,
-    descriptors: 8,
+    descriptors: 9,
 };
 
 /// A Kubernetes probe of one instance.
 const PROBE: Budget = Budget {
     run: "`probe` (PROBE)",
-    calls: 585,
-    instructions: 1_760,
-    peak_kib: 3_040,
+    calls: Some(600),
+    instructions: 2_230,
+    peak_kib: 3_310,
     threads: 5,
     descriptors: 6,
 };
@@ -43,9 +43,9 @@ const PROBE: Budget = Budget {
 /// The same from the file of a sidecar.
 const PROBE_FROM: Budget = Budget {
     run: "`probe --from` (PROBE_FROM)",
-    calls: 75,
-    instructions: 1_835,
-    peak_kib: 2_850,
+    calls: Some(97),
+    instructions: 2_000,
+    peak_kib: 3_120,
     threads: 2,
     descriptors: 6,
 };
@@ -54,18 +54,18 @@ const PROBE_FROM: Budget = Budget {
 const TEN_THOUSAND: Budget = Budget {
     run: "a usual run with 10,000 instances (TEN_THOUSAND)",
     // A reader that keeps pace with the server reads in smaller parts.
-    calls: 1_300,
-    instructions: 470_000,
-    peak_kib: 13_700,
+    calls: None,
+    instructions: 506_000,
+    peak_kib: 14_000,
     threads: 5,
-    descriptors: 8,
+    descriptors: 9,
 };
 
 /// The program itself, linked dynamically.
-const BINARY_BYTES: u64 = 2_440_000;
+const BINARY_BYTES: u64 = 2_690_000;
 
 /// That of the tarball and the image.
-const STATIC_BYTES: u64 = 3_371_000;
+const STATIC_BYTES: u64 = 3_608_000;
 
 /// In percent: another compiler, another libc. Threads and descriptors have none.
 const TOLERANCE: u64 = 10;
@@ -97,7 +97,10 @@ impl Ledger {
 
     fn run(&mut self, budget: &Budget, cost: &Cost) {
         let run = budget.run;
-        self.enter(run, "system calls", cost.calls, budget.calls, TOLERANCE);
+        match budget.calls {
+            Some(calls) => self.enter(run, "system calls", cost.calls, calls, TOLERANCE),
+            None => println!("{run}: {} system calls, no budget", cost.calls),
+        }
         self.enter(run, "threads", cost.threads, budget.threads, 0);
         self.enter(run, "descriptors", cost.descriptors, budget.descriptors, 0);
         let thousands = cost.instructions / 1000;
