@@ -4,8 +4,9 @@ use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -513,6 +514,15 @@ fn only_what_nobody_is_at_is_removed() {
     others.iter().for_each(|name| leave(name));
     leave("target");
     symlink(bench.dir.join("target"), bench.dir.join(".orders.prom.7-8.tmp")).unwrap();
+    // One that would wait for a reader, and one of another user.
+    let pipe = bench.dir.join(".orders.prom.8-8.tmp");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    leave(".orders.prom.8-9.tmp");
+    if is_root() {
+        chown(bench.dir.join(".orders.prom.8-9.tmp"), Some(NOBODY), None).unwrap();
+    } else {
+        fs::remove_file(bench.dir.join(".orders.prom.8-9.tmp")).unwrap();
+    }
     fs::create_dir(bench.dir.join(".orders.prom.9-9.tmp")).unwrap();
 
     bench.run().run().assert(0, "");
@@ -520,10 +530,14 @@ fn only_what_nobody_is_at_is_removed() {
         ".orders.prom.3-4.tmp",
         ".orders.prom.5-6.tmp",
         ".orders.prom.7-8.tmp",
+        ".orders.prom.8-8.tmp",
         ".orders.prom.9-9.tmp",
         "orders.prom",
         "target",
     ];
+    if is_root() {
+        expected.push(".orders.prom.8-9.tmp");
+    }
     expected.extend(others);
     expected.sort();
     assert_eq!(bench.files(), expected);
