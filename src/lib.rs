@@ -7,15 +7,16 @@
 //! The rooms, in the order in which they may use each other: only those that stand further down, and never in a circle
 //! (`tests/layout.rs` watches over it).
 //!
-//! - [`modes`]: check, textfile, probe, watch, state; all that look at a service do so by one `examine`
+//! - [`commands`]: check, textfile, probe, watch, state; all that look at a service do so by one `examine`
 //! - [`cli`]: arguments, variables and the context -> Config, or one line that says what is wrong
 //! - [`serve`]: a small HTTP server in one thread, whose clients have bounds; it knows nothing of services
 //! - [`render`]: one file for each output; a renderer returns text
 //! - [`judge`]: which findings, in which order; one rule a file
 //! - [`state`]: what is remembered, and the one file that knows the state file
-//! - [`probe`]: whom to ask and when, what was seen, what failed, and the one file that names the NATS client
+//! - [`probe`]: when to send what, what was seen, what failed, and the one file that names the NATS client
+//! - [`connect`]: servers, credentials, contexts and requests as configured: validated, no network
 //! - [`files`]: small files, read within a deadline and replaced whole
-//! - [`guard`]: what ends a run: deadline, signals, panics, memory; and the one exit
+//! - [`process`]: what ends a run: deadline, signals, panics, memory; and the one exit
 //! - [`values`]: duration, range, status, timestamp, text
 //!
 //! `judge`, `render` and `values` are pure: no file, no network, no clock but [`values::timestamp::Timestamp::now`], which
@@ -25,11 +26,12 @@
 #![warn(clippy::undocumented_unsafe_blocks, unsafe_op_in_unsafe_fn)]
 
 pub mod cli;
+pub mod commands;
+pub mod connect;
 pub mod files;
-pub mod guard;
 pub mod judge;
-pub mod modes;
 pub mod probe;
+pub mod process;
 pub mod render;
 pub mod serve;
 pub mod state;

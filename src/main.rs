@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::time::Instant;
 
-use check_nats_service::guard::{exit, memory, names};
-use check_nats_service::modes;
+use check_nats_service::commands;
+use check_nats_service::process::{exit, memory, names};
 
 #[global_allocator]
 static ALLOCATOR: memory::LimitedAllocator = memory::LimitedAllocator;
@@ -13,5 +13,5 @@ fn main() {
     let start = Instant::now();
     names::use_files_and_dns();
     let args: Vec<OsString> = std::env::args_os().collect();
-    exit::finish(modes::run(&args, &|name| std::env::var_os(name), start));
+    exit::finish(commands::run(&args, &|name| std::env::var_os(name), start));
 }

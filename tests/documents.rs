@@ -158,7 +158,7 @@ fn no_document_names_a_flag_that_is_not_there() {
 #[test]
 fn the_man_page_knows_every_variable_that_the_program_reads() {
     let man = read("man/check_nats_service.8");
-    let sources = ["src/cli/connection.rs", "src/probe/context.rs", "src/state/store.rs"]
+    let sources = ["src/cli/connection.rs", "src/connect/context.rs", "src/state/store.rs"]
         .map(read)
         .concat();
     // Their names are string literals with a line in the middle, and nothing else is written so.

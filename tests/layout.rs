@@ -37,7 +37,10 @@ fn sources() -> BTreeMap<String, String> {
         let name = file.strip_prefix(&src).expect("below src").with_extension("");
         let name = name.to_str().expect("UTF-8").replace('/', "::");
         // Fixtures and tests may use whatever they test.
-        if ["tests", "fixture", "story"].iter().any(|end| name.ends_with(end)) {
+        if ["tests", "fixture", "sample_reports"]
+            .iter()
+            .any(|end| name.ends_with(end))
+        {
             continue;
         }
         let text = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
@@ -172,20 +175,24 @@ fn one_file_knows_each_thing() {
     };
     assert_eq!(users("nats::"), ["probe::client::worker"], "the NATS client");
     assert_eq!(users("httparse::"), ["serve::request"], "the parser of HTTP");
-    assert_eq!(users("libc::fork"), ["modes::child"], "forks");
+    assert_eq!(users("libc::fork"), ["commands::child"], "forks");
     assert_eq!(users("semver::"), ["values::version"], "the crate of versions");
-    assert_eq!(users("low_level::exit"), ["guard::exit", "guard::memory"], "the exit");
-    assert_eq!(users("std::io::stdout()"), ["guard::exit"], "stdout");
+    assert_eq!(
+        users("low_level::exit"),
+        ["process::exit", "process::memory"],
+        "the exit"
+    );
+    assert_eq!(users("std::io::stdout()"), ["process::exit"], "stdout");
     // clap's definition of the flags, and the HTTP server, which is this program run anew.
-    assert_eq!(users("Command::new"), ["cli::flags", "modes::child"], "commands");
-    assert_eq!(users("std::process::Command"), ["modes::child"], "starts programs");
+    assert_eq!(users("Command::new"), ["cli::flags", "commands::child"], "commands");
+    assert_eq!(users("std::process::Command"), ["commands::child"], "starts programs");
     assert_eq!(
         users("unsafe "),
         [
-            "guard::memory",
-            "guard::names",
-            "guard::watchdog",
-            "modes::child",
+            "process::memory",
+            "process::names",
+            "process::watchdog",
+            "commands::child",
             "probe::sockets"
         ],
         "what the compiler cannot check"

@@ -11,11 +11,11 @@ use super::config::{
 use super::connection;
 use super::given::{Given, Problem};
 use super::request;
+use crate::connect::target::{Prefix, ServiceName, Target};
 use crate::judge::pod::{self, Kind};
 use crate::judge::{Loss, LossLimits, Policy, RateLimits, RestartLimits};
 use crate::probe::reply::{KEY_CHARS, MAX_KEPT_KEYS, is_id};
 use crate::probe::schedule::Wanted;
-use crate::probe::target::{Prefix, ServiceName, Target};
 use crate::render::prometheus::{Label, Style};
 use crate::state::changes;
 use crate::state::store::Place;

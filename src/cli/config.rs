@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::connect::target::{Auth, ServerUrl, ServiceName, Target};
 use crate::judge::Policy;
 use crate::judge::pod::{self, Kind};
 use crate::probe::schedule::Wanted;
-use crate::probe::target::{Auth, ServerUrl, ServiceName, Target};
 use crate::render::prometheus::Style;
 use crate::state::question::Question;
 use crate::state::store::Place;

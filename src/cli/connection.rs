@@ -4,10 +4,10 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use super::given::{Given, Origin, Problem, SECRET_ITSELF};
+use crate::connect::context::{self, Context, Plain, Setting};
+use crate::connect::credentials::{Credentials, Nkey};
+use crate::connect::target::{Auth, DEFAULT_PORT, DEFAULT_SERVER, Prefix, ServerUrl, ServiceName, Target, Tls};
 use crate::files::read::{read_text, shown};
-use crate::probe::context::{self, Context, Plain, Setting};
-use crate::probe::credentials::{Credentials, Nkey};
-use crate::probe::target::{Auth, DEFAULT_PORT, DEFAULT_SERVER, Prefix, ServerUrl, ServiceName, Target, Tls};
 use crate::values::secret::{Secret, is_secret};
 use crate::values::text::clean;
 

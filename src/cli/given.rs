@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use clap::ArgMatches;
 
+use crate::connect::context::{Plain, Setting, resolve};
 use crate::files::read::{read_text, shown};
 use crate::files::user_path::UserPath;
-use crate::probe::context::{Plain, Setting, resolve};
 use crate::values::duration;
 use crate::values::env::Env;
 use crate::values::range::Range;

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use super::given::{Given, Problem};
+use crate::connect::request::{Destination, EndpointRequest, Payload, Subject};
 use crate::files::read::{read_bytes, shown};
 use crate::judge::RequestLimits;
-use crate::probe::request::{Destination, EndpointRequest, Payload, Subject};
 use crate::values::secret::Secret;
 use crate::values::text::clean;
 

@@ -2,8 +2,8 @@ use super::*;
 
 use std::time::Duration;
 
+use crate::connect::target::Auth;
 use crate::judge::Policy;
-use crate::probe::target::Auth;
 use crate::state::store::Place;
 use crate::values::range::Range;
 use crate::values::secret::Secret;

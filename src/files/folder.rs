@@ -10,7 +10,7 @@ use rustix::fs::{self, AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use crate::guard::user::euid;
+use crate::process::user::euid;
 
 /// As many links as the kernel follows in one path.
 const MAX_LINKS: usize = 40;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::fs::{FileType, OFlags};
 
 use super::folder::Folder;
-use crate::guard::user::euid;
+use crate::process::user::euid;
 
 /// The collector runs as another user.
 const MODE: u32 = 0o644;

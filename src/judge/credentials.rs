@@ -73,9 +73,10 @@ fn limit(case: &Case<'_>, left: Duration) -> Option<(Status, &'static str, Durat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connect::credentials::Expiry;
     use crate::judge::fixture::{SILENT, answered, at, failed, findings, saw, up};
     use crate::judge::{Policy, judge};
-    use crate::probe::observation::{Expiry, Observation};
+    use crate::probe::observation::Observation;
 
     const DAY: i64 = 86_400;
 

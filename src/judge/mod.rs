@@ -10,7 +10,6 @@ mod expected_version;
 mod instances;
 mod lost;
 mod mixed_versions;
-mod others;
 pub mod pod;
 mod policy;
 mod presence;
@@ -19,6 +18,7 @@ mod request;
 mod response_time;
 mod restarts;
 pub mod status_file;
+mod suggest;
 pub mod verdict;
 
 use self::case::{Case, Ruling};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::case::{Case, NAMED, Ruling, slowest, some_of};
-use super::others;
+use super::suggest;
 use super::verdict::Finding;
 use crate::probe::observation::{Answer, Failure, Ignored, Instance, Outcome, Silence};
 use crate::state::memory::{Epoch, Memory, Outage, Trouble};
@@ -158,7 +158,7 @@ fn forgotten(case: &Case<'_>, outage: &Outage, limit: Duration) -> Finding {
 }
 
 fn never_seen(case: &Case<'_>, how: &str) -> Finding {
-    let others = others::who_else(case);
+    let others = suggest::who_else(case);
     let text = match case.policy.remembers {
         true => format!("never seen in this account, {how}, {others}"),
         false => format!("{how}, and nobody remembers whether it was ever there (--no-state), {others}"),

@@ -5,9 +5,9 @@
 use std::io::{Error, ErrorKind};
 use std::time::Duration;
 
+use crate::connect::request::shown;
+use crate::connect::target::Auth;
 use crate::probe::observation::Failure;
-use crate::probe::request::shown;
-use crate::probe::target::Auth;
 use crate::values::duration::{age, latency};
 use crate::values::status::Reason;
 use crate::values::text::clean;
@@ -113,7 +113,7 @@ pub fn not_resolved(host: &str, error: &Error) -> Failure {
     )
 }
 
-/// What was to be signed is no nonce (see [`crate::probe::credentials::is_nonce`]).
+/// What was to be signed is no nonce (see [`crate::connect::credentials::is_nonce`]).
 pub const NO_NONCE: &str = "no nonce";
 
 /// The connection could not be made, or the login failed, after this time.

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::connect::request::{Destination, EndpointRequest, Subject, shown};
 use crate::probe::info::{self, Endpoint, Headers};
 use crate::probe::observation::{EndpointEnd, EndpointReply, EndpointSeen, Failure};
-use crate::probe::request::{Destination, EndpointRequest, Subject, shown};
 use crate::values::text::{clean, count};
 
 /// When to ask again after a 503: an instance may just be connecting again, and nobody has received the request. After

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::connect::request::LONGEST_SUBJECT;
 use crate::probe::json;
 use crate::probe::observation::ServiceError;
 use crate::probe::reply::is_id;
-use crate::probe::request::LONGEST_SUBJECT;
 use crate::values::text::clean;
 
 /// Maximum length of the name of an endpoint, in bytes.

@@ -1,10 +1,7 @@
-//! One probe: whom to ask, how to ask, what was seen. All is pure but for `client`, whose worker alone names the `nats` crate,
-//! and `sockets`, which asks the kernel where a connection hangs, and `relay`, between the client and a
-//! server.
+//! One probe: when to send what, what was seen, what failed. Pure, but for `client`, whose worker alone names the `nats` crate,
+//! `sockets`, which asks the kernel about a connection, and `relay`, between the client and a server.
 
 pub mod client;
-pub mod context;
-pub mod credentials;
 pub mod diagnosis;
 pub mod endpoint;
 pub mod info;
@@ -13,9 +10,7 @@ pub mod known;
 pub mod observation;
 pub mod relay;
 pub mod reply;
-pub mod request;
 pub mod schedule;
 pub mod sockets;
 pub mod spread;
 pub mod stats;
-pub mod target;

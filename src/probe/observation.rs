@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use crate::connect::credentials::Expiry;
 use crate::probe::stats::SeenStats;
 use crate::values::status::Reason;
 use crate::values::text::clean;
@@ -351,15 +352,6 @@ impl fmt::Display for Server {
         }
         write!(f, " at {}", self.address)
     }
-}
-
-/// What the credentials of a probe say of their own end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expiry {
-    /// The credentials file. Clean.
-    pub file: String,
-    /// `None`: never.
-    pub at: Option<Timestamp>,
 }
 
 /// What one probe saw.

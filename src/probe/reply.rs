@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
+use crate::connect::target::ServiceName;
 use crate::probe::json;
 use crate::probe::observation::{Instance, MAX_ID, NotCounted, names_a_place};
 use crate::probe::stats::{Counters, MOST_ENDPOINTS, Stats};
-use crate::probe::target::ServiceName;
 use crate::values::text::{clean, digest};
 use crate::values::timestamp::Timestamp;
 

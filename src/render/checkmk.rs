@@ -46,12 +46,12 @@ fn limit(range: Range) -> Option<String> {
 mod tests {
     use super::*;
     use crate::judge::verdict::{Detail, Finding, Unit};
-    use crate::render::story::{assert_snapshot, story};
+    use crate::render::sample_reports::{assert_snapshot, sample_reports};
     use crate::values::status::{Reason, Status};
 
     #[test]
     fn each_state_has_its_line() {
-        let lines: String = story()
+        let lines: String = sample_reports()
             .iter()
             .map(|(state, report)| format!("{state}: {}", render(&report.verdict, 0)))
             .collect();

@@ -299,7 +299,7 @@ mod tests {
 
     use crate::judge::verdict::Verdict;
     use crate::probe::observation::Answer;
-    use crate::render::story::{answered, assert_snapshot, at, run, saw, story};
+    use crate::render::sample_reports::{answered, assert_snapshot, at, run, sample_reports, saw};
     use crate::values::status::Reason;
 
     const INTERVAL: Duration = Duration::from_secs(15);
@@ -317,7 +317,7 @@ mod tests {
 
     #[test]
     fn each_state_has_its_page() {
-        for (state, report) in story() {
+        for (state, report) in sample_reports() {
             if ["up", "degraded", "down", "nats_away"].contains(&state) {
                 let page = whole(&report)
                     .replace(STYLE, "")
@@ -330,7 +330,7 @@ mod tests {
     /// What is opened is closed, and nothing is there that a policy would have to allow.
     #[test]
     fn every_page_is_well_formed() {
-        for (state, report) in story() {
+        for (state, report) in sample_reports() {
             let page = whole(&report);
             let mut open = Vec::new();
             for tag in page.split('<').skip(1) {

@@ -198,7 +198,7 @@ mod tests {
     use super::*;
     use crate::judge::verdict::Finding;
     use crate::probe::observation::Outcome;
-    use crate::render::story::{answered, assert_snapshot, run, saw, story};
+    use crate::render::sample_reports::{answered, assert_snapshot, run, sample_reports, saw};
     use crate::state::memory::Memory;
     use crate::values::status::{Reason, Status};
     use crate::values::timestamp::Timestamp;
@@ -212,7 +212,7 @@ mod tests {
     /// On many lines, for people.
     #[test]
     fn each_state_has_its_object() {
-        for (state, report) in story() {
+        for (state, report) in sample_reports() {
             let text = serde_json::to_string_pretty(&parsed(&report)).expect("JSON");
             assert_snapshot(&format!("{state}.json"), &(text + "\n"));
         }
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn every_object_has_every_key() {
         let keys = |value: &Value| -> Vec<String> { value.as_object().expect("an object").keys().cloned().collect() };
-        let mut all = story()
+        let mut all = sample_reports()
             .into_iter()
             .map(|(state, report)| (state, keys(&parsed(&report))));
         let (_, first) = all.next().expect("a state");
@@ -252,7 +252,7 @@ mod tests {
         let section = page.split(".SH \"JSON OUTPUT\"").nth(1).expect("a section");
         let section = section.split("\n.SH ").next().unwrap_or_default();
         let (mut keys, mut top, mut full) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        for (_, report) in story() {
+        for (_, report) in sample_reports() {
             let object = parsed(&report);
             collect_keys(&object, &mut keys);
             for (key, value) in object.as_object().expect("an object") {
@@ -304,7 +304,7 @@ mod tests {
 
     #[test]
     fn the_strangest_numbers_are_numbers() {
-        for (_, mut report) in story() {
+        for (_, mut report) in sample_reports() {
             report.now = Timestamp::from_micros(i64::MAX);
             if let Some(seen) = report.seen.as_mut().map(std::sync::Arc::make_mut) {
                 seen.took = Duration::MAX;

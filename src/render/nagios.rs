@@ -87,7 +87,7 @@ fn cut(text: &str, max: usize) -> String {
 mod tests {
     use super::*;
     use crate::judge::verdict::{Detail, Finding};
-    use crate::render::story::story;
+    use crate::render::sample_reports::sample_reports;
     use crate::values::range::Range;
     use crate::values::status::{Reason, Status};
 
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn first_line_has_no_semicolon_before_the_perfdata() {
-        for (state, report) in story() {
+        for (state, report) in sample_reports() {
             let output = render(&report.verdict, 0);
             let text = output.split(" | ").next().expect("a text");
             assert!(!text.contains(';'), "{state}: {text}");

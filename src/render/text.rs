@@ -32,13 +32,13 @@ pub fn render(verdict: &Verdict, verbosity: u8) -> String {
 mod tests {
     use super::*;
     use crate::judge::verdict::Finding;
-    use crate::render::story::{assert_snapshot, story};
+    use crate::render::sample_reports::{assert_snapshot, sample_reports};
     use crate::values::status::{Reason, Status};
 
     #[test]
     fn each_state_has_its_text() {
         let mut texts = String::new();
-        for (state, report) in story() {
+        for (state, report) in sample_reports() {
             texts += &format!("--- {state}\n{}", render(&report.verdict, 0));
         }
         assert_snapshot("story.txt", &texts);

@@ -19,7 +19,7 @@ use super::memory::Memory;
 use super::question::Question;
 use crate::files::folder::{Ancestors, Folder};
 use crate::files::replace::{file_name, parent};
-use crate::guard::user::euid;
+use crate::process::user::euid;
 use crate::values::timestamp::Timestamp;
 
 /// Maximum size of a state file in bytes: 4096 ids of 128 bytes, twice, and the words of 256 instances stay below it.

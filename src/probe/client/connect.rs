@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Select, Sender, bounded};
 
 use super::worker::{Command, Event, Login, Message, Subjects, spawn, work};
-use crate::guard::watchdog::Alarm;
+use crate::connect::target::{Auth, ServerUrl, Target};
 use crate::probe::diagnosis::{self, Hung, Peer};
 use crate::probe::endpoint::Call;
 use crate::probe::observation::{Failure, Server};
 use crate::probe::schedule::{Plan, Schedule, Wanted};
 use crate::probe::sockets::{self, Progress};
-use crate::probe::target::{Auth, ServerUrl, Target};
+use crate::process::watchdog::Alarm;
 use crate::values::duration::latency;
 use crate::values::status::Reason;
 use crate::values::timestamp::Timestamp;

@@ -14,14 +14,14 @@ use crossbeam_channel::{Receiver, Sender};
 pub(super) use nats::Message;
 use nats::{HeaderMap, Options};
 
-use crate::probe::credentials::{Nkey, is_nonce};
+use crate::connect::credentials::{Nkey, is_nonce};
+use crate::connect::request::{Destination, EndpointRequest, Subject};
+use crate::connect::target::{Auth, Tls};
 use crate::probe::diagnosis;
 use crate::probe::info::Headers;
 use crate::probe::observation::{EndpointEnd, Failure, Server};
 use crate::probe::relay;
-use crate::probe::request::{Destination, EndpointRequest, Subject};
 use crate::probe::schedule::{NOBODY, STATS};
-use crate::probe::target::{Auth, Tls};
 use crate::values::status::Reason;
 use crate::values::text::clean;
 use crate::values::timestamp::Timestamp;

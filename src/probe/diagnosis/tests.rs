@@ -1,5 +1,5 @@
 use super::*;
-use crate::probe::credentials::{Credentials, Nkey};
+use crate::connect::credentials::{Credentials, Nkey};
 use crate::values::secret::Secret;
 
 fn peer(auth: &Auth) -> Peer<'_> {

@@ -1,6 +1,6 @@
 use super::*;
+use crate::connect::request::Payload;
 use crate::probe::observation::ServiceError;
-use crate::probe::request::Payload;
 use crate::values::status::Reason;
 
 const fn ms(ms: u64) -> Duration {

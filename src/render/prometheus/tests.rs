@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::judge::verdict::Finding;
-use crate::render::story::{answered, assert_snapshot, instance, run, saw, story};
+use crate::render::sample_reports::{answered, assert_snapshot, instance, run, sample_reports, saw};
 use crate::state::memory::Memory;
 use crate::values::status::Status;
 use crate::values::timestamp::Timestamp;
@@ -34,14 +34,14 @@ fn metrics(text: &str) -> BTreeSet<&str> {
 
 #[test]
 fn each_state_has_its_text() {
-    for (state, report) in story() {
+    for (state, report) in sample_reports() {
         assert_snapshot(&format!("{state}.prom"), &render(&report, &Style::default()));
     }
 }
 
 #[test]
 fn each_instance_is_told_on_request() {
-    for (state, report) in story() {
+    for (state, report) in sample_reports() {
         let (usual, all) = (render(&report, &Style::default()), render(&report, &ALL));
         let more = all.strip_prefix(&usual).expect("only more than usual");
         let series: Vec<String> = samples(&all)
@@ -63,7 +63,7 @@ fn each_instance_is_told_on_request() {
         assert_eq!(series, expected, "{state}");
         assert_eq!(more.is_empty(), expected.is_empty(), "{state}: {more}");
     }
-    let (_, up) = story().remove(0);
+    let (_, up) = sample_reports().remove(0);
     let text = render(&up, &ALL);
     let rtt =
         "\nnats_service_instance_rtt_seconds{service=\"orders\",instance_id=\"id2\",version=\"1.2.3\"} 0.000602\n";
@@ -74,7 +74,7 @@ fn each_instance_is_told_on_request() {
 #[test]
 fn help_and_type_are_the_same_in_every_state() {
     let mut heads = BTreeMap::new();
-    for (state, report) in story() {
+    for (state, report) in sample_reports() {
         let text = render(&report, &ALL);
         let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("# ")).collect();
         for pair in lines.chunks(2) {
@@ -108,7 +108,7 @@ fn only_values_change_with_the_status() {
         "nats_service_reason",
     ];
     let mut all = BTreeSet::new();
-    let texts: Vec<String> = story()
+    let texts: Vec<String> = sample_reports()
         .iter()
         .filter(|(state, _)| *state != "usage")
         .map(|(_, report)| render(report, &Style::default()))
@@ -130,7 +130,7 @@ fn only_values_change_with_the_status() {
 #[test]
 fn what_is_not_known_is_absent() {
     let names = |state: &str| {
-        let story = story();
+        let story = sample_reports();
         let (_, report) = story.iter().find(|(name, _)| *name == state).expect("a state");
         let text = render(report, &ALL);
         metrics(&text).into_iter().map(str::to_owned).collect::<BTreeSet<_>>()
@@ -160,7 +160,7 @@ fn without_a_memory_no_outage_is_denied() {
         report.verdict.add(finding);
         outage(&report)
     };
-    let story: BTreeMap<&str, Report> = story().into_iter().collect();
+    let story: BTreeMap<&str, Report> = sample_reports().into_iter().collect();
     let of = |state: &str| story[state].clone();
     assert_eq!(outage(&of("never_seen")), Some(0.0));
     assert_eq!(unusable(of("never_seen")), None);
@@ -177,7 +177,7 @@ fn labels_are_escaped_and_on_every_sample() {
         labels: vec![label("site=a\\b \"c\"\nd=e"), label("_x9=é|{}"), label("empty=")],
         per_instance: true,
     };
-    for (state, report) in story() {
+    for (state, report) in sample_reports() {
         let text = render(&report, &style);
         let service = &report.verdict.service;
         let labels = format!("{{service=\"{service}\",site=\"a\\\\b \\\"c\\\"\\nd=e\",_x9=\"é|{{}}\",empty=\"\"");
@@ -189,7 +189,7 @@ fn labels_are_escaped_and_on_every_sample() {
         }
     }
     // The name of the service, and what instances say of themselves, cannot break out either.
-    let (_, mut report) = story().remove(0);
+    let (_, mut report) = sample_reports().remove(0);
     report.verdict.service = "a\"b\\\n".into();
     if let Some(Outcome::Answered(answers)) = report
         .seen
@@ -297,7 +297,7 @@ fn the_strangest_numbers_are_numbers() {
         (Duration::ZERO, 0),
         (Duration::from_nanos(1), i64::MIN),
     ] {
-        for (_, mut report) in story() {
+        for (_, mut report) in sample_reports() {
             let moment = Timestamp::from_micros(moment);
             report.now = moment;
             if let Some(seen) = report.seen.as_mut().map(std::sync::Arc::make_mut) {
@@ -326,7 +326,7 @@ fn the_strangest_numbers_are_numbers() {
 fn the_man_page_knows_every_metric() {
     let page = include_str!("../../../man/sections.roff");
     let mut told = BTreeSet::new();
-    for (_, report) in story() {
+    for (_, report) in sample_reports() {
         told.extend(metrics(&render(&report, &ALL)).into_iter().map(str::to_owned));
     }
     for metric in &told {

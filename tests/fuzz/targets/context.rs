@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use check_nats_service::probe::context::{Plain, Setting, parse, path, resolve};
+use check_nats_service::connect::context::{Plain, Setting, parse, path, resolve};
 
 use super::{SECRET, Target, text};
 

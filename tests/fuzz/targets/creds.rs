@@ -1,6 +1,6 @@
 //! Credentials files, their JWTs, and the seeds of NKeys.
 
-use check_nats_service::probe::credentials::{Credentials, Nkey};
+use check_nats_service::connect::credentials::{Credentials, Nkey};
 
 use data_encoding::BASE64URL_NOPAD;
 

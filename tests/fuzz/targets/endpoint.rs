@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use check_nats_service::connect::request::{Destination, EndpointRequest, Payload};
 use check_nats_service::judge::{Policy, RequestLimits, judge};
 use check_nats_service::probe::endpoint::{Call, Next, Plan};
 use check_nats_service::probe::info::{self, Headers};
 use check_nats_service::probe::observation::{
     Answer, EndpointEnd, EndpointSeen, Failure, Instance, Observation, Outcome,
 };
-use check_nats_service::probe::request::{Destination, EndpointRequest, Payload};
 use check_nats_service::render::report::Report;
 use check_nats_service::state::memory::Memory;
 use check_nats_service::values::secret::Secret;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use check_nats_service::modes::site::Site;
+use check_nats_service::commands::site::Site;
 use check_nats_service::probe::schedule::Wanted;
 use check_nats_service::serve::request::{LONGEST, Parsed, parse};
 use check_nats_service::serve::response::Status;

@@ -3,9 +3,9 @@
 use std::io::{Error, ErrorKind};
 use std::time::Duration;
 
+use check_nats_service::connect::target::Auth;
 use check_nats_service::probe::diagnosis::{Peer, denied_subject, not_connected, not_resolved, server_said, tls_error};
 use check_nats_service::probe::observation::Failure;
-use check_nats_service::probe::target::Auth;
 use check_nats_service::values::secret::Secret;
 use check_nats_service::values::status::Reason;
 use check_nats_service::values::timestamp::Timestamp;

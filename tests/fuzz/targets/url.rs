@@ -1,8 +1,8 @@
 //! The URL of a server; names and prefixes, which become protocol lines.
 
+use check_nats_service::connect::request::Subject;
+use check_nats_service::connect::target::{Auth, Prefix, ServerUrl, ServiceName};
 use check_nats_service::probe::reply::is_id;
-use check_nats_service::probe::request::Subject;
-use check_nats_service::probe::target::{Auth, Prefix, ServerUrl, ServiceName};
 use check_nats_service::values::secret::redact;
 
 use super::{SECRET, Target, assert_clean, text};

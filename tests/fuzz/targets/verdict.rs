@@ -6,13 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use check_nats_service::connect::target::Auth;
 use check_nats_service::judge::pod::{self, Kind};
 use check_nats_service::judge::{Loss, LossLimits, Policy, RateLimits, RestartLimits, judge};
 use check_nats_service::probe::diagnosis::{Peer, flooded, server_said};
 use check_nats_service::probe::observation::{Failure, Observation, Outcome, Server};
 use check_nats_service::probe::schedule::{NOBODY, Next, ONCE_MORE, Plan, STATS, Schedule, Wanted};
 use check_nats_service::probe::stats::SeenStats;
-use check_nats_service::probe::target::Auth;
 use check_nats_service::render::memory;
 use check_nats_service::render::report::Report;
 use check_nats_service::state::format::{read, write};

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
 
-use crate::guard::exit::{Output, finish};
+use crate::process::exit::{Output, finish};
 
 /// Forks. `None`: this is the child, which has to end by itself, and is killed when its parent ends.
 ///

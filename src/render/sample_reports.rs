@@ -6,12 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::connect::credentials::Expiry;
 use crate::judge::pod;
 use crate::judge::verdict::{Finding, Verdict};
 use crate::judge::{Policy, RateLimits, RequestLimits, judge};
 use crate::probe::observation::{
-    Answer, EndpointEnd, EndpointReply, EndpointSeen, Expiry, Failure, Fate, Ignored, Instance, Observation, Outcome,
-    Server, ServiceError, Silence,
+    Answer, EndpointEnd, EndpointReply, EndpointSeen, Failure, Fate, Ignored, Instance, Observation, Outcome, Server,
+    ServiceError, Silence,
 };
 use crate::probe::schedule::Wanted;
 use crate::probe::stats::{Counters, SeenStats, Stats};
@@ -155,7 +156,7 @@ fn request_failed() -> Report {
 }
 
 /// Each state with its name, as it follows from the one before; then those that stand alone.
-pub fn story() -> Vec<(&'static str, Report)> {
+pub fn sample_reports() -> Vec<(&'static str, Report)> {
     let memory = &mut Memory::default();
     let mut states = Vec::new();
     states.push(("up", run(memory, saw(0, answered(0..3)))));

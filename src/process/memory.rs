@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use signal_hook::low_level;
 
-use crate::guard::exit::UNKNOWN;
+use crate::process::exit::UNKNOWN;
 
 /// How much the whole process may have allocated, in bytes. With its code and stacks it then stays below 64 MiB.
 const MOST: usize = 40 * 1024 * 1024;

@@ -6,7 +6,7 @@ use data_encoding::BASE64;
 use serde_json::Value;
 
 use crate::files::read::shown;
-use crate::guard::user;
+use crate::process::user;
 use crate::values::env::Env;
 use crate::values::secret::{Secret, is_secret};
 use crate::values::text::{LIKE, clean};

@@ -20,8 +20,8 @@ use signal_hook::consts::SIGXFSZ;
 
 use self::examine::state_store;
 use crate::cli::{self, Arguments, Format, Mode, OutputOptions, Parsed, Problem};
-use crate::guard::exit::Output;
-use crate::guard::watchdog;
+use crate::process::exit::Output;
+use crate::process::watchdog;
 use crate::values::env::Env;
 use crate::values::status::Reason;
 

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use percent_encoding::percent_decode_str;
 use url::{ParseError, Url};
 
-use crate::probe::credentials::{Credentials, Nkey};
-use crate::probe::observation::Expiry;
-use crate::probe::request::EndpointRequest;
+use crate::connect::credentials::{Credentials, Expiry, Nkey};
+use crate::connect::request::EndpointRequest;
 use crate::values::secret::{Secret, is_secret, redact_url};
 use crate::values::text::clean;
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cli::Config;
-use crate::guard::exit::Output;
-use crate::guard::user::euid;
-use crate::guard::watchdog::{self, Alarm};
 use crate::judge::judge;
 use crate::judge::verdict::{Finding, Verdict};
 use crate::probe::client::{Request, probe};
 use crate::probe::observation::{Failure, Observation, Outcome};
 use crate::probe::schedule::{ONCE_MORE, Plan, Wanted};
+use crate::process::exit::Output;
+use crate::process::user::euid;
+use crate::process::watchdog::{self, Alarm};
 use crate::render::report::Report;
 use crate::state::memory::Memory;
 use crate::state::store::{Store, Surroundings};

@@ -5,13 +5,13 @@ use std::time::Instant;
 
 use crate::cli::{Arguments, ProbeOptions, Problem, Selector};
 use crate::files::read::{read_text, shown};
-use crate::guard::exit::Output;
-use crate::guard::watchdog;
 use crate::judge::pod::{Answer, Question};
 use crate::judge::status_file::{self, LastCheck};
 use crate::probe::client::{Request, probe};
 use crate::probe::reply::is_id;
 use crate::probe::schedule::{Plan, Wanted};
+use crate::process::exit::Output;
+use crate::process::watchdog;
 use crate::values::env::Env;
 use crate::values::timestamp::Timestamp;
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::examine::{LastWords, examine};
 use crate::cli::{Config, Format, OutputOptions};
-use crate::guard::exit::Output;
+use crate::process::exit::Output;
 use crate::render;
 use crate::render::report::Report;
 use crate::state::store::Store;

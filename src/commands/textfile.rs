@@ -7,8 +7,8 @@ use std::time::Instant;
 use super::examine::{LastWords, examine};
 use crate::cli::Config;
 use crate::files::replace;
-use crate::guard::exit::Output;
-use crate::guard::watchdog;
+use crate::process::exit::Output;
+use crate::process::watchdog;
 use crate::render;
 use crate::state::store::Store;
 

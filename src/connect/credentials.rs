@@ -11,6 +11,15 @@ use crate::values::secret::Secret;
 use crate::values::text::clean;
 use crate::values::timestamp::Timestamp;
 
+/// When the credentials in use expire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// The credentials file. Clean.
+    pub file: String,
+    /// `None`: never.
+    pub at: Option<Timestamp>,
+}
+
 /// An NKey that signs what the server sends, so that the seed never leaves this process.
 #[derive(Clone)]
 pub struct Nkey {

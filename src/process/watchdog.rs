@@ -16,8 +16,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use once_cell::sync::OnceCell;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::guard::exit::{Output, UNKNOWN, finish};
-use crate::guard::memory;
+use crate::process::exit::{Output, UNKNOWN, finish};
+use crate::process::memory;
 use crate::values::status::Reason;
 
 /// How long a run may take to end by itself after its deadline or an alarm.
