@@ -189,11 +189,11 @@ fn one_file_knows_each_thing() {
     assert_eq!(
         users("unsafe "),
         [
+            "commands::child",
+            "probe::sockets",
             "process::memory",
             "process::names",
-            "process::watchdog",
-            "commands::child",
-            "probe::sockets"
+            "process::watchdog"
         ],
         "what the compiler cannot check"
     );
