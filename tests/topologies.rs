@@ -1,10 +1,11 @@
 //! Clusters, leaves, gateways and account imports: what is true next to the service is true from everywhere.
 
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use super::support::server::{free_port, on};
-use super::support::{Monitor, Output, Proxy, Server, Service, Version, each, raw, wait_for};
+use super::support::{Monitor, Namespace, Output, Proxy, Server, Service, Version, each, raw, wait_for};
 
 /// Servers that know of each other.
 pub struct Net(pub Vec<Server>);
@@ -279,6 +280,44 @@ pub fn import(export: &str) -> String {
                    imports: [ {{service: {{account: APP, subject: "$SRV.PING.>"}}, to: "APP.$SRV.PING.>"}} ] }}
            }}"#
     )
+}
+
+/// Two servers with 110 addresses each: the INFO of either names all of them, in more bytes than the client reads.
+#[test]
+fn servers_with_many_addresses_are_read() {
+    on(&Version::ALL, |version| {
+        let host = Namespace::with_addresses(110);
+        let ports = [free_port(), free_port()];
+        let node = |port: u16| {
+            let routes = ports.map(|port| format!("nats://127.0.0.1:{port}"));
+            let cluster = format!("name: c, listen: \"127.0.0.1:{port}\", routes: {routes:?}");
+            Server::inside(&host, version, &format!("cluster {{ {cluster} }}"))
+        };
+        let servers = ports.map(node);
+        let [url, other] = [&servers[0], &servers[1]].map(|server| format!("nats://127.0.0.1:{}", server.port()));
+        let run_in = host.run_in();
+        let run_in: Vec<&str> = run_in.iter().map(String::as_str).collect();
+        let service = Service::async_nats(&other, "orders").under(&run_in).start();
+        let length = || {
+            let script = format!("exec 3<>/dev/tcp/127.0.0.1/{}; head -n 1 <&3", servers[0].port());
+            let out = Command::new(run_in[0])
+                .args(&run_in[1..])
+                .args(["bash", "-c", &script])
+                .output();
+            let info = out.expect("bash runs").stdout;
+            (info.len() > 4096).then_some(())
+        };
+        wait_for("an INFO that names all addresses", length);
+        let monitor = Monitor::new(&url);
+        let check = || monitor.check(["--confirm", "50ms"]).under(&run_in).run();
+        wait_for("the service is seen by the first server", || {
+            (check().first_line().starts_with("NATS_SERVICE OK")).then_some(())
+        });
+        check().assert_first(0, "NATS_SERVICE OK - orders: 1 instance, slowest answer *ms | *");
+        service.stop();
+        let down = "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until * ago, *";
+        check().assert_first(2, down);
+    });
 }
 
 pub const STREAM: &str = r#"service: "$SRV.PING.>", response_type: stream"#;

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread;
 
-use super::{LIMIT, TempDir, from_env, process, raw, wait_for};
+use super::{LIMIT, Namespace, TempDir, from_env, process, raw, wait_for};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
@@ -44,6 +44,8 @@ pub fn on(versions: &[Version], test: impl Fn(Version) + Sync) {
 /// A running (or stopped) nats-server with a port of its own for its whole life. Killed on drop.
 pub struct Server {
     version: Version,
+    /// The command that runs it, if not itself.
+    under: Vec<String>,
     host: String,
     port: u16,
     dir: TempDir,
@@ -64,10 +66,22 @@ impl Server {
     /// The same on another address of this machine.
     #[track_caller]
     pub fn on_host(host: &str, version: Version, config: &str) -> Server {
+        Server::launch_under(Vec::new(), host, version, config)
+    }
+
+    /// The same in a namespace, on all of its addresses: only what runs in there reaches it.
+    #[track_caller]
+    pub fn inside(namespace: &Namespace, version: Version, config: &str) -> Server {
+        Server::launch_under(namespace.run_in(), "0.0.0.0", version, config)
+    }
+
+    #[track_caller]
+    fn launch_under(under: Vec<String>, host: &str, version: Version, config: &str) -> Server {
         let dir = TempDir::new();
         fs::write(dir.join("server.conf"), config).unwrap();
         let mut server = Server {
             version,
+            under,
             host: host.to_owned(),
             port: 0,
             dir,
@@ -91,8 +105,10 @@ impl Server {
             .append(true)
             .open(self.dir.join("log"))
             .unwrap();
-        let mut command = Command::new(self.version.binary());
+        let mut words = self.under.iter().cloned().chain([self.version.binary()]);
+        let mut command = Command::new(words.next().expect("a program"));
         command
+            .args(words)
             .args(["-a", &self.host, "-p", &self.port.to_string(), "-c", "server.conf"])
             .current_dir(self.dir.path())
             .stdin(Stdio::null())
