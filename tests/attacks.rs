@@ -18,7 +18,7 @@ use crate::support::{Check, Conn, Fake, LIMIT, Output, TempDir};
 const A: &[u8] = br#"{"name":"orders","id":"A"}"#;
 
 /// How much memory a run may use, whatever it is sent.
-const MOST_MEMORY_KIB: u64 = 64 * 1024;
+const MAX_MEMORY_KIB: u64 = 64 * 1024;
 
 /// What each run has, and how much longer it may take on a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -608,7 +608,7 @@ impl Target {
             .or_else(|| forged.then(|| format!("forged: {out:?}")))
             // That of the memory, two for each run before, and those of a sidecar.
             .or_else(|| (self.fake.connections() > 16).then(|| "a storm of connections".to_owned()))
-            .or_else(|| (peak_kib >= MOST_MEMORY_KIB).then(|| format!("{peak_kib} KiB")))
+            .or_else(|| (peak_kib >= MAX_MEMORY_KIB).then(|| format!("{peak_kib} KiB")))
             .or_else(|| (out.own() > TIMEOUT + SLACK).then(|| format!("{out:?}")));
         let words = format!("{reason} {} {}", out.stdout, out.stderr);
         let late = ["nats_unreachable", "interrupted", "the time is up (--timeout)"];

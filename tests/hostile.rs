@@ -16,7 +16,7 @@ const A: &[u8] = br#"{"name":"orders","id":"A"}"#;
 const B: &[u8] = br#"{"name":"orders","id":"B"}"#;
 
 /// How much memory a run may use, whatever it is sent.
-const MOST_MEMORY_KIB: u64 = 64 * 1024;
+const MAX_MEMORY_KIB: u64 = 64 * 1024;
 
 /// What a server does with a connection, and what it does with a request.
 type Script = fn(&mut Conn) -> io::Result<()>;
@@ -118,7 +118,7 @@ fn within_memory(check: Check) -> Output {
         most = most.max(peak.unwrap_or(0));
         thread::sleep(ms(1));
     }
-    assert!((1..MOST_MEMORY_KIB).contains(&most), "{most} KiB");
+    assert!((1..MAX_MEMORY_KIB).contains(&most), "{most} KiB");
     running.wait()
 }
 

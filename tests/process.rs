@@ -18,7 +18,7 @@ use crate::support::{
 const GRACE: Duration = Duration::from_millis(100);
 
 /// No run may ever use more, in KiB.
-const MOST_MEMORY: u64 = 64 * 1024;
+const MAX_MEMORY_KIB: u64 = 64 * 1024;
 
 const STATE: &str = "orders.json";
 
@@ -408,7 +408,7 @@ fn timed_what_the_client_cannot_bear_is_told_as_what_the_server_sent() {
             };
             let before = epoch(&bench.state());
             let (out, peak) = bench.check().args(["-v", "-t", "2s"]).spawn().wait_and_weigh();
-            assert!(peak < MOST_MEMORY, "{peak} KiB: {out:?}");
+            assert!(peak < MAX_MEMORY_KIB, "{peak} KiB: {out:?}");
             let reason = format!("UNKNOWN protocol_error: {text}");
             let out = out.assert_within(Duration::from_secs(2) + GRACE + SLACK);
             let lines: Vec<&str> = out.stdout.lines().collect();
@@ -432,7 +432,7 @@ fn timed_ten_thousand_instances_are_remembered_when_memory_is_short() {
     let bench = Bench::new(&[ten_thousand_wordy_instances, down], reply_with_many_headers);
     let weigh = |code, line: &str| {
         let (out, peak) = bench.check().args(["-t", "3s"]).spawn().wait_and_weigh();
-        assert!(peak < MOST_MEMORY, "{peak} KiB: {out:?}");
+        assert!(peak < MAX_MEMORY_KIB, "{peak} KiB: {out:?}");
         out.assert(code, line)
             .assert_within(Duration::from_secs(3) + GRACE + SLACK);
     };

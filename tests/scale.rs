@@ -11,7 +11,7 @@ use super::support::{Crowd, Fake, Monitor, Output, Server, TempDir, Version, cro
 const MANY: usize = 10_000;
 
 /// What a file of the state may have, in bytes: the most that is remembered of anybody.
-const MOST_STATE: u64 = 1 << 20;
+const MAX_STATE_BYTES: u64 = 1 << 20;
 
 #[track_caller]
 fn assert_counted(out: Output, count: usize) {
@@ -39,7 +39,7 @@ fn they_are_counted_in_one_short_line() {
     for _ in 0..3 {
         assert_counted(check(&[]), MANY);
     }
-    assert!(largest_file(&home.join("state")) < MOST_STATE);
+    assert!(largest_file(&home.join("state")) < MAX_STATE_BYTES);
 
     // One in ten thousand is missed.
     drop(everybody);

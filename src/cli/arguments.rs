@@ -335,7 +335,7 @@ fn restarts(given: &Given<'_>, place: &Place) -> Result<RestartLimits, String> {
         ));
     }
     let limit = |flag: &str| -> Result<Option<usize>, String> {
-        let most = changes::MOST_RESTARTS;
+        let most = changes::MAX_RESTARTS;
         given.read(flag, |text| match text.parse::<usize>() {
             Ok(number) if (1..=most).contains(&number) && !text.starts_with('+') => Ok(number),
             _ => Err(format!("'{}' is not a whole number from 1 to {most}", clean(text, 80))),

@@ -306,12 +306,12 @@ impl<'a> Given<'a> {
 
     /// A small file of text: a certificate, a context.
     pub fn read_file(&self, origin: Origin, path: &Path) -> Result<String, Problem> {
-        const LARGEST: u64 = 1024 * 1024;
+        const MAX_FILE_BYTES: u64 = 1024 * 1024;
         let name = UserPath(path);
         if name.is_secret() {
             return Err(origin.problem(SECRET_ITSELF));
         }
-        read_text(path, LARGEST, self.deadline).map_err(|why| {
+        read_text(path, MAX_FILE_BYTES, self.deadline).map_err(|why| {
             Problem::File(match name.is_plain() {
                 true => format!("{origin} {name}: {why}"),
                 false => format!("{origin}: there is no such file, or it cannot be read, give its path, like ./FILE"),

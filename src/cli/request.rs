@@ -10,11 +10,11 @@ use crate::values::secret::Secret;
 use crate::values::text::clean;
 
 /// The largest payload that is read from a file, in bytes; a server takes 1 MiB unless told otherwise.
-const LARGEST_PAYLOAD: u64 = 8 * 1024 * 1024;
+const MAX_PAYLOAD_BYTES: u64 = 8 * 1024 * 1024;
 
 /// How long a text in a reply, and the headers in all, may be, in bytes.
-const LONGEST_TEXT: usize = 1000;
-const LONGEST_HEADERS: usize = 64 * 1024;
+const MAX_TEXT_BYTES: usize = 1000;
+const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// The flags that mean nothing without a request.
 const NEEDING: [&str; 6] = [
@@ -81,7 +81,7 @@ fn payload(given: &Given<'_>) -> Result<Payload, Problem> {
         return Ok(Payload::default());
     };
     let path: &Path = &path;
-    let bytes = read_bytes(path, LARGEST_PAYLOAD, given.deadline);
+    let bytes = read_bytes(path, MAX_PAYLOAD_BYTES, given.deadline);
     let bytes = bytes.map_err(|why| Problem::File(format!("--payload-file {}: {why}", shown(path))))?;
     Ok(Payload::new(bytes))
 }
@@ -107,9 +107,9 @@ fn headers(given: &Given<'_>) -> Result<Vec<(String, Secret)>, String> {
         size += key.len() + value.len() + 3;
         headers.push((key.to_owned(), Secret::new(value)));
     }
-    match size > LONGEST_HEADERS {
+    match size > MAX_HEADER_BYTES {
         true => Err(format!(
-            "--header: all together have {size} bytes, more than {LONGEST_HEADERS}"
+            "--header: all together have {size} bytes, more than {MAX_HEADER_BYTES}"
         )),
         false => Ok(headers),
     }
@@ -118,7 +118,7 @@ fn headers(given: &Given<'_>) -> Result<Vec<(String, Secret)>, String> {
 fn reply_contains(text: &str) -> Result<String, String> {
     match text.len() {
         0 => Err("the text is empty, which every reply contains".into()),
-        length if length > LONGEST_TEXT => Err(format!("the text has {length} bytes, more than {LONGEST_TEXT}")),
+        length if length > MAX_TEXT_BYTES => Err(format!("the text has {length} bytes, more than {MAX_TEXT_BYTES}")),
         _ => Ok(text.to_owned()),
     }
 }

@@ -57,7 +57,7 @@ const WAITING: i32 = 4096;
 const ARGUMENT: &str = "serve-http";
 
 /// What a check has to tell is not larger, in bytes.
-const LARGEST_RESULTS: u64 = 16 * 1024 * 1024;
+const MAX_RESULT_BYTES: u64 = 16 * 1024 * 1024;
 
 /// A file for what a check found, which nobody else can open.
 pub fn results_file() -> io::Result<File> {
@@ -476,7 +476,7 @@ fn receive(socket: &UnixStream) -> Result<Option<Vec<OwnedFd>>, Errno> {
 /// The file from its beginning, wherever its writer left it.
 fn read(file: &File) -> Option<String> {
     let length = file.metadata().ok()?.len();
-    if length > LARGEST_RESULTS {
+    if length > MAX_RESULT_BYTES {
         return None;
     }
     let mut bytes = vec![0; usize::try_from(length).ok()?];

@@ -16,7 +16,7 @@ use crate::values::env::Env;
 use crate::values::timestamp::Timestamp;
 
 /// A status file of ours cannot be larger, in bytes.
-const LARGEST_STATUS_FILE: u64 = 8 * 1024 * 1024;
+const MAX_STATUS_FILE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// The error is a mistake in the arguments.
 pub fn run(arguments: &Arguments, options: &ProbeOptions, env: Env<'_>, start: Instant) -> Result<Output, String> {
@@ -67,7 +67,7 @@ fn answer(
     };
     let question = question(wanted.clone());
     if let Some((path, max_age)) = &options.from {
-        return Ok(match read_text(path, LARGEST_STATUS_FILE, deadline) {
+        return Ok(match read_text(path, MAX_STATUS_FILE_BYTES, deadline) {
             Ok(text) => {
                 let check = LastCheck::parse(&text);
                 status_file::answer(&question, status_file::FILE, &check, *max_age, Timestamp::now())

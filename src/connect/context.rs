@@ -150,7 +150,7 @@ pub fn selection(env: Env<'_>) -> Option<PathBuf> {
 }
 
 /// How many contexts are named where another one was asked for.
-const NAMED: usize = 5;
+const MAX_NAMED: usize = 5;
 
 /// There is no context of this name at its path: says which ones there are, the nearest first.
 pub fn not_there(name: &str, path: &Path) -> String {
@@ -159,8 +159,12 @@ pub fn not_there(name: &str, path: &Path) -> String {
     let names = entries.filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".json")?.to_owned()));
     let mut names: Vec<(f64, String)> = names.map(|other| (strsim::jaro_winkler(name, &other), other)).collect();
     names.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-    let named: Vec<String> = names.iter().take(NAMED).map(|(_, other)| clean(other, 80)).collect();
-    let there_are = match (named.len(), names.len().saturating_sub(NAMED)) {
+    let named: Vec<String> = names
+        .iter()
+        .take(MAX_NAMED)
+        .map(|(_, other)| clean(other, 80))
+        .collect();
+    let there_are = match (named.len(), names.len().saturating_sub(MAX_NAMED)) {
         (0, _) => "there are none".to_owned(),
         (_, 0) => format!("there are {}", named.join(", ")),
         (_, more) => format!("there are {} and {more} more", named.join(", ")),

@@ -7,7 +7,7 @@ use crate::values::secret::Secret;
 use crate::values::text::{clean, keep};
 
 /// How long a subject may be, in bytes: a protocol line of a server ends at 4096.
-pub const LONGEST_SUBJECT: usize = 1024;
+pub const MAX_SUBJECT_BYTES: usize = 1024;
 
 /// A subject that can be published to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +22,7 @@ impl Subject {
             let plain = token.chars().all(|c| !c.is_control() && !c.is_whitespace());
             !token.is_empty() && plain && token != "*" && token != ">"
         };
-        if text.len() > LONGEST_SUBJECT || !text.split('.').all(good) {
+        if text.len() > MAX_SUBJECT_BYTES || !text.split('.').all(good) {
             return Err(format!(
                 "'{}' is no subject to ask on: it has tokens with dots between them, without blanks and wildcards, like orders.echo",
                 clean(text, 80)
@@ -112,7 +112,7 @@ mod tests {
                 Ok(good.into())
             );
         }
-        let long = "x".repeat(LONGEST_SUBJECT + 1);
+        let long = "x".repeat(MAX_SUBJECT_BYTES + 1);
         for bad in [
             "",
             ".",

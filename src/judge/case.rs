@@ -84,11 +84,11 @@ pub fn crossed<L>(
 }
 
 /// How many instances of a kind the first line names.
-pub const NAMED: usize = 3;
+pub const MAX_NAMED: usize = 3;
 
 /// The first names, and how many more of `all` there are: `A, B, C and 2 more`.
 pub fn some_of(names: &[String], all: usize) -> String {
-    let shown = &names[..names.len().min(NAMED)];
+    let shown = &names[..names.len().min(MAX_NAMED)];
     let text = shown.join(", ");
     match all.saturating_sub(shown.len()) {
         0 => text,

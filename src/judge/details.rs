@@ -8,7 +8,7 @@ use crate::probe::observation::{Ignored, Outcome};
 use crate::values::duration::latency;
 
 /// How many instances `-v` names.
-pub const NAMED: usize = 10;
+pub const MAX_NAMED: usize = 10;
 
 /// How many `-vv` names: more than any output has room for.
 pub const LISTED: usize = 500;
@@ -114,5 +114,5 @@ fn details(case: &Case<'_>, ruling: &mut Ruling) {
 }
 
 fn verbosity_of(nth: usize) -> u8 {
-    if nth < NAMED { 1 } else { 2 }
+    if nth < MAX_NAMED { 1 } else { 2 }
 }

@@ -8,7 +8,7 @@ use crate::values::text::count;
 use crate::values::version::{Fit, Requirement};
 
 /// How many instances the line names.
-const NAMED: usize = 3;
+const MAX_NAMED: usize = 3;
 
 /// A WARNING: the service is there, and somebody has deployed something else.
 pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
@@ -27,10 +27,10 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
         unfit.len(),
         count(case.answers().len(), "instance"),
         if unfit.len() == 1 { "is" } else { "are" },
-        unfit[..unfit.len().min(NAMED)].join(", "),
+        unfit[..unfit.len().min(MAX_NAMED)].join(", "),
     );
-    if unfit.len() > NAMED {
-        text.push_str(&format!(" and {} more", unfit.len() - NAMED));
+    if unfit.len() > MAX_NAMED {
+        text.push_str(&format!(" and {} more", unfit.len() - MAX_NAMED));
     }
     ruling.find(Finding::new(Status::Warning, Reason::VersionUnexpected, text));
 }

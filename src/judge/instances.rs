@@ -14,7 +14,7 @@ use crate::values::status::Reason;
 use crate::values::text::count;
 
 /// How many missing instances are remembered.
-pub const MOST_MISSED: usize = 64;
+pub const MAX_MISSED: usize = 64;
 
 pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
     let instances = case.instances();
@@ -112,7 +112,7 @@ fn absentees(case: &Case<'_>, answers: &[Answer], next: &Memory, normal: usize) 
     let replaced: BTreeSet<&str> = changes.filter_map(Change::replaces).collect();
     let is_replaced = |absentee: &Absentee| replaced.contains(absentee.instance.id.as_str());
     absentees.sort_by_key(|absentee| (is_replaced(absentee), std::cmp::Reverse(absentee.since)));
-    absentees.truncate(normal.saturating_sub(answers.len()).min(MOST_MISSED));
+    absentees.truncate(normal.saturating_sub(answers.len()).min(MAX_MISSED));
     absentees
 }
 

@@ -15,7 +15,7 @@ use crate::values::text::clean;
 use crate::values::timestamp::Timestamp;
 
 /// How many versions are named, and how many characters of each.
-const NAMED: usize = 3;
+const MAX_NAMED: usize = 3;
 const VERSION_CHARS: usize = 32;
 
 /// What an instance runs: its version, and the value of each key of the metadata that tells versions apart.
@@ -135,9 +135,9 @@ fn is_another_there(case: &Case<'_>, next: &Memory, builds: &BTreeMap<Build<'_>,
 fn list(builds: &BTreeMap<Build<'_>, usize>) -> String {
     let mut builds: Vec<(&Build<'_>, usize)> = builds.iter().map(|(build, count)| (build, *count)).collect();
     builds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let told = builds.iter().take(NAMED);
+    let told = builds.iter().take(MAX_NAMED);
     let told: Vec<String> = told.map(|(build, count)| format!("{count} of {build}")).collect();
-    match builds.len().saturating_sub(NAMED) {
+    match builds.len().saturating_sub(MAX_NAMED) {
         0 => told.join(", "),
         more => format!("{} and {more} more", told.join(", ")),
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::case::{Case, NAMED, Ruling, slowest, some_of};
+use super::case::{Case, MAX_NAMED, Ruling, slowest, some_of};
 use super::suggest;
 use super::verdict::Finding;
 use crate::probe::observation::{Answer, Failure, Ignored, Instance, Outcome, Silence};
@@ -141,7 +141,7 @@ fn down_since(now: Timestamp, outage: &Outage, how: &str, fine: &str) -> String 
 
 /// `, last seen: ID (1.0.0, pod=orders-1)`: who was there, by version and place.
 fn last_seen(epoch: &Epoch) -> String {
-    let known: Vec<String> = epoch.instances.iter().take(NAMED).map(Instance::in_brief).collect();
+    let known: Vec<String> = epoch.instances.iter().take(MAX_NAMED).map(Instance::in_brief).collect();
     match known.is_empty() {
         true => String::new(),
         false => format!(", last seen: {}", some_of(&known, epoch.count)),

@@ -10,7 +10,7 @@ use crate::values::status::{Reason, Status};
 use crate::values::text::{LIKE, count};
 
 /// How many other endpoints are named.
-const NAMED: usize = 8;
+const MAX_NAMED: usize = 8;
 
 pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
     let Some(limits) = &case.policy.request else {
@@ -165,12 +165,12 @@ fn named(error: &ServiceError) -> String {
 /// Which endpoints there are.
 fn names(wanted: &str, known: &[String]) -> String {
     let near = known.iter().filter(|name| strsim::jaro_winkler(wanted, name) > LIKE);
-    let near: Vec<&str> = near.map(String::as_str).take(NAMED).collect();
+    let near: Vec<&str> = near.map(String::as_str).take(MAX_NAMED).collect();
     if !near.is_empty() {
         return format!("did you mean {}?", near.join(" or "));
     }
-    let shown = known[..known.len().min(NAMED)].join(", ");
-    match known.len().saturating_sub(NAMED) {
+    let shown = known[..known.len().min(MAX_NAMED)].join(", ");
+    match known.len().saturating_sub(MAX_NAMED) {
         _ if known.is_empty() => "the service has none at all".to_owned(),
         0 => format!("there are: {shown}"),
         more => format!("there are: {shown} and {more} more"),

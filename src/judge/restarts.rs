@@ -14,7 +14,7 @@ use crate::values::status::{Reason, Status};
 use crate::values::text::count;
 
 /// How many restarts `-v` tells; `-vv` tells all.
-const NAMED: usize = 10;
+const MAX_NAMED: usize = 10;
 
 pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
     let limits = &case.policy.restarts;
@@ -42,7 +42,7 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
     ruling.findings.extend(too_many(case, limits, &restarts, presumed));
     ruling.findings.extend(cannot_be_told(case));
     for (n, restart) in restarts.iter().rev().enumerate() {
-        let verbosity = if n < NAMED { 1 } else { 2 };
+        let verbosity = if n < MAX_NAMED { 1 } else { 2 };
         let old = restart.replaces().unwrap_or_default();
         ruling.tell(
             verbosity,

@@ -4,7 +4,7 @@ use super::case::Case;
 use crate::values::text::LIKE;
 
 /// How many other services are named.
-const NAMED: usize = 5;
+const MAX_NAMED: usize = 5;
 
 pub fn who_else(case: &Case<'_>) -> String {
     let names: Vec<&str> = case
@@ -20,7 +20,7 @@ pub fn who_else(case: &Case<'_>) -> String {
         .filter(|(like, _)| *like > LIKE)
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let near: Vec<&str> = near.into_iter().take(NAMED).map(|(_, name)| name).collect();
+    let near: Vec<&str> = near.into_iter().take(MAX_NAMED).map(|(_, name)| name).collect();
     match (&case.seen.others, names.len()) {
         (None, _) => "check the name, the account and --srv-prefix".to_owned(),
         (Some(_), 0) if !case.seen.denied.is_empty() => {
@@ -29,8 +29,8 @@ pub fn who_else(case: &Case<'_>) -> String {
         (Some(_), 0) => "no service at all answers here: is this the right account, and --srv-prefix?".to_owned(),
         _ if !near.is_empty() => format!("did you mean {}?", near.join(" or ")),
         (_, others) => {
-            let shown = names[..others.min(NAMED)].join(", ");
-            match others.saturating_sub(NAMED) {
+            let shown = names[..others.min(MAX_NAMED)].join(", ");
+            match others.saturating_sub(MAX_NAMED) {
                 0 => format!("here are: {shown}"),
                 more => format!("here are: {shown} and {more} more"),
             }

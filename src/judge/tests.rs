@@ -1,8 +1,8 @@
 use std::time::Duration;
 
-use super::details::{LISTED, NAMED};
+use super::details::{LISTED, MAX_NAMED};
 use super::fixture::*;
-use super::instances::MOST_MISSED;
+use super::instances::MAX_MISSED;
 use super::verdict::Detail;
 use super::{Policy, judge};
 use crate::probe::observation::{Answer, Failure, Fate, Ignored, Observation, Outcome, Server};
@@ -145,7 +145,7 @@ fn many_missing_are_counted() {
         "OK service_up: 1 instance, slowest answer 1.2ms, gone: id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2), id3 \
          (1.2.3, pod=web-3) and 61 more"
     );
-    assert_eq!(next.absentees.len(), MOST_MISSED);
+    assert_eq!(next.absentees.len(), MAX_MISSED);
 }
 
 #[test]
@@ -939,9 +939,9 @@ fn the_details_answer_the_next_question() {
         ]
     );
     // With many instances, -v names the first of them and -vv all.
-    let many = details(&Memory::default(), &saw(answered(NAMED + 1)));
-    assert_eq!(many.len(), 1 + NAMED + 1);
-    assert!(many[NAMED].starts_with("1 answered") && many[NAMED + 1].starts_with("2 answered"));
+    let many = details(&Memory::default(), &saw(answered(MAX_NAMED + 1)));
+    assert_eq!(many.len(), 1 + MAX_NAMED + 1);
+    assert!(many[MAX_NAMED].starts_with("1 answered") && many[MAX_NAMED + 1].starts_with("2 answered"));
     let most = details(&Memory::default(), &saw(answered(LISTED + 1)));
     assert_eq!(most.len(), 1 + LISTED);
     let gone = Memory {
@@ -950,7 +950,7 @@ fn the_details_answer_the_next_question() {
     };
     let named = details(&gone, &saw(answered(1)));
     let missing = named.iter().filter(|line| line.starts_with("1 missing since "));
-    assert_eq!(missing.count(), NAMED);
+    assert_eq!(missing.count(), MAX_NAMED);
 }
 
 /// Small memories, the odd ones too that only an edited file can hold.

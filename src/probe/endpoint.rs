@@ -19,9 +19,9 @@ const ASK_AGAIN: [Duration; 2] = [Duration::from_millis(50), Duration::from_mill
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Of how many instances it is kept what they tell, how many subjects of one name from each, and how many other names in all.
-const MOST_INFOS: usize = 256;
-const MOST_SUBJECTS: usize = 8;
-const MOST_NAMES: usize = 100;
+const MAX_INFOS: usize = 256;
+const MAX_SUBJECTS: usize = 8;
+const MAX_NAMES: usize = 100;
 const NAME_CHARS: usize = 64;
 
 /// The rules of one request.
@@ -146,7 +146,7 @@ impl Call {
 
     /// An instance told its endpoints, or somebody something else. Returns whether it counts.
     pub fn info(&mut self, now: Duration, payload: &[u8]) -> bool {
-        if self.infos.len() >= MOST_INFOS {
+        if self.infos.len() >= MAX_INFOS {
             return false;
         }
         match info::read_info(&self.service, payload) {
@@ -154,10 +154,10 @@ impl Call {
                 let mut subjects = BTreeSet::new();
                 for Endpoint { name, subject } in info.endpoints {
                     if self.request.to != Destination::Endpoint(name.clone()) {
-                        if self.names.len() < MOST_NAMES {
+                        if self.names.len() < MAX_NAMES {
                             self.names.insert(clean(&name, NAME_CHARS));
                         }
-                    } else if subjects.len() < MOST_SUBJECTS {
+                    } else if subjects.len() < MAX_SUBJECTS {
                         subjects.insert(subject);
                     }
                 }
@@ -313,7 +313,7 @@ impl Call {
     fn next_of_info(&mut self, now: Duration, begun: Duration, plan: &Plan) -> Next {
         if !self.infos.is_empty() {
             let told = plan.instances.iter().filter(|id| self.infos.contains_key(*id)).count();
-            let complete = told >= plan.instances.len().min(MOST_INFOS);
+            let complete = told >= plan.instances.len().min(MAX_INFOS);
             let until = self.latest_info.max(begun) + plan.stall;
             if !complete && now < until.min(plan.end) {
                 return Next::Listen(until.min(plan.end));
@@ -375,7 +375,7 @@ impl Call {
         let others: Vec<String> = subjects
             .keys()
             .filter(|text| !is_chosen(text))
-            .take(MOST_SUBJECTS)
+            .take(MAX_SUBJECTS)
             .map(|text| shown(text))
             .collect();
         if !others.is_empty() {

@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::connect::request::LONGEST_SUBJECT;
+use crate::connect::request::MAX_SUBJECT_BYTES;
 use crate::probe::json;
 use crate::probe::observation::ServiceError;
 use crate::probe::reply::is_id;
 use crate::values::text::clean;
 
 /// Maximum length of the name of an endpoint, in bytes.
-const LONGEST_NAME: usize = 255;
+const MAX_NAME_BYTES: usize = 255;
 
 /// The name of the only endpoint of a service whose library had no names for them yet; later ones call it so, too.
 const DEFAULT_ENDPOINT: &str = "default";
@@ -70,7 +70,7 @@ pub fn read_info(service: &str, payload: &[u8]) -> Option<Info> {
 
 fn read_endpoint(name: &str, subject: &Value) -> Option<Endpoint> {
     let subject = subject.as_str()?;
-    let sane = name.len() <= LONGEST_NAME && subject.len() <= LONGEST_SUBJECT && !subject.is_empty();
+    let sane = name.len() <= MAX_NAME_BYTES && subject.len() <= MAX_SUBJECT_BYTES && !subject.is_empty();
     sane.then(|| Endpoint {
         name: name.to_owned(),
         subject: subject.to_owned(),

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::connect::target::ServiceName;
 use crate::probe::json;
 use crate::probe::observation::{Instance, MAX_ID, NotCounted, names_a_place};
-use crate::probe::stats::{Counters, MOST_ENDPOINTS, Stats};
+use crate::probe::stats::{Counters, MAX_ENDPOINTS, Stats};
 use crate::values::text::{clean, digest};
 use crate::values::timestamp::Timestamp;
 
@@ -172,7 +172,7 @@ pub fn read_stats(service: &str, payload: &[u8]) -> Result<(String, Stats), NotC
     };
     match value["endpoints"].as_array() {
         Some(endpoints) => {
-            for endpoint in endpoints.iter().take(MOST_ENDPOINTS) {
+            for endpoint in endpoints.iter().take(MAX_ENDPOINTS) {
                 if let Some(name) = endpoint["name"].as_str() {
                     add_endpoint(&mut stats, &clean(name, NAME_CHARS), endpoint);
                 }
@@ -201,13 +201,13 @@ fn add_endpoint(stats: &mut Stats, name: &str, endpoint: &Value) {
 /// A counter. Some libraries write floats.
 fn number(value: &Value) -> u64 {
     /// The largest that a float can hold exactly. Beyond it, nobody has counted.
-    const MOST: u64 = 1 << 53;
+    const MAX_SAFE_INTEGER: u64 = 1 << 53;
     let number = match (value.as_u64(), value.as_f64()) {
         (Some(number), _) => number,
-        (None, Some(float)) if (0.0..=MOST as f64).contains(&float) => float as u64,
+        (None, Some(float)) if (0.0..=MAX_SAFE_INTEGER as f64).contains(&float) => float as u64,
         _ => 0,
     };
-    if number > MOST { 0 } else { number }
+    if number > MAX_SAFE_INTEGER { 0 } else { number }
 }
 
 #[cfg(test)]
@@ -396,7 +396,7 @@ mod tests {
         let endpoints: Vec<String> = (0..100).map(endpoint).collect();
         let payload = format!(r#"{{"name":"orders","id":"A","endpoints":[{}]}}"#, endpoints.join(","));
         let (_, stats) = read_stats("orders", payload.as_bytes()).expect("a reply");
-        assert_eq!(stats.endpoints.len(), MOST_ENDPOINTS);
+        assert_eq!(stats.endpoints.len(), MAX_ENDPOINTS);
         assert!(stats.endpoints.get("e0?x?").is_some());
         // An object of endpoints counts like a list.
         let payload = r#"{"name":"orders","id":"A","endpoints":{"find":{"num_requests":2},"x":{"name":"ping","num_requests":3}}}"#;

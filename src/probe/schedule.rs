@@ -27,12 +27,12 @@ const RETRY_TIMES: [Duration; 5] = [
 pub const ONCE_MORE: Duration = RETRY_TIMES[0];
 
 /// A service has some instances; only a flood of replies has this many.
-const MOST_INSTANCES: usize = 100_000;
+const MAX_INSTANCES: usize = 100_000;
 
 /// How many instances are asked one by one, and how many other services (and instances of each) are told apart. Beyond
 /// these nobody reads on.
-const MOST_INQUIRED: usize = 64;
-const MOST_OTHERS: usize = 1000;
+const MAX_INQUIRED: usize = 64;
+const MAX_OTHERS: usize = 1000;
 
 /// Maximum number of ids that are reported for replying more than once.
 const MAX_SAME_ID: usize = 16;
@@ -447,7 +447,7 @@ impl Schedule {
                 self.ignored.add(NotCounted::Sibling);
                 if self.plan.wanted.is_keyed(payload) {
                     self.has_keyed_sibling = true;
-                } else if self.keyless.len() < MOST_INSTANCES {
+                } else if self.keyless.len() < MAX_INSTANCES {
                     self.keyless.insert(instance.id);
                 }
                 Some(NotCounted::Sibling)
@@ -463,7 +463,7 @@ impl Schedule {
                         *most = latest.1.max(*most);
                     }
                 }
-                if !self.answers.contains_key(&instance.id) && self.answers.len() < MOST_INSTANCES {
+                if !self.answers.contains_key(&instance.id) && self.answers.len() < MAX_INSTANCES {
                     self.outstanding.answered(&instance.id);
                     self.without_ping |= looking;
                     self.stats_outstanding += usize::from(!self.stats.contains_key(&instance.id));
@@ -501,7 +501,7 @@ impl Schedule {
     /// Statistics came. What is wrong with them is not counted: the instance may be fine.
     fn stats_reply(&mut self, now: Duration, payload: &[u8]) -> Option<NotCounted> {
         match read_stats(&self.plan.service, payload) {
-            Ok((id, stats)) if self.stats.len() < MOST_INSTANCES => {
+            Ok((id, stats)) if self.stats.len() < MAX_INSTANCES => {
                 self.last_stats = now;
                 let is_new = !self.stats.contains_key(&id);
                 self.stats_outstanding -= usize::from(is_new && self.answers.contains_key(&id));
@@ -517,13 +517,13 @@ impl Schedule {
     fn other(&mut self, now: Duration, payload: &[u8]) -> Option<NotCounted> {
         match read_any_ping(payload) {
             Ok((name, instance)) => {
-                let few = self.others.len() < MOST_OTHERS || self.others.contains_key(&name);
+                let few = self.others.len() < MAX_OTHERS || self.others.contains_key(&name);
                 let ids = if few {
                     Some(self.others.entry(name).or_default())
                 } else {
                     None
                 };
-                if ids.is_some_and(|ids| ids.len() < MOST_OTHERS && ids.insert(instance.id))
+                if ids.is_some_and(|ids| ids.len() < MAX_OTHERS && ids.insert(instance.id))
                     && let Some(inquiry) = &mut self.inquiry
                 {
                     inquiry.latest = now;
@@ -561,7 +561,7 @@ impl Schedule {
                     .known
                     .ids()
                     .chain(&self.plan.before_outage)
-                    .take(MOST_INQUIRED)
+                    .take(MAX_INQUIRED)
                     .cloned()
                     .collect(),
                 discover: self.plan.discover,
@@ -596,7 +596,7 @@ impl Schedule {
             };
             let latest = latest.max(self.last_many);
             let until = self.last_answer.max(self.last_stats).max(latest) + self.plan.stall;
-            return if self.answers.len() >= MOST_INSTANCES {
+            return if self.answers.len() >= MAX_INSTANCES {
                 Next::Flooded
             } else if all_known && all_stats || now >= until {
                 match self.requests_to_find_others() {
@@ -733,7 +733,7 @@ impl Schedule {
             .chain(&plan.previously_missing)
             .chain(&plan.before_outage);
         let absent: BTreeSet<&String> = ids.filter(|id| !self.answers.contains_key(*id)).collect();
-        absent.into_iter().take(MOST_INQUIRED).cloned().collect()
+        absent.into_iter().take(MAX_INQUIRED).cloned().collect()
     }
 
     /// What is known so far of the answer to the question itself, or `None`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::values::timestamp::Timestamp;
 
 /// How many endpoints of an instance are counted.
-pub const MOST_ENDPOINTS: usize = 64;
+pub const MAX_ENDPOINTS: usize = 64;
 
 /// What an endpoint has counted, or how much it has since.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

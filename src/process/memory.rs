@@ -9,13 +9,13 @@ use signal_hook::low_level;
 use crate::process::exit::UNKNOWN;
 
 /// How much the whole process may have allocated, in bytes. With its code and stacks it then stays below 64 MiB.
-const MOST: usize = 40 * 1024 * 1024;
+const MAX_HEAP_BYTES: usize = 40 * 1024 * 1024;
 
 /// What may be used beyond it, in bytes, to say that the limit was hit.
 const RESERVE: usize = 8 * 1024 * 1024;
 
 static USED: AtomicUsize = AtomicUsize::new(0);
-static LIMIT: AtomicUsize = AtomicUsize::new(MOST);
+static LIMIT: AtomicUsize = AtomicUsize::new(MAX_HEAP_BYTES);
 
 /// Size in bytes of the allocation that would have gone beyond the limit; 0: none.
 static REFUSED: AtomicUsize = AtomicUsize::new(0);
@@ -69,7 +69,7 @@ impl LimitedAllocator {
         let size = cost(requested);
         if USED.fetch_add(size, Relaxed).saturating_add(size) > LIMIT.load(Relaxed) {
             USED.fetch_sub(size, Relaxed);
-            LIMIT.fetch_max(MOST + RESERVE, Relaxed);
+            LIMIT.fetch_max(MAX_HEAP_BYTES + RESERVE, Relaxed);
             exceeded(requested);
         }
     }

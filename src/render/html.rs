@@ -13,7 +13,7 @@ use crate::values::text::count;
 use crate::values::timestamp::Timestamp;
 
 /// How many instances are told one by one.
-const MOST_INSTANCES: usize = 200;
+const MAX_INSTANCES: usize = 200;
 
 const STYLE: &str = include_str!("page.css");
 
@@ -179,7 +179,7 @@ fn instances(report: &Report) -> String {
         .map(|(instance, fate)| row(instance, fate, " class=\"gone\""));
     // Those that are missed first: they are what is looked for.
     let mut rows = missed.chain(there);
-    let told: String = rows.by_ref().take(MOST_INSTANCES).collect();
+    let told: String = rows.by_ref().take(MAX_INSTANCES).collect();
     if told.is_empty() {
         return String::new();
     }
@@ -384,7 +384,7 @@ mod tests {
         let memory = &mut Memory::default();
         let page = whole(&run(memory, saw(0, answered(0..10_000))));
         assert!(page.contains("<p class=\"dim\">and 9800 more</p>"));
-        assert_eq!(page.matches("<code>").count(), MOST_INSTANCES);
+        assert_eq!(page.matches("<code>").count(), MAX_INSTANCES);
         let page = whole(&run(memory, saw(60, answered(0..1))));
         assert!(page.len() < 100_000, "{}", page.len());
         assert!(page.contains("height=\"2\""), "one of ten thousand is seen: {page}");

@@ -10,7 +10,7 @@ use crate::state::memory::Epoch;
 use crate::state::statistics::{Counted, Statistics};
 
 /// How many instances are told one by one.
-const MOST_INSTANCES: usize = 1000;
+const MAX_INSTANCES: usize = 1000;
 
 /// The object, on one line, with a line end. Times are RFC 3339, durations are seconds; what is not known is null.
 pub fn render(report: &Report) -> String {
@@ -29,7 +29,7 @@ pub fn render(report: &Report) -> String {
     };
     let findings: Vec<Value> = verdict.findings().iter().map(finding).collect();
     let lead = verdict.findings().first();
-    let told = answers.iter().copied().flatten().take(MOST_INSTANCES);
+    let told = answers.iter().copied().flatten().take(MAX_INSTANCES);
     let object = json!({
         "service": text_or_null(&verdict.service),
         "status": verdict.status().name(),
@@ -161,7 +161,7 @@ fn epoch(epoch: &Epoch) -> Value {
     let answers = epoch
         .instances
         .iter()
-        .take(MOST_INSTANCES)
+        .take(MAX_INSTANCES)
         .map(|i| Value::Object(instance(i)));
     json!({ "time": epoch.at.to_string(), "instances": epoch.count, "answers": answers.collect::<Vec<Value>>() })
 }
@@ -295,11 +295,11 @@ mod tests {
         let memory = &mut Memory::default();
         let object = parsed(&run(memory, saw(0, answered(0..10_000))));
         assert_eq!(object["instances"], 10_000);
-        assert_eq!(object["answers"].as_array().map(Vec::len), Some(MOST_INSTANCES));
+        assert_eq!(object["answers"].as_array().map(Vec::len), Some(MAX_INSTANCES));
         let object = parsed(&run(memory, saw(60, Outcome::NoResponders)));
         assert_eq!(object["outage"]["last_seen"]["instances"], 10_000);
         let told = object["outage"]["last_seen"]["answers"].as_array().map(Vec::len);
-        assert_eq!(told, Some(MOST_INSTANCES));
+        assert_eq!(told, Some(MAX_INSTANCES));
     }
 
     #[test]

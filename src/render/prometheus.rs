@@ -14,7 +14,7 @@ use crate::values::status::Reason;
 use crate::values::text::clean;
 
 /// How many instances are told one by one.
-const MOST_INSTANCES: usize = 200;
+const MAX_INSTANCES: usize = 200;
 
 /// A label of every sample, as the user said. The name is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -274,8 +274,8 @@ impl Page {
     }
 
     fn instances(&mut self, answers: &[Answer], missing: &[&Instance]) {
-        let answers = &answers[..answers.len().min(MOST_INSTANCES)];
-        let missing = &missing[..missing.len().min(MOST_INSTANCES - answers.len())];
+        let answers = &answers[..answers.len().min(MAX_INSTANCES)];
+        let missing = &missing[..missing.len().min(MAX_INSTANCES - answers.len())];
         let up = answers.iter().map(|answer| (labels_of(&answer.instance), 1.0));
         let down = missing.iter().map(|instance| (labels_of(instance), 0.0));
         let rtts = answers

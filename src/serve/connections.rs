@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::request::{LONGEST, Parsed, Request, parse};
+use super::request::{MAX_HEAD_BYTES, Parsed, Request, parse};
 use super::response::{Response, Status};
 
 /// How many connections there may be. One more takes the place of the oldest that is not being answered.
-pub const MOST: usize = 64;
+pub const MAX_CONNECTIONS: usize = 64;
 
 /// How long a client may take to send its request.
 const REQUEST: Duration = Duration::from_secs(1);
@@ -72,7 +72,7 @@ pub fn serve(listener: &TcpListener, pages: &mut dyn Pages) -> io::Result<()> {
 
 fn serve_all(listener: &TcpListener, pages: &mut dyn Pages) -> io::Result<()> {
     listener.set_nonblocking(true)?;
-    let mut connections: Vec<Connection> = Vec::with_capacity(MOST);
+    let mut connections: Vec<Connection> = Vec::with_capacity(MAX_CONNECTIONS);
     let mut pause: Option<Instant> = None;
     loop {
         let now = Instant::now();
@@ -145,7 +145,7 @@ fn wait(
 
 /// Takes the connections that wait, as many as there may be at once. The error is until when to take no more.
 fn accept(listener: &TcpListener, pages: &mut dyn Pages, connections: &mut Vec<Connection>) -> Result<(), Instant> {
-    for _ in 0..MOST {
+    for _ in 0..MAX_CONNECTIONS {
         let now = Instant::now();
         match listener.accept() {
             Ok((stream, _)) => {
@@ -154,7 +154,7 @@ fn accept(listener: &TcpListener, pages: &mut dyn Pages, connections: &mut Vec<C
                 };
                 // Most clients have sent their request by now, and take the answer at once.
                 if connection.go_on(pages, now) {
-                    if connections.len() >= MOST {
+                    if connections.len() >= MAX_CONNECTIONS {
                         connections.remove(the_one_to_leave(connections));
                     }
                     connections.push(connection);
@@ -280,7 +280,7 @@ impl Connection {
             self.deadline = now + CLOSE;
         }
         // One part in each turn: whoever sends without an end keeps nobody else waiting.
-        match self.stream.read(&mut [0; LONGEST]) {
+        match self.stream.read(&mut [0; MAX_HEAD_BYTES]) {
             Ok(1..) => true,
             Ok(0) => false,
             Err(e) => is_patience(&e),
@@ -294,8 +294,8 @@ fn is_patience(error: &io::Error) -> bool {
 
 /// Reads on. `None`: the connection is over; `Some(None)`: the request is not whole yet.
 fn request(stream: &mut TcpStream, bytes: &mut Vec<u8>, pages: &mut dyn Pages, late: bool) -> Option<Option<Reply>> {
-    let mut buffer = [0; LONGEST];
-    let room = LONGEST.saturating_sub(bytes.len());
+    let mut buffer = [0; MAX_HEAD_BYTES];
+    let room = MAX_HEAD_BYTES.saturating_sub(bytes.len());
     match stream.read(&mut buffer[..room]) {
         Ok(0) => return None,
         Ok(length) => bytes.extend_from_slice(&buffer[..length]),
@@ -444,7 +444,7 @@ mod tests {
             let answered = connect(address, LARGE_PAGE);
             let begin = Instant::now();
             let oldest = connect(address, "GET /");
-            let others: Vec<TcpStream> = (0..MOST - 1).map(|_| connect(address, "GET /")).collect();
+            let others: Vec<TcpStream> = (0..MAX_CONNECTIONS - 1).map(|_| connect(address, "GET /")).collect();
             let (length, _) = read(oldest);
             let in_time = begin.elapsed() < REQUEST;
             assert!(!in_time || length == 0, "{length} bytes");

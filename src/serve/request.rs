@@ -8,10 +8,10 @@ use httparse::{EMPTY_HEADER, Error};
 use super::response::Status;
 
 /// How long the request line and the headers may be together, in bytes.
-pub const LONGEST: usize = 8 * 1024;
+pub const MAX_HEAD_BYTES: usize = 8 * 1024;
 
 /// How many headers there may be. Browsers send some twenty.
-const MOST_HEADERS: usize = 64;
+const MAX_HEADERS: usize = 64;
 
 /// A request for a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,12 +71,12 @@ pub enum Parsed<'b> {
 
 /// Reads the head of a request, whatever follows it.
 pub fn parse(bytes: &[u8]) -> Parsed<'_> {
-    let head = &bytes[..bytes.len().min(LONGEST)];
-    let mut headers = [EMPTY_HEADER; MOST_HEADERS];
+    let head = &bytes[..bytes.len().min(MAX_HEAD_BYTES)];
+    let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(head) {
         Ok(httparse::Status::Complete(_)) => read(&request),
-        Ok(httparse::Status::Partial) if head.len() == LONGEST => Parsed::Refused(Status::HeadTooLarge),
+        Ok(httparse::Status::Partial) if head.len() == MAX_HEAD_BYTES => Parsed::Refused(Status::HeadTooLarge),
         Ok(httparse::Status::Partial) => Parsed::Partial,
         Err(Error::TooManyHeaders) => Parsed::Refused(Status::HeadTooLarge),
         // The preface of HTTP/2 is a request of version 2.
@@ -176,8 +176,8 @@ mod tests {
             head_only: true,
             ..get("/metrics")
         };
-        let long = format!("GET / HTTP/1.0\r\nA: {}\r\n\r\n", "x".repeat(LONGEST - 23));
-        assert_eq!(long.len(), LONGEST);
+        let long = format!("GET / HTTP/1.0\r\nA: {}\r\n\r\n", "x".repeat(MAX_HEAD_BYTES - 23));
+        assert_eq!(long.len(), MAX_HEAD_BYTES);
         for (text, request) in [
             ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", at("a", get("/"))),
             ("GET / HTTP/1.0\r\n\r\n", get("/")),
@@ -212,9 +212,9 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_refused() {
-        let too_long = format!("GET /{} HTTP/1.0\r\n\r\n", "x".repeat(LONGEST));
-        let too_many = format!("GET / HTTP/1.0\r\n{}\r\n", "A: b\r\n".repeat(MOST_HEADERS + 1));
-        let one_more = format!("GET / HTTP/1.0\r\nA: {}\r\n\r\n", "x".repeat(LONGEST - 22));
+        let too_long = format!("GET /{} HTTP/1.0\r\n\r\n", "x".repeat(MAX_HEAD_BYTES));
+        let too_many = format!("GET / HTTP/1.0\r\n{}\r\n", "A: b\r\n".repeat(MAX_HEADERS + 1));
+        let one_more = format!("GET / HTTP/1.0\r\nA: {}\r\n\r\n", "x".repeat(MAX_HEAD_BYTES - 22));
         for (text, status) in [
             ("POST /livez HTTP/1.1\r\nHost: a\r\n\r\n", Status::MethodNotAllowed),
             ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Status::MethodNotAllowed),

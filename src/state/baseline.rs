@@ -42,7 +42,7 @@ pub struct Raise {
 }
 
 /// A service that grows by more at once is not being replaced.
-const LARGEST_RAISE: usize = 128;
+const MAX_RAISE: usize = 128;
 
 /// Peaks are remembered from this many parts of the settle time, one of each: so there are no more than that and one.
 const PARTS: u32 = 32;
@@ -105,7 +105,7 @@ impl Baseline {
                 since,
                 latest: at,
             };
-            let is_small = count.saturating_sub(from) <= LARGEST_RAISE;
+            let is_small = count.saturating_sub(from) <= MAX_RAISE;
             raised = Some(raise).filter(|_| is_small);
         } else {
             raised = raised.filter(|raise| raise.from < normal);

@@ -7,11 +7,11 @@ use crate::probe::observation::{Answer, Fate, Instance, names_a_place};
 use crate::values::timestamp::Timestamp;
 
 /// How many changes are remembered, and for how long.
-pub const MOST_CHANGES: usize = 256;
+pub const MAX_CHANGES: usize = 256;
 pub const KEPT: Duration = Duration::from_secs(86_400);
 
 /// How many restarts can be told apart at the most: each is made of two changes, with room for others beside them.
-pub const MOST_RESTARTS: usize = 100;
+pub const MAX_RESTARTS: usize = 100;
 
 /// For how long an instance that does not answer is asked for itself.
 const ASKED: Duration = Duration::from_secs(900);
@@ -228,7 +228,7 @@ impl Changes {
     /// Forgets what is old, and if it is too much, first of all who only came.
     fn trim(&mut self, at: Timestamp) {
         self.log.retain(|change| at.since(change.at) < KEPT);
-        let mut surplus = self.log.len().saturating_sub(MOST_CHANGES);
+        let mut surplus = self.log.len().saturating_sub(MAX_CHANGES);
         let mut is_surplus = |only: &What, change: &Change| {
             let drop = surplus > 0 && (change.what == *only);
             surplus -= usize::from(drop);
@@ -237,7 +237,7 @@ impl Changes {
         for only in [What::Arrived { replaces: None }, What::Missing] {
             self.log.retain(|change| !is_surplus(&only, change));
         }
-        self.log.drain(..self.log.len().saturating_sub(MOST_CHANGES));
+        self.log.drain(..self.log.len().saturating_sub(MAX_CHANGES));
     }
 
     /// The restarts of the time before `at`, latest last.

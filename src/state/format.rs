@@ -17,7 +17,7 @@ use self::bounded::{Pairs, at_most};
 use self::statistics::StatisticsFile;
 use self::time::{Clock, Time};
 use super::baseline::{Baseline, MAX_PEAKS, Peak, Raise};
-use super::changes::{Change, Changes, MOST_CHANGES, What};
+use super::changes::{Change, Changes, MAX_CHANGES, What};
 use super::memory::{Absentee, Brief, Epoch, HISTORY, Memory, Outage, REMEMBERED_IDS, Trouble};
 use super::question::Question;
 use crate::probe::observation::{Fate, Instance, names_a_place};
@@ -416,7 +416,7 @@ impl AbsenteeFile {
 
 #[derive(Serialize, Deserialize)]
 struct ChangesFile {
-    #[serde(deserialize_with = "at_most::<MOST_CHANGES, _, _>")]
+    #[serde(deserialize_with = "at_most::<MAX_CHANGES, _, _>")]
     log: Vec<ChangeFile>,
     restarts: u64,
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::probe::stats::{Counters, Endpoints, MOST_ENDPOINTS, Stats};
+use crate::probe::stats::{Counters, Endpoints, MAX_ENDPOINTS, Stats};
 use crate::values::timestamp::Timestamp;
 
 /// How many counters of single endpoints of single instances are remembered. Beyond these, no rate is made of them.
-pub const MOST_COUNTERS: usize = 4096;
+pub const MAX_COUNTERS: usize = 4096;
 
 /// For how long the counters of an instance that does not answer are kept: it may only be slow.
 const KEPT: Duration = Duration::from_secs(900);
@@ -134,7 +134,7 @@ impl Statistics {
         let all = counted.values().fold(Counters::default(), |sum, more| sum.plus(*more));
         next.all.add(at, all, enough);
         for (name, counted) in counted {
-            if next.endpoints.len() < MOST_ENDPOINTS || next.endpoints.contains_key(name) {
+            if next.endpoints.len() < MAX_ENDPOINTS || next.endpoints.contains_key(name) {
                 let new = Counted::new(before.at);
                 next.endpoints
                     .entry(name.to_owned())
@@ -150,7 +150,7 @@ impl Statistics {
 
     /// Remembers the counters, in place of earlier ones of the same instances: first of those that answer, as many as fit.
     fn remember(&mut self, at: Timestamp, seen: &BTreeMap<String, Stats>) {
-        let mut left = MOST_COUNTERS;
+        let mut left = MAX_COUNTERS;
         let mut fits = |endpoints: &Endpoints| {
             let needed = endpoints.len().max(1);
             let fits = needed <= left;
@@ -331,7 +331,7 @@ mod tests {
         // Whoever answers now is remembered before those that do not.
         let first = Statistics::after(None, at(0), &crowd(10_000, 1), 10);
         let second = Statistics::after(Some(&first), at(60), &seen(&[("zz", 0, &[("e0", (1, 0, 0))])]), 10);
-        assert!(second.instances.contains_key("zz") && second.instances.len() == MOST_COUNTERS);
+        assert!(second.instances.contains_key("zz") && second.instances.len() == MAX_COUNTERS);
         // And nobody for ever.
         let later = Statistics::after(Some(&second), at(1000), &seen(&[]), 10);
         assert!(later.instances.is_empty());
@@ -341,6 +341,6 @@ mod tests {
             let epoch = seen(&[("a", -9, &[(name.as_str(), (1, 0, 0))])]);
             statistics = Statistics::after(Some(&statistics), at(61 + n as i64), &epoch, 10);
         }
-        assert_eq!(statistics.endpoints.len(), MOST_ENDPOINTS);
+        assert_eq!(statistics.endpoints.len(), MAX_ENDPOINTS);
     }
 }

@@ -23,7 +23,7 @@ use crate::process::user::euid;
 use crate::values::timestamp::Timestamp;
 
 /// Maximum size of a state file in bytes: 4096 ids of 128 bytes, twice, and the words of 256 instances stay below it.
-pub const LARGEST: u64 = 4 * 1024 * 1024;
+pub const MAX_STATE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// How long a run waits between two looks at a lock that another run holds.
 const LOCK_POLL: Duration = Duration::from_millis(2);
@@ -393,7 +393,7 @@ impl Location {
     }
 }
 
-/// What is in a file of ours, at most [`LARGEST`] bytes of it.
+/// What is in a file of ours, at most [`MAX_STATE_BYTES`] bytes of it.
 fn read_file(folder: &Folder, name: &OsStr, path: &Path) -> Result<Vec<u8>, LoadError> {
     let shown = path.display();
     let damaged = |why: String| LoadError::Damaged(format!("the state {shown} {why}"));
@@ -421,8 +421,8 @@ fn read_file(folder: &Folder, name: &OsStr, path: &Path) -> Result<Vec<u8>, Load
         )));
     }
     // One byte more than there is, so that one read finds its end.
-    let mut bytes = Vec::with_capacity(meta.len().min(LARGEST) as usize + 1);
-    file.take(LARGEST).read_to_end(&mut bytes).map_err(failed)?;
+    let mut bytes = Vec::with_capacity(meta.len().min(MAX_STATE_BYTES) as usize + 1);
+    file.take(MAX_STATE_BYTES).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes)
 }
 

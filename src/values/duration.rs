@@ -13,7 +13,7 @@ const UNITS: [(&str, f64); 6] = [
 ];
 
 /// Nothing that is waited for takes longer than ten years; beyond it, sums of times could overflow.
-const LONGEST: f64 = 3650.0 * 86_400.0;
+const MAX_SECONDS: f64 = 3650.0 * 86_400.0;
 
 /// Reads `500ms`, `10s`, `15m`, `1h30m`, `2d`; a bare number is seconds.
 ///
@@ -44,7 +44,7 @@ pub fn parse(text: &str) -> Result<Duration, String> {
             break;
         }
     }
-    if seconds > LONGEST {
+    if seconds > MAX_SECONDS {
         return Err(format!("'{text}' is longer than ten years"));
     }
     Ok(Duration::from_secs_f64(seconds))

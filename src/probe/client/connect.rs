@@ -21,10 +21,10 @@ use crate::values::status::Reason;
 use crate::values::timestamp::Timestamp;
 
 /// How many addresses of one name are tried.
-const MOST_ADDRESSES: usize = 16;
+const MAX_ADDRESSES: usize = 16;
 
 /// How many steps are remembered for `-vvv`.
-const MOST_STEPS: usize = 200;
+const MAX_STEPS: usize = 200;
 
 /// The question, and how to ask it.
 pub struct Request<'a> {
@@ -186,7 +186,7 @@ impl Probe<'_> {
             let addresses = (host.as_str(), port).to_socket_addrs().map(|addresses| {
                 let mut distinct = Vec::new();
                 for address in addresses {
-                    if !distinct.contains(&address) && distinct.len() < MOST_ADDRESSES {
+                    if !distinct.contains(&address) && distinct.len() < MAX_ADDRESSES {
                         distinct.push(address);
                     }
                 }
@@ -394,7 +394,7 @@ impl Probe<'_> {
     }
 
     pub(super) fn step(&mut self, what: impl Display) {
-        if self.trace.len() < MOST_STEPS {
+        if self.trace.len() < MAX_STEPS {
             self.trace.push((self.request.start.elapsed(), what.to_string()));
         }
     }

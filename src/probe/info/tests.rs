@@ -70,7 +70,7 @@ fn four_libraries_tell_their_endpoints() {
 
 #[test]
 fn what_is_no_info_is_none() {
-    let long = "x".repeat(LONGEST_SUBJECT + 1);
+    let long = "x".repeat(MAX_SUBJECT_BYTES + 1);
     let cases: &[(String, Option<&[&str]>)] = &[
         (r#"{"name":"orders","id":"A"}"#.into(), Some(&[])),
         (r#"{"name":"orders","id":"A","endpoints":null}"#.into(), Some(&[])),

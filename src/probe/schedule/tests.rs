@@ -299,7 +299,7 @@ fn an_answer_to_an_earlier_asking_counts() {
 fn more_instances_than_anybody_has_are_a_flood() {
     let mut schedule = Schedule::new(plan(&[], true));
     schedule.asked(ms(0));
-    for n in 0..MOST_INSTANCES {
+    for n in 0..MAX_INSTANCES {
         assert_eq!(
             schedule.next(ms(1)),
             Next::Listen(if n == 0 { ms(50) } else { ms(301) })

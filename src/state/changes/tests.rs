@@ -255,8 +255,8 @@ fn it_is_bounded_and_keeps_the_restarts() {
     let (old, new) = (all(0, 100), all(100, 200));
     let crowd = new.clone() + &all(1000, 6000);
     let changes = run(&[(0, &old, ""), (60, &new, &old), (120, &crowd, "")]);
-    assert_eq!(changes.log.len(), MOST_CHANGES);
-    assert_eq!(changes.restarts_within(WINDOW, at(120)).len(), MOST_RESTARTS);
+    assert_eq!(changes.log.len(), MAX_CHANGES);
+    assert_eq!(changes.restarts_within(WINDOW, at(120)).len(), MAX_RESTARTS);
     // Of those without a version nobody tells what took their places.
     let before: Vec<Instance> = answers(&old).into_iter().map(|answer| answer.instance).collect();
     let epochs = super::Epochs {
@@ -310,7 +310,7 @@ fn random_epochs_keep_what_is_promised() {
         let next = Changes::after(changes.as_ref(), epochs, WINDOW);
         let restarts = |changes: &Option<Changes>| changes.as_ref().map_or(0, |changes| changes.restarts);
         assert!(next.restarts >= restarts(&changes));
-        assert!(next.log.len() <= MOST_CHANGES);
+        assert!(next.log.len() <= MAX_CHANGES);
         let gone: Vec<&str> = next.not_there().map(|change| change.instance.id.as_str()).collect();
         assert!(gone.iter().all(|id| !there.contains(id)));
         assert_eq!(gone.len(), gone.iter().collect::<BTreeSet<_>>().len());

@@ -6,24 +6,24 @@ use serde::{Deserialize, Serialize};
 
 use super::bounded::at_most;
 use super::time::{Clock, Time};
-use crate::probe::stats::{Counters, Endpoints, MOST_ENDPOINTS};
-use crate::state::statistics::{Counted, InstanceCounters, MOST_COUNTERS, Statistics, Window};
+use crate::probe::stats::{Counters, Endpoints, MAX_ENDPOINTS};
+use crate::state::statistics::{Counted, InstanceCounters, MAX_COUNTERS, Statistics, Window};
 
 #[derive(Serialize, Deserialize)]
 pub struct StatisticsFile {
     all: CountedFile,
     at: Time,
     endpoints: BTreeMap<String, CountedFile>,
-    #[serde(deserialize_with = "at_most::<MOST_COUNTERS, _, _>")]
+    #[serde(deserialize_with = "at_most::<MAX_COUNTERS, _, _>")]
     instances: Vec<(String, Time, EndpointsFile)>,
     /// The names of the endpoints, once and not with each instance.
-    #[serde(deserialize_with = "at_most::<MOST_COUNTERS, _, _>")]
+    #[serde(deserialize_with = "at_most::<MAX_COUNTERS, _, _>")]
     names: Vec<String>,
 }
 
 /// The counters of the endpoints of an instance: the place of the name, requests, errors, nanoseconds of processing.
 #[derive(Serialize, Deserialize)]
-struct EndpointsFile(#[serde(deserialize_with = "at_most::<MOST_ENDPOINTS, _, _>")] Vec<(usize, u64, u64, u64)>);
+struct EndpointsFile(#[serde(deserialize_with = "at_most::<MAX_ENDPOINTS, _, _>")] Vec<(usize, u64, u64, u64)>);
 
 impl StatisticsFile {
     pub fn new(statistics: &Statistics) -> StatisticsFile {
@@ -68,7 +68,7 @@ impl StatisticsFile {
             let at = at.read(clock);
             instances.insert(id, InstanceCounters { at, endpoints });
         }
-        let endpoints = self.endpoints.into_iter().take(MOST_ENDPOINTS);
+        let endpoints = self.endpoints.into_iter().take(MAX_ENDPOINTS);
         Some(Statistics {
             at: self.at.read(clock),
             all: self.all.read(clock),

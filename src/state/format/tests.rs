@@ -2,9 +2,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::probe::observation::Answer;
-use crate::state::changes::{Changes, Epochs, MOST_CHANGES};
+use crate::state::changes::{Changes, Epochs, MAX_CHANGES};
 use crate::state::fixture::{at, epoch, memory, question};
-use crate::state::store::LARGEST;
+use crate::state::store::MAX_STATE_BYTES;
 
 #[test]
 fn a_memory_reads_back_as_it_was_written() {
@@ -123,7 +123,7 @@ fn no_more_is_kept_than_is_ever_written() {
     let memory = parsed(&json, at(100)).expect("a memory");
     assert_eq!(memory.history.len(), HISTORY);
     assert_eq!(memory.absentees.len(), REMEMBERED_IDS);
-    assert_eq!(memory.changes.expect("changes").log.len(), MOST_CHANGES);
+    assert_eq!(memory.changes.expect("changes").log.len(), MAX_CHANGES);
     assert_eq!(memory.epoch.expect("an epoch").instances[0].metadata.len(), 64);
 }
 
@@ -164,7 +164,7 @@ fn ten_thousand_wordy_instances_fit() {
         hidden: false,
     };
     let changes = Some(Changes::after(None, epochs, Duration::from_secs(900)));
-    assert_eq!(changes.as_ref().map(|changes| changes.log.len()), Some(MOST_CHANGES));
+    assert_eq!(changes.as_ref().map(|changes| changes.log.len()), Some(MAX_CHANGES));
     let largest = [
         Memory {
             epoch: Some(crowd.clone()),
@@ -183,7 +183,7 @@ fn ten_thousand_wordy_instances_fit() {
     ];
     for memory in largest {
         let text = write(&question(), &memory) + "\n";
-        assert!(text.len() as u64 <= LARGEST, "{} bytes", text.len());
+        assert!(text.len() as u64 <= MAX_STATE_BYTES, "{} bytes", text.len());
         let value: Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(parsed(&value, at(100)), Ok(memory));
     }

@@ -47,13 +47,13 @@ pub const TARGET: Target = Target {
     ],
 };
 
-const LONGEST: Duration = Duration::from_secs(3650 * 86_400);
+const MAX_DURATION: Duration = Duration::from_secs(3650 * 86_400);
 
 fn run(input: &[u8]) {
     let Some(text) = text(input) else { return };
     match (parse(text), model(text)) {
         (Ok(duration), Some(seconds)) => {
-            assert!(duration <= LONGEST, "{text:?} is {duration:?}");
+            assert!(duration <= MAX_DURATION, "{text:?} is {duration:?}");
             let off = (duration.as_secs_f64() - seconds).abs();
             assert!(
                 off <= 1e-9 + seconds * 1e-12,
@@ -66,7 +66,7 @@ fn run(input: &[u8]) {
         (Err(_), None) => {}
         (read, model) => {
             // What is beyond the longest is no duration either.
-            let too_long = model.is_some_and(|seconds| seconds > LONGEST.as_secs_f64());
+            let too_long = model.is_some_and(|seconds| seconds > MAX_DURATION.as_secs_f64());
             assert!(read.is_err() && too_long, "{text:?}: {read:?}, expected {model:?}");
         }
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use check_nats_service::commands::site::Site;
 use check_nats_service::probe::schedule::Wanted;
-use check_nats_service::serve::request::{LONGEST, Parsed, parse};
+use check_nats_service::serve::request::{MAX_HEAD_BYTES, Parsed, parse};
 use check_nats_service::serve::response::Status;
 use check_nats_service::values::timestamp::Timestamp;
 
@@ -50,7 +50,7 @@ fn run(input: &[u8]) {
         return;
     };
     let path = request.path;
-    assert!(path.starts_with('/') && path.len() < LONGEST, "{path:?}");
+    assert!(path.starts_with('/') && path.len() < MAX_HEAD_BYTES, "{path:?}");
     assert!(
         !path.contains(|c: char| c.is_control() || c == ' ' || c == '?'),
         "{path:?}"

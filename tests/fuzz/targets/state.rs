@@ -3,7 +3,7 @@
 use check_nats_service::render::memory;
 use check_nats_service::state::format::{read, write};
 use check_nats_service::state::question::Question;
-use check_nats_service::state::store::LARGEST;
+use check_nats_service::state::store::MAX_STATE_BYTES;
 use check_nats_service::values::timestamp::Timestamp;
 
 use super::Target;
@@ -66,7 +66,7 @@ fn run(input: &[u8]) {
         Ok(memory),
         "{written}"
     );
-    assert!(input.len() as u64 > LARGEST / 16 || (written.len() as u64) < LARGEST);
+    assert!(input.len() as u64 > MAX_STATE_BYTES / 16 || (written.len() as u64) < MAX_STATE_BYTES);
     let shown = memory::render(&question(), None, Some(&loaded), now);
     assert!(!shown.contains(|c: char| c.is_control() && c != '\n'), "{shown:?}");
 }

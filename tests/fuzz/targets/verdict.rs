@@ -17,7 +17,7 @@ use check_nats_service::render::memory;
 use check_nats_service::render::report::Report;
 use check_nats_service::state::format::{read, write};
 use check_nats_service::state::memory::Memory;
-use check_nats_service::state::store::LARGEST;
+use check_nats_service::state::store::MAX_STATE_BYTES;
 use check_nats_service::values::range::Range;
 use check_nats_service::values::status::{Reason, Status};
 use check_nats_service::values::timestamp::Timestamp;
@@ -72,7 +72,7 @@ pub const TARGET: Target = Target {
 const END: u8 = 0x1e;
 
 /// More than a run can take.
-const MOST_STEPS: usize = 1000;
+const MAX_STEPS: usize = 1000;
 
 fn run(input: &[u8]) {
     let Some((first, events)) = input.split_first() else {
@@ -198,7 +198,7 @@ impl Run {
         start: Timestamp,
         events: &mut std::iter::Peekable<impl Iterator<Item = &'e [u8]>>,
     ) -> Observation {
-        for _ in 0..MOST_STEPS {
+        for _ in 0..MAX_STEPS {
             if let Some(failure) = self.failure.take() {
                 return self.observation(start, Outcome::Failed(failure));
             }
@@ -237,7 +237,7 @@ impl Run {
                 },
             }
         }
-        panic!("a run of more than {MOST_STEPS} steps");
+        panic!("a run of more than {MAX_STEPS} steps");
     }
 
     fn hear(&mut self, event: &[u8]) {
@@ -393,7 +393,7 @@ fn check(memory: &Memory, seen: Observation, policy: &Policy, now: Timestamp) ->
         }
     }
     let text = write(&question(), &next);
-    assert!((text.len() as u64) < LARGEST, "{} bytes", text.len());
+    assert!((text.len() as u64) < MAX_STATE_BYTES, "{} bytes", text.len());
     let loaded = read(&question(), text.as_bytes(), now).expect("what was written is read");
     assert_eq!(loaded.memory, next, "{text}");
     let shown = memory::render(&question(), None, Some(&loaded), now);
