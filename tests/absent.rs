@@ -239,12 +239,12 @@ fn no_responders_and_then_an_answer_is_no_outage() {
     let monitor = Monitor::new(fake.url());
     let up = "NATS_SERVICE OK - orders: 1 instance, slowest answer *ms | instances=1;;;0; *";
     monitor.check(SOON).run().assert(0, up);
-    // How many askings find nobody, and how long a run asks.
+    // How many rounds find nobody, and how long a run asks.
     for (times, confirm) in [(1, "50ms"), (1, "1.5s"), (2, "300ms"), (3, "1.5s")] {
         gone.store(times, Ordering::SeqCst);
-        let (before, _) = fake.askings();
+        let (before, _) = fake.rounds();
         monitor.check(["--confirm", confirm]).run().assert(0, up);
-        let (after, inboxes) = fake.askings();
+        let (after, inboxes) = fake.rounds();
         assert_eq!(after - before, times + 1);
         assert_eq!(inboxes, after, "each asking has an inbox of its own");
         assert!(monitor.epoch().contains("\nno outage\n"));
@@ -259,7 +259,7 @@ fn no_responders_and_then_an_answer_is_no_outage() {
 
 #[test]
 fn down_is_said_after_the_last_asking_only() {
-    // --confirm and --timeout; how many askings, and when the last one is due, in milliseconds.
+    // --confirm and --timeout; how many rounds, and when the last one is due, in milliseconds.
     let cases: [(&[&str], usize, u64); 9] = [
         (&["--confirm", "0"], 1, 0),
         (&["--confirm", "50ms"], 2, 50),
@@ -272,7 +272,7 @@ fn down_is_said_after_the_last_asking_only() {
         (&["--timeout", "4s"], 6, 2900),
         (&["--confirm", "10s", "--timeout", "1s"], 4, 700),
     ];
-    each(cases, |(flags, askings, last)| {
+    each(cases, |(flags, rounds, last)| {
         let there = Arc::new(AtomicBool::new(true));
         let fake = switched(&there);
         let monitor = Monitor::new(fake.url());
@@ -281,11 +281,11 @@ fn down_is_said_after_the_last_asking_only() {
             .run()
             .assert(0, "NATS_SERVICE OK - orders: 1 instance, *");
         there.store(false, Ordering::SeqCst);
-        let times = match askings {
+        let times = match rounds {
             1 => String::new(),
             more => format!("asked {more} times\n"),
         };
-        let (before, _) = fake.askings();
+        let (before, _) = fake.rounds();
         let out = monitor.check(flags).arg("-v").run().assert(
             2,
             &format!(
@@ -295,14 +295,14 @@ fn down_is_said_after_the_last_asking_only() {
                  asked NATS *\n{times}last seen *, missed since *\nwas there: A version 1.2.3"
             ),
         );
-        let (after, inboxes) = fake.askings();
-        assert_eq!((after - before, inboxes), (askings, after), "{flags:?}");
+        let (after, inboxes) = fake.rounds();
+        assert_eq!((after - before, inboxes), (rounds, after), "{flags:?}");
         assert!(out.wall >= Duration::from_millis(last), "{out:?}");
 
         // While the outage is open, one asking again is enough.
         let still = "NATS_SERVICE CRITICAL - orders: still down for *s, no responders, had 1 instance, *";
         monitor.check(flags).run().assert(2, still);
-        assert_eq!(fake.askings().0 - after, askings.min(2), "{flags:?}");
+        assert_eq!(fake.rounds().0 - after, rounds.min(2), "{flags:?}");
     });
 }
 
@@ -311,9 +311,9 @@ fn down_is_said_after_the_last_asking_only() {
 fn without_a_state_an_absence_is_confirmed_as_long() {
     let fake = switched(&Arc::new(AtomicBool::new(false)));
     for flags in [&["-c", "1:"][..], &[]] {
-        let before = fake.askings().0;
+        let before = fake.rounds().0;
         Monitor::new(fake.url()).check(["--no-state"]).args(flags).run();
-        assert_eq!(fake.askings().0 - before, 6, "{flags:?}");
+        assert_eq!(fake.rounds().0 - before, 6, "{flags:?}");
     }
 }
 

@@ -812,8 +812,8 @@ fn a_503_beside_answers_does_not_count() {
         _ => conn.reply(request, A),
     });
     check(&fake).home(&home).run().assert(0, ok);
-    let askings = fake.received().iter().filter(|line| line.starts_with("PUB ")).count();
-    assert_eq!(askings, 1 + 4, "of the first run, and of this one");
+    let rounds = fake.received().iter().filter(|line| line.starts_with("PUB ")).count();
+    assert_eq!(rounds, 1 + 4, "of the first run, and of this one");
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn the_story_in_objects() {
     assert_eq!((&up["service"], &up["status"]), (&json!("orders"), &json!("OK")));
     assert_eq!(reasons(&up), ["service_up"]);
     assert_eq!([&up["asked"], &up["up"]], [&json!(true), &json!(true)]);
-    assert_eq!([&up["instances"], &up["baseline_instances"], &up["askings"]], [3, 3, 1]);
+    assert_eq!([&up["instances"], &up["baseline_instances"], &up["rounds"]], [3, 3, 1]);
     let answers = up["answers"].as_array().unwrap();
     let seventh = answers
         .iter()
@@ -265,7 +265,7 @@ fn an_interrupted_run_is_an_object() {
         conn.hold(LIMIT)
     });
     let running = Check::new(["-n", "orders", "-s", &fake.url(), "--format", "json"]).spawn();
-    wait_for("it is asked", || (fake.askings().0 > 0).then_some(()));
+    wait_for("it is asked", || (fake.rounds().0 > 0).then_some(()));
     running.signal(libc::SIGTERM);
     let interrupted = object(&running.wait());
     assert_eq!(reasons(&interrupted), ["interrupted"]);

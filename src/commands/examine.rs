@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use crate::cli::Config;
 use crate::judge::judge;
 use crate::judge::verdict::{Finding, Verdict};
-use crate::probe::client::{Request, probe};
+use crate::probe::client::{ProbeRequest, probe};
 use crate::probe::observation::{Failure, Observation, Outcome};
-use crate::probe::schedule::{ONCE_MORE, Plan, Wanted};
+use crate::probe::schedule::{FIRST_RETRY, PingPlan, Wanted};
 use crate::process::exit::Output;
 use crate::process::user::euid;
 use crate::process::watchdog::{self, Alarm};
@@ -54,12 +54,12 @@ pub fn examine(config: &Config, store: &Store, start: Instant, last_words: &Last
     watchdog::set_last_words(interrupted(config, &peeked, last_words));
 
     let confirm = match peeked.is_absent() {
-        true => config.timing.confirm.min(ONCE_MORE),
+        true => config.timing.confirm.min(FIRST_RETRY),
         false => config.timing.confirm,
     };
-    let seen = Arc::new(probe(&Request {
+    let seen = Arc::new(probe(&ProbeRequest {
         target: &config.target,
-        plan: Plan {
+        plan: PingPlan {
             known: peeked.known_instances(),
             previously_missing: peeked.previously_missing(),
             before_outage: peeked.before_outage(),
@@ -69,7 +69,7 @@ pub fn examine(config: &Config, store: &Store, start: Instant, last_words: &Last
             kept_metadata: config.policy.mixed_metadata.clone(),
             thorough: config.timing.census.is_zero(),
             thresholds: config.policy.thresholds(&peeked),
-            ..Plan::new(service, Wanted::All, confirm, config.timing.stall)
+            ..PingPlan::new(service, Wanted::All, confirm, config.timing.stall)
         },
         start,
         deadline,

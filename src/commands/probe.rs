@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use crate::cli::{Arguments, ProbeOptions, Problem, Selector};
 use crate::files::read::{read_text, shown};
-use crate::judge::pod::{Answer, Question};
+use crate::judge::pod::{Answer, PodProbe};
 use crate::judge::status_file::{self, LastCheck};
-use crate::probe::client::{Request, probe};
+use crate::probe::client::{ProbeRequest, probe};
 use crate::probe::reply::is_id;
-use crate::probe::schedule::{Plan, Wanted};
+use crate::probe::schedule::{PingPlan, Wanted};
 use crate::process::exit::Output;
 use crate::process::watchdog;
 use crate::values::env::Env;
@@ -39,7 +39,7 @@ fn answer(
     start: Instant,
 ) -> Result<(Answer, String), String> {
     let service = arguments.service.as_str();
-    let question = |wanted| Question {
+    let question = |wanted| PodProbe {
         kind: options.kind,
         service: service.to_owned(),
         wanted,
@@ -80,9 +80,9 @@ fn answer(
         // A Secret that is renewed late must not restart every pod.
         Err(problem) => return Ok(question.cannot_ask(problem.text())),
     };
-    Ok(question.judge(&probe(&Request {
+    Ok(question.judge(&probe(&ProbeRequest {
         target: &target,
-        plan: Plan::new(service, wanted, arguments.timing.confirm, arguments.timing.stall),
+        plan: PingPlan::new(service, wanted, arguments.timing.confirm, arguments.timing.stall),
         start,
         deadline,
         alarms: &alarms,

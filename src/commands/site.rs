@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::judge::pod::{self, Answer, Kind, Question};
+use crate::judge::pod::{self, Answer, Kind, PodProbe};
 use crate::judge::status_file::{self, LastCheck};
 use crate::probe::schedule::Wanted;
 use crate::render::html;
@@ -110,7 +110,7 @@ impl Site {
     }
 
     fn probe(&self, kind: Kind, own: Result<Wanted, String>, now: Timestamp) -> (Answer, String) {
-        let question = |wanted| Question {
+        let question = |wanted| PodProbe {
             kind,
             service: self.service.clone(),
             wanted,

@@ -39,8 +39,8 @@ fn details(case: &Case<'_>, ruling: &mut Ruling) {
         tell(1, remark.clone());
     }
     // Of interest if it did not help.
-    if case.seen.askings > 1 && !matches!(case.seen.outcome, Outcome::Answered(_)) {
-        tell(1, format!("asked {} times", case.seen.askings));
+    if case.seen.rounds > 1 && !matches!(case.seen.outcome, Outcome::Answered(_)) {
+        tell(1, format!("asked {} times", case.seen.rounds));
     }
     if let Outcome::Answered(answers) = &case.seen.outcome {
         for (n, answer) in answers.iter().take(LISTED).enumerate() {

@@ -100,7 +100,7 @@ pub fn saw(outcome: Outcome) -> Observation {
         at: at(100),
         outcome,
         census: false,
-        askings: 1,
+        rounds: 1,
         server: Some(Server {
             id: "N1".into(),
             address: "h:4222".into(),

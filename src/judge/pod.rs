@@ -82,7 +82,7 @@ impl Answer {
 
 /// The question of one probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
+pub struct PodProbe {
     pub kind: Kind,
     pub service: String,
     pub wanted: Wanted,
@@ -90,7 +90,7 @@ pub struct Question {
     pub unreachable: Option<Answer>,
 }
 
-impl Question {
+impl PodProbe {
     /// Judges what the probe saw: the answer, and a line for `kubectl describe`.
     pub fn judge(&self, seen: &Observation) -> (Answer, String) {
         let server = seen
@@ -221,8 +221,8 @@ mod tests {
     use crate::values::status::Reason;
     use crate::values::timestamp::Timestamp;
 
-    fn question(kind: Kind) -> Question {
-        Question {
+    fn question(kind: Kind) -> PodProbe {
+        PodProbe {
             kind,
             service: "orders".into(),
             wanted: Wanted::Match(vec![("pod".into(), "orders-1".into())]),
@@ -315,7 +315,7 @@ mod tests {
             assert_eq!(said, line);
             assert!(said.contains(answer.name()), "{answer:?} {said}");
         }
-        let strict = Question {
+        let strict = PodProbe {
             unreachable: Some(Answer::Fail),
             ..question(Kind::Liveness)
         };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::judge::pod::{Answer, Question};
+use crate::judge::pod::{Answer, PodProbe};
 use crate::probe::observation::shown_id;
 use crate::probe::reply::{KEY_CHARS, METADATA_ENTRIES, VALUE_CHARS};
 use crate::probe::schedule::Wanted;
@@ -107,7 +107,7 @@ fn instances(status: &Value) -> Option<Instances> {
 /// Answers the question from what `watch` found last. A check that is stale, damaged or of another service does not say how
 /// the pod is.
 pub fn answer(
-    question: &Question,
+    question: &PodProbe,
     Source { name, hint }: Source,
     check: &Result<LastCheck, String>,
     max_age: Duration,
@@ -176,7 +176,7 @@ fn find<'i>(wanted: &Wanted, listed: &'i [Listed]) -> Option<&'i str> {
 }
 
 /// The answer where no instance has the key that was asked for. Of an instance with much metadata, only a part is listed.
-fn lacks_key(question: &Question, listed: &[Listed]) -> Option<(Answer, String)> {
+fn lacks_key(question: &PodProbe, listed: &[Listed]) -> Option<(Answer, String)> {
     let Wanted::Match(values) = &question.wanted else {
         return None;
     };
@@ -196,7 +196,7 @@ mod tests {
     use crate::judge::pod::Kind;
 
     fn ask(kind: Kind, wanted: Wanted, status: &str) -> (Answer, String) {
-        let question = Question {
+        let question = PodProbe {
             kind,
             service: "orders".into(),
             wanted,

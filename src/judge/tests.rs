@@ -913,7 +913,7 @@ fn the_details_answer_the_next_question() {
     };
     let asked = "1 asked NATS 2.10.25 n1 at h:4222, round trip 0.34ms";
     let mut seen = saw(answered(2));
-    seen.askings = 3;
+    seen.rounds = 3;
     seen.ignored.foreign = 1;
     seen.trace = vec![(ms(1), "logged in".into())];
     assert_eq!(

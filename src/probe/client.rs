@@ -12,7 +12,7 @@ mod worker;
 use std::collections::BTreeSet;
 use std::mem;
 
-pub use self::connect::Request;
+pub use self::connect::ProbeRequest;
 use self::connect::{Probe, Stop};
 use crate::probe::diagnosis;
 use crate::probe::endpoint::Call;
@@ -22,7 +22,7 @@ use crate::probe::stats::SeenStats;
 use crate::values::timestamp::Timestamp;
 
 /// Asks, and returns by the deadline with what was seen.
-pub fn probe(request: &Request<'_>) -> Observation {
+pub fn probe(request: &ProbeRequest<'_>) -> Observation {
     let mut probe = Probe {
         request,
         server: None,
@@ -30,7 +30,7 @@ pub fn probe(request: &Request<'_>) -> Observation {
         call: None,
         denied: String::new(),
         stats_denied: String::new(),
-        proven: None,
+        alive_at: None,
         relayed: request.target.request.is_some(),
         headerless: false,
         unreadable: BTreeSet::new(),
@@ -42,12 +42,12 @@ pub fn probe(request: &Request<'_>) -> Observation {
         Outcome::Failed(failure.with_hint(request.target.hint.as_deref()))
     });
     let schedule = probe.schedule.as_ref();
-    let proven = probe.proven.filter(|_| matches!(outcome, Outcome::Answered(_)));
+    let alive_at = probe.alive_at.filter(|_| matches!(outcome, Outcome::Answered(_)));
     Observation {
-        at: proven.unwrap_or_else(Timestamp::now),
+        at: alive_at.unwrap_or_else(Timestamp::now),
         outcome,
         census: schedule.is_some_and(Schedule::was_census),
-        askings: schedule.map_or(0, Schedule::askings),
+        rounds: schedule.map_or(0, Schedule::rounds),
         ignored: schedule.map(Schedule::ignored).unwrap_or_default(),
         absent: schedule
             .map(|schedule| absent(schedule, probe.headerless))

@@ -72,7 +72,7 @@ const TLS_FIRST: Duration = Duration::from_millis(1500);
 
 /// What waits for an answer that does not come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hung {
+pub enum Stage {
     /// The name does not resolve.
     Resolving,
     /// TCP does not connect.
@@ -86,19 +86,19 @@ pub enum Hung {
 }
 
 /// The server (or the name service) did not answer within the time that there was.
-pub fn timed_out(address: &str, hung: Hung, waited: &str) -> Failure {
-    let text = match hung {
-        Hung::Resolving => format!("cannot resolve {address}: no answer from DNS within {waited}"),
-        Hung::Connecting => format!(
+pub fn timed_out(address: &str, stage: Stage, waited: &str) -> Failure {
+    let text = match stage {
+        Stage::Resolving => format!("cannot resolve {address}: no answer from DNS within {waited}"),
+        Stage::Connecting => format!(
             "cannot reach NATS at {address}: no answer to the TCP connection within {waited} \
              (is the host up, or does a firewall drop it?)"
         ),
-        Hung::Greeting => format!(
+        Stage::Greeting => format!(
             "{address} accepts the connection but says nothing for {waited}, \
              is nats-server frozen, does it want TLS first (handshake_first), or is this another service?"
         ),
-        Hung::LoggingIn => format!("NATS at {address} did not finish the login within {waited}"),
-        Hung::Answering => format!("NATS at {address} took the request but stopped answering, waited {waited}"),
+        Stage::LoggingIn => format!("NATS at {address} did not finish the login within {waited}"),
+        Stage::Answering => format!("NATS at {address} took the request but stopped answering, waited {waited}"),
     };
     Failure::new(Reason::NatsUnreachable, text)
 }

@@ -26,7 +26,7 @@ const NAME_CHARS: usize = 64;
 
 /// The rules of one request.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct EndpointPlan {
     /// The ids of the instances that answered a PING.
     pub instances: BTreeSet<String>,
     /// Whether the service is one of another account, imported.
@@ -39,12 +39,12 @@ pub struct Plan {
     pub stall: Duration,
     /// Ping after so long without anything to do, and then after twice as long each time. `None`: a PING goes behind each
     /// request at once.
-    pub nudge: Option<Duration>,
+    pub first_ping_delay: Option<Duration>,
 }
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum EndpointAction {
     /// Ask the instances for their endpoints, once more.
     AskInfo,
     /// Send the request to this subject.
@@ -61,7 +61,7 @@ pub enum Next {
 
 /// One time that the request was sent.
 #[derive(Clone, Debug, Default)]
-struct Attempt {
+struct SentRequest {
     sent: Duration,
     no_responders: bool,
 }
@@ -81,12 +81,12 @@ pub struct Call {
     /// Those of them that nobody was subscribed to.
     info_unheard: BTreeSet<usize>,
     latest_info: Duration,
-    plan: Option<(Duration, Plan)>,
+    plan: Option<(Duration, EndpointPlan)>,
     /// How many times the instances were asked for their endpoints since the plan was made.
     info_again: usize,
     subject: Option<Subject>,
     doubt: String,
-    attempts: Vec<Attempt>,
+    attempts: Vec<SentRequest>,
     captured: bool,
     reply: Option<(Duration, EndpointReply)>,
     last_sent: Duration,
@@ -190,7 +190,7 @@ impl Call {
     }
 
     /// The instances have answered: from now on, the request may be sent.
-    pub fn begin(&mut self, now: Duration, plan: Plan) {
+    pub fn begin(&mut self, now: Duration, plan: EndpointPlan) {
         self.plan = Some((now, plan));
     }
 
@@ -201,7 +201,7 @@ impl Call {
 
     /// The request is being sent, again or for the first time. Returns which time that is, from 0 on.
     pub fn sent(&mut self, now: Duration) -> usize {
-        self.attempts.push(Attempt {
+        self.attempts.push(SentRequest {
             sent: now,
             no_responders: false,
         });
@@ -282,45 +282,45 @@ impl Call {
     }
 
     /// What to do at this time. `server_answered`: whether the server has answered everything sent to it.
-    pub fn next(&mut self, now: Duration, server_answered: bool) -> Next {
+    pub fn next(&mut self, now: Duration, server_answered: bool) -> EndpointAction {
         let Some((begun, plan)) = self.plan.clone() else {
-            return Next::Listen(Duration::MAX);
+            return EndpointAction::Listen(Duration::MAX);
         };
         if self.end.is_some() {
-            return Next::Done;
+            return EndpointAction::Done;
         }
         let next = match self.subject.clone() {
             None => self.next_of_info(now, begun, &plan),
             Some(subject) => self.next_of_request(now, &plan, subject, server_answered),
         };
-        match (next, plan.nudge) {
-            (Next::Listen(until), Some(nudge)) => {
-                let due = self.last_sent + nudge * 2_u32.saturating_pow(self.pings.min(16));
+        match (next, plan.first_ping_delay) {
+            (EndpointAction::Listen(until), Some(first_ping_delay)) => {
+                let due = self.last_sent + first_ping_delay * 2_u32.saturating_pow(self.pings.min(16));
                 match now >= due {
-                    true => Next::Ping,
-                    false => Next::Listen(until.min(due)),
+                    true => EndpointAction::Ping,
+                    false => EndpointAction::Listen(until.min(due)),
                 }
             }
             (next, _) => next,
         }
     }
 
-    fn end_with(&mut self, end: EndpointEnd) -> Next {
+    fn end_with(&mut self, end: EndpointEnd) -> EndpointAction {
         self.ended(end);
-        Next::Done
+        EndpointAction::Done
     }
 
-    fn next_of_info(&mut self, now: Duration, begun: Duration, plan: &Plan) -> Next {
+    fn next_of_info(&mut self, now: Duration, begun: Duration, plan: &EndpointPlan) -> EndpointAction {
         if !self.infos.is_empty() {
             let told = plan.instances.iter().filter(|id| self.infos.contains_key(*id)).count();
             let complete = told >= plan.instances.len().min(MAX_INFOS);
             let until = self.latest_info.max(begun) + plan.stall;
             if !complete && now < until.min(plan.end) {
-                return Next::Listen(until.min(plan.end));
+                return EndpointAction::Listen(until.min(plan.end));
             }
             return match self.choose(complete) {
                 Some(subject) => self.next_of_request(now, plan, subject, false),
-                None => Next::Done,
+                None => EndpointAction::Done,
             };
         }
         let nobody = self.info_unheard.len() >= self.info_askings;
@@ -332,9 +332,9 @@ impl Call {
             (false, _) => None,
         };
         match again {
-            Some(time) if now >= time => Next::AskInfo,
-            Some(time) => Next::Listen(time),
-            None if !nobody && now < last.min(plan.end) => Next::Listen(last.min(plan.end)),
+            Some(time) if now >= time => EndpointAction::AskInfo,
+            Some(time) => EndpointAction::Listen(time),
+            None if !nobody && now < last.min(plan.end) => EndpointAction::Listen(last.min(plan.end)),
             None => {
                 let subject = shown(&self.info_subject);
                 self.end_with(EndpointEnd::NoInfo {
@@ -390,11 +390,17 @@ impl Call {
         self.subject.clone()
     }
 
-    fn next_of_request(&mut self, now: Duration, plan: &Plan, subject: Subject, server_answered: bool) -> Next {
+    fn next_of_request(
+        &mut self,
+        now: Duration,
+        plan: &EndpointPlan,
+        subject: Subject,
+        server_answered: bool,
+    ) -> EndpointAction {
         let Some(last) = self.attempts.last().cloned() else {
             return match now + plan.patience / 16 > plan.end {
                 true => self.end_with(EndpointEnd::NoTime),
-                false => Next::Request(subject),
+                false => EndpointAction::Request(subject),
             };
         };
         if let Some((at, mut reply)) = self.reply.clone() {
@@ -405,8 +411,8 @@ impl Call {
             let first = self.attempts.first().map_or(last.sent, |attempt| attempt.sent);
             let again = ASK_AGAIN.get(self.attempts.len() - 1).map(|gap| first + *gap);
             return match again.filter(|time| *time < plan.end) {
-                Some(time) if now >= time => Next::Request(subject),
-                Some(time) => Next::Listen(time),
+                Some(time) if now >= time => EndpointAction::Request(subject),
+                Some(time) => EndpointAction::Listen(time),
                 None => {
                     let certain = !plan.imported || matches!(self.request.to, Destination::Subject(_));
                     self.end_with(EndpointEnd::NoResponders { certain })
@@ -423,14 +429,14 @@ impl Call {
                     enough: waited >= plan.patience,
                     captured: self.captured,
                 }),
-                false => Next::ServerHung,
+                false => EndpointAction::ServerHung,
             }
         } else if now < check {
-            Next::Listen(check)
+            EndpointAction::Listen(check)
         } else if self.last_ping < check {
-            Next::Ping
+            EndpointAction::Ping
         } else {
-            Next::Listen(plan.end)
+            EndpointAction::Listen(plan.end)
         }
     }
 

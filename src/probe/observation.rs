@@ -363,7 +363,7 @@ pub struct Observation {
     /// Whether it waited for instances that nobody knew of.
     pub census: bool,
     /// How many times the service was asked.
-    pub askings: usize,
+    pub rounds: usize,
     pub server: Option<Server>,
     /// Of the credentials that it logs in with; `None` where nothing that we log in with can expire.
     pub credentials: Option<Expiry>,
@@ -406,7 +406,7 @@ impl Observation {
             at,
             outcome: Outcome::Failed(failure),
             census: false,
-            askings: 0,
+            rounds: 0,
             server: None,
             credentials: None,
             ignored: Ignored::default(),

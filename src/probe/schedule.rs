@@ -24,7 +24,7 @@ const RETRY_TIMES: [Duration; 5] = [
 ];
 
 /// Retry time where one retry is enough: nobody was there before, so an absence is no news.
-pub const ONCE_MORE: Duration = RETRY_TIMES[0];
+pub const FIRST_RETRY: Duration = RETRY_TIMES[0];
 
 /// A service has some instances; only a flood of replies has this many.
 const MAX_INSTANCES: usize = 100_000;
@@ -39,7 +39,7 @@ const MAX_SAME_ID: usize = 16;
 
 /// The end of the reply subject to which statistics come, and of the one for an id that nobody has.
 pub const STATS: &str = "s";
-pub const NOBODY: &str = "x";
+pub const UNUSED_ID: &str = "x";
 
 /// Whose answer is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Wanted {
 
 /// The rules of one probe.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct PingPlan {
     pub service: String,
     pub wanted: Wanted,
     /// The instances that are expected.
@@ -113,13 +113,13 @@ pub struct Plan {
     pub patience: Duration,
     /// Ping after so long without anything to do, and then after twice as long each time. `None`: a PING goes behind each
     /// request at once.
-    pub nudge: Option<Duration>,
+    pub first_ping_delay: Option<Duration>,
 }
 
-impl Plan {
+impl PingPlan {
     /// Plan for a service of which nothing is known: waits for a first answer and inquires no further.
-    pub fn new(service: &str, wanted: Wanted, confirm: Duration, stall: Duration) -> Plan {
-        Plan {
+    pub fn new(service: &str, wanted: Wanted, confirm: Duration, stall: Duration) -> PingPlan {
+        PingPlan {
             service: service.to_owned(),
             wanted,
             known: KnownInstances::default(),
@@ -135,26 +135,26 @@ impl Plan {
             confirm_fewer: Duration::ZERO,
             stall,
             patience: Duration::ZERO,
-            nudge: None,
+            first_ping_delay: None,
         }
     }
 }
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Next {
+pub enum PingAction {
     /// Ask, with a fresh inbox.
     Ask,
     /// Ask so many times, in one write, with a fresh inbox each time: one instance replied, and there may be others in a queue
     /// group with it.
     AskMany(usize),
     /// Ask each of these instances for itself, in one write; the nth reply subject ends with n. Ask for an id that nobody has,
-    /// too; its reply subject ends with [`NOBODY`].
+    /// too; its reply subject ends with [`UNUSED_ID`].
     AskEach(Vec<String>),
     /// Ask everybody, whatever the service.
     Discover,
     /// Somebody is subscribed and nobody answers: ask for the statistics and the information of each of these instances; the
-    /// nth reply subject ends with n. Ask for an id that nobody has; its reply subject ends with [`NOBODY`]. And ask
+    /// nth reply subject ends with n. Ask for an id that nobody has; its reply subject ends with [`UNUSED_ID`]. And ask
     /// everybody, if so.
     LookInto { ids: Vec<String>, discover: bool },
     /// Only make sure that the server is still there.
@@ -169,7 +169,7 @@ pub enum Next {
 
 /// One asking: a request, and what the server said to it.
 #[derive(Clone, Debug, Default)]
-struct Round {
+struct SentPing {
     asked: Duration,
     no_responders: bool,
 }
@@ -195,10 +195,10 @@ struct Inquiry {
 /// One probe in the making.
 #[derive(Debug)]
 pub struct Schedule {
-    plan: Plan,
-    rounds: Vec<Round>,
-    /// How many times it was decided to ask; [`Next::AskMany`] is one.
-    askings: usize,
+    plan: PingPlan,
+    requests: Vec<SentPing>,
+    /// How many times it was decided to ask; [`PingAction::AskMany`] is one.
+    rounds: usize,
     /// When the question was last asked many times.
     last_many: Duration,
     /// Who replied to which request.
@@ -218,7 +218,7 @@ pub struct Schedule {
     /// When the latest new instance answered.
     last_answer: Duration,
     /// When the latest request left that was answered.
-    proven: Option<Duration>,
+    alive_at: Option<Duration>,
     /// Who of the known instances has answered.
     outstanding: Outstanding,
     /// What became of the instances asked one by one.
@@ -244,12 +244,12 @@ pub struct Schedule {
 }
 
 impl Schedule {
-    pub fn new(plan: Plan) -> Schedule {
+    pub fn new(plan: PingPlan) -> Schedule {
         Schedule {
             outstanding: Outstanding::new(plan.known.clone()),
             plan,
-            rounds: Vec::new(),
-            askings: 0,
+            requests: Vec::new(),
+            rounds: 0,
             last_many: Duration::ZERO,
             spread: Spread::default(),
             inquiry: None,
@@ -263,7 +263,7 @@ impl Schedule {
             last_answer: Duration::ZERO,
             fates: BTreeMap::new(),
             others: BTreeMap::new(),
-            proven: None,
+            alive_at: None,
             ignored: Ignored::default(),
             keyless: BTreeSet::new(),
             has_keyed_sibling: false,
@@ -282,17 +282,17 @@ impl Schedule {
         self.ask(now, 1);
     }
 
-    /// After [`Next::AskMany`]: asked so many times, each in a new round.
+    /// After [`PingAction::AskMany`]: asked so many times, each in a new round.
     pub fn asked_many(&mut self, now: Duration, times: usize) {
         self.last_many = now;
         self.ask(now, times);
     }
 
     fn ask(&mut self, now: Duration, times: usize) {
-        self.askings += 1;
+        self.rounds += 1;
         for _ in 0..times {
             self.spread.asked();
-            self.rounds.push(Round {
+            self.requests.push(SentPing {
                 asked: now,
                 no_responders: false,
             });
@@ -300,13 +300,13 @@ impl Schedule {
         self.request_sent(now);
     }
 
-    /// After [`Next::AskEach`] or [`Next::Discover`]: asked, in a round that is the last one. `ids` is empty for the latter.
+    /// After [`PingAction::AskEach`] or [`PingAction::Discover`]: asked, in a round that is the last one. `ids` is empty for the latter.
     pub fn inquired(&mut self, now: Duration, ids: Vec<String>) {
         let everybody = ids.is_empty();
         self.inquire(now, ids, everybody, false);
     }
 
-    /// After [`Next::LookInto`]: asked, in a round that is the last one.
+    /// After [`PingAction::LookInto`]: asked, in a round that is the last one.
     pub fn looked_into(&mut self, now: Duration, ids: Vec<String>, discover: bool) {
         self.inquire(now, ids, discover, true);
     }
@@ -314,7 +314,7 @@ impl Schedule {
     fn inquire(&mut self, now: Duration, ids: Vec<String>, everybody: bool, silent: bool) {
         let outcome = match self.answers.is_empty() {
             false => self.answered(),
-            true if self.rounds.last().is_some_and(|round| round.no_responders) => Outcome::NoResponders,
+            true if self.requests.last().is_some_and(|round| round.no_responders) => Outcome::NoResponders,
             true => Outcome::Silent(now),
         };
         self.inquiry = Some(Inquiry {
@@ -333,14 +333,14 @@ impl Schedule {
         self.last_sent = now;
         self.last_asked = now;
         self.pings_since_asked = 0;
-        if self.plan.nudge.is_none() {
+        if self.plan.first_ping_delay.is_none() {
             self.pinged(now);
         }
     }
 
     /// The request of this round really left at this time, a little after it was decided on.
     pub fn on_wire(&mut self, round: usize, at: Duration) {
-        if let Some(round) = self.rounds.get_mut(round) {
+        if let Some(round) = self.requests.get_mut(round) {
             round.asked = at;
         } else if let Some(inquiry) = &mut self.inquiry {
             inquiry.asked = at;
@@ -367,12 +367,12 @@ impl Schedule {
     /// A 503 came to the inbox of this round, with this last token of its subject. After an answer it means nothing: any
     /// peer can send one.
     pub fn no_responders(&mut self, round: usize, token: &str) {
-        if let Some(round) = self.rounds.get_mut(round) {
+        if let Some(round) = self.requests.get_mut(round) {
             round.no_responders = true;
         } else if let Some(inquiry) = &mut self.inquiry {
             match id_of(inquiry, token) {
                 Some(id) => drop(self.fates.entry(id).or_insert(Fate::Gone)),
-                None if token == NOBODY => self.silence = Silence::Subscribed,
+                None if token == UNUSED_ID => self.silence = Silence::Subscribed,
                 None => inquiry.over = !inquiry.silent,
             }
         }
@@ -422,7 +422,7 @@ impl Schedule {
         if token == STATS {
             return self.stats_reply(now, payload);
         }
-        let inquiry = self.inquiry.as_ref().filter(|_| round >= self.rounds.len());
+        let inquiry = self.inquiry.as_ref().filter(|_| round >= self.requests.len());
         if inquiry.is_some_and(|inquiry| inquiry.everybody && token.is_empty()) {
             return self.other(now, payload);
         }
@@ -430,7 +430,7 @@ impl Schedule {
         if looking && !self.may_be_alive(token, payload) {
             return Some(NotCounted::Broken);
         }
-        let asked = match (self.rounds.get(round), &self.inquiry) {
+        let asked = match (self.requests.get(round), &self.inquiry) {
             (Some(round), _) => round.asked,
             (None, Some(inquiry)) => inquiry.asked,
             (None, None) => Duration::ZERO,
@@ -454,9 +454,9 @@ impl Schedule {
             }
             Ok(mut instance) => {
                 keep_metadata(&mut instance, payload, &self.plan.kept_metadata);
-                self.proven = self.proven.max(Some(asked));
+                self.alive_at = self.alive_at.max(Some(asked));
                 if let Some((_, _, latest)) = self.answers.get_mut(&instance.id) {
-                    let is_second = latest.0 == round && round < self.rounds.len();
+                    let is_second = latest.0 == round && round < self.requests.len();
                     *latest = (round, if is_second { latest.1 + 1 } else { 1 });
                     if is_second && self.same_id.len() < MAX_SAME_ID {
                         let most = self.same_id.entry(instance.id.clone()).or_default();
@@ -487,7 +487,7 @@ impl Schedule {
     /// Whether this reply, to a question that looks into a silence, comes from the instance that was asked. Somebody who
     /// answers for an id that nobody has answers for anybody.
     fn may_be_alive(&mut self, token: &str, payload: &[u8]) -> bool {
-        if token == NOBODY {
+        if token == UNUSED_ID {
             self.answers_for_anybody = true;
             self.answers.clear();
             self.without_ping = false;
@@ -535,27 +535,29 @@ impl Schedule {
     }
 
     /// What to do at this time.
-    pub fn next(&self, now: Duration) -> Next {
-        match (self.decide(now), self.plan.nudge) {
-            (Next::Listen(until), Some(nudge)) if !self.rounds.is_empty() => {
-                let due = self.last_sent + nudge * 2_u32.saturating_pow(self.pings_since_asked.min(16));
+    pub fn next(&self, now: Duration) -> PingAction {
+        match (self.decide(now), self.plan.first_ping_delay) {
+            (PingAction::Listen(until), Some(first_ping_delay)) if !self.requests.is_empty() => {
+                let due = self.last_sent + first_ping_delay * 2_u32.saturating_pow(self.pings_since_asked.min(16));
                 if now >= due {
-                    Next::Ping
+                    PingAction::Ping
                 } else {
-                    Next::Listen(until.min(due))
+                    PingAction::Listen(until.min(due))
                 }
             }
             (next, _) => next,
         }
     }
 
-    fn decide(&self, now: Duration) -> Next {
+    fn decide(&self, now: Duration) -> PingAction {
         if let Some(inquiry) = &self.inquiry {
             return self.next_of_inquiry(inquiry, now);
         }
         match self.next_of_question(now) {
-            Next::Done(Outcome::Answered(_)) if !self.absentees().is_empty() => Next::AskEach(self.absentees()),
-            Next::Done(Outcome::Silent(_)) if self.plan.wanted == Wanted::All => Next::LookInto {
+            PingAction::Done(Outcome::Answered(_)) if !self.absentees().is_empty() => {
+                PingAction::AskEach(self.absentees())
+            }
+            PingAction::Done(Outcome::Silent(_)) if self.plan.wanted == Wanted::All => PingAction::LookInto {
                 ids: self
                     .plan
                     .known
@@ -566,14 +568,14 @@ impl Schedule {
                     .collect(),
                 discover: self.plan.discover,
             },
-            Next::Done(Outcome::NoResponders) if self.plan.discover => Next::Discover,
+            PingAction::Done(Outcome::NoResponders) if self.plan.discover => PingAction::Discover,
             next => next,
         }
     }
 
-    fn next_of_question(&self, now: Duration) -> Next {
-        let Some(latest) = self.rounds.last() else {
-            return Next::Ask;
+    fn next_of_question(&self, now: Duration) -> PingAction {
+        let Some(latest) = self.requests.last() else {
+            return PingAction::Ask;
         };
         if !self.answers.is_empty() {
             let one_is_enough = self.plan.wanted != Wanted::All;
@@ -584,9 +586,9 @@ impl Schedule {
                 && let Some(time) = self.scheduled(self.plan.confirm_fewer)
             {
                 return match self.requests_to_find_others() {
-                    _ if now < time => Next::Listen(time),
-                    0 => Next::Ask,
-                    times => Next::AskMany(times),
+                    _ if now < time => PingAction::Listen(time),
+                    0 => PingAction::Ask,
+                    times => PingAction::AskMany(times),
                 };
             }
             let latest = if self.is_short() {
@@ -597,14 +599,14 @@ impl Schedule {
             let latest = latest.max(self.last_many);
             let until = self.last_answer.max(self.last_stats).max(latest) + self.plan.stall;
             return if self.answers.len() >= MAX_INSTANCES {
-                Next::Flooded
+                PingAction::Flooded
             } else if all_known && all_stats || now >= until {
                 match self.requests_to_find_others() {
-                    0 => Next::Done(self.answered()),
-                    times => Next::AskMany(times),
+                    0 => PingAction::Done(self.answered()),
+                    times => PingAction::AskMany(times),
                 }
             } else {
-                Next::Listen(until)
+                PingAction::Listen(until)
             };
         }
         // The last answer to be expected in a silence needs its time, too.
@@ -616,20 +618,20 @@ impl Schedule {
             return if now >= time {
                 self.ask_again()
             } else {
-                Next::Listen(time)
+                PingAction::Listen(time)
             };
         }
         if latest.no_responders {
-            return Next::Done(Outcome::NoResponders);
+            return PingAction::Done(Outcome::NoResponders);
         }
         self.next_in_silence(now)
     }
 
-    /// Somebody is subscribed, and nobody has answered at any of the scheduled askings.
+    /// Somebody is subscribed, and nobody has answered at any of the scheduled rounds.
     ///
     /// A silence is believed only after a last asking, and only if the server itself still answers then: one that froze
     /// meanwhile must not make the service look hung.
-    fn next_in_silence(&self, now: Duration) -> Next {
+    fn next_in_silence(&self, now: Duration) -> PingAction {
         let last = if self.plan.confirm.is_zero() {
             self.last_sent
         } else {
@@ -637,23 +639,23 @@ impl Schedule {
         };
         let until = last + self.plan.stall;
         if now < self.plan.patience {
-            Next::Listen(self.plan.patience)
+            PingAction::Listen(self.plan.patience)
         } else if last < self.plan.patience {
             match self.plan.confirm.is_zero() {
-                true => Next::Ping,
+                true => PingAction::Ping,
                 false => self.ask_again(),
             }
         } else if !self.server_answered() {
             // The deadline of the run will end this.
-            Next::Listen(Duration::MAX)
+            PingAction::Listen(Duration::MAX)
         } else if now < until {
-            Next::Listen(until)
+            PingAction::Listen(until)
         } else {
-            Next::Done(Outcome::Silent(now))
+            PingAction::Done(Outcome::Silent(now))
         }
     }
 
-    fn next_of_inquiry(&self, inquiry: &Inquiry, now: Duration) -> Next {
+    fn next_of_inquiry(&self, inquiry: &Inquiry, now: Duration) -> PingAction {
         let settled = |id: &String| self.fates.contains_key(id) || self.answers.contains_key(id);
         let all_settled = match inquiry.silent {
             true => !inquiry.everybody && self.silence == Silence::Subscribed && inquiry.ids.iter().all(settled),
@@ -667,20 +669,20 @@ impl Schedule {
         };
         let until = inquiry.latest + self.plan.stall * turns;
         if inquiry.over || all_settled || now >= until {
-            Next::Done(match self.answers.is_empty() {
+            PingAction::Done(match self.answers.is_empty() {
                 false => self.answered(),
                 true => inquiry.outcome.clone(),
             })
         } else {
-            Next::Listen(until)
+            PingAction::Listen(until)
         }
     }
 
     /// Asks again. Where siblings of the wanted instance reply one at a time, often enough to reach it.
-    fn ask_again(&self) -> Next {
+    fn ask_again(&self) -> PingAction {
         match self.spread.missing(1) {
-            times @ 1.. if matches!(self.plan.wanted, Wanted::Match(_)) => Next::AskMany(times),
-            _ => Next::Ask,
+            times @ 1.. if matches!(self.plan.wanted, Wanted::Match(_)) => PingAction::AskMany(times),
+            _ => PingAction::Ask,
         }
     }
 
@@ -717,8 +719,8 @@ impl Schedule {
 
     /// Time of the next retry; `None` after the last, which is at `end`.
     fn scheduled(&self, end: Duration) -> Option<Duration> {
-        let first = self.rounds.first()?.asked;
-        let nth = self.askings.checked_sub(1)?;
+        let first = self.requests.first()?.asked;
+        let nth = self.rounds.checked_sub(1)?;
         let previous = nth.checked_sub(1).map_or(Duration::ZERO, offset);
         (previous < end).then(|| first + offset(nth).min(end))
     }
@@ -778,8 +780,8 @@ impl Schedule {
 
     /// The latest moment for which the answers prove that somebody was there: when the latest request left that was
     /// answered. The answer itself may have been on its way for long.
-    pub fn proven(&self) -> Option<Duration> {
-        self.proven
+    pub fn alive_at(&self) -> Option<Duration> {
+        self.alive_at
     }
 
     /// Whether the probe waited for unknown instances: it was to, or a known one did not answer.
@@ -789,12 +791,12 @@ impl Schedule {
 
     /// Whether the server said of the latest asking that nobody is there.
     pub fn has_found_nobody(&self) -> bool {
-        self.rounds.last().is_some_and(|round| round.no_responders)
+        self.requests.last().is_some_and(|round| round.no_responders)
     }
 
     /// How many times the service was asked.
-    pub fn askings(&self) -> usize {
-        self.askings
+    pub fn rounds(&self) -> usize {
+        self.rounds
     }
 
     pub fn ignored(&self) -> Ignored {

@@ -79,7 +79,7 @@ pub fn render(report: &Report) -> String {
             "file": credentials.file,
             "expires": credentials.at.map(|at| at.to_string()),
         })),
-        "askings": seen.map_or(0, |seen| seen.askings),
+        "rounds": seen.map_or(0, |seen| seen.rounds),
         "not_counted": seen.map(|seen| json!({
             "other_services": seen.ignored.foreign,
             "jetstream_acks": seen.ignored.acks,

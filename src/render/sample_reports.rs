@@ -50,7 +50,7 @@ pub fn saw(second: i64, outcome: Outcome) -> Observation {
         at: at(second),
         outcome,
         census: true,
-        askings: usize::from(reached),
+        rounds: usize::from(reached),
         server: reached.then(|| Server {
             id: String::new(),
             address: "nats.example.org:4222".into(),

@@ -90,7 +90,7 @@ impl Fake {
     }
 
     /// How many times it was asked for a service, and how many inboxes the answers were to go to.
-    pub fn askings(&self) -> (usize, usize) {
+    pub fn rounds(&self) -> (usize, usize) {
         let received = self.received();
         let requests = received.iter().filter(|line| line.starts_with("PUB $SRV.PING."));
         let inboxes: Vec<&str> = requests.filter_map(|line| line.split(' ').nth(2)).collect();

@@ -10,10 +10,10 @@ use crossbeam_channel::{Receiver, Select, Sender, bounded};
 
 use super::worker::{Command, Event, Login, Message, Subjects, spawn, work};
 use crate::connect::target::{Auth, ServerUrl, Target};
-use crate::probe::diagnosis::{self, Hung, Peer};
+use crate::probe::diagnosis::{self, Peer, Stage};
 use crate::probe::endpoint::Call;
 use crate::probe::observation::{Failure, Server};
-use crate::probe::schedule::{Plan, Schedule, Wanted};
+use crate::probe::schedule::{PingPlan, Schedule, Wanted};
 use crate::probe::sockets::{self, Progress};
 use crate::process::watchdog::Alarm;
 use crate::values::duration::latency;
@@ -27,10 +27,10 @@ const MAX_ADDRESSES: usize = 16;
 const MAX_STEPS: usize = 200;
 
 /// The question, and how to ask it.
-pub struct Request<'a> {
+pub struct ProbeRequest<'a> {
     pub target: &'a Target,
     /// As the user wants it. How long it may take is fitted into the time that there is, once connected.
-    pub plan: Plan,
+    pub plan: PingPlan,
     /// When the run began, and when it ends.
     pub start: Instant,
     pub deadline: Instant,
@@ -58,13 +58,13 @@ pub(super) struct Link {
     pub(super) connected: (Instant, Timestamp),
     pub(super) inbox: Receiver<Message>,
     /// An id that no instance has.
-    pub(super) nobody: String,
+    pub(super) unused_id: String,
     /// How many requests have left.
     pub(super) asked: usize,
 }
 
 pub(super) struct Probe<'a> {
-    pub(super) request: &'a Request<'a>,
+    pub(super) request: &'a ProbeRequest<'a>,
     pub(super) server: Option<Server>,
     pub(super) schedule: Option<Schedule>,
     /// The request to an endpoint, where one is to be sent.
@@ -72,8 +72,8 @@ pub(super) struct Probe<'a> {
     pub(super) denied: String,
     /// Why the statistics were not asked for.
     pub(super) stats_denied: String,
-    /// See [`Schedule::proven`].
-    pub(super) proven: Option<Timestamp>,
+    /// See [`Schedule::alive_at`].
+    pub(super) alive_at: Option<Timestamp>,
     /// Whether connections go through a relay, where there is no TLS: a reply may be one that the client cannot read.
     pub(super) relayed: bool,
     /// Whether the server is to leave out the headers of messages.
@@ -204,7 +204,7 @@ impl Probe<'_> {
             }
             None => Err(Stop::Lost(diagnosis::timed_out(
                 &server.host,
-                Hung::Resolving,
+                Stage::Resolving,
                 &latency(began.elapsed()),
             ))),
         }
@@ -253,7 +253,7 @@ impl Probe<'_> {
         spawn("client", move || work(&login, &subjects, &sender, &orders))
             .map_err(|failure| NoLogin::Failed(Stop::Final(failure)))?;
         let failure = match self.wait(&events, None, until).map_err(NoLogin::Failed)? {
-            Some(Event::Connected(at, time, inbox, nobody, relayed)) => {
+            Some(Event::Connected(at, time, inbox, unused_id, relayed)) => {
                 self.step("logged in");
                 self.remark_plain_login(server, secure);
                 return Ok(Link {
@@ -264,7 +264,7 @@ impl Probe<'_> {
                     relayed,
                     connected: (at, time),
                     inbox,
-                    nobody,
+                    unused_id,
                     asked: 0,
                 });
             }
@@ -291,12 +291,12 @@ impl Probe<'_> {
             }
             Some(_) => Failure::new(Reason::ProtocolError, "the client is confused"),
             None => {
-                let hung = match sockets::progress(address) {
-                    Progress::NotConnected => Hung::Connecting,
-                    Progress::NothingReceived => Hung::Greeting,
-                    Progress::Received => Hung::LoggingIn,
+                let stage = match sockets::progress(address) {
+                    Progress::NotConnected => Stage::Connecting,
+                    Progress::NothingReceived => Stage::Greeting,
+                    Progress::Received => Stage::LoggingIn,
                 };
-                diagnosis::timed_out(&shown(server, address), hung, &latency(began.elapsed()))
+                diagnosis::timed_out(&shown(server, address), stage, &latency(began.elapsed()))
             }
         };
         if failure.reason == Reason::AuthRejected {

@@ -4,23 +4,23 @@ use std::time::{Duration, Instant};
 
 use super::connect::{Link, Probe, Stop};
 use super::worker::{Command, Event, INBOX_SIZE, INFO, Message, REQUEST, headers, introduce, is_changed, reply_token};
-use crate::probe::diagnosis::{self, Hung};
-use crate::probe::endpoint::{self, Call};
+use crate::probe::diagnosis::{self, Stage};
+use crate::probe::endpoint::{Call, EndpointAction, EndpointPlan};
 use crate::probe::info::is_of_the_server;
 use crate::probe::observation::{Answer, Failure, Outcome, Server};
 use crate::probe::reply::read_alive;
-use crate::probe::schedule::{Next, Plan, STATS, Schedule, Wanted};
+use crate::probe::schedule::{PingAction, PingPlan, STATS, Schedule, Wanted};
 use crate::values::duration::latency;
 use crate::values::status::Reason;
 
 /// Over TLS: how long to do without a sign of life before a PING is sent, then twice as long, and so on.
-const NUDGE: Duration = Duration::from_millis(25);
+const FIRST_PING_DELAY: Duration = Duration::from_millis(25);
 
 /// For how long to ask again at least, where the user allows it, before a service is down.
-const HASTY: Duration = Duration::from_millis(250);
+const MIN_CONFIRM: Duration = Duration::from_millis(250);
 
 /// Of no more instances than this the statistics are asked for again whenever nobody has answered yet.
-const FEW: usize = 1000;
+const STATS_RETRY_MAX_INSTANCES: usize = 1000;
 
 /// How many replies that do not count are no accident.
 const FLOOD: u32 = 32;
@@ -29,7 +29,7 @@ const FLOOD: u32 = 32;
 const MAX_UNREADABLE: usize = 10;
 
 /// How much time of a long run is left to tell the verdict when an endpoint does not reply.
-const VERDICT: Duration = Duration::from_millis(500);
+const VERDICT_RESERVE: Duration = Duration::from_millis(500);
 
 impl Probe<'_> {
     pub(super) fn ask(&mut self, link: &mut Link) -> Result<Outcome, Stop> {
@@ -39,22 +39,22 @@ impl Probe<'_> {
         let (origin, began) = link.connected;
         let budget = request.deadline - request.start;
         let left = self.left();
-        let hasty = plan.confirm.min(budget * 3 / 4).min(HASTY);
+        let min_confirm = plan.confirm.min(budget * 3 / 4).min(MIN_CONFIRM);
         // A silence is believed when the last asking has had its time.
         let room = (left * 9 / 10).saturating_sub(plan.stall);
         // Within what is left: another server may have taken much of it. But where there is no time to ask again at
         // all, the run has to end without an answer, and not with a hasty one.
-        let confirm = plan.confirm.min(left * 3 / 4).max(hasty);
+        let confirm = plan.confirm.min(left * 3 / 4).max(min_confirm);
         self.server = Some(Server {
             address: link.server.address(),
             ..Server::default()
         });
-        let mut schedule = Schedule::new(Plan {
+        let mut schedule = Schedule::new(PingPlan {
             confirm,
             // The missing are then asked one by one.
             confirm_fewer: plan.confirm.min(room.saturating_sub(plan.stall)),
             patience: plan.confirm.max(budget / 2).min(left * 3 / 4).min(room),
-            nudge: link.secure.then_some(NUDGE),
+            first_ping_delay: link.secure.then_some(FIRST_PING_DELAY),
             ..plan.clone()
         });
         self.call = request.target.request.clone().map(|wanted| {
@@ -66,7 +66,7 @@ impl Probe<'_> {
         self.info_asked_beside(Duration::ZERO);
         self.step(format_args!("asking {}", self.subject()));
         let end = self.listen(link, &mut schedule, origin);
-        self.proven = schedule.proven().map(|proven| began + proven);
+        self.alive_at = schedule.alive_at().map(|alive_at| began + alive_at);
         if end.is_ok() && plan.wanted == Wanted::All && self.call.is_none() {
             self.measure_round_trip(link);
         }
@@ -84,7 +84,7 @@ impl Probe<'_> {
     /// whatever happens meanwhile, they count.
     fn measure_round_trip(&mut self, link: &Link) {
         let until = self.request.deadline.min(Instant::now() + self.request.plan.stall);
-        let mut nudge = NUDGE;
+        let mut first_ping_delay = FIRST_PING_DELAY;
         while self.server.as_ref().is_some_and(|server| server.rtt.is_none()) {
             let now = Instant::now();
             if now >= until {
@@ -94,8 +94,8 @@ impl Probe<'_> {
             if link.secure {
                 order(link, Command::Ping);
             }
-            let pause = if link.secure { now + nudge } else { until };
-            nudge *= 2;
+            let pause = if link.secure { now + first_ping_delay } else { until };
+            first_ping_delay *= 2;
             match self.wait(&link.events, None, pause.min(until)) {
                 Ok(Some(Event::Pong(rtt))) => {
                     self.step("PONG: the server is measured");
@@ -130,16 +130,16 @@ impl Probe<'_> {
         };
         let request = self.request;
         let budget = request.deadline - request.start;
-        let end = request.deadline - (budget / 10).min(VERDICT);
+        let end = request.deadline - (budget / 10).min(VERDICT_RESERVE);
         call.begin(
             origin.elapsed(),
-            endpoint::Plan {
+            EndpointPlan {
                 instances: answers.iter().map(|answer| answer.instance.id.clone()).collect(),
                 imported: request.target.prefix.is_imported(),
                 end: end.saturating_duration_since(origin),
                 patience: budget / 4,
                 stall: request.plan.stall,
-                nudge: link.secure.then_some(NUDGE),
+                first_ping_delay: link.secure.then_some(FIRST_PING_DELAY),
             },
         );
         if self.headerless {
@@ -154,26 +154,26 @@ impl Probe<'_> {
             let now = origin.elapsed();
             let next = call.next(now, schedule.server_answered());
             let until = match next {
-                endpoint::Next::Done => break,
-                endpoint::Next::ServerHung => {
+                EndpointAction::Done => break,
+                EndpointAction::ServerHung => {
                     let waited = latency(self.request.start.elapsed());
-                    call.failed(diagnosis::timed_out(&link.server.address(), Hung::Answering, &waited));
+                    call.failed(diagnosis::timed_out(&link.server.address(), Stage::Answering, &waited));
                     break;
                 }
-                endpoint::Next::Listen(until) => origin.checked_add(until).unwrap_or(self.request.deadline),
-                endpoint::Next::AskInfo => {
+                EndpointAction::Listen(until) => origin.checked_add(until).unwrap_or(self.request.deadline),
+                EndpointAction::AskInfo => {
                     let nth = call.info_asked(now);
                     self.step("asking for the endpoints again");
                     self.order_beside(link, schedule, now, Command::AskInfo(nth));
                     continue;
                 }
-                endpoint::Next::Request(subject) => {
+                EndpointAction::Request(subject) => {
                     let nth = call.sent(now);
                     self.step(format_args!("sending the request to {}", subject.shown()));
                     self.order_beside(link, schedule, now, Command::Request(subject, nth));
                     continue;
                 }
-                endpoint::Next::Ping => {
+                EndpointAction::Ping => {
                     call.pinged(now);
                     schedule.pinged(now);
                     order(link, Command::Ping);
@@ -226,8 +226,8 @@ impl Probe<'_> {
             return false;
         };
         let (size, headers) = (message.data.len(), headers(message));
-        let nobody = message.is_no_responders() && is_of_the_server(&headers) && !is_changed(message);
-        let text = match (kind, nobody) {
+        let no_responders = message.is_no_responders() && is_of_the_server(&headers) && !is_changed(message);
+        let text = match (kind, no_responders) {
             (INFO, true) => {
                 call.info_no_responders(nth);
                 "503: nobody tells endpoints".to_owned()
@@ -254,18 +254,19 @@ impl Probe<'_> {
         loop {
             let now = origin.elapsed();
             let until = match schedule.next(now) {
-                Next::Done(outcome) => return Ok(outcome),
-                Next::Flooded => return Err(Stop::Final(diagnosis::flooded(&link.server.address()))),
-                Next::Ask => {
+                PingAction::Done(outcome) => return Ok(outcome),
+                PingAction::Flooded => return Err(Stop::Final(diagnosis::flooded(&link.server.address()))),
+                PingAction::Ask => {
                     // If they are only slow, their statistics are on the way; of thousands, twice would be too many.
-                    let stats = schedule.has_found_nobody() || (1..FEW).contains(&self.request.plan.known.count());
+                    let stats = schedule.has_found_nobody()
+                        || (1..STATS_RETRY_MAX_INSTANCES).contains(&self.request.plan.known.count());
                     schedule.asked(now);
                     self.info_asked_beside(now);
                     self.step("asking again");
                     order(link, Command::Ask { stats });
                     continue;
                 }
-                Next::AskMany(times) => {
+                PingAction::AskMany(times) => {
                     schedule.asked_many(now, times);
                     self.step(format_args!(
                         "asking {times} times: one instance replied, others may share its queue group"
@@ -273,13 +274,13 @@ impl Probe<'_> {
                     order(link, Command::AskMany(times));
                     continue;
                 }
-                Next::AskEach(ids) => {
+                PingAction::AskEach(ids) => {
                     schedule.inquired(now, ids.clone());
                     self.step(format_args!("asking the {} missing, each for itself", ids.len()));
                     order(link, Command::AskEach(ids));
                     continue;
                 }
-                Next::Discover => {
+                PingAction::Discover => {
                     schedule.inquired(now, Vec::new());
                     self.step(format_args!(
                         "asking {} who is there",
@@ -288,7 +289,7 @@ impl Probe<'_> {
                     order(link, Command::Discover);
                     continue;
                 }
-                Next::LookInto { ids, discover } => {
+                PingAction::LookInto { ids, discover } => {
                     schedule.looked_into(now, ids.clone(), discover);
                     self.step(format_args!(
                         "looking into the silence, with {} known instances",
@@ -297,12 +298,12 @@ impl Probe<'_> {
                     order(link, Command::LookInto { ids, discover });
                     continue;
                 }
-                Next::Ping => {
+                PingAction::Ping => {
                     schedule.pinged(now);
                     order(link, Command::Ping);
                     continue;
                 }
-                Next::Listen(until) => origin.checked_add(until).unwrap_or(self.request.deadline),
+                PingAction::Listen(until) => origin.checked_add(until).unwrap_or(self.request.deadline),
             };
             let event = self.wait(&link.events, Some(&link.inbox), until.min(self.request.deadline))?;
             // Events first, then the inbox: whatever came before an event is then in the inbox.
@@ -311,7 +312,12 @@ impl Probe<'_> {
             for event in events {
                 self.handle(link, schedule, origin, event)?;
             }
-            let ended = || matches!(schedule.next(origin.elapsed()), Next::Done(_) | Next::Flooded);
+            let ended = || {
+                matches!(
+                    schedule.next(origin.elapsed()),
+                    PingAction::Done(_) | PingAction::Flooded
+                )
+            };
             if Instant::now() >= self.request.deadline && !ended() {
                 return self.out_of_time(link, schedule);
             }
@@ -350,7 +356,7 @@ impl Probe<'_> {
                     self.step(format_args!("denied: {}", failure.text));
                     return Ok(());
                 }
-                if about(&format!("{}.{}", self.request.target.ping_subject(), link.nobody)) {
+                if about(&format!("{}.{}", self.request.target.ping_subject(), link.unused_id)) {
                     self.step(format_args!("denied: {}", failure.text));
                     schedule.nobody_denied();
                     return Ok(());
@@ -439,7 +445,7 @@ impl Probe<'_> {
         let failure = match schedule.server_answered() {
             // It does not stop answering, but with what is no answer.
             false if schedule.ignored().total() > FLOOD => diagnosis::flooded(&address),
-            false => diagnosis::timed_out(&address, Hung::Answering, &waited),
+            false => diagnosis::timed_out(&address, Stage::Answering, &waited),
             // It may be up, down or slow: there was no time to ask again.
             true => Failure::new(
                 Reason::NatsUnreachable,

@@ -21,7 +21,7 @@ use crate::probe::diagnosis;
 use crate::probe::info::Headers;
 use crate::probe::observation::{EndpointEnd, Failure, Server};
 use crate::probe::relay;
-use crate::probe::schedule::{NOBODY, STATS};
+use crate::probe::schedule::{STATS, UNUSED_ID};
 use crate::values::status::Reason;
 use crate::values::text::clean;
 use crate::values::timestamp::Timestamp;
@@ -34,7 +34,7 @@ pub(super) const INFO: &str = "info";
 pub(super) const REQUEST: &str = "request";
 
 /// A lost connection sleeps instead of reconnecting: the client would never send the request again.
-const NEVER: Duration = Duration::from_secs(3600);
+const NO_RECONNECT: Duration = Duration::from_secs(3600);
 
 /// What a worker, or the client's own thread, tells.
 pub(super) enum Event {
@@ -141,12 +141,12 @@ pub(super) fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, o
     // Dropping it would unsubscribe.
     mem::forget(subscription);
     // What makes an inbox unique makes an id so, too.
-    let nobody = inbox.rsplit('.').next().unwrap_or_default().to_owned();
+    let unused_id = inbox.rsplit('.').next().unwrap_or_default().to_owned();
     let connected = Event::Connected(
         Instant::now(),
         Timestamp::now(),
         replies,
-        nobody.clone(),
+        unused_id.clone(),
         relay.is_some(),
     );
     if events.send(connected).is_err() {
@@ -167,7 +167,7 @@ pub(super) fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, o
                 request(&connection, login.secure, subjects, subject, &inbox, *nth, events)
             }
             command => command
-                .obey(&connection, subjects, &nobody, &format!("{inbox}.{round}"), events)
+                .obey(&connection, subjects, &unused_id, &format!("{inbox}.{round}"), events)
                 // In the same write.
                 .and_then(|()| match command {
                     Command::Ask { .. } => ask_info(&connection, subjects, &inbox, round),
@@ -231,7 +231,7 @@ impl Command {
         &self,
         connection: &nats::Connection,
         subjects: &Subjects,
-        nobody: &str,
+        unused_id: &str,
         reply: &str,
         events: &Sender<Event>,
     ) -> io::Result<()> {
@@ -251,7 +251,11 @@ impl Command {
                         connection.publish_request(&format!("{subject}.{id}"), &format!("{reply}-{n}"), "")?;
                     }
                 }
-                connection.publish_request(&format!("{}.{nobody}", subjects.ping), &format!("{reply}-{NOBODY}"), "")?;
+                connection.publish_request(
+                    &format!("{}.{unused_id}", subjects.ping),
+                    &format!("{reply}-{UNUSED_ID}"),
+                    "",
+                )?;
                 match discover {
                     true => connection.publish_request(&subjects.discovery, reply, ""),
                     false => Ok(()),
@@ -262,7 +266,11 @@ impl Command {
                 for (n, id) in ids.iter().enumerate() {
                     connection.publish_request(&format!("{}.{id}", subjects.ping), &format!("{reply}-{n}"), "")?;
                 }
-                connection.publish_request(&format!("{}.{nobody}", subjects.ping), &format!("{reply}-{NOBODY}"), "")
+                connection.publish_request(
+                    &format!("{}.{unused_id}", subjects.ping),
+                    &format!("{reply}-{UNUSED_ID}"),
+                    "",
+                )
             }
             // See `ask_info` and `request`.
             Command::Ping | Command::AskMany(_) | Command::AskInfo(_) | Command::Request(..) => Ok(()),
@@ -399,7 +407,7 @@ fn options(login: &Login, events: &Sender<Event>) -> Options {
         // Asked once before the first connect, where the default sleeps for up to a second, and again after a loss.
         .reconnect_delay_callback(move |_| match connected.swap(true, SeqCst) {
             false => Duration::ZERO,
-            true => NEVER,
+            true => NO_RECONNECT,
         })
         // The client's own thread must never wait for us.
         .error_callback(move |error| drop(errors.try_send(Event::ServerError(error.to_string()))))

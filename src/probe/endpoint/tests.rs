@@ -29,14 +29,14 @@ fn call(to: Destination) -> Call {
 }
 
 /// Of a run with 10 s, whose instances have these ids.
-fn plan(ids: &[&str]) -> Plan {
-    Plan {
+fn plan(ids: &[&str]) -> EndpointPlan {
+    EndpointPlan {
         instances: ids.iter().map(|id| (*id).to_owned()).collect(),
         imported: false,
         end: ms(9500),
         patience: ms(2500),
         stall: ms(300),
-        nudge: None,
+        first_ping_delay: None,
     }
 }
 
@@ -66,7 +66,7 @@ fn asked(subject: &str) -> Call {
     call.begin(ms(5), plan(&["A"]));
     assert_eq!(
         call.next(ms(5), true),
-        Next::Request(Subject::parse(subject).expect("a subject"))
+        EndpointAction::Request(Subject::parse(subject).expect("a subject"))
     );
     assert_eq!(call.sent(ms(5)), 0);
     call
@@ -113,7 +113,7 @@ fn the_subject_is_the_one_that_most_instances_tell() {
         let ids: Vec<&str> = infos.iter().map(|(id, _)| *id).collect();
         let mut call = told(infos, &ids);
         let expected = Subject::parse(subject).expect("a subject");
-        assert_eq!(call.next(ms(5), false), Next::Request(expected), "{infos:?}");
+        assert_eq!(call.next(ms(5), false), EndpointAction::Request(expected), "{infos:?}");
         let seen = call.seen();
         assert_eq!(
             (seen.subject.as_str(), seen.doubt.as_str()),
@@ -123,12 +123,12 @@ fn the_subject_is_the_one_that_most_instances_tell() {
     }
     for endpoints in [WILD, OF_NATS] {
         let mut none = told(&[("A", endpoints)], &["A"]);
-        assert_eq!(none.next(ms(5), false), Next::Done);
+        assert_eq!(none.next(ms(5), false), EndpointAction::Done);
         let told = endpoints[0].1.to_owned();
         assert_eq!(none.seen().end, EndpointEnd::NotASubject { told });
     }
     let mut none = told(&[("A", NONE), ("B", &[])], &["A", "B"]);
-    assert_eq!(none.next(ms(5), false), Next::Done);
+    assert_eq!(none.next(ms(5), false), EndpointAction::Done);
     let unknown = |complete| EndpointEnd::Unknown {
         known: vec!["other".into()],
         complete,
@@ -137,16 +137,16 @@ fn the_subject_is_the_one_that_most_instances_tell() {
 
     // One that answers PING tells nothing: it may have the endpoint.
     let mut late = told(&[("A", NONE)], &["A", "B"]);
-    assert_eq!(late.next(ms(5), false), Next::Listen(ms(305)));
+    assert_eq!(late.next(ms(5), false), EndpointAction::Listen(ms(305)));
     assert!(late.info(ms(200), info("C", NONE).as_bytes()));
-    assert_eq!(late.next(ms(305), false), Next::Listen(ms(500)));
-    assert_eq!(late.next(ms(500), false), Next::Done);
+    assert_eq!(late.next(ms(305), false), EndpointAction::Listen(ms(500)));
+    assert_eq!(late.next(ms(500), false), EndpointAction::Done);
     assert_eq!(late.seen().end, unknown(false));
     let mut late = told(&[("A", ECHO)], &["A", "B"]);
-    assert_eq!(late.next(ms(5), false), Next::Listen(ms(305)));
+    assert_eq!(late.next(ms(5), false), EndpointAction::Listen(ms(305)));
     assert!(!late.info(ms(6), info("A", NEW).as_bytes()), "each is heard once");
     assert!(late.info(ms(7), info("B", ECHO).as_bytes()));
-    assert!(matches!(late.next(ms(7), false), Next::Request(_)));
+    assert!(matches!(late.next(ms(7), false), EndpointAction::Request(_)));
 }
 
 #[test]
@@ -160,7 +160,7 @@ fn a_flood_of_infos_is_bounded() {
     let ids: Vec<String> = (0..10_000).map(|n| format!("id{n}")).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     call.begin(ms(5), plan(&ids));
-    assert!(matches!(call.next(ms(5), false), Next::Request(_)));
+    assert!(matches!(call.next(ms(5), false), EndpointAction::Request(_)));
 }
 
 #[test]
@@ -169,15 +169,15 @@ fn endpoints_that_nobody_tells_are_asked_for_again() {
     let mut call = told(&[], &["A"]);
     call.info_no_responders(0);
     for due in [5, 55, 255] {
-        assert_eq!(call.next(ms(due), true), Next::AskInfo, "{due}");
+        assert_eq!(call.next(ms(due), true), EndpointAction::AskInfo, "{due}");
         let nth = call.info_asked(ms(due));
-        assert!(matches!(call.next(ms(due + 1), true), Next::Listen(until) if until > ms(4000)));
+        assert!(matches!(call.next(ms(due + 1), true), EndpointAction::Listen(until) if until > ms(4000)));
         call.info_no_responders(nth);
         if due < 255 {
-            assert!(matches!(call.next(ms(due + 1), true), Next::Listen(_)));
+            assert!(matches!(call.next(ms(due + 1), true), EndpointAction::Listen(_)));
         }
     }
-    assert_eq!(call.next(ms(256), true), Next::Done);
+    assert_eq!(call.next(ms(256), true), EndpointAction::Done);
     let none = |no_responders| EndpointEnd::NoInfo {
         subject: "$SRV.INFO.orders".into(),
         no_responders,
@@ -189,21 +189,21 @@ fn endpoints_that_nobody_tells_are_asked_for_again() {
     // The first 503 was that of an asking before the service was back.
     let mut call = told(&[], &["A"]);
     call.info_no_responders(0);
-    assert_eq!(call.next(ms(5), true), Next::AskInfo);
+    assert_eq!(call.next(ms(5), true), EndpointAction::AskInfo);
     call.info_asked(ms(5));
     assert!(call.info(ms(6), info("A", &[("echo", "orders.echo")]).as_bytes()));
-    assert!(matches!(call.next(ms(6), true), Next::Request(_)));
+    assert!(matches!(call.next(ms(6), true), EndpointAction::Request(_)));
 
     // Silence: once more, and then until half of the time is over.
     let mut call = told(&[], &["A"]);
-    assert_eq!(call.next(ms(5), true), Next::Listen(ms(300)));
-    assert_eq!(call.next(ms(300), true), Next::AskInfo);
+    assert_eq!(call.next(ms(5), true), EndpointAction::Listen(ms(300)));
+    assert_eq!(call.next(ms(300), true), EndpointAction::AskInfo);
     call.info_asked(ms(300));
-    let Next::Listen(until) = call.next(ms(301), true) else {
+    let EndpointAction::Listen(until) = call.next(ms(301), true) else {
         panic!("it listens");
     };
     assert!(until > ms(4000) && until < ms(5000), "{until:?}");
-    assert_eq!(call.next(until, true), Next::Done);
+    assert_eq!(call.next(until, true), EndpointAction::Done);
     assert_eq!(call.seen().end, none(false));
 }
 
@@ -213,7 +213,7 @@ fn a_reply_ends_the_wait() {
     call.on_wire(ms(6));
     assert_eq!(
         call.next(ms(7), true),
-        Next::Listen(ms(6 + (9500 - 6) * 3 / 4) + Duration::from_micros(500))
+        EndpointAction::Listen(ms(6 + (9500 - 6) * 3 / 4) + Duration::from_micros(500))
     );
     assert!(call.is_under_way());
     let headers = Headers::from([
@@ -227,7 +227,7 @@ fn a_reply_ends_the_wait() {
         assert!(!call.reply(ms(10), 0, &plain(), b"other"));
     }
     assert!(!call.no_responders(ms(10), 0, false));
-    assert_eq!(call.next(ms(10), false), Next::Done);
+    assert_eq!(call.next(ms(10), false), EndpointAction::Done);
     let reply = EndpointReply {
         took: ms(3),
         size: 3,
@@ -253,7 +253,7 @@ fn a_reply_is_searched_for_the_text() {
         let mut call = asked("orders.echo");
         call.request.reply_contains = Some("ok".into());
         assert!(call.reply(ms(9), 0, &plain(), payload), "{payload:?}");
-        assert_eq!(call.next(ms(9), true), Next::Done);
+        assert_eq!(call.next(ms(9), true), EndpointAction::Done);
         assert_eq!(
             call.seen().reply().map(|reply| reply.lacks.clone()),
             Some(lacks.to_owned())
@@ -267,19 +267,19 @@ fn what_nobody_received_is_sent_again_shortly() {
     let subject = Subject::parse("orders.echo").expect("a subject");
     assert!(call.no_responders(ms(6), 0, false));
     assert!(!call.is_under_way());
-    assert_eq!(call.next(ms(6), true), Next::Listen(ms(55)));
-    assert_eq!(call.next(ms(55), true), Next::Request(subject.clone()));
+    assert_eq!(call.next(ms(6), true), EndpointAction::Listen(ms(55)));
+    assert_eq!(call.next(ms(55), true), EndpointAction::Request(subject.clone()));
     assert_eq!(call.sent(ms(55)), 1);
     // Late ones, to the first.
     assert!(!call.no_responders(ms(56), 0, false));
     assert!(!call.reply(ms(56), 0, &plain(), b"forged"));
-    assert!(matches!(call.next(ms(56), true), Next::Listen(_)));
+    assert!(matches!(call.next(ms(56), true), EndpointAction::Listen(_)));
     assert!(call.no_responders(ms(57), 1, false));
-    assert_eq!(call.next(ms(57), true), Next::Listen(ms(255)));
-    assert_eq!(call.next(ms(256), true), Next::Request(subject));
+    assert_eq!(call.next(ms(57), true), EndpointAction::Listen(ms(255)));
+    assert_eq!(call.next(ms(256), true), EndpointAction::Request(subject));
     assert_eq!(call.sent(ms(256)), 2);
     assert!(call.no_responders(ms(258), 2, false));
-    assert_eq!(call.next(ms(258), true), Next::Done);
+    assert_eq!(call.next(ms(258), true), EndpointAction::Done);
     assert_eq!(call.seen().end, EndpointEnd::NoResponders { certain: true });
 }
 
@@ -290,7 +290,7 @@ fn what_may_have_been_received_is_never_sent_again() {
     assert!(!call.no_responders(ms(6), 0, true));
     assert!(!call.no_responders(ms(1006), 0, false));
     assert!(call.is_under_way());
-    assert!(matches!(call.next(ms(1006), true), Next::Listen(_)));
+    assert!(matches!(call.next(ms(1006), true), EndpointAction::Listen(_)));
 
     // Silence, however long, and whatever comes in wrong inboxes.
     let mut call = asked("orders.echo");
@@ -299,9 +299,9 @@ fn what_may_have_been_received_is_never_sent_again() {
         assert!(!call.no_responders(now, 7, false));
         assert!(!call.reply(now, 7, &plain(), b"x"));
         match call.next(now, true) {
-            Next::Listen(until) => now = until.min(now + ms(100)),
-            Next::Ping => call.pinged(now),
-            Next::Done => break,
+            EndpointAction::Listen(until) => now = until.min(now + ms(100)),
+            EndpointAction::Ping => call.pinged(now),
+            EndpointAction::Done => break,
             next => panic!("{next:?} at {now:?}"),
         }
     }
@@ -317,11 +317,11 @@ fn what_may_have_been_received_is_never_sent_again() {
 fn a_silence_is_believed_of_a_server_that_answers_only() {
     let mut call = asked("orders.echo");
     assert!(!call.reply(ms(6), 0, &plain(), br#"{"stream":"CAP","seq":1}"#));
-    assert_eq!(call.next(ms(7200), true), Next::Ping);
+    assert_eq!(call.next(ms(7200), true), EndpointAction::Ping);
     call.pinged(ms(7200));
-    assert_eq!(call.next(ms(7201), false), Next::Listen(ms(9500)));
-    assert_eq!(call.next(ms(9500), false), Next::ServerHung);
-    assert_eq!(call.next(ms(9500), true), Next::Done);
+    assert_eq!(call.next(ms(7201), false), EndpointAction::Listen(ms(9500)));
+    assert_eq!(call.next(ms(9500), false), EndpointAction::ServerHung);
+    assert_eq!(call.next(ms(9500), true), EndpointAction::Done);
     let end = EndpointEnd::NoReply {
         waited: ms(9495),
         enough: true,
@@ -334,14 +334,14 @@ fn a_silence_is_believed_of_a_server_that_answers_only() {
 fn too_little_time_proves_nothing() {
     let mut call = call(to_subject("orders.echo"));
     call.begin(ms(9400), plan(&["A"]));
-    assert_eq!(call.next(ms(9400), true), Next::Done);
+    assert_eq!(call.next(ms(9400), true), EndpointAction::Done);
     assert_eq!(call.seen().end, EndpointEnd::NoTime);
 
     let mut call = self::call(to_subject("orders.echo"));
     call.begin(ms(9000), plan(&["A"]));
-    assert!(matches!(call.next(ms(9000), true), Next::Request(_)));
+    assert!(matches!(call.next(ms(9000), true), EndpointAction::Request(_)));
     call.sent(ms(9000));
-    assert_eq!(call.next(ms(9500), true), Next::Done);
+    assert_eq!(call.next(ms(9500), true), EndpointAction::Done);
     let end = EndpointEnd::NoReply {
         waited: ms(500),
         enough: false,
@@ -355,17 +355,17 @@ fn over_tls_it_is_nudged() {
     let mut call = call(to_subject("orders.echo"));
     call.begin(
         ms(5),
-        Plan {
-            nudge: Some(ms(25)),
+        EndpointPlan {
+            first_ping_delay: Some(ms(25)),
             ..plan(&["A"])
         },
     );
-    assert!(matches!(call.next(ms(5), false), Next::Request(_)));
+    assert!(matches!(call.next(ms(5), false), EndpointAction::Request(_)));
     call.sent(ms(5));
-    assert_eq!(call.next(ms(5), false), Next::Listen(ms(30)));
-    assert_eq!(call.next(ms(30), false), Next::Ping);
+    assert_eq!(call.next(ms(5), false), EndpointAction::Listen(ms(30)));
+    assert_eq!(call.next(ms(30), false), EndpointAction::Ping);
     call.pinged(ms(30));
-    assert_eq!(call.next(ms(30), false), Next::Listen(ms(80)));
+    assert_eq!(call.next(ms(30), false), EndpointAction::Listen(ms(80)));
 }
 
 #[test]
@@ -374,7 +374,7 @@ fn a_denial_is_that_of_what_was_asked() {
     let mut call = told(&[], &["A"]);
     assert!(!call.denied("$SRV.PING.orders", &failure));
     assert!(call.denied("$SRV.INFO.orders", &failure));
-    assert_eq!(call.next(ms(6), true), Next::Done);
+    assert_eq!(call.next(ms(6), true), EndpointAction::Done);
     assert_eq!(call.seen().end, EndpointEnd::Failed(failure.clone()));
 
     let mut call = self::call(to_subject("orders.echo"));
@@ -383,7 +383,7 @@ fn a_denial_is_that_of_what_was_asked() {
     call.sent(ms(5));
     assert!(!call.denied("$SRV.INFO.orders", &failure));
     assert!(call.denied("orders.echo", &failure));
-    assert_eq!(call.next(ms(6), true), Next::Done);
+    assert_eq!(call.next(ms(6), true), EndpointAction::Done);
 }
 
 #[test]
@@ -393,13 +393,13 @@ fn through_an_import_the_subject_may_be_another_one() {
         call.info(ms(1), info("A", &[("echo", "orders.echo")]).as_bytes());
         call.begin(
             ms(5),
-            Plan {
+            EndpointPlan {
                 imported: true,
                 ..plan(&["A"])
             },
         );
         let mut now = ms(5);
-        while let Next::Request(_) = call.next(now, true) {
+        while let EndpointAction::Request(_) = call.next(now, true) {
             let nth = call.sent(now);
             assert!(call.no_responders(now, nth, false));
             now += ms(250);

@@ -4,8 +4,8 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-fn plan(known: &[&str], census: bool) -> Plan {
-    Plan {
+fn plan(known: &[&str], census: bool) -> PingPlan {
+    PingPlan {
         service: "orders".into(),
         wanted: Wanted::All,
         known: KnownInstances::Ids(known.iter().map(|id| id.to_string()).collect()),
@@ -21,7 +21,7 @@ fn plan(known: &[&str], census: bool) -> Plan {
         confirm_fewer: ms(5000),
         stall: ms(300),
         patience: ms(5000),
-        nudge: None,
+        first_ping_delay: None,
     }
 }
 
@@ -34,15 +34,15 @@ enum Event {
 use Event::{NoResponders, Pong, Reply};
 
 /// Runs a probe in simulated time against a service that reacts to the nth asking as told; the last reaction is
-/// that to all further askings. Returns when each asking was, the end, and the outcome.
-fn simulate(plan: Plan, reactions: &[&[Event]]) -> (Vec<u64>, u64, Option<Outcome>) {
+/// that to all further rounds. Returns when each asking was, the end, and the outcome.
+fn simulate(plan: PingPlan, reactions: &[&[Event]]) -> (Vec<u64>, u64, Option<Outcome>) {
     let mut schedule = Schedule::new(plan);
-    let (mut now, mut asked, mut queue, mut rounds) = (Duration::ZERO, Vec::new(), Vec::new(), 0);
+    let (mut now, mut asked, mut queue, mut requests) = (Duration::ZERO, Vec::new(), Vec::new(), 0);
     loop {
         match schedule.next(now) {
-            next @ (Next::Ask | Next::AskMany(_)) => {
+            next @ (PingAction::Ask | PingAction::AskMany(_)) => {
                 let times = match next {
-                    Next::AskMany(times) => times,
+                    PingAction::AskMany(times) => times,
                     _ => 1,
                 };
                 match times {
@@ -54,18 +54,18 @@ fn simulate(plan: Plan, reactions: &[&[Event]]) -> (Vec<u64>, u64, Option<Outcom
                 for n in 0..times {
                     for event in reaction.iter().filter(|event| n == 0 || !matches!(event, Pong)) {
                         let after = if let Reply(after, _) = event { ms(*after) } else { ms(1) };
-                        queue.push((now + after, rounds, event));
+                        queue.push((now + after, requests, event));
                     }
-                    rounds += 1;
+                    requests += 1;
                 }
             }
-            Next::Ping => {
+            PingAction::Ping => {
                 schedule.pinged(now);
                 queue.push((now + ms(1), 0, &Pong));
             }
-            Next::AskEach(_) | Next::Discover => return (asked, now.as_millis() as u64, schedule.so_far()),
-            Next::LookInto { .. } => return (asked, now.as_millis() as u64, Some(Outcome::Silent(now))),
-            Next::Listen(until) => {
+            PingAction::AskEach(_) | PingAction::Discover => return (asked, now.as_millis() as u64, schedule.so_far()),
+            PingAction::LookInto { .. } => return (asked, now.as_millis() as u64, Some(Outcome::Silent(now))),
+            PingAction::Listen(until) => {
                 queue.sort_by_key(|(at, ..)| *at);
                 match queue.first() {
                     Some((at, ..)) if *at <= until => {
@@ -84,8 +84,8 @@ fn simulate(plan: Plan, reactions: &[&[Event]]) -> (Vec<u64>, u64, Option<Outcom
                     _ => now = until,
                 }
             }
-            Next::Done(outcome) => return (asked, now.as_millis() as u64, Some(outcome)),
-            Next::Flooded => panic!("a flood"),
+            PingAction::Done(outcome) => return (asked, now.as_millis() as u64, Some(outcome)),
+            PingAction::Flooded => panic!("a flood"),
         }
     }
 }
@@ -129,9 +129,9 @@ fn a_missing_known_instance_makes_it_a_census() {
     schedule.asked(ms(0));
     hear(&mut schedule, 1, "a");
     hear(&mut schedule, 1, "c");
-    assert_eq!(schedule.next(ms(1)), Next::Listen(ms(301)));
+    assert_eq!(schedule.next(ms(1)), PingAction::Listen(ms(301)));
     assert!(schedule.was_census());
-    assert_eq!(schedule.next(ms(301)), Next::AskEach(vec!["b".into()]));
+    assert_eq!(schedule.next(ms(301)), PingAction::AskEach(vec!["b".into()]));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn down_is_said_only_after_the_last_asking() {
 /// A restart of NATS lets all instances go, and they come back one by one.
 #[test]
 fn a_shortage_that_would_alarm_is_confirmed_before_it_is_judged() {
-    let short = |confirm_fewer| Plan {
+    let short = |confirm_fewer| PingPlan {
         thresholds: vec![Range::at_least(2.0)],
         confirm_fewer: ms(confirm_fewer),
         ..plan(&["a", "b", "c"], false)
@@ -183,11 +183,11 @@ fn a_shortage_that_would_alarm_is_confirmed_before_it_is_judged() {
         assert_eq!(ids(outcome), ["a"]);
     }
     // Nobody alarms, or only one is wanted.
-    let calm = Plan {
+    let calm = PingPlan {
         thresholds: Vec::new(),
         ..short(5000)
     };
-    let any = Plan {
+    let any = PingPlan {
         wanted: Wanted::Any,
         ..short(5000)
     };
@@ -198,29 +198,29 @@ fn a_shortage_that_would_alarm_is_confirmed_before_it_is_judged() {
 /// Control subjects in a queue group: the nth request reaches one of three instances.
 #[test]
 fn one_reply_to_each_request_is_no_shortage() {
-    let mut schedule = Schedule::new(Plan {
+    let mut schedule = Schedule::new(PingPlan {
         thresholds: vec![Range::at_least(3.0)],
         ..plan(&[], true)
     });
     schedule.asked(ms(0));
     hear_round(&mut schedule, 1, 0, "a");
-    assert_eq!(schedule.next(ms(301)), Next::AskMany(31));
+    assert_eq!(schedule.next(ms(301)), PingAction::AskMany(31));
     schedule.asked_many(ms(301), 31);
     for round in 1..32 {
         hear_round(&mut schedule, 302, round, ["a", "b", "c"][round % 3]);
     }
     // Of three, more are to be heard before it is said who is there.
-    assert_eq!(schedule.next(ms(602)), Next::AskMany(16));
+    assert_eq!(schedule.next(ms(602)), PingAction::AskMany(16));
     schedule.asked_many(ms(602), 16);
     for round in 32..48 {
         hear_round(&mut schedule, 603, round, "a");
     }
     assert!(schedule.one_reply_each());
-    let Next::Done(Outcome::Answered(answers)) = schedule.next(ms(903)) else {
+    let PingAction::Done(Outcome::Answered(answers)) = schedule.next(ms(903)) else {
         panic!("not done")
     };
     assert_eq!(answers.len(), 3);
-    assert_eq!(schedule.askings(), 3);
+    assert_eq!(schedule.rounds(), 3);
 }
 
 /// An instance that is slower than another replies to each request all the same.
@@ -229,7 +229,7 @@ fn a_slow_instance_shares_no_queue_group() {
     let mut schedule = Schedule::new(plan(&["a", "b"], true));
     schedule.asked(ms(0));
     hear_round(&mut schedule, 1, 0, "a");
-    assert_eq!(schedule.next(ms(301)), Next::AskMany(31));
+    assert_eq!(schedule.next(ms(301)), PingAction::AskMany(31));
     schedule.asked_many(ms(301), 31);
     for round in 0..32 {
         hear_round(&mut schedule, 302, round, "a");
@@ -256,7 +256,7 @@ fn the_schedule_follows_confirm() {
         (12_000, &[0, 50, 250, 1200, 2500, 5000, 10_000, 12_000]),
     ];
     for (confirm, expected) in cases {
-        let plan = Plan {
+        let plan = PingPlan {
             confirm: ms(*confirm),
             ..plan(&[], true)
         };
@@ -285,7 +285,7 @@ fn a_503_after_an_answer_does_not_count() {
     schedule.asked(ms(0));
     schedule.reply(ms(1), 0, "", br#"{"name":"orders","id":"a"}"#);
     schedule.no_responders(0, "");
-    assert_eq!(schedule.next(ms(2)), Next::Listen(ms(301)));
+    assert_eq!(schedule.next(ms(2)), PingAction::Listen(ms(301)));
 }
 
 #[test]
@@ -302,12 +302,12 @@ fn more_instances_than_anybody_has_are_a_flood() {
     for n in 0..MAX_INSTANCES {
         assert_eq!(
             schedule.next(ms(1)),
-            Next::Listen(if n == 0 { ms(50) } else { ms(301) })
+            PingAction::Listen(if n == 0 { ms(50) } else { ms(301) })
         );
         schedule.reply(ms(1), 0, "", format!(r#"{{"name":"orders","id":"{n}"}}"#).as_bytes());
     }
-    assert_eq!(schedule.next(ms(1)), Next::Flooded);
-    assert_eq!(schedule.next(ms(1000)), Next::Flooded);
+    assert_eq!(schedule.next(ms(1)), PingAction::Flooded);
+    assert_eq!(schedule.next(ms(1000)), PingAction::Flooded);
 }
 
 #[test]
@@ -318,17 +318,17 @@ fn an_answer_proves_no_more_than_when_it_was_asked_for() {
     schedule.on_wire(0, ms(3));
     schedule.asked(ms(50));
     schedule.reply(ms(60), 1, "", br#"{"name":"billing","id":"b"}"#);
-    assert_eq!(schedule.proven(), None);
+    assert_eq!(schedule.alive_at(), None);
     schedule.reply(ms(900), 0, "", answer);
-    assert_eq!(schedule.proven(), Some(ms(3)));
+    assert_eq!(schedule.alive_at(), Some(ms(3)));
     schedule.reply(ms(901), 1, "", answer);
     schedule.reply(ms(902), 0, "", answer);
-    assert_eq!(schedule.proven(), Some(ms(50)));
+    assert_eq!(schedule.alive_at(), Some(ms(50)));
 }
 
 #[test]
 fn a_late_503_of_an_earlier_asking_is_not_taken_for_the_latest() {
-    let mut schedule = Schedule::new(Plan {
+    let mut schedule = Schedule::new(PingPlan {
         confirm: ms(50),
         ..plan(&[], true)
     });
@@ -337,7 +337,7 @@ fn a_late_503_of_an_earlier_asking_is_not_taken_for_the_latest() {
     schedule.no_responders(0, "");
     schedule.pong();
     schedule.pong();
-    assert_eq!(schedule.next(ms(60)), Next::Listen(ms(5000)));
+    assert_eq!(schedule.next(ms(60)), PingAction::Listen(ms(5000)));
 }
 
 #[test]
@@ -374,7 +374,7 @@ fn a_slow_service_is_not_silent() {
 
 #[test]
 fn without_asking_again_silence_takes_a_ping_at_the_end() {
-    let plan = Plan {
+    let plan = PingPlan {
         confirm: ms(0),
         ..plan(&["a"], false)
     };
@@ -413,7 +413,7 @@ fn what_does_not_count_is_counted_apart() {
 }
 
 fn hear(schedule: &mut Schedule, now: u64, id: &str) {
-    let round = schedule.askings() - 1;
+    let round = schedule.rounds() - 1;
     schedule.reply(
         ms(now),
         round,
@@ -429,7 +429,7 @@ fn two_missing() -> Schedule {
     hear(&mut schedule, 1, "a");
     hear(&mut schedule, 1, "d");
     let ids = vec!["b".to_owned(), "c".to_owned()];
-    assert_eq!(schedule.next(ms(301)), Next::AskEach(ids.clone()));
+    assert_eq!(schedule.next(ms(301)), PingAction::AskEach(ids.clone()));
     schedule.inquired(ms(301), ids);
     schedule
 }
@@ -437,22 +437,22 @@ fn two_missing() -> Schedule {
 #[test]
 fn the_missing_are_asked_one_by_one() {
     let mut schedule = two_missing();
-    assert_eq!(schedule.next(ms(301)), Next::Listen(ms(601)));
+    assert_eq!(schedule.next(ms(301)), PingAction::Listen(ms(601)));
     schedule.no_responders(1, "1");
     assert_eq!(
         schedule.absent(),
         [("b".to_owned(), Fate::NotAnswering), ("c".to_owned(), Fate::Gone)]
     );
-    assert_eq!(schedule.next(ms(302)), Next::Listen(ms(601)));
+    assert_eq!(schedule.next(ms(302)), PingAction::Listen(ms(601)));
     assert_eq!(ids(schedule.so_far()), ["a", "d"]);
-    assert!(matches!(schedule.next(ms(601)), Next::Done(Outcome::Answered(_))));
+    assert!(matches!(schedule.next(ms(601)), PingAction::Done(Outcome::Answered(_))));
     // As soon as all have answered, it is over.
     schedule.reply(ms(310), 1, "", br#"{"name":"orders","id":"b"}"#);
     assert_eq!(
         schedule.absent(),
         [("b".to_owned(), Fate::Slow), ("c".to_owned(), Fate::Gone)]
     );
-    let Next::Done(Outcome::Answered(answers)) = schedule.next(ms(310)) else {
+    let PingAction::Done(Outcome::Answered(answers)) = schedule.next(ms(310)) else {
         panic!("all is known")
     };
     // Each is timed by the request that it answered.
@@ -476,7 +476,7 @@ fn a_missing_instance_is_told_from_one_that_a_wildcard_subscriber_hides() {
         let mut schedule = two_missing();
         schedule.no_responders(1, "0");
         if nobody_told {
-            schedule.no_responders(1, NOBODY);
+            schedule.no_responders(1, UNUSED_ID);
         }
         // The server has dealt with all three: the question, the instances, and this.
         schedule.pinged(ms(302));
@@ -492,7 +492,7 @@ fn a_missing_instance_is_told_from_one_that_a_wildcard_subscriber_hides() {
 fn without_permission_the_missing_are_only_missing() {
     let mut schedule = two_missing();
     assert!(schedule.denied());
-    assert!(matches!(schedule.next(ms(302)), Next::Done(Outcome::Answered(_))));
+    assert!(matches!(schedule.next(ms(302)), PingAction::Done(Outcome::Answered(_))));
     assert!(schedule.absent().iter().all(|(_, fate)| *fate == Fate::NotAsked));
     let mut question = Schedule::new(plan(&[], true));
     question.asked(ms(0));
@@ -510,10 +510,10 @@ fn those_in_doubt_are_asked_again_whoever_took_their_places() {
         hear(&mut schedule, 2, "b");
         schedule
     };
-    assert_eq!(with_doubt().next(ms(2)), Next::AskEach(vec!["frozen".into()]));
+    assert_eq!(with_doubt().next(ms(2)), PingAction::AskEach(vec!["frozen".into()]));
     let mut replaced = with_doubt();
     hear(&mut replaced, 2, "new");
-    assert_eq!(replaced.next(ms(2)), Next::AskEach(vec!["frozen".into()]));
+    assert_eq!(replaced.next(ms(2)), PingAction::AskEach(vec!["frozen".into()]));
 }
 
 #[test]
@@ -524,7 +524,7 @@ fn when_an_outage_ends_those_before_it_are_asked_for() {
     schedule.asked(ms(0));
     hear(&mut schedule, 1, "b");
     hear(&mut schedule, 2, "new");
-    assert_eq!(schedule.next(ms(302)), Next::AskEach(vec!["a".into()]));
+    assert_eq!(schedule.next(ms(302)), PingAction::AskEach(vec!["a".into()]));
 }
 
 #[test]
@@ -535,7 +535,7 @@ fn nobody_known_asks_who_else_is_there() {
     schedule.asked(ms(0));
     schedule.no_responders(0, "");
     assert_eq!(schedule.others(), None);
-    assert_eq!(schedule.next(ms(1)), Next::Discover);
+    assert_eq!(schedule.next(ms(1)), PingAction::Discover);
     schedule.inquired(ms(1), vec![]);
     assert_eq!(schedule.so_far(), Some(Outcome::NoResponders));
     assert_eq!(schedule.reply(ms(10), 1, "", br#"{"name":"users","id":"A"}"#), None);
@@ -545,15 +545,15 @@ fn nobody_known_asks_who_else_is_there() {
         schedule.reply(ms(40), 1, "", br#"{"name":"bad|name","id":"B"}"#),
         Some(NotCounted::Foreign)
     );
-    assert_eq!(schedule.next(ms(40)), Next::Listen(ms(320)));
-    assert_eq!(schedule.next(ms(320)), Next::Done(Outcome::NoResponders));
+    assert_eq!(schedule.next(ms(40)), PingAction::Listen(ms(320)));
+    assert_eq!(schedule.next(ms(320)), PingAction::Done(Outcome::NoResponders));
     assert_eq!(schedule.others(), Some(vec![("users".to_owned(), 2)]));
 }
 
 #[test]
 fn over_tls_pings_come_after_a_while_and_further_and_further_apart() {
     let mut plan = plan(&["a"], false);
-    plan.nudge = Some(ms(25));
+    plan.first_ping_delay = Some(ms(25));
     let mut schedule = Schedule::new(plan);
     schedule.asked(ms(0));
     assert!(!schedule.server_answered(), "nothing was sent that it could answer");
@@ -561,8 +561,8 @@ fn over_tls_pings_come_after_a_while_and_further_and_further_apart() {
     let mut now = ms(0);
     while now < ms(49) {
         match schedule.next(now) {
-            Next::Listen(until) => now = until,
-            Next::Ping => {
+            PingAction::Listen(until) => now = until,
+            PingAction::Ping => {
                 schedule.pinged(now);
                 pings.push(now.as_millis());
             }
@@ -578,26 +578,26 @@ fn over_tls_pings_come_after_a_while_and_further_and_further_apart() {
     assert!(schedule.server_answered());
     schedule.asked(ms(50));
     assert!(!schedule.server_answered());
-    assert_eq!(schedule.next(ms(75)), Next::Ping);
+    assert_eq!(schedule.next(ms(75)), PingAction::Ping);
     schedule.pinged(ms(75));
-    assert_eq!(schedule.next(ms(75)), Next::Listen(ms(125)));
+    assert_eq!(schedule.next(ms(75)), PingAction::Listen(ms(125)));
 }
 
 /// A service that is subscribed and silent, at the moment when that is looked into.
 fn silent(known: &[&str], discover: bool) -> (Schedule, Duration) {
-    let mut schedule = Schedule::new(Plan {
+    let mut schedule = Schedule::new(PingPlan {
         discover,
         ..plan(known, false)
     });
     let mut now = Duration::ZERO;
     loop {
         match schedule.next(now) {
-            Next::Ask => {
+            PingAction::Ask => {
                 schedule.asked(now);
                 schedule.pong();
             }
-            Next::Listen(until) => now = until,
-            Next::LookInto { ids, discover } => {
+            PingAction::Listen(until) => now = until,
+            PingAction::LookInto { ids, discover } => {
                 assert_eq!(ids, known);
                 schedule.looked_into(now, ids, discover);
                 schedule.pong();
@@ -611,15 +611,15 @@ fn silent(known: &[&str], discover: bool) -> (Schedule, Duration) {
 #[test]
 fn a_silence_is_looked_into_before_it_is_told() {
     const STATS_OF_A: &[u8] = br#"{"name":"orders","id":"a","type":"io.nats.micro.v1.stats_response","endpoints":[]}"#;
-    let silence = |now: Duration| Next::Done(Outcome::Silent(now));
+    let silence = |now: Duration| PingAction::Done(Outcome::Silent(now));
 
     // Nobody listens to whatever is asked, and nobody has the ids of before.
     let (mut schedule, now) = silent(&["a", "b"], false);
-    let round = schedule.askings();
+    let round = schedule.rounds();
     schedule.no_responders(round, "0");
-    assert_eq!(schedule.next(now), Next::Listen(now + ms(300)));
+    assert_eq!(schedule.next(now), PingAction::Listen(now + ms(300)));
     schedule.no_responders(round, "1");
-    schedule.no_responders(round, NOBODY);
+    schedule.no_responders(round, UNUSED_ID);
     assert_eq!(schedule.next(now), silence(now));
     assert_eq!(schedule.silence(), Silence::Subscribed);
     assert_eq!(
@@ -629,14 +629,14 @@ fn a_silence_is_looked_into_before_it_is_told() {
 
     // Somebody listens to it.
     let (schedule, now) = silent(&["a"], false);
-    assert_eq!(schedule.next(now + ms(299)), Next::Listen(now + ms(300)));
+    assert_eq!(schedule.next(now + ms(299)), PingAction::Listen(now + ms(300)));
     assert_eq!(schedule.next(now + ms(300)), silence(now));
     assert_eq!(schedule.silence(), Silence::Hidden);
 
     // The server itself is slow.
     let (mut schedule, now) = silent(&["a"], false);
     schedule.pinged(now);
-    assert_eq!(schedule.next(now + ms(300)), Next::Listen(now + ms(1200)));
+    assert_eq!(schedule.next(now + ms(300)), PingAction::Listen(now + ms(1200)));
     schedule.pong();
     assert_eq!(schedule.next(now + ms(400)), silence(now));
 
@@ -648,18 +648,18 @@ fn a_silence_is_looked_into_before_it_is_told() {
     assert_eq!(schedule.silence(), Silence::Unknown);
 
     // In an open outage, those of before it.
-    let mut schedule = Schedule::new(Plan {
+    let mut schedule = Schedule::new(PingPlan {
         before_outage: vec!["a".into()],
         patience: ms(0),
         ..plan(&[], false)
     });
     for second in 0..10 {
-        if schedule.next(ms(1000 * second)) == Next::Ask {
+        if schedule.next(ms(1000 * second)) == PingAction::Ask {
             schedule.asked(ms(1000 * second));
             schedule.pong();
         }
     }
-    let looks = Next::LookInto {
+    let looks = PingAction::LookInto {
         ids: vec!["a".into()],
         discover: false,
     };
@@ -667,12 +667,12 @@ fn a_silence_is_looked_into_before_it_is_told() {
 
     // An instance that answers other questions is alive.
     let (mut schedule, now) = silent(&["a", "b"], false);
-    let round = schedule.askings();
-    schedule.no_responders(round, NOBODY);
+    let round = schedule.rounds();
+    schedule.no_responders(round, UNUSED_ID);
     assert_eq!(schedule.reply(now + ms(9), round, "0", STATS_OF_A), None);
     schedule.no_responders(round, "1");
     let outcome = match schedule.next(now + ms(9)) {
-        Next::Done(outcome) => Some(outcome),
+        PingAction::Done(outcome) => Some(outcome),
         next => panic!("{next:?}"),
     };
     assert_eq!(ids(outcome), ["a"]);
@@ -680,14 +680,14 @@ fn a_silence_is_looked_into_before_it_is_told() {
 
     // But not one that answers for another, nor for an id that nobody has.
     let (mut schedule, now) = silent(&["a", "b"], false);
-    let round = schedule.askings();
+    let round = schedule.rounds();
     assert_eq!(
         schedule.reply(now + ms(1), round, "1", STATS_OF_A),
         Some(NotCounted::Broken)
     );
     assert_eq!(schedule.reply(now + ms(1), round, "0", STATS_OF_A), None);
     assert_eq!(
-        schedule.reply(now + ms(2), round, NOBODY, STATS_OF_A),
+        schedule.reply(now + ms(2), round, UNUSED_ID, STATS_OF_A),
         Some(NotCounted::Broken)
     );
     assert_eq!(
@@ -701,11 +701,11 @@ fn a_silence_is_looked_into_before_it_is_told() {
 #[test]
 fn a_silence_of_whom_nobody_has_seen_is_looked_into_and_around() {
     let (mut schedule, now) = silent(&[], true);
-    let round = schedule.askings();
-    schedule.no_responders(round, NOBODY);
+    let round = schedule.rounds();
+    schedule.no_responders(round, UNUSED_ID);
     schedule.reply(now + ms(5), round, "", br#"{"name":"billing","id":"x"}"#);
-    assert_eq!(schedule.next(now + ms(5)), Next::Listen(now + ms(305)));
-    assert_eq!(schedule.next(now + ms(305)), Next::Done(Outcome::Silent(now)));
+    assert_eq!(schedule.next(now + ms(5)), PingAction::Listen(now + ms(305)));
+    assert_eq!(schedule.next(now + ms(305)), PingAction::Done(Outcome::Silent(now)));
     assert_eq!(schedule.others(), Some(vec![("billing".to_owned(), 1)]));
     assert_eq!(schedule.silence(), Silence::Subscribed);
 }
@@ -714,20 +714,20 @@ fn a_silence_of_whom_nobody_has_seen_is_looked_into_and_around() {
 fn statistics_are_waited_for_no_longer_than_for_an_answer() {
     let ping = |id: &str| format!(r#"{{"name":"orders","id":"{id}"}}"#).into_bytes();
     let with_stats = |known: &[&str]| {
-        let mut schedule = Schedule::new(Plan {
+        let mut schedule = Schedule::new(PingPlan {
             stats: true,
             ..plan(known, false)
         });
         schedule.asked(ms(0));
         schedule
     };
-    let done = |next: Next| matches!(next, Next::Done(Outcome::Answered(_)));
+    let done = |next: PingAction| matches!(next, PingAction::Done(Outcome::Answered(_)));
     // They come before and after the answers.
     let mut schedule = with_stats(&["a", "b"]);
     schedule.reply(ms(1), 0, STATS, &ping("a"));
     schedule.reply(ms(2), 0, "", &ping("a"));
     schedule.reply(ms(3), 0, "", &ping("b"));
-    assert_eq!(schedule.next(ms(3)), Next::Listen(ms(303)));
+    assert_eq!(schedule.next(ms(3)), PingAction::Listen(ms(303)));
     schedule.reply(ms(4), 0, STATS, &ping("b"));
     assert!(done(schedule.next(ms(4))));
     assert_eq!(schedule.stats().len(), 2);
@@ -737,7 +737,7 @@ fn statistics_are_waited_for_no_longer_than_for_an_answer() {
     for id in ["x", "x"] {
         schedule.reply(ms(9), 0, STATS, &ping(id));
     }
-    assert_eq!(schedule.next(ms(9)), Next::Listen(ms(309)));
+    assert_eq!(schedule.next(ms(9)), PingAction::Listen(ms(309)));
     assert!(done(schedule.next(ms(309))));
     // They are not allowed: nobody waits.
     let mut schedule = with_stats(&["a"]);
@@ -748,5 +748,5 @@ fn statistics_are_waited_for_no_longer_than_for_an_answer() {
     let mut schedule = with_stats(&["a"]);
     schedule.reply(ms(1), 0, STATS, &ping("a"));
     schedule.no_responders(0, "");
-    assert_eq!(schedule.next(ms(2)), Next::Listen(ms(50)));
+    assert_eq!(schedule.next(ms(2)), PingAction::Listen(ms(50)));
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use check_nats_service::connect::request::{Destination, EndpointRequest, Payload};
 use check_nats_service::judge::{Policy, RequestLimits, judge};
-use check_nats_service::probe::endpoint::{Call, Next, Plan};
+use check_nats_service::probe::endpoint::{Call, EndpointAction, EndpointPlan};
 use check_nats_service::probe::info::{self, Headers};
 use check_nats_service::probe::observation::{
     Answer, EndpointEnd, EndpointSeen, Failure, Instance, Observation, Outcome,
@@ -117,23 +117,23 @@ fn call(mut call: Call, input: &[u8]) -> EndpointSeen {
     let mut asked_info = call.info_asked(now);
     call.begin(
         now,
-        Plan {
+        EndpointPlan {
             instances: ["A", "B"].map(str::to_owned).into(),
             imported: false,
             end: Duration::from_secs(9),
             patience: Duration::from_secs(2),
             stall: Duration::from_millis(300),
-            nudge: None,
+            first_ping_delay: None,
         },
     );
     let (mut sent, mut refused) = (0_usize, 0);
     let mut events = input.split(|byte| *byte == END).take(200);
     for _ in 0..1000 {
         match call.next(now, false) {
-            Next::Done => return call.seen(),
-            Next::ServerHung => call.ended(EndpointEnd::NoTime),
-            Next::AskInfo => asked_info = call.info_asked(now),
-            Next::Request(subject) => {
+            EndpointAction::Done => return call.seen(),
+            EndpointAction::ServerHung => call.ended(EndpointEnd::NoTime),
+            EndpointAction::AskInfo => asked_info = call.info_asked(now),
+            EndpointAction::Request(subject) => {
                 let text = subject.as_str();
                 let token = |token: &str| !token.is_empty() && token != "*" && token != ">";
                 let plain = text.split('.').all(token) && !text.contains(|c: char| c.is_control() || c.is_whitespace());
@@ -142,8 +142,8 @@ fn call(mut call: Call, input: &[u8]) -> EndpointSeen {
                 call.sent(now);
                 sent += 1;
             }
-            Next::Ping => call.pinged(now),
-            Next::Listen(until) => {
+            EndpointAction::Ping => call.pinged(now),
+            EndpointAction::Listen(until) => {
                 let event = events.next().map(|event| event.split_first().unwrap_or((&b'w', b"")));
                 now += Duration::from_micros(100);
                 match event {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use check_nats_service::judge::pod::{Answer, Kind, Question};
+use check_nats_service::judge::pod::{Answer, Kind, PodProbe};
 use check_nats_service::judge::status_file::{FILE, LastCheck, answer};
 use check_nats_service::probe::schedule::Wanted;
 use check_nats_service::values::timestamp::Timestamp;
@@ -50,7 +50,7 @@ fn run(input: &[u8]) {
     ];
     for (n, wanted) in wanted.into_iter().enumerate() {
         for kind in [Kind::Liveness, Kind::Readiness] {
-            let question = Question {
+            let question = PodProbe {
                 kind,
                 service: "demo".into(),
                 wanted: wanted.clone(),

@@ -11,7 +11,7 @@ use check_nats_service::judge::pod::{self, Kind};
 use check_nats_service::judge::{Loss, LossLimits, Policy, RateLimits, RestartLimits, judge};
 use check_nats_service::probe::diagnosis::{Peer, flooded, server_said};
 use check_nats_service::probe::observation::{Failure, Observation, Outcome, Server};
-use check_nats_service::probe::schedule::{NOBODY, Next, ONCE_MORE, Plan, STATS, Schedule, Wanted};
+use check_nats_service::probe::schedule::{FIRST_RETRY, PingAction, PingPlan, STATS, Schedule, UNUSED_ID, Wanted};
 use check_nats_service::probe::stats::SeenStats;
 use check_nats_service::render::memory;
 use check_nats_service::render::report::Report;
@@ -162,7 +162,7 @@ struct Run {
 impl Run {
     fn new(memory: &Memory, policy: &Policy) -> Run {
         let confirm = Duration::from_secs(5);
-        let plan = Plan {
+        let plan = PingPlan {
             known: memory.known_instances(),
             previously_missing: memory.previously_missing(),
             before_outage: memory.before_outage(),
@@ -170,12 +170,12 @@ impl Run {
             discover: !memory.has_seen_any(),
             stats: policy.rates.wanted,
             thresholds: policy.thresholds(memory),
-            confirm_fewer: if memory.is_absent() { ONCE_MORE } else { confirm },
+            confirm_fewer: if memory.is_absent() { FIRST_RETRY } else { confirm },
             patience: Duration::from_secs(5),
-            ..Plan::new(
+            ..PingPlan::new(
                 "demo",
                 Wanted::All,
-                if memory.is_absent() { ONCE_MORE } else { confirm },
+                if memory.is_absent() { FIRST_RETRY } else { confirm },
                 Duration::from_millis(300),
             )
         };
@@ -203,27 +203,27 @@ impl Run {
                 return self.observation(start, Outcome::Failed(failure));
             }
             match self.schedule.next(self.now) {
-                Next::Done(outcome) => return self.observation(start, outcome),
-                Next::Flooded => return self.observation(start, Outcome::Failed(flooded("h:4222"))),
-                Next::Ask => {
+                PingAction::Done(outcome) => return self.observation(start, outcome),
+                PingAction::Flooded => return self.observation(start, Outcome::Failed(flooded("h:4222"))),
+                PingAction::Ask => {
                     self.schedule.asked(self.now);
                     self.rounds += 1;
                     if self.nobody {
                         self.schedule.no_responders(self.rounds - 1, "");
                     }
                 }
-                Next::AskMany(times) => {
+                PingAction::AskMany(times) => {
                     self.schedule.asked_many(self.now, times);
                     self.rounds += times;
                     if self.nobody {
                         self.schedule.no_responders(self.rounds - 1, "");
                     }
                 }
-                Next::AskEach(ids) => self.schedule.inquired(self.now, ids),
-                Next::Discover => self.schedule.inquired(self.now, Vec::new()),
-                Next::LookInto { ids, discover } => self.schedule.looked_into(self.now, ids, discover),
-                Next::Ping => self.schedule.pinged(self.now),
-                Next::Listen(until) => match events.next_if(|event| event.first() != Some(&b'+')) {
+                PingAction::AskEach(ids) => self.schedule.inquired(self.now, ids),
+                PingAction::Discover => self.schedule.inquired(self.now, Vec::new()),
+                PingAction::LookInto { ids, discover } => self.schedule.looked_into(self.now, ids, discover),
+                PingAction::Ping => self.schedule.pinged(self.now),
+                PingAction::Listen(until) => match events.next_if(|event| event.first() != Some(&b'+')) {
                     Some(event) => self.hear(event),
                     None if !self.hung && !self.schedule.server_answered() => self.schedule.pong(),
                     // As the client's own deadline would.
@@ -261,7 +261,7 @@ impl Run {
             }
             b'y' => self.nobody = false,
             b'x' => self.hung = true,
-            b'N' => self.schedule.no_responders(self.rounds, NOBODY),
+            b'N' => self.schedule.no_responders(self.rounds, UNUSED_ID),
             b'g' => {
                 let token = rest
                     .first()
@@ -309,7 +309,7 @@ impl Run {
             at: start + self.now,
             outcome,
             census: schedule.was_census(),
-            askings: schedule.askings(),
+            rounds: schedule.rounds(),
             server: Some(Server {
                 address: "h:4222".into(),
                 id: "N1".into(),
@@ -336,7 +336,7 @@ impl Run {
 /// Judges, checks the promises, and returns what is remembered: as it is read again.
 fn check(memory: &Memory, seen: Observation, policy: &Policy, now: Timestamp) -> Memory {
     for kind in [Kind::Liveness, Kind::Readiness] {
-        let question = pod::Question {
+        let question = pod::PodProbe {
             kind,
             service: "demo".into(),
             wanted: Wanted::Any,
