@@ -1,4 +1,4 @@
-//! The flags of a mode -> [`Arguments`]: everything but how to connect.
+//! The flags of a command -> [`Arguments`]: everything but how to connect.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use clap::ArgMatches;
 
 use super::config::{
-    Config, Format, ListenOptions, Mode, OutputOptions, ProbeOptions, Selector, StateListOptions, Timing,
+    Command, Config, Format, ListenOptions, OutputOptions, ProbeOptions, Selector, StateListOptions, Timing,
 };
 use super::connection;
-use super::given::{Given, Problem};
+use super::flag_values::{ConfigError, FlagValues};
 use super::request;
 use crate::connect::target::{Prefix, ServiceName, Target};
-use crate::judge::pod::{self, Kind};
+use crate::judge::pod::{self, ProbeKind};
 use crate::judge::{Loss, LossLimits, Policy, RateLimits, RestartLimits};
 use crate::probe::reply::{KEY_CHARS, MAX_KEPT_KEYS, is_id};
 use crate::probe::schedule::Wanted;
@@ -28,7 +28,7 @@ use crate::values::version::Requirement;
 /// What the user has said, checked, but for how to connect: that may stand in files, which take their time.
 #[derive(Clone, Debug)]
 pub struct Arguments {
-    pub mode: Mode,
+    pub command: Command,
     pub service: ServiceName,
     pub timing: Timing,
     pub policy: Policy,
@@ -43,15 +43,15 @@ impl Arguments {
     /// # Errors
     ///
     /// One line that says what is wrong and what would be right.
-    pub fn target(&self, env: Env<'_>, deadline: Instant) -> Result<Target, Problem> {
-        let given = Given::new(&self.matches, env, deadline);
+    pub fn target(&self, env: Env<'_>, deadline: Instant) -> Result<Target, ConfigError> {
+        let given = FlagValues::new(&self.matches, env, deadline);
         connection::target(self.service.clone(), &given).map_err(|problem| problem.redacted())
     }
 
     /// With how to connect, that is everything.
     pub fn with_target(self, target: Target) -> Config {
         Config {
-            mode: self.mode,
+            command: self.command,
             target,
             timing: self.timing,
             policy: self.policy,
@@ -61,11 +61,11 @@ impl Arguments {
     }
 }
 
-pub fn textfile_mode(given: &Given<'_>) -> Result<Mode, String> {
-    match given.path("output")? {
-        Some(output) => Ok(Mode::Textfile {
+pub fn textfile_command(values: &FlagValues<'_>) -> Result<Command, String> {
+    match values.path("output")? {
+        Some(output) => Ok(Command::Textfile {
             output,
-            exit_status: given.has("exit-status"),
+            exit_status: values.has("exit-status"),
         }),
         None => Err("which file? Give it with --output".into()),
     }
@@ -79,13 +79,13 @@ fn key_and_value<'w>(flag: &str, what: &str, word: &'w str) -> Result<(&'w str, 
 }
 
 /// Which instance is this pod's own, if that is said.
-fn selector(given: &Given<'_>) -> Result<Option<Selector>, String> {
-    let id = given.read("id", |id| match is_id(id) {
+fn selector(values: &FlagValues<'_>) -> Result<Option<Selector>, String> {
+    let id = values.read("id", |id| match is_id(id) {
         true => Ok(id.to_owned()),
         false => Err(format!("'{}' is not the id of an instance", clean(id, 80))),
     })?;
-    let mut values = Vec::new();
-    for word in given.words("match")? {
+    let mut wanted = Vec::new();
+    for word in values.words("match")? {
         let (key, value) = key_and_value("match", "VALUE", word)?;
         // A value that starts so was meant to be another one.
         if value.is_empty() || value.starts_with("$(") {
@@ -95,50 +95,57 @@ fn selector(given: &Given<'_>) -> Result<Option<Selector>, String> {
                 clean(word, 80)
             ));
         }
-        values.push((key.to_owned(), value.to_owned()));
+        wanted.push((key.to_owned(), value.to_owned()));
     }
-    for word in given.words("match-env")? {
+    for word in values.words("match-env")? {
         let (key, name) = key_and_value("match-env", "VARIABLE", word)?;
-        match given.variable(name)? {
-            Some(value) => values.push((key.to_owned(), value)),
+        match values.variable(name)? {
+            Some(value) => wanted.push((key.to_owned(), value)),
             None => return Err(format!("--match-env: the variable {} is not set", clean(name, 80))),
         }
     }
     Ok(
-        match (id, given.path("id-file")?, values.is_empty(), given.has("any-instance")) {
+        match (
+            id,
+            values.path("id-file")?,
+            wanted.is_empty(),
+            values.has("any-instance"),
+        ) {
             (Some(id), ..) => Some(Selector::Is(Wanted::Id(id))),
             (_, Some(file), ..) => Some(Selector::IdFile(file)),
-            (_, _, false, _) => Some(Selector::Is(Wanted::Match(values))),
+            (_, _, false, _) => Some(Selector::Is(Wanted::Match(wanted))),
             (.., true) => Some(Selector::Is(Wanted::Any)),
             _ => None,
         },
     )
 }
 
-pub fn probe_mode(given: &Given<'_>, kind: Kind) -> Result<Mode, String> {
-    let selector = selector(given)?
+pub fn probe_command(values: &FlagValues<'_>, kind: ProbeKind) -> Result<Command, String> {
+    let selector = selector(values)?
         .ok_or("which instance is this pod's? Give --id, --id-file, --match or --match-env, or say --any-instance")?;
-    let unreachable = given.read("unreachable", |word| {
-        pod::Answer::parse(word).ok_or(format!("'{}' is neither pass nor fail", clean(word, 80)))
+    let unreachable = values.read("unreachable", |word| {
+        pod::ProbeResult::parse(word).ok_or(format!("'{}' is neither pass nor fail", clean(word, 80)))
     })?;
-    let max_age = given.duration_above_zero("max-age")?.unwrap_or(Duration::from_secs(60));
-    Ok(Mode::Probe(ProbeOptions {
+    let max_age = values
+        .duration_above_zero("max-age")?
+        .unwrap_or(Duration::from_secs(60));
+    Ok(Command::Probe(ProbeOptions {
         kind,
         selector,
         unreachable,
-        from: given.path("from")?.map(|file| (file, max_age)),
+        from: values.path("from")?.map(|file| (file, max_age)),
     }))
 }
 
-pub fn watch_mode(given: &Given<'_>) -> Result<Mode, String> {
-    let interval = given
+pub fn watch_command(values: &FlagValues<'_>) -> Result<Command, String> {
+    let interval = values
         .duration_above_zero("interval")?
         .unwrap_or(Duration::from_secs(15));
-    Ok(Mode::Watch {
+    Ok(Command::Watch {
         interval,
-        textfile: given.path("textfile")?,
-        status_file: given.path("status-file")?,
-        listen: listen(given, interval)?,
+        textfile: values.path("textfile")?,
+        status_file: values.path("status-file")?,
+        listen: listen(values, interval)?,
     })
 }
 
@@ -153,10 +160,10 @@ const SLACK: Duration = Duration::from_secs(2);
 
 /// How long the last check counts for. Longer than the next one may take: else a pod that hangs, and with it each check,
 /// would pass now and then.
-fn max_age(given: &Given<'_>, interval: Duration) -> Result<Duration, String> {
-    let timeout = given.duration_above_zero("timeout")?.unwrap_or(TIMEOUT);
+fn max_age(values: &FlagValues<'_>, interval: Duration) -> Result<Duration, String> {
+    let timeout = values.duration_above_zero("timeout")?.unwrap_or(TIMEOUT);
     let least = interval.saturating_add(timeout);
-    match given.duration_above_zero("max-age")? {
+    match values.duration_above_zero("max-age")? {
         Some(max_age) if max_age < least => Err(format!(
             "--max-age: {} is less than --interval and --timeout together ({}), which a good check may be old",
             age(max_age),
@@ -167,26 +174,26 @@ fn max_age(given: &Given<'_>, interval: Duration) -> Result<Duration, String> {
     }
 }
 
-fn listen(given: &Given<'_>, interval: Duration) -> Result<Option<ListenOptions>, String> {
-    let Some(typed) = given.text("listen")? else {
+fn listen(values: &FlagValues<'_>, interval: Duration) -> Result<Option<ListenOptions>, String> {
+    let Some(typed) = values.text("listen")? else {
         return Ok(None);
     };
     Ok(Some(ListenOptions {
         typed: typed.to_owned(),
         addresses: addresses(typed).map_err(|why| format!("--listen: {why}"))?,
-        selector: selector(given)?,
-        unreachable: watch_unreachable(given)?.1,
-        max_age: max_age(given, interval)?,
+        selector: selector(values)?,
+        unreachable: watch_unreachable(values)?.1,
+        max_age: max_age(values, interval)?,
     }))
 }
 
 /// `--unreachable` of `watch`: a status is for the verdict, and pass or fail for the probes of `--listen`. Each can be given.
-fn watch_unreachable(given: &Given<'_>) -> Result<(Option<Status>, Option<pod::Answer>), String> {
+fn watch_unreachable(values: &FlagValues<'_>) -> Result<(Option<Status>, Option<pod::ProbeResult>), String> {
     let (mut status, mut result) = (None, None);
-    for word in given.words("unreachable")? {
-        let is_twice = match (Status::parse(word), pod::Answer::parse(word)) {
-            (Some(given), _) => status.replace(given).is_some(),
-            (_, Some(given)) => result.replace(given).is_some(),
+    for word in values.words("unreachable")? {
+        let is_twice = match (Status::parse(word), pod::ProbeResult::parse(word)) {
+            (Some(values), _) => status.replace(values).is_some(),
+            (_, Some(values)) => result.replace(values).is_some(),
             _ => {
                 return Err(format!(
                     "--unreachable: '{}' is not a status (ok, warning, unknown or critical), nor pass or fail",
@@ -198,7 +205,7 @@ fn watch_unreachable(given: &Given<'_>) -> Result<(Option<Status>, Option<pod::A
             return Err("--unreachable: give one status, and one of pass and fail".into());
         }
     }
-    if result.is_some() && given.raw("listen").is_none() {
+    if result.is_some() && values.raw("listen").is_none() {
         return Err("--unreachable: pass and fail are for the probes of --listen, otherwise give a status".into());
     }
     Ok((status, result))
@@ -226,39 +233,39 @@ fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     }
 }
 
-/// The defaults of a mode: a Kubernetes probe has a second at most.
-fn timing(given: &Given<'_>, mode: &Mode) -> Result<Timing, String> {
-    let (timeout, confirm) = match mode {
-        Mode::Probe(_) => (Duration::from_millis(800), Duration::from_millis(300)),
+/// The defaults of a command: a Kubernetes probe has a second at most.
+fn timing(values: &FlagValues<'_>, command: &Command) -> Result<Timing, String> {
+    let (timeout, confirm) = match command {
+        Command::Probe(_) => (Duration::from_millis(800), Duration::from_millis(300)),
         _ => (TIMEOUT, Duration::from_secs(5)),
     };
     // Where probes are answered from a check, it has to see a pod that is new, which may be slower than those known.
-    let census = match mode {
-        Mode::Watch {
+    let census = match command {
+        Command::Watch {
             listen, status_file, ..
         } if listen.is_some() || status_file.is_some() => Duration::ZERO,
         _ => Duration::from_secs(300),
     };
     Ok(Timing {
-        timeout: given.duration_above_zero("timeout")?.unwrap_or(timeout),
-        confirm: given.duration("confirm")?.unwrap_or(confirm),
-        stall: given
+        timeout: values.duration_above_zero("timeout")?.unwrap_or(timeout),
+        confirm: values.duration("confirm")?.unwrap_or(confirm),
+        stall: values
             .duration_above_zero("stall")?
             .unwrap_or(Duration::from_millis(300)),
-        census: given.duration("census")?.unwrap_or(census),
+        census: values.duration("census")?.unwrap_or(census),
     })
 }
 
 /// What is judged of the statistics. Rates are made of two runs, so there must be a state.
-fn rates(given: &Given<'_>, place: &Place) -> Result<RateLimits, String> {
+fn rates(values: &FlagValues<'_>, place: &Place) -> Result<RateLimits, String> {
     let standard = RateLimits::default();
     let limits = RateLimits {
         wanted: false,
-        error_warning: given.percent("error-rate-warning")?,
-        error_critical: given.percent("error-rate-critical")?,
-        latency_warning: given.duration("latency-warning")?,
-        latency_critical: given.duration("latency-critical")?,
-        min_requests: given.number("min-requests")?.unwrap_or(standard.min_requests),
+        error_warning: values.percent("error-rate-warning")?,
+        error_critical: values.percent("error-rate-critical")?,
+        latency_warning: values.duration("latency-warning")?,
+        latency_critical: values.duration("latency-critical")?,
+        min_requests: values.number("min-requests")?.unwrap_or(standard.min_requests),
     };
     const IMPLYING: [&str; 5] = [
         "error-rate-warning",
@@ -267,9 +274,9 @@ fn rates(given: &Given<'_>, place: &Place) -> Result<RateLimits, String> {
         "latency-critical",
         "min-requests",
     ];
-    let flag = match given.has("stats") {
+    let flag = match values.has("stats") {
         true => Some("stats"),
-        false => IMPLYING.into_iter().find(|flag| given.raw(flag).is_some()),
+        false => IMPLYING.into_iter().find(|flag| values.raw(flag).is_some()),
     };
     match flag {
         Some(flag) if *place == Place::Nowhere => Err(format!(
@@ -283,24 +290,24 @@ fn rates(given: &Given<'_>, place: &Place) -> Result<RateLimits, String> {
 }
 
 /// The first of these flags that is given, where nothing is remembered.
-fn is_in_vain<'f>(given: &Given<'_>, place: &Place, flags: &[&'f str]) -> Option<&'f str> {
-    let mut given = flags.iter().filter(|flag| given.raw(flag).is_some());
-    given.next().copied().filter(|_| *place == Place::Nowhere)
+fn is_in_vain<'f>(values: &FlagValues<'_>, place: &Place, flags: &[&'f str]) -> Option<&'f str> {
+    let mut found = flags.iter().filter(|flag| values.raw(flag).is_some());
+    found.next().copied().filter(|_| *place == Place::Nowhere)
 }
 
 /// What is judged of lost instances. What is normal is known from earlier runs.
-fn loss(given: &Given<'_>, place: &Place) -> Result<LossLimits, String> {
+fn loss(values: &FlagValues<'_>, place: &Place) -> Result<LossLimits, String> {
     let flags = ["lost-warning", "lost-critical", "baseline-settle"];
-    if let Some(flag) = is_in_vain(given, place, &flags) {
+    if let Some(flag) = is_in_vain(values, place, &flags) {
         return Err(format!(
             "--{flag}: how many instances are normal is known from earlier runs, so something must be remembered, leave out \
              --no-state, or give -w or -c"
         ));
     }
     Ok(LossLimits {
-        warning: given.read("lost-warning", read_loss)?,
-        critical: given.read("lost-critical", read_loss)?,
-        settle: given
+        warning: values.read("lost-warning", read_loss)?,
+        critical: values.read("lost-critical", read_loss)?,
+        settle: values
             .duration_above_zero("baseline-settle")?
             .unwrap_or(LossLimits::default().settle),
     })
@@ -327,22 +334,24 @@ fn read_loss(text: &str) -> Result<Loss, String> {
 }
 
 /// What is judged of restarts. They are seen between two runs.
-fn restarts(given: &Given<'_>, place: &Place) -> Result<RestartLimits, String> {
+fn restarts(values: &FlagValues<'_>, place: &Place) -> Result<RestartLimits, String> {
     let flags = ["restarts-warning", "restarts-critical", "restarts-window"];
-    if let Some(flag) = is_in_vain(given, place, &flags) {
+    if let Some(flag) = is_in_vain(values, place, &flags) {
         return Err(format!(
             "--{flag}: a restart is seen between two runs, so something must be remembered, leave out --no-state"
         ));
     }
     let limit = |flag: &str| -> Result<Option<usize>, String> {
         let most = changes::MAX_RESTARTS;
-        given.read(flag, |text| match text.parse::<usize>() {
+        values.read(flag, |text| match text.parse::<usize>() {
             Ok(number) if (1..=most).contains(&number) && !text.starts_with('+') => Ok(number),
             _ => Err(format!("'{}' is not a whole number from 1 to {most}", clean(text, 80))),
         })
     };
     let standard = RestartLimits::default();
-    let window = given.duration_above_zero("restarts-window")?.unwrap_or(standard.window);
+    let window = values
+        .duration_above_zero("restarts-window")?
+        .unwrap_or(standard.window);
     if window > changes::KEPT {
         let most = age(changes::KEPT);
         return Err(format!(
@@ -356,21 +365,26 @@ fn restarts(given: &Given<'_>, place: &Place) -> Result<RestartLimits, String> {
     })
 }
 
-fn policy(given: &Given<'_>, mode: &Mode, prefix: Option<&Prefix>, place: &Place) -> Result<Policy, String> {
+fn policy(
+    values: &FlagValues<'_>,
+    command: &Command,
+    prefix: Option<&Prefix>,
+    place: &Place,
+) -> Result<Policy, String> {
     let standard = Policy::default();
     // The same flag says pass or fail in a probe.
-    let unreachable = match mode {
-        Mode::Probe(_) => None,
-        Mode::Watch { .. } => watch_unreachable(given)?.0,
-        _ => given.status("unreachable")?,
+    let unreachable = match command {
+        Command::Probe(_) => None,
+        Command::Watch { .. } => watch_unreachable(values)?.0,
+        _ => values.status("unreachable")?,
     };
-    let mixed_versions = given.status("mixed-versions")?;
+    let mixed_versions = values.status("mixed-versions")?;
     if mixed_versions.is_some() && *place == Place::Nowhere {
         return Err(
             "--mixed-versions: without a state nobody knows since when versions are mixed, leave out --no-state".into(),
         );
     }
-    let mixed_metadata: Vec<String> = given.words("mixed-metadata")?.into_iter().map(str::to_owned).collect();
+    let mixed_metadata: Vec<String> = values.words("mixed-metadata")?.into_iter().map(str::to_owned).collect();
     if !mixed_metadata.is_empty() && mixed_versions.is_none() {
         return Err("--mixed-metadata: give a status with --mixed-versions, too".into());
     }
@@ -381,90 +395,90 @@ fn policy(given: &Given<'_>, mode: &Mode, prefix: Option<&Prefix>, place: &Place
         ));
     }
     let (creds_warning, creds_critical) = (
-        given.duration_above_zero("creds-warning")?,
-        given.duration_above_zero("creds-critical")?,
+        values.duration_above_zero("creds-warning")?,
+        values.duration_above_zero("creds-critical")?,
     );
     if creds_warning.is_some() && creds_warning <= creds_critical {
         return Err("--creds-warning: it must be longer than --creds-critical, or it would never be told".into());
     }
     Ok(Policy {
-        warning: given.range("warning")?,
-        critical: given.range("critical")?,
-        rtt_warning: given.duration("rtt-warning")?,
-        rtt_critical: given.duration("rtt-critical")?,
-        expected_version: given.read("expect-version", Requirement::parse)?,
+        warning: values.range("warning")?,
+        critical: values.range("critical")?,
+        rtt_warning: values.duration("rtt-warning")?,
+        rtt_critical: values.duration("rtt-critical")?,
+        expected_version: values.read("expect-version", Requirement::parse)?,
         mixed_versions,
         mixed_metadata,
         creds_warning,
         creds_critical,
-        never_seen: given.status("never-seen")?.unwrap_or(standard.never_seen),
+        never_seen: values.status("never-seen")?.unwrap_or(standard.never_seen),
         unreachable: unreachable.unwrap_or(standard.unreachable),
-        silent: given.status("silent")?.unwrap_or(standard.silent),
-        forget_after: given.duration_above_zero("forget-after")?,
-        rates: rates(given, place)?,
-        request: request::limits(given)?,
-        loss: loss(given, place)?,
-        restarts: restarts(given, place)?,
+        silent: values.status("silent")?.unwrap_or(standard.silent),
+        forget_after: values.duration_above_zero("forget-after")?,
+        rates: rates(values, place)?,
+        request: request::limits(values)?,
+        loss: loss(values, place)?,
+        restarts: restarts(values, place)?,
         remembers: *place != Place::Nowhere,
         imported: prefix.is_some_and(Prefix::is_imported),
     })
 }
 
 pub fn arguments(
-    given: &Given<'_>,
-    mode: impl FnOnce(&Given<'_>) -> Result<Mode, String>,
+    values: &FlagValues<'_>,
+    command: impl FnOnce(&FlagValues<'_>) -> Result<Command, String>,
 ) -> Result<Arguments, String> {
-    given.refuse_secrets()?;
-    let service = match given.read("name", ServiceName::parse)? {
+    values.refuse_secrets()?;
+    let service = match values.read("name", ServiceName::parse)? {
         Some(service) => service,
         None => return Err("which service? Give its name with --name".into()),
     };
-    let mode = mode(given)?;
-    let prefix = given.read("srv-prefix", Prefix::parse)?;
-    let place = match mode {
-        Mode::Probe(_) => Place::Nowhere,
-        _ if given.has("no-state") => Place::Nowhere,
-        _ => place(given)?,
+    let command = command(values)?;
+    let prefix = values.read("srv-prefix", Prefix::parse)?;
+    let place = match command {
+        Command::Probe(_) => Place::Nowhere,
+        _ if values.has("no-state") => Place::Nowhere,
+        _ => place(values)?,
     };
     Ok(Arguments {
-        timing: timing(given, &mode)?,
-        policy: policy(given, &mode, prefix.as_ref(), &place)?,
-        output: output_options(given)?,
-        mode,
+        timing: timing(values, &command)?,
+        policy: policy(values, &command, prefix.as_ref(), &place)?,
+        output: output_options(values)?,
+        command,
         service,
         place,
-        matches: given.matches.clone(),
+        matches: values.matches.clone(),
     })
 }
 
-fn place(given: &Given<'_>) -> Result<Place, String> {
-    Ok(match (given.path("state")?, given.path("state-dir")?) {
+fn place(values: &FlagValues<'_>) -> Result<Place, String> {
+    Ok(match (values.path("state")?, values.path("state-dir")?) {
         (Some(file), _) => Place::File(file),
         (_, Some(dir)) => Place::Dir(dir),
         _ => Place::Default,
     })
 }
 
-pub fn state_list_options(given: &Given<'_>) -> Result<StateListOptions, String> {
-    given.refuse_secrets()?;
-    let format = given.read("format", |word| match word {
+pub fn state_list_options(values: &FlagValues<'_>) -> Result<StateListOptions, String> {
+    values.refuse_secrets()?;
+    let format = values.read("format", |word| match word {
         "text" | "json" => Ok(word.to_owned()),
         _ => Err(format!("'{}' is neither text nor json", clean(word, 80))),
     })?;
     Ok(StateListOptions {
-        place: place(given)?,
-        service: given.read("name", ServiceName::parse)?,
+        place: place(values)?,
+        service: values.read("name", ServiceName::parse)?,
         json: format.as_deref() == Some("json"),
-        timeout: given.duration_above_zero("timeout")?.unwrap_or(TIMEOUT),
+        timeout: values.duration_above_zero("timeout")?.unwrap_or(TIMEOUT),
     })
 }
 
-fn output_options(given: &Given<'_>) -> Result<OutputOptions, String> {
-    let format = given.read("format", |word| {
+fn output_options(values: &FlagValues<'_>) -> Result<OutputOptions, String> {
+    let format = values.read("format", |word| {
         Format::parse(word).ok_or_else(|| format!("'{}' is not a format: {}", clean(word, 80), Format::words()))
     })?;
     let mut labels: Vec<Label> = Vec::new();
-    for word in given.words("label")? {
+    for word in values.words("label")? {
         let label = Label::parse(word).map_err(|why| format!("--label: {why}"))?;
         if labels.iter().any(|other| other.name == label.name) {
             return Err(format!("--label: '{}' is given twice", label.name));
@@ -473,7 +487,7 @@ fn output_options(given: &Given<'_>) -> Result<OutputOptions, String> {
     }
     Ok(OutputOptions {
         format: format.unwrap_or_default(),
-        verbosity: given
+        verbosity: values
             .matches
             .try_get_one::<u8>("verbose")
             .ok()
@@ -482,7 +496,7 @@ fn output_options(given: &Given<'_>) -> Result<OutputOptions, String> {
             .unwrap_or(0),
         metrics: Style {
             labels,
-            per_instance: given.has("per-instance"),
+            per_instance: values.has("per-instance"),
         },
     })
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::connect::target::{Auth, ServerUrl, ServiceName, Target};
 use crate::judge::Policy;
-use crate::judge::pod::{self, Kind};
+use crate::judge::pod::{self, ProbeKind};
 use crate::probe::schedule::Wanted;
 use crate::render::prometheus::Style;
 use crate::state::question::Question;
@@ -16,7 +16,7 @@ use crate::state::store::Place;
 
 /// What the program is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mode {
+pub enum Command {
     Check,
     Textfile {
         output: PathBuf,
@@ -39,10 +39,10 @@ pub enum Mode {
 /// What a Kubernetes exec probe asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeOptions {
-    pub kind: Kind,
+    pub kind: ProbeKind,
     pub selector: Selector,
     /// Result when NATS cannot be asked, where the user says it.
-    pub unreachable: Option<pod::Answer>,
+    pub unreachable: Option<pod::ProbeResult>,
     /// Do not ask NATS, but read the file of a sidecar, which must not be older than this.
     pub from: Option<(PathBuf, Duration)>,
 }
@@ -57,7 +57,7 @@ pub struct ListenOptions {
     /// Without one, there are no probes.
     pub selector: Option<Selector>,
     /// Result of a probe when NATS cannot be asked, where the user says it.
-    pub unreachable: Option<pod::Answer>,
+    pub unreachable: Option<pod::ProbeResult>,
     /// An older check says nothing of a pod any more.
     pub max_age: Duration,
 }
@@ -150,7 +150,7 @@ pub struct Timing {
 /// Everything that the user has said, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub mode: Mode,
+    pub command: Command,
     pub target: Target,
     pub timing: Timing,
     pub policy: Policy,

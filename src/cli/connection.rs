@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use super::given::{Given, Origin, Problem, SECRET_ITSELF};
+use super::flag_values::{ConfigError, FlagValues, Origin, SECRET_ITSELF};
 use crate::connect::context::{self, Context, Plain, Setting};
 use crate::connect::credentials::{Credentials, Nkey};
 use crate::connect::target::{Auth, DEFAULT_PORT, DEFAULT_SERVER, Prefix, ServerUrl, ServiceName, Target, Tls};
@@ -20,49 +20,49 @@ enum Level {
     Flags,
 }
 
-pub(super) fn target(service: ServiceName, given: &Given<'_>) -> Result<Target, Problem> {
-    let context = context(given)?;
-    let (mut servers, servers_from) = servers(given, &context)?;
-    let (auth, auth_from) = login(given, &context)?;
+pub(super) fn target(service: ServiceName, values: &FlagValues<'_>) -> Result<Target, ConfigError> {
+    let context = context(values)?;
+    let (mut servers, servers_from) = servers(values, &context)?;
+    let (auth, auth_from) = login(values, &context)?;
     // User info in a URL belongs to the level of the URL, and beats the rest of its level, as for the nats CLI.
     if auth_from > servers_from {
         servers.iter_mut().for_each(|server| server.auth = None);
     } else if auth_from == Level::Flags && servers.iter().any(|server| server.auth.is_some()) {
         return Err("credentials twice: in the URL of --server and in flags of their own, give them once".into());
     }
-    let tls = tls(given, &context)?;
+    let tls = tls(values, &context)?;
     // As for the official clients: whoever says how TLS is to be done wants it done.
-    if given.has("tls") || tls.ca.is_some() || tls.identity.is_some() {
+    if values.has("tls") || tls.ca.is_some() || tls.identity.is_some() {
         servers.iter_mut().for_each(|server| server.tls = true);
     }
     let inbox = |origin: Origin, text: &str| match is_secret(text) {
         true => Err(origin.problem(SECRET_ITSELF)),
         false => Prefix::parse(text).map_err(|why| origin.problem(why)),
     };
-    let inbox_prefix = match (given.text("inbox-prefix")?, &context.inbox_prefix) {
+    let inbox_prefix = match (values.text("inbox-prefix")?, &context.inbox_prefix) {
         (Some(prefix), _) => inbox(Origin::Flag("inbox-prefix"), prefix)?,
         (None, Some(prefix)) => inbox(Origin::Context("inbox_prefix"), prefix)?,
         (None, None) => Prefix::parse(Prefix::INBOX)?,
     };
     let target = Target {
         service,
-        prefix: given
+        prefix: values
             .read("srv-prefix", Prefix::parse)?
             .map_or(Prefix::parse(Prefix::SERVICES), Ok)?,
         servers,
         auth,
         tls,
         inbox_prefix,
-        connection_name: given
+        connection_name: values
             .text("connection-name")?
             .unwrap_or(env!("CARGO_PKG_NAME"))
             .to_owned(),
-        request: super::request::read(given)?,
-        hint: hint(given, &context, servers_from.max(auth_from)),
-        remarks: given.remarks.take(),
+        request: super::request::read(values)?,
+        hint: hint(values, &context, servers_from.max(auth_from)),
+        remarks: values.remarks.take(),
     };
     let limits = ["creds-warning", "creds-critical"];
-    match limits.into_iter().find(|flag| given.raw(flag).is_some()) {
+    match limits.into_iter().find(|flag| values.raw(flag).is_some()) {
         Some(flag) if target.expiry().is_none() => Err(format!(
             "--{flag}: no creds file is used, and no other login expires, give --creds, or leave it out"
         )
@@ -72,14 +72,14 @@ pub(super) fn target(service: ServiceName, given: &Given<'_>) -> Result<Target, 
 }
 
 /// Where nothing says how to connect, the nats CLI uses the context that was selected with it, and this program does not.
-fn hint(given: &Given<'_>, context: &Context, level: Level) -> Option<String> {
+fn hint(values: &FlagValues<'_>, context: &Context, level: Level) -> Option<String> {
     if level != Level::Nowhere || *context != Context::default() {
         return None;
     }
-    let text = read_text(&context::selection(given.env)?, 4096, given.deadline).ok()?;
+    let text = read_text(&context::selection(values.env)?, 4096, values.deadline).ok()?;
     let name = Some(text.trim()).filter(|name| !name.is_empty() && !is_secret(name))?;
     let name = clean(name, 80);
-    given.remark(format!(
+    values.remark(format!(
         "no server is given, the nats CLI would use its selected context {name}: give --context {name}"
     ));
     Some(format!(
@@ -87,8 +87,8 @@ fn hint(given: &Given<'_>, context: &Context, level: Level) -> Option<String> {
     ))
 }
 
-fn context(given: &Given<'_>) -> Result<Context, Problem> {
-    let (origin, name) = match (given.text("context")?, given.setting("NATS_CONTEXT")?) {
+fn context(values: &FlagValues<'_>) -> Result<Context, ConfigError> {
+    let (origin, name) = match (values.text("context")?, values.setting("NATS_CONTEXT")?) {
         (Some(name), _) => (Origin::Flag("context"), name.to_owned()),
         (None, Some(name)) => (Origin::Variable("NATS_CONTEXT"), name),
         (None, None) => return Ok(Context::default()),
@@ -96,34 +96,37 @@ fn context(given: &Given<'_>) -> Result<Context, Problem> {
     if is_secret(&name) {
         return Err(origin.problem(SECRET_ITSELF));
     }
-    let path = context::path(&name, given.env).map_err(|why| origin.problem(why))?;
-    let text = match given.read_file(origin, &path) {
-        Err(Problem::File(_)) if !name.ends_with(".json") && !path.exists() => {
-            return Err(Problem::File(format!("{origin}: {}", context::not_there(&name, &path))));
+    let path = context::path(&name, values.env).map_err(|why| origin.problem(why))?;
+    let text = match values.read_file(origin, &path) {
+        Err(ConfigError::File(_)) if !name.ends_with(".json") && !path.exists() => {
+            return Err(ConfigError::File(format!(
+                "{origin}: {}",
+                context::not_there(&name, &path)
+            )));
         }
         text => text?,
     };
-    let context =
-        context::parse(&name, &text).map_err(|why| Problem::File(format!("{origin} {}: it {why}", shown(&path))))?;
+    let context = context::parse(&name, &text)
+        .map_err(|why| ConfigError::File(format!("{origin} {}: it {why}", shown(&path))))?;
     if context.has_secrets() {
-        given.remark_readers(origin, &path);
+        values.remark_readers(origin, &path);
     }
     Ok(context)
 }
 
-fn servers(given: &Given<'_>, context: &Context) -> Result<(Vec<ServerUrl>, Level), Problem> {
-    if let Some(host) = given.text("hostname")? {
-        return Ok((vec![server_of(host, given.text("port")?)?], Level::Flags));
+fn servers(values: &FlagValues<'_>, context: &Context) -> Result<(Vec<ServerUrl>, Level), ConfigError> {
+    if let Some(host) = values.text("hostname")? {
+        return Ok((vec![server_of(host, values.text("port")?)?], Level::Flags));
     }
-    if let Some(list) = given.text("server")? {
+    if let Some(list) = values.text("server")? {
         return Ok((server_list("--server", list)?, Level::Flags));
     }
-    if let Some(list) = given.setting("NATS_URL")? {
+    if let Some(list) = values.setting("NATS_URL")? {
         return Ok((server_list("NATS_URL", &list)?, Level::Variables));
     }
     match &context.url {
         Some(list) => {
-            let servers = server_list("the url of the context", list).map_err(Problem::File)?;
+            let servers = server_list("the url of the context", list).map_err(ConfigError::File)?;
             Ok((servers, Level::Context))
         }
         None => Ok((server_list("--server", DEFAULT_SERVER)?, Level::Nowhere)),
@@ -131,15 +134,15 @@ fn servers(given: &Given<'_>, context: &Context) -> Result<(Vec<ServerUrl>, Leve
 }
 
 /// How to log in, and who said so.
-fn login(given: &Given<'_>, context: &Context) -> Result<(Auth, Level), Problem> {
+fn login(values: &FlagValues<'_>, context: &Context) -> Result<(Auth, Level), ConfigError> {
     const USER: Origin = Origin::Variable("NATS_USER");
-    let user_variable = given.setting("NATS_USER")?;
-    let password_variable = given.setting("NATS_PASSWORD")?.map(Secret::new);
+    let user_variable = values.setting("NATS_USER")?;
+    let password_variable = values.setting("NATS_PASSWORD")?.map(Secret::new);
 
-    let user = given.text("user")?;
-    let password = given.secret("password", "password-file")?;
+    let user = values.text("user")?;
+    let password = values.secret("password", "password-file")?;
     let file = |path: &OsStr| Setting::File(path.into());
-    let by_flag = match (user, password, given.secret("token", "token-file")?) {
+    let by_flag = match (user, password, values.secret("token", "token-file")?) {
         (_, _, Some(token)) => Some(Auth::Token(token)),
         (Some(""), _, _) => return Err("--user: it is empty".into()),
         (Some(user), password, _) => Some(login_of(
@@ -151,9 +154,9 @@ fn login(given: &Given<'_>, context: &Context) -> Result<(Auth, Level), Problem>
             Some(user) => Some(login_of(USER, user, Some(password))?),
             None => return Err("a password needs a user: give --user".into()),
         },
-        (None, None, None) => match (given.raw("creds"), given.raw("nkey")) {
-            (Some(path), _) => Some(creds(given, Origin::Flag("creds"), &file(path))?),
-            (_, Some(path)) => Some(nkey(given, Origin::Flag("nkey"), &file(path))?),
+        (None, None, None) => match (values.raw("creds"), values.raw("nkey")) {
+            (Some(path), _) => Some(creds(values, Origin::Flag("creds"), &file(path))?),
+            (_, Some(path)) => Some(nkey(values, Origin::Flag("nkey"), &file(path))?),
             (None, None) => None,
         },
     };
@@ -164,7 +167,7 @@ fn login(given: &Given<'_>, context: &Context) -> Result<(Auth, Level), Problem>
     let variables = ["NATS_CREDS", "NATS_NKEY", "NATS_TOKEN", "NATS_USER"];
     let set: Vec<&str> = variables
         .into_iter()
-        .filter(|name| (given.env)(name).is_some_and(|v| !v.is_empty()))
+        .filter(|name| (values.env)(name).is_some_and(|v| !v.is_empty()))
         .collect();
     if let [one, other, ..] = set[..] {
         return Err(format!("{one} and {other} are both set, unset one").into());
@@ -172,14 +175,14 @@ fn login(given: &Given<'_>, context: &Context) -> Result<(Auth, Level), Problem>
     let file = |path: String| Setting::File(path.into());
     let auth = if let Some(user) = user_variable {
         login_of(USER, &user, password_variable)?
-    } else if let Some(token) = given.setting("NATS_TOKEN")? {
+    } else if let Some(token) = values.setting("NATS_TOKEN")? {
         Auth::Token(Secret::new(token))
-    } else if let Some(path) = given.setting("NATS_CREDS")? {
-        creds(given, Origin::Variable("NATS_CREDS"), &file(path))?
-    } else if let Some(path) = given.setting("NATS_NKEY")? {
-        nkey(given, Origin::Variable("NATS_NKEY"), &file(path))?
+    } else if let Some(path) = values.setting("NATS_CREDS")? {
+        creds(values, Origin::Variable("NATS_CREDS"), &file(path))?
+    } else if let Some(path) = values.setting("NATS_NKEY")? {
+        nkey(values, Origin::Variable("NATS_NKEY"), &file(path))?
     } else {
-        return Ok(match login_of_context(given, context)? {
+        return Ok(match login_of_context(values, context)? {
             Auth::None => (Auth::None, Level::Nowhere),
             auth => (auth, Level::Context),
         });
@@ -188,20 +191,20 @@ fn login(given: &Given<'_>, context: &Context) -> Result<(Auth, Level), Problem>
 }
 
 /// In the order of the nats CLI: user, creds, nkey, user JWT, token.
-fn login_of_context(given: &Given<'_>, context: &Context) -> Result<Auth, Problem> {
+fn login_of_context(values: &FlagValues<'_>, context: &Context) -> Result<Auth, ConfigError> {
     let resolve = |key: &'static str, value: &Secret, plain: Plain| {
-        context::resolve(value, plain, given.env).map_err(|why| Origin::Context(key).problem(why))
+        context::resolve(value, plain, values.env).map_err(|why| Origin::Context(key).problem(why))
     };
     let text = |key: &'static str, value: &Secret| match resolve(key, value, Plain::Text)? {
         Setting::Text(text) => Ok(text),
         Setting::File(path) => {
-            let text = given.read_secret_file(Origin::Context(key), &path)?;
-            Ok::<_, Problem>(Secret::new(text.trim_end_matches(['\r', '\n'])))
+            let text = values.read_secret_file(Origin::Context(key), &path)?;
+            Ok::<_, ConfigError>(Secret::new(text.trim_end_matches(['\r', '\n'])))
         }
     };
     let unknown = |key: &str| {
         let name = &context.name;
-        Problem::File(format!(
+        ConfigError::File(format!(
             "the context {name} logs in by {key}, which this program cannot, give --creds"
         ))
     };
@@ -219,11 +222,11 @@ fn login_of_context(given: &Given<'_>, context: &Context) -> Result<Auth, Proble
             login_of(Origin::Context("user"), user, Some(password))
         }
         Context { creds: Some(value), .. } => {
-            creds(given, Origin::Context("creds"), &resolve("creds", value, Plain::Path)?)
+            creds(values, Origin::Context("creds"), &resolve("creds", value, Plain::Path)?)
         }
         Context { nsc: true, .. } => Err(unknown("nsc")),
         Context { nkey: Some(value), .. } => {
-            nkey(given, Origin::Context("nkey"), &resolve("nkey", value, Plain::Path)?)
+            nkey(values, Origin::Context("nkey"), &resolve("nkey", value, Plain::Path)?)
         }
         Context { user_jwt: true, .. } => Err(unknown("user_jwt")),
         Context { token: Some(value), .. } => Ok(Auth::Token(text("token", value)?)),
@@ -232,7 +235,7 @@ fn login_of_context(given: &Given<'_>, context: &Context) -> Result<Auth, Proble
 }
 
 /// A user without a password is a token, as for the nats CLI.
-fn login_of(origin: Origin, user: &str, password: Option<Secret>) -> Result<Auth, Problem> {
+fn login_of(origin: Origin, user: &str, password: Option<Secret>) -> Result<Auth, ConfigError> {
     match password {
         // The name of the user is shown, and is in the state.
         Some(_) if is_secret(user) => {
@@ -247,22 +250,22 @@ fn login_of(origin: Origin, user: &str, password: Option<Secret>) -> Result<Auth
 }
 
 /// The text of a setting, and its name in messages.
-fn text_of(given: &Given<'_>, origin: Origin, setting: &Setting) -> Result<(String, String), Problem> {
+fn text_of(values: &FlagValues<'_>, origin: Origin, setting: &Setting) -> Result<(String, String), ConfigError> {
     Ok(match setting {
-        Setting::File(path) => (given.read_secret_file(origin, path)?, shown(path)),
+        Setting::File(path) => (values.read_secret_file(origin, path)?, shown(path)),
         Setting::Text(text) => (text.reveal().to_owned(), "the context".to_owned()),
     })
 }
 
-fn malformed(origin: Origin, setting: &Setting, why: &str) -> Problem {
-    Problem::File(match setting {
+fn malformed(origin: Origin, setting: &Setting, why: &str) -> ConfigError {
+    ConfigError::File(match setting {
         Setting::File(path) => format!("{origin} {}: {why}", shown(path)),
         Setting::Text(_) => format!("{origin}: {why}"),
     })
 }
 
-fn creds(given: &Given<'_>, origin: Origin, setting: &Setting) -> Result<Auth, Problem> {
-    let (text, path) = text_of(given, origin, setting)?;
+fn creds(values: &FlagValues<'_>, origin: Origin, setting: &Setting) -> Result<Auth, ConfigError> {
+    let (text, path) = text_of(values, origin, setting)?;
     let credentials = Credentials::parse(&text).map_err(|why| malformed(origin, setting, &why))?;
     Ok(Auth::Credentials {
         path,
@@ -270,32 +273,32 @@ fn creds(given: &Given<'_>, origin: Origin, setting: &Setting) -> Result<Auth, P
     })
 }
 
-fn nkey(given: &Given<'_>, origin: Origin, setting: &Setting) -> Result<Auth, Problem> {
-    let (text, path) = text_of(given, origin, setting)?;
+fn nkey(values: &FlagValues<'_>, origin: Origin, setting: &Setting) -> Result<Auth, ConfigError> {
+    let (text, path) = text_of(values, origin, setting)?;
     let nkey = Nkey::parse(&text).map_err(|why| malformed(origin, setting, &why))?;
     Ok(Auth::Nkey { path, nkey })
 }
 
 /// The files of TLS, looked at here: the client would take a file without PEM in it for an empty one.
-fn tls(given: &Given<'_>, context: &Context) -> Result<Tls, Problem> {
+fn tls(values: &FlagValues<'_>, context: &Context) -> Result<Tls, ConfigError> {
     let pem = |(origin, path): (Origin, PathBuf), what: &str, label: &str| {
         let text = match label {
-            "CERTIFICATE" => given.read_file(origin, &path)?,
-            _ => given.read_secret_file(origin, &path)?,
+            "CERTIFICATE" => values.read_file(origin, &path)?,
+            _ => values.read_secret_file(origin, &path)?,
         };
         let found = text
             .lines()
             .any(|line| line.starts_with("-----BEGIN ") && line.contains(label));
         match found {
             true => Ok(path),
-            false => Err(Problem::File(format!(
+            false => Err(ConfigError::File(format!(
                 "{origin} {}: there is no {what} in PEM form in it",
                 shown(&path)
             ))),
         }
     };
-    let cert = given.file("tlscert", "NATS_CERT", context.cert.as_ref())?;
-    let key = given.file("tlskey", "NATS_KEY", context.key.as_ref())?;
+    let cert = values.file("tlscert", "NATS_CERT", context.cert.as_ref())?;
+    let key = values.file("tlskey", "NATS_KEY", context.key.as_ref())?;
     let identity = match (cert, key) {
         (Some(cert), Some(key)) => Some((
             pem(cert, "certificate", "CERTIFICATE")?,
@@ -307,7 +310,7 @@ fn tls(given: &Given<'_>, context: &Context) -> Result<Tls, Problem> {
         }
         (None, None) => None,
     };
-    let ca = given.file("tlsca", "NATS_CA", context.ca.as_ref())?;
+    let ca = values.file("tlsca", "NATS_CA", context.ca.as_ref())?;
     Ok(Tls {
         ca: ca.map(|ca| pem(ca, "certificate", "CERTIFICATE")).transpose()?,
         identity,

@@ -7,8 +7,8 @@ mod arguments;
 mod config;
 mod connection;
 mod flag;
+mod flag_values;
 mod flags;
-mod given;
 mod help;
 mod request;
 
@@ -18,21 +18,21 @@ use std::time::Instant;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 pub use self::arguments::Arguments;
-use self::arguments::{arguments, probe_mode, state_list_options, textfile_mode, watch_mode};
+use self::arguments::{arguments, probe_command, state_list_options, textfile_command, watch_command};
 pub use self::config::{
-    Config, Format, ListenOptions, Mode, OutputOptions, ProbeOptions, Selector, StateListOptions, Timing,
+    Command, Config, Format, ListenOptions, OutputOptions, ProbeOptions, Selector, StateListOptions, Timing,
 };
+pub use self::flag_values::ConfigError;
+use self::flag_values::FlagValues;
 pub use self::flags::{command, whole_command};
-use self::given::Given;
-pub use self::given::Problem;
-use crate::judge::pod::Kind;
+use crate::judge::pod::ProbeKind;
 use crate::values::env::Env;
 use crate::values::secret::redact;
 use crate::values::text::clean;
 
 /// What the command line asks for.
 #[derive(Debug)]
-pub enum Parsed {
+pub enum Invocation {
     Run(Box<Arguments>),
     StateList(StateListOptions),
     /// The help or the version.
@@ -44,39 +44,43 @@ pub enum Parsed {
 /// # Errors
 ///
 /// One line that says what is wrong and what would be right.
-pub fn parse(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
+pub fn parse(args: &[OsString], env: Env<'_>) -> Result<Invocation, String> {
     read(args, env).map_err(|problem| redact(&problem))
 }
 
-fn read(args: &[OsString], env: Env<'_>) -> Result<Parsed, String> {
+fn read(args: &[OsString], env: Env<'_>) -> Result<Invocation, String> {
     let matches = match command().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            return Ok(Parsed::Print(help::wrapped(&error.to_string())));
+            return Ok(Invocation::Print(help::wrapped(&error.to_string())));
         }
         Err(error) => return Err(one_line(&error, args)),
     };
     // Before it is known how long it may take, no file is read.
-    let given = |matches| Given::new(matches, env, Instant::now());
+    let given = |matches| FlagValues::new(matches, env, Instant::now());
     let read = match matches.subcommand() {
-        None => arguments(&given(&matches), |_| Ok(Mode::Check)),
-        Some(("textfile", matches)) => arguments(&given(matches), textfile_mode),
+        None => arguments(&given(&matches), |_| Ok(Command::Check)),
+        Some(("textfile", matches)) => arguments(&given(matches), textfile_command),
         Some(("probe", probe)) => match probe.subcommand() {
-            Some(("liveness", matches)) => arguments(&given(matches), |given| probe_mode(given, Kind::Liveness)),
-            Some(("readiness", matches)) => arguments(&given(matches), |given| probe_mode(given, Kind::Readiness)),
-            Some((_, matches)) => arguments(&given(matches), |given| probe_mode(given, Kind::Startup)),
+            Some(("liveness", matches)) => {
+                arguments(&given(matches), |given| probe_command(given, ProbeKind::Liveness))
+            }
+            Some(("readiness", matches)) => {
+                arguments(&given(matches), |given| probe_command(given, ProbeKind::Readiness))
+            }
+            Some((_, matches)) => arguments(&given(matches), |given| probe_command(given, ProbeKind::Startup)),
             None => Err(WHICH_PROBE.into()),
         },
-        Some(("watch", matches)) => arguments(&given(matches), watch_mode),
+        Some(("watch", matches)) => arguments(&given(matches), watch_command),
         Some(("state", state)) => match state.subcommand() {
-            Some(("list", matches)) => return state_list_options(&given(matches)).map(Parsed::StateList),
-            Some(("reset", matches)) => arguments(&given(matches), |_| Ok(Mode::StateReset)),
-            Some((_, matches)) => arguments(&given(matches), |_| Ok(Mode::StateShow)),
+            Some(("list", matches)) => return state_list_options(&given(matches)).map(Invocation::StateList),
+            Some(("reset", matches)) => arguments(&given(matches), |_| Ok(Command::StateReset)),
+            Some((_, matches)) => arguments(&given(matches), |_| Ok(Command::StateShow)),
             None => Err("state what? Say state show, reset or list".into()),
         },
-        Some((_, matches)) => arguments(&given(matches), |_| Ok(Mode::Check)),
+        Some((_, matches)) => arguments(&given(matches), |_| Ok(Command::Check)),
     };
-    read.map(|arguments| Parsed::Run(Box::new(arguments)))
+    read.map(|arguments| Invocation::Run(Box::new(arguments)))
 }
 
 const WHICH_PROBE: &str = "which probe? Say probe liveness, readiness or startup";

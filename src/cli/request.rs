@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::given::{Given, Problem};
+use super::flag_values::{ConfigError, FlagValues};
 use crate::connect::request::{Destination, EndpointRequest, Payload, Subject};
 use crate::files::read::{read_bytes, shown};
 use crate::judge::RequestLimits;
@@ -27,33 +27,33 @@ const NEEDING: [&str; 6] = [
 ];
 
 /// The request that the user wants to be sent, with the bytes of its file.
-pub(super) fn read(given: &Given<'_>) -> Result<Option<EndpointRequest>, Problem> {
-    let Some(to) = destination(given)? else {
+pub(super) fn read(values: &FlagValues<'_>) -> Result<Option<EndpointRequest>, ConfigError> {
+    let Some(to) = destination(values)? else {
         return Ok(None);
     };
     Ok(Some(EndpointRequest {
         to,
-        payload: payload(given)?,
-        headers: headers(given)?,
-        reply_contains: given.read("reply-contains", reply_contains)?,
+        payload: payload(values)?,
+        headers: headers(values)?,
+        reply_contains: values.read("reply-contains", reply_contains)?,
     }))
 }
 
 /// How long the reply may take; `None` where nothing is to be asked.
-pub(super) fn limits(given: &Given<'_>) -> Result<Option<RequestLimits>, String> {
-    Ok(match destination(given)? {
+pub(super) fn limits(values: &FlagValues<'_>) -> Result<Option<RequestLimits>, String> {
+    Ok(match destination(values)? {
         Some(_) => Some(RequestLimits {
-            warning: given.duration("request-warning")?,
-            critical: given.duration("request-critical")?,
+            warning: values.duration("request-warning")?,
+            critical: values.duration("request-critical")?,
         }),
         None => None,
     })
 }
 
-fn destination(given: &Given<'_>) -> Result<Option<Destination>, String> {
-    let endpoint = given.read("request", endpoint_name)?.map(Destination::Endpoint);
-    let to = endpoint.or(given.read("subject", Subject::parse)?.map(Destination::Subject));
-    match NEEDING.into_iter().find(|flag| given.raw(flag).is_some()) {
+fn destination(values: &FlagValues<'_>) -> Result<Option<Destination>, String> {
+    let endpoint = values.read("request", endpoint_name)?.map(Destination::Endpoint);
+    let to = endpoint.or(values.read("subject", Subject::parse)?.map(Destination::Subject));
+    match NEEDING.into_iter().find(|flag| values.raw(flag).is_some()) {
         Some(flag) if to.is_none() => Err(format!(
             "--{flag} needs a request: give --request ENDPOINT, or --subject SUBJECT"
         )),
@@ -73,24 +73,24 @@ fn endpoint_name(text: &str) -> Result<String, String> {
     }
 }
 
-fn payload(given: &Given<'_>) -> Result<Payload, Problem> {
-    if let Some(text) = given.text("payload")? {
+fn payload(values: &FlagValues<'_>) -> Result<Payload, ConfigError> {
+    if let Some(text) = values.text("payload")? {
         return Ok(Payload::new(text.as_bytes()));
     }
-    let Some(path) = given.path("payload-file")? else {
+    let Some(path) = values.path("payload-file")? else {
         return Ok(Payload::default());
     };
     let path: &Path = &path;
-    let bytes = read_bytes(path, MAX_PAYLOAD_BYTES, given.deadline);
-    let bytes = bytes.map_err(|why| Problem::File(format!("--payload-file {}: {why}", shown(path))))?;
+    let bytes = read_bytes(path, MAX_PAYLOAD_BYTES, values.deadline);
+    let bytes = bytes.map_err(|why| ConfigError::File(format!("--payload-file {}: {why}", shown(path))))?;
     Ok(Payload::new(bytes))
 }
 
 /// A line break in a header would be another header, or the end of them all.
-fn headers(given: &Given<'_>) -> Result<Vec<(String, Secret)>, String> {
+fn headers(values: &FlagValues<'_>) -> Result<Vec<(String, Secret)>, String> {
     let mut headers = Vec::new();
     let mut size = 0;
-    for word in given.words("header")? {
+    for word in values.words("header")? {
         let Some((key, value)) = word.split_once(':') else {
             return Err("--header: a header is KEY:VALUE".into());
         };

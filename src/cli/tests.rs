@@ -17,7 +17,7 @@ fn parsed(args: &str, env: Variables<'_>) -> Result<Config, String> {
         .chain(args.split_whitespace());
     let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
     match parse(&args.map(OsString::from).collect::<Vec<_>>(), &env)? {
-        Parsed::Run(typed) => {
+        Invocation::Run(typed) => {
             let target = typed.target(&env, Instant::now() + Duration::from_secs(10));
             Ok(typed.with_target(target.map_err(|problem| problem.text().to_owned())?))
         }
@@ -44,7 +44,7 @@ fn the_definition_is_sound() {
 #[test]
 fn what_is_not_said_has_its_default() {
     let config = parsed("", &[]).expect("a name is enough");
-    assert_eq!(config.mode, Mode::Check);
+    assert_eq!(config.command, Command::Check);
     assert_eq!(config.target.ping_subject(), "$SRV.PING.orders");
     assert_eq!(config.target.servers[0].address(), "127.0.0.1:4222");
     assert_eq!(config.target.auth, Auth::None);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::examine::{LastWords, examine};
+use super::run_check::{AbortReport, run_check};
 use crate::cli::{Config, Format, OutputOptions};
 use crate::process::exit::Output;
 use crate::render;
@@ -13,8 +13,8 @@ use crate::values::status::Reason;
 
 pub fn run(config: &Config, store: &Store, start: Instant) -> Output {
     let options = config.output.clone();
-    let last_words: LastWords = Arc::new(move |report, _| output(report, &options));
-    output(&examine(config, store, start, &last_words), &config.output)
+    let last_words: AbortReport = Arc::new(move |report, _| output(report, &options));
+    output(&run_check(config, store, start, &last_words), &config.output)
 }
 
 /// The report in the format that was asked for.
@@ -22,7 +22,7 @@ pub fn output(report: &Report, options: &OutputOptions) -> Output {
     let verdict = &report.verdict;
     Output {
         exit_code: verdict.status().exit_code(),
-        ..Output::fine(match options.format {
+        ..Output::success(match options.format {
             Format::Nagios => render::nagios::render(verdict, options.verbosity),
             Format::Json => render::json::render(report),
             Format::Text => render::text::render(verdict, options.verbosity),

@@ -1,4 +1,4 @@
-//! A process of the same program that does one part of a mode.
+//! A process of the same program that does one part of a command.
 
 use std::io;
 use std::os::unix::process::CommandExt;

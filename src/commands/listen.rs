@@ -40,8 +40,8 @@ use crate::render;
 use crate::render::prometheus::Style;
 use crate::render::report::Report;
 use crate::serve::connections::{Pages, serve};
-use crate::serve::request::Request;
-use crate::serve::response::{Response, Status};
+use crate::serve::request::HttpRequest;
+use crate::serve::response::{HttpResponse, HttpStatus};
 use crate::values::timestamp::Timestamp;
 
 /// How long the server may leave news alone. It is there for nothing else.
@@ -76,17 +76,17 @@ pub fn results(report: &Report, since: Timestamp, style: &Style) -> String {
 }
 
 /// The port, and the process that serves on it.
-pub struct Server {
+pub struct HttpServer {
     listener: TcpListener,
     settings: Settings,
-    running: Option<Running>,
+    child: Option<ServerChild>,
     /// What the last check found.
     latest: Option<File>,
     /// When to start it again, if it does not run.
     due: Instant,
 }
 
-struct Running {
+struct ServerChild {
     pid: Pid,
     /// Takes descriptors there, and brings a byte for each; closed when the process is gone.
     socket: UnixStream,
@@ -94,13 +94,13 @@ struct Running {
     unheard: Option<Instant>,
 }
 
-impl Server {
+impl HttpServer {
     /// Takes the port.
     ///
     /// # Errors
     ///
     /// One line that says why the port cannot be had.
-    pub fn bind(options: &ListenOptions, service: &ServiceName, interval: Duration) -> Result<Server, String> {
+    pub fn bind(options: &ListenOptions, service: &ServiceName, interval: Duration) -> Result<HttpServer, String> {
         let listener = listen_on(&options.addresses).map_err(|error| {
             let way_out = match error.kind() {
                 io::ErrorKind::AddrInUse => ", give another port, or end who has it (ss -ltnp)",
@@ -116,10 +116,10 @@ impl Server {
         // Otherwise 128, and in a storm of connections that of a probe would have to come again, a second later.
         let _ = rustix::net::listen(&listener, WAITING);
         log(&format!("{} answers over HTTP on {}", service.as_str(), options.typed));
-        Ok(Server {
+        Ok(HttpServer {
             listener,
             settings: Settings::new(options, service, interval),
-            running: None,
+            child: None,
             latest: None,
             due: Instant::now(),
         })
@@ -129,13 +129,13 @@ impl Server {
     pub fn start(&mut self) {
         self.due = Instant::now() + PAUSE;
         match self.run() {
-            Ok(running) => self.running = Some(running),
+            Ok(child) => self.child = Some(child),
             Err(e) => log(&format!("cannot start the HTTP server: {e}")),
         }
         self.send_latest();
     }
 
-    fn run(&self) -> io::Result<Running> {
+    fn run(&self) -> io::Result<ServerChild> {
         let (socket, theirs) = UnixStream::pair()?;
         socket.set_nonblocking(true)?;
         theirs.set_nonblocking(true)?;
@@ -151,35 +151,35 @@ impl Server {
             log(&format!(
                 "the HTTP server cannot be run anew, and may have secrets in its memory: {why}"
             ));
-            finish(serve_until_the_end(theirs))
+            finish(serve_until_closed(theirs))
         };
-        let mut running = Running {
+        let mut child = ServerChild {
             pid,
             socket,
             unheard: None,
         };
-        running.send(&[self.listener.as_fd(), settings.as_fd()]);
-        Ok(running)
+        child.send(&[self.listener.as_fd(), settings.as_fd()]);
+        Ok(child)
     }
 
     /// What is to be looked at when it can be read.
     pub fn news(&self) -> Option<BorrowedFd<'_>> {
-        self.running.as_ref().map(|running| running.socket.as_fd())
+        self.child.as_ref().map(|child| child.socket.as_fd())
     }
 
     /// When it is to be started again, if it does not run.
     pub fn due(&self) -> Option<Instant> {
-        self.running.is_none().then_some(self.due)
+        self.child.is_none().then_some(self.due)
     }
 
     /// Sees whether it lives, and starts it again if it does not.
     pub fn look_after(&mut self) {
-        if self.running.as_mut().is_some_and(|running| !running.lives()) {
+        if self.child.as_mut().is_some_and(|child| !child.lives()) {
             // Whoever waits for orphans may have buried it already: then the process id may be another's.
-            self.running.take().iter().for_each(Running::bury);
+            self.child.take().iter().for_each(ServerChild::reap);
             log("the HTTP server died; it is started again");
         }
-        if self.running.is_none() && Instant::now() >= self.due {
+        if self.child.is_none() && Instant::now() >= self.due {
             self.start();
         }
     }
@@ -188,7 +188,7 @@ impl Server {
     pub fn publish(&mut self, results: File) {
         self.latest = Some(results);
         self.look_after();
-        let unheard = self.running.as_ref().and_then(|running| running.unheard);
+        let unheard = self.child.as_ref().and_then(|child| child.unheard);
         match unheard.is_some_and(|since| since.elapsed() > HANGS) {
             true => {
                 self.end_running();
@@ -200,8 +200,8 @@ impl Server {
     }
 
     fn send_latest(&mut self) {
-        if let (Some(running), Some(latest)) = (&mut self.running, &self.latest) {
-            running.send(&[latest.as_fd()]);
+        if let (Some(child), Some(latest)) = (&mut self.child, &self.latest) {
+            child.send(&[latest.as_fd()]);
         }
     }
 
@@ -211,17 +211,17 @@ impl Server {
     }
 
     fn end_running(&mut self) {
-        if let Some(mut running) = self.running.take() {
+        if let Some(mut child) = self.child.take() {
             // It lives at this moment, and nobody buries it before the next one: the process id is its own.
-            if running.lives() {
-                let _ = kill_process(running.pid, Signal::KILL);
+            if child.lives() {
+                let _ = kill_process(child.pid, Signal::KILL);
             }
-            running.bury();
+            child.reap();
         }
     }
 }
 
-impl Running {
+impl ServerChild {
     /// Takes what it has acknowledged.
     fn lives(&mut self) -> bool {
         loop {
@@ -245,7 +245,7 @@ impl Running {
     }
 
     /// Waits for the end, which has begun.
-    fn bury(&self) {
+    fn reap(&self) {
         while matches!(waitpid(Some(self.pid), WaitOptions::empty()), Err(Errno::INTR)) {}
     }
 }
@@ -303,7 +303,7 @@ impl Settings {
             service: service.as_str().to_owned(),
             interval,
             max_age: options.max_age,
-            unreachable: options.unreachable.map(|result| result == pod::Answer::Pass),
+            unreachable: options.unreachable.map(|result| result == pod::ProbeResult::Pass),
             own: options.selector.clone().map(|selector| match selector {
                 Selector::IdFile(path) => Own::IdFile(path.into()),
                 Selector::Is(Wanted::Id(id)) => Own::Id(id),
@@ -314,7 +314,13 @@ impl Settings {
     }
 
     fn pages(self, socket: UnixStream) -> ServicePages {
-        let result = |pass| if pass { pod::Answer::Pass } else { pod::Answer::Fail };
+        let result = |pass| {
+            if pass {
+                pod::ProbeResult::Pass
+            } else {
+                pod::ProbeResult::Fail
+            }
+        };
         ServicePages {
             site: Site {
                 service: self.service,
@@ -342,14 +348,14 @@ pub fn is_asked_for(args: &[OsString]) -> bool {
 }
 
 /// The process that serves: its parent is at the other end of stdin.
-pub fn run() -> Output {
+pub fn run_server_child() -> Output {
     match std::io::stdin().as_fd().try_clone_to_owned() {
-        Ok(socket) => serve_until_the_end(socket.into()),
-        Err(e) => Output::failed(&format!("{ARGUMENT}: {e}")),
+        Ok(socket) => serve_until_closed(socket.into()),
+        Err(e) => Output::failure(&format!("{ARGUMENT}: {e}")),
     }
 }
 
-fn serve_until_the_end(socket: UnixStream) -> Output {
+fn serve_until_closed(socket: UnixStream) -> Output {
     // They are for the parent, and may be sent to the whole group.
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         let _ = signal_hook::flag::register(signal, Arc::default());
@@ -365,11 +371,11 @@ fn serve_until_the_end(socket: UnixStream) -> Output {
     let _ = socket.set_nonblocking(true);
     let mut descriptors = first.unwrap_or_default().into_iter();
     let (Some(listener), Some(settings)) = (descriptors.next(), descriptors.next()) else {
-        return Output::failed(&format!("{ARGUMENT}: only watch --listen uses this"));
+        return Output::failure(&format!("{ARGUMENT}: only watch --listen uses this"));
     };
     let settings = read(&settings.into()).and_then(|text| serde_json::from_str::<Settings>(&text).ok());
     let Some(settings) = settings else {
-        return Output::failed(&format!("{ARGUMENT}: the settings are damaged"));
+        return Output::failure(&format!("{ARGUMENT}: the settings are damaged"));
     };
     let mut pages = settings.pages(socket);
     pages.acknowledge();
@@ -387,12 +393,12 @@ struct ServicePages {
     site: Site,
     selector: Option<Selector>,
     /// The status of each of [`PROBES`] that was logged last.
-    logged: [Option<Status>; PROBES.len()],
+    logged: [Option<HttpStatus>; PROBES.len()],
     socket: UnixStream,
 }
 
 impl ServicePages {
-    fn page(&self, request: &Request<'_>) -> Response {
+    fn page(&self, request: &HttpRequest<'_>) -> HttpResponse {
         // A pipe in the place of the file is not waited for.
         let own = || {
             self.selector
@@ -402,7 +408,7 @@ impl ServicePages {
         self.site.answer(request, own, Timestamp::now())
     }
 
-    fn log_change(&mut self, path: &str, response: &Response) {
+    fn log_change(&mut self, path: &str, response: &HttpResponse) {
         let Some(n) = PROBES.iter().position(|probe| *probe == path) else {
             return;
         };
@@ -420,7 +426,7 @@ impl ServicePages {
 }
 
 impl Pages for ServicePages {
-    fn answer(&mut self, request: &Request<'_>) -> Response {
+    fn answer(&mut self, request: &HttpRequest<'_>) -> HttpResponse {
         let response = self.page(request);
         self.log_change(request.path, &response);
         response
@@ -438,7 +444,7 @@ impl Pages for ServicePages {
                 if let Some(results) = file.and_then(|file| Results::from_text(&read(&file)?)) {
                     self.site.results = Some(results);
                     for path in PROBES {
-                        let response = self.page(&Request::get(path));
+                        let response = self.page(&HttpRequest::get(path));
                         self.log_change(path, &response);
                     }
                 }

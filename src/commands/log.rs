@@ -1,4 +1,4 @@
-//! The log of a mode that goes on: lines on stderr.
+//! The log of a command that keeps running: lines on stderr.
 
 use std::io::{self, Write};
 

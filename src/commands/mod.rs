@@ -1,11 +1,11 @@
-//! What the program can be asked to do, one file for each. All that look at a service do so by [`examine`].
+//! What the program can be asked to do, one file for each. All that look at a service do so by [`run_check`].
 
 mod check;
 mod child;
-mod examine;
 mod listen;
 mod log;
 mod probe;
+mod run_check;
 pub mod site;
 mod state;
 mod textfile;
@@ -18,21 +18,21 @@ use std::time::Instant;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use signal_hook::consts::SIGXFSZ;
 
-use self::examine::state_store;
-use crate::cli::{self, Arguments, Format, Mode, OutputOptions, Parsed, Problem};
+use self::run_check::state_store;
+use crate::cli::{self, Arguments, Command, ConfigError, Format, Invocation, OutputOptions};
 use crate::process::exit::Output;
 use crate::process::watchdog;
 use crate::values::env::Env;
 use crate::values::status::Reason;
 
-/// One whole run of any mode.
+/// One whole run of any command.
 pub fn run(args: &[OsString], env: Env<'_>, start: Instant) -> Output {
     // Secrets are in no core dump, and other processes of the same user cannot read them here.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     // Writing beyond the limit of a file's size is then an error, and not the end of the process.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     if listen::is_asked_for(args) {
-        return listen::run();
+        return listen::run_server_child();
     }
     // Before there is a second thread: it forks.
     if watch::is_asked_for(args) {
@@ -43,31 +43,33 @@ pub fn run(args: &[OsString], env: Env<'_>, start: Instant) -> Output {
         return check::unknown(Reason::Interrupted, format!("cannot take over the signals: {error}"));
     }
     match cli::parse(args, env) {
-        Ok(Parsed::Print(text)) => Output::fine(text),
-        Ok(Parsed::StateList(options)) => state::list(&options, env, start),
-        Ok(Parsed::Run(arguments)) => run_mode(*arguments, env, start).unwrap_or_else(|problem| usage(args, &problem)),
+        Ok(Invocation::Print(text)) => Output::success(text),
+        Ok(Invocation::StateList(options)) => state::list(&options, env, start),
+        Ok(Invocation::Run(arguments)) => {
+            run_command(*arguments, env, start).unwrap_or_else(|problem| usage(args, &problem))
+        }
         Err(problem) => usage(args, &problem),
     }
 }
 
 /// The error is a mistake in what the user has said.
-fn run_mode(arguments: Arguments, env: Env<'_>, start: Instant) -> Result<Output, String> {
-    if let Mode::Probe(options) = &arguments.mode {
+fn run_command(arguments: Arguments, env: Env<'_>, start: Instant) -> Result<Output, String> {
+    if let Command::Probe(options) = &arguments.command {
         return probe::run(&arguments, options, env, start);
     }
     let deadline = start + arguments.timing.timeout;
     // Files can hang, too.
     watchdog::watch(deadline);
-    let target = arguments.target(env, deadline).map_err(Problem::into_text)?;
+    let target = arguments.target(env, deadline).map_err(ConfigError::into_text)?;
     let config = arguments.with_target(target);
     let store = state_store(&config, env);
-    Ok(match &config.mode {
-        Mode::Check => check::run(&config, &store, start),
-        Mode::Textfile { output, exit_status } => textfile::run(&config, &store, start, output, *exit_status),
-        Mode::StateShow => state::show(&config, &store),
-        Mode::StateReset => state::reset(&config, &store, start),
+    Ok(match &config.command {
+        Command::Check => check::run(&config, &store, start),
+        Command::Textfile { output, exit_status } => textfile::run(&config, &store, start, output, *exit_status),
+        Command::StateShow => state::show(&config, &store),
+        Command::StateReset => state::reset(&config, &store, start),
         // Both were begun above.
-        Mode::Probe(_) | Mode::Watch { .. } => Output::failed("not what was asked for"),
+        Command::Probe(_) | Command::Watch { .. } => Output::failure("not what was asked for"),
     })
 }
 
@@ -75,7 +77,7 @@ fn run_mode(arguments: Arguments, env: Env<'_>, start: Instant) -> Result<Output
 fn usage(args: &[OsString], problem: &str) -> Output {
     let problem = format!("{problem} (see --help)");
     match args.get(1).and_then(|command| command.to_str()) {
-        Some("textfile" | "probe" | "watch") => Output::failed(&problem),
+        Some("textfile" | "probe" | "watch") => Output::failure(&problem),
         _ => {
             let options = OutputOptions {
                 format: Format::guess(args),

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Instant;
 
-use crate::cli::{Arguments, ProbeOptions, Problem, Selector};
+use crate::cli::{Arguments, ConfigError, ProbeOptions, Selector};
 use crate::files::read::{read_text, shown};
-use crate::judge::pod::{Answer, PodProbe};
+use crate::judge::pod::{PodProbe, ProbeResult};
 use crate::judge::status_file::{self, LastCheck};
 use crate::probe::client::{ProbeRequest, probe};
 use crate::probe::reply::is_id;
@@ -23,12 +23,12 @@ pub fn run(arguments: &Arguments, options: &ProbeOptions, env: Env<'_>, start: I
     answer(arguments, options, env, start).map(output)
 }
 
-fn output((answer, line): (Answer, String)) -> Output {
+fn output((answer, line): (ProbeResult, String)) -> Output {
     Output {
         exit_code: answer.exit_code(),
         // Kubernetes looks at the status.
         must_be_read: false,
-        ..Output::fine(line + "\n")
+        ..Output::success(line + "\n")
     }
 }
 
@@ -37,7 +37,7 @@ fn answer(
     options: &ProbeOptions,
     env: Env<'_>,
     start: Instant,
-) -> Result<(Answer, String), String> {
+) -> Result<(ProbeResult, String), String> {
     let service = arguments.service.as_str();
     let question = |wanted| PodProbe {
         kind: options.kind,
@@ -58,12 +58,12 @@ fn answer(
         })
     }));
     let target = match arguments.target(env, deadline) {
-        Err(Problem::Usage(problem)) => return Err(problem),
+        Err(ConfigError::Usage(problem)) => return Err(problem),
         target => target,
     };
     let wanted = match wanted(&options.selector, deadline) {
         Ok(wanted) => wanted,
-        Err(why) => return Ok(question(Wanted::Any).say(Answer::Fail, &why)),
+        Err(why) => return Ok(question(Wanted::Any).say(ProbeResult::Fail, &why)),
     };
     let question = question(wanted.clone());
     if let Some((path, max_age)) = &options.from {

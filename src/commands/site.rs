@@ -3,12 +3,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::judge::pod::{self, Answer, Kind, PodProbe};
+use crate::judge::pod::{self, PodProbe, ProbeKind, ProbeResult};
 use crate::judge::status_file::{self, LastCheck};
 use crate::probe::schedule::Wanted;
 use crate::render::html;
-use crate::serve::request::Request;
-use crate::serve::response::{Content, Response, Status};
+use crate::serve::request::HttpRequest;
+use crate::serve::response::{Content, HttpResponse, HttpStatus};
 use crate::values::duration::age;
 use crate::values::status;
 use crate::values::timestamp::Timestamp;
@@ -64,7 +64,7 @@ pub struct Site {
     /// A check that is older says nothing any more.
     pub max_age: Duration,
     /// Result of a probe when NATS cannot be asked, where the user says it.
-    pub unreachable: Option<pod::Answer>,
+    pub unreachable: Option<pod::ProbeResult>,
     /// When this server began.
     pub started: Timestamp,
     /// Nothing before the first check has ended.
@@ -83,33 +83,33 @@ impl Site {
     /// The page. `own`: which instance is this pod's, if that was said, or why there is none yet.
     pub fn answer(
         &self,
-        request: &Request<'_>,
+        request: &HttpRequest<'_>,
         own: impl FnOnce() -> Option<Result<Wanted, String>>,
         now: Timestamp,
-    ) -> Response {
+    ) -> HttpResponse {
         let kind = match request.path {
-            "/livez" => Kind::Liveness,
-            "/readyz" => Kind::Readiness,
-            "/startupz" => Kind::Startup,
+            "/livez" => ProbeKind::Liveness,
+            "/readyz" => ProbeKind::Readiness,
+            "/startupz" => ProbeKind::Startup,
             "/" => return self.page(now),
             "/healthz" => return self.health(now),
             "/metrics" => return self.text(Content::Metrics, |results| &results.metrics),
             "/status" => return self.text(Content::Json, |results| &results.json),
-            _ => return Response::new(Status::NotFound, Content::Text, NO_PAGE),
+            _ => return HttpResponse::new(HttpStatus::NotFound, Content::Text, NO_PAGE),
         };
         let Some(own) = own() else {
-            return Response::new(Status::NotFound, Content::Text, NO_INSTANCE);
+            return HttpResponse::new(HttpStatus::NotFound, Content::Text, NO_INSTANCE);
         };
         let (answer, line) = self.probe(kind, own, now);
         let status = match answer {
-            Answer::Pass => Status::Ok,
-            Answer::Fail => Status::Unavailable,
+            ProbeResult::Pass => HttpStatus::Ok,
+            ProbeResult::Fail => HttpStatus::Unavailable,
         };
         let more = if request.verbose { self.more(now) } else { String::new() };
-        Response::new(status, Content::Text, format!("{line}\n{more}"))
+        HttpResponse::new(status, Content::Text, format!("{line}\n{more}"))
     }
 
-    fn probe(&self, kind: Kind, own: Result<Wanted, String>, now: Timestamp) -> (Answer, String) {
+    fn probe(&self, kind: ProbeKind, own: Result<Wanted, String>, now: Timestamp) -> (ProbeResult, String) {
         let question = |wanted| PodProbe {
             kind,
             service: self.service.clone(),
@@ -117,7 +117,7 @@ impl Site {
             unreachable: self.unreachable,
         };
         match (own, &self.results) {
-            (Err(why), _) => question(Wanted::Any).say(Answer::Fail, &why),
+            (Err(why), _) => question(Wanted::Any).say(ProbeResult::Fail, &why),
             (Ok(own), None) => question(own).no_check(NO_CHECK),
             (Ok(own), Some(results)) => status_file::answer(
                 &question(own),
@@ -150,7 +150,7 @@ impl Site {
     }
 
     /// Whether this watcher works: it checks, whatever the checks find.
-    fn health(&self, now: Timestamp) -> Response {
+    fn health(&self, now: Timestamp) -> HttpResponse {
         let (last, text) = match &self.results {
             Some(results) => (
                 results.at,
@@ -159,20 +159,24 @@ impl Site {
             None => (self.started, NO_CHECK.to_owned()),
         };
         let is_well = now.since(last) <= self.max_age;
-        let status = if is_well { Status::Ok } else { Status::Unavailable };
+        let status = if is_well {
+            HttpStatus::Ok
+        } else {
+            HttpStatus::Unavailable
+        };
         let word = if is_well { "ok" } else { "fail" };
         let line = format!("{word}: {}: {text}, every {}\n", self.service, age(self.interval));
-        Response::new(status, Content::Text, line)
+        HttpResponse::new(status, Content::Text, line)
     }
 
-    fn text(&self, content: Content, text: impl FnOnce(&Results) -> &Rc<str>) -> Response {
+    fn text(&self, content: Content, text: impl FnOnce(&Results) -> &Rc<str>) -> HttpResponse {
         match &self.results {
-            Some(results) => Response::new(Status::Ok, content, Rc::clone(text(results))),
-            None => Response::new(Status::Unavailable, Content::Text, format!("{NO_CHECK}\n")),
+            Some(results) => HttpResponse::new(HttpStatus::Ok, content, Rc::clone(text(results))),
+            None => HttpResponse::new(HttpStatus::Unavailable, Content::Text, format!("{NO_CHECK}\n")),
         }
     }
 
-    fn page(&self, now: Timestamp) -> Response {
+    fn page(&self, now: Timestamp) -> HttpResponse {
         let checked = self.results.as_ref().map(|results| html::Checked {
             status: results.status,
             age: now.since(results.at),
@@ -180,7 +184,7 @@ impl Site {
             text: &results.html,
         });
         let page = html::page(&self.service, checked.as_ref(), self.interval);
-        Response::html(Status::Ok, page, html::POLICY)
+        HttpResponse::html(HttpStatus::Ok, page, html::POLICY)
     }
 }
 
@@ -214,8 +218,8 @@ mod tests {
         }
     }
 
-    fn ask(site: &Site, path: &str, own: Option<Result<&str, &str>>, now: i64) -> (Status, Content, String) {
-        let request = Request {
+    fn ask(site: &Site, path: &str, own: Option<Result<&str, &str>>, now: i64) -> (HttpStatus, Content, String) {
+        let request = HttpRequest {
             path,
             head_only: false,
             verbose: false,
@@ -242,7 +246,7 @@ mod tests {
                 "/livez",
                 own("A"),
                 1010,
-                Status::Ok,
+                HttpStatus::Ok,
                 "liveness pass: orders: A answered 10s ago".to_owned(),
             ),
             (
@@ -250,7 +254,7 @@ mod tests {
                 "/readyz",
                 own("A"),
                 1045,
-                Status::Ok,
+                HttpStatus::Ok,
                 "readiness pass: orders: A answered 45s ago".into(),
             ),
             (
@@ -258,7 +262,7 @@ mod tests {
                 "/startupz",
                 own("A"),
                 1000,
-                Status::Ok,
+                HttpStatus::Ok,
                 "startup pass: orders: A answered 0.0s ago".into(),
             ),
             (
@@ -266,16 +270,23 @@ mod tests {
                 "/livez",
                 own("B"),
                 1010,
-                Status::Unavailable,
+                HttpStatus::Unavailable,
                 "liveness fail: orders: instance B did not answer 10s ago, though others did".into(),
             ),
-            (&site, "/livez", own("B"), 1046, Status::Ok, format!("{excused}{stale}")),
+            (
+                &site,
+                "/livez",
+                own("B"),
+                1046,
+                HttpStatus::Ok,
+                format!("{excused}{stale}"),
+            ),
             (
                 &site,
                 "/readyz",
                 own("A"),
                 1046,
-                Status::Unavailable,
+                HttpStatus::Unavailable,
                 format!("readiness fail: orders: cannot ask: {stale}"),
             ),
             (
@@ -283,7 +294,7 @@ mod tests {
                 "/startupz",
                 own("A"),
                 1046,
-                Status::Unavailable,
+                HttpStatus::Unavailable,
                 format!("startup fail: orders: cannot ask: {stale}"),
             ),
             (
@@ -291,7 +302,7 @@ mod tests {
                 "/livez",
                 own("A"),
                 0,
-                Status::Ok,
+                HttpStatus::Ok,
                 format!("{excused}no check has ended yet"),
             ),
             (
@@ -299,7 +310,7 @@ mod tests {
                 "/readyz",
                 own("A"),
                 0,
-                Status::Unavailable,
+                HttpStatus::Unavailable,
                 "readiness fail: orders: cannot ask: no check has ended yet".into(),
             ),
             (
@@ -307,7 +318,7 @@ mod tests {
                 "/livez",
                 Some(Err("no instance yet")),
                 1000,
-                Status::Unavailable,
+                HttpStatus::Unavailable,
                 "liveness fail: orders: no instance yet".into(),
             ),
             (
@@ -315,7 +326,7 @@ mod tests {
                 "/livez",
                 None,
                 1000,
-                Status::NotFound,
+                HttpStatus::NotFound,
                 NO_INSTANCE.trim_end().into(),
             ),
             (
@@ -323,7 +334,7 @@ mod tests {
                 "/readyz",
                 None,
                 1000,
-                Status::NotFound,
+                HttpStatus::NotFound,
                 NO_INSTANCE.trim_end().into(),
             ),
         ] {
@@ -337,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_probe_can_be_asked_for_more() {
-        let request = Request {
+        let request = HttpRequest {
             path: "/livez",
             head_only: false,
             verbose: true,
@@ -366,22 +377,25 @@ mod tests {
             ..site.clone()
         };
         let page = |site: &Site, path: &str| ask(site, path, None, 1010);
-        assert_eq!(page(&site, "/metrics"), (Status::Ok, Content::Metrics, "up 1\n".into()));
+        assert_eq!(
+            page(&site, "/metrics"),
+            (HttpStatus::Ok, Content::Metrics, "up 1\n".into())
+        );
         let (status, content, json) = page(&site, "/status");
-        assert_eq!((status, content), (Status::Ok, Content::Json));
+        assert_eq!((status, content), (HttpStatus::Ok, Content::Json));
         assert!(json.starts_with('{') && json.ends_with('}'), "{json}");
         for path in ["/metrics", "/status"] {
-            let none = (Status::Unavailable, Content::Text, format!("{NO_CHECK}\n"));
+            let none = (HttpStatus::Unavailable, Content::Text, format!("{NO_CHECK}\n"));
             assert_eq!(page(&nothing, path), none);
         }
         let (status, content, html) = page(&site, "/");
-        assert_eq!((status, content), (Status::Ok, Content::Html));
+        assert_eq!((status, content), (HttpStatus::Ok, Content::Html));
         assert!(
             html.contains("<p>up</p>") && html.contains("<title>OK - orders</title>"),
             "{html}"
         );
         let (status, _, html) = page(&nothing, "/");
-        assert!(status == Status::Ok && html.contains(NO_CHECK), "{html}");
+        assert!(status == HttpStatus::Ok && html.contains(NO_CHECK), "{html}");
         for path in [
             "/livez/",
             "//livez",
@@ -392,7 +406,7 @@ mod tests {
             "/healthz/",
             "/<b>",
         ] {
-            let none = (Status::NotFound, Content::Text, NO_PAGE.to_owned());
+            let none = (HttpStatus::NotFound, Content::Text, NO_PAGE.to_owned());
             assert_eq!(page(&site, path), none, "{path}");
         }
     }
@@ -410,13 +424,13 @@ mod tests {
         let away = json!({"time": at(1000).to_string(), "service": "orders", "asked": false, "text": "refused"});
         for (unreachable, passing) in [
             (None, &["/livez", "/startupz"][..]),
-            (Some(Answer::Pass), &["/livez", "/readyz", "/startupz"]),
-            (Some(Answer::Fail), &[]),
+            (Some(ProbeResult::Pass), &["/livez", "/readyz", "/startupz"]),
+            (Some(ProbeResult::Fail), &[]),
         ] {
             for path in ["/livez", "/readyz", "/startupz"] {
                 let (status, _, body) = ask(&site(away.clone(), unreachable), path, Some(Ok("A")), 1010);
                 assert_eq!(
-                    status == Status::Ok,
+                    status == HttpStatus::Ok,
                     passing.contains(&path),
                     "{unreachable:?} {path}: {body}"
                 );
@@ -436,25 +450,25 @@ mod tests {
             (
                 &site,
                 1045,
-                Status::Ok,
+                HttpStatus::Ok,
                 "ok: orders: the last check is 45s old, every 15s\n",
             ),
             (
                 &site,
                 1046,
-                Status::Unavailable,
+                HttpStatus::Unavailable,
                 "fail: orders: the last check is 46s old, every 15s\n",
             ),
             (
                 &nothing,
                 1045,
-                Status::Ok,
+                HttpStatus::Ok,
                 "ok: orders: no check has ended yet, every 15s\n",
             ),
             (
                 &nothing,
                 1046,
-                Status::Unavailable,
+                HttpStatus::Unavailable,
                 "fail: orders: no check has ended yet, every 15s\n",
             ),
         ] {

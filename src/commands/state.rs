@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::check;
-use super::examine::surroundings;
+use super::run_check::surroundings;
 use crate::cli::{Config, StateListOptions};
 use crate::process::exit::Output;
 use crate::process::watchdog;
@@ -19,7 +19,7 @@ pub fn show(config: &Config, store: &Store) -> Output {
     let question = config.question();
     match (store.show(now), others(&question, store, now)) {
         (Ok(None), Some(others)) => check::unknown(Reason::StateUnusable, others),
-        (Ok(loaded), _) => Output::fine(render::memory::render(&question, store.path(), loaded.as_ref(), now)),
+        (Ok(loaded), _) => Output::success(render::memory::render(&question, store.path(), loaded.as_ref(), now)),
         (Err(problem), _) => check::unknown(Reason::StateUnusable, problem),
     }
 }
@@ -27,10 +27,10 @@ pub fn show(config: &Config, store: &Store) -> Output {
 pub fn reset(config: &Config, store: &Store, start: Instant) -> Output {
     let path = store.shown_path();
     match store.reset(start + config.timing.timeout) {
-        Ok(true) => Output::fine(format!("forgotten: {path}\n")),
+        Ok(true) => Output::success(format!("forgotten: {path}\n")),
         Ok(false) => match others(&config.question(), store, Timestamp::now()) {
             Some(others) => check::unknown(Reason::StateUnusable, others),
-            None => Output::fine(format!("nothing to forget: there is no {path}\n")),
+            None => Output::success(format!("nothing to forget: there is no {path}\n")),
         },
         Err(problem) => check::unknown(Reason::StateUnusable, problem),
     }
@@ -61,7 +61,7 @@ pub fn list(options: &StateListOptions, env: Env<'_>, start: Instant) -> Output 
         let is_wanted = |question: &Question| question.service == service.as_str();
         states.retain(|state| state.loaded.as_ref().is_ok_and(|loaded| is_wanted(&loaded.question)));
     }
-    Output::fine(match options.json {
+    Output::success(match options.json {
         true => render::state_list::json(&dir, &states),
         false => render::state_list::text(&dir, &states, now),
     })

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::examine::{LastWords, examine};
+use super::run_check::{AbortReport, run_check};
 use crate::cli::Config;
 use crate::files::replace;
 use crate::process::exit::Output;
@@ -14,10 +14,10 @@ use crate::state::store::Store;
 
 pub fn run(config: &Config, store: &Store, start: Instant, path: &Path, exit_status: bool) -> Output {
     let shown = path.display().to_string();
-    let not_written = move |cause: &str| Output::failed(&format!("cannot write {shown}: {cause}"));
-    let not_examined = not_written.clone();
-    let last_words: LastWords = Arc::new(move |_, cause| not_examined(cause));
-    let report = examine(config, store, start, &last_words);
+    let not_written = move |cause: &str| Output::failure(&format!("cannot write {shown}: {cause}"));
+    let not_run = not_written.clone();
+    let last_words: AbortReport = Arc::new(move |_, cause| not_run(cause));
+    let report = run_check(config, store, start, &last_words);
     let text = render::prometheus::render(&report, &config.output.metrics);
     watchdog::set_last_words(Box::new(move |cause| not_written(&cause.to_string())));
     match replace::write(path, &text) {
@@ -26,6 +26,6 @@ pub fn run(config: &Config, store: &Store, start: Instant, path: &Path, exit_sta
             ..Output::default()
         },
         Ok(()) => Output::default(),
-        Err(problem) => Output::failed(&problem),
+        Err(problem) => Output::failure(&problem),
     }
 }

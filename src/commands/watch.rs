@@ -25,11 +25,11 @@ use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::child::fork;
-use super::examine::{LastWords, examine, state_store};
-use super::listen::{self, Server};
+use super::listen::{self, HttpServer};
 use super::log::log;
 use super::probe;
-use crate::cli::{self, Arguments, Mode, OutputOptions, Parsed, Problem};
+use super::run_check::{AbortReport, run_check, state_store};
+use crate::cli::{self, Arguments, Command, ConfigError, Invocation, OutputOptions};
 use crate::files::read::shown;
 use crate::files::replace;
 use crate::judge::pod;
@@ -46,7 +46,7 @@ use crate::values::timestamp::Timestamp;
 /// How long after its timeout a check that does not end is killed. Its own watchdog is faster.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Whether these arguments ask for this mode, which must start before the process has a second thread.
+/// Whether these arguments ask for this command, which must start before the process has a second thread.
 pub fn is_asked_for(args: &[OsString]) -> bool {
     args.get(1).is_some_and(|command| command == "watch")
 }
@@ -54,39 +54,39 @@ pub fn is_asked_for(args: &[OsString]) -> bool {
 /// Checks until SIGTERM or SIGINT comes. The checks exit by themselves.
 pub fn run(args: &[OsString], env: Env<'_>) -> Output {
     let arguments = match cli::parse(args, env) {
-        Ok(Parsed::Run(arguments)) => arguments,
-        Ok(Parsed::Print(text)) => return Output::fine(text),
-        Ok(Parsed::StateList(_)) => return Output::failed("watch: not what was asked for"),
-        Err(problem) => return Output::failed(&format!("{problem} (see --help)")),
+        Ok(Invocation::Run(arguments)) => arguments,
+        Ok(Invocation::Print(text)) => return Output::success(text),
+        Ok(Invocation::StateList(_)) => return Output::failure("watch: not what was asked for"),
+        Err(problem) => return Output::failure(&format!("{problem} (see --help)")),
     };
-    let Mode::Watch {
+    let Command::Watch {
         interval,
         listen,
         status_file,
         ..
-    } = &arguments.mode
+    } = &arguments.command
     else {
-        return Output::failed("watch: not what was asked for");
+        return Output::failure("watch: not what was asked for");
     };
     let listen = listen.as_ref();
     let answers_probes = listen.is_some() || status_file.is_some();
     // A mistake is told at once. Later a file may well be missing for a while, when it is renewed. Where probes are answered,
     // it may be from the beginning: without this process they would fail.
     match arguments.target(env, Instant::now() + arguments.timing.timeout) {
-        Err(Problem::File(_)) if answers_probes => {}
-        Err(problem) => return Output::failed(&format!("{} (see --help)", problem.text())),
+        Err(ConfigError::File(_)) if answers_probes => {}
+        Err(problem) => return Output::failure(&format!("{} (see --help)", problem.text())),
         Ok(_) => {}
     }
     let mut server = match listen
-        .map(|listen| Server::bind(listen, &arguments.service, *interval))
+        .map(|listen| HttpServer::bind(listen, &arguments.service, *interval))
         .transpose()
     {
         Ok(server) => server,
-        Err(problem) => return Output::failed(&problem),
+        Err(problem) => return Output::failure(&problem),
     };
     let signals = match Signals::listen() {
         Ok(signals) => signals,
-        Err(e) => return Output::failed(&format!("cannot take over the signals: {e}")),
+        Err(e) => return Output::failure(&format!("cannot take over the signals: {e}")),
     };
     if let Some(server) = &mut server {
         server.start();
@@ -104,22 +104,22 @@ fn check_until_the_end(
     arguments: &Arguments,
     signals: &Signals,
     interval: Duration,
-    server: &mut Option<Server>,
+    server: &mut Option<HttpServer>,
 ) {
-    let mut held = Held {
+    let mut carried = CarriedState {
         memory: holds_memory(arguments, env).then(String::new),
         status: None,
     };
     let mut last_logged = None;
     let mut times = CheckTimes::new(interval);
     loop {
-        let event = match check(env, &held, arguments, signals, server) {
+        let event = match check(env, &carried, arguments, signals, server) {
             Ok(Some(event)) => event,
             // A signal to end.
             Ok(None) => return,
-            Err(e) => Event::failed(&format!("cannot start a check: {e}")),
+            Err(e) => CheckOutcome::failed(&format!("cannot start a check: {e}")),
         };
-        held.take(&event);
+        carried.take(&event);
         if last_logged.as_ref() != Some(&event.status_and_reason) {
             log(&format!(
                 "{} {} {}: {}",
@@ -144,20 +144,20 @@ fn check_until_the_end(
 }
 
 /// What this process holds from check to check.
-struct Held {
+struct CarriedState {
     /// The state, where no file holds it.
     memory: Option<String>,
     /// The status, and since when it has been that.
     status: Option<(String, Timestamp)>,
 }
 
-impl Held {
-    fn take(&mut self, event: &Event) {
-        if let (Some(held), Some(text)) = (&mut self.memory, &event.memory) {
-            held.clone_from(text);
+impl CarriedState {
+    fn take(&mut self, event: &CheckOutcome) {
+        if let (Some(carried), Some(text)) = (&mut self.memory, &event.memory) {
+            carried.clone_from(text);
         }
         let status = &event.status_and_reason.0;
-        if self.status.as_ref().is_none_or(|(held, _)| held != status) {
+        if self.status.as_ref().is_none_or(|(carried, _)| carried != status) {
             self.status = Some((status.clone(), Timestamp::now()));
         }
     }
@@ -167,7 +167,7 @@ impl Held {
         let same = self
             .status
             .as_ref()
-            .filter(|(held, _)| held == report.verdict.status().name());
+            .filter(|(carried, _)| carried == report.verdict.status().name());
         same.map_or(report.now, |(_, since)| *since)
     }
 }
@@ -254,16 +254,16 @@ impl Signals {
 }
 
 /// What a check tells the process that waits for it.
-struct Event {
+struct CheckOutcome {
     /// Status and reason: a line is logged when they change.
     status_and_reason: (String, String),
     text: String,
     memory: Option<String>,
 }
 
-impl Event {
-    fn failed(text: &str) -> Event {
-        Event {
+impl CheckOutcome {
+    fn failed(text: &str) -> CheckOutcome {
+        CheckOutcome {
             status_and_reason: (Status::Unknown.name().to_owned(), Reason::Interrupted.name().to_owned()),
             text: text.to_owned(),
             memory: None,
@@ -281,10 +281,10 @@ impl Event {
         .to_string()
     }
 
-    fn read(text: &str) -> Option<Event> {
+    fn read(text: &str) -> Option<CheckOutcome> {
         let value: Value = serde_json::from_str(text).ok()?;
         let field = |name: &str| value[name].as_str().map(str::to_owned);
-        Some(Event {
+        Some(CheckOutcome {
             status_and_reason: (field("status")?, field("reason")?),
             text: field("text")?,
             memory: field("memory"),
@@ -295,11 +295,11 @@ impl Event {
 /// Forks a check and waits for its end. `None`: a signal said to end.
 fn check(
     env: Env<'_>,
-    held: &Held,
+    carried: &CarriedState,
     arguments: &Arguments,
     signals: &Signals,
-    server: &mut Option<Server>,
-) -> io::Result<Option<Event>> {
+    server: &mut Option<HttpServer>,
+) -> io::Result<Option<CheckOutcome>> {
     let start = Instant::now();
     let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
     let mut results = server.as_ref().map(|_| listen::results_file()).transpose()?;
@@ -310,7 +310,7 @@ fn check(
         let _ = dup2_stdout(&writer);
         // The port and the server are not the check's.
         drop((reader, writer, server.take()));
-        be_a_check(env, held, arguments, start, results)
+        run_check_child(env, carried, arguments, start, results)
     };
     drop(writer);
     let deadline = start + arguments.timing.timeout + GRACE;
@@ -333,24 +333,24 @@ fn check(
     }
     reap(pid);
     // Killed, or ended by its own watchdog while it wrote.
-    for path in files(&arguments.mode) {
+    for path in files(&arguments.command) {
         replace::remove_leftovers_of(path, pid.as_raw_nonzero().get());
     }
     if signals.end() {
         return Ok(None);
     }
-    let event = String::from_utf8(told).ok().and_then(|text| Event::read(&text));
+    let event = String::from_utf8(told).ok().and_then(|text| CheckOutcome::read(&text));
     if let (Some(server), Some(results), Some(_)) = (server, results.take(), &event) {
         server.publish(results);
     }
     Ok(Some(event.unwrap_or_else(|| {
-        Event::failed("a check hung or died, and was ended")
+        CheckOutcome::failed("a check hung or died, and was ended")
     })))
 }
 
-fn files(mode: &Mode) -> impl Iterator<Item = &Path> {
-    let (textfile, status_file) = match mode {
-        Mode::Watch {
+fn files(command: &Command) -> impl Iterator<Item = &Path> {
+    let (textfile, status_file) = match command {
+        Command::Watch {
             textfile, status_file, ..
         } => (textfile.as_deref(), status_file.as_deref()),
         _ => (None, None),
@@ -359,10 +359,16 @@ fn files(mode: &Mode) -> impl Iterator<Item = &Path> {
 }
 
 /// The child: one check, with a watchdog of its own. What it says goes to the parent.
-fn be_a_check(env: Env<'_>, held: &Held, arguments: &Arguments, start: Instant, results: Option<File>) -> ! {
-    let last_words = |cause: &Alarm| told(&Report::unknown("", cause.reason(), cause.to_string()), None);
+fn run_check_child(
+    env: Env<'_>,
+    carried: &CarriedState,
+    arguments: &Arguments,
+    start: Instant,
+    results: Option<File>,
+) -> ! {
+    let last_words = |cause: &Alarm| encode_outcome(&Report::unknown("", cause.reason(), cause.to_string()), None);
     if let Err(e) = watchdog::install(Box::new(last_words)) {
-        finish(told(
+        finish(encode_outcome(
             &Report::unknown("", Reason::Interrupted, format!("cannot take over the signals: {e}")),
             None,
         ));
@@ -372,27 +378,29 @@ fn be_a_check(env: Env<'_>, held: &Held, arguments: &Arguments, start: Instant, 
         Ok(target) => arguments.clone().with_target(target),
         Err(problem) => {
             let report = Report::unknown(arguments.service.as_str(), Reason::Usage, problem.text());
-            let report = write_files(&arguments.mode, &arguments.output, report);
-            publish(&report, held, &arguments.output, results);
-            finish(told(&report, None))
+            let report = write_files(&arguments.command, &arguments.output, report);
+            publish(&report, carried, &arguments.output, results);
+            finish(encode_outcome(&report, None))
         }
     };
-    let store = match &held.memory {
+    let store = match &carried.memory {
         Some(text) => Store::holding(text, config.question()),
         None => state_store(&config, env),
     };
-    let last_words: LastWords = Arc::new(|report, _| told(report, None));
-    let mut report = examine(&config, &store, start, &last_words);
-    report.own_up = own_up(&config.mode, &report);
-    let report = write_files(&config.mode, &config.output, report);
-    publish(&report, held, &config.output, results);
-    let memory = held.memory.as_ref().map(|_| store.write_text(&report.memory));
-    finish(told(&report, memory))
+    let last_words: AbortReport = Arc::new(|report, _| encode_outcome(report, None));
+    let mut report = run_check(&config, &store, start, &last_words);
+    report.own_up = own_up(&config.command, &report);
+    let report = write_files(&config.command, &config.output, report);
+    publish(&report, carried, &config.output, results);
+    let memory = carried.memory.as_ref().map(|_| store.write_text(&report.memory));
+    finish(encode_outcome(&report, memory))
 }
 
 /// Whether the pod's own instance answered, if `--listen` was given one.
-fn own_up(mode: &Mode, report: &Report) -> Option<bool> {
-    let Mode::Watch { listen, .. } = mode else { return None };
+fn own_up(command: &Command, report: &Report) -> Option<bool> {
+    let Command::Watch { listen, .. } = command else {
+        return None;
+    };
     match probe::wanted(listen.as_ref()?.selector.as_ref()?, Instant::now()) {
         Ok(wanted) => pod::is_up(&wanted, report.seen.as_ref()?),
         // The application has not written its id yet.
@@ -400,15 +408,15 @@ fn own_up(mode: &Mode, report: &Report) -> Option<bool> {
     }
 }
 
-fn told(report: &Report, memory: Option<String>) -> Output {
-    Output::fine(Event::write(report, memory))
+fn encode_outcome(report: &Report, memory: Option<String>) -> Output {
+    Output::success(CheckOutcome::write(report, memory))
 }
 
 /// Writes the files. One that cannot be written is a finding, so that it is logged.
-fn write_files(mode: &Mode, options: &OutputOptions, mut report: Report) -> Report {
-    let Mode::Watch {
+fn write_files(command: &Command, options: &OutputOptions, mut report: Report) -> Report {
+    let Command::Watch {
         textfile, status_file, ..
-    } = mode
+    } = command
     else {
         return report;
     };
@@ -428,23 +436,23 @@ fn write_files(mode: &Mode, options: &OutputOptions, mut report: Report) -> Repo
 }
 
 /// Writes what is told over HTTP. Where that fails, what was told before grows old, and is told to be that.
-fn publish(report: &Report, held: &Held, options: &OutputOptions, results: Option<File>) {
+fn publish(report: &Report, carried: &CarriedState, options: &OutputOptions, results: Option<File>) {
     if let Some(mut file) = results {
-        let text = listen::results(report, held.since(report), &options.metrics);
+        let text = listen::results(report, carried.since(report), &options.metrics);
         let _ = file.write_all(text.as_bytes());
     }
 }
 
 /// Waits until the check says something, a signal comes, or it is this time, and looks after the HTTP server.
-fn wait(signals: &Signals, server: &mut Option<Server>, check: Option<BorrowedFd<'_>>, until: Instant) {
-    let news = server.as_ref().and_then(Server::news);
+fn wait(signals: &Signals, server: &mut Option<HttpServer>, check: Option<BorrowedFd<'_>>, until: Instant) {
+    let news = server.as_ref().and_then(HttpServer::news);
     let descriptors = [Some(signals.woken.as_fd()), check, news].into_iter().flatten();
     let mut polled: Vec<PollFd> = descriptors
         .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
         .collect();
     let until = server
         .as_ref()
-        .and_then(Server::due)
+        .and_then(HttpServer::due)
         .map_or(until, |due| due.min(until));
     let left = until.saturating_duration_since(Instant::now());
     // Longer than that nobody waits. An interruption is a signal, and is looked at by whoever waits.
@@ -491,7 +499,7 @@ mod tests {
     #[test]
     fn an_event_reads_back() {
         let report = Report::unknown("orders", Reason::AuthRejected, "no \"entry\"\n");
-        let event = Event::read(&Event::write(&report, Some("{}".into()))).expect("an event");
+        let event = CheckOutcome::read(&CheckOutcome::write(&report, Some("{}".into()))).expect("an event");
         assert_eq!(
             event.status_and_reason,
             ("UNKNOWN".to_owned(), "auth_rejected".to_owned())
@@ -500,6 +508,6 @@ mod tests {
             (event.text.as_str(), event.memory.as_deref()),
             ("no \"entry\"\n", Some("{}"))
         );
-        assert!(Event::read("").is_none() && Event::read("NATS_SERVICE UNKNOWN").is_none());
+        assert!(CheckOutcome::read("").is_none() && CheckOutcome::read("NATS_SERVICE UNKNOWN").is_none());
     }
 }

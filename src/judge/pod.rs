@@ -14,68 +14,68 @@ const MAX_LINE: usize = 500;
 
 /// What the probe is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ProbeKind {
     Liveness,
     Readiness,
     Startup,
 }
 
-impl Kind {
+impl ProbeKind {
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Liveness => "liveness",
-            Kind::Readiness => "readiness",
-            Kind::Startup => "startup",
+            ProbeKind::Liveness => "liveness",
+            ProbeKind::Readiness => "readiness",
+            ProbeKind::Startup => "startup",
         }
     }
 
     /// Result of this probe when NATS cannot be asked, unless the user says otherwise.
-    pub fn without_nats(self) -> Answer {
+    pub fn without_nats(self) -> ProbeResult {
         match self {
-            Kind::Liveness | Kind::Startup => Answer::Pass,
-            Kind::Readiness => Answer::Fail,
+            ProbeKind::Liveness | ProbeKind::Startup => ProbeResult::Pass,
+            ProbeKind::Readiness => ProbeResult::Fail,
         }
     }
 
     /// Result of this probe when it is answered from a check, and there is no recent one, unless the user says otherwise. A
     /// container that has just started must not pass `startup` before a check: liveness would then kill a slow one.
-    pub fn without_check(self) -> Answer {
+    pub fn without_check(self) -> ProbeResult {
         match self {
-            Kind::Liveness => Answer::Pass,
-            Kind::Readiness | Kind::Startup => Answer::Fail,
+            ProbeKind::Liveness => ProbeResult::Pass,
+            ProbeKind::Readiness | ProbeKind::Startup => ProbeResult::Fail,
         }
     }
 }
 
 /// What Kubernetes is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum ProbeResult {
     Pass,
     Fail,
 }
 
-impl Answer {
+impl ProbeResult {
     /// Reads `pass` or `fail`.
-    pub fn parse(word: &str) -> Option<Answer> {
+    pub fn parse(word: &str) -> Option<ProbeResult> {
         match word {
-            "pass" => Some(Answer::Pass),
-            "fail" => Some(Answer::Fail),
+            "pass" => Some(ProbeResult::Pass),
+            "fail" => Some(ProbeResult::Fail),
             _ => None,
         }
     }
 
     pub fn name(self) -> &'static str {
         match self {
-            Answer::Pass => "pass",
-            Answer::Fail => "fail",
+            ProbeResult::Pass => "pass",
+            ProbeResult::Fail => "fail",
         }
     }
 
     /// Kubernetes: any status but 0 is a failure.
     pub fn exit_code(self) -> u8 {
         match self {
-            Answer::Pass => 0,
-            Answer::Fail => 1,
+            ProbeResult::Pass => 0,
+            ProbeResult::Fail => 1,
         }
     }
 }
@@ -83,16 +83,16 @@ impl Answer {
 /// The question of one probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodProbe {
-    pub kind: Kind,
+    pub kind: ProbeKind,
     pub service: String,
     pub wanted: Wanted,
     /// What the user says of it when NATS cannot be asked (`--unreachable`).
-    pub unreachable: Option<Answer>,
+    pub unreachable: Option<ProbeResult>,
 }
 
 impl PodProbe {
     /// Judges what the probe saw: the answer, and a line for `kubectl describe`.
-    pub fn judge(&self, seen: &Observation) -> (Answer, String) {
+    pub fn judge(&self, seen: &Observation) -> (ProbeResult, String) {
         let server = seen
             .server
             .as_ref()
@@ -106,7 +106,7 @@ impl PodProbe {
         match &seen.outcome {
             Outcome::NoResponders | Outcome::Silent(_) if lacking > 0 => self
                 .lacks_key(lacking)
-                .unwrap_or_else(|| self.say(Answer::Fail, &format!("{} does not answer", self.whom()))),
+                .unwrap_or_else(|| self.say(ProbeResult::Fail, &format!("{} does not answer", self.whom()))),
             Outcome::Answered(answers) => {
                 let who = answers
                     .first()
@@ -116,9 +116,12 @@ impl PodProbe {
                     .first()
                     .and_then(|answer| answer.rtt)
                     .map(|rtt| format!(" in {}", latency(rtt)));
-                self.say(Answer::Pass, &format!("{who} answered{}", rtt.unwrap_or_default()))
+                self.say(ProbeResult::Pass, &format!("{who} answered{}", rtt.unwrap_or_default()))
             }
-            Outcome::NoResponders => self.say(Answer::Fail, &format!("{} is gone, no responders{server}", self.whom())),
+            Outcome::NoResponders => self.say(
+                ProbeResult::Fail,
+                &format!("{} is gone, no responders{server}", self.whom()),
+            ),
             Outcome::Silent(waited) => {
                 // To the one who may not publish, the server says so; to us, nobody does.
                 let causes = match seen.ignored.siblings {
@@ -130,33 +133,33 @@ impl PodProbe {
                     self.whom(),
                     latency(*waited)
                 );
-                self.say(Answer::Fail, &text)
+                self.say(ProbeResult::Fail, &text)
             }
             Outcome::Failed(failure) => self.cannot_ask(&failure.text),
         }
     }
 
     /// NATS cannot be asked.
-    pub fn cannot_ask(&self, why: &str) -> (Answer, String) {
+    pub fn cannot_ask(&self, why: &str) -> (ProbeResult, String) {
         self.excuse(self.kind.without_nats(), why)
     }
 
     /// There is no recent check to answer from.
-    pub fn no_check(&self, why: &str) -> (Answer, String) {
+    pub fn no_check(&self, why: &str) -> (ProbeResult, String) {
         self.excuse(self.kind.without_check(), why)
     }
 
-    fn excuse(&self, answer: Answer, why: &str) -> (Answer, String) {
+    fn excuse(&self, answer: ProbeResult, why: &str) -> (ProbeResult, String) {
         let answer = self.unreachable.unwrap_or(answer);
         let text = match answer {
-            Answer::Pass => format!("cannot ask, which is not this pod's fault: {why}"),
-            Answer::Fail => format!("cannot ask: {why}"),
+            ProbeResult::Pass => format!("cannot ask, which is not this pod's fault: {why}"),
+            ProbeResult::Fail => format!("cannot ask: {why}"),
         };
         self.say(answer, &text)
     }
 
     /// Instances answer, none of which has the metadata that was asked for. `None`: the question is not about metadata.
-    pub fn lacks_key(&self, instances: usize) -> Option<(Answer, String)> {
+    pub fn lacks_key(&self, instances: usize) -> Option<(ProbeResult, String)> {
         let Wanted::Match(values) = &self.wanted else {
             return None;
         };
@@ -167,11 +170,11 @@ impl PodProbe {
             count(instances, "instance"),
             clean(&keys.join(", "), 80)
         );
-        Some(self.say(Answer::Fail, &text))
+        Some(self.say(ProbeResult::Fail, &text))
     }
 
     /// The line of an answer.
-    pub fn say(&self, answer: Answer, text: &str) -> (Answer, String) {
+    pub fn say(&self, answer: ProbeResult, text: &str) -> (ProbeResult, String) {
         let line = format!("{} {}: {}: {text}", self.kind.name(), answer.name(), self.service);
         let line = match line.chars().nth(MAX_LINE) {
             Some(_) => readable(&line, MAX_LINE - CUT.len()),
@@ -217,11 +220,11 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use crate::probe::observation::{Answer as Reply, Failure, Instance, Server};
+    use crate::probe::observation::{Answer, Failure, Instance, Server};
     use crate::values::status::Reason;
     use crate::values::timestamp::Timestamp;
 
-    fn question(kind: Kind) -> PodProbe {
+    fn question(kind: ProbeKind) -> PodProbe {
         PodProbe {
             kind,
             service: "orders".into(),
@@ -246,7 +249,7 @@ mod tests {
     }
 
     fn answered() -> Outcome {
-        Outcome::Answered(vec![Reply {
+        Outcome::Answered(vec![Answer {
             instance: Instance {
                 id: "AbC".into(),
                 version: "1.0.0".into(),
@@ -263,49 +266,49 @@ mod tests {
         let silent = || Outcome::Silent(Duration::from_millis(700));
         let cases = [
             (
-                Kind::Liveness,
+                ProbeKind::Liveness,
                 answered(),
                 "liveness pass: orders: AbC (1.0.0, pod=orders-1) answered in 1.2ms",
             ),
             (
-                Kind::Readiness,
+                ProbeKind::Readiness,
                 answered(),
                 "readiness pass: orders: AbC (1.0.0, pod=orders-1) answered in 1.2ms",
             ),
             (
-                Kind::Startup,
+                ProbeKind::Startup,
                 answered(),
                 "startup pass: orders: AbC (1.0.0, pod=orders-1) answered in 1.2ms",
             ),
             (
-                Kind::Liveness,
+                ProbeKind::Liveness,
                 Outcome::NoResponders,
                 "liveness fail: orders: the instance with pod=orders-1 is gone, no responders, NATS 2.10.25 at h:4222 is fine",
             ),
             (
-                Kind::Readiness,
+                ProbeKind::Readiness,
                 silent(),
                 "readiness fail: orders: the instance with pod=orders-1 does not answer within 700ms (hung, or not allowed to \
                  publish to our inbox), NATS 2.10.25 at h:4222 is fine",
             ),
             (
-                Kind::Startup,
+                ProbeKind::Startup,
                 silent(),
                 "startup fail: orders: the instance with pod=orders-1 does not answer within 700ms (hung, or not allowed to \
                  publish to our inbox), NATS 2.10.25 at h:4222 is fine",
             ),
             (
-                Kind::Liveness,
+                ProbeKind::Liveness,
                 failure(),
                 "liveness pass: orders: cannot ask, which is not this pod's fault: connection refused",
             ),
             (
-                Kind::Readiness,
+                ProbeKind::Readiness,
                 failure(),
                 "readiness fail: orders: cannot ask: connection refused",
             ),
             (
-                Kind::Startup,
+                ProbeKind::Startup,
                 failure(),
                 "startup pass: orders: cannot ask, which is not this pod's fault: connection refused",
             ),
@@ -316,23 +319,23 @@ mod tests {
             assert!(said.contains(answer.name()), "{answer:?} {said}");
         }
         let strict = PodProbe {
-            unreachable: Some(Answer::Fail),
-            ..question(Kind::Liveness)
+            unreachable: Some(ProbeResult::Fail),
+            ..question(ProbeKind::Liveness)
         };
-        assert_eq!(strict.judge(&saw(failure())).0, Answer::Fail);
+        assert_eq!(strict.judge(&saw(failure())).0, ProbeResult::Fail);
     }
 
     #[test]
     fn siblings_are_told_and_no_line_is_too_long() {
         let mut seen = saw(Outcome::Silent(Duration::from_millis(700)));
         seen.ignored.siblings = 2;
-        let (_, line) = question(Kind::Liveness).judge(&seen);
+        let (_, line) = question(ProbeKind::Liveness).judge(&seen);
         assert!(line.contains("within 700ms, though others do, NATS"), "{line}");
         seen.ignored.without_key = 1;
-        let (answer, line) = question(Kind::Liveness).judge(&seen);
+        let (answer, line) = question(ProbeKind::Liveness).judge(&seen);
         let text = "liveness fail: orders: 1 instance answers, none has pod in its metadata";
-        assert_eq!((answer, line.as_str()), (Answer::Fail, text));
-        let (_, line) = question(Kind::Liveness).cannot_ask(&format!("a\nb{}", "x".repeat(600)));
+        assert_eq!((answer, line.as_str()), (ProbeResult::Fail, text));
+        let (_, line) = question(ProbeKind::Liveness).cannot_ask(&format!("a\nb{}", "x".repeat(600)));
         assert_eq!(line.chars().count(), MAX_LINE);
         assert!(line.contains("a?b") && line.ends_with("x..."), "{line}");
     }

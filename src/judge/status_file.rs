@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::judge::pod::{Answer, PodProbe};
+use crate::judge::pod::{PodProbe, ProbeResult};
 use crate::probe::observation::shown_id;
 use crate::probe::reply::{KEY_CHARS, METADATA_ENTRIES, VALUE_CHARS};
 use crate::probe::schedule::Wanted;
@@ -53,11 +53,11 @@ pub struct LastCheck {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Instances {
     count: u64,
-    listed: Vec<Listed>,
+    listed: Vec<ListedInstance>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Listed {
+struct ListedInstance {
     id: String,
     metadata: BTreeMap<String, String>,
 }
@@ -91,7 +91,7 @@ impl LastCheck {
 fn instances(status: &Value) -> Option<Instances> {
     let listed = status["answers"].as_array()?.iter().map(|answer| {
         let metadata = answer["metadata"].as_object().into_iter().flatten();
-        Listed {
+        ListedInstance {
             id: answer["id"].as_str().unwrap_or_default().to_owned(),
             metadata: metadata
                 .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
@@ -112,7 +112,7 @@ pub fn answer(
     check: &Result<LastCheck, String>,
     max_age: Duration,
     now: Timestamp,
-) -> (Answer, String) {
+) -> (ProbeResult, String) {
     let check = match check {
         Ok(check) => check,
         Err(why) => return question.no_check(&format!("{name} {why}")),
@@ -134,7 +134,7 @@ pub fn answer(
     };
     let when = age(old);
     if let Some(id) = find(&question.wanted, listed) {
-        return question.say(Answer::Pass, &format!("{} answered {when} ago", shown_id(id)));
+        return question.say(ProbeResult::Pass, &format!("{} answered {when} ago", shown_id(id)));
     }
     // Of a large service, it may be one of those that are not listed, which says nothing of it.
     if *count > listed.len() as u64 {
@@ -148,13 +148,13 @@ pub fn answer(
     }
     let others = if listed.is_empty() { "" } else { ", though others did" };
     question.say(
-        Answer::Fail,
+        ProbeResult::Fail,
         &format!("{} did not answer {when} ago{others}", question.whom()),
     )
 }
 
 /// The id of an instance that is wanted.
-fn find<'i>(wanted: &Wanted, listed: &'i [Listed]) -> Option<&'i str> {
+fn find<'i>(wanted: &Wanted, listed: &'i [ListedInstance]) -> Option<&'i str> {
     let found = match wanted {
         Wanted::All | Wanted::Any => listed.first(),
         Wanted::Id(id) => listed.iter().find(|instance| instance.id == *id),
@@ -164,7 +164,7 @@ fn find<'i>(wanted: &Wanted, listed: &'i [Listed]) -> Option<&'i str> {
                 .iter()
                 .map(|(key, value)| (clean(key, KEY_CHARS), clean(value, VALUE_CHARS)))
                 .collect();
-            let fits = |instance: &&Listed| {
+            let fits = |instance: &&ListedInstance| {
                 values
                     .iter()
                     .all(|(key, value)| instance.metadata.get(key) == Some(value))
@@ -176,12 +176,12 @@ fn find<'i>(wanted: &Wanted, listed: &'i [Listed]) -> Option<&'i str> {
 }
 
 /// The answer where no instance has the key that was asked for. Of an instance with much metadata, only a part is listed.
-fn lacks_key(question: &PodProbe, listed: &[Listed]) -> Option<(Answer, String)> {
+fn lacks_key(question: &PodProbe, listed: &[ListedInstance]) -> Option<(ProbeResult, String)> {
     let Wanted::Match(values) = &question.wanted else {
         return None;
     };
     let keys: Vec<String> = values.iter().map(|(key, _)| clean(key, KEY_CHARS)).collect();
-    let lacks = |Listed { metadata, .. }: &Listed| {
+    let lacks = |ListedInstance { metadata, .. }: &ListedInstance| {
         metadata.len() < METADATA_ENTRIES && keys.iter().any(|key| !metadata.contains_key(key))
     };
     let all_lack = !listed.is_empty() && listed.iter().all(lacks);
@@ -193,9 +193,9 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    use crate::judge::pod::Kind;
+    use crate::judge::pod::ProbeKind;
 
-    fn ask(kind: Kind, wanted: Wanted, status: &str) -> (Answer, String) {
+    fn ask(kind: ProbeKind, wanted: Wanted, status: &str) -> (ProbeResult, String) {
         let question = PodProbe {
             kind,
             service: "orders".into(),
@@ -242,7 +242,7 @@ mod tests {
             ),
         ];
         for (wanted, line) in cases {
-            assert_eq!(ask(Kind::Liveness, wanted, &status(990, true).to_string()).1, line);
+            assert_eq!(ask(ProbeKind::Liveness, wanted, &status(990, true).to_string()).1, line);
         }
     }
 
@@ -251,18 +251,18 @@ mod tests {
         let mut large = status(990, true);
         large["instances"] = 3.into();
         let why = "the status file tells only 2 of 3 instances, ask NATS itself, with probe";
-        let (answer, line) = ask(Kind::Liveness, Wanted::Id("C".into()), &large.to_string());
-        assert!(answer == Answer::Pass && line.ends_with(why), "{line}");
-        let (answer, line) = ask(Kind::Readiness, Wanted::Id("C".into()), &large.to_string());
-        assert!(answer == Answer::Fail && line.ends_with(why), "{line}");
+        let (answer, line) = ask(ProbeKind::Liveness, Wanted::Id("C".into()), &large.to_string());
+        assert!(answer == ProbeResult::Pass && line.ends_with(why), "{line}");
+        let (answer, line) = ask(ProbeKind::Readiness, Wanted::Id("C".into()), &large.to_string());
+        assert!(answer == ProbeResult::Fail && line.ends_with(why), "{line}");
         assert_eq!(
-            ask(Kind::Readiness, Wanted::Id("A".into()), &large.to_string()).0,
-            Answer::Pass
+            ask(ProbeKind::Readiness, Wanted::Id("A".into()), &large.to_string()).0,
+            ProbeResult::Pass
         );
         large["instances"] = 2.into();
         assert_eq!(
-            ask(Kind::Liveness, Wanted::Id("C".into()), &large.to_string()).0,
-            Answer::Fail
+            ask(ProbeKind::Liveness, Wanted::Id("C".into()), &large.to_string()).0,
+            ProbeResult::Fail
         );
     }
 
@@ -270,12 +270,12 @@ mod tests {
     fn a_key_that_no_instance_has_is_named() {
         let node = Wanted::Match(vec![("node".into(), "n1".into())]);
         let text = "orders: 2 instances answer, none has node in its metadata";
-        let (answer, line) = ask(Kind::Liveness, node.clone(), &status(990, true).to_string());
-        assert_eq!((answer, line), (Answer::Fail, format!("liveness fail: {text}")));
+        let (answer, line) = ask(ProbeKind::Liveness, node.clone(), &status(990, true).to_string());
+        assert_eq!((answer, line), (ProbeResult::Fail, format!("liveness fail: {text}")));
         // Where only a part of the metadata is listed, nobody knows.
         let mut much = status(990, true);
         much["answers"][0]["metadata"] = json!({"a": "", "b": "", "c": "", "d": "", "e": "", "f": ""});
-        let (_, line) = ask(Kind::Liveness, node, &much.to_string());
+        let (_, line) = ask(ProbeKind::Liveness, node, &much.to_string());
         assert!(
             line.ends_with("the instance with node=n1 did not answer 10s ago, though others did"),
             "{line}"
@@ -287,7 +287,7 @@ mod tests {
         let mut denied = status(990, false);
         let text = format!("{} publish: {{allow: [\"$SRV.PING.orders\"]}}", "x".repeat(250));
         denied["text"] = text.as_str().into();
-        let (_, line) = ask(Kind::Readiness, Wanted::Any, &denied.to_string());
+        let (_, line) = ask(ProbeKind::Readiness, Wanted::Any, &denied.to_string());
         assert_eq!(line, format!("readiness fail: orders: cannot ask: {text}"));
     }
 
@@ -313,21 +313,25 @@ mod tests {
             (status(990, false).to_string(), "connection refused"),
         ];
         for (text, why) in cases {
-            let readiness = ask(Kind::Readiness, Wanted::Any, &text);
+            let readiness = ask(ProbeKind::Readiness, Wanted::Any, &text);
             assert_eq!(
                 readiness,
-                (Answer::Fail, format!("readiness fail: orders: cannot ask: {why}"))
+                (ProbeResult::Fail, format!("readiness fail: orders: cannot ask: {why}"))
             );
-            let (liveness, _) = ask(Kind::Liveness, Wanted::Any, &text);
-            assert_eq!(liveness, Answer::Pass);
+            let (liveness, _) = ask(ProbeKind::Liveness, Wanted::Any, &text);
+            assert_eq!(liveness, ProbeResult::Pass);
             // A start is excused by NATS being away, and not by a sidecar that has not checked.
-            let (startup, _) = ask(Kind::Startup, Wanted::Any, &text);
+            let (startup, _) = ask(ProbeKind::Startup, Wanted::Any, &text);
             let is_away = why == "connection refused";
-            assert_eq!(startup, if is_away { Answer::Pass } else { Answer::Fail }, "{text}");
+            assert_eq!(
+                startup,
+                if is_away { ProbeResult::Pass } else { ProbeResult::Fail },
+                "{text}"
+            );
         }
         assert_eq!(
-            ask(Kind::Readiness, Wanted::Any, &status(940, true).to_string()).0,
-            Answer::Pass
+            ask(ProbeKind::Readiness, Wanted::Any, &status(940, true).to_string()).0,
+            ProbeResult::Pass
         );
     }
 }

@@ -21,7 +21,7 @@ pub struct Output {
 
 impl Output {
     /// Something went well, and there is something to print.
-    pub fn fine(stdout: String) -> Output {
+    pub fn success(stdout: String) -> Output {
         Output {
             stdout,
             must_be_read: true,
@@ -30,7 +30,7 @@ impl Output {
     }
 
     /// A command that is no check could not do what it was to do.
-    pub fn failed(problem: &str) -> Output {
+    pub fn failure(problem: &str) -> Output {
         let problem = problem.replace(|c: char| c.is_control(), "?");
         Output {
             stderr: format!("check_nats_service: {problem}\n"),

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::request::{MAX_HEAD_BYTES, Parsed, Request, parse};
-use super::response::{Response, Status};
+use super::request::{HttpRequest, MAX_HEAD_BYTES, ParsedRequest, parse};
+use super::response::{HttpResponse, HttpStatus};
 
 /// How many connections there may be. One more takes the place of the oldest that is not being answered.
 pub const MAX_CONNECTIONS: usize = 64;
@@ -29,7 +29,7 @@ const WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
 /// Who knows the pages.
 pub trait Pages {
     /// The page that is asked for.
-    fn answer(&mut self, request: &Request<'_>) -> Response;
+    fn answer(&mut self, request: &HttpRequest<'_>) -> HttpResponse;
 
     /// Where news come from.
     fn news(&self) -> BorrowedFd<'_>;
@@ -42,10 +42,10 @@ pub trait Pages {
 struct OnlyHere<'p>(&'p mut dyn Pages);
 
 impl Pages for OnlyHere<'_> {
-    fn answer(&mut self, request: &Request<'_>) -> Response {
+    fn answer(&mut self, request: &HttpRequest<'_>) -> HttpResponse {
         match request.is_for_loopback() {
             true => self.0.answer(request),
-            false => Response::refusal(Status::Misdirected),
+            false => HttpResponse::refusal(HttpStatus::Misdirected),
         }
     }
 
@@ -204,7 +204,7 @@ struct Reply {
 }
 
 impl Reply {
-    fn new(response: &Response, head_only: bool) -> Reply {
+    fn new(response: &HttpResponse, head_only: bool) -> Reply {
         Reply {
             head: response.head().into_bytes(),
             body: if head_only {
@@ -302,14 +302,14 @@ fn request(stream: &mut TcpStream, bytes: &mut Vec<u8>, pages: &mut dyn Pages, l
         Err(e) if is_patience(&e) => {}
         Err(_) => return None,
     }
-    let refusal = |status| Some(Some(Reply::new(&Response::refusal(status), false)));
+    let refusal = |status| Some(Some(Reply::new(&HttpResponse::refusal(status), false)));
     match parse(bytes) {
-        Parsed::Request(request) => Some(Some(Reply::new(&pages.answer(&request), request.head_only))),
-        Parsed::Refused(status) => refusal(status),
+        ParsedRequest::Complete(request) => Some(Some(Reply::new(&pages.answer(&request), request.head_only))),
+        ParsedRequest::Refused(status) => refusal(status),
         // Who has said nothing is told nothing.
-        Parsed::Partial if late && bytes.is_empty() => None,
-        Parsed::Partial if late => refusal(Status::RequestTimeout),
-        Parsed::Partial => Some(None),
+        ParsedRequest::Partial if late && bytes.is_empty() => None,
+        ParsedRequest::Partial if late => refusal(HttpStatus::RequestTimeout),
+        ParsedRequest::Partial => Some(None),
     }
 }
 
@@ -345,10 +345,10 @@ mod tests {
     }
 
     impl Pages for TwoPages {
-        fn answer(&mut self, request: &Request<'_>) -> Response {
+        fn answer(&mut self, request: &HttpRequest<'_>) -> HttpResponse {
             match request.path {
-                "/large" => Response::new(Status::Ok, Content::Text, Rc::clone(&self.large)),
-                _ => Response::new(Status::Ok, Content::Text, "small"),
+                "/large" => HttpResponse::new(HttpStatus::Ok, Content::Text, Rc::clone(&self.large)),
+                _ => HttpResponse::new(HttpStatus::Ok, Content::Text, "small"),
             }
         }
 

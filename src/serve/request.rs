@@ -5,7 +5,7 @@ use std::str::from_utf8;
 
 use httparse::{EMPTY_HEADER, Error};
 
-use super::response::Status;
+use super::response::HttpStatus;
 
 /// How long the request line and the headers may be together, in bytes.
 pub const MAX_HEAD_BYTES: usize = 8 * 1024;
@@ -15,7 +15,7 @@ const MAX_HEADERS: usize = 64;
 
 /// A request for a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Request<'b> {
+pub struct HttpRequest<'b> {
     /// As it was sent: nothing in it is decoded or resolved, so that only the very words of a path are one.
     pub path: &'b str,
     /// HEAD: the headers of the page, without the page.
@@ -26,10 +26,10 @@ pub struct Request<'b> {
     pub host: Option<&'b str>,
 }
 
-impl<'b> Request<'b> {
+impl<'b> HttpRequest<'b> {
     /// A request for this path, with nothing else in it.
-    pub fn get(path: &'b str) -> Request<'b> {
-        Request {
+    pub fn get(path: &'b str) -> HttpRequest<'b> {
+        HttpRequest {
             path,
             head_only: false,
             verbose: false,
@@ -62,51 +62,53 @@ impl<'b> Request<'b> {
 
 /// What the bytes are that have come so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parsed<'b> {
+pub enum ParsedRequest<'b> {
     /// The beginning of a request.
     Partial,
-    Request(Request<'b>),
-    Refused(Status),
+    Complete(HttpRequest<'b>),
+    Refused(HttpStatus),
 }
 
 /// Reads the head of a request, whatever follows it.
-pub fn parse(bytes: &[u8]) -> Parsed<'_> {
+pub fn parse(bytes: &[u8]) -> ParsedRequest<'_> {
     let head = &bytes[..bytes.len().min(MAX_HEAD_BYTES)];
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
     match request.parse(head) {
         Ok(httparse::Status::Complete(_)) => read(&request),
-        Ok(httparse::Status::Partial) if head.len() == MAX_HEAD_BYTES => Parsed::Refused(Status::HeadTooLarge),
-        Ok(httparse::Status::Partial) => Parsed::Partial,
-        Err(Error::TooManyHeaders) => Parsed::Refused(Status::HeadTooLarge),
+        Ok(httparse::Status::Partial) if head.len() == MAX_HEAD_BYTES => {
+            ParsedRequest::Refused(HttpStatus::HeadTooLarge)
+        }
+        Ok(httparse::Status::Partial) => ParsedRequest::Partial,
+        Err(Error::TooManyHeaders) => ParsedRequest::Refused(HttpStatus::HeadTooLarge),
         // The preface of HTTP/2 is a request of version 2.
-        Err(Error::Version) => Parsed::Refused(Status::VersionNotSupported),
-        Err(_) => Parsed::Refused(Status::BadRequest),
+        Err(Error::Version) => ParsedRequest::Refused(HttpStatus::VersionNotSupported),
+        Err(_) => ParsedRequest::Refused(HttpStatus::BadRequest),
     }
 }
 
-fn read<'b>(request: &httparse::Request<'_, 'b>) -> Parsed<'b> {
+fn read<'b>(request: &httparse::Request<'_, 'b>) -> ParsedRequest<'b> {
     let (Some(method), Some(target), Some(version)) = (request.method, request.path, request.version) else {
-        return Parsed::Refused(Status::BadRequest);
+        return ParsedRequest::Refused(HttpStatus::BadRequest);
     };
     let head_only = match method {
         "GET" => false,
         "HEAD" => true,
-        _ => return Parsed::Refused(Status::MethodNotAllowed),
+        _ => return ParsedRequest::Refused(HttpStatus::MethodNotAllowed),
     };
     // RFC 9112, section 3.2: exactly one from HTTP/1.1 on, and a path as the target of whoever is no proxy.
     let is_host = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("host");
     let mut hosts = request.headers.iter().filter(is_host);
     let host = hosts.next().map(|header| from_utf8(header.value));
     if hosts.next().is_some() || (host.is_none() && version == 1) || !target.starts_with('/') {
-        return Parsed::Refused(Status::BadRequest);
+        return ParsedRequest::Refused(HttpStatus::BadRequest);
     }
     let Ok(host) = host.transpose() else {
-        return Parsed::Refused(Status::BadRequest);
+        return ParsedRequest::Refused(HttpStatus::BadRequest);
     };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let is_verbose = |part: &str| part == "verbose" || part.starts_with("verbose=");
-    Parsed::Request(Request {
+    ParsedRequest::Complete(HttpRequest {
         path,
         head_only,
         verbose: query.split('&').any(is_verbose),
@@ -118,13 +120,13 @@ fn read<'b>(request: &httparse::Request<'_, 'b>) -> Parsed<'b> {
 mod tests {
     use super::*;
 
-    fn get(path: &str) -> Request<'_> {
-        Request::get(path)
+    fn get(path: &str) -> HttpRequest<'_> {
+        HttpRequest::get(path)
     }
 
     #[test]
     fn a_host_is_of_loopback_or_not() {
-        let is_ours = |host| Request { host, ..get("/") }.is_for_loopback();
+        let is_ours = |host| HttpRequest { host, ..get("/") }.is_for_loopback();
         assert!(is_ours(None), "no browser");
         for host in [
             "localhost",
@@ -159,8 +161,8 @@ mod tests {
         }
     }
 
-    fn at<'b>(host: &'b str, request: Request<'b>) -> Request<'b> {
-        Request {
+    fn at<'b>(host: &'b str, request: HttpRequest<'b>) -> HttpRequest<'b> {
+        HttpRequest {
             host: Some(host),
             ..request
         }
@@ -168,11 +170,11 @@ mod tests {
 
     #[test]
     fn requests_are_read() {
-        let verbose = |path| Request {
+        let verbose = |path| HttpRequest {
             verbose: true,
             ..get(path)
         };
-        let head = Request {
+        let head = HttpRequest {
             head_only: true,
             ..get("/metrics")
         };
@@ -206,7 +208,7 @@ mod tests {
             ("GET //livez HTTP/1.0\r\n\r\n", get("//livez")),
             (&long, get("/")),
         ] {
-            assert_eq!(parse(text.as_bytes()), Parsed::Request(request), "{text:?}");
+            assert_eq!(parse(text.as_bytes()), ParsedRequest::Complete(request), "{text:?}");
         }
     }
 
@@ -216,29 +218,29 @@ mod tests {
         let too_many = format!("GET / HTTP/1.0\r\n{}\r\n", "A: b\r\n".repeat(MAX_HEADERS + 1));
         let one_more = format!("GET / HTTP/1.0\r\nA: {}\r\n\r\n", "x".repeat(MAX_HEAD_BYTES - 22));
         for (text, status) in [
-            ("POST /livez HTTP/1.1\r\nHost: a\r\n\r\n", Status::MethodNotAllowed),
-            ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", Status::MethodNotAllowed),
-            ("get / HTTP/1.0\r\n\r\n", Status::MethodNotAllowed),
-            ("GET / HTTP/1.1\r\n\r\n", Status::BadRequest),
-            ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", Status::BadRequest),
-            ("GET http://a/livez HTTP/1.1\r\nHost: a\r\n\r\n", Status::BadRequest),
-            ("GET  / HTTP/1.0\r\n\r\n", Status::BadRequest),
-            ("GET /\r\n\r\n", Status::BadRequest),
-            ("GET / HTTP/1.0\r\n: b\r\n\r\n", Status::BadRequest),
-            ("GET / HTTP/1.0\r\nA : b\r\n\r\n", Status::BadRequest),
-            ("GET / HTTP/1.0\r\n A: b\r\n\r\n", Status::BadRequest),
-            ("GET / HTTP/1.0\r\nA: b\0\r\n\r\n", Status::BadRequest),
-            ("GET /\0 HTTP/1.0\r\n\r\n", Status::BadRequest),
-            ("\0", Status::BadRequest),
+            ("POST /livez HTTP/1.1\r\nHost: a\r\n\r\n", HttpStatus::MethodNotAllowed),
+            ("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n", HttpStatus::MethodNotAllowed),
+            ("get / HTTP/1.0\r\n\r\n", HttpStatus::MethodNotAllowed),
+            ("GET / HTTP/1.1\r\n\r\n", HttpStatus::BadRequest),
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", HttpStatus::BadRequest),
+            ("GET http://a/livez HTTP/1.1\r\nHost: a\r\n\r\n", HttpStatus::BadRequest),
+            ("GET  / HTTP/1.0\r\n\r\n", HttpStatus::BadRequest),
+            ("GET /\r\n\r\n", HttpStatus::BadRequest),
+            ("GET / HTTP/1.0\r\n: b\r\n\r\n", HttpStatus::BadRequest),
+            ("GET / HTTP/1.0\r\nA : b\r\n\r\n", HttpStatus::BadRequest),
+            ("GET / HTTP/1.0\r\n A: b\r\n\r\n", HttpStatus::BadRequest),
+            ("GET / HTTP/1.0\r\nA: b\0\r\n\r\n", HttpStatus::BadRequest),
+            ("GET /\0 HTTP/1.0\r\n\r\n", HttpStatus::BadRequest),
+            ("\0", HttpStatus::BadRequest),
             // The hello of TLS.
-            ("\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03", Status::BadRequest),
-            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Status::VersionNotSupported),
-            ("GET / HTTP/9.9\r\n\r\n", Status::VersionNotSupported),
-            (&too_long, Status::HeadTooLarge),
-            (&too_many, Status::HeadTooLarge),
-            (&one_more, Status::HeadTooLarge),
+            ("\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03", HttpStatus::BadRequest),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", HttpStatus::VersionNotSupported),
+            ("GET / HTTP/9.9\r\n\r\n", HttpStatus::VersionNotSupported),
+            (&too_long, HttpStatus::HeadTooLarge),
+            (&too_many, HttpStatus::HeadTooLarge),
+            (&one_more, HttpStatus::HeadTooLarge),
         ] {
-            assert_eq!(parse(text.as_bytes()), Parsed::Refused(status), "{text:?}");
+            assert_eq!(parse(text.as_bytes()), ParsedRequest::Refused(status), "{text:?}");
         }
     }
 
@@ -246,9 +248,9 @@ mod tests {
     fn a_request_may_come_in_parts() {
         let text = b"GET /livez?verbose HTTP/1.1\r\nHost: a\r\nUser-Agent: kube-probe/1.33\r\nAccept: */*\r\n\r\n";
         for end in 0..text.len() {
-            assert_eq!(parse(&text[..end]), Parsed::Partial, "{end}");
+            assert_eq!(parse(&text[..end]), ParsedRequest::Partial, "{end}");
         }
-        assert!(matches!(parse(text), Parsed::Request(_)));
+        assert!(matches!(parse(text), ParsedRequest::Complete(_)));
     }
 
     /// Whatever comes, it is read or refused, and what is read is what was sent: a coverage-guided run begins here, too.
@@ -290,9 +292,9 @@ mod tests {
                 bytes.insert(at, next(256) as u8);
             }
             match parse(&bytes) {
-                Parsed::Partial => {}
-                Parsed::Refused(_) => refused += 1,
-                Parsed::Request(Request { path, .. }) => {
+                ParsedRequest::Partial => {}
+                ParsedRequest::Refused(_) => refused += 1,
+                ParsedRequest::Complete(HttpRequest { path, .. }) => {
                     read += 1;
                     assert!(
                         path.starts_with('/') && !path.contains([' ', '?', '\n', '\0']),

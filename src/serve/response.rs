@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 /// The status of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum HttpStatus {
     Ok,
     BadRequest,
     NotFound,
@@ -16,36 +16,36 @@ pub enum Status {
     VersionNotSupported,
 }
 
-impl Status {
+impl HttpStatus {
     /// As it stands in the status line.
     pub fn line(self) -> &'static str {
         match self {
-            Status::Ok => "200 OK",
-            Status::BadRequest => "400 Bad Request",
-            Status::NotFound => "404 Not Found",
-            Status::MethodNotAllowed => "405 Method Not Allowed",
-            Status::RequestTimeout => "408 Request Timeout",
-            Status::Misdirected => "421 Misdirected Request",
-            Status::HeadTooLarge => "431 Request Header Fields Too Large",
-            Status::Unavailable => "503 Service Unavailable",
-            Status::VersionNotSupported => "505 HTTP Version Not Supported",
+            HttpStatus::Ok => "200 OK",
+            HttpStatus::BadRequest => "400 Bad Request",
+            HttpStatus::NotFound => "404 Not Found",
+            HttpStatus::MethodNotAllowed => "405 Method Not Allowed",
+            HttpStatus::RequestTimeout => "408 Request Timeout",
+            HttpStatus::Misdirected => "421 Misdirected Request",
+            HttpStatus::HeadTooLarge => "431 Request Header Fields Too Large",
+            HttpStatus::Unavailable => "503 Service Unavailable",
+            HttpStatus::VersionNotSupported => "505 HTTP Version Not Supported",
         }
     }
 
     /// In words, for a refusal.
     fn text(self) -> &'static str {
         match self {
-            Status::Ok => "",
-            Status::BadRequest => "this is no request that HTTP/1.1 allows (is it TLS?)",
-            Status::NotFound => "there is no such page",
-            Status::MethodNotAllowed => "only GET and HEAD are answered",
-            Status::RequestTimeout => "the request took longer than a second",
-            Status::Misdirected => {
+            HttpStatus::Ok => "",
+            HttpStatus::BadRequest => "this is no request that HTTP/1.1 allows (is it TLS?)",
+            HttpStatus::NotFound => "there is no such page",
+            HttpStatus::MethodNotAllowed => "only GET and HEAD are answered",
+            HttpStatus::RequestTimeout => "the request took longer than a second",
+            HttpStatus::Misdirected => {
                 "this server is for its own machine only: it answers where the Host is localhost or a loopback address"
             }
-            Status::HeadTooLarge => "the request line and the headers are longer than 8 KiB, or more than 64",
-            Status::Unavailable => "there is nothing to tell yet",
-            Status::VersionNotSupported => "only HTTP/1.1 and HTTP/1.0 are spoken",
+            HttpStatus::HeadTooLarge => "the request line and the headers are longer than 8 KiB, or more than 64",
+            HttpStatus::Unavailable => "there is nothing to tell yet",
+            HttpStatus::VersionNotSupported => "only HTTP/1.1 and HTTP/1.0 are spoken",
         }
     }
 }
@@ -73,8 +73,8 @@ impl Content {
 
 /// An answer. Its body is shared: of a large page there is one copy, however many read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Response {
-    pub status: Status,
+pub struct HttpResponse {
+    pub status: HttpStatus,
     pub content: Content,
     pub body: Rc<str>,
     /// The Content-Security-Policy: what the page itself may do.
@@ -84,9 +84,9 @@ pub struct Response {
 /// Pages without anything that is loaded or run.
 const NOTHING_ALLOWED: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-impl Response {
-    pub fn new(status: Status, content: Content, body: impl Into<Rc<str>>) -> Response {
-        Response {
+impl HttpResponse {
+    pub fn new(status: HttpStatus, content: Content, body: impl Into<Rc<str>>) -> HttpResponse {
+        HttpResponse {
             status,
             content,
             body: body.into(),
@@ -95,22 +95,22 @@ impl Response {
     }
 
     /// A page for people. `sources`: what else its policy allows.
-    pub fn html(status: Status, body: impl Into<Rc<str>>, sources: &str) -> Response {
-        Response {
+    pub fn html(status: HttpStatus, body: impl Into<Rc<str>>, sources: &str) -> HttpResponse {
+        HttpResponse {
             policy: format!("{NOTHING_ALLOWED}; {sources}"),
-            ..Response::new(status, Content::Html, body)
+            ..HttpResponse::new(status, Content::Html, body)
         }
     }
 
     /// Why there is no page. Nothing of the request is in it.
-    pub fn refusal(status: Status) -> Response {
-        Response::new(status, Content::Text, format!("{}\n", status.text()))
+    pub fn refusal(status: HttpStatus) -> HttpResponse {
+        HttpResponse::new(status, Content::Text, format!("{}\n", status.text()))
     }
 
     /// The status line and the headers, with the empty line.
     pub fn head(&self) -> String {
         let allow = match self.status {
-            Status::MethodNotAllowed => "Allow: GET, HEAD\r\n",
+            HttpStatus::MethodNotAllowed => "Allow: GET, HEAD\r\n",
             _ => "",
         };
         format!(
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_head_says_what_the_body_is() {
-        let head = Response::new(Status::Ok, Content::Metrics, "größe\n").head();
+        let head = HttpResponse::new(HttpStatus::Ok, Content::Metrics, "größe\n").head();
         assert_eq!(
             head,
             "HTTP/1.1 200 OK\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\nContent-Length: 8\r\n\
@@ -139,10 +139,10 @@ mod tests {
              base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\nReferrer-Policy: no-referrer\r\n\
              Connection: close\r\n\r\n"
         );
-        let head = Response::refusal(Status::MethodNotAllowed).head();
+        let head = HttpResponse::refusal(HttpStatus::MethodNotAllowed).head();
         assert!(head.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"), "{head}");
         assert!(head.contains("\r\nAllow: GET, HEAD\r\n"), "{head}");
-        let head = Response::html(Status::Ok, "", "img-src data:").head();
+        let head = HttpResponse::html(HttpStatus::Ok, "", "img-src data:").head();
         assert!(head.contains("; frame-ancestors 'none'; img-src data:\r\n"), "{head}");
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Instant;
 
-use check_nats_service::cli::{self, Format, Parsed};
+use check_nats_service::cli::{self, Format, Invocation};
 use check_nats_service::render::report::Report;
 use check_nats_service::values::status::Reason;
 
@@ -130,9 +130,9 @@ fn run(input: &[u8]) {
     Format::guess(&args);
     let arguments = match cli::parse(&args, &env) {
         Err(problem) => return told(problem),
-        Ok(Parsed::Print(text)) => return assert!(text.ends_with('\n'), "{text}"),
-        Ok(Parsed::Run(arguments)) => arguments,
-        Ok(Parsed::StateList(_)) => return,
+        Ok(Invocation::Print(text)) => return assert!(text.ends_with('\n'), "{text}"),
+        Ok(Invocation::Run(arguments)) => arguments,
+        Ok(Invocation::StateList(_)) => return,
     };
     let names_a_file = |word: &&OsString| FILES.iter().any(|flag| word.to_string_lossy().starts_with(flag));
     if args

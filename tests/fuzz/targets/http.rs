@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use check_nats_service::commands::site::Site;
 use check_nats_service::probe::schedule::Wanted;
-use check_nats_service::serve::request::{MAX_HEAD_BYTES, Parsed, parse};
-use check_nats_service::serve::response::Status;
+use check_nats_service::serve::request::{MAX_HEAD_BYTES, ParsedRequest, parse};
+use check_nats_service::serve::response::HttpStatus;
 use check_nats_service::values::timestamp::Timestamp;
 
 use super::Target;
@@ -46,7 +46,7 @@ pub const TARGET: Target = Target {
 const PATHS: [&str; 7] = ["/", "/livez", "/readyz", "/startupz", "/healthz", "/metrics", "/status"];
 
 fn run(input: &[u8]) {
-    let Parsed::Request(request) = parse(input) else {
+    let ParsedRequest::Complete(request) = parse(input) else {
         return;
     };
     let path = request.path;
@@ -57,10 +57,10 @@ fn run(input: &[u8]) {
     );
     // What follows does not change it, and nothing less is it.
     let more = [input, b"GET / HTTP/1.1\r\n\r\n"].concat();
-    assert_eq!(parse(&more), Parsed::Request(request));
-    let end = (1..=input.len()).find(|end| parse(&input[..*end]) != Parsed::Partial);
+    assert_eq!(parse(&more), ParsedRequest::Complete(request));
+    let end = (1..=input.len()).find(|end| parse(&input[..*end]) != ParsedRequest::Partial);
     let end = end.expect("the whole is no part");
-    assert_eq!(parse(&input[..end]), Parsed::Request(request), "{input:?}");
+    assert_eq!(parse(&input[..end]), ParsedRequest::Complete(request), "{input:?}");
 
     let site = Site {
         service: "demo".into(),
@@ -72,8 +72,12 @@ fn run(input: &[u8]) {
     };
     let answer = |request| site.answer(&request, || Some(Ok(Wanted::Any)), Timestamp::from_seconds(0));
     let response = answer(request);
-    assert_eq!(response.status == Status::NotFound, !PATHS.contains(&path), "{path:?}");
-    if response.status == Status::NotFound {
+    assert_eq!(
+        response.status == HttpStatus::NotFound,
+        !PATHS.contains(&path),
+        "{path:?}"
+    );
+    if response.status == HttpStatus::NotFound {
         let mut other = request;
         other.path = "/nowhere";
         assert_eq!(response, answer(other), "nothing of it is said back");

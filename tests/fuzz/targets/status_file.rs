@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use check_nats_service::judge::pod::{Answer, Kind, PodProbe};
+use check_nats_service::judge::pod::{PodProbe, ProbeKind, ProbeResult};
 use check_nats_service::judge::status_file::{FILE, LastCheck, answer};
 use check_nats_service::probe::schedule::Wanted;
 use check_nats_service::values::timestamp::Timestamp;
@@ -49,7 +49,7 @@ fn run(input: &[u8]) {
         Wanted::Match(vec![("pod".into(), "web-0".into())]),
     ];
     for (n, wanted) in wanted.into_iter().enumerate() {
-        for kind in [Kind::Liveness, Kind::Readiness] {
+        for kind in [ProbeKind::Liveness, ProbeKind::Readiness] {
             let question = PodProbe {
                 kind,
                 service: "demo".into(),
@@ -76,7 +76,7 @@ fn run(input: &[u8]) {
 }
 
 /// Whether the instance answered, as far as a file that is fresh, whole and of this service says.
-fn model(status: &Value, wanted: usize) -> Option<Answer> {
+fn model(status: &Value, wanted: usize) -> Option<ProbeResult> {
     let time = Timestamp::parse(status["time"].as_str()?)?.as_micros();
     let fresh = (940_000_000..=1_002_000_000).contains(&time);
     let ours = status["service"] == "demo" && status["asked"] == true;
@@ -88,5 +88,5 @@ fn model(status: &Value, wanted: usize) -> Option<Answer> {
     };
     // Not all are told.
     let is_told = status["instances"].as_u64().unwrap_or(0) <= answers.len() as u64;
-    (found || is_told).then_some(if found { Answer::Pass } else { Answer::Fail })
+    (found || is_told).then_some(if found { ProbeResult::Pass } else { ProbeResult::Fail })
 }

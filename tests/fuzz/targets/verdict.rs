@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use check_nats_service::connect::target::Auth;
-use check_nats_service::judge::pod::{self, Kind};
+use check_nats_service::judge::pod::{self, ProbeKind};
 use check_nats_service::judge::{Loss, LossLimits, Policy, RateLimits, RestartLimits, judge};
 use check_nats_service::probe::diagnosis::{Peer, flooded, server_said};
 use check_nats_service::probe::observation::{Failure, Observation, Outcome, Server};
@@ -335,7 +335,7 @@ impl Run {
 
 /// Judges, checks the promises, and returns what is remembered: as it is read again.
 fn check(memory: &Memory, seen: Observation, policy: &Policy, now: Timestamp) -> Memory {
-    for kind in [Kind::Liveness, Kind::Readiness] {
+    for kind in [ProbeKind::Liveness, ProbeKind::Readiness] {
         let question = pod::PodProbe {
             kind,
             service: "demo".into(),

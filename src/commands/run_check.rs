@@ -26,9 +26,9 @@ const PACKAGE_STATE_DIR: &str = "/var/lib/check_nats_service";
 /// How long after the deadline a run may still wait for its turn to save. The watchdog waits longer.
 const SAVING: Duration = Duration::from_millis(40);
 
-/// How a mode tells a report when its run is ended early, given the cause in words. It runs in a thread that must not wait
+/// How a command reports when its run is ended early, given the cause in words. It runs in a thread that must not wait
 /// for anything any more, a file say.
-pub type LastWords = Arc<dyn Fn(&Report, &str) -> Output + Send + Sync>;
+pub type AbortReport = Arc<dyn Fn(&Report, &str) -> Output + Send + Sync>;
 
 /// The state of the question, wherever the user or the environment says.
 pub fn state_store(config: &Config, env: Env<'_>) -> Store {
@@ -44,8 +44,8 @@ pub fn surroundings(env: Env<'_>) -> Surroundings<'_> {
     }
 }
 
-/// Probes, judges and remembers: what every mode does that looks at a service.
-pub fn examine(config: &Config, store: &Store, start: Instant, last_words: &LastWords) -> Report {
+/// Probes, judges and remembers: what every command does that looks at a service.
+pub fn run_check(config: &Config, store: &Store, start: Instant, last_words: &AbortReport) -> Report {
     let deadline = start + config.timing.timeout;
     let service = config.target.service.as_str();
     let alarms = watchdog::watch(deadline);
@@ -140,7 +140,7 @@ fn needs_census(memory: &Memory, config: &Config, now: Timestamp) -> bool {
 }
 
 /// What is said if the run is ended while it reads what is remembered, on a network file system say.
-fn unread(config: &Config, store: &Store, last_words: &LastWords) -> watchdog::LastWords {
+fn unread(config: &Config, store: &Store, last_words: &AbortReport) -> watchdog::LastWords {
     let last_words = Arc::clone(last_words);
     let service = config.target.service.clone();
     let path = store.shown_path();
@@ -158,7 +158,7 @@ fn unread(config: &Config, store: &Store, last_words: &LastWords) -> watchdog::L
 }
 
 /// What is said if the run is ended before it has a verdict: also then an open outage is told.
-fn interrupted(config: &Config, memory: &Memory, last_words: &LastWords) -> watchdog::LastWords {
+fn interrupted(config: &Config, memory: &Memory, last_words: &AbortReport) -> watchdog::LastWords {
     let last_words = Arc::clone(last_words);
     let (config, memory) = (config.clone(), memory.clone());
     Box::new(move |cause| {
@@ -175,7 +175,7 @@ fn interrupted(config: &Config, memory: &Memory, last_words: &LastWords) -> watc
 }
 
 /// What is said if the run is ended while it saves.
-fn unsaved(report: Report, last_words: &LastWords) -> watchdog::LastWords {
+fn unsaved(report: Report, last_words: &AbortReport) -> watchdog::LastWords {
     let last_words = Arc::clone(last_words);
     Box::new(move |cause| {
         let mut report = report.clone();

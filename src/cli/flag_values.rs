@@ -22,45 +22,45 @@ use crate::values::text::clean;
 
 /// What is wrong with what the user has said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Problem {
+pub enum ConfigError {
     /// With the arguments or variables themselves.
     Usage(String),
     /// With a file that they name: it is missing or malformed. A moment later it may be right.
     File(String),
 }
 
-impl Problem {
+impl ConfigError {
     pub fn text(&self) -> &str {
         match self {
-            Problem::Usage(text) | Problem::File(text) => text,
+            ConfigError::Usage(text) | ConfigError::File(text) => text,
         }
     }
 
     pub fn into_text(self) -> String {
         match self {
-            Problem::Usage(text) | Problem::File(text) => text,
+            ConfigError::Usage(text) | ConfigError::File(text) => text,
         }
     }
 
     /// Without the user info of URLs.
     #[must_use]
-    pub fn redacted(&self) -> Problem {
+    pub fn redacted(&self) -> ConfigError {
         match self {
-            Problem::Usage(text) => Problem::Usage(redact(text)),
-            Problem::File(text) => Problem::File(redact(text)),
+            ConfigError::Usage(text) => ConfigError::Usage(redact(text)),
+            ConfigError::File(text) => ConfigError::File(redact(text)),
         }
     }
 }
 
-impl From<String> for Problem {
-    fn from(text: String) -> Problem {
-        Problem::Usage(text)
+impl From<String> for ConfigError {
+    fn from(text: String) -> ConfigError {
+        ConfigError::Usage(text)
     }
 }
 
-impl From<&str> for Problem {
-    fn from(text: &str) -> Problem {
-        Problem::Usage(text.to_owned())
+impl From<&str> for ConfigError {
+    fn from(text: &str) -> ConfigError {
+        ConfigError::Usage(text.to_owned())
     }
 }
 
@@ -75,11 +75,11 @@ pub enum Origin {
 
 impl Origin {
     /// The value is wrong. That of a context stands in a file.
-    pub fn problem(self, why: impl fmt::Display) -> Problem {
+    pub fn problem(self, why: impl fmt::Display) -> ConfigError {
         let text = format!("{self}: {why}");
         match self {
-            Origin::Context(_) => Problem::File(text),
-            Origin::Flag(_) | Origin::Variable(_) => Problem::Usage(text),
+            Origin::Context(_) => ConfigError::File(text),
+            Origin::Flag(_) | Origin::Variable(_) => ConfigError::Usage(text),
         }
     }
 }
@@ -109,7 +109,7 @@ const SECRET_FLAGS: [&str; 7] = [
 ];
 
 /// What was given by flags, and what by the environment.
-pub struct Given<'a> {
+pub struct FlagValues<'a> {
     pub matches: &'a ArgMatches,
     pub env: Env<'a>,
     /// Until when a file may be read.
@@ -118,9 +118,9 @@ pub struct Given<'a> {
     pub remarks: RefCell<Vec<String>>,
 }
 
-impl<'a> Given<'a> {
-    pub fn new(matches: &'a ArgMatches, env: Env<'a>, deadline: Instant) -> Given<'a> {
-        Given {
+impl<'a> FlagValues<'a> {
+    pub fn new(matches: &'a ArgMatches, env: Env<'a>, deadline: Instant) -> FlagValues<'a> {
+        FlagValues {
             matches,
             env,
             deadline,
@@ -260,7 +260,7 @@ impl<'a> Given<'a> {
     }
 
     /// A secret from a flag, or from the file that another flag names.
-    pub fn secret(&self, flag: &str, file_flag: &'static str) -> Result<Option<Secret>, Problem> {
+    pub fn secret(&self, flag: &str, file_flag: &'static str) -> Result<Option<Secret>, ConfigError> {
         if let Some(text) = self.text(flag)? {
             return match text {
                 "" => Err(format!("--{flag}: it is empty").into()),
@@ -273,7 +273,7 @@ impl<'a> Given<'a> {
         let (origin, path) = (Origin::Flag(file_flag), Path::new(path));
         let text = self.read_secret_file(origin, path)?;
         match text.lines().next() {
-            None | Some("") => Err(Problem::File(format!(
+            None | Some("") => Err(ConfigError::File(format!(
                 "{origin} {}: its first line is empty",
                 shown(path)
             ))),
@@ -287,7 +287,7 @@ impl<'a> Given<'a> {
         flag: &'static str,
         variable: &'static str,
         context: Option<&Secret>,
-    ) -> Result<Option<(Origin, PathBuf)>, Problem> {
+    ) -> Result<Option<(Origin, PathBuf)>, ConfigError> {
         if let Some(path) = self.raw(flag) {
             return Ok(Some((Origin::Flag(flag), path.into())));
         }
@@ -305,14 +305,14 @@ impl<'a> Given<'a> {
     }
 
     /// A small file of text: a certificate, a context.
-    pub fn read_file(&self, origin: Origin, path: &Path) -> Result<String, Problem> {
+    pub fn read_file(&self, origin: Origin, path: &Path) -> Result<String, ConfigError> {
         const MAX_FILE_BYTES: u64 = 1024 * 1024;
         let name = UserPath(path);
         if name.is_secret() {
             return Err(origin.problem(SECRET_ITSELF));
         }
         read_text(path, MAX_FILE_BYTES, self.deadline).map_err(|why| {
-            Problem::File(match name.is_plain() {
+            ConfigError::File(match name.is_plain() {
                 true => format!("{origin} {name}: {why}"),
                 false => format!("{origin}: there is no such file, or it cannot be read, give its path, like ./FILE"),
             })
@@ -320,7 +320,7 @@ impl<'a> Given<'a> {
     }
 
     /// The same for one with a secret in it: whoever else can read it is remarked.
-    pub fn read_secret_file(&self, origin: Origin, path: &Path) -> Result<String, Problem> {
+    pub fn read_secret_file(&self, origin: Origin, path: &Path) -> Result<String, ConfigError> {
         let text = self.read_file(origin, path)?;
         self.remark_readers(origin, path);
         Ok(text)
