@@ -18,7 +18,7 @@ use crate::probe::reply::{KEY_CHARS, MAX_KEPT_KEYS, is_id};
 use crate::probe::schedule::Wanted;
 use crate::render::prometheus::{Label, Style};
 use crate::state::changes;
-use crate::state::store::Place;
+use crate::state::store::StateLocation;
 use crate::values::duration::age;
 use crate::values::env::Env;
 use crate::values::status::Status;
@@ -32,7 +32,7 @@ pub struct Arguments {
     pub service: ServiceName,
     pub timing: Timing,
     pub policy: Policy,
-    pub place: Place,
+    pub place: StateLocation,
     pub output: OutputOptions,
     pub(super) matches: ArgMatches,
 }
@@ -257,7 +257,7 @@ fn timing(values: &FlagValues<'_>, command: &Command) -> Result<Timing, String> 
 }
 
 /// What is judged of the statistics. Rates are made of two runs, so there must be a state.
-fn rates(values: &FlagValues<'_>, place: &Place) -> Result<RateLimits, String> {
+fn rates(values: &FlagValues<'_>, place: &StateLocation) -> Result<RateLimits, String> {
     let standard = RateLimits::default();
     let limits = RateLimits {
         wanted: false,
@@ -279,7 +279,7 @@ fn rates(values: &FlagValues<'_>, place: &Place) -> Result<RateLimits, String> {
         false => IMPLYING.into_iter().find(|flag| values.raw(flag).is_some()),
     };
     match flag {
-        Some(flag) if *place == Place::Nowhere => Err(format!(
+        Some(flag) if *place == StateLocation::Nowhere => Err(format!(
             "--{flag}: rates are made of two runs, so something must be remembered, leave out --no-state"
         )),
         flag => Ok(RateLimits {
@@ -290,13 +290,13 @@ fn rates(values: &FlagValues<'_>, place: &Place) -> Result<RateLimits, String> {
 }
 
 /// The first of these flags that is given, where nothing is remembered.
-fn is_in_vain<'f>(values: &FlagValues<'_>, place: &Place, flags: &[&'f str]) -> Option<&'f str> {
+fn is_in_vain<'f>(values: &FlagValues<'_>, place: &StateLocation, flags: &[&'f str]) -> Option<&'f str> {
     let mut found = flags.iter().filter(|flag| values.raw(flag).is_some());
-    found.next().copied().filter(|_| *place == Place::Nowhere)
+    found.next().copied().filter(|_| *place == StateLocation::Nowhere)
 }
 
 /// What is judged of lost instances. What is normal is known from earlier runs.
-fn loss(values: &FlagValues<'_>, place: &Place) -> Result<LossLimits, String> {
+fn loss(values: &FlagValues<'_>, place: &StateLocation) -> Result<LossLimits, String> {
     let flags = ["lost-warning", "lost-critical", "baseline-settle"];
     if let Some(flag) = is_in_vain(values, place, &flags) {
         return Err(format!(
@@ -334,7 +334,7 @@ fn read_loss(text: &str) -> Result<Loss, String> {
 }
 
 /// What is judged of restarts. They are seen between two runs.
-fn restarts(values: &FlagValues<'_>, place: &Place) -> Result<RestartLimits, String> {
+fn restarts(values: &FlagValues<'_>, place: &StateLocation) -> Result<RestartLimits, String> {
     let flags = ["restarts-warning", "restarts-critical", "restarts-window"];
     if let Some(flag) = is_in_vain(values, place, &flags) {
         return Err(format!(
@@ -369,7 +369,7 @@ fn policy(
     values: &FlagValues<'_>,
     command: &Command,
     prefix: Option<&Prefix>,
-    place: &Place,
+    place: &StateLocation,
 ) -> Result<Policy, String> {
     let standard = Policy::default();
     // The same flag says pass or fail in a probe.
@@ -379,7 +379,7 @@ fn policy(
         _ => values.status("unreachable")?,
     };
     let mixed_versions = values.status("mixed-versions")?;
-    if mixed_versions.is_some() && *place == Place::Nowhere {
+    if mixed_versions.is_some() && *place == StateLocation::Nowhere {
         return Err(
             "--mixed-versions: without a state nobody knows since when versions are mixed, leave out --no-state".into(),
         );
@@ -419,7 +419,7 @@ fn policy(
         request: request::limits(values)?,
         loss: loss(values, place)?,
         restarts: restarts(values, place)?,
-        remembers: *place != Place::Nowhere,
+        remembers: *place != StateLocation::Nowhere,
         imported: prefix.is_some_and(Prefix::is_imported),
     })
 }
@@ -436,8 +436,8 @@ pub fn arguments(
     let command = command(values)?;
     let prefix = values.read("srv-prefix", Prefix::parse)?;
     let place = match command {
-        Command::Probe(_) => Place::Nowhere,
-        _ if values.has("no-state") => Place::Nowhere,
+        Command::Probe(_) => StateLocation::Nowhere,
+        _ if values.has("no-state") => StateLocation::Nowhere,
         _ => place(values)?,
     };
     Ok(Arguments {
@@ -451,11 +451,11 @@ pub fn arguments(
     })
 }
 
-fn place(values: &FlagValues<'_>) -> Result<Place, String> {
+fn place(values: &FlagValues<'_>) -> Result<StateLocation, String> {
     Ok(match (values.path("state")?, values.path("state-dir")?) {
-        (Some(file), _) => Place::File(file),
-        (_, Some(dir)) => Place::Dir(dir),
-        _ => Place::Default,
+        (Some(file), _) => StateLocation::File(file),
+        (_, Some(dir)) => StateLocation::Dir(dir),
+        _ => StateLocation::Default,
     })
 }
 

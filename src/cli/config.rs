@@ -11,8 +11,8 @@ use crate::judge::Policy;
 use crate::judge::pod::{self, ProbeKind};
 use crate::probe::schedule::Wanted;
 use crate::render::prometheus::Style;
-use crate::state::question::Question;
-use crate::state::store::Place;
+use crate::state::key::StateKey;
+use crate::state::store::StateLocation;
 
 /// What the program is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +117,7 @@ impl Format {
 /// `state list`: which states, and how to print them.
 #[derive(Clone, Debug)]
 pub struct StateListOptions {
-    pub place: Place,
+    pub place: StateLocation,
     /// Only those of this service.
     pub service: Option<ServiceName>,
     /// As JSON, and not as text.
@@ -154,18 +154,18 @@ pub struct Config {
     pub target: Target,
     pub timing: Timing,
     pub policy: Policy,
-    pub place: Place,
+    pub place: StateLocation,
     pub output: OutputOptions,
 }
 
 impl Config {
     /// What identifies the question, in the state.
-    pub fn question(&self) -> Question {
+    pub fn state_key(&self) -> StateKey {
         let target = &self.target;
         let servers: BTreeSet<String> = target.servers.iter().map(ServerUrl::address).collect();
         let users = target.servers.iter().filter_map(|server| server.auth.as_ref());
         let user = users.chain([&target.auth]).find_map(Auth::user);
-        Question {
+        StateKey {
             service: target.service.as_str().to_owned(),
             prefix: target.prefix.as_str().to_owned(),
             servers: servers.into_iter().collect(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::connect::target::Auth;
 use crate::judge::Policy;
-use crate::state::store::Place;
+use crate::state::store::StateLocation;
 use crate::values::range::Range;
 use crate::values::secret::Secret;
 use crate::values::status::Status;
@@ -61,7 +61,7 @@ fn what_is_not_said_has_its_default() {
     assert_eq!(config.policy, Policy::default());
     assert_eq!(
         (config.place, config.output),
-        (Place::Default, OutputOptions::default())
+        (StateLocation::Default, OutputOptions::default())
     );
 }
 
@@ -85,7 +85,7 @@ fn what_is_said_is_taken() {
     assert_eq!(config.timing.timeout, Duration::from_secs(5));
     assert_eq!(config.timing.confirm, Duration::ZERO);
     assert_eq!(config.target.ping_subject(), "APP.$SRV.PING.orders");
-    assert_eq!((config.place, config.output.verbosity), (Place::Nowhere, 2));
+    assert_eq!((config.place, config.output.verbosity), (StateLocation::Nowhere, 2));
 }
 
 /// Flags, variables, what all servers are asked with, and what the first one has in its URL.
@@ -154,7 +154,7 @@ fn contradictions_are_named() {
 
 #[test]
 fn the_question_knows_the_user_and_no_threshold() {
-    let question = |args: &str| parsed(args, &[]).expect("right arguments").question();
+    let question = |args: &str| parsed(args, &[]).expect("right arguments").state_key();
     let one = question("-s nats://b:2,u:p@a:1 -w 3:");
     assert_eq!(one.servers, ["a:1", "b:2"]);
     assert_eq!(one.user.as_deref(), Some("u"));

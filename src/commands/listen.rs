@@ -436,7 +436,7 @@ impl Pages for ServicePages {
         self.socket.as_fd()
     }
 
-    fn take_news(&mut self) -> bool {
+    fn receive_update(&mut self) -> bool {
         match receive(&self.socket) {
             Ok(Some(descriptors)) => {
                 // Those that are not whole are left alone.

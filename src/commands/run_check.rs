@@ -15,7 +15,7 @@ use crate::process::user::euid;
 use crate::process::watchdog::{self, Alarm};
 use crate::render::report::Report;
 use crate::state::memory::Memory;
-use crate::state::store::{Store, Surroundings};
+use crate::state::store::{StateEnvironment, Store};
 use crate::values::env::Env;
 use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
@@ -32,12 +32,12 @@ pub type AbortReport = Arc<dyn Fn(&Report, &str) -> Output + Send + Sync>;
 
 /// The state of the question, wherever the user or the environment says.
 pub fn state_store(config: &Config, env: Env<'_>) -> Store {
-    Store::new(&config.place, config.question(), &surroundings(env))
+    Store::new(&config.place, config.state_key(), &state_environment(env))
 }
 
 /// What the environment says of the place of the state.
-pub fn surroundings(env: Env<'_>) -> Surroundings<'_> {
-    Surroundings {
+pub fn state_environment(env: Env<'_>) -> StateEnvironment<'_> {
+    StateEnvironment {
         var: env,
         package_dir: Path::new(PACKAGE_STATE_DIR),
         euid: euid(),

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use super::check;
-use super::run_check::surroundings;
+use super::run_check::state_environment;
 use crate::cli::{Config, StateListOptions};
 use crate::process::exit::Output;
 use crate::process::watchdog;
 use crate::render;
-use crate::state::question::Question;
+use crate::state::key::StateKey;
 use crate::state::store::{self, Store};
 use crate::values::env::Env;
 use crate::values::status::Reason;
@@ -16,10 +16,10 @@ use crate::values::timestamp::Timestamp;
 
 pub fn show(config: &Config, store: &Store) -> Output {
     let now = Timestamp::now();
-    let question = config.question();
-    match (store.show(now), others(&question, store, now)) {
+    let key = config.state_key();
+    match (store.show(now), others(&key, store, now)) {
         (Ok(None), Some(others)) => check::unknown(Reason::StateUnusable, others),
-        (Ok(loaded), _) => Output::success(render::memory::render(&question, store.path(), loaded.as_ref(), now)),
+        (Ok(loaded), _) => Output::success(render::memory::render(&key, store.path(), loaded.as_ref(), now)),
         (Err(problem), _) => check::unknown(Reason::StateUnusable, problem),
     }
 }
@@ -28,7 +28,7 @@ pub fn reset(config: &Config, store: &Store, start: Instant) -> Output {
     let path = store.shown_path();
     match store.reset(start + config.timing.timeout) {
         Ok(true) => Output::success(format!("forgotten: {path}\n")),
-        Ok(false) => match others(&config.question(), store, Timestamp::now()) {
+        Ok(false) => match others(&config.state_key(), store, Timestamp::now()) {
             Some(others) => check::unknown(Reason::StateUnusable, others),
             None => Output::success(format!("nothing to forget: there is no {path}\n")),
         },
@@ -37,20 +37,20 @@ pub fn reset(config: &Config, store: &Store, start: Instant) -> Output {
 }
 
 /// Names the states of the same service that lie beside the one that is missing: one of them was meant, perhaps.
-fn others(question: &Question, store: &Store, now: Timestamp) -> Option<String> {
+fn others(key: &StateKey, store: &Store, now: Timestamp) -> Option<String> {
     let others = store.siblings(now).ok().filter(|others| !others.is_empty())?;
-    Some(render::state_list::no_such_state(question, &others))
+    Some(render::state_list::no_such_state(key, &others))
 }
 
 /// Lists the states in the folder. One that cannot be read is listed with the reason.
 pub fn list(options: &StateListOptions, env: Env<'_>, start: Instant) -> Output {
     watchdog::watch(start + options.timeout);
     let now = Timestamp::now();
-    let surroundings = surroundings(env);
-    let listed = options.place.dir(None, &surroundings).and_then(|dir| {
+    let state_environment = state_environment(env);
+    let listed = options.place.dir(None, &state_environment).and_then(|dir| {
         // Without a folder nothing is remembered.
         let dir = dir.unwrap_or_default();
-        let states = store::list(&dir, surroundings.ancestors(), now)?;
+        let states = store::list(&dir, state_environment.ancestors(), now)?;
         Ok((dir, states))
     });
     let (dir, mut states) = match listed {
@@ -58,8 +58,8 @@ pub fn list(options: &StateListOptions, env: Env<'_>, start: Instant) -> Output 
         Err(problem) => return check::unknown(Reason::StateUnusable, problem),
     };
     if let Some(service) = &options.service {
-        let is_wanted = |question: &Question| question.service == service.as_str();
-        states.retain(|state| state.loaded.as_ref().is_ok_and(|loaded| is_wanted(&loaded.question)));
+        let is_wanted = |key: &StateKey| key.service == service.as_str();
+        states.retain(|state| state.loaded.as_ref().is_ok_and(|loaded| is_wanted(&loaded.key)));
     }
     Output::success(match options.json {
         true => render::state_list::json(&dir, &states),

@@ -38,7 +38,7 @@ use crate::process::exit::{Output, finish};
 use crate::process::watchdog::{self, Alarm};
 use crate::render;
 use crate::render::report::Report;
-use crate::state::store::{Place, Store};
+use crate::state::store::{StateLocation, Store};
 use crate::values::env::Env;
 use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
@@ -174,7 +174,7 @@ impl CarriedState {
 
 /// Without a file for the state, this process remembers for as long as it lives.
 fn holds_memory(arguments: &Arguments, env: Env<'_>) -> bool {
-    arguments.place == Place::Default && env("STATE_DIRECTORY").is_none_or(|dir| dir.is_empty())
+    arguments.place == StateLocation::Default && env("STATE_DIRECTORY").is_none_or(|dir| dir.is_empty())
 }
 
 /// The times of the checks: steady, and shifted by a random part of the interval, so that a thousand sidecars that were
@@ -384,7 +384,7 @@ fn run_check_child(
         }
     };
     let store = match &carried.memory {
-        Some(text) => Store::holding(text, config.question()),
+        Some(text) => Store::holding(text, config.state_key()),
         None => state_store(&config, env),
     };
     let last_words: AbortReport = Arc::new(|report, _| encode_outcome(report, None));

@@ -1,12 +1,12 @@
 //! Who came and who went since the last epoch with instances: remembered, and judged by other rules.
 
-use super::case::{Case, Ruling};
-use crate::probe::observation::{Answer, Outcome, Silence};
+use super::rule::{RuleInput, RuleOutput};
+use crate::probe::observation::{InstanceReply, Outcome, Silence};
 use crate::state::changes::{Changes, Epochs};
 use crate::state::memory::REMEMBERED_WORDS;
 
-pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
-    let (Outcome::Answered(answers), Some(before)) = (&case.seen.outcome, case.memory.last_known()) else {
+pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
+    let (Outcome::Answered(answers), Some(before)) = (&input.observation.outcome, input.memory.last_known()) else {
         return;
     };
     if !are_our_own(answers) {
@@ -15,16 +15,16 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
     let epochs = Epochs {
         before,
         with_versions: REMEMBERED_WORDS,
-        at: case.seen.at,
+        at: input.observation.at,
         answers,
-        absent: &case.seen.absent,
-        hidden: case.seen.silence == Silence::Hidden,
+        absent: &input.observation.absent,
+        hidden: input.observation.silence == Silence::Hidden,
     };
-    let window = case.policy.restarts.window;
-    ruling.next.changes = Some(Changes::after(case.memory.changes.as_ref(), epochs, window));
+    let window = input.policy.restarts.window;
+    output.next.changes = Some(Changes::after(input.memory.changes.as_ref(), epochs, window));
 }
 
 /// What an overlapping run has seen, it has judged. It has no times.
-fn are_our_own(answers: &[Answer]) -> bool {
+fn are_our_own(answers: &[InstanceReply]) -> bool {
     answers.iter().any(|answer| answer.rtt.is_some())
 }

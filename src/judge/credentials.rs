@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::case::{Case, Ruling, crossed};
+use super::rule::{RuleInput, RuleOutput, crossed};
 use super::verdict::{Finding, Metric};
 use crate::probe::observation::Outcome;
 use crate::values::duration::age;
@@ -12,16 +12,16 @@ use crate::values::range::Range;
 use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
 
-pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
-    let Some(credentials) = &case.seen.credentials else {
+pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
+    let Some(credentials) = &input.observation.credentials else {
         return;
     };
     // Nothing is left of what has expired.
-    let left = credentials.at.map(|at| at.since(case.now));
-    let (warning, critical) = (case.policy.creds_warning, case.policy.creds_critical);
+    let left = credentials.at.map(|at| at.since(input.now));
+    let (warning, critical) = (input.policy.creds_warning, input.policy.creds_critical);
     if warning.or(critical).is_some() {
         let range = |limit: Option<Duration>| limit.map(|limit| Range::at_least(limit.as_secs_f64()));
-        ruling.metrics.push(Metric {
+        output.metrics.push(Metric {
             warning: range(warning),
             critical: range(critical),
             ..Metric::seconds("creds_expiry", left)
@@ -29,25 +29,25 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
     }
     let file = &credentials.file;
     match (credentials.at, left) {
-        (Some(at), Some(left)) if left.is_zero() => expired(case, file, at, ruling),
-        (Some(at), Some(left)) => expiring(case, file, at, left, ruling),
-        _ => ruling.tell(1, format!("credentials {file} never expire")),
+        (Some(at), Some(left)) if left.is_zero() => expired(input, file, at, output),
+        (Some(at), Some(left)) => expiring(input, file, at, left, output),
+        _ => output.add_detail(1, format!("credentials {file} never expire")),
     }
 }
 
-fn expiring(case: &Case<'_>, file: &str, at: Timestamp, left: Duration, ruling: &mut Ruling) {
+fn expiring(input: &RuleInput<'_>, file: &str, at: Timestamp, left: Duration, output: &mut RuleOutput) {
     let text = format!("credentials {file} expire in {}, at {at}", age(left));
-    match limit(case, left) {
+    match limit(input, left) {
         Some((status, word, limit)) => {
             let text = format!("{text}, {word} below {}", age(limit));
-            ruling.find(Finding::new(status, Reason::CredentialsExpiring, text));
+            output.add_finding(Finding::new(status, Reason::CredentialsExpiring, text));
         }
-        None => ruling.tell(1, text),
+        None => output.add_detail(1, text),
     }
 }
 
-fn expired(case: &Case<'_>, file: &str, at: Timestamp, ruling: &mut Ruling) {
-    let let_in = match &case.seen.outcome {
+fn expired(input: &RuleInput<'_>, file: &str, at: Timestamp, output: &mut RuleOutput) {
+    let let_in = match &input.observation.outcome {
         // It says so itself.
         Outcome::Failed(failure) if failure.reason == Reason::AuthRejected => return,
         Outcome::Failed(_) => "",
@@ -55,17 +55,17 @@ fn expired(case: &Case<'_>, file: &str, at: Timestamp, ruling: &mut Ruling) {
     };
     let text = format!(
         "credentials {file} expired {} ago, at {at}{let_in}",
-        age(case.now.since(at))
+        age(input.now.since(at))
     );
-    match limit(case, Duration::ZERO) {
-        Some((status, ..)) => ruling.find(Finding::new(status, Reason::CredentialsExpiring, text)),
-        None => ruling.tell(1, text),
+    match limit(input, Duration::ZERO) {
+        Some((status, ..)) => output.add_finding(Finding::new(status, Reason::CredentialsExpiring, text)),
+        None => output.add_detail(1, text),
     }
 }
 
 /// The worst limit that is reached where this time is left.
-fn limit(case: &Case<'_>, left: Duration) -> Option<(Status, &'static str, Duration)> {
-    crossed(case.policy.creds_critical, case.policy.creds_warning, |limit| {
+fn limit(input: &RuleInput<'_>, left: Duration) -> Option<(Status, &'static str, Duration)> {
+    crossed(input.policy.creds_critical, input.policy.creds_warning, |limit| {
         left < *limit
     })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::case::{Case, Ruling};
+use super::rule::{RuleInput, RuleOutput};
 use super::verdict::Metric;
 use crate::probe::observation::{Ignored, Outcome};
 use crate::values::duration::latency;
@@ -13,36 +13,36 @@ pub const MAX_NAMED: usize = 10;
 /// How many `-vv` names: more than any output has room for.
 pub const LISTED: usize = 500;
 
-pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
-    let outage = ruling.next.outage.as_ref();
-    let outage = outage.map_or(Duration::ZERO, |outage| case.now.since(outage.first_missed));
-    let server = case.seen.server.as_ref();
-    ruling.metrics.extend([
+pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
+    let outage = output.next.outage.as_ref();
+    let outage = outage.map_or(Duration::ZERO, |outage| input.now.since(outage.first_missed));
+    let server = input.observation.server.as_ref();
+    output.metrics.extend([
         Metric::seconds("nats_rtt", server.and_then(|server| server.rtt)),
         Metric::seconds("outage", Some(outage)),
-        Metric::seconds("probe", Some(case.seen.took)),
+        Metric::seconds("probe", Some(input.observation.took)),
     ]);
-    details(case, ruling);
+    details(input, output);
 }
 
-fn details(case: &Case<'_>, ruling: &mut Ruling) {
-    let next = ruling.next.clone();
-    let mut tell = |verbosity, text| ruling.tell(verbosity, text);
-    if let Some(server) = &case.seen.server {
+fn details(input: &RuleInput<'_>, output: &mut RuleOutput) {
+    let next = output.next.clone();
+    let mut tell = |verbosity, text| output.add_detail(verbosity, text);
+    if let Some(server) = &input.observation.server {
         let rtt = server
             .rtt
             .map(|rtt| format!(", round trip {}", latency(rtt)))
             .unwrap_or_default();
         tell(1, format!("asked {server}{rtt}"));
     }
-    for remark in &case.seen.remarks {
+    for remark in &input.observation.remarks {
         tell(1, remark.clone());
     }
     // Of interest if it did not help.
-    if case.seen.rounds > 1 && !matches!(case.seen.outcome, Outcome::Answered(_)) {
-        tell(1, format!("asked {} times", case.seen.rounds));
+    if input.observation.rounds > 1 && !matches!(input.observation.outcome, Outcome::Answered(_)) {
+        tell(1, format!("asked {} times", input.observation.rounds));
     }
-    if let Outcome::Answered(answers) = &case.seen.outcome {
+    if let Outcome::Answered(answers) = &input.observation.outcome {
         for (n, answer) in answers.iter().take(LISTED).enumerate() {
             let rtt = answer
                 .rtt
@@ -74,38 +74,42 @@ fn details(case: &Case<'_>, ruling: &mut Ruling) {
             tell(verbosity_of(n), format!("was there: {instance}"));
         }
     }
-    // A trouble that begins now is told by its finding.
-    if let (Some(trouble), true) = (&case.memory.trouble, next.trouble.is_some()) {
+    // A unreachable that begins now is told by its finding.
+    if let (Some(unreachable), true) = (&input.memory.unreachable, next.unreachable.is_some()) {
         tell(
             1,
-            format!("NATS not asked since {}: {}", trouble.since, trouble.reason.name()),
+            format!(
+                "NATS not asked since {}: {}",
+                unreachable.since,
+                unreachable.reason.name()
+            ),
         );
     }
-    if case.seen.ignored.total() > 0 {
+    if input.observation.ignored.total() > 0 {
         let Ignored {
             foreign, acks, broken, ..
-        } = case.seen.ignored;
+        } = input.observation.ignored;
         tell(
             1,
             format!(
                 "{} not counted: {foreign} of another service, {acks} of JetStream, {broken} malformed",
-                match case.seen.ignored.total() {
+                match input.observation.ignored.total() {
                     1 => "1 reply".to_owned(),
                     total => format!("{total} replies"),
                 }
             ),
         );
     }
-    if !case.seen.unreadable.is_empty() {
+    if !input.observation.unreadable.is_empty() {
         tell(
             1,
             format!(
                 "headers that are not UTF-8, or malformed, in replies of: {}",
-                case.seen.unreadable.join(", ")
+                input.observation.unreadable.join(", ")
             ),
         );
     }
-    if case.seen.headerless {
+    if input.observation.headerless {
         tell(
             1,
             "an instance replies with headers that are not UTF-8, or malformed: asked again without headers".to_owned(),

@@ -1,6 +1,6 @@
 //! Whether every instance that answers has a version as required (`--expect-version`).
 
-use super::case::{Case, Ruling};
+use super::rule::{RuleInput, RuleOutput};
 use super::verdict::Finding;
 use crate::probe::observation::Instance;
 use crate::values::status::{Reason, Status};
@@ -11,11 +11,11 @@ use crate::values::version::{Fit, Requirement};
 const MAX_NAMED: usize = 3;
 
 /// A WARNING: the service is there, and somebody has deployed something else.
-pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
-    let Some(requirement) = &case.policy.expected_version else {
+pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
+    let Some(requirement) = &input.policy.expected_version else {
         return;
     };
-    let instances = case.answers().iter().filter(|answer| answer.tells_its_version());
+    let instances = input.answers().iter().filter(|answer| answer.tells_its_version());
     let unfit: Vec<String> = instances
         .filter_map(|answer| unfit(&answer.instance, requirement))
         .collect();
@@ -25,14 +25,14 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
     let mut text = format!(
         "{} of {} {} not of version {requirement}: {}",
         unfit.len(),
-        count(case.answers().len(), "instance"),
+        count(input.answers().len(), "instance"),
         if unfit.len() == 1 { "is" } else { "are" },
         unfit[..unfit.len().min(MAX_NAMED)].join(", "),
     );
     if unfit.len() > MAX_NAMED {
         text.push_str(&format!(" and {} more", unfit.len() - MAX_NAMED));
     }
-    ruling.find(Finding::new(Status::Warning, Reason::VersionUnexpected, text));
+    output.add_finding(Finding::new(Status::Warning, Reason::VersionUnexpected, text));
 }
 
 /// The instance in brief, with what is the matter with its version; `None` if it is as required.

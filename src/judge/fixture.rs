@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::verdict::{Finding, Verdict};
 use super::{Policy, judge};
-use crate::probe::observation::{Answer, Failure, Fate, Ignored, Instance, Observation, Outcome, Server, Silence};
-use crate::state::memory::{Absentee, Brief, Epoch, Memory, Outage, Trouble};
+use crate::probe::observation::{
+    Failure, Fate, Ignored, Instance, InstanceReply, Observation, Outcome, Server, Silence,
+};
+use crate::state::memory::{Absentee, Epoch, EpochSummary, Memory, Outage, Unreachable};
 use crate::values::range::Range;
 use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
@@ -49,7 +51,7 @@ pub fn up() -> Memory {
         status: Some(Status::Ok),
         epoch: Some(epoch(40, 3)),
         census: Some(at(40)),
-        history: vec![Brief { at: at(40), count: 3 }],
+        history: vec![EpochSummary { at: at(40), count: 3 }],
         ..Memory::default()
     }
 }
@@ -65,7 +67,10 @@ pub fn down() -> Memory {
             first_missed: at(60),
         }),
         census: Some(at(60)),
-        history: vec![Brief { at: at(40), count: 3 }, Brief { at: at(60), count: 0 }],
+        history: vec![
+            EpochSummary { at: at(40), count: 3 },
+            EpochSummary { at: at(60), count: 0 },
+        ],
         ..Memory::default()
     }
 }
@@ -77,7 +82,7 @@ pub fn absent() -> Memory {
         status: Some(Status::Unknown),
         epoch: Some(epoch(40, 0)),
         census: Some(at(40)),
-        history: vec![Brief { at: at(40), count: 0 }],
+        history: vec![EpochSummary { at: at(40), count: 0 }],
         ..Memory::default()
     }
 }
@@ -86,7 +91,7 @@ pub fn absent() -> Memory {
 pub fn in_trouble(memory: Memory) -> Memory {
     Memory {
         status: Some(Status::Unknown),
-        trouble: Some(Trouble {
+        unreachable: Some(Unreachable {
             since: at(70),
             reason: Reason::NatsUnreachable,
         }),
@@ -129,7 +134,7 @@ pub fn saw(outcome: Outcome) -> Observation {
 
 /// That many instances answered, each in 1.2 ms.
 pub fn answered(number: usize) -> Outcome {
-    let answer = |instance| Answer {
+    let answer = |instance| InstanceReply {
         instance,
         rtt: Some(Duration::from_micros(1200)),
     };
@@ -177,8 +182,8 @@ pub fn told(memory: &Memory) -> String {
             seconds(outage.first_missed)
         );
     }
-    if let Some(trouble) = &memory.trouble {
-        text += &format!(", {} since {}", trouble.reason.name(), seconds(trouble.since));
+    if let Some(unreachable) = &memory.unreachable {
+        text += &format!(", {} since {}", unreachable.reason.name(), seconds(unreachable.since));
     }
     if let Some(census) = memory.census {
         text += &format!(", census {}", seconds(census));

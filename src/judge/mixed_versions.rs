@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::case::{Case, Ruling};
+use super::rule::{RuleInput, RuleOutput};
 use super::verdict::{Finding, Metric, Unit};
-use crate::probe::observation::{Answer, Fate, Instance, Outcome};
+use crate::probe::observation::{Fate, Instance, InstanceReply, Outcome};
 use crate::probe::reply::{KEY_CHARS, VALUE_CHARS};
 use crate::state::memory::Memory;
 use crate::values::duration::age;
@@ -55,7 +55,7 @@ impl fmt::Display for Build<'_> {
 }
 
 /// The builds of the instances that answered, as far as they are known, and how many are of each.
-fn builds<'a>(answers: &'a [Answer], keys: &'a [String]) -> BTreeMap<Build<'a>, usize> {
+fn builds<'a>(answers: &'a [InstanceReply], keys: &'a [String]) -> BTreeMap<Build<'a>, usize> {
     let mut builds = BTreeMap::new();
     for answer in answers.iter().filter(|answer| answer.tells_its_version()) {
         let build = Build::of(&answer.instance, keys);
@@ -68,65 +68,65 @@ fn builds<'a>(answers: &'a [Answer], keys: &'a [String]) -> BTreeMap<Build<'a>, 
 }
 
 /// Since when is remembered in any case, so that it is known when somebody wants to hear of it.
-pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
-    let builds = builds(case.answers(), &case.policy.mixed_metadata);
-    let since = mixed_since(case, &ruling.next, &builds);
-    ruling.next.mixed_since = since;
+pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
+    let builds = builds(input.answers(), &input.policy.mixed_metadata);
+    let since = mixed_since(input, &output.next, &builds);
+    output.next.mixed_since = since;
     let mixed = since.filter(|_| builds.len() > 1);
     if let Some(since) = mixed {
-        ruling.tell(1, format!("versions mixed since {since}: {}", list(&builds)));
+        output.add_detail(1, format!("versions mixed since {since}: {}", list(&builds)));
     }
-    let lacks = |key: &&String| case.answers().iter().all(|answer| !has_key(answer, key));
-    if let Some(key) = case.policy.mixed_metadata.iter().find(lacks)
-        && !case.answers().is_empty()
+    let lacks = |key: &&String| input.answers().iter().all(|answer| !has_key(answer, key));
+    if let Some(key) = input.policy.mixed_metadata.iter().find(lacks)
+        && !input.answers().is_empty()
     {
-        ruling.tell(1, format!("no instance has {} in its metadata", clean(key, KEY_CHARS)));
+        output.add_detail(1, format!("no instance has {} in its metadata", clean(key, KEY_CHARS)));
     }
-    let Some(status) = case.policy.mixed_versions else {
+    let Some(status) = input.policy.mixed_versions else {
         return;
     };
-    ruling.metrics.push(Metric {
+    output.metrics.push(Metric {
         name: "versions",
-        value: case.instances().map(|_| builds.len() as f64),
+        value: input.instances().map(|_| builds.len() as f64),
         unit: Unit::Count,
         warning: None,
         critical: None,
     });
     if let Some(time) = mixed
-        .map(|since| case.seen.at.since(since))
-        .filter(|time| *time >= case.policy.loss.settle)
+        .map(|since| input.observation.at.since(since))
+        .filter(|time| *time >= input.policy.loss.settle)
     {
         let text = format!(
             "mixed versions for {}: {} (is a rollout stuck?)",
             age(time),
             list(&builds)
         );
-        ruling.find(Finding::new(status, Reason::VersionsMixed, text));
+        output.add_finding(Finding::new(status, Reason::VersionsMixed, text));
     }
 }
 
-fn has_key(answer: &Answer, key: &str) -> bool {
+fn has_key(answer: &InstanceReply, key: &str) -> bool {
     answer.instance.metadata.iter().any(|(other, _)| other == key)
 }
 
 /// Since when the versions are mixed, as is to be remembered.
-fn mixed_since(case: &Case<'_>, next: &Memory, builds: &BTreeMap<Build<'_>, usize>) -> Option<Timestamp> {
+fn mixed_since(input: &RuleInput<'_>, next: &Memory, builds: &BTreeMap<Build<'_>, usize>) -> Option<Timestamp> {
     // A clock that was set back must not make it wait for longer.
-    let before = case.memory.mixed_since.map(|since| since.min(case.seen.at));
-    match &case.seen.outcome {
-        Outcome::Answered(_) if builds.len() > 1 => before.or(Some(case.seen.at)),
-        Outcome::Answered(_) => before.filter(|_| is_another_there(case, next, builds)),
-        Outcome::Failed(_) => case.memory.mixed_since,
+    let before = input.memory.mixed_since.map(|since| since.min(input.observation.at));
+    match &input.observation.outcome {
+        Outcome::Answered(_) if builds.len() > 1 => before.or(Some(input.observation.at)),
+        Outcome::Answered(_) => before.filter(|_| is_another_there(input, next, builds)),
+        Outcome::Failed(_) => input.memory.mixed_since,
         // Whoever comes after an outage has been started anew.
         _ if next.is_absent() => None,
-        _ => case.memory.mixed_since,
+        _ => input.memory.mixed_since,
     }
 }
 
 /// Whether an instance of another version is missing without being gone: one slow answer is no end of a rollout.
-fn is_another_there(case: &Case<'_>, next: &Memory, builds: &BTreeMap<Build<'_>, usize>) -> bool {
+fn is_another_there(input: &RuleInput<'_>, next: &Memory, builds: &BTreeMap<Build<'_>, usize>) -> bool {
     next.absentees.iter().any(|absentee| {
-        let build = Build::of(&absentee.instance, &case.policy.mixed_metadata);
+        let build = Build::of(&absentee.instance, &input.policy.mixed_metadata);
         absentee.fate != Fate::Gone && !build.version.is_empty() && !builds.contains_key(&build)
     })
 }

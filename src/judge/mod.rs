@@ -2,7 +2,6 @@
 //!
 //! Each rule is a file of its own, and a line in [`RULES`].
 
-mod case;
 mod changes;
 mod credentials;
 mod details;
@@ -17,12 +16,13 @@ mod rates;
 mod request;
 mod response_time;
 mod restarts;
+mod rule;
 pub mod status_file;
 mod suggest;
 pub mod verdict;
 
-use self::case::{Case, Ruling};
 pub use self::policy::{Loss, LossLimits, Policy, RateLimits, RequestLimits, RestartLimits};
+use self::rule::{RuleInput, RuleOutput};
 use self::verdict::Verdict;
 use crate::probe::observation::{Observation, Outcome};
 use crate::state::memory::Memory;
@@ -46,36 +46,36 @@ const RULES: &[Rule] = &[
 ];
 
 /// One rule: looks at the case, adds what it finds, and changes what is to be remembered.
-type Rule = fn(&Case<'_>, &mut Ruling);
+type Rule = fn(&RuleInput<'_>, &mut RuleOutput);
 
 /// Judges what was seen in the light of what is remembered.
 ///
 /// `now` is when the verdict is said; the epoch is at [`Observation::at`]. An interrupted probe leaves the memory as it
 /// was, to the last bit; any other one that could not ask leaves the epoch and the outage as they were.
 pub fn judge(service: &str, memory: &Memory, seen: &Observation, policy: &Policy, now: Timestamp) -> (Verdict, Memory) {
-    let case = Case {
+    let input = RuleInput {
         service,
         memory,
-        seen,
+        observation: seen,
         policy,
         now,
     };
-    let mut ruling = Ruling {
+    let mut output = RuleOutput {
         next: memory.clone(),
-        ..Ruling::default()
+        ..RuleOutput::default()
     };
     for rule in RULES {
-        rule(&case, &mut ruling);
+        rule(&input, &mut output);
     }
     for (at, step) in &seen.trace {
-        ruling.tell(3, format!("{:9.2}ms {step}", at.as_secs_f64() * 1000.0));
+        output.add_detail(3, format!("{:9.2}ms {step}", at.as_secs_f64() * 1000.0));
     }
-    let Ruling {
+    let RuleOutput {
         findings,
         metrics,
         details,
         mut next,
-    } = ruling;
+    } = output;
     let verdict = Verdict::new(service, findings, metrics, details);
     if !matches!(&seen.outcome, Outcome::Failed(failure) if failure.reason == Reason::Interrupted) {
         next.status = Some(verdict.status());

@@ -220,7 +220,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    use crate::probe::observation::{Answer, Failure, Instance, Server};
+    use crate::probe::observation::{Failure, Instance, InstanceReply, Server};
     use crate::values::status::Reason;
     use crate::values::timestamp::Timestamp;
 
@@ -249,7 +249,7 @@ mod tests {
     }
 
     fn answered() -> Outcome {
-        Outcome::Answered(vec![Answer {
+        Outcome::Answered(vec![InstanceReply {
             instance: Instance {
                 id: "AbC".into(),
                 version: "1.0.0".into(),

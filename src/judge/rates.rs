@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::case::{Case, Ruling, crossed};
 use super::policy::RateLimits;
+use super::rule::{RuleInput, RuleOutput, crossed};
 use super::verdict::{Finding, Metric, Unit};
 use crate::probe::observation::Outcome;
 use crate::probe::stats::{Counters, SeenStats};
-use crate::state::statistics::{Counted, Statistics, Window};
+use crate::state::statistics::{RequestCounts, Statistics, Window};
 use crate::values::duration::{age, latency};
 use crate::values::range::Range;
 use crate::values::status::{Reason, Status};
@@ -16,40 +16,40 @@ use crate::values::text::count;
 /// For how long a window is judged that no newer one has followed, for want of requests.
 const STALE: Duration = Duration::from_secs(900);
 
-pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
-    let limits = &case.policy.rates;
+pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
+    let limits = &input.policy.rates;
     if !limits.wanted {
         return;
     }
-    if let (Outcome::Answered(answers), Some(seen)) = (&case.seen.outcome, &case.seen.stats) {
-        let before = case.memory.statistics.as_ref();
-        let next = Statistics::after(before, case.seen.at, &seen.instances, limits.min_requests);
-        ruling.next.statistics = Some(next);
+    if let (Outcome::Answered(answers), Some(seen)) = (&input.observation.outcome, &input.observation.stats) {
+        let before = input.memory.statistics.as_ref();
+        let next = Statistics::after(before, input.observation.at, &seen.instances, limits.min_requests);
+        output.next.statistics = Some(next);
         let silent = answers
             .iter()
             .filter(|answer| !seen.instances.contains_key(&answer.instance.id));
         let without = silent.count();
         if !seen.denied.is_empty() {
-            ruling.find(Finding::new(
+            output.add_finding(Finding::new(
                 Status::Unknown,
                 Reason::PermissionDenied,
                 format!("no statistics: {}", seen.denied),
             ));
         } else if without > 0 {
-            no_statistics(ruling, limits, without, answers.len());
+            no_statistics(output, limits, without, answers.len());
         }
     }
-    let statistics = ruling.next.statistics.clone();
-    metrics(case, ruling, statistics.as_ref());
-    let (Some(statistics), Outcome::Answered(_)) = (statistics, &case.seen.outcome) else {
+    let statistics = output.next.statistics.clone();
+    metrics(input, output, statistics.as_ref());
+    let (Some(statistics), Outcome::Answered(_)) = (statistics, &input.observation.outcome) else {
         return;
     };
-    let rates = current(case, &statistics);
-    let seen = case.seen.stats.as_ref();
-    ruling.findings.extend(failing(limits, &rates, seen));
-    ruling.findings.extend(slow(limits, &rates));
+    let rates = current(input, &statistics);
+    let seen = input.observation.stats.as_ref();
+    output.findings.extend(failing(limits, &rates, seen));
+    output.findings.extend(slow(limits, &rates));
     if rates.is_empty() {
-        ruling.tell(
+        output.add_detail(
             1,
             "no rates yet: they are made of the requests between two runs".to_owned(),
         );
@@ -62,29 +62,29 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
             "errors are counted apart from requests by {}: both together are taken as requests",
             count(apart, "instance")
         );
-        ruling.tell(1, text);
+        output.add_detail(1, text);
     }
     for rate in &rates {
-        ruling.tell(1, format!("{}: {}", rate.name(), rate.in_words()));
+        output.add_detail(1, format!("{}: {}", rate.name(), rate.in_words()));
     }
 }
 
 /// Some instances have sent no statistics; if it is none of them, nothing can be judged.
-fn no_statistics(ruling: &mut Ruling, limits: &RateLimits, without: usize, instances: usize) {
+fn no_statistics(output: &mut RuleOutput, limits: &RateLimits, without: usize, instances: usize) {
     if without < instances {
-        ruling.tell(
+        output.add_detail(
             1,
             format!("{without} of {} sent no statistics", count(instances, "instance")),
         );
     } else if limits.are_none() {
-        ruling.tell(1, "no instance sent statistics".to_owned());
+        output.add_detail(1, "no instance sent statistics".to_owned());
     } else {
         let reason = match (limits.error_warning, limits.error_critical) {
             (None, None) => Reason::Latency,
             _ => Reason::ErrorRate,
         };
         let text = "cannot be told: no instance answers $SRV.STATS";
-        ruling.find(Finding::new(Status::Unknown, reason, text));
+        output.add_finding(Finding::new(Status::Unknown, reason, text));
     }
 }
 
@@ -98,10 +98,10 @@ struct Rate<'a> {
 }
 
 /// The windows that can be judged: all endpoints first, then each.
-fn current<'a>(case: &Case<'_>, statistics: &'a Statistics) -> Vec<Rate<'a>> {
-    let rate = |endpoint, counted: &Counted| {
+fn current<'a>(input: &RuleInput<'_>, statistics: &'a Statistics) -> Vec<Rate<'a>> {
+    let rate = |endpoint, counted: &RequestCounts| {
         let window = counted.closed?;
-        let old = case.seen.at.since(window.until);
+        let old = input.observation.at.since(window.until);
         (old < STALE).then_some(Rate {
             endpoint,
             window,
@@ -221,10 +221,10 @@ fn slow(limits: &RateLimits, rates: &[Rate<'_>]) -> Option<Finding> {
 }
 
 /// Of all endpoints together: the rates of the window that is judged, and the totals.
-fn metrics(case: &Case<'_>, ruling: &mut Ruling, statistics: Option<&Statistics>) {
-    let limits = &case.policy.rates;
-    let window = statistics.and_then(|statistics| Some(current(case, statistics).first()?.counted()));
-    let window = window.filter(|_| matches!(case.seen.outcome, Outcome::Answered(_)));
+fn metrics(input: &RuleInput<'_>, output: &mut RuleOutput, statistics: Option<&Statistics>) {
+    let limits = &input.policy.rates;
+    let window = statistics.and_then(|statistics| Some(current(input, statistics).first()?.counted()));
+    let window = window.filter(|_| matches!(input.observation.outcome, Outcome::Answered(_)));
     let total = statistics.map(|statistics| statistics.all.total);
     let seconds = |limit: Option<Duration>| limit.map(|limit| Range::at_most(limit.as_secs_f64()));
     let counter = |name, value: Option<u64>| Metric {
@@ -234,7 +234,7 @@ fn metrics(case: &Case<'_>, ruling: &mut Ruling, statistics: Option<&Statistics>
         warning: None,
         critical: None,
     };
-    ruling.metrics.extend([
+    output.metrics.extend([
         Metric {
             name: "error_rate",
             value: window.map(error_rate),

@@ -1,7 +1,7 @@
 //! What came of the request to an endpoint (`--request`, `--subject`): a PING proves that a service lives, not that it works.
 
-use super::case::{Case, Ruling, crossed};
 use super::policy::RequestLimits;
+use super::rule::{RuleInput, RuleOutput, crossed};
 use super::verdict::{Finding, Metric};
 use crate::probe::observation::{EndpointEnd, EndpointReply, EndpointSeen, Failure, Outcome, ServiceError};
 use crate::values::duration::{age, latency};
@@ -12,22 +12,26 @@ use crate::values::text::{LIKE, count};
 /// How many other endpoints are named.
 const MAX_NAMED: usize = 8;
 
-pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
-    let Some(limits) = &case.policy.request else {
+pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
+    let Some(limits) = &input.policy.request else {
         return;
     };
     // Without an instance there is nobody to ask, and that is told by others.
-    let seen = case.seen.request.as_ref().filter(|_| !case.answers().is_empty());
-    if matches!(case.seen.outcome, Outcome::Answered(_)) {
+    let seen = input
+        .observation
+        .request
+        .as_ref()
+        .filter(|_| !input.answers().is_empty());
+    if matches!(input.observation.outcome, Outcome::Answered(_)) {
         let finding = match seen {
-            Some(seen) => finding(case, limits, seen),
+            Some(seen) => finding(input, limits, seen),
             None => Some(unjudged("this run saw no instance itself, and another one did")),
         };
-        finding.into_iter().for_each(|finding| ruling.find(finding));
+        finding.into_iter().for_each(|finding| output.add_finding(finding));
     }
-    seen.into_iter().for_each(|seen| tell(case, seen, ruling));
+    seen.into_iter().for_each(|seen| tell(input, seen, output));
     let limit = |limit: Option<std::time::Duration>| limit.map(|limit| Range::at_most(limit.as_secs_f64()));
-    ruling.metrics.push(Metric {
+    output.metrics.push(Metric {
         warning: limit(limits.warning),
         critical: limit(limits.critical),
         ..Metric::seconds("request", seen.and_then(|seen| seen.reply()).map(|reply| reply.took))
@@ -54,11 +58,11 @@ fn unaskable(text: String) -> Finding {
     Finding::new(Status::Unknown, Reason::Usage, format!("request not sent: {text}"))
 }
 
-fn finding(case: &Case<'_>, limits: &RequestLimits, seen: &EndpointSeen) -> Option<Finding> {
+fn finding(input: &RuleInput<'_>, limits: &RequestLimits, seen: &EndpointSeen) -> Option<Finding> {
     let subject = &seen.subject;
-    let there = match case.seen.without_ping {
-        true => format!("{} answered", count(case.answers().len(), "instance")),
-        false => format!("{} answered PING", count(case.answers().len(), "instance")),
+    let there = match input.observation.without_ping {
+        true => format!("{} answered", count(input.answers().len(), "instance")),
+        false => format!("{} answered PING", count(input.answers().len(), "instance")),
     };
     Some(match &seen.end {
         EndpointEnd::Replied(reply) => return replied(limits, subject, reply),
@@ -118,15 +122,15 @@ fn finding(case: &Case<'_>, limits: &RequestLimits, seen: &EndpointSeen) -> Opti
         )),
         EndpointEnd::NoHeaders => unaskable("the server takes no headers: leave out --header".into()),
         EndpointEnd::NoTime => unjudged("no time was left to send it: raise --timeout"),
-        EndpointEnd::Failed(failure) => not_asked(case, failure),
+        EndpointEnd::Failed(failure) => not_asked(input, failure),
     })
 }
 
 /// A denied permission is no failure of the endpoint. NATS being lost is never less than UNKNOWN here: the reply of an
 /// endpoint may have been what broke the connection.
-fn not_asked(case: &Case<'_>, failure: &Failure) -> Finding {
+fn not_asked(input: &RuleInput<'_>, failure: &Failure) -> Finding {
     let status = match failure.reason {
-        Reason::NatsUnreachable => case.policy.unreachable.max(Status::Unknown),
+        Reason::NatsUnreachable => input.policy.unreachable.max(Status::Unknown),
         _ => Status::Unknown,
     };
     Finding::new(status, failure.reason, format!("request not judged: {}", failure.text))
@@ -178,13 +182,13 @@ fn names(wanted: &str, known: &[String]) -> String {
 }
 
 /// What `-v` adds.
-fn tell(case: &Case<'_>, seen: &EndpointSeen, ruling: &mut Ruling) {
+fn tell(input: &RuleInput<'_>, seen: &EndpointSeen, output: &mut RuleOutput) {
     let name = match seen.endpoint.as_str() {
         "" => String::new(),
         name => format!(" (endpoint {name})"),
     };
     if let Some(reply) = seen.reply() {
-        let sender = case.answers().iter().find(|answer| answer.instance.id == reply.sender);
+        let sender = input.answers().iter().find(|answer| answer.instance.id == reply.sender);
         let sender = sender.map(|answer| format!(", from {}", answer.instance.in_brief()));
         let text = format!(
             "request to {}{name} answered in {}, {}{}",
@@ -193,15 +197,15 @@ fn tell(case: &Case<'_>, seen: &EndpointSeen, ruling: &mut Ruling) {
             count(reply.size, "byte"),
             sender.unwrap_or_default()
         );
-        ruling.tell(1, text);
+        output.add_detail(1, text);
         if !reply.lacks.is_empty() {
-            ruling.tell(1, format!("the reply begins: {}", reply.excerpt));
+            output.add_detail(1, format!("the reply begins: {}", reply.excerpt));
         }
     } else if !seen.subject.is_empty() {
-        ruling.tell(1, format!("request to {}{name} not answered", seen.subject));
+        output.add_detail(1, format!("request to {}{name} not answered", seen.subject));
     }
     if !seen.doubt.is_empty() && !seen.subject.is_empty() {
-        ruling.tell(1, format!("endpoint {}: {}", seen.endpoint, seen.doubt));
+        output.add_detail(1, format!("endpoint {}: {}", seen.endpoint, seen.doubt));
     }
 }
 

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::case::{Case, Ruling, crossed};
 use super::policy::RestartLimits;
+use super::rule::{RuleInput, RuleOutput, crossed};
 use super::verdict::{Finding, Metric, Unit};
 use crate::probe::observation::{Fate, Outcome};
 use crate::state::changes::Change;
@@ -16,17 +16,17 @@ use crate::values::text::count;
 /// How many restarts `-v` tells; `-vv` tells all.
 const MAX_NAMED: usize = 10;
 
-pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
-    let limits = &case.policy.restarts;
+pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
+    let limits = &input.policy.restarts;
     if limits.are_none() {
         return;
     }
-    let changes = ruling.next.changes.clone();
+    let changes = output.next.changes.clone();
     let restarts = changes
         .as_ref()
-        .map(|changes| changes.restarts_within(limits.window, case.seen.at));
+        .map(|changes| changes.restarts_within(limits.window, input.observation.at));
     let is_presumed = |restart: &Change| changes.as_ref().is_some_and(|changes| changes.is_presumed(restart));
-    ruling.metrics.push(Metric {
+    output.metrics.push(Metric {
         name: "restarts",
         value: restarts.as_ref().map(|restarts| restarts.len() as f64),
         unit: Unit::Count,
@@ -34,17 +34,17 @@ pub fn judge(case: &Case<'_>, ruling: &mut Ruling) {
         critical: limits.critical.map(below),
     });
     // One that could not ask knows nothing new.
-    if matches!(case.seen.outcome, Outcome::Failed(_)) {
+    if matches!(input.observation.outcome, Outcome::Failed(_)) {
         return;
     }
     let restarts = restarts.unwrap_or_default();
     let presumed = restarts.iter().filter(|restart| is_presumed(restart)).count();
-    ruling.findings.extend(too_many(case, limits, &restarts, presumed));
-    ruling.findings.extend(cannot_be_told(case));
+    output.findings.extend(too_many(input, limits, &restarts, presumed));
+    output.findings.extend(cannot_be_told(input));
     for (n, restart) in restarts.iter().rev().enumerate() {
         let verbosity = if n < MAX_NAMED { 1 } else { 2 };
         let old = restart.replaces().unwrap_or_default();
-        ruling.tell(
+        output.add_detail(
             verbosity,
             format!(
                 "restart {} {}: {} in place of {old}",
@@ -62,24 +62,24 @@ fn below(limit: usize) -> Range {
 }
 
 /// `presumed`: how many of them the server did not confirm.
-fn too_many(case: &Case<'_>, limits: &RestartLimits, restarts: &[&Change], presumed: usize) -> Option<Finding> {
+fn too_many(input: &RuleInput<'_>, limits: &RestartLimits, restarts: &[&Change], presumed: usize) -> Option<Finding> {
     let latest = restarts.last()?;
     let (status, word, limit) = crossed(limits.critical, limits.warning, |limit| restarts.len() >= *limit)?;
     let text = format!(
         "{} within {}, {word} from {limit}{}, latest {} ago: {}{}",
         count(restarts.len(), "restart"),
-        age(case.policy.restarts.window),
+        age(input.policy.restarts.window),
         where_most(restarts),
-        age(case.seen.at.since(latest.at)),
+        age(input.observation.at.since(latest.at)),
         latest.instance.in_brief(),
-        why_presumed(case, restarts.len(), presumed),
+        why_presumed(input, restarts.len(), presumed),
     );
     Some(Finding::new(status, Reason::Restarts, text))
 }
 
 /// ` (2 of them presumed: a wildcard subscriber hides whether silent instances are gone)`, where some are.
-fn why_presumed(case: &Case<'_>, restarts: usize, presumed: usize) -> String {
-    let cause = match case.policy.imported {
+fn why_presumed(input: &RuleInput<'_>, restarts: usize, presumed: usize) -> String {
+    let cause = match input.policy.imported {
         true => "the account import or a wildcard subscriber",
         false => "a wildcard subscriber",
     };
@@ -105,10 +105,10 @@ fn where_most(restarts: &[&Change]) -> String {
 }
 
 /// Where we may not ask for an instance, nobody knows whether it is gone.
-fn cannot_be_told(case: &Case<'_>) -> Option<Finding> {
-    let denied = &case.seen.denied;
-    let not_asked = case.seen.absent.iter().any(|(_, fate)| *fate == Fate::NotAsked);
-    let unknown = not_asked && !denied.is_empty() && matches!(case.seen.outcome, Outcome::Answered(_));
+fn cannot_be_told(input: &RuleInput<'_>) -> Option<Finding> {
+    let denied = &input.observation.denied;
+    let not_asked = input.observation.absent.iter().any(|(_, fate)| *fate == Fate::NotAsked);
+    let unknown = not_asked && !denied.is_empty() && matches!(input.observation.outcome, Outcome::Answered(_));
     let text = format!("restarts cannot be told: {denied}");
     unknown.then(|| Finding::new(Status::Unknown, Reason::PermissionDenied, text))
 }

@@ -5,9 +5,9 @@ use super::fixture::*;
 use super::instances::MAX_MISSED;
 use super::verdict::Detail;
 use super::{Policy, judge};
-use crate::probe::observation::{Answer, Failure, Fate, Ignored, Observation, Outcome, Server};
+use crate::probe::observation::{Failure, Fate, Ignored, InstanceReply, Observation, Outcome, Server};
 use crate::state::baseline::{Baseline, Peak};
-use crate::state::memory::{Brief, Epoch, HISTORY, Memory, Outage, Trouble};
+use crate::state::memory::{Epoch, EpochSummary, HISTORY, Memory, Outage, Unreachable};
 use crate::values::status::{Reason, Status};
 
 #[test]
@@ -22,7 +22,7 @@ fn who_is_missing() {
         ..up()
     };
     let new_ones = |ids: &[usize]| {
-        let answers = ids.iter().map(|n| Answer {
+        let answers = ids.iter().map(|n| InstanceReply {
             instance: instances(n + 1).remove(*n),
             rtt: Some(Duration::from_micros(1200)),
         });
@@ -960,7 +960,7 @@ fn memories() -> Vec<Memory> {
         for last_seen in [None, Some(self::epoch(40, 3))] {
             for since in [None, Some(at(70))] {
                 for status in [None, Some(Status::Ok), Some(Status::Critical)] {
-                    let history = epoch.iter().map(|e| Brief {
+                    let history = epoch.iter().map(|e| EpochSummary {
                         at: e.at,
                         count: e.count,
                     });
@@ -974,7 +974,7 @@ fn memories() -> Vec<Memory> {
                             last_seen,
                             first_missed: at(50),
                         }),
-                        trouble: since.map(|since| Trouble {
+                        unreachable: since.map(|since| Unreachable {
                             since,
                             reason: Reason::TlsFailed,
                         }),
@@ -1082,11 +1082,11 @@ fn it_never_sleeps_through_an_outage_and_never_forgets_one() {
             } else {
                 assert_eq!(next.status, Some(status), "{}", case());
             }
-            // Trouble ends with whatever the service is asked successfully, and only then.
+            // Unreachable ends with whatever the service is asked successfully, and only then.
             assert_eq!(
-                next.trouble.is_some(),
+                next.unreachable.is_some(),
                 match outcome {
-                    Outcome::Failed(f) => memory.trouble.is_some() || f.reason != Reason::Interrupted,
+                    Outcome::Failed(f) => memory.unreachable.is_some() || f.reason != Reason::Interrupted,
                     _ => false,
                 },
                 "{}",

@@ -9,14 +9,14 @@ use crate::values::text::digest;
 /// Two sets can in theory have the same digest. What that could hide is one run in which an instance was replaced by
 /// another one: the next census finds it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct IdSet {
+pub struct IdFingerprint {
     pub count: usize,
     pub digest: u64,
 }
 
-impl IdSet {
-    pub fn of<'a>(ids: impl IntoIterator<Item = &'a str>) -> IdSet {
-        ids.into_iter().fold(IdSet::default(), |mut set, id| {
+impl IdFingerprint {
+    pub fn of<'a>(ids: impl IntoIterator<Item = &'a str>) -> IdFingerprint {
+        ids.into_iter().fold(IdFingerprint::default(), |mut set, id| {
             set.add(id);
             set
         })
@@ -36,7 +36,7 @@ impl IdSet {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KnownInstances {
     Ids(BTreeSet<String>),
-    Counted(IdSet),
+    Counted(IdFingerprint),
 }
 
 impl Default for KnownInstances {
@@ -74,14 +74,14 @@ pub struct Outstanding {
     known: KnownInstances,
     /// How many of those known by id are still to answer.
     missing: usize,
-    answered: IdSet,
+    answered: IdFingerprint,
 }
 
 impl Outstanding {
     pub fn new(known: KnownInstances) -> Outstanding {
         Outstanding {
             missing: known.ids().count(),
-            answered: IdSet::default(),
+            answered: IdFingerprint::default(),
             known,
         }
     }
@@ -114,26 +114,26 @@ mod tests {
     #[test]
     fn a_set_is_known_in_any_order_and_by_each_of_its_ids() {
         let ids: Vec<String> = (0..10_000).map(|n| format!("id{n}")).collect();
-        let all = IdSet::of(ids.iter().map(String::as_str));
+        let all = IdFingerprint::of(ids.iter().map(String::as_str));
         assert_eq!(all.count, 10_000);
-        assert_eq!(all, IdSet::of(ids.iter().rev().map(String::as_str)));
+        assert_eq!(all, IdFingerprint::of(ids.iter().rev().map(String::as_str)));
         for replaced in [0, 1, 4095, 9999] {
             let other = ids.iter().enumerate().map(|(n, id)| match n == replaced {
                 true => "another",
                 false => id.as_str(),
             });
-            assert_ne!(all, IdSet::of(other), "{replaced}");
+            assert_ne!(all, IdFingerprint::of(other), "{replaced}");
         }
         // What a plain sum of hashes would confuse.
-        assert_ne!(IdSet::of(["a1", "b2"]), IdSet::of(["a2", "b1"]));
-        assert_ne!(IdSet::of(["ab", "c"]), IdSet::of(["a", "bc"]));
+        assert_ne!(IdFingerprint::of(["a1", "b2"]), IdFingerprint::of(["a2", "b1"]));
+        assert_ne!(IdFingerprint::of(["ab", "c"]), IdFingerprint::of(["a", "bc"]));
     }
 
     #[test]
     fn a_roll_call_is_complete_with_the_last_one_expected() {
         let ids = ["a", "b"];
         let by_id = KnownInstances::Ids(ids.iter().map(|id| id.to_string()).collect());
-        let counted = KnownInstances::Counted(IdSet::of(ids));
+        let counted = KnownInstances::Counted(IdFingerprint::of(ids));
         // Who answers, and whether the call is then complete: by id, and counted.
         let cases: [(&[&str], bool, bool); 6] = [
             (&[], false, false),

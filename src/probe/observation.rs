@@ -71,13 +71,13 @@ pub fn shown_id(id: &str) -> String {
 
 /// An instance that answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct InstanceReply {
     pub instance: Instance,
     /// From the request to the reply. `None` where another run got the answer.
     pub rtt: Option<Duration>,
 }
 
-impl Answer {
+impl InstanceReply {
     /// Whether it is known what it says of its version: of what another run got, not all words are remembered.
     pub fn tells_its_version(&self) -> bool {
         self.rtt.is_some() || !self.instance.version.is_empty()
@@ -85,7 +85,7 @@ impl Answer {
 }
 
 /// The versions of the instances that answered, as far as they are known, and how many are of each.
-pub fn versions(answers: &[Answer]) -> BTreeMap<&str, usize> {
+pub fn versions(answers: &[InstanceReply]) -> BTreeMap<&str, usize> {
     let mut versions = BTreeMap::new();
     for answer in answers.iter().filter(|answer| answer.tells_its_version()) {
         *versions.entry(answer.instance.version.as_str()).or_insert(0) += 1;
@@ -126,7 +126,7 @@ impl Failure {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// At least one instance, each once.
-    Answered(Vec<Answer>),
+    Answered(Vec<InstanceReply>),
     /// The server knows of nobody who is subscribed (status 503), also at the last asking.
     NoResponders,
     /// Somebody is subscribed, and nobody answered in this time.

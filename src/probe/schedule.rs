@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::probe::known::{KnownInstances, Outstanding};
-use crate::probe::observation::{Answer, Fate, Ignored, Instance, NotCounted, Outcome, Silence};
+use crate::probe::observation::{Fate, Ignored, Instance, InstanceReply, NotCounted, Outcome, Silence};
 use crate::probe::reply::{keep_metadata, metadata_of, read_alive, read_any_ping, read_ping, read_stats};
 use crate::probe::spread::Spread;
 use crate::probe::stats::Stats;
@@ -747,7 +747,7 @@ impl Schedule {
     }
 
     fn answered(&self) -> Outcome {
-        let answers = self.answers.values().map(|(instance, rtt, _)| Answer {
+        let answers = self.answers.values().map(|(instance, rtt, _)| InstanceReply {
             instance: instance.clone(),
             rtt: Some(*rtt),
         });

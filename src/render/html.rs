@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::judge::verdict::Finding;
 use crate::probe::observation::{Instance, Outcome};
 use crate::render::report::Report;
-use crate::state::memory::{Brief, HISTORY, Memory};
+use crate::state::memory::{EpochSummary, HISTORY, Memory};
 use crate::values::duration::{age, latency};
 use crate::values::status::Status;
 use crate::values::text::count;
@@ -140,11 +140,11 @@ fn facts(report: &Report) -> String {
         let before = count(outage.last_seen.count, "instance");
         facts.push(("Last seen", format!("{}, {before}", when(outage.last_seen.at, *now))));
     }
-    if let Some(trouble) = &memory.trouble {
-        let reason = escape(trouble.reason.name());
+    if let Some(unreachable) = &memory.unreachable {
+        let reason = escape(unreachable.reason.name());
         facts.push((
             "NATS not asked",
-            format!("since {}, {reason}", when(trouble.since, *now)),
+            format!("since {}, {reason}", when(unreachable.since, *now)),
         ));
         if let Some(last) = memory.last_seen().filter(|_| memory.outage.is_none()) {
             facts.push(("Last seen", when(last, *now)));
@@ -252,7 +252,7 @@ fn history(memory: &Memory) -> String {
 }
 
 /// An epoch without instances is a bar of full height, in another colour.
-fn bar(x: usize, brief: &Brief, height: usize) -> String {
+fn bar(x: usize, brief: &EpochSummary, height: usize) -> String {
     let (class, height) = match brief.count {
         0 => ("none", HEIGHT),
         // One of thousands is seen, too.
@@ -298,7 +298,7 @@ mod tests {
     use std::sync::Arc;
 
     use crate::judge::verdict::Verdict;
-    use crate::probe::observation::Answer;
+    use crate::probe::observation::InstanceReply;
     use crate::render::sample_reports::{answered, assert_snapshot, at, run, sample_reports, saw};
     use crate::values::status::Reason;
 
@@ -357,7 +357,7 @@ mod tests {
         let evil = "</p><script>alert('1')</script>\"&";
         let mut seen = saw(0, answered(0..1));
         if let Outcome::Answered(answers) = &mut seen.outcome {
-            let Answer { instance, .. } = &mut answers[0];
+            let InstanceReply { instance, .. } = &mut answers[0];
             (instance.id, instance.version) = (evil.into(), evil.into());
             instance.metadata = vec![(evil.into(), evil.into())];
         }

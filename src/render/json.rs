@@ -3,11 +3,11 @@
 use serde_json::{Map, Value, json};
 
 use crate::judge::verdict::Finding;
-use crate::probe::observation::{Answer, EndpointSeen, Instance, Outcome};
+use crate::probe::observation::{EndpointSeen, Instance, InstanceReply, Outcome};
 use crate::render::report::Report;
 use crate::state::changes::Change;
 use crate::state::memory::Epoch;
-use crate::state::statistics::{Counted, Statistics};
+use crate::state::statistics::{RequestCounts, Statistics};
 
 /// How many instances are told one by one.
 const MAX_INSTANCES: usize = 1000;
@@ -22,7 +22,7 @@ pub fn render(report: &Report) -> String {
         now,
     } = report;
     let seen = seen.as_ref();
-    let answers: Option<&[Answer]> = match seen.map(|seen| &seen.outcome) {
+    let answers: Option<&[InstanceReply]> = match seen.map(|seen| &seen.outcome) {
         Some(Outcome::Answered(answers)) => Some(answers),
         Some(Outcome::NoResponders | Outcome::Silent(_)) => Some(&[]),
         Some(Outcome::Failed(_)) | None => None,
@@ -40,7 +40,7 @@ pub fn render(report: &Report) -> String {
         "time": now.to_string(),
         "asked": answers.is_some(),
         "up": answers.map(|answers| !answers.is_empty()),
-        "instances": answers.map(<[Answer]>::len),
+        "instances": answers.map(<[InstanceReply]>::len),
         "own_instance_up": own_up,
         "baseline_instances": memory.baseline.as_ref().map(|baseline| baseline.count()),
         "answers": told.map(answer).collect::<Vec<Value>>(),
@@ -61,9 +61,9 @@ pub fn render(report: &Report) -> String {
             "last_seen": epoch(&outage.last_seen),
         })),
         "mixed_since": memory.mixed_since.map(|at| at.to_string()),
-        "not_asked": memory.trouble.as_ref().map(|trouble| json!({
-            "since": trouble.since.to_string(),
-            "reason": trouble.reason.name(),
+        "not_asked": memory.unreachable.as_ref().map(|unreachable| json!({
+            "since": unreachable.since.to_string(),
+            "reason": unreachable.reason.name(),
         })),
         "restarts_total": memory.changes.as_ref().map(|changes| changes.restarts),
         "changes": memory.changes.iter().flat_map(|changes| &changes.log).map(change).collect::<Vec<Value>>(),
@@ -100,7 +100,7 @@ fn change(change: &Change) -> Value {
 }
 
 fn statistics(statistics: &Statistics) -> Value {
-    let endpoint = |(name, endpoint): (&String, &Counted)| {
+    let endpoint = |(name, endpoint): (&String, &RequestCounts)| {
         let mut object = counted(endpoint);
         object.insert("endpoint".into(), name.as_str().into());
         Value::Object(object)
@@ -113,7 +113,7 @@ fn statistics(statistics: &Statistics) -> Value {
 }
 
 /// Totals, and the latest window with enough requests.
-fn counted(counted: &Counted) -> Map<String, Value> {
+fn counted(counted: &RequestCounts) -> Map<String, Value> {
     let window = counted.closed.map(|window| {
         json!({
             "since": window.since.to_string(),
@@ -138,7 +138,7 @@ fn finding(finding: &Finding) -> Value {
     json!({ "status": finding.status.name(), "reason": finding.reason.name(), "text": finding.text })
 }
 
-fn answer(answer: &Answer) -> Value {
+fn answer(answer: &InstanceReply) -> Value {
     let mut object = instance(&answer.instance);
     object.insert("rtt_seconds".into(), answer.rtt.map(|rtt| rtt.as_secs_f64()).into());
     Value::Object(object)

@@ -5,20 +5,20 @@ use std::path::Path;
 use crate::probe::observation::shown_id;
 use crate::probe::stats::Counters;
 use crate::state::format::Loaded;
+use crate::state::key::StateKey;
 use crate::state::memory::Epoch;
-use crate::state::question::Question;
 use crate::values::duration::age;
 use crate::values::text::count;
 use crate::values::timestamp::Timestamp;
 
 /// What is remembered, for people. `None`: nothing.
-pub fn render(question: &Question, path: Option<&Path>, loaded: Option<&Loaded>, now: Timestamp) -> String {
-    let Question {
+pub fn render(key: &StateKey, path: Option<&Path>, loaded: Option<&Loaded>, now: Timestamp) -> String {
+    let StateKey {
         service,
         prefix,
         servers,
         user,
-    } = question;
+    } = key;
     let user = user.as_ref().map(|user| format!(" as user {user}")).unwrap_or_default();
     let mut lines = vec![
         format!(
@@ -63,11 +63,11 @@ pub fn render(question: &Question, path: Option<&Path>, loaded: Option<&Loaded>,
     if let Some(since) = memory.mixed_since {
         lines.push(format!("versions mixed since {}", when(since)));
     }
-    if let Some(trouble) = &memory.trouble {
+    if let Some(unreachable) = &memory.unreachable {
         lines.push(format!(
             "not asked since {}: {}",
-            when(trouble.since),
-            trouble.reason.name()
+            when(unreachable.since),
+            unreachable.reason.name()
         ));
     }
     if let Some(census) = memory.census {

@@ -6,7 +6,7 @@
 
 use std::fmt::Write;
 
-use crate::probe::observation::{Answer, EndpointSeen, Instance, Outcome, versions};
+use crate::probe::observation::{EndpointSeen, Instance, InstanceReply, Outcome, versions};
 use crate::probe::stats::Counters;
 use crate::render::report::Report;
 use crate::state::statistics::Statistics;
@@ -70,12 +70,12 @@ pub fn render(report: &Report, style: &Style) -> String {
     };
     let seen = report.seen.as_ref();
     let memory = &report.memory;
-    let answers: Option<&[Answer]> = match seen.map(|seen| &seen.outcome) {
+    let answers: Option<&[InstanceReply]> = match seen.map(|seen| &seen.outcome) {
         Some(Outcome::Answered(answers)) => Some(answers),
         Some(Outcome::NoResponders | Outcome::Silent(_)) => Some(&[]),
         Some(Outcome::Failed(_)) | None => None,
     };
-    let count = answers.map(<[Answer]>::len);
+    let count = answers.map(<[InstanceReply]>::len);
     let rtt = answers.iter().copied().flatten().filter_map(|answer| answer.rtt).max();
     let flag = |set: bool| f64::from(u8::from(set));
 
@@ -273,7 +273,7 @@ impl Page {
         );
     }
 
-    fn instances(&mut self, answers: &[Answer], missing: &[&Instance]) {
+    fn instances(&mut self, answers: &[InstanceReply], missing: &[&Instance]) {
         let answers = &answers[..answers.len().min(MAX_INSTANCES)];
         let missing = &missing[..missing.len().min(MAX_INSTANCES - answers.len())];
         let up = answers.iter().map(|answer| (labels_of(&answer.instance), 1.0));

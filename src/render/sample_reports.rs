@@ -11,8 +11,8 @@ use crate::judge::pod;
 use crate::judge::verdict::{Finding, Verdict};
 use crate::judge::{Policy, RateLimits, RequestLimits, judge};
 use crate::probe::observation::{
-    Answer, EndpointEnd, EndpointReply, EndpointSeen, Failure, Fate, Ignored, Instance, Observation, Outcome, Server,
-    ServiceError, Silence,
+    EndpointEnd, EndpointReply, EndpointSeen, Failure, Fate, Ignored, Instance, InstanceReply, Observation, Outcome,
+    Server, ServiceError, Silence,
 };
 use crate::probe::schedule::Wanted;
 use crate::probe::stats::{Counters, SeenStats, Stats};
@@ -36,7 +36,7 @@ pub fn instance(n: usize) -> Instance {
 }
 
 pub fn answered(numbers: impl IntoIterator<Item = usize>) -> Outcome {
-    let answer = |n: usize| Answer {
+    let answer = |n: usize| InstanceReply {
         instance: instance(n),
         rtt: Some(Duration::from_micros(600 + n as u64)),
     };

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::state::question::Question;
+use crate::state::key::StateKey;
 use crate::state::store::Listed;
 use crate::values::duration::age;
 use crate::values::text::{clean, count};
@@ -44,7 +44,7 @@ fn line(state: &Listed, now: Timestamp) -> String {
         ),
         None => "no outage".into(),
     };
-    format!("{}: {epoch}, {outage}", described(&loaded.question))
+    format!("{}: {epoch}, {outage}", described(&loaded.key))
 }
 
 /// The same for programs: an object with the folder and a list of states.
@@ -59,7 +59,7 @@ fn state_json(state: &Listed) -> Value {
         Ok(loaded) => loaded,
         Err(why) => return json!({ "file": state.name, "problem": why }),
     };
-    let (question, memory) = (&loaded.question, &loaded.memory);
+    let (key, memory) = (&loaded.key, &loaded.memory);
     let outage = memory.outage.as_ref().map(|outage| {
         json!({
             "first_missed": outage.first_missed.to_string(),
@@ -69,10 +69,10 @@ fn state_json(state: &Listed) -> Value {
     });
     json!({
         "file": state.name,
-        "service": question.service,
-        "prefix": question.prefix,
-        "servers": question.servers,
-        "user": question.user,
+        "service": key.service,
+        "prefix": key.prefix,
+        "servers": key.servers,
+        "user": key.user,
         "status": memory.status.map(|status| status.name()),
         "epoch": memory.epoch.as_ref().map(|epoch| json!({ "at": epoch.at.to_string(), "instances": epoch.count })),
         "outage": outage,
@@ -80,7 +80,7 @@ fn state_json(state: &Listed) -> Value {
 }
 
 /// One line for a state that is not there, which names the others of the same service.
-pub fn no_such_state(question: &Question, others: &[Question]) -> String {
+pub fn no_such_state(key: &StateKey, others: &[StateKey]) -> String {
     let named: Vec<String> = others.iter().take(MAX_NAMED).map(described).collect();
     let more = match others.len().saturating_sub(MAX_NAMED) {
         0 => String::new(),
@@ -88,21 +88,21 @@ pub fn no_such_state(question: &Question, others: &[Question]) -> String {
     };
     format!(
         "there is no state of {}, but of {}{more}: give its --server and login",
-        described(question),
+        described(key),
         named.join(", of ")
     )
 }
 
 /// `orders at h1:4222, h2:4222 as user mon`
-fn described(question: &Question) -> String {
+fn described(key: &StateKey) -> String {
     let clean = |text: &str| clean(text, MAX_CHARS);
-    let servers: Vec<String> = question.servers.iter().map(|server| clean(server)).collect();
-    let mut text = format!("{} at {}", clean(&question.service), servers.join(", "));
-    if let Some(user) = &question.user {
+    let servers: Vec<String> = key.servers.iter().map(|server| clean(server)).collect();
+    let mut text = format!("{} at {}", clean(&key.service), servers.join(", "));
+    if let Some(user) = &key.user {
         text += &format!(" as user {}", clean(user));
     }
-    if question.prefix != "$SRV" {
-        text += &format!(" (--srv-prefix {})", clean(&question.prefix));
+    if key.prefix != "$SRV" {
+        text += &format!(" (--srv-prefix {})", clean(&key.prefix));
     }
     text
 }

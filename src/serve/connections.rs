@@ -35,7 +35,7 @@ pub trait Pages {
     fn news(&self) -> BorrowedFd<'_>;
 
     /// Takes the news in. `false`: there will be no more, and nobody to serve for.
-    fn take_news(&mut self) -> bool;
+    fn receive_update(&mut self) -> bool;
 }
 
 /// Pages that only this machine may see.
@@ -53,12 +53,12 @@ impl Pages for OnlyHere<'_> {
         self.0.news()
     }
 
-    fn take_news(&mut self) -> bool {
-        self.0.take_news()
+    fn receive_update(&mut self) -> bool {
+        self.0.receive_update()
     }
 }
 
-/// Answers requests until [`Pages::take_news`] says that it is over. On a loopback address, only requests for one are answered.
+/// Answers requests until [`Pages::receive_update`] says that it is over. On a loopback address, only requests for one are answered.
 ///
 /// # Errors
 ///
@@ -83,15 +83,15 @@ fn serve_all(listener: &TcpListener, pages: &mut dyn Pages) -> io::Result<()> {
         connections.retain_mut(|connection| {
             n += 1;
             match ready.connections[n - 1] || connection.deadline <= now {
-                true => connection.go_on(pages, now),
+                true => connection.advance(pages, now),
                 false => true,
             }
         });
         if ready.news {
             // What is sent now may be sent to its end; what was old before is too old.
             connections.retain(|connection| !connection.is_old());
-            connections.iter_mut().for_each(Connection::grow_old);
-            if !pages.take_news() {
+            connections.iter_mut().for_each(Connection::mark_superseded);
+            if !pages.receive_update() {
                 return Ok(());
             }
         }
@@ -153,9 +153,9 @@ fn accept(listener: &TcpListener, pages: &mut dyn Pages, connections: &mut Vec<C
                     continue;
                 };
                 // Most clients have sent their request by now, and take the answer at once.
-                if connection.go_on(pages, now) {
+                if connection.advance(pages, now) {
                     if connections.len() >= MAX_CONNECTIONS {
-                        connections.remove(the_one_to_leave(connections));
+                        connections.remove(eviction_candidate(connections));
                     }
                     connections.push(connection);
                 }
@@ -165,7 +165,7 @@ fn accept(listener: &TcpListener, pages: &mut dyn Pages, connections: &mut Vec<C
             Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
             Err(_) if connections.is_empty() => return Err(now + WITHOUT_DESCRIPTORS),
             Err(_) => {
-                connections.remove(the_one_to_leave(connections));
+                connections.remove(eviction_candidate(connections));
                 return Err(now + WITHOUT_DESCRIPTORS);
             }
         }
@@ -174,7 +174,7 @@ fn accept(listener: &TcpListener, pages: &mut dyn Pages, connections: &mut Vec<C
 }
 
 /// The oldest that is not being answered, or else the oldest.
-fn the_one_to_leave(connections: &[Connection]) -> usize {
+fn eviction_candidate(connections: &[Connection]) -> usize {
     let is_idle = |connection: &Connection| !matches!(connection.state, State::Replying(_));
     connections.iter().position(is_idle).unwrap_or(0)
 }
@@ -248,14 +248,14 @@ impl Connection {
         matches!(&self.state, State::Replying(reply) if reply.is_old)
     }
 
-    fn grow_old(&mut self) {
+    fn mark_superseded(&mut self) {
         if let State::Replying(reply) = &mut self.state {
             reply.is_old = true;
         }
     }
 
     /// Reads and writes what is possible without waiting. `false`: the connection is to be closed.
-    fn go_on(&mut self, pages: &mut dyn Pages, now: Instant) -> bool {
+    fn advance(&mut self, pages: &mut dyn Pages, now: Instant) -> bool {
         let is_late = self.deadline <= now;
         if let State::Requesting(bytes) = &mut self.state {
             let Some(reply) = request(&mut self.stream, bytes, pages, is_late) else {
@@ -356,7 +356,7 @@ mod tests {
             self.news.as_fd()
         }
 
-        fn take_news(&mut self) -> bool {
+        fn receive_update(&mut self) -> bool {
             matches!(self.news.read(&mut [0]), Ok(1))
         }
     }

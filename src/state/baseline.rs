@@ -19,7 +19,7 @@ pub struct Baseline {
     /// Larger numbers within the settle time, oldest and largest first.
     pub peaks: Vec<Peak>,
     /// How it rose lately.
-    pub raised: Option<Raise>,
+    pub raised: Option<BaselineRaise>,
 }
 
 /// A number of instances, larger than any after it.
@@ -32,7 +32,7 @@ pub struct Peak {
 
 /// A rise of the baseline that a rolling deployment may take back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Raise {
+pub struct BaselineRaise {
     /// What the baseline was before.
     pub from: usize,
     /// When it rose. Who was there before that is an old one.
@@ -71,7 +71,7 @@ impl Baseline {
 
     /// The baseline after an epoch with this number of instances, more than none.
     ///
-    /// `old_ones_left`: how many have left since that were there before it rose ([`Raise::since`]).
+    /// `old_ones_left`: how many have left since that were there before it rose ([`BaselineRaise::since`]).
     pub fn after(
         before: Option<&Baseline>,
         at: Timestamp,
@@ -100,7 +100,7 @@ impl Baseline {
         if count > normal {
             let from = raised.map_or(normal, |raise| raise.from);
             let since = raised.map_or(at, |raise| raise.since);
-            let raise = Raise {
+            let raise = BaselineRaise {
                 from,
                 since,
                 latest: at,

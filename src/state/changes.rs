@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::probe::observation::{Answer, Fate, Instance, names_a_place};
+use crate::probe::observation::{Fate, Instance, InstanceReply, names_a_place};
 use crate::values::timestamp::Timestamp;
 
 /// How many changes are remembered, and for how long.
@@ -71,7 +71,7 @@ pub struct Epochs<'a> {
     /// How many of these are known by their versions too.
     pub with_versions: usize,
     pub at: Timestamp,
-    pub answers: &'a [Answer],
+    pub answers: &'a [InstanceReply],
     /// What was found out about those that did not answer.
     pub absent: &'a [(String, Fate)],
     /// Whether it is known that the server does not say who is gone, as a wildcard subscriber hides it.
@@ -101,22 +101,22 @@ impl Changes {
             .iter()
             .map(|answer| (answer.instance.id.as_str(), &answer.instance))
             .collect();
-        next.welcome_back(&answered);
+        next.drop_returned(&answered);
         // What took the place of the others could not be told.
         for instance in epochs.before.iter().take(epochs.with_versions) {
             if !answered.contains_key(instance.id.as_str()) && !absent.contains(&instance.id) {
                 next.push(epochs.at, What::Missing, instance);
             }
         }
-        let left = next.bid_farewell(epochs.at, epochs.absent);
+        let left = next.mark_left(epochs.at, epochs.absent);
         let known: BTreeSet<&str> = epochs.before.iter().map(|instance| instance.id.as_str()).collect();
         let arrivals: Vec<&Instance> = answered
             .values()
             .copied()
             .filter(|instance| !known.contains(instance.id.as_str()) && !absent.contains(&instance.id))
             .collect();
-        next.receive(epochs.at, arrivals);
-        next.find_restarts(&epochs, &left, window);
+        next.add_arrivals(epochs.at, arrivals);
+        next.pair_arrivals(&epochs, &left, window);
         next.trim(epochs.at);
         next
     }
@@ -129,7 +129,7 @@ impl Changes {
     }
 
     /// Whoever answers is there, whatever was said of it. What was taken for its replacement was none.
-    fn welcome_back(&mut self, answered: &BTreeMap<&str, &Instance>) {
+    fn drop_returned(&mut self, answered: &BTreeMap<&str, &Instance>) {
         let is_back = |id: &str| answered.contains_key(id);
         self.log.retain_mut(|change| match &mut change.what {
             What::Arrived { replaces } => {
@@ -141,7 +141,7 @@ impl Changes {
     }
 
     /// Of those that are missing, some are gone. Returns since when these have been missing, by id.
-    fn bid_farewell(&mut self, at: Timestamp, absent: &[(String, Fate)]) -> BTreeMap<String, Timestamp> {
+    fn mark_left(&mut self, at: Timestamp, absent: &[(String, Fate)]) -> BTreeMap<String, Timestamp> {
         let gone: BTreeSet<&str> = absent
             .iter()
             .filter(|(_, fate)| *fate == Fate::Gone)
@@ -159,7 +159,7 @@ impl Changes {
         missing_since
     }
 
-    fn receive(&mut self, at: Timestamp, arrivals: Vec<&Instance>) {
+    fn add_arrivals(&mut self, at: Timestamp, arrivals: Vec<&Instance>) {
         for instance in arrivals {
             self.push(at, What::Arrived { replaces: None }, instance);
         }
@@ -167,7 +167,7 @@ impl Changes {
 
     /// Each newcomer takes the place of one that left before it came: of one at the same place, else of the first that left.
     /// `left`: since when those have been missing that are gone now.
-    fn find_restarts(&mut self, epochs: &Epochs<'_>, left: &BTreeMap<String, Timestamp>, window: Duration) {
+    fn pair_arrivals(&mut self, epochs: &Epochs<'_>, left: &BTreeMap<String, Timestamp>, window: Duration) {
         let at = epochs.at;
         let silent = epochs.absent.iter().filter(|(_, fate)| *fate == Fate::NotAnswering);
         let silent: BTreeSet<&str> = silent.filter(|_| epochs.hidden).map(|(id, _)| id.as_str()).collect();

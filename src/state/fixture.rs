@@ -1,17 +1,17 @@
 //! What the tests of the state remember.
 
-use super::baseline::{Baseline, Peak, Raise};
+use super::baseline::{Baseline, BaselineRaise, Peak};
 use super::changes::{Change, Changes, What};
-use super::memory::{Absentee, Brief, Epoch, HISTORY, Memory, Outage, Trouble};
-use super::question::Question;
+use super::key::StateKey;
+use super::memory::{Absentee, Epoch, EpochSummary, HISTORY, Memory, Outage, Unreachable};
 use super::statistics::Statistics;
 use crate::probe::observation::{Fate, Instance};
 use crate::probe::stats::{Counters, Stats};
 use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
 
-pub fn question() -> Question {
-    Question {
+pub fn state_key() -> StateKey {
+    StateKey {
         service: "orders".into(),
         prefix: "$SRV".into(),
         servers: vec!["n1:4222".into(), "n2:4222".into()],
@@ -53,7 +53,7 @@ pub fn memory() -> Memory {
                 count: 3,
                 until: at(50),
             }],
-            raised: Some(Raise {
+            raised: Some(BaselineRaise {
                 from: 2,
                 since: at(10),
                 latest: at(20),
@@ -65,7 +65,7 @@ pub fn memory() -> Memory {
             fate: Fate::NotAnswering,
         }],
         mixed_since: Some(at(55)),
-        trouble: Some(Trouble {
+        unreachable: Some(Unreachable {
             since: at(70),
             reason: Reason::AuthRejected,
         }),
@@ -73,7 +73,7 @@ pub fn memory() -> Memory {
         statistics: Some(statistics()),
         changes: Some(changes()),
         history: (0..HISTORY)
-            .map(|n| Brief {
+            .map(|n| EpochSummary {
                 at: at(n as i64),
                 count: n,
             })

@@ -16,10 +16,10 @@ use serde_json::error::Category;
 use self::bounded::{Pairs, at_most};
 use self::statistics::StatisticsFile;
 use self::time::{Clock, Time};
-use super::baseline::{Baseline, MAX_PEAKS, Peak, Raise};
+use super::baseline::{Baseline, BaselineRaise, MAX_PEAKS, Peak};
 use super::changes::{Change, Changes, MAX_CHANGES, What};
-use super::memory::{Absentee, Brief, Epoch, HISTORY, Memory, Outage, REMEMBERED_IDS, Trouble};
-use super::question::Question;
+use super::key::StateKey;
+use super::memory::{Absentee, Epoch, EpochSummary, HISTORY, Memory, Outage, REMEMBERED_IDS, Unreachable};
 use crate::probe::observation::{Fate, Instance, names_a_place};
 use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
@@ -35,7 +35,7 @@ const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 /// What a state file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
-    pub question: Question,
+    pub key: StateKey,
     /// No time in it is later than the one of reading.
     pub memory: Memory,
     /// What is wrong with the rest of the file ("the state FILE …").
@@ -45,9 +45,9 @@ pub struct Loaded {
 }
 
 /// Returns the text of the state file.
-pub fn write(question: &Question, memory: &Memory) -> String {
+pub fn write(key: &StateKey, memory: &Memory) -> String {
     // That cannot fail: all keys are strings.
-    serde_json::to_string(&StateFile::new(question, memory)).unwrap_or_default()
+    serde_json::to_string(&StateFile::new(key, memory)).unwrap_or_default()
 }
 
 /// Reads what [`write()`] wrote for this question. Times that have not come yet are as of `now`.
@@ -55,9 +55,9 @@ pub fn write(question: &Question, memory: &Memory) -> String {
 /// # Errors
 ///
 /// What is wrong with it ("the state FILE …").
-pub fn read(question: &Question, text: &[u8], now: Timestamp) -> Result<Loaded, String> {
+pub fn read(key: &StateKey, text: &[u8], now: Timestamp) -> Result<Loaded, String> {
     let loaded = read_any(text, now)?;
-    match loaded.question == *question {
+    match loaded.key == *key {
         true => Ok(loaded),
         false => Err("belongs to another question (service, servers, user or prefix)".into()),
     }
@@ -73,9 +73,9 @@ pub fn read_any(text: &[u8], now: Timestamp) -> Result<Loaded, String> {
     let file = StateFile::deserialize(&mut json).map_err(|e| what_is_wrong(text, &e))?;
     check_format(&file.format.into())?;
     let clock = Clock::new(now);
-    let (question, memory) = file.read(&clock).ok_or(MALFORMED)?;
+    let (key, memory) = file.read(&clock).ok_or(MALFORMED)?;
     Ok(Loaded {
-        question,
+        key,
         memory,
         damage: json.end().err().map(|e| format!("is damaged: {e}")),
         future: Some(clock.latest()).filter(|latest| *latest > now + CLOCK_SLACK),
@@ -114,7 +114,7 @@ fn check_format(format: &Number) -> Result<(), String> {
 #[derive(Serialize, Deserialize)]
 struct StateFile {
     format: u64,
-    question: Question,
+    question: StateKey,
     #[serde(default, deserialize_with = "at_most::<REMEMBERED_IDS, _, _>")]
     absentees: Vec<AbsenteeFile>,
     baseline: Option<BaselineFile>,
@@ -124,10 +124,10 @@ struct StateFile {
     #[serde(deserialize_with = "Option::deserialize")]
     epoch: Option<EpochFile>,
     #[serde(deserialize_with = "at_most::<HISTORY, _, _>")]
-    history: Vec<BriefFile>,
+    history: Vec<SummaryFile>,
     mixed_since: Option<Time>,
     #[serde(deserialize_with = "Option::deserialize")]
-    not_asked: Option<TroubleFile>,
+    not_asked: Option<UnreachableFile>,
     #[serde(deserialize_with = "Option::deserialize")]
     outage: Option<OutageFile>,
     sequence: u64,
@@ -137,18 +137,18 @@ struct StateFile {
 }
 
 impl StateFile {
-    fn new(question: &Question, memory: &Memory) -> StateFile {
+    fn new(key: &StateKey, memory: &Memory) -> StateFile {
         StateFile {
             format: FORMAT,
-            question: question.clone(),
+            question: key.clone(),
             absentees: memory.absentees.iter().map(AbsenteeFile::new).collect(),
             baseline: memory.baseline.as_ref().map(BaselineFile::new),
             census: memory.census.map(Time),
             changes: memory.changes.as_ref().map(ChangesFile::new),
             epoch: memory.epoch.as_ref().map(EpochFile::new),
-            history: memory.history.iter().map(BriefFile::new).collect(),
+            history: memory.history.iter().map(SummaryFile::new).collect(),
             mixed_since: memory.mixed_since.map(Time),
-            not_asked: memory.trouble.map(TroubleFile::new),
+            not_asked: memory.unreachable.map(UnreachableFile::new),
             outage: memory.outage.as_ref().map(OutageFile::new),
             sequence: memory.sequence,
             statistics: memory.statistics.as_ref().map(StatisticsFile::new),
@@ -157,7 +157,7 @@ impl StateFile {
     }
 
     /// `None`: a field is malformed.
-    fn read(self, clock: &Clock) -> Option<(Question, Memory)> {
+    fn read(self, clock: &Clock) -> Option<(StateKey, Memory)> {
         let at = |time: Time| time.read(clock);
         let memory = Memory {
             sequence: self.sequence,
@@ -167,7 +167,7 @@ impl StateFile {
             baseline: optional(self.baseline, |baseline| baseline.read(clock))?,
             absentees: all(self.absentees, |absentee| absentee.read(clock))?,
             mixed_since: self.mixed_since.map(at),
-            trouble: optional(self.not_asked, |trouble| trouble.read(clock))?,
+            unreachable: optional(self.not_asked, |unreachable| unreachable.read(clock))?,
             census: self.census.map(at),
             history: self.history.into_iter().map(|brief| brief.read(clock)).collect(),
             statistics: optional(self.statistics, |statistics| statistics.read(clock))?,
@@ -250,21 +250,21 @@ impl EpochFile {
 }
 
 #[derive(Serialize, Deserialize)]
-struct BriefFile {
+struct SummaryFile {
     at: Time,
     count: usize,
 }
 
-impl BriefFile {
-    fn new(brief: &Brief) -> BriefFile {
-        BriefFile {
+impl SummaryFile {
+    fn new(brief: &EpochSummary) -> SummaryFile {
+        SummaryFile {
             at: Time(brief.at),
             count: brief.count,
         }
     }
 
-    fn read(self, clock: &Clock) -> Brief {
-        Brief {
+    fn read(self, clock: &Clock) -> EpochSummary {
+        EpochSummary {
             at: self.at.read(clock),
             count: self.count,
         }
@@ -358,7 +358,7 @@ impl BaselineFile {
             (None, Some(count), None) => (count, Vec::new()),
             (None, None, _) => return None,
         };
-        let raised = self.raised.map(|raise| Raise {
+        let raised = self.raised.map(|raise| BaselineRaise {
             from: raise.from,
             since: raise.since.read(clock),
             latest: raise.latest.read(clock),
@@ -368,21 +368,21 @@ impl BaselineFile {
 }
 
 #[derive(Serialize, Deserialize)]
-struct TroubleFile {
+struct UnreachableFile {
     reason: String,
     since: Time,
 }
 
-impl TroubleFile {
-    fn new(trouble: Trouble) -> TroubleFile {
-        TroubleFile {
-            reason: trouble.reason.name().to_owned(),
-            since: Time(trouble.since),
+impl UnreachableFile {
+    fn new(unreachable: Unreachable) -> UnreachableFile {
+        UnreachableFile {
+            reason: unreachable.reason.name().to_owned(),
+            since: Time(unreachable.since),
         }
     }
 
-    fn read(self, clock: &Clock) -> Option<Trouble> {
-        Some(Trouble {
+    fn read(self, clock: &Clock) -> Option<Unreachable> {
+        Some(Unreachable {
             since: self.since.read(clock),
             reason: Reason::parse(&self.reason)?,
         })

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::question::Question;
+use super::key::StateKey;
 use crate::files::folder::Ancestors;
 use crate::files::replace::parent;
 
@@ -12,7 +12,7 @@ const PLUGIN: &str = "check_nats_service";
 
 /// Where to keep the state, as the user said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Place {
+pub enum StateLocation {
     /// `--no-state`
     Nowhere,
     /// `--state FILE`
@@ -24,14 +24,14 @@ pub enum Place {
 }
 
 /// The environment variables that say where state belongs, and the user's id.
-pub struct Surroundings<'a> {
+pub struct StateEnvironment<'a> {
     pub var: &'a dyn Fn(&str) -> Option<OsString>,
     /// The folder that the package makes for all users of the host.
     pub package_dir: &'a Path,
     pub euid: u32,
 }
 
-impl Surroundings<'_> {
+impl StateEnvironment<'_> {
     /// The first folder that applies, whether it can be used or not. `file`: the name of the state file, which stays where it is.
     fn default_dir(&self, file: Option<&str>) -> Option<PathBuf> {
         let var = |name| (self.var)(name).filter(|value| !value.is_empty());
@@ -69,19 +69,19 @@ impl Surroundings<'_> {
     }
 }
 
-impl Place {
+impl StateLocation {
     /// The state file of this question. `None`: nothing is to be remembered.
     ///
     /// # Errors
     ///
     /// There is no folder for it, and what to do.
-    pub fn file(&self, question: &Question, surroundings: &Surroundings<'_>) -> Result<Option<PathBuf>, String> {
+    pub fn file(&self, key: &StateKey, state_environment: &StateEnvironment<'_>) -> Result<Option<PathBuf>, String> {
         Ok(match self {
-            Place::Nowhere => None,
-            Place::File(path) => Some(path.clone()),
+            StateLocation::Nowhere => None,
+            StateLocation::File(path) => Some(path.clone()),
             _ => {
-                let name = question.file_name();
-                self.dir(Some(&name), surroundings)?.map(|dir| dir.join(name))
+                let name = key.file_name();
+                self.dir(Some(&name), state_environment)?.map(|dir| dir.join(name))
             }
         })
     }
@@ -90,13 +90,13 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// As for [`Place::file`].
-    pub fn dir(&self, file: Option<&str>, surroundings: &Surroundings<'_>) -> Result<Option<PathBuf>, String> {
+    /// As for [`StateLocation::file`].
+    pub fn dir(&self, file: Option<&str>, state_environment: &StateEnvironment<'_>) -> Result<Option<PathBuf>, String> {
         Ok(match self {
-            Place::Nowhere => None,
-            Place::File(path) => Some(parent(path).to_owned()),
-            Place::Dir(dir) => Some(dir.clone()),
-            Place::Default => Some(surroundings.default_dir(file).ok_or(
+            StateLocation::Nowhere => None,
+            StateLocation::File(path) => Some(parent(path).to_owned()),
+            StateLocation::Dir(dir) => Some(dir.clone()),
+            StateLocation::Default => Some(state_environment.default_dir(file).ok_or(
                 "no folder for the state: neither HOME nor XDG_STATE_HOME is set, \
                  give --state-dir, or --no-state to go without",
             )?),

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use super::baseline::Baseline;
 use super::changes::Changes;
 use super::statistics::Statistics;
-use crate::probe::known::{IdSet, KnownInstances};
-use crate::probe::observation::{Answer, Fate, Instance, Observation, Outcome};
+use crate::probe::known::{IdFingerprint, KnownInstances};
+use crate::probe::observation::{Fate, Instance, InstanceReply, Observation, Outcome};
 use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
 
@@ -32,7 +32,7 @@ pub struct Epoch {
 
 impl Epoch {
     /// The epoch in which these instances answered.
-    pub fn new(at: Timestamp, answers: &[Answer]) -> Epoch {
+    pub fn new(at: Timestamp, answers: &[InstanceReply]) -> Epoch {
         let instances = answers
             .iter()
             .take(REMEMBERED_IDS)
@@ -51,7 +51,7 @@ impl Epoch {
             at,
             count: answers.len(),
             instances,
-            digest: (answers.len() > REMEMBERED_IDS).then(|| IdSet::of(ids).digest),
+            digest: (answers.len() > REMEMBERED_IDS).then(|| IdFingerprint::of(ids).digest),
         }
     }
 
@@ -62,7 +62,7 @@ impl Epoch {
 
     /// What the run of this other observation would have seen, had it been the one that saw this epoch.
     pub fn observed_like(&self, other: &Observation) -> Observation {
-        let answer = |instance: &Instance| Answer {
+        let answer = |instance: &Instance| InstanceReply {
             instance: instance.clone(),
             rtt: None,
         };
@@ -88,14 +88,14 @@ pub struct Outage {
 
 /// Since when NATS cannot be asked, and why not at first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Trouble {
+pub struct Unreachable {
     pub since: Timestamp,
     pub reason: Reason,
 }
 
 /// An epoch in brief.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Brief {
+pub struct EpochSummary {
     pub at: Timestamp,
     pub count: usize,
 }
@@ -123,11 +123,11 @@ pub struct Memory {
     pub absentees: Vec<Absentee>,
     /// Since when the instances have been of more than one version.
     pub mixed_since: Option<Timestamp>,
-    pub trouble: Option<Trouble>,
+    pub unreachable: Option<Unreachable>,
     /// When everybody was last waited for, not only the instances already known.
     pub census: Option<Timestamp>,
     /// The latest epochs, oldest first.
-    pub history: Vec<Brief>,
+    pub history: Vec<EpochSummary>,
     /// What the instances have counted; nothing where it was never asked for.
     pub statistics: Option<Statistics>,
     /// Who came and who went; nothing before two epochs could be compared.
@@ -150,7 +150,7 @@ impl Memory {
                 count,
                 digest: Some(digest),
                 ..
-            }) => KnownInstances::Counted(IdSet {
+            }) => KnownInstances::Counted(IdFingerprint {
                 count: *count,
                 digest: *digest,
             }),
@@ -202,14 +202,14 @@ impl Memory {
 
     /// Makes this epoch the latest one.
     pub fn enter(&mut self, epoch: Epoch) {
-        self.history.push(Brief {
+        self.history.push(EpochSummary {
             at: epoch.at,
             count: epoch.count,
         });
         let surplus = self.history.len().saturating_sub(HISTORY);
         self.history.drain(..surplus);
         self.epoch = Some(epoch);
-        self.trouble = None;
+        self.unreachable = None;
     }
 }
 
@@ -217,9 +217,9 @@ impl Memory {
 mod tests {
     use super::*;
 
-    fn answers(count: usize) -> Vec<Answer> {
+    fn answers(count: usize) -> Vec<InstanceReply> {
         (0..count)
-            .map(|n| Answer {
+            .map(|n| InstanceReply {
                 instance: Instance {
                     id: format!("id{n}"),
                     version: "1.2.3".into(),
@@ -245,7 +245,7 @@ mod tests {
             "nobody can be asked for where not everybody is known"
         );
         let ids: Vec<String> = (0..10_000).map(|n| format!("id{n}")).collect();
-        let all = IdSet::of(ids.iter().map(String::as_str));
+        let all = IdFingerprint::of(ids.iter().map(String::as_str));
         assert_eq!(
             memory.known_instances(),
             KnownInstances::Counted(all),

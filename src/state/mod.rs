@@ -3,9 +3,9 @@
 pub mod baseline;
 pub mod changes;
 pub mod format;
+pub mod key;
 pub mod location;
 pub mod memory;
-pub mod question;
 pub mod statistics;
 pub mod store;
 

@@ -25,7 +25,7 @@ pub struct Window {
 
 /// What is remembered of an endpoint, or of all of them together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counted {
+pub struct RequestCounts {
     /// Since the statistics were first asked for; it never goes back.
     pub total: Counters,
     /// Since the window before was closed.
@@ -34,9 +34,9 @@ pub struct Counted {
     pub closed: Option<Window>,
 }
 
-impl Counted {
-    fn new(since: Timestamp) -> Counted {
-        Counted {
+impl RequestCounts {
+    fn new(since: Timestamp) -> RequestCounts {
+        RequestCounts {
             total: Counters::default(),
             open: Window {
                 since,
@@ -54,7 +54,7 @@ impl Counted {
         self.open.counted = self.open.counted.plus(counted);
         if self.open.counted.requests >= enough.max(1) {
             self.closed = Some(self.open);
-            self.open = Counted::new(at).open;
+            self.open = RequestCounts::new(at).open;
         }
     }
 }
@@ -72,9 +72,9 @@ pub struct Statistics {
     /// When they were last seen.
     pub at: Timestamp,
     /// All endpoints together.
-    pub all: Counted,
+    pub all: RequestCounts,
     /// By name; the first ones to be seen, as many as an instance may have.
-    pub endpoints: BTreeMap<String, Counted>,
+    pub endpoints: BTreeMap<String, RequestCounts>,
     /// By id.
     pub instances: BTreeMap<String, InstanceCounters>,
 }
@@ -84,7 +84,7 @@ impl Statistics {
     fn new(at: Timestamp) -> Statistics {
         Statistics {
             at,
-            all: Counted::new(at),
+            all: RequestCounts::new(at),
             endpoints: BTreeMap::new(),
             instances: BTreeMap::new(),
         }
@@ -135,7 +135,7 @@ impl Statistics {
         next.all.add(at, all, enough);
         for (name, counted) in counted {
             if next.endpoints.len() < MAX_ENDPOINTS || next.endpoints.contains_key(name) {
-                let new = Counted::new(before.at);
+                let new = RequestCounts::new(before.at);
                 next.endpoints
                     .entry(name.to_owned())
                     .or_insert(new)

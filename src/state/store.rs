@@ -14,9 +14,9 @@ use once_cell::unsync::OnceCell;
 use rustix::fs::OFlags;
 
 use super::format::{self, Loaded};
-pub use super::location::{Place, Surroundings};
+use super::key::StateKey;
+pub use super::location::{StateEnvironment, StateLocation};
 use super::memory::Memory;
-use super::question::Question;
 use crate::files::folder::{Ancestors, Folder};
 use crate::files::replace::{file_name, parent};
 use crate::process::user::euid;
@@ -42,7 +42,7 @@ pub struct Store {
     location: Result<Option<Location>, String>,
     /// What is remembered without a file, by a process that goes on.
     held: Option<Memory>,
-    question: Question,
+    key: StateKey,
 }
 
 /// A state file and its folder, which is opened once.
@@ -75,30 +75,30 @@ pub struct Listed {
 }
 
 impl Store {
-    pub fn new(place: &Place, question: Question, surroundings: &Surroundings<'_>) -> Store {
-        let path = place.file(&question, surroundings);
+    pub fn new(place: &StateLocation, key: StateKey, state_environment: &StateEnvironment<'_>) -> Store {
+        let path = place.file(&key, state_environment);
         Store {
-            location: path.and_then(|path| path.map(|path| Location::new(path, surroundings)).transpose()),
+            location: path.and_then(|path| path.map(|path| Location::new(path, state_environment)).transpose()),
             held: None,
-            question,
+            key,
         }
     }
 
     /// A state without a file, for a process that goes on: it holds the text of [`Store::write_text`], at first an empty one.
     /// What was held for another question is none of this one.
-    pub fn holding(text: &str, question: Question) -> Store {
+    pub fn holding(text: &str, key: StateKey) -> Store {
         // Of the same process, whatever its clock has done.
-        let held = format::read(&question, text.as_bytes(), Timestamp::now());
+        let held = format::read(&key, text.as_bytes(), Timestamp::now());
         Store {
             location: Ok(None),
             held: Some(held.map(|loaded| loaded.memory).unwrap_or_default()),
-            question,
+            key,
         }
     }
 
     /// The memory as it is written to the file.
     pub fn write_text(&self, memory: &Memory) -> String {
-        format::write(&self.question, memory)
+        format::write(&self.key, memory)
     }
 
     /// Where the state is kept, if it is.
@@ -122,7 +122,7 @@ impl Store {
             return self.held.clone().unwrap_or_default();
         };
         match location.folder(false) {
-            Ok(Some(folder)) => location.read(folder, &self.question, now).map(|loaded| loaded.memory),
+            Ok(Some(folder)) => location.read(folder, &self.key, now).map(|loaded| loaded.memory),
             _ => Err(LoadError::Missing),
         }
         .unwrap_or_default()
@@ -157,7 +157,7 @@ impl Store {
                 problems.push(format!("{why}, and cannot be set aside: {e}"));
             }
         };
-        let memory = match location.read(folder, &self.question, Timestamp::now()) {
+        let memory = match location.read(folder, &self.key, Timestamp::now()) {
             Ok(loaded) => {
                 if let Some(why) = loaded.damage {
                     set_aside(format!("the state {shown} {why}"), "what could be read of it counts");
@@ -197,7 +197,7 @@ impl Store {
         let Some(folder) = location.folder(false)? else {
             return Ok(None);
         };
-        match location.read(folder, &self.question, now) {
+        match location.read(folder, &self.key, now) {
             Ok(Loaded { damage: Some(why), .. }) => Err(format!("the state {} {why}", location.path.display())),
             Ok(loaded) => Ok(Some(loaded)),
             Err(LoadError::Missing) => Ok(None),
@@ -235,12 +235,12 @@ impl Store {
     /// # Errors
     ///
     /// Why the folder cannot be looked at.
-    pub fn siblings(&self, now: Timestamp) -> Result<Vec<Question>, String> {
+    pub fn siblings(&self, now: Timestamp) -> Result<Vec<StateKey>, String> {
         let location = self.usable()?;
         let states = list(parent(&location.path), location.ancestors, now)?;
-        let questions = states.into_iter().filter_map(|state| Some(state.loaded.ok()?.question));
+        let questions = states.into_iter().filter_map(|state| Some(state.loaded.ok()?.key));
         Ok(questions
-            .filter(|other| other.service == self.question.service && *other != self.question)
+            .filter(|other| other.service == self.key.service && *other != self.key)
             .collect())
     }
 
@@ -281,11 +281,11 @@ pub fn list(dir: &Path, ancestors: Ancestors, now: Timestamp) -> Result<Vec<List
 }
 
 impl Location {
-    fn new(path: PathBuf, surroundings: &Surroundings<'_>) -> Result<Location, String> {
+    fn new(path: PathBuf, state_environment: &StateEnvironment<'_>) -> Result<Location, String> {
         let name = file_name(&path).map(OsStr::to_owned);
         Ok(Location {
             name: name.ok_or_else(|| format!("the state {}: that is not the name of a file", path.display()))?,
-            ancestors: surroundings.ancestors(),
+            ancestors: state_environment.ancestors(),
             folder: OnceCell::new(),
             path,
         })
@@ -345,9 +345,9 @@ impl Location {
         }
     }
 
-    fn read(&self, folder: &Folder, question: &Question, now: Timestamp) -> Result<Loaded, LoadError> {
+    fn read(&self, folder: &Folder, key: &StateKey, now: Timestamp) -> Result<Loaded, LoadError> {
         let bytes = read_file(folder, &self.name, &self.path)?;
-        format::read(question, &bytes, now)
+        format::read(key, &bytes, now)
             .map_err(|why| LoadError::Damaged(format!("the state {} {why}", self.path.display())))
     }
 

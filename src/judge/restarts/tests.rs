@@ -4,7 +4,7 @@ use super::super::fixture::{answered, at, down, failed, findings, metric, saw, u
 use super::super::verdict::Verdict;
 use super::super::{Policy, judge};
 use super::*;
-use crate::probe::observation::{Answer, Instance, Observation, Silence};
+use crate::probe::observation::{Instance, InstanceReply, Observation, Silence};
 use crate::state::memory::Memory;
 
 fn policy(warning: Option<usize>, critical: Option<usize>) -> Policy {
@@ -29,7 +29,7 @@ fn instance(id: &str, pod: &str) -> Instance {
 
 /// At this second these answer, each with its pod, and these are gone.
 fn saw_at(second: i64, there: &[(&str, &str)], gone: &[&str]) -> Observation {
-    let answer = |(id, pod): &(&str, &str)| Answer {
+    let answer = |(id, pod): &(&str, &str)| InstanceReply {
         instance: instance(id, pod),
         rtt: Some(Duration::from_micros(1200)),
     };

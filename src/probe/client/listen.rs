@@ -7,7 +7,7 @@ use super::worker::{Command, Event, INBOX_SIZE, INFO, Message, REQUEST, headers,
 use crate::probe::diagnosis::{self, Stage};
 use crate::probe::endpoint::{Call, EndpointAction, EndpointPlan};
 use crate::probe::info::is_of_the_server;
-use crate::probe::observation::{Answer, Failure, Outcome, Server};
+use crate::probe::observation::{Failure, InstanceReply, Outcome, Server};
 use crate::probe::reply::read_alive;
 use crate::probe::schedule::{PingAction, PingPlan, STATS, Schedule, Wanted};
 use crate::values::duration::latency;
@@ -123,7 +123,7 @@ impl Probe<'_> {
         link: &mut Link,
         schedule: &mut Schedule,
         origin: Instant,
-        answers: &[Answer],
+        answers: &[InstanceReply],
     ) -> Result<(), Stop> {
         let Some(mut call) = self.call.take() else {
             return Ok(());

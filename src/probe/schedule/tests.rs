@@ -456,7 +456,7 @@ fn the_missing_are_asked_one_by_one() {
         panic!("all is known")
     };
     // Each is timed by the request that it answered.
-    let told = |answer: &Answer| (answer.instance.id.clone(), answer.rtt);
+    let told = |answer: &InstanceReply| (answer.instance.id.clone(), answer.rtt);
     let expected = [("a", 1), ("b", 9), ("d", 1)].map(|(id, rtt)| (id.to_owned(), Some(ms(rtt))));
     assert_eq!(answers.iter().map(told).collect::<Vec<_>>(), expected);
 }

@@ -18,8 +18,8 @@ fn instance(word: &str) -> Instance {
     }
 }
 
-fn answers(words: &str) -> Vec<Answer> {
-    let answer = |word| Answer {
+fn answers(words: &str) -> Vec<InstanceReply> {
+    let answer = |word| InstanceReply {
         instance: instance(word),
         rtt: None,
     };

@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use super::bounded::at_most;
 use super::time::{Clock, Time};
 use crate::probe::stats::{Counters, Endpoints, MAX_ENDPOINTS};
-use crate::state::statistics::{Counted, InstanceCounters, MAX_COUNTERS, Statistics, Window};
+use crate::state::statistics::{InstanceCounters, MAX_COUNTERS, RequestCounts, Statistics, Window};
 
 #[derive(Serialize, Deserialize)]
 pub struct StatisticsFile {
-    all: CountedFile,
+    all: RequestCountsFile,
     at: Time,
-    endpoints: BTreeMap<String, CountedFile>,
+    endpoints: BTreeMap<String, RequestCountsFile>,
     #[serde(deserialize_with = "at_most::<MAX_COUNTERS, _, _>")]
     instances: Vec<(String, Time, EndpointsFile)>,
     /// The names of the endpoints, once and not with each instance.
@@ -42,10 +42,10 @@ impl StatisticsFile {
         }
         let endpoints = statistics.endpoints.iter();
         StatisticsFile {
-            all: CountedFile::new(&statistics.all),
+            all: RequestCountsFile::new(&statistics.all),
             at: Time(statistics.at),
             endpoints: endpoints
-                .map(|(name, counted)| (name.clone(), CountedFile::new(counted)))
+                .map(|(name, counted)| (name.clone(), RequestCountsFile::new(counted)))
                 .collect(),
             instances,
             names,
@@ -79,23 +79,23 @@ impl StatisticsFile {
 }
 
 #[derive(Serialize, Deserialize)]
-struct CountedFile {
+struct RequestCountsFile {
     closed: Option<WindowFile>,
     open: WindowFile,
     total: (u64, u64, u64),
 }
 
-impl CountedFile {
-    fn new(counted: &Counted) -> CountedFile {
-        CountedFile {
+impl RequestCountsFile {
+    fn new(counted: &RequestCounts) -> RequestCountsFile {
+        RequestCountsFile {
             closed: counted.closed.as_ref().map(WindowFile::new),
             open: WindowFile::new(&counted.open),
             total: written(counted.total),
         }
     }
 
-    fn read(self, clock: &Clock) -> Counted {
-        Counted {
+    fn read(self, clock: &Clock) -> RequestCounts {
+        RequestCounts {
             total: counters(self.total),
             open: self.open.read(clock),
             closed: self.closed.map(|window| window.read(clock)),

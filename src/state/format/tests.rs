@@ -1,9 +1,9 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::probe::observation::Answer;
+use crate::probe::observation::InstanceReply;
 use crate::state::changes::{Changes, Epochs, MAX_CHANGES};
-use crate::state::fixture::{at, epoch, memory, question};
+use crate::state::fixture::{at, epoch, memory, state_key};
 use crate::state::store::MAX_STATE_BYTES;
 
 #[test]
@@ -15,7 +15,7 @@ fn a_memory_reads_back_as_it_was_written() {
         Memory {
             epoch: Some(epoch(40, 3)),
             outage: None,
-            trouble: None,
+            unreachable: None,
             ..full.clone()
         },
         // More instances than are remembered by id.
@@ -27,15 +27,15 @@ fn a_memory_reads_back_as_it_was_written() {
             ..full
         },
     ] {
-        let text = write(&question(), &memory);
-        assert_eq!(read(&question(), text.as_bytes(), at(100)), Ok(loaded(memory)));
+        let text = write(&state_key(), &memory);
+        assert_eq!(read(&state_key(), text.as_bytes(), at(100)), Ok(loaded(memory)));
     }
 }
 
 /// A memory, and nothing wrong with its file.
 fn loaded(memory: Memory) -> Loaded {
     Loaded {
-        question: question(),
+        key: state_key(),
         memory,
         damage: None,
         future: None,
@@ -43,21 +43,21 @@ fn loaded(memory: Memory) -> Loaded {
 }
 
 fn parsed(value: &Value, now: Timestamp) -> Result<Memory, String> {
-    read(&question(), value.to_string().as_bytes(), now).map(|loaded| loaded.memory)
+    read(&state_key(), value.to_string().as_bytes(), now).map(|loaded| loaded.memory)
 }
 
 /// The file of the first programs of format 1 is read for ever.
 #[test]
 fn the_first_file_of_this_format_is_read() {
     let text = include_str!("format-1.json").trim_end();
-    assert_eq!(read(&question(), text.as_bytes(), at(100)), Ok(loaded(memory())));
+    assert_eq!(read(&state_key(), text.as_bytes(), at(100)), Ok(loaded(memory())));
 }
 
 #[test]
 fn what_has_not_come_yet_is_as_of_now() {
-    let text = write(&question(), &memory());
+    let text = write(&state_key(), &memory());
     let now = at(30);
-    let read = |text: &str| read(&question(), text.as_bytes(), now).expect("a memory");
+    let read = |text: &str| read(&state_key(), text.as_bytes(), now).expect("a memory");
     let early = read(&text);
     assert_eq!(early.future, None, "clocks are set back a little now and then");
     let outage = early.memory.outage.expect("the outage");
@@ -86,15 +86,15 @@ fn what_has_not_come_yet_is_as_of_now() {
         *json.pointer_mut(field).unwrap_or_else(|| panic!("no {field}")) = json!("2999-01-01T00:00:00Z");
         let loaded = read(&json.to_string());
         assert_eq!(loaded.future, Timestamp::parse("2999-01-01T00:00:00Z"), "{field}");
-        let written = write(&question(), &loaded.memory);
+        let written = write(&state_key(), &loaded.memory);
         assert!(!written.contains("2999"), "{field}: {written}");
     }
 }
 
 #[test]
 fn what_follows_a_whole_state_costs_nothing_of_it() {
-    let text = write(&question(), &memory()) + "\n";
-    let read = |rest: &str| read(&question(), (text.clone() + rest).as_bytes(), at(100));
+    let text = write(&state_key(), &memory()) + "\n";
+    let read = |rest: &str| read(&state_key(), (text.clone() + rest).as_bytes(), at(100));
     assert_eq!(read(" \n "), Ok(loaded(memory())));
     for rest in ["x", "\0\0", &text] {
         let damage = Some("is damaged: trailing characters at line 2 column 1".into());
@@ -109,7 +109,7 @@ fn what_follows_a_whole_state_costs_nothing_of_it() {
 /// Whatever the length of its lists.
 #[test]
 fn no_more_is_kept_than_is_ever_written() {
-    let mut json: Value = serde_json::from_str(&write(&question(), &memory())).expect("JSON");
+    let mut json: Value = serde_json::from_str(&write(&state_key(), &memory())).expect("JSON");
     let grow = |list: &mut Value| {
         let list = list.as_array_mut().expect("a list");
         *list = list.iter().cycle().take(10_000).cloned().collect();
@@ -132,8 +132,8 @@ fn no_more_is_kept_than_is_ever_written() {
 fn ten_thousand_wordy_instances_fit() {
     // What survives the cleaning and takes the most room: four bytes a character, and quotes in ids, which JSON escapes.
     let wide = |characters: usize| "\u{1d7d8}".repeat(characters);
-    let answers: Vec<Answer> = (0..10_000)
-        .map(|n| Answer {
+    let answers: Vec<InstanceReply> = (0..10_000)
+        .map(|n| InstanceReply {
             instance: Instance {
                 id: format!("{n:05}{}", "\"".repeat(123)),
                 version: wide(64) + "...",
@@ -182,7 +182,7 @@ fn ten_thousand_wordy_instances_fit() {
         },
     ];
     for memory in largest {
-        let text = write(&question(), &memory) + "\n";
+        let text = write(&state_key(), &memory) + "\n";
         assert!(text.len() as u64 <= MAX_STATE_BYTES, "{} bytes", text.len());
         let value: Value = serde_json::from_str(&text).expect("JSON");
         assert_eq!(parsed(&value, at(100)), Ok(memory));
@@ -191,7 +191,7 @@ fn ten_thousand_wordy_instances_fit() {
 
 #[test]
 fn what_is_wrong_with_a_file_is_said() {
-    let good: Value = serde_json::from_str(&write(&question(), &memory())).expect("JSON");
+    let good: Value = serde_json::from_str(&write(&state_key(), &memory())).expect("JSON");
     let malformed = "is damaged: a field is missing or malformed";
     let foreign = "belongs to another question (service, servers, user or prefix)";
     let set = |path: &str, value: Value| {

@@ -1,14 +1,14 @@
 use super::*;
-use crate::state::fixture::{at, memory, question};
+use crate::state::fixture::{at, memory, state_key};
 
 /// The name must be the same for ever, or an update of the program forgets an outage.
 #[test]
 fn each_question_has_its_own_file_and_keeps_it() {
-    let base = question();
-    let with = |change: fn(&mut Question)| {
-        let mut question = question();
-        change(&mut question);
-        question.file_name()
+    let base = state_key();
+    let with = |change: fn(&mut StateKey)| {
+        let mut key = state_key();
+        change(&mut key);
+        key.file_name()
     };
     assert_eq!(base.file_name(), "orders-69e1f4a2c45a9b52.json");
     let others = [
@@ -97,24 +97,24 @@ fn the_first_folder_that_applies_is_taken() {
             let value = variables.iter().find(|(variable, _)| *variable == name);
             value.map(|(_, value)| OsString::from(value))
         };
-        let surroundings = Surroundings {
+        let state_environment = StateEnvironment {
             var: &var,
             package_dir,
             euid: 1000,
         };
-        let file = expected.map(|dir| Path::new(dir).join(question().file_name()));
-        let store = Store::new(&Place::Default, question(), &surroundings);
+        let file = expected.map(|dir| Path::new(dir).join(state_key().file_name()));
+        let store = Store::new(&StateLocation::Default, state_key(), &state_environment);
         assert_eq!(store.path(), file.as_deref(), "{variables:?}");
 
         // What the user says beats all of it.
-        let store = Store::new(&Place::Dir("/x".into()), question(), &surroundings);
+        let store = Store::new(&StateLocation::Dir("/x".into()), state_key(), &state_environment);
         assert_eq!(
             store.path(),
-            Some(Path::new("/x").join(question().file_name()).as_path())
+            Some(Path::new("/x").join(state_key().file_name()).as_path())
         );
-        let store = Store::new(&Place::File("/x/y".into()), question(), &surroundings);
+        let store = Store::new(&StateLocation::File("/x/y".into()), state_key(), &state_environment);
         assert_eq!(store.path(), Some(Path::new("/x/y")));
-        let store = Store::new(&Place::Nowhere, question(), &surroundings);
+        let store = Store::new(&StateLocation::Nowhere, state_key(), &state_environment);
         assert_eq!(store.path(), None);
     }
     std::fs::remove_dir_all(package).expect("removed");
@@ -127,12 +127,12 @@ fn a_state_stays_where_it_is() {
     let (package, home) = (temp.join("package"), temp.join("home/check_nats_service"));
     let var = |name: &str| (name == "XDG_STATE_HOME").then(|| temp.join("home").into_os_string());
     let folder = |euid: u32| {
-        let surroundings = Surroundings {
+        let state_environment = StateEnvironment {
             var: &var,
             package_dir: &package,
             euid,
         };
-        let store = Store::new(&Place::Default, question(), &surroundings);
+        let store = Store::new(&StateLocation::Default, state_key(), &state_environment);
         store.path().and_then(Path::parent).map(Path::to_owned)
     };
     std::fs::create_dir_all(&package).expect("a folder");
@@ -141,9 +141,9 @@ fn a_state_stays_where_it_is() {
     assert_eq!(folder(0), Some(package.join("0")));
     std::fs::create_dir(package.join("1000")).expect("a folder");
     assert_eq!(folder(1000), Some(package.join("1000")));
-    std::fs::write(home.join(question().file_name()), "").expect("a file");
+    std::fs::write(home.join(state_key().file_name()), "").expect("a file");
     assert_eq!(folder(1000), Some(home));
-    std::fs::write(package.join("1000").join(question().file_name()), "").expect("a file");
+    std::fs::write(package.join("1000").join(state_key().file_name()), "").expect("a file");
     assert_eq!(folder(1000), Some(package.join("1000")));
     std::fs::remove_dir_all(temp).expect("removed");
 }
@@ -151,15 +151,15 @@ fn a_state_stays_where_it_is() {
 /// Without a place the verdict is said all the same; only what the user asked for, to remember nothing, is no problem.
 #[test]
 fn without_a_place_it_judges_once_and_says_so() {
-    let surroundings = Surroundings {
+    let state_environment = StateEnvironment {
         var: &|_| None,
         package_dir: Path::new("/nonexistent/package"),
         euid: 1000,
     };
     let homeless = "no folder for the state: neither HOME nor XDG_STATE_HOME is set, \
                     give --state-dir, or --no-state to go without";
-    for (place, problem) in [(Place::Default, Some(homeless)), (Place::Nowhere, None)] {
-        let store = Store::new(&place, question(), &surroundings);
+    for (place, problem) in [(StateLocation::Default, Some(homeless)), (StateLocation::Nowhere, None)] {
+        let store = Store::new(&place, state_key(), &state_environment);
         let problems: Vec<String> = problem.map(str::to_owned).into_iter().collect();
         assert_eq!(store.peek(at(0)), Memory::default());
         let mut judged = 0;
@@ -177,10 +177,10 @@ fn without_a_place_it_judges_once_and_says_so() {
 #[test]
 fn what_is_held_is_kept_when_the_clock_goes_back() {
     let memory = memory();
-    let ahead = Store::holding("", question())
+    let ahead = Store::holding("", state_key())
         .write_text(&memory)
         .replace("\"20", "\"29");
-    let held = Store::holding(&ahead, question()).peek(Timestamp::now());
+    let held = Store::holding(&ahead, state_key()).peek(Timestamp::now());
     let outage = held.outage.expect("the outage");
     assert_eq!(
         outage.last_seen.instances,
@@ -188,5 +188,5 @@ fn what_is_held_is_kept_when_the_clock_goes_back() {
     );
     assert!(outage.first_missed <= Timestamp::now());
     // What is none of ours is nothing.
-    assert_eq!(Store::holding("garbage", question()).peek(at(0)), Memory::default());
+    assert_eq!(Store::holding("garbage", state_key()).peek(at(0)), Memory::default());
 }

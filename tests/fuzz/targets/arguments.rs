@@ -149,7 +149,7 @@ fn run(input: &[u8]) {
             assert!(!hidden || !shown.contains(SECRET), "{shown}");
             assert!(!target.servers.is_empty());
             let config = arguments.with_target(target);
-            let question = format!("{:?}", config.question());
+            let question = format!("{:?}", config.state_key());
             assert!(!hidden || !question.contains(SECRET), "{question}");
             assert!(!config.timing.timeout.is_zero() && !config.timing.stall.is_zero());
         }

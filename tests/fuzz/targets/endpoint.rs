@@ -12,7 +12,7 @@ use check_nats_service::judge::{Policy, RequestLimits, judge};
 use check_nats_service::probe::endpoint::{Call, EndpointAction, EndpointPlan};
 use check_nats_service::probe::info::{self, Headers};
 use check_nats_service::probe::observation::{
-    Answer, EndpointEnd, EndpointSeen, Failure, Instance, Observation, Outcome,
+    EndpointEnd, EndpointSeen, Failure, Instance, InstanceReply, Observation, Outcome,
 };
 use check_nats_service::render::report::Report;
 use check_nats_service::state::memory::Memory;
@@ -170,7 +170,7 @@ fn call(mut call: Call, input: &[u8]) -> EndpointSeen {
 fn check(request: EndpointSeen, input: &[u8]) {
     assert_clean(&request.endpoint, 64);
     let at = Timestamp::from_seconds(1_790_000_000);
-    let answer = Answer {
+    let answer = InstanceReply {
         instance: Instance {
             id: "A".into(),
             version: String::new(),

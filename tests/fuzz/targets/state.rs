@@ -2,7 +2,7 @@
 
 use check_nats_service::render::memory;
 use check_nats_service::state::format::{read, write};
-use check_nats_service::state::question::Question;
+use check_nats_service::state::key::StateKey;
 use check_nats_service::state::store::MAX_STATE_BYTES;
 use check_nats_service::values::timestamp::Timestamp;
 
@@ -41,8 +41,8 @@ pub const TARGET: Target = Target {
     ],
 };
 
-pub fn question() -> Question {
-    Question {
+pub fn question() -> StateKey {
+    StateKey {
         service: "demo".into(),
         prefix: "$SRV".into(),
         servers: vec!["h:4222".into()],

@@ -7,7 +7,7 @@ use crate::values::text::digest;
 /// What identifies the question, so that the answers to two questions are never mixed up. Thresholds are no part of it,
 /// and no secret is. It stands in the state file as it is here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Question {
+pub struct StateKey {
     pub prefix: String,
     /// `host:port`, sorted.
     pub servers: Vec<String>,
@@ -15,7 +15,7 @@ pub struct Question {
     pub user: Option<String>,
 }
 
-impl Question {
+impl StateKey {
     /// The name of the state file: the service, for people, and a digest of the whole question.
     pub fn file_name(&self) -> String {
         // A collision is noticed, since the file holds the question itself.

@@ -4,25 +4,25 @@ use std::time::Duration;
 
 use super::policy::Policy;
 use super::verdict::{Detail, Finding, Metric};
-use crate::probe::observation::{Answer, Observation, Outcome};
+use crate::probe::observation::{InstanceReply, Observation, Outcome};
 use crate::state::memory::Memory;
 use crate::values::status::Status;
 use crate::values::timestamp::Timestamp;
 
 /// What a rule may look at.
-pub struct Case<'a> {
+pub struct RuleInput<'a> {
     pub service: &'a str,
     pub memory: &'a Memory,
-    pub seen: &'a Observation,
+    pub observation: &'a Observation,
     pub policy: &'a Policy,
     /// When the verdict is said; the epoch is at [`Observation::at`].
     pub now: Timestamp,
 }
 
-impl Case<'_> {
+impl RuleInput<'_> {
     /// How many instances there are; `None` if nobody could be asked.
     pub fn instances(&self) -> Option<usize> {
-        match &self.seen.outcome {
+        match &self.observation.outcome {
             Outcome::Answered(answers) => Some(answers.len()),
             Outcome::NoResponders | Outcome::Silent(_) => Some(0),
             Outcome::Failed(_) => None,
@@ -31,15 +31,15 @@ impl Case<'_> {
 
     /// The status of too few instances: never CRITICAL where only some of them can be counted.
     pub fn at_least_so_many(&self, status: Status) -> Status {
-        match self.seen.one_reply_each {
+        match self.observation.one_reply_each {
             true => status.min(Status::Warning),
             false => status,
         }
     }
 
     /// The answers; empty where there are none.
-    pub fn answers(&self) -> &[Answer] {
-        match &self.seen.outcome {
+    pub fn answers(&self) -> &[InstanceReply] {
+        match &self.observation.outcome {
             Outcome::Answered(answers) => answers,
             _ => &[],
         }
@@ -48,7 +48,7 @@ impl Case<'_> {
 
 /// What the rules have to say so far.
 #[derive(Default)]
-pub struct Ruling {
+pub struct RuleOutput {
     pub findings: Vec<Finding>,
     pub metrics: Vec<Metric>,
     pub details: Vec<Detail>,
@@ -56,13 +56,13 @@ pub struct Ruling {
     pub next: Memory,
 }
 
-impl Ruling {
-    pub fn find(&mut self, finding: Finding) {
+impl RuleOutput {
+    pub fn add_finding(&mut self, finding: Finding) {
         self.findings.push(finding);
     }
 
     /// A line from this verbosity on.
-    pub fn tell(&mut self, verbosity: u8, text: String) {
+    pub fn add_detail(&mut self, verbosity: u8, text: String) {
         self.details.push(Detail { verbosity, text });
     }
 }
@@ -97,6 +97,6 @@ pub fn some_of(names: &[String], all: usize) -> String {
 }
 
 /// The slowest of these answers, as far as is known.
-pub fn slowest(answers: &[Answer]) -> Option<Duration> {
+pub fn slowest(answers: &[InstanceReply]) -> Option<Duration> {
     answers.iter().filter_map(|answer| answer.rtt).max()
 }
