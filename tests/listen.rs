@@ -7,7 +7,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::thread;
@@ -1267,7 +1267,7 @@ fn few_descriptors_are_enough() {
         "--interval",
         "1h",
     ];
-    let mut command = Command::new("sh");
+    let mut command = process::command("sh");
     command
         .args(words)
         .args(["--listen", &address])

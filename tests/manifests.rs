@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use serde_json::Value;
 
@@ -323,7 +323,7 @@ impl Pod<'_> {
     /// Starts the sidecar of a container.
     fn sidecar(&self, container: &Value) -> Sidecar {
         assert!(container["image"].as_str().unwrap().contains("/check_nats_service:"));
-        let mut command = Command::new(BINARY);
+        let mut command = process::command(BINARY);
         command
             .args(self.words(&container["args"]))
             .env_clear()
@@ -603,7 +603,7 @@ fn the_services_say_which_pod_they_are_in() {
         };
         let id_file = dir.join("instance-id");
         let _ = fs::remove_file(&id_file);
-        let mut command = Command::new(&words[0]);
+        let mut command = process::command(&words[0]);
         command
             .args(&words[1..])
             .envs(pod.env(&app))

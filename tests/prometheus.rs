@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use crate::support::check::published;
@@ -106,7 +106,7 @@ impl Exporter {
     fn start(folder: &TempDir) -> Exporter {
         let port = free_port();
         let (dir, program) = published(&from_env("NODE_EXPORTER"));
-        let mut command = Command::new(program);
+        let mut command = process::command(program);
         command
             .arg("--collector.disable-defaults")
             .arg("--collector.textfile")
@@ -240,7 +240,7 @@ impl Prometheus {
         );
         fs::write(dir.join("prometheus.yml"), config).unwrap();
         let port = free_port();
-        let mut command = Command::new(from_env("PROMETHEUS"));
+        let mut command = process::command(from_env("PROMETHEUS"));
         command
             .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
             .arg(format!("--web.listen-address=127.0.0.1:{port}"))

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ impl Sidecar {
         words.extend([BINARY, "watch", "-s", server, "-n", "orders", "--textfile", &textfile]);
         words.extend(["--status-file", &status]);
         words.extend(flags);
-        let mut command = Command::new(words[0]);
+        let mut command = process::command(words[0]);
         command
             .args(&words[1..])
             .env_clear()
@@ -538,7 +538,7 @@ fn files_that_cannot_be_written_are_told() {
     let server = Server::start(Version::Newest);
     let dir = TempDir::new();
     let nowhere = dir.join("none/orders.prom");
-    let mut command = Command::new(BINARY);
+    let mut command = process::command(BINARY);
     command
         .args([
             "watch",

@@ -191,7 +191,7 @@ impl Bench {
     /// As the sidecar leaves it.
     fn status_file(&self, url: &str) -> String {
         let path = self.dir.join("orders.status");
-        let mut command = Command::new(&self.builds[0].path);
+        let mut command = process::command(&self.builds[0].path);
         command.args([
             "watch",
             "--interval",

@@ -139,7 +139,7 @@ impl Check {
         let public = self.uid.map(|_| self.publish());
         let fresh_home = TempDir::new();
         let home = self.home.as_deref().unwrap_or(fresh_home.path());
-        let mut command = Command::new(&self.words[0]);
+        let mut command = process::command(&self.words[0]);
         command
             .args(&self.words[1..])
             .env_clear()

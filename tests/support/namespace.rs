@@ -14,7 +14,7 @@ impl Namespace {
     pub fn with_addresses(addresses: usize) -> Namespace {
         let script =
             "ip link set lo up; for n in $(seq $0); do ip addr add 10.20.30.$n/32 dev lo; done; exec sleep infinity";
-        let mut command = Command::new("unshare");
+        let mut command = process::command("unshare");
         command
             .args(if is_root() { &["-n"][..] } else { &["-r", "-n"] })
             .args(["sh", "-ec", script, &addresses.to_string()])

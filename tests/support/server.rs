@@ -106,7 +106,7 @@ impl Server {
             .open(self.dir.join("log"))
             .unwrap();
         let mut words = self.under.iter().cloned().chain([self.version.binary()]);
-        let mut command = Command::new(words.next().expect("a program"));
+        let mut command = process::command(words.next().expect("a program"));
         command
             .args(words)
             .args(["-a", &self.host, "-p", &self.port.to_string(), "-c", "server.conf"])

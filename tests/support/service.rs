@@ -221,7 +221,7 @@ impl Builder {
     pub fn start(self) -> Service {
         let dir = TempDir::new();
         let mut words = self.under.iter().map(OsStr::new).chain([self.program.as_os_str()]);
-        let mut command = Command::new(words.next().expect("a program"));
+        let mut command = process::command(words.next().expect("a program"));
         command
             .args(words)
             .args(&self.args)
