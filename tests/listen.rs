@@ -243,7 +243,15 @@ fn every_page_is_what_the_files_say() {
     // After the first check there is time to look at it.
     let listening = Listening::start(
         &server.url(),
-        &["--interval", "1h", "--label", "env=prod", "--any-instance"],
+        &[
+            "--interval",
+            "1h",
+            "--label",
+            "env=prod",
+            "--nats-label",
+            "eu",
+            "--any-instance",
+        ],
     );
     let sidecar = &listening.sidecar;
     let page = |path: &str| {
@@ -277,7 +285,7 @@ fn every_page_is_what_the_files_say() {
     assert!(
         metrics
             .1
-            .contains("nats_service_instances{service=\"orders\",env=\"prod\"} 2\n")
+            .contains("nats_service_instances{service=\"orders\",nats=\"eu\",env=\"prod\"} 2\n")
     );
     assert_eq!(Metrics::parse(&metrics.1).reasons("orders"), ["service_up"]);
     let (kind, html) = page("/");

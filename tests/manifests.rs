@@ -9,7 +9,9 @@ use serde_json::Value;
 use super::support::check::BINARY;
 use super::support::jwt::{Account, Operator, User};
 use super::support::server::free_port;
-use super::support::{Check, LIMIT, Server, Service, TempDir, Version, each, from_env, http, process, wait_for};
+use super::support::{
+    Check, LIMIT, Metrics, Server, Service, TempDir, Version, each, from_env, http, process, wait_for,
+};
 
 /// The newest Kubernetes that kubernetes-validate knows.
 const KUBERNETES: &str = "1.37";
@@ -504,7 +506,7 @@ fn the_sidecar_over_http_runs_as_it_stands() {
         probe(1, "liveness", 200);
         let metrics = http::get(ports[1], "/metrics").unwrap();
         assert!(
-            metrics.contains("\nnats_service_up{service=\"orders\"} 1\n"),
+            Metrics::parse(&metrics).of("orders", "nats_service_up") == Some(1.0),
             "{metrics}"
         );
         server.stop();
@@ -553,7 +555,7 @@ fn the_metrics_are_written_as_they_stand() {
     let _sidecar = pod.sidecar(&container("metrics.yaml", "watch"));
     let metrics = wait_for("the metrics", || fs::read_to_string(dir.join("orders.prom")).ok());
     assert!(
-        metrics.contains("\nnats_service_up{service=\"orders\"} 1\n"),
+        Metrics::parse(&metrics).of("orders", "nats_service_up") == Some(1.0),
         "{metrics}"
     );
     // What the other container is told to read.

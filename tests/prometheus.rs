@@ -209,6 +209,70 @@ fn a_real_node_exporter_serves_the_whole_story() {
     drop(billing);
 }
 
+/// The collector drops a series that is in two files: the name of the NATS system tells them apart.
+#[test]
+fn the_same_service_of_two_systems_is_not_lost_in_one_folder() {
+    let (up, down) = (Server::start(Version::Newest), Server::start(Version::V2_9));
+    let _service = Service::async_nats(&up.url(), "orders").start();
+    let (home, folder) = (TempDir::new(), TempDir::new());
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let exporter = Exporter::start(&folder);
+    let write = |server: &Server, flags: &[&str]| {
+        let file = folder.join(&format!("orders-{}.prom", server.port()));
+        let check = Check::new(["textfile", "-s", &server.url(), "-n", "orders", "-o", &file]);
+        check.args(SOON).args(flags).home(&home).run().assert(0, "");
+    };
+    let served = || http::get(exporter.port, "/metrics").expect("metrics");
+    let both_are_there = |[up, down]: [&str; 2]| {
+        let metrics = served();
+        for (nats, value) in [(up, 1), (down, 0)] {
+            let sample = format!("\nnats_service_up{{nats=\"{nats}\",service=\"orders\"}} {value}\n");
+            assert!(metrics.contains(&sample), "{sample}{metrics}");
+        }
+        Metrics::parse(&metrics);
+        assert!(metrics.contains("\nnode_textfile_scrape_error 0\n"), "{metrics}");
+    };
+    write(&up, &[]);
+    write(&down, &[]);
+    let ports = [&up, &down].map(|server| format!("127.0.0.1:{}", server.port()));
+    both_are_there([&ports[0], &ports[1]]);
+    write(&up, &["--nats-label", "eu"]);
+    write(&down, &["--nats-label", "us"]);
+    both_are_there(["eu", "us"]);
+}
+
+#[test]
+fn the_name_of_the_nats_system_is_the_flag_the_context_or_the_first_server() {
+    let dir = TempDir::new();
+    let context = dir.join("prod.json");
+    fs::write(&context, r#"{"url": "nats://127.0.0.1:1"}"#).unwrap();
+    let far = "nats://mon:pw@127.0.0.1:4222,nats://127.0.0.1:2";
+    let cases: [(&[&str], Option<&str>); 7] = [
+        (&["-s", far], Some("127.0.0.1")),
+        (&["-s", "nats://127.0.0.1:1,127.0.0.1:2"], Some("127.0.0.1:1")),
+        (&["-H", "::1", "-p", "1"], Some("[::1]:1")),
+        (&["--context", &context], Some("prod")),
+        (&["--context", &context, "-s", "127.0.0.1:1"], Some("prod")),
+        (&["-s", far, "--nats-label", "eu \"1\""], Some("eu \\\"1\\\"")),
+        (&["-s", far, "--nats-label", ""], None),
+    ];
+    for (flags, nats) in cases {
+        let check = Check::new(["-n", "orders", "--no-state", "--confirm", "0", "--format", "prometheus"]);
+        let out = check.args(flags).run();
+        let label = nats.map_or(String::new(), |nats| format!(",nats=\"{nats}\""));
+        let sample = format!("nats_service_status{{service=\"orders\"{label}}} 3");
+        assert!(
+            out.stdout.lines().any(|line| line == sample),
+            "{flags:?}: {sample}\n{out:?}"
+        );
+    }
+    let out = Check::new(["-n", "orders", "--label", "nats=eu"]).run();
+    out.assert(
+        3,
+        "NATS_SERVICE UNKNOWN - --label: 'nats' is a label of the metrics themselves: set it with --nats-label (see --help)",
+    );
+}
+
 /// A Prometheus that scrapes an exporter at this port each second, with our rules in seconds instead of minutes. Killed on drop.
 pub struct Prometheus {
     child: Child,

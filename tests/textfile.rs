@@ -822,14 +822,22 @@ fn labels_and_instances_are_told_on_request() {
     let label = "site=a \"b\" \\ c\nd";
     bench
         .run()
-        .args(["--label", label, "--label", "team=x", "--per-instance"])
+        .args([
+            "--label",
+            label,
+            "--label",
+            "team=x",
+            "--per-instance",
+            "--nats-label",
+            "eu",
+        ])
         .run()
         .assert(0, "");
     let (text, metrics) = (bench.text(), bench.metrics());
     assert_eq!(metrics.count(), usual + 4);
     for id in service.ids() {
         let labels = format!(
-            "{{service=\"orders\",site=\"a \\\"b\\\" \\\\ c\\nd\",team=\"x\",instance_id=\"{id}\",version=\"1.2.3\"}}"
+            "{{service=\"orders\",nats=\"eu\",site=\"a \\\"b\\\" \\\\ c\\nd\",team=\"x\",instance_id=\"{id}\",version=\"1.2.3\"}}"
         );
         assert!(
             text.contains(&format!("nats_service_instance_up{labels} 1\n")),

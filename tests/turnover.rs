@@ -107,7 +107,7 @@ fn rolling_deployment(start: Start, server: Version, surge: bool) {
     );
     stage
         .check(&["--format", "prometheus"])
-        .assert_line("nats_service_restarts_total{service=\"orders\"} 0");
+        .assert_line("nats_service_restarts_total{service=\"orders\",nats=\"127.0.0.1:*\"} 0");
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn crash_loop(start: Start, version: Version) {
     }
     stage
         .check(&["--format", "prometheus"])
-        .assert_line("nats_service_restarts_total{service=\"orders\"} 5");
+        .assert_line("nats_service_restarts_total{service=\"orders\",nats=\"127.0.0.1:*\"} 5");
     // When the window is over, so is the alarm; the number stays.
     let out = wait_for("the window is over", || {
         let out = stage.check(&["--restarts-window", "1s", "--restarts-warning", "1"]);

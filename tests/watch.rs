@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::support::check::BINARY;
 use super::support::{
-    Blackhole, Certs, Check, Conn, Fake, LIMIT, Proxy, SLACK, Server, Service, TempDir, Version, assert_took, each,
-    is_root, process, wait_for,
+    Blackhole, Certs, Check, Conn, Fake, LIMIT, Metrics, Proxy, SLACK, Server, Service, TempDir, Version, assert_took,
+    each, is_root, process, wait_for,
 };
 
 /// How long after a signal it may still be there.
@@ -780,8 +780,9 @@ fn a_restart_of_the_server_is_no_outage() {
             let mut looks = 0;
             while ends.load(SeqCst) == 0 {
                 let text = fs::read_to_string(&metrics).unwrap();
-                assert!(text.contains("nats_service_outage{service=\"orders\"} 0\n"), "{text}");
-                assert!(!text.contains("nats_service_up{service=\"orders\"} 0\n"), "{text}");
+                let metrics = Metrics::parse(&text);
+                assert_eq!(metrics.of("orders", "nats_service_outage"), Some(0.0), "{text}");
+                assert_ne!(metrics.of("orders", "nats_service_up"), Some(0.0), "{text}");
                 looks += 1;
                 thread::sleep(Duration::from_millis(1));
             }

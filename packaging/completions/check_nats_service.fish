@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_check_nats_service_global_optspecs
-    string join \n n/name= srv-prefix= s/server= H/hostname= p/port= context= t/timeout= inbox-prefix= connection-name= user= password= password-file= token= token-file= creds= nkey= tls tlsca= tlscert= tlskey= state= state-dir= no-state confirm= stall= census= w/warning= c/critical= rtt-warning= rtt-critical= never-seen= unreachable= silent= forget-after= request= subject= payload= payload-file= header= reply-contains= request-warning= request-critical= lost-warning= lost-critical= baseline-settle= restarts-warning= restarts-critical= restarts-window= stats error-rate-warning= error-rate-critical= latency-warning= latency-critical= min-requests= expect-version= mixed-versions= mixed-metadata= creds-warning= creds-critical= format= v/verbose label= per-instance h/help V/version
+    string join \n n/name= srv-prefix= s/server= H/hostname= p/port= context= t/timeout= inbox-prefix= connection-name= user= password= password-file= token= token-file= creds= nkey= tls tlsca= tlscert= tlskey= state= state-dir= no-state confirm= stall= census= w/warning= c/critical= rtt-warning= rtt-critical= never-seen= unreachable= silent= forget-after= request= subject= payload= payload-file= header= reply-contains= request-warning= request-critical= lost-warning= lost-critical= baseline-settle= restarts-warning= restarts-critical= restarts-window= stats error-rate-warning= error-rate-critical= latency-warning= latency-critical= min-requests= expect-version= mixed-versions= mixed-metadata= creds-warning= creds-critical= format= v/verbose label= nats-label= per-instance h/help V/version
 end
 
 function __fish_check_nats_service_needs_command
@@ -82,6 +82,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l c
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l creds-critical -d 'CRITICAL if the user JWT of the creds file expires before that' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l format -d 'nagios, json, text, prometheus or checkmk [default: nagios]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l label -d 'One more label for every sample; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l nats-label -d 'Name of this NATS system, the label nats of every sample; \'\' for none [default: the context, else the first server]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l no-state -d 'Remember nothing: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l stats -d 'Ask what the endpoints have counted, too; the flags below imply it'
@@ -152,6 +153,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand ch
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l creds-critical -d 'CRITICAL if the user JWT of the creds file expires before that' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l format -d 'nagios, json, text, prometheus or checkmk [default: nagios]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l label -d 'One more label for every sample; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l nats-label -d 'Name of this NATS system, the label nats of every sample; \'\' for none [default: the context, else the first server]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l no-state -d 'Remember nothing: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l stats -d 'Ask what the endpoints have counted, too; the flags below imply it'
@@ -216,6 +218,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand te
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l creds-critical -d 'CRITICAL if the user JWT of the creds file expires before that' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -s o -l output -d 'The file to write, in the folder of the collector, ending in .prom' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l label -d 'One more label for every sample; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l nats-label -d 'Name of this NATS system, the label nats of every sample; \'\' for none [default: the context, else the first server]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l no-state -d 'Remember nothing: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l stats -d 'Ask what the endpoints have counted, too; the flags below imply it'
@@ -385,6 +388,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l match -d 'The instance with this in its metadata; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l match-env -d 'The instance with the value of this variable in its metadata: pod=POD_NAME' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l label -d 'One more label for every sample; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l nats-label -d 'Name of this NATS system, the label nats of every sample; \'\' for none [default: the context, else the first server]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l no-state -d 'Remember nothing: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l stats -d 'Ask what the endpoints have counted, too; the flags below imply it'

@@ -477,7 +477,11 @@ fn output_options(values: &FlagValues<'_>) -> Result<OutputOptions, String> {
     let format = values.read("format", |word| {
         Format::parse(word).ok_or_else(|| format!("'{}' is not a format: {}", clean(word, 80), Format::words()))
     })?;
-    let mut labels: Vec<Label> = Vec::new();
+    let nats = connection::nats_label(values)?.map(|value| Label {
+        name: "nats".to_owned(),
+        value,
+    });
+    let mut labels: Vec<Label> = nats.into_iter().collect();
     for word in values.words("label")? {
         let label = Label::parse(word).map_err(|why| format!("--label: {why}"))?;
         if labels.iter().any(|other| other.name == label.name) {

@@ -133,6 +133,32 @@ fn servers(values: &FlagValues<'_>, context: &Context) -> Result<(Vec<ServerUrl>
     }
 }
 
+/// Value of the metrics' label `nats`, which tells two NATS systems apart: `--nats-label`, else the name of the context, else the
+/// first server as values. Nothing that differs between the nodes of one cluster, and nothing out of a file: it also labels a run
+/// that cannot read its context. `None`: no label.
+pub fn nats_label(values: &FlagValues<'_>) -> Result<Option<String>, String> {
+    let label = match (
+        values.text("nats-label")?,
+        values.text("context")?,
+        values.setting("NATS_CONTEXT")?,
+    ) {
+        (Some(label), _, _) => label.to_owned(),
+        (None, Some(context), _) => name_of(context),
+        (None, None, Some(context)) => name_of(&context),
+        (None, None, None) => match servers(values, &Context::default()) {
+            Ok((servers, _)) => servers.first().map(ServerUrl::as_given).unwrap_or_default(),
+            Err(_) => String::new(),
+        },
+    };
+    Ok(Some(label).filter(|label| !label.is_empty() && !is_secret(label)))
+}
+
+/// The name of a context that may be given as a file: `prod` for `/etc/nats/prod.json`.
+fn name_of(context: &str) -> String {
+    let file = context.rsplit('/').next().unwrap_or_default();
+    file.strip_suffix(".json").unwrap_or(file).to_owned()
+}
+
 /// How to log in, and who said so.
 fn login(values: &FlagValues<'_>, context: &Context) -> Result<(Auth, Level), ConfigError> {
     const USER: Origin = Origin::Variable("NATS_USER");

@@ -595,11 +595,16 @@ fn metrics_args() -> Vec<Arg> {
         "One more label for every sample; can be repeated",
     )
     .action(ArgAction::Append);
+    let nats_label = value(
+        "nats-label",
+        "TEXT",
+        "Name of this NATS system, the label nats of every sample; '' for none [default: the context, else the first server]",
+    );
     let per_instance = switch(
         "per-instance",
         "Metrics of each instance too, whose ids change with every restart",
     );
-    [label, per_instance]
+    [label, nats_label, per_instance]
         .into_iter()
         .map(|arg| arg.help_heading("Output"))
         .collect()

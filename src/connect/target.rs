@@ -148,6 +148,13 @@ impl ServerUrl {
         })
     }
 
+    /// The host, and the port where it is not the usual one.
+    pub fn as_given(&self) -> String {
+        let address = self.address();
+        let usual = format!(":{DEFAULT_PORT}");
+        address.strip_suffix(&usual).map_or(address.clone(), str::to_owned)
+    }
+
     /// `host:port`, with the brackets that an IPv6 address needs.
     pub fn address(&self) -> String {
         match self.host.contains(':') {

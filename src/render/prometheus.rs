@@ -44,6 +44,9 @@ impl Label {
         if name.starts_with("__") {
             return Err(format!("'{name}': names that begin with __ belong to Prometheus"));
         }
+        if name == "nats" {
+            return Err("'nats' is a label of the metrics themselves: set it with --nats-label".into());
+        }
         if OURS.contains(&name) {
             return Err(format!("'{name}' is a label of the metrics themselves"));
         }
