@@ -64,7 +64,7 @@ pub fn run_check(config: &Config, store: &Store, start: Instant, last_words: &Ab
             previously_missing: peeked.previously_missing(),
             before_outage: peeked.before_outage(),
             census: needs_census(&peeked, config, Timestamp::now()),
-            discover: !peeked.has_seen_any(),
+            discover: peeked.last_seen().is_none(),
             stats: config.policy.rates.wanted,
             kept_metadata: config.policy.mixed_metadata.clone(),
             thorough: config.timing.census.is_zero(),

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::rule::{RuleInput, RuleOutput, crossed};
-use super::verdict::{Finding, Metric};
+use super::verdict::Metric;
 use crate::probe::observation::Outcome;
 use crate::values::duration::age;
 use crate::values::range::Range;
@@ -20,12 +20,8 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     let left = credentials.at.map(|at| at.since(input.now));
     let (warning, critical) = (input.policy.creds_warning, input.policy.creds_critical);
     if warning.or(critical).is_some() {
-        let range = |limit: Option<Duration>| limit.map(|limit| Range::at_least(limit.as_secs_f64()));
-        output.metrics.push(Metric {
-            warning: range(warning),
-            critical: range(critical),
-            ..Metric::seconds("creds_expiry", left)
-        });
+        let range = |limit: Duration| Range::at_least(limit.as_secs_f64());
+        output.add_metric(Metric::seconds("creds_expiry", left).with_limits(warning, critical, range));
     }
     let file = &credentials.file;
     match (credentials.at, left) {
@@ -40,7 +36,7 @@ fn expiring(input: &RuleInput<'_>, file: &str, at: Timestamp, left: Duration, ou
     match limit(input, left) {
         Some((status, word, limit)) => {
             let text = format!("{text}, {word} below {}", age(limit));
-            output.add_finding(Finding::new(status, Reason::CredentialsExpiring, text));
+            output.add_finding(status, Reason::CredentialsExpiring, text);
         }
         None => output.add_detail(1, text),
     }
@@ -58,7 +54,7 @@ fn expired(input: &RuleInput<'_>, file: &str, at: Timestamp, output: &mut RuleOu
         age(input.now.since(at))
     );
     match limit(input, Duration::ZERO) {
-        Some((status, ..)) => output.add_finding(Finding::new(status, Reason::CredentialsExpiring, text)),
+        Some((status, ..)) => output.add_finding(status, Reason::CredentialsExpiring, text),
         None => output.add_detail(1, text),
     }
 }

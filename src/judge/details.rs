@@ -14,44 +14,37 @@ pub const MAX_NAMED: usize = 10;
 pub const LISTED: usize = 500;
 
 pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
-    let outage = output.next.outage.as_ref();
+    let (observation, next) = (input.observation, input.next);
+    let outage = next.outage.as_ref();
     let outage = outage.map_or(Duration::ZERO, |outage| input.now.since(outage.first_missed));
-    let server = input.observation.server.as_ref();
-    output.metrics.extend([
-        Metric::seconds("nats_rtt", server.and_then(|server| server.rtt)),
-        Metric::seconds("outage", Some(outage)),
-        Metric::seconds("probe", Some(input.observation.took)),
-    ]);
-    details(input, output);
-}
-
-fn details(input: &RuleInput<'_>, output: &mut RuleOutput) {
-    let next = output.next.clone();
-    let mut tell = |verbosity, text| output.add_detail(verbosity, text);
-    if let Some(server) = &input.observation.server {
+    let server = observation.server.as_ref();
+    output.add_metric(Metric::seconds("nats_rtt", server.and_then(|server| server.rtt)));
+    output.add_metric(Metric::seconds("outage", Some(outage)));
+    output.add_metric(Metric::seconds("probe", Some(observation.took)));
+    if let Some(server) = server {
         let rtt = server
             .rtt
             .map(|rtt| format!(", round trip {}", latency(rtt)))
             .unwrap_or_default();
-        tell(1, format!("asked {server}{rtt}"));
+        output.add_detail(1, format!("asked {server}{rtt}"));
     }
-    for remark in &input.observation.remarks {
-        tell(1, remark.clone());
+    for remark in &observation.remarks {
+        output.add_detail(1, remark.as_str());
     }
     // Of interest if it did not help.
-    if input.observation.rounds > 1 && !matches!(input.observation.outcome, Outcome::Answered(_)) {
-        tell(1, format!("asked {} times", input.observation.rounds));
+    if observation.rounds > 1 && !matches!(observation.outcome, Outcome::Answered(_)) {
+        output.add_detail(1, format!("asked {} times", observation.rounds));
     }
-    if let Outcome::Answered(answers) = &input.observation.outcome {
+    if let Outcome::Answered(answers) = &observation.outcome {
         for (n, answer) in answers.iter().take(LISTED).enumerate() {
             let rtt = answer
                 .rtt
                 .map(|rtt| format!(" in {}", latency(rtt)))
                 .unwrap_or_default();
-            tell(verbosity_of(n), format!("answered{rtt}: {}", answer.instance));
+            output.add_detail(verbosity_of(n), format!("answered{rtt}: {}", answer.instance));
         }
         for (n, absentee) in next.absentees.iter().enumerate() {
-            tell(
+            output.add_detail(
                 verbosity_of(n),
                 format!(
                     "{} since {}: {}",
@@ -63,7 +56,7 @@ fn details(input: &RuleInput<'_>, output: &mut RuleOutput) {
         }
     }
     if let Some(outage) = &next.outage {
-        tell(
+        output.add_detail(
             1,
             format!(
                 "last seen {}, missed since {}",
@@ -71,12 +64,12 @@ fn details(input: &RuleInput<'_>, output: &mut RuleOutput) {
             ),
         );
         for (n, instance) in outage.last_seen.instances.iter().take(LISTED).enumerate() {
-            tell(verbosity_of(n), format!("was there: {instance}"));
+            output.add_detail(verbosity_of(n), format!("was there: {instance}"));
         }
     }
     // A unreachable that begins now is told by its finding.
-    if let (Some(unreachable), true) = (&input.memory.unreachable, next.unreachable.is_some()) {
-        tell(
+    if let (Some(unreachable), true) = (&input.previous.unreachable, next.unreachable.is_some()) {
+        output.add_detail(
             1,
             format!(
                 "NATS not asked since {}: {}",
@@ -85,38 +78,46 @@ fn details(input: &RuleInput<'_>, output: &mut RuleOutput) {
             ),
         );
     }
-    if input.observation.ignored.total() > 0 {
+    if observation.ignored.total() > 0 {
         let Ignored {
             foreign, acks, broken, ..
-        } = input.observation.ignored;
-        tell(
+        } = observation.ignored;
+        output.add_detail(
             1,
             format!(
                 "{} not counted: {foreign} of another service, {acks} of JetStream, {broken} malformed",
-                match input.observation.ignored.total() {
+                match observation.ignored.total() {
                     1 => "1 reply".to_owned(),
                     total => format!("{total} replies"),
                 }
             ),
         );
     }
-    if !input.observation.unreadable.is_empty() {
-        tell(
+    if !observation.unreadable.is_empty() {
+        output.add_detail(
             1,
             format!(
                 "headers that are not UTF-8, or malformed, in replies of: {}",
-                input.observation.unreadable.join(", ")
+                observation.unreadable.join(", ")
             ),
         );
     }
-    if input.observation.headerless {
-        tell(
+    if observation.headerless {
+        output.add_detail(
             1,
-            "an instance replies with headers that are not UTF-8, or malformed: asked again without headers".to_owned(),
+            "an instance replies with headers that are not UTF-8, or malformed: asked again without headers",
         );
     }
 }
 
-fn verbosity_of(nth: usize) -> u8 {
+/// The steps of the probe, for `-vvv`.
+pub fn trace(input: &RuleInput<'_>, output: &mut RuleOutput) {
+    for (at, step) in &input.observation.trace {
+        output.add_detail(3, format!("{:9.2}ms {step}", at.as_secs_f64() * 1000.0));
+    }
+}
+
+/// The verbosity that shows the n-th of several lines of a kind: `-v` shows the first ones.
+pub fn verbosity_of(nth: usize) -> u8 {
     if nth < MAX_NAMED { 1 } else { 2 }
 }

@@ -1,14 +1,10 @@
 //! Whether every instance that answers has a version as required (`--expect-version`).
 
-use super::rule::{RuleInput, RuleOutput};
-use super::verdict::Finding;
+use super::rule::{MAX_NAMED, RuleInput, RuleOutput, some_of};
 use crate::probe::observation::Instance;
 use crate::values::status::{Reason, Status};
 use crate::values::text::count;
 use crate::values::version::{Fit, Requirement};
-
-/// How many instances the line names.
-const MAX_NAMED: usize = 3;
 
 /// A WARNING: the service is there, and somebody has deployed something else.
 pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
@@ -22,17 +18,14 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     if unfit.is_empty() {
         return;
     }
-    let mut text = format!(
+    let text = format!(
         "{} of {} {} not of version {requirement}: {}",
         unfit.len(),
         count(input.answers().len(), "instance"),
         if unfit.len() == 1 { "is" } else { "are" },
-        unfit[..unfit.len().min(MAX_NAMED)].join(", "),
+        some_of(&unfit, MAX_NAMED, unfit.len()),
     );
-    if unfit.len() > MAX_NAMED {
-        text.push_str(&format!(" and {} more", unfit.len() - MAX_NAMED));
-    }
-    output.add_finding(Finding::new(Status::Warning, Reason::VersionUnexpected, text));
+    output.add_finding(Status::Warning, Reason::VersionUnexpected, text);
 }
 
 /// The instance in brief, with what is the matter with its version; `None` if it is as required.

@@ -2,44 +2,40 @@
 
 use super::policy::Loss;
 use super::rule::{RuleInput, RuleOutput, crossed};
-use super::verdict::{Finding, Metric, Unit};
+use super::verdict::{Finding, Metric};
+use crate::state::baseline::Baseline;
 use crate::values::duration::age;
 use crate::values::status::Reason;
 
-/// The number that is normal, beside that of the instances. What is lost is found where they are counted: [`find`].
+/// Reports the baseline. The finding is reported with the number of instances: [`finding`].
 pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     if !input.policy.loss.are_none() {
-        output.metrics.push(Metric {
-            name: "baseline",
-            value: output.next.baseline.as_ref().map(|baseline| baseline.count() as f64),
-            unit: Unit::Count,
-            warning: None,
-            critical: None,
-        });
+        let baseline = input.next.baseline.as_ref().map(Baseline::count);
+        output.add_metric(Metric::count("baseline", baseline));
     }
 }
 
-/// What there is to say of this number of instances, more than none.
-pub fn find(input: &RuleInput<'_>, output: &mut RuleOutput, instances: usize) {
-    let Some(baseline) = &output.next.baseline else {
-        return;
-    };
+/// The finding on this number of instances, more than none.
+pub fn finding(input: &RuleInput<'_>, instances: usize) -> Option<Finding> {
+    let baseline = input.next.baseline.as_ref()?;
     let normal = baseline.count();
     let lost = normal.saturating_sub(instances);
     let limits = &input.policy.loss;
-    let reached = crossed(limits.critical, limits.warning, |limit| lost >= limit.instances(normal));
-    let Some((status, word, limit)) = reached else {
-        return;
-    };
-    let status = input.at_least_so_many(status);
-    let number = format!("{instances} of {normal} instances");
-    let since = baseline.fewer_since().unwrap_or(input.observation.at);
-    let since = match since < input.observation.at {
-        true => format!(" for {}", age(input.observation.at.since(since))),
-        false => String::new(),
-    };
-    let text = format!("{number}, {lost} lost{since}, {word} from {}", limit.in_words());
-    output.add_finding(Finding::new(status, Reason::InstancesLost, text));
+    let (status, word, limit) = crossed(limits.critical, limits.warning, |limit| lost >= limit.instances(normal))?;
+    let at = input.observation.at;
+    let since = baseline.fewer_since().filter(|since| *since < at);
+    let since = since
+        .map(|since| format!(" for {}", age(at.since(since))))
+        .unwrap_or_default();
+    let text = format!(
+        "{instances} of {normal} instances, {lost} lost{since}, {word} from {}",
+        limit.in_words()
+    );
+    Some(Finding::new(
+        input.at_least_so_many(status),
+        Reason::InstancesLost,
+        text,
+    ))
 }
 
 impl Loss {

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::rule::{RuleInput, RuleOutput};
-use super::verdict::{Finding, Metric, Unit};
-use crate::probe::observation::{Fate, Instance, InstanceReply, Outcome};
+use super::policy::Policy;
+use super::rule::{MAX_NAMED, RuleInput, RuleOutput, some_of};
+use super::verdict::Metric;
+use crate::probe::observation::{Fate, Instance, InstanceReply, Observation, Outcome};
 use crate::probe::reply::{KEY_CHARS, VALUE_CHARS};
 use crate::state::memory::Memory;
 use crate::values::duration::age;
@@ -14,8 +15,7 @@ use crate::values::status::Reason;
 use crate::values::text::clean;
 use crate::values::timestamp::Timestamp;
 
-/// How many versions are named, and how many characters of each.
-const MAX_NAMED: usize = 3;
+/// Maximum length of a version, in characters.
 const VERSION_CHARS: usize = 32;
 
 /// What an instance runs: its version, and the value of each key of the metadata that tells versions apart.
@@ -67,17 +67,15 @@ fn builds<'a>(answers: &'a [InstanceReply], keys: &'a [String]) -> BTreeMap<Buil
     builds
 }
 
-/// Since when is remembered in any case, so that it is known when somebody wants to hear of it.
 pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
-    let builds = builds(input.answers(), &input.policy.mixed_metadata);
-    let since = mixed_since(input, &output.next, &builds);
-    output.next.mixed_since = since;
-    let mixed = since.filter(|_| builds.len() > 1);
+    let keys = &input.policy.mixed_metadata;
+    let builds = builds(input.answers(), keys);
+    let mixed = input.next.mixed_since.filter(|_| builds.len() > 1);
     if let Some(since) = mixed {
         output.add_detail(1, format!("versions mixed since {since}: {}", list(&builds)));
     }
-    let lacks = |key: &&String| input.answers().iter().all(|answer| !has_key(answer, key));
-    if let Some(key) = input.policy.mixed_metadata.iter().find(lacks)
+    let lacks = |key: &&String| input.answers().iter().all(|reply| !has_key(reply, key));
+    if let Some(key) = keys.iter().find(lacks)
         && !input.answers().is_empty()
     {
         output.add_detail(1, format!("no instance has {} in its metadata", clean(key, KEY_CHARS)));
@@ -85,48 +83,40 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     let Some(status) = input.policy.mixed_versions else {
         return;
     };
-    output.metrics.push(Metric {
-        name: "versions",
-        value: input.instances().map(|_| builds.len() as f64),
-        unit: Unit::Count,
-        warning: None,
-        critical: None,
-    });
-    if let Some(time) = mixed
-        .map(|since| input.observation.at.since(since))
-        .filter(|time| *time >= input.policy.loss.settle)
-    {
-        let text = format!(
-            "mixed versions for {}: {} (is a rollout stuck?)",
-            age(time),
-            list(&builds)
-        );
-        output.add_finding(Finding::new(status, Reason::VersionsMixed, text));
+    output.add_metric(Metric::count("versions", input.instances().map(|_| builds.len())));
+    let time = mixed.map(|since| input.observation.at.since(since));
+    if let Some(time) = time.filter(|time| *time >= input.policy.loss.settle) {
+        let (time, list) = (age(time), list(&builds));
+        let text = format!("mixed versions for {time}: {list} (is a rollout stuck?)");
+        output.add_finding(status, Reason::VersionsMixed, text);
     }
 }
 
-fn has_key(answer: &InstanceReply, key: &str) -> bool {
-    answer.instance.metadata.iter().any(|(other, _)| other == key)
+fn has_key(reply: &InstanceReply, key: &str) -> bool {
+    reply.instance.metadata.iter().any(|(other, _)| other == key)
 }
 
-/// Since when the versions are mixed, as is to be remembered.
-fn mixed_since(input: &RuleInput<'_>, next: &Memory, builds: &BTreeMap<Build<'_>, usize>) -> Option<Timestamp> {
+/// The time since which the versions are mixed, for the next memory. It is remembered without `--mixed-versions` too, so that it
+/// is known when somebody adds the flag.
+pub fn since(previous: &Memory, next: &Memory, observation: &Observation, policy: &Policy) -> Option<Timestamp> {
+    let Outcome::Answered(replies) = &observation.outcome else {
+        // Instances that come after an outage have been started anew.
+        let is_over = !matches!(observation.outcome, Outcome::Failed(_)) && next.is_absent();
+        return previous.mixed_since.filter(|_| !is_over);
+    };
+    let builds = builds(replies, &policy.mixed_metadata);
     // A clock that was set back must not make it wait for longer.
-    let before = input.memory.mixed_since.map(|since| since.min(input.observation.at));
-    match &input.observation.outcome {
-        Outcome::Answered(_) if builds.len() > 1 => before.or(Some(input.observation.at)),
-        Outcome::Answered(_) => before.filter(|_| is_another_there(input, next, builds)),
-        Outcome::Failed(_) => input.memory.mixed_since,
-        // Whoever comes after an outage has been started anew.
-        _ if next.is_absent() => None,
-        _ => input.memory.mixed_since,
+    let before = previous.mixed_since.map(|since| since.min(observation.at));
+    match builds.len() {
+        2.. => before.or(Some(observation.at)),
+        _ => before.filter(|_| is_another_missing(next, policy, &builds)),
     }
 }
 
 /// Whether an instance of another version is missing without being gone: one slow answer is no end of a rollout.
-fn is_another_there(input: &RuleInput<'_>, next: &Memory, builds: &BTreeMap<Build<'_>, usize>) -> bool {
+fn is_another_missing(next: &Memory, policy: &Policy, builds: &BTreeMap<Build<'_>, usize>) -> bool {
     next.absentees.iter().any(|absentee| {
-        let build = Build::of(&absentee.instance, &input.policy.mixed_metadata);
+        let build = Build::of(&absentee.instance, &policy.mixed_metadata);
         absentee.fate != Fate::Gone && !build.version.is_empty() && !builds.contains_key(&build)
     })
 }
@@ -135,12 +125,9 @@ fn is_another_there(input: &RuleInput<'_>, next: &Memory, builds: &BTreeMap<Buil
 fn list(builds: &BTreeMap<Build<'_>, usize>) -> String {
     let mut builds: Vec<(&Build<'_>, usize)> = builds.iter().map(|(build, count)| (build, *count)).collect();
     builds.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    let told = builds.iter().take(MAX_NAMED);
-    let told: Vec<String> = told.map(|(build, count)| format!("{count} of {build}")).collect();
-    match builds.len().saturating_sub(MAX_NAMED) {
-        0 => told.join(", "),
-        more => format!("{} and {more} more", told.join(", ")),
-    }
+    let named = builds.iter().take(MAX_NAMED);
+    let named: Vec<String> = named.map(|(build, count)| format!("{count} of {build}")).collect();
+    some_of(&named, MAX_NAMED, builds.len())
 }
 
 #[cfg(test)]

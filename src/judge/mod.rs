@@ -1,8 +1,9 @@
 //! Memory + observation + policy -> verdict and new memory. Pure: no clock, no file, no network.
 //!
-//! Each rule is a file of its own, and a line in [`RULES`].
+//! Two steps: [`advance`](advance::advance) makes the new memory, then the rules read both memories and report. Each rule is a file of
+//! its own, and a line in [`RULES`].
 
-mod changes;
+mod advance;
 mod credentials;
 mod details;
 mod expected_version;
@@ -29,10 +30,12 @@ use crate::state::memory::Memory;
 use crate::values::status::Reason;
 use crate::values::timestamp::Timestamp;
 
-/// The rules, in the order in which they are asked and in which their metrics and details are told.
-const RULES: &[Rule] = &[
+/// A rule: reads the input, and adds findings, metrics and details. It cannot see what other rules have added.
+type Rule = fn(&RuleInput<'_>, &mut RuleOutput);
+
+/// The rules. Their order is that of the metrics and of the details in the output, and of nothing else.
+const RULES: [Rule; 12] = [
     presence::judge,
-    changes::judge,
     instances::judge,
     expected_version::judge,
     response_time::judge,
@@ -43,44 +46,49 @@ const RULES: &[Rule] = &[
     request::judge,
     lost::judge,
     restarts::judge,
+    details::trace,
 ];
 
-/// One rule: looks at the case, adds what it finds, and changes what is to be remembered.
-type Rule = fn(&RuleInput<'_>, &mut RuleOutput);
-
-/// Judges what was seen in the light of what is remembered.
+/// Judges an observation by the memory of the runs before, and returns the verdict and the new memory.
 ///
-/// `now` is when the verdict is said; the epoch is at [`Observation::at`]. An interrupted probe leaves the memory as it
-/// was, to the last bit; any other one that could not ask leaves the epoch and the outage as they were.
-pub fn judge(service: &str, memory: &Memory, seen: &Observation, policy: &Policy, now: Timestamp) -> (Verdict, Memory) {
+/// `now` is the time of the verdict; the epoch is at [`Observation::at`]. An interrupted probe leaves the memory as it was, to
+/// the last bit.
+pub fn judge(
+    service: &str,
+    previous: &Memory,
+    observation: &Observation,
+    policy: &Policy,
+    now: Timestamp,
+) -> (Verdict, Memory) {
+    judge_by(&RULES, service, previous, observation, policy, now)
+}
+
+fn judge_by(
+    rules: &[Rule],
+    service: &str,
+    previous: &Memory,
+    observation: &Observation,
+    policy: &Policy,
+    now: Timestamp,
+) -> (Verdict, Memory) {
+    let mut next = advance::advance(previous, observation, policy);
     let input = RuleInput {
         service,
-        memory,
-        observation: seen,
+        previous,
+        next: &next,
+        observation,
         policy,
         now,
     };
-    let mut output = RuleOutput {
-        next: memory.clone(),
-        ..RuleOutput::default()
-    };
-    for rule in RULES {
+    let mut output = RuleOutput::default();
+    for rule in rules {
         rule(&input, &mut output);
     }
-    for (at, step) in &seen.trace {
-        output.add_detail(3, format!("{:9.2}ms {step}", at.as_secs_f64() * 1000.0));
-    }
-    let RuleOutput {
-        findings,
-        metrics,
-        details,
-        mut next,
-    } = output;
-    let verdict = Verdict::new(service, findings, metrics, details);
-    if !matches!(&seen.outcome, Outcome::Failed(failure) if failure.reason == Reason::Interrupted) {
+    let verdict = output.verdict(service);
+    if !matches!(&observation.outcome, Outcome::Failed(failure) if failure.reason == Reason::Interrupted) {
         next.status = Some(verdict.status());
     }
-    if next != *memory {
+    if next != *previous {
         next.sequence += 1;
     }
     (verdict, next)

@@ -1,102 +1,62 @@
-//! Whether the service is there: up, recovered, down, silent, never seen; or NATS could not be asked.
+//! A service without instances: down, silent, never seen; or NATS could not be asked.
 
 use std::time::Duration;
 
-use super::rule::{MAX_NAMED, RuleInput, RuleOutput, slowest, some_of};
+use super::rule::{MAX_NAMED, RuleInput, RuleOutput, some_of};
 use super::suggest;
 use super::verdict::Finding;
-use crate::probe::observation::{Failure, Ignored, Instance, InstanceReply, Outcome, Silence};
-use crate::state::memory::{Epoch, Memory, Outage, Unreachable};
+use crate::probe::observation::{Failure, Ignored, Instance, Outcome, Silence};
+use crate::state::memory::{Epoch, Outage};
 use crate::values::duration::{age, latency};
 use crate::values::status::{Reason, Status};
 use crate::values::text::count;
 use crate::values::timestamp::Timestamp;
 
 pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
-    let next = &mut output.next;
-    let finding = match &input.observation.outcome {
-        Outcome::Answered(answers) => answered(input, answers, next),
-        Outcome::NoResponders => absent(input, Reason::ServiceDown, "no responders", next),
-        Outcome::Silent(waited) => silent(input, *waited, next),
-        Outcome::Failed(failure) => not_asked(input, failure, next),
-    };
-    output.add_finding(finding);
-    if let (Outcome::Failed(_), Some(outage)) = (&input.observation.outcome, &input.memory.outage) {
+    output.add_findings(match &input.observation.outcome {
+        // The number of instances says that they are there.
+        Outcome::Answered(_) => None,
+        Outcome::NoResponders => Some(absent(input, Reason::ServiceDown, "no responders")),
+        Outcome::Silent(waited) => Some(silent(input, *waited)),
+        Outcome::Failed(failure) => Some(not_asked(input, failure)),
+    });
+    if let (Outcome::Failed(_), Some(outage)) = (&input.observation.outcome, &input.previous.outage) {
         let last = input
-            .memory
+            .previous
             .epoch
             .as_ref()
             .map_or(outage.first_missed, |epoch| epoch.at);
         let ago = age(input.now.since(last));
-        output.add_finding(still_down(input, outage, &format!("as of the last answer {ago} ago")));
+        let how = format!("as of the last answer {ago} ago");
+        output.add_findings([still_down(input, outage, &how)]);
     }
 }
 
-fn answered(input: &RuleInput<'_>, answers: &[InstanceReply], next: &mut Memory) -> Finding {
-    next.outage = None;
-    next.enter(Epoch::new(input.observation.at, answers));
-    if input.observation.census {
-        next.census = Some(input.observation.at);
-    }
-    let many = count(answers.len(), "instance");
-    if let Some(outage) = &input.memory.outage {
-        let before = match outage.last_seen.count {
-            had if had == answers.len() => String::new(),
-            had => format!(" (had {had})"),
-        };
-        let down = age(input.observation.at.since(outage.last_seen.at));
-        let text = format!("{many}{before}, recovered after {down}");
-        return Finding::new(Status::Ok, Reason::ServiceRecovered, text);
-    }
-    let text = match slowest(answers) {
-        Some(_) if input.observation.without_ping => {
-            format!("{many}, though not to PING: they answer STATS and INFO only")
-        }
-        Some(rtt) => format!("{many}, slowest answer {}", latency(rtt)),
-        None => format!("{many}, seen by an overlapping run"),
-    };
-    Finding::new(Status::Ok, Reason::ServiceUp, text)
-}
-
-/// Nobody is there. `how` is what the server said to it.
-fn absent(input: &RuleInput<'_>, reason: Reason, how: &str, next: &mut Memory) -> Finding {
-    next.absentees.clear();
-    next.enter(Epoch::new(input.observation.at, &[]));
-    next.census = Some(input.observation.at);
-
+/// An epoch without instances. `how`: the server's reply in words.
+fn absent(input: &RuleInput<'_>, reason: Reason, how: &str) -> Finding {
     let fine = nats_is_fine(input);
-    let text = if let Some(outage) = &input.memory.outage {
-        let missed = input.observation.at.since(outage.first_missed);
-        if let Some(limit) = input.policy.forget_after.filter(|limit| missed > *limit) {
-            next.outage = None;
-            next.baseline = None;
-            return forgotten(input, outage, limit);
+    let text = match (&input.previous.outage, &input.next.outage) {
+        (Some(forgotten), None) => return self::forgotten(input, forgotten),
+        (Some(outage), Some(_)) => down_since(input.observation.at, outage, how, &fine),
+        (None, Some(Outage { last_seen: epoch, .. })) => {
+            let what = match reason {
+                Reason::ServiceSilent => "silent",
+                _ => "down",
+            };
+            format!("{what}, {how}, {}{fine}{}", had_until(input, epoch), last_seen(epoch))
         }
-        down_since(input.observation.at, outage, how, &fine)
-    } else if let Some(epoch) = epoch_with_instances(input) {
-        next.outage = Some(Outage {
-            last_seen: epoch.clone(),
-            first_missed: input.observation.at,
-        });
-        let what = match reason {
-            Reason::ServiceSilent => "silent",
-            _ => "down",
-        };
-        format!("{what}, {how}, {}{fine}{}", had_until(input, epoch), last_seen(epoch))
-    } else {
-        return never_seen(input, how);
+        (None, None) => return never_seen(input, how),
     };
     Finding::new(Status::Critical, reason, text)
 }
 
-/// Somebody is subscribed, and nobody answered. An epoch without instances, unless the user thinks less of it.
-fn silent(input: &RuleInput<'_>, waited: Duration, next: &mut Memory) -> Finding {
+/// An instance is subscribed, and none replied. An epoch without instances, unless the user thinks less of it.
+fn silent(input: &RuleInput<'_>, waited: Duration) -> Finding {
     let how = how_silent(input, waited);
     if input.policy.silent == Status::Critical {
-        return absent(input, Reason::ServiceSilent, &how, next);
+        return absent(input, Reason::ServiceSilent, &how);
     }
-    next.unreachable = None;
-    match (&input.memory.outage, epoch_with_instances(input)) {
+    match (&input.previous.outage, input.previous.epoch_with_instances()) {
         (Some(outage), _) => still_down(input, outage, &how),
         (None, Some(epoch)) => {
             let text = format!("{how}, {}{}", had_until(input, epoch), last_seen(epoch));
@@ -106,29 +66,19 @@ fn silent(input: &RuleInput<'_>, waited: Duration, next: &mut Memory) -> Finding
     }
 }
 
-/// NATS could not be asked: no epoch, and an open outage stays open.
-fn not_asked(input: &RuleInput<'_>, failure: &Failure, next: &mut Memory) -> Finding {
+/// NATS could not be asked.
+fn not_asked(input: &RuleInput<'_>, failure: &Failure) -> Finding {
     let status = match failure.reason {
         Reason::NatsUnreachable | Reason::AuthRejected | Reason::TlsFailed => input.policy.unreachable,
         _ => Status::Unknown,
     };
-    let mut text = failure.text.clone();
-    if failure.reason != Reason::Interrupted {
-        match &input.memory.unreachable {
-            Some(unreachable) => {
-                text = format!(
-                    "{text} (not asked for {})",
-                    age(input.observation.at.since(unreachable.since))
-                )
-            }
-            None => {
-                next.unreachable = Some(Unreachable {
-                    since: input.observation.at,
-                    reason: failure.reason,
-                });
-            }
+    let text = match &input.previous.unreachable {
+        Some(unreachable) if failure.reason != Reason::Interrupted => {
+            let since = age(input.observation.at.since(unreachable.since));
+            format!("{} (not asked for {since})", failure.text)
         }
-    }
+        _ => failure.text.clone(),
+    };
     Finding::new(status, failure.reason, text)
 }
 
@@ -155,31 +105,26 @@ fn last_seen(epoch: &Epoch) -> String {
     let known: Vec<String> = epoch.instances.iter().take(MAX_NAMED).map(Instance::in_brief).collect();
     match known.is_empty() {
         true => String::new(),
-        false => format!(", last seen: {}", some_of(&known, epoch.count)),
+        false => format!(", last seen: {}", some_of(&known, MAX_NAMED, epoch.count)),
     }
 }
 
-fn forgotten(input: &RuleInput<'_>, outage: &Outage, limit: Duration) -> Finding {
+fn forgotten(input: &RuleInput<'_>, outage: &Outage) -> Finding {
     let text = format!(
         "no instance for longer than {} (--forget-after): forgotten, had {}",
-        age(limit),
+        age(input.policy.forget_after.unwrap_or_default()),
         count(outage.last_seen.count, "instance"),
     );
     Finding::new(input.policy.never_seen, Reason::ServiceNeverSeen, text)
 }
 
 fn never_seen(input: &RuleInput<'_>, how: &str) -> Finding {
-    let others = suggest::who_else(input);
+    let others = suggest::other_services(input);
     let text = match input.policy.remembers {
         true => format!("never seen in this account, {how}, {others}"),
         false => format!("{how}, and nobody remembers whether it was ever there (--no-state), {others}"),
     };
     Finding::new(input.policy.never_seen, Reason::ServiceNeverSeen, text)
-}
-
-/// The last epoch, if there was anybody.
-fn epoch_with_instances<'a>(input: &RuleInput<'a>) -> Option<&'a Epoch> {
-    input.memory.epoch.as_ref().filter(|epoch| epoch.count > 0)
 }
 
 /// `3 instances until 62s ago`

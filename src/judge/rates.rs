@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::policy::RateLimits;
 use super::rule::{RuleInput, RuleOutput, crossed};
 use super::verdict::{Finding, Metric, Unit};
-use crate::probe::observation::Outcome;
-use crate::probe::stats::{Counters, SeenStats};
+use crate::probe::observation::{InstanceReply, Outcome};
+use crate::probe::stats::SeenStats;
 use crate::state::statistics::{RequestCounts, Statistics, Window};
 use crate::values::duration::{age, latency};
 use crate::values::range::Range;
@@ -21,70 +21,72 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     if !limits.wanted {
         return;
     }
-    if let (Outcome::Answered(answers), Some(seen)) = (&input.observation.outcome, &input.observation.stats) {
-        let before = input.memory.statistics.as_ref();
-        let next = Statistics::after(before, input.observation.at, &seen.instances, limits.min_requests);
-        output.next.statistics = Some(next);
-        let silent = answers
-            .iter()
-            .filter(|answer| !seen.instances.contains_key(&answer.instance.id));
-        let without = silent.count();
-        if !seen.denied.is_empty() {
-            output.add_finding(Finding::new(
-                Status::Unknown,
-                Reason::PermissionDenied,
-                format!("no statistics: {}", seen.denied),
-            ));
-        } else if without > 0 {
-            no_statistics(output, limits, without, answers.len());
-        }
-    }
-    let statistics = output.next.statistics.clone();
-    metrics(input, output, statistics.as_ref());
-    let (Some(statistics), Outcome::Answered(_)) = (statistics, &input.observation.outcome) else {
+    let statistics = input.next.statistics.as_ref();
+    let Outcome::Answered(replies) = &input.observation.outcome else {
+        metrics(limits, output, statistics, None);
         return;
     };
-    let rates = current(input, &statistics);
     let seen = input.observation.stats.as_ref();
-    output.findings.extend(failing(limits, &rates, seen));
-    output.findings.extend(slow(limits, &rates));
-    if rates.is_empty() {
-        output.add_detail(
-            1,
-            "no rates yet: they are made of the requests between two runs".to_owned(),
-        );
+    if let Some(seen) = seen {
+        no_statistics(limits, output, seen, replies);
     }
-    let apart = seen.map_or(0, |seen| {
-        seen.instances.values().filter(|stats| stats.errors_apart).count()
-    });
-    if apart > 0 {
-        let text = format!(
-            "errors are counted apart from requests by {}: both together are taken as requests",
-            count(apart, "instance")
-        );
-        output.add_detail(1, text);
+    let rates = statistics.map(|statistics| current(input, statistics));
+    metrics(
+        limits,
+        output,
+        statistics,
+        rates.as_ref().and_then(|rates| rates.first()),
+    );
+    let Some(rates) = rates else {
+        return;
+    };
+    output.add_findings(failing(limits, &rates, seen));
+    output.add_findings(slow(limits, &rates));
+    if rates.is_empty() {
+        output.add_detail(1, "no rates yet: they are made of the requests between two runs");
+    }
+    match seen
+        .into_iter()
+        .flat_map(|seen| seen.instances.values())
+        .filter(|stats| stats.errors_apart)
+        .count()
+    {
+        0 => {}
+        apart => output.add_detail(
+            1,
+            format!(
+                "errors are counted apart from requests by {}: both together are taken as requests",
+                count(apart, "instance")
+            ),
+        ),
     }
     for rate in &rates {
         output.add_detail(1, format!("{}: {}", rate.name(), rate.in_words()));
     }
 }
 
-/// Some instances have sent no statistics; if it is none of them, nothing can be judged.
-fn no_statistics(output: &mut RuleOutput, limits: &RateLimits, without: usize, instances: usize) {
-    if without < instances {
-        output.add_detail(
-            1,
-            format!("{without} of {} sent no statistics", count(instances, "instance")),
-        );
+/// Reports instances that sent no statistics; if none did, nothing can be judged.
+fn no_statistics(limits: &RateLimits, output: &mut RuleOutput, seen: &SeenStats, replies: &[InstanceReply]) {
+    let without = replies
+        .iter()
+        .filter(|reply| !seen.instances.contains_key(&reply.instance.id));
+    let without = without.count();
+    if !seen.denied.is_empty() {
+        let text = format!("no statistics: {}", seen.denied);
+        output.add_finding(Status::Unknown, Reason::PermissionDenied, text);
+    } else if without == 0 {
+    } else if without < replies.len() {
+        let all = count(replies.len(), "instance");
+        output.add_detail(1, format!("{without} of {all} sent no statistics"));
     } else if limits.are_none() {
-        output.add_detail(1, "no instance sent statistics".to_owned());
+        output.add_detail(1, "no instance sent statistics");
     } else {
         let reason = match (limits.error_warning, limits.error_critical) {
             (None, None) => Reason::Latency,
             _ => Reason::ErrorRate,
         };
         let text = "cannot be told: no instance answers $SRV.STATS";
-        output.add_finding(Finding::new(Status::Unknown, reason, text));
+        output.add_finding(Status::Unknown, reason, text);
     }
 }
 
@@ -116,17 +118,16 @@ fn current<'a>(input: &RuleInput<'_>, statistics: &'a Statistics) -> Vec<Rate<'a
 }
 
 impl Rate<'_> {
-    fn counted(&self) -> Counters {
-        self.window.counted
-    }
-
     /// In percent. No more than all requests can fail, whatever a service says.
     fn errors(&self) -> f64 {
-        error_rate(self.counted())
+        match self.window.counted.requests {
+            0 => 0.0,
+            requests => (self.window.counted.errors as f64 / requests as f64 * 100.0).min(100.0),
+        }
     }
 
     fn mean(&self) -> Duration {
-        mean(self.counted())
+        Duration::from_nanos(self.window.counted.processing / self.window.counted.requests.max(1))
     }
 
     fn name(&self) -> String {
@@ -138,7 +139,7 @@ impl Rate<'_> {
 
     /// `301 requests in 62s`
     fn requests(&self) -> String {
-        let requests = usize::try_from(self.counted().requests).unwrap_or(usize::MAX);
+        let requests = usize::try_from(self.window.counted.requests).unwrap_or(usize::MAX);
         let span = age(self.window.until.since(self.window.since));
         let ended = self.ended.map(|ended| format!(" until {} ago", age(ended)));
         format!("{} in {span}{}", count(requests, "request"), ended.unwrap_or_default())
@@ -152,17 +153,6 @@ impl Rate<'_> {
             latency(self.mean())
         )
     }
-}
-
-fn error_rate(counted: Counters) -> f64 {
-    match counted.requests {
-        0 => 0.0,
-        requests => (counted.errors as f64 / requests as f64 * 100.0).min(100.0),
-    }
-}
-
-fn mean(counted: Counters) -> Duration {
-    Duration::from_nanos(counted.processing / counted.requests.max(1))
 }
 
 /// The rate with the largest of these values; among equals the first, which is that of all endpoints.
@@ -221,35 +211,19 @@ fn slow(limits: &RateLimits, rates: &[Rate<'_>]) -> Option<Finding> {
 }
 
 /// Of all endpoints together: the rates of the window that is judged, and the totals.
-fn metrics(input: &RuleInput<'_>, output: &mut RuleOutput, statistics: Option<&Statistics>) {
-    let limits = &input.policy.rates;
-    let window = statistics.and_then(|statistics| Some(current(input, statistics).first()?.counted()));
-    let window = window.filter(|_| matches!(input.observation.outcome, Outcome::Answered(_)));
+fn metrics(limits: &RateLimits, output: &mut RuleOutput, statistics: Option<&Statistics>, rate: Option<&Rate<'_>>) {
+    let error_rate = Metric::new("error_rate", Unit::Percent, rate.map(Rate::errors));
+    let latency = Metric::seconds("latency", rate.map(Rate::mean));
+    output.add_metric(error_rate.with_limits(limits.error_warning, limits.error_critical, Range::at_most));
+    output.add_metric(latency.with_limits(limits.latency_warning, limits.latency_critical, Range::up_to));
     let total = statistics.map(|statistics| statistics.all.total);
-    let seconds = |limit: Option<Duration>| limit.map(|limit| Range::at_most(limit.as_secs_f64()));
-    let counter = |name, value: Option<u64>| Metric {
-        name,
-        value: value.map(|value| value as f64),
-        unit: Unit::Counter,
-        warning: None,
-        critical: None,
-    };
-    output.metrics.extend([
-        Metric {
-            name: "error_rate",
-            value: window.map(error_rate),
-            unit: Unit::Percent,
-            warning: limits.error_warning.map(Range::at_most),
-            critical: limits.error_critical.map(Range::at_most),
-        },
-        Metric {
-            warning: seconds(limits.latency_warning),
-            critical: seconds(limits.latency_critical),
-            ..Metric::seconds("latency", window.map(mean))
-        },
-        counter("requests", total.map(|total| total.requests)),
-        counter("errors", total.map(|total| total.errors)),
-    ]);
+    let requests = total.map(|total| total.requests as f64);
+    output.add_metric(Metric::new("requests", Unit::Counter, requests));
+    output.add_metric(Metric::new(
+        "errors",
+        Unit::Counter,
+        total.map(|total| total.errors as f64),
+    ));
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What came of the request to an endpoint (`--request`, `--subject`): a PING proves that a service lives, not that it works.
 
 use super::policy::RequestLimits;
-use super::rule::{RuleInput, RuleOutput, crossed};
+use super::rule::{RuleInput, RuleOutput, crossed, some_of};
 use super::verdict::{Finding, Metric};
 use crate::probe::observation::{EndpointEnd, EndpointReply, EndpointSeen, Failure, Outcome, ServiceError};
 use crate::values::duration::{age, latency};
@@ -9,33 +9,30 @@ use crate::values::range::Range;
 use crate::values::status::{Reason, Status};
 use crate::values::text::{LIKE, count};
 
-/// How many other endpoints are named.
+/// Maximum number of other endpoints that are named.
 const MAX_NAMED: usize = 8;
 
 pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     let Some(limits) = &input.policy.request else {
         return;
     };
-    // Without an instance there is nobody to ask, and that is told by others.
+    // Without an instance there is nobody to ask, which other rules report.
     let seen = input
         .observation
         .request
         .as_ref()
         .filter(|_| !input.answers().is_empty());
     if matches!(input.observation.outcome, Outcome::Answered(_)) {
-        let finding = match seen {
+        output.add_findings(match seen {
             Some(seen) => finding(input, limits, seen),
             None => Some(unjudged("this run saw no instance itself, and another one did")),
-        };
-        finding.into_iter().for_each(|finding| output.add_finding(finding));
+        });
     }
-    seen.into_iter().for_each(|seen| tell(input, seen, output));
-    let limit = |limit: Option<std::time::Duration>| limit.map(|limit| Range::at_most(limit.as_secs_f64()));
-    output.metrics.push(Metric {
-        warning: limit(limits.warning),
-        critical: limit(limits.critical),
-        ..Metric::seconds("request", seen.and_then(|seen| seen.reply()).map(|reply| reply.took))
-    });
+    if let Some(seen) = seen {
+        details(input, seen, output);
+    }
+    let took = seen.and_then(|seen| seen.reply()).map(|reply| reply.took);
+    output.add_metric(Metric::seconds("request", took).with_limits(limits.warning, limits.critical, Range::up_to));
 }
 
 /// The endpoint does not do what it is there for.
@@ -173,16 +170,14 @@ fn names(wanted: &str, known: &[String]) -> String {
     if !near.is_empty() {
         return format!("did you mean {}?", near.join(" or "));
     }
-    let shown = known[..known.len().min(MAX_NAMED)].join(", ");
-    match known.len().saturating_sub(MAX_NAMED) {
-        _ if known.is_empty() => "the service has none at all".to_owned(),
-        0 => format!("there are: {shown}"),
-        more => format!("there are: {shown} and {more} more"),
+    match known.len() {
+        0 => "the service has none at all".to_owned(),
+        all => format!("there are: {}", some_of(known, MAX_NAMED, all)),
     }
 }
 
-/// What `-v` adds.
-fn tell(input: &RuleInput<'_>, seen: &EndpointSeen, output: &mut RuleOutput) {
+/// The lines for `-v`.
+fn details(input: &RuleInput<'_>, seen: &EndpointSeen, output: &mut RuleOutput) {
     let name = match seen.endpoint.as_str() {
         "" => String::new(),
         name => format!(" (endpoint {name})"),

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use super::details::verbosity_of;
 use super::policy::RestartLimits;
 use super::rule::{RuleInput, RuleOutput, crossed};
-use super::verdict::{Finding, Metric, Unit};
+use super::verdict::{Finding, Metric};
 use crate::probe::observation::{Fate, Outcome};
 use crate::state::changes::Change;
 use crate::values::duration::age;
@@ -13,50 +14,33 @@ use crate::values::range::Range;
 use crate::values::status::{Reason, Status};
 use crate::values::text::count;
 
-/// How many restarts `-v` tells; `-vv` tells all.
-const MAX_NAMED: usize = 10;
-
 pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     let limits = &input.policy.restarts;
     if limits.are_none() {
         return;
     }
-    let changes = output.next.changes.clone();
-    let restarts = changes
-        .as_ref()
-        .map(|changes| changes.restarts_within(limits.window, input.observation.at));
-    let is_presumed = |restart: &Change| changes.as_ref().is_some_and(|changes| changes.is_presumed(restart));
-    output.metrics.push(Metric {
-        name: "restarts",
-        value: restarts.as_ref().map(|restarts| restarts.len() as f64),
-        unit: Unit::Count,
-        warning: limits.warning.map(below),
-        critical: limits.critical.map(below),
-    });
-    // One that could not ask knows nothing new.
+    let changes = input.next.changes.as_ref();
+    let restarts = changes.map(|changes| changes.restarts_within(limits.window, input.observation.at));
+    let metric = Metric::count("restarts", restarts.as_ref().map(Vec::len));
+    output.add_metric(metric.with_limits(limits.warning, limits.critical, below));
+    // A run that could not ask knows nothing new.
     if matches!(input.observation.outcome, Outcome::Failed(_)) {
         return;
     }
     let restarts = restarts.unwrap_or_default();
+    let is_presumed = |restart: &Change| changes.is_some_and(|changes| changes.is_presumed(restart));
     let presumed = restarts.iter().filter(|restart| is_presumed(restart)).count();
-    output.findings.extend(too_many(input, limits, &restarts, presumed));
-    output.findings.extend(cannot_be_told(input));
+    output.add_findings(too_many(input, limits, &restarts, presumed));
+    output.add_findings(may_not_ask(input));
     for (n, restart) in restarts.iter().rev().enumerate() {
-        let verbosity = if n < MAX_NAMED { 1 } else { 2 };
+        let how = if is_presumed(restart) { "presumed" } else { "seen" };
         let old = restart.replaces().unwrap_or_default();
-        output.add_detail(
-            verbosity,
-            format!(
-                "restart {} {}: {} in place of {old}",
-                if is_presumed(restart) { "presumed" } else { "seen" },
-                restart.at,
-                restart.instance
-            ),
-        );
+        let text = format!("restart {how} {}: {} in place of {old}", restart.at, restart.instance);
+        output.add_detail(verbosity_of(n), text);
     }
 }
 
-/// What alerts from this number on.
+/// The range that alerts from this number on.
 fn below(limit: usize) -> Range {
     Range::at_most(limit.saturating_sub(1) as f64)
 }
@@ -105,7 +89,7 @@ fn where_most(restarts: &[&Change]) -> String {
 }
 
 /// Where we may not ask for an instance, nobody knows whether it is gone.
-fn cannot_be_told(input: &RuleInput<'_>) -> Option<Finding> {
+fn may_not_ask(input: &RuleInput<'_>) -> Option<Finding> {
     let denied = &input.observation.denied;
     let not_asked = input.observation.absent.iter().any(|(_, fate)| *fate == Fate::NotAsked);
     let unknown = not_asked && !denied.is_empty() && matches!(input.observation.outcome, Outcome::Answered(_));

@@ -1,25 +1,29 @@
-//! What every rule is given, and where it puts what it finds.
+//! The input of every rule, and its output.
 
+use std::borrow::Borrow;
 use std::time::Duration;
 
 use super::policy::Policy;
-use super::verdict::{Detail, Finding, Metric};
+use super::verdict::{Detail, Finding, Metric, Verdict};
 use crate::probe::observation::{InstanceReply, Observation, Outcome};
 use crate::state::memory::Memory;
-use crate::values::status::Status;
+use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
 
-/// What a rule may look at.
+/// The input of a rule.
 pub struct RuleInput<'a> {
     pub service: &'a str,
-    pub memory: &'a Memory,
+    /// The memory of the runs before.
+    pub previous: &'a Memory,
+    /// The memory that this run leaves.
+    pub next: &'a Memory,
     pub observation: &'a Observation,
     pub policy: &'a Policy,
-    /// When the verdict is said; the epoch is at [`Observation::at`].
+    /// The time of the verdict; the epoch is at [`Observation::at`].
     pub now: Timestamp,
 }
 
-impl RuleInput<'_> {
+impl<'a> RuleInput<'a> {
     /// How many instances there are; `None` if nobody could be asked.
     pub fn instances(&self) -> Option<usize> {
         match &self.observation.outcome {
@@ -38,7 +42,7 @@ impl RuleInput<'_> {
     }
 
     /// The answers; empty where there are none.
-    pub fn answers(&self) -> &[InstanceReply] {
+    pub fn answers(&self) -> &'a [InstanceReply] {
         match &self.observation.outcome {
             Outcome::Answered(answers) => answers,
             _ => &[],
@@ -46,49 +50,60 @@ impl RuleInput<'_> {
     }
 }
 
-/// What the rules have to say so far.
+/// The output of the rules. A rule can only add to it.
 #[derive(Default)]
 pub struct RuleOutput {
-    pub findings: Vec<Finding>,
-    pub metrics: Vec<Metric>,
-    pub details: Vec<Detail>,
-    /// What is to be remembered; at first, what was.
-    pub next: Memory,
+    findings: Vec<Finding>,
+    metrics: Vec<Metric>,
+    details: Vec<Detail>,
 }
 
 impl RuleOutput {
-    pub fn add_finding(&mut self, finding: Finding) {
-        self.findings.push(finding);
+    pub fn add_finding(&mut self, status: Status, reason: Reason, text: impl Into<String>) {
+        self.findings.push(Finding::new(status, reason, text));
     }
 
-    /// A line from this verbosity on.
-    pub fn add_detail(&mut self, verbosity: u8, text: String) {
+    pub fn add_findings(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        self.findings.extend(findings);
+    }
+
+    pub fn add_metric(&mut self, metric: Metric) {
+        self.metrics.push(metric);
+    }
+
+    /// Adds a line that is shown from this verbosity on (`-v` is 1).
+    pub fn add_detail(&mut self, verbosity: u8, text: impl Into<String>) {
+        let text = text.into();
         self.details.push(Detail { verbosity, text });
+    }
+
+    pub fn verdict(self, service: &str) -> Verdict {
+        Verdict::new(service, self.findings, self.metrics, self.details)
     }
 }
 
-/// The worst of two limits that is crossed: the status that it gives, the word for it, and itself.
+/// The worse one of two limits that is crossed: its status, its name, and the limit itself.
 pub fn crossed<L>(
     critical: Option<L>,
     warning: Option<L>,
     is_crossed: impl Fn(&L) -> bool,
 ) -> Option<(Status, &'static str, L)> {
-    let critical = critical
-        .filter(&is_crossed)
-        .map(|limit| (Status::Critical, "critical", limit));
-    critical.or_else(|| {
-        warning
-            .filter(is_crossed)
-            .map(|limit| (Status::Warning, "warning", limit))
-    })
+    let limits = [
+        (Status::Critical, "critical", critical),
+        (Status::Warning, "warning", warning),
+    ];
+    let mut limits = limits
+        .into_iter()
+        .filter_map(|(status, word, limit)| Some((status, word, limit?)));
+    limits.find(|(_, _, limit)| is_crossed(limit))
 }
 
-/// How many instances of a kind the first line names.
+/// Number of instances of a kind that the first line names.
 pub const MAX_NAMED: usize = 3;
 
-/// The first names, and how many more of `all` there are: `A, B, C and 2 more`.
-pub fn some_of(names: &[String], all: usize) -> String {
-    let shown = &names[..names.len().min(MAX_NAMED)];
+/// The first `max` names, and how many more of `all` there are: `A, B, C and 2 more`.
+pub fn some_of<S: Borrow<str>>(names: &[S], max: usize, all: usize) -> String {
+    let shown = &names[..names.len().min(max)];
     let text = shown.join(", ");
     match all.saturating_sub(shown.len()) {
         0 => text,
@@ -96,7 +111,7 @@ pub fn some_of(names: &[String], all: usize) -> String {
     }
 }
 
-/// The slowest of these answers, as far as is known.
-pub fn slowest(answers: &[InstanceReply]) -> Option<Duration> {
-    answers.iter().filter_map(|answer| answer.rtt).max()
+/// The slowest of these replies, as far as is known.
+pub fn slowest(replies: &[InstanceReply]) -> Option<Duration> {
+    replies.iter().filter_map(|reply| reply.rtt).max()
 }

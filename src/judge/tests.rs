@@ -1,14 +1,18 @@
 use std::time::Duration;
 
+use super::advance::MAX_MISSED;
 use super::details::{LISTED, MAX_NAMED};
 use super::fixture::*;
-use super::instances::MAX_MISSED;
-use super::verdict::Detail;
-use super::{Policy, judge};
+use super::verdict::{Detail, Verdict};
+use super::{Loss, LossLimits, Policy, RULES, RateLimits, RequestLimits, RestartLimits, judge, judge_by};
+use crate::connect::credentials::Expiry;
 use crate::probe::observation::{Failure, Fate, Ignored, InstanceReply, Observation, Outcome, Server};
+use crate::probe::stats::SeenStats;
 use crate::state::baseline::{Baseline, Peak};
+use crate::state::fixture::{changes, statistics};
 use crate::state::memory::{Epoch, EpochSummary, HISTORY, Memory, Outage, Unreachable};
 use crate::values::status::{Reason, Status};
+use crate::values::version::Requirement;
 
 #[test]
 fn who_is_missing() {
@@ -1105,6 +1109,108 @@ fn it_never_sleeps_through_an_outage_and_never_forgets_one() {
                 case()
             );
             assert!(next.history.len() <= HISTORY);
+        }
+    }
+}
+
+/// A random number below another one, the same in each run.
+fn random(state: &mut u64, below: usize) -> usize {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    (*state % below as u64) as usize
+}
+
+/// The findings, metrics and details of a verdict, in an order of their own.
+fn sorted(verdict: &Verdict) -> (Status, [Vec<String>; 3]) {
+    let sort = |mut lines: Vec<String>| {
+        lines.sort();
+        lines
+    };
+    let findings = verdict
+        .findings()
+        .iter()
+        .map(|finding| format!("{finding:?}"))
+        .collect();
+    let metrics = verdict.metrics.iter().map(|metric| format!("{metric:?}")).collect();
+    let details = verdict.details.iter().map(|detail| format!("{detail:?}")).collect();
+    (verdict.status(), [findings, metrics, details].map(sort))
+}
+
+#[test]
+fn the_order_of_the_rules_changes_nothing_but_the_order_of_the_output() {
+    let outcomes = [
+        answered(1),
+        answered(3),
+        versions(&["1.0.0", "2.0.0"]),
+        Outcome::NoResponders,
+        SILENT,
+    ];
+    let outcomes: Vec<Outcome> = outcomes.into_iter().chain(FAILURES.map(failed)).collect();
+    let seconds = |seconds: u64| Some(Duration::from_secs(seconds));
+    let strict = Policy {
+        warning: range("5:"),
+        critical: range("2:"),
+        rtt_critical: Some(ms(1)),
+        expected_version: Requirement::parse("^9").ok(),
+        mixed_versions: Some(Status::Warning),
+        mixed_metadata: vec!["commit".into()],
+        creds_warning: seconds(1000),
+        rates: RateLimits {
+            wanted: true,
+            error_warning: Some(0.0),
+            ..RateLimits::default()
+        },
+        request: Some(RequestLimits::default()),
+        loss: LossLimits {
+            warning: Some(Loss::Instances(1)),
+            settle: Duration::ZERO,
+            ..LossLimits::default()
+        },
+        restarts: RestartLimits {
+            warning: Some(1),
+            ..RestartLimits::default()
+        },
+        ..Policy::default()
+    };
+    let many = Memory {
+        baseline: Some(Baseline::new(4)),
+        statistics: Some(statistics()),
+        changes: Some(changes()),
+        ..up()
+    };
+    let mut state = 0x9e37_79b9_7f4a_7c15;
+    let mut rules = RULES;
+    for memory in memories()
+        .into_iter()
+        .chain([up(), down(), absent(), in_trouble(down()), many])
+    {
+        for outcome in &outcomes {
+            let seen = Observation {
+                absent: vec![("id1".into(), Fate::NotAnswering), ("id2".into(), Fate::NotAsked)],
+                credentials: Some(Expiry {
+                    file: "/mon.creds".into(),
+                    at: Some(at(200)),
+                }),
+                denied: "may not ask".into(),
+                trace: vec![(ms(1), "logged in".into())],
+                stats: Some(SeenStats {
+                    denied: "may not publish".into(),
+                    ..SeenStats::default()
+                }),
+                ..saw(outcome.clone())
+            };
+            for policy in [&Policy::default(), &strict] {
+                let (verdict, next) = judge("orders", &memory, &seen, policy, at(100));
+                for _ in 0..4 {
+                    for n in (1..rules.len()).rev() {
+                        rules.swap(n, random(&mut state, n + 1));
+                    }
+                    let (shuffled, other) = judge_by(&rules, "orders", &memory, &seen, policy, at(100));
+                    assert_eq!(sorted(&shuffled), sorted(&verdict), "{seen:?}\n{policy:?}");
+                    assert_eq!(other, next);
+                }
+            }
         }
     }
 }

@@ -47,14 +47,33 @@ pub struct Metric {
 }
 
 impl Metric {
-    /// A duration, without limits.
-    pub fn seconds(name: &'static str, value: Option<Duration>) -> Metric {
+    /// A number without limits.
+    pub fn new(name: &'static str, unit: Unit, value: Option<f64>) -> Metric {
         Metric {
             name,
-            value: value.map(|duration| duration.as_secs_f64()),
-            unit: Unit::Seconds,
+            value,
+            unit,
             warning: None,
             critical: None,
+        }
+    }
+
+    /// A number of things, without limits.
+    pub fn count(name: &'static str, value: Option<usize>) -> Metric {
+        Metric::new(name, Unit::Count, value.map(|number| number as f64))
+    }
+
+    /// A duration, without limits.
+    pub fn seconds(name: &'static str, value: Option<Duration>) -> Metric {
+        Metric::new(name, Unit::Seconds, value.map(|duration| duration.as_secs_f64()))
+    }
+
+    /// The metric with these limits, of which `range` makes the ranges.
+    pub fn with_limits<L>(self, warning: Option<L>, critical: Option<L>, range: impl Fn(L) -> Range) -> Metric {
+        Metric {
+            warning: warning.map(&range),
+            critical: critical.map(&range),
+            ..self
         }
     }
 }

@@ -147,7 +147,7 @@ fn facts(report: &Report) -> String {
             format!("since {}, {reason}", when(unreachable.since, *now)),
         ));
         if let Some(last) = memory.last_seen().filter(|_| memory.outage.is_none()) {
-            facts.push(("Last seen", when(last, *now)));
+            facts.push(("Last seen", when(last.at, *now)));
         }
     }
     if let Some(server) = seen.as_ref().and_then(|seen| seen.server.as_ref()) {

@@ -54,7 +54,7 @@ pub fn render(report: &Report) -> String {
             "service": name,
             "instances": instances,
         })).collect::<Vec<Value>>()),
-        "last_seen": memory.last_seen().map(|at| at.to_string()),
+        "last_seen": memory.last_seen().map(|epoch| epoch.at.to_string()),
         "outage": memory.outage.as_ref().map(|outage| json!({
             "since": outage.first_missed.to_string(),
             "seconds": now.since(outage.first_missed).as_secs_f64(),

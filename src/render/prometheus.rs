@@ -129,7 +129,7 @@ pub fn render(report: &Report, style: &Style) -> String {
     page.gauge(
         "nats_service_last_seen_timestamp_seconds",
         "When an instance was last seen, in seconds since 1970; absent if none is remembered.",
-        memory.last_seen().map(|at| at.as_seconds()),
+        memory.last_seen().map(|epoch| epoch.at.as_seconds()),
     );
     page.gauge(
         "nats_service_rtt_max_seconds",

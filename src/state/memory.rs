@@ -163,10 +163,20 @@ impl Memory {
         self.outage.is_some() || self.epoch.as_ref().is_some_and(|epoch| epoch.count == 0)
     }
 
-    /// The instances of the last epoch that had any, before an open outage too, if all of them are known.
+    /// The latest epoch, if it had instances.
+    pub fn epoch_with_instances(&self) -> Option<&Epoch> {
+        self.epoch.as_ref().filter(|epoch| epoch.count > 0)
+    }
+
+    /// The last epoch that had instances, before an open outage too.
+    pub fn last_seen(&self) -> Option<&Epoch> {
+        let before_outage = self.outage.as_ref().map(|outage| &outage.last_seen);
+        self.epoch_with_instances().or(before_outage)
+    }
+
+    /// The instances of the last epoch that had any, if all of them are known.
     pub fn last_known(&self) -> Option<&[Instance]> {
-        let last_seen = self.outage.as_ref().map(|outage| &outage.last_seen);
-        let epoch = self.epoch.as_ref().filter(|epoch| epoch.count > 0).or(last_seen)?;
+        let epoch = self.last_seen()?;
         (epoch.count > 0 && epoch.is_complete()).then_some(&epoch.instances)
     }
 
@@ -185,19 +195,6 @@ impl Memory {
     pub fn before_outage(&self) -> Vec<String> {
         let last_seen = self.outage.iter().flat_map(|outage| &outage.last_seen.instances);
         last_seen.map(|instance| instance.id.clone()).collect()
-    }
-
-    /// Whether an instance was there in the last epoch, or is missed since.
-    pub fn has_seen_any(&self) -> bool {
-        self.outage.is_some() || self.epoch.as_ref().is_some_and(|epoch| epoch.count > 0)
-    }
-
-    /// When an instance was last there.
-    pub fn last_seen(&self) -> Option<Timestamp> {
-        let epoch = self.epoch.as_ref().filter(|epoch| epoch.count > 0);
-        epoch
-            .or(self.outage.as_ref().map(|outage| &outage.last_seen))
-            .map(|epoch| epoch.at)
     }
 
     /// Makes this epoch the latest one.

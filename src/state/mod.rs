@@ -10,4 +10,4 @@ pub mod statistics;
 pub mod store;
 
 #[cfg(test)]
-mod fixture;
+pub mod fixture;

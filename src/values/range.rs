@@ -1,6 +1,7 @@
 //! Nagios ranges, as the Monitoring Plugins guidelines define them.
 
 use std::fmt;
+use std::time::Duration;
 
 /// A range of values that are fine, or, turned around with `@`, of values that are not. Both ends belong to it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -19,6 +20,11 @@ impl Range {
             end,
             inside: false,
         }
+    }
+
+    /// Alert above this duration, in seconds.
+    pub fn up_to(limit: Duration) -> Range {
+        Range::at_most(limit.as_secs_f64())
     }
 
     /// Alert below `start`; what a threshold on the time that is left means.

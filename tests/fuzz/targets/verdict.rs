@@ -167,7 +167,7 @@ impl Run {
             previously_missing: memory.previously_missing(),
             before_outage: memory.before_outage(),
             census: memory.outage.is_some(),
-            discover: !memory.has_seen_any(),
+            discover: memory.last_seen().is_none(),
             stats: policy.rates.wanted,
             thresholds: policy.thresholds(memory),
             confirm_fewer: if memory.is_absent() { FIRST_RETRY } else { confirm },
