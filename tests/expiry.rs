@@ -4,11 +4,10 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use super::prometheus::assert_clean;
 use super::support::jwt::{Account, Operator, User, now};
+use super::support::prometheus::assert_clean;
 use super::support::server::on;
-use super::support::{Check, Metrics, Server, Service, TempDir, Version, wait_for};
-use super::watch::Sidecar;
+use super::support::{Check, Metrics, Server, Service, Sidecar, TempDir, Version, wait_for};
 
 const HOUR: i64 = 3600;
 

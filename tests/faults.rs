@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::support::{Check, Output, Running, Server, Service, TempDir, Version, is_root};
+use crate::support::{Check, Output, Running, Server, Service, TempDir, Version, in_parallel, is_root};
 
 /// Whether the environment wants all of it.
 fn long_form() -> bool {
@@ -325,24 +325,6 @@ impl Tally {
 /// All of these, or every nth of them: a number that has nothing in common with those of which they are made.
 fn sample<T>(all: Vec<T>, nth: usize) -> Vec<T> {
     all.into_iter().step_by(if long_form() { 1 } else { nth }).collect()
-}
-
-/// Deals with all of these, some at a time.
-fn in_parallel<T: Send>(items: Vec<T>, work: impl Fn(T) + Sync) {
-    let items = Mutex::new(items.into_iter());
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                loop {
-                    let item = items.lock().unwrap().next();
-                    match item {
-                        Some(item) => work(item),
-                        None => break,
-                    }
-                }
-            });
-        }
-    });
 }
 
 /// A system call on the state: its name, and which one of that name it is.

@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 use std::thread;
-use std::time::{Duration, Instant};
 
+use super::support::raw::wait_until_gone;
 use super::support::server::on;
 use super::support::service::Builder;
 use super::support::{Certs, Monitor, Output, Server, Service, Version, raw, wait_for};
@@ -32,15 +32,6 @@ fn start(url: &str, kind: usize) -> Service {
 fn name(service: &Service, kind: usize) -> String {
     let (_, version, pod) = KINDS[kind % 3];
     format!("{} ({version}, pod={pod})", service.id())
-}
-
-/// Waits until the server knows that an instance is gone, and says so at once.
-pub fn wait_until_gone(url: &str, id: &str) {
-    wait_for("the server knows that it is gone", || {
-        let asked = Instant::now();
-        let replies = raw::ask(url, &format!("$SRV.PING.orders.{id}"), 1).ok()?;
-        (replies.is_empty() && asked.elapsed() < Duration::from_millis(500)).then_some(())
-    });
 }
 
 #[track_caller]

@@ -210,6 +210,40 @@ fn one_file_knows_each_thing() {
     }
 }
 
+/// What two test modules need is in tests/support. A module's own files (`tests/faults/`) may use the module.
+#[test]
+fn no_test_module_uses_another() {
+    let tests = root().join("tests");
+    let main = fs::read_to_string(tests.join("main.rs")).expect("tests/main.rs");
+    let modules: Vec<&str> = main
+        .lines()
+        .filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'))
+        .filter(|module| *module != "support")
+        .collect();
+    assert!(modules.len() > 40, "{modules:?}");
+    for module in &modules {
+        let mut files = vec![tests.join(format!("{module}.rs"))];
+        let own = fs::read_dir(tests.join(module)).into_iter().flatten();
+        files.extend(own.map(|entry| entry.expect("an entry").path()));
+        for file in files
+            .iter()
+            .filter(|file| file.extension().is_some_and(|end| end == "rs"))
+        {
+            let Ok(text) = fs::read_to_string(file) else { continue };
+            for other in modules.iter().filter(|other| *other != module) {
+                let is_used = ["crate", "super"].iter().any(|base| {
+                    text.contains(&format!("use {base}::{other}::")) || text.contains(&format!(" {base}::{other}::"))
+                });
+                assert!(
+                    !is_used,
+                    "{} uses {other}: move what it needs to tests/support",
+                    file.display()
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn main_parses_runs_and_exits() {
     let main = &sources()["main"];

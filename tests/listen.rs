@@ -15,16 +15,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::prometheus::{Prometheus, assert_clean};
 use super::support::check::{BINARY, SECRET, find_secret, matches};
 use super::support::crowd;
 use super::support::http::{self, Reply};
+use super::support::prometheus::{Prometheus, assert_clean};
 use super::support::server::free_port;
+use super::support::sidecar::{Sidecar, memory};
 use super::support::{
     Check, Crowd, Fake, Metrics, Proxy, Server, Service, TempDir, Version, each, from_env, is_root, process, raw,
     wait_for,
 };
-use super::watch::{Sidecar, memory};
 
 /// Checks often, and soon knows that an instance does not answer.
 const SOON: [&str; 8] = [
@@ -1339,7 +1339,7 @@ fn a_real_prometheus_scrapes_it_and_fires_and_resolves_the_right_alerts() {
 /// How many checks a soak has at least: `LISTEN_EPOCHS=10000` for a long one.
 fn epochs() -> usize {
     let epochs = std::env::var("LISTEN_EPOCHS").ok();
-    epochs.and_then(|n| n.parse().ok()).unwrap_or(300)
+    epochs.and_then(|n| n.parse().ok()).unwrap_or(100)
 }
 
 /// `LISTEN_EPOCHS=10000 cargo test --locked --test tests -- listen::a_soak --nocapture`

@@ -3,8 +3,7 @@
 
 use super::support::http;
 use super::support::server::free_port;
-use super::support::{Check, Monitor, Server, Service, Version, wait_for};
-use super::watch::Sidecar;
+use super::support::{Check, Monitor, Server, Service, Sidecar, Version, wait_for};
 
 const SHARED: &str = "each PING reaches one instance only: *";
 

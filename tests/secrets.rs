@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::sync::Mutex;
 
 use data_encoding::BASE64;
 use serde_json::json;
 
 use crate::support::jwt::{Account, User};
 use crate::support::server::free_port;
-use crate::support::{Check, Output, Server, TempDir, Version, each, http, is_root, wait_for};
+use crate::support::{Check, Output, Server, TempDir, Version, http, in_parallel, is_root, wait_for};
 
 /// In every part of every secret below: no piece of one may be seen either.
 const MARK: &str = "S3CRET";
@@ -240,13 +241,14 @@ fn no_secret_is_ever_seen() {
         fs::write(dir.join(name), text).unwrap();
     }
 
-    let mut seen = Vec::new();
-    let mut look = |run: &str, place: &str, bytes: &[u8]| {
+    let seen = Mutex::new(Vec::new());
+    let look = |run: &str, place: &str, bytes: &[u8]| {
         if bytes.windows(MARK.len()).any(|window| window == MARK.as_bytes()) {
-            seen.push(format!("{run}, {place}: {}", String::from_utf8_lossy(bytes)));
+            let text = format!("{run}, {place}: {}", String::from_utf8_lossy(bytes));
+            seen.lock().unwrap().push(text);
         }
     };
-    for (args, env, line) in RUNS {
+    in_parallel(RUNS, |(args, env, line)| {
         let home = TempDir::new();
         let metrics = home.join("metrics.prom");
         let args: Vec<String> = args.iter().map(|arg| fill_in(arg)).collect();
@@ -295,7 +297,8 @@ fn no_secret_is_ever_seen() {
         if *line == IN {
             assert!(home.path().join(".local/state").exists() && Path::new(&metrics).exists());
         }
-    }
+    });
+    let seen = seen.into_inner().unwrap();
     assert!(seen.is_empty(), "\n{}", seen.join("\n"));
 }
 
@@ -381,8 +384,11 @@ fn not_even_what_is_no_text_is_seen() {
     }
 }
 
-/// A secret of each kind that people put where a name belongs, and whether its form says what it is.
-fn misplaced() -> Vec<(&'static str, String, bool)> {
+/// A kind of secret, the secret, and whether its form says what it is.
+type Misplaced = (&'static str, String, bool);
+
+/// A secret of each kind that people put where a name belongs.
+fn misplaced() -> Vec<Misplaced> {
     let creds = Account::new("APP").creds(&User::new("mon"));
     let line = |start: &str| {
         creds
@@ -482,88 +488,89 @@ const OTHER_CONTEXTS: &[&str] = &[
     r#"{"inbox_prefix": SECRET}"#,
 ];
 
+/// In one of the modes and outputs after the other; with `SECRETS=all`, each in all of them.
 #[test]
 fn no_secret_in_the_place_of_a_name_is_seen() {
     let closed = format!("nats://127.0.0.1:{}", free_port());
     let misplaced = misplaced();
-    let cases: Vec<_> = misplaced
-        .iter()
-        .flat_map(|kind| {
-            let others = OTHER_FLAGS.iter().filter(|_| kind.2);
-            FILE_NAMES.iter().chain(others).map(move |case| (kind, case))
-        })
-        .collect();
-    let contexts: Vec<_> = misplaced
-        .iter()
-        .flat_map(|kind| {
-            let others = OTHER_CONTEXTS.iter().filter(|_| kind.2);
-            CONTEXTS.iter().chain(others).map(move |text| (kind, text))
-        })
-        .collect();
-    // A thread for each kind.
-    each(&misplaced, |kind| {
-        for (_, (args, env)) in cases.iter().filter(|case| case.0.0 == kind.0) {
-            let fill_in = |text: &&str| text.replace("SECRET", &kind.1);
-            let args: Vec<String> = args.iter().map(fill_in).collect();
-            let env: Vec<(&str, String)> = env.iter().map(|(name, value)| (*name, fill_in(value))).collect();
-            all_modes(&closed, kind, &args, &env);
-        }
-        for (_, text) in contexts.iter().filter(|case| case.0.0 == kind.0) {
-            let dir = TempDir::new();
-            let path = dir.join("prod.json");
+    let dir = TempDir::new();
+    let mut cases = Vec::new();
+    for kind in &misplaced {
+        let fill_in = |text: &str| text.replace("SECRET", &kind.1);
+        let flags = FILE_NAMES.iter().chain(OTHER_FLAGS.iter().filter(|_| kind.2));
+        cases.extend(flags.map(|(args, env)| {
+            let args: Vec<String> = args.iter().map(|arg| fill_in(arg)).collect();
+            let env: Vec<_> = env.iter().map(|(name, value)| (*name, fill_in(value))).collect();
+            (kind, args, env)
+        }));
+        for text in CONTEXTS.iter().chain(OTHER_CONTEXTS.iter().filter(|_| kind.2)) {
+            let path = dir.join(&format!("context-{}.json", cases.len()));
             fs::write(&path, text.replace("SECRET", &json!(kind.1).to_string())).unwrap();
-            let args = ["--context".to_owned(), path];
-            all_modes(&closed, kind, &args, &[]);
-            sidecar(&closed, kind, &args);
+            cases.push((kind, vec!["--context".to_owned(), path], Vec::new()));
         }
-        if !kind.2 {
-            sidecar(&closed, kind, &["--creds".to_owned(), kind.1.clone()]);
+    }
+    let all = std::env::var_os("SECRETS").is_some();
+    in_parallel(cases.into_iter().enumerate(), |(nth, (kind, args, env))| {
+        // Neighbours differ in the flag, those of two kinds in the mode.
+        let turn = |modes: usize| (0..modes).filter(move |mode| all || (nth + nth / modes) % modes == *mode);
+        turn(MODES.len()).for_each(|mode| run_in(MODES[mode], &closed, kind, &args, &env));
+        let is_for_sidecar = args[..]
+            .first()
+            .is_some_and(|arg| arg == "--context" || arg == "--creds");
+        if is_for_sidecar && turn(3).next() == Some(0) {
+            sidecar(&closed, kind, &args);
         }
     });
 }
 
-/// Each mode and each output, with these arguments and variables.
-fn all_modes(server: &str, (kind, secret, _): &(&str, String, bool), args: &[String], env: &[(&str, String)]) {
+/// Each command and each output. `FILE` is the path of a file.
+const MODES: &[&[&str]] = &[
+    &["check", "-vvv"],
+    &["textfile", "-o", "FILE"],
+    &["check", "-vvv", "--format", "json"],
+    &["probe", "liveness", "--any-instance"],
+    &["check", "-vvv", "--format", "text"],
+    &["state", "show"],
+    &["check", "-vvv", "--format", "prometheus"],
+    &["check", "-vvv", "--format", "checkmk"],
+];
+
+/// A run with these arguments and variables.
+fn run_in(mode: &[&str], server: &str, (kind, secret, _): &Misplaced, args: &[String], env: &[(&str, String)]) {
     let home = TempDir::new();
-    let metrics = home.join("metrics.prom");
-    let mut modes = vec![
-        vec!["textfile", "-o", &metrics],
-        vec!["probe", "liveness", "--any-instance"],
-        vec!["state", "show"],
-    ];
-    for format in ["nagios", "json", "text", "prometheus", "checkmk"] {
-        modes.push(vec!["check", "-vvv", "--format", format]);
-    }
+    let file = home.join("metrics.prom");
+    let mode: Vec<&str> = mode
+        .iter()
+        .map(|word| if *word == "FILE" { &file } else { *word })
+        .collect();
     let is_connecting =
         args.iter().any(|arg| ["-s", "-H"].contains(&arg.as_str())) || env.iter().any(|e| e.0 == "NATS_URL");
-    for mode in modes {
-        // clap itself speaks first of a word that is too much.
-        let mut check = Check::new(&mode).args(["-n", "orders"]).args(args).home(&home);
-        if !is_connecting && !args.iter().any(|arg| arg == "--context") {
-            check = check.args(["-s", server]);
-        }
-        for (name, value) in env {
-            check = check.env(name, value);
-        }
-        let output = check.run();
-        let shown = [
-            output.stdout.as_bytes(),
-            output.stderr.as_bytes(),
-            &all_files(home.path()),
-        ]
-        .concat();
-        if let Some(piece) = piece_in(&shown, secret) {
-            panic!(
-                "{kind}, {mode:?} {args:?}: {piece:?} in {}",
-                String::from_utf8_lossy(&shown)
-            );
-        }
-        assert!(output.code.is_some_and(|code| code <= 3), "{output:?}");
+    // clap itself speaks first of a word that is too much.
+    let mut check = Check::new(&mode).args(["-n", "orders"]).args(args).home(&home);
+    if !is_connecting && !args.iter().any(|arg| arg == "--context") {
+        check = check.args(["-s", server]);
     }
+    for (name, value) in env {
+        check = check.env(name, value);
+    }
+    let output = check.run();
+    let shown = [
+        output.stdout.as_bytes(),
+        output.stderr.as_bytes(),
+        &all_files(home.path()),
+    ]
+    .concat();
+    if let Some(piece) = piece_in(&shown, secret) {
+        panic!(
+            "{kind}, {mode:?} {args:?}: {piece:?} in {}",
+            String::from_utf8_lossy(&shown)
+        );
+    }
+    assert!(output.code.is_some_and(|code| code <= 3), "{output:?}");
 }
 
 /// The sidecar's log, pages and files.
-fn sidecar(server: &str, (kind, secret, _): &(&str, String, bool), args: &[String]) {
+fn sidecar(server: &str, (kind, secret, _): &Misplaced, args: &[String]) {
     let (home, port) = (TempDir::new(), free_port());
     let (metrics, status) = (home.join("metrics.prom"), home.join("status.json"));
     let mut running = Check::new(["watch", "-n", "orders", "--any-instance", "--interval", "1h"])

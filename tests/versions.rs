@@ -3,7 +3,7 @@
 use check_nats_service::values::timestamp::Timestamp;
 use serde_json::json;
 
-use super::instances::wait_until_gone;
+use super::support::raw::wait_until_gone;
 use super::support::{Check, Fake, Metrics, Monitor, Server, Service, TempDir, Version, each};
 
 /// The check of this server, which expects `^1.4`.

@@ -13,8 +13,8 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use super::{Place, Tally, in_parallel, long_form};
-use crate::support::{Output, Server, Service, Version};
+use super::{Place, Tally, long_form};
+use crate::support::{Output, Server, Service, Version, in_parallel};
 
 /// How many of the latest changes of names a file system may have in memory only: those of three runs and more.
 const UNSURE: usize = 10;
@@ -270,7 +270,7 @@ impl Stage {
     fn both<T: Sync>(&mut self, disks: &[T], every: usize, run_from: impl Fn(&T, bool) + Sync) {
         for is_up in [false, true] {
             self.set(is_up);
-            let sample = disks.iter().skip(usize::from(is_up)).step_by(every).collect();
+            let sample = disks.iter().skip(usize::from(is_up)).step_by(every);
             in_parallel(sample, |disk| run_from(disk, is_up));
         }
     }

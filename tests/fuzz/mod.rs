@@ -7,11 +7,12 @@ mod targets;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use targets::{TARGETS, Target};
 
-use crate::support::{Check, Fake, Output};
+use crate::support::{Check, Fake, Output, in_parallel};
 
 /// How many mutations of the seeds each target reads.
 const MUTATIONS: u64 = 1200;
@@ -83,6 +84,7 @@ fn breaks(target: &Target, input: &[u8]) -> Option<String> {
 #[test]
 fn every_target_keeps_its_promises() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let broken = Mutex::new(Vec::new());
     let check = |target: &Target| {
         let seeds = target.seeds(root);
         assert!(seeds.len() > 1, "{} has seeds", target.name);
@@ -90,9 +92,13 @@ fn every_target_keeps_its_promises() {
         let mutations = MUTATIONS * number("FUZZ_TIMES", 1);
         let mutated = (0..mutations).map(|_| mutate(&mut random, target.words, &seeds));
         let mut inputs = [Vec::new()].into_iter().chain(seeds.clone()).chain(mutated);
-        inputs.find_map(|input| breaks(target, &input))
+        broken
+            .lock()
+            .unwrap()
+            .extend(inputs.find_map(|input| breaks(target, &input)));
     };
-    let broken: Vec<String> = TARGETS.iter().filter_map(check).collect();
+    in_parallel(TARGETS, check);
+    let broken = broken.into_inner().unwrap();
     assert!(broken.is_empty(), "what broke it is told above:\n{}", broken.join("\n"));
 }
 

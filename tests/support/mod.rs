@@ -16,10 +16,12 @@ pub mod monitor;
 pub mod mount;
 pub mod namespace;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod raw;
 pub mod server;
 pub mod service;
+pub mod sidecar;
 pub mod temp_dir;
 
 pub use blackhole::Blackhole;
@@ -35,8 +37,10 @@ pub use namespace::Namespace;
 pub use proxy::Proxy;
 pub use server::{Server, Version};
 pub use service::Service;
+pub use sidecar::Sidecar;
 pub use temp_dir::TempDir;
 
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// How long anything may take on a busy machine that usually takes milliseconds.
@@ -78,6 +82,21 @@ pub fn each<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync
     std::thread::scope(|scope| {
         for case in cases {
             scope.spawn(move || test(case));
+        }
+    });
+}
+
+/// Tests a long list of cases, four at a time.
+pub fn in_parallel<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
+    let cases = Mutex::new(cases.into_iter().collect::<Vec<_>>().into_iter());
+    let next = || cases.lock().unwrap().next();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some(case) = next() {
+                    test(case);
+                }
+            });
         }
     });
 }

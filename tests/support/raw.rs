@@ -95,6 +95,15 @@ pub fn subscribe_all(url: &str, subjects: impl IntoIterator<Item = impl Display>
     }
 }
 
+/// Waits until the server replies at once that nobody is subscribed for this instance of `orders`.
+pub fn wait_until_gone(url: &str, id: &str) {
+    super::wait_for("the server knows that it is gone", || {
+        let asked = Instant::now();
+        let replies = ask(url, &format!("$SRV.PING.orders.{id}"), 1).ok()?;
+        (replies.is_empty() && asked.elapsed() < Duration::from_millis(500)).then_some(())
+    });
+}
+
 /// Up to and with CONNECT. User and password may be in the URL.
 fn connect(url: &str) -> io::Result<BufReader<TcpStream>> {
     let url = Url::parse(url).expect("a URL");

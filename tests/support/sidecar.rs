@@ -1,0 +1,147 @@
+//! `watch`: the sidecar, with a metrics file and a status file.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::check::BINARY;
+use super::{LIMIT, SLACK, TempDir, assert_took, process, wait_for};
+
+/// How long after a signal it may still run.
+pub const GRACE: Duration = Duration::from_millis(100);
+
+/// A sidecar under way. Its outputs go to files, which can be looked at meanwhile. Killed on drop.
+pub struct Sidecar {
+    pub child: Child,
+    pub dir: TempDir,
+}
+
+impl Sidecar {
+    pub fn start(server: &str, flags: &[&str]) -> Sidecar {
+        Sidecar::start_under(&[], server, flags)
+    }
+
+    pub fn start_under(under: &[&str], server: &str, flags: &[&str]) -> Sidecar {
+        let dir = TempDir::new();
+        let file = |name| fs::File::create(dir.join(name)).unwrap();
+        let mut words = under.to_vec();
+        let (textfile, status) = (dir.join("orders.prom"), dir.join("orders.json"));
+        words.extend([BINARY, "watch", "-s", server, "-n", "orders", "--textfile", &textfile]);
+        words.extend(["--status-file", &status]);
+        words.extend(flags);
+        let mut command = process::command(words[0]);
+        command
+            .args(&words[1..])
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .current_dir("/")
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(file("stdout"))
+            .stderr(file("stderr"));
+        Sidecar {
+            child: process::spawn(command),
+            dir,
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("stderr")).unwrap()
+    }
+
+    /// The lines of the log, without their times.
+    #[track_caller]
+    pub fn lines(&self) -> Vec<String> {
+        let strip = |line: &str| {
+            let (time, text) = line.split_once(' ').unwrap_or_else(|| panic!("{line}"));
+            assert!(time.ends_with('Z') && time.contains('T'), "{line}");
+            text.to_owned()
+        };
+        self.log().lines().map(strip).collect()
+    }
+
+    #[track_caller]
+    pub fn wait_for_line(&self, text: &str) {
+        wait_for(text, || self.log().contains(text).then_some(()));
+    }
+
+    /// The status file, which is whole whenever it is there.
+    pub fn status(&self) -> Option<Value> {
+        let text = fs::read_to_string(self.dir.join("orders.json")).ok()?;
+        Some(serde_json::from_str(&text).unwrap_or_else(|e| panic!("not whole: {e}: {text}")))
+    }
+
+    #[track_caller]
+    pub fn wait_for_status(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        wait_for(what, || self.status().filter(&condition))
+    }
+
+    /// Waits until another check has ended.
+    #[track_caller]
+    pub fn wait_for_the_next(&self) -> Value {
+        let before = self.status().map(|status| status["time"].clone());
+        self.wait_for_status("another check", |status| Some(&status["time"]) != before.as_ref())
+    }
+
+    pub fn signal(&self, signal: i32) {
+        process::signal(&self.child, signal);
+    }
+
+    /// The running check, if there is one.
+    pub fn check(&self) -> Option<i32> {
+        let pid = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+        children.split_whitespace().next()?.parse().ok()
+    }
+
+    /// Ends it, and looks at what it leaves behind.
+    #[track_caller]
+    pub fn end(mut self, signal: i32) {
+        let (sent, queued) = (Instant::now(), process::queued(&self.child));
+        self.signal(signal);
+        assert!(process::ends(&self.child, LIMIT), "it ends");
+        let queued = process::queued(&self.child).saturating_sub(queued);
+        let took = sent.elapsed().saturating_sub(queued);
+        let status = process::wait(&mut self.child, LIMIT).expect("it has ended");
+        assert_eq!(status.code(), Some(0), "{status:?}: {}", self.log());
+        assert_took(took, GRACE + SLACK, &self.log());
+        assert_eq!(fs::read_to_string(self.dir.join("stdout")).unwrap(), "");
+        self.assert_whole();
+    }
+
+    /// Whole files or none, and no others.
+    #[track_caller]
+    pub fn assert_whole(&self) {
+        self.status();
+        if let Ok(text) = fs::read_to_string(self.dir.join("orders.prom")) {
+            assert!(text.starts_with("# HELP ") && text.ends_with('\n'), "{text}");
+            assert!(text.contains("nats_service_probe_timestamp_seconds{"), "{text}");
+        }
+        let names = fs::read_dir(self.dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+        names.retain(|name| !["stdout", "stderr", "orders.prom", "orders.json"].contains(&name.as_str()));
+        assert!(names.is_empty(), "left behind: {names:?}");
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        process::kill(&mut self.child);
+    }
+}
+
+/// Memory that a process has at this moment, in KiB.
+pub fn memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
