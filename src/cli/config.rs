@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::connect::target::{Auth, ServerUrl, ServiceName, Target};
 use crate::judge::Policy;
 use crate::judge::pod::{self, ProbeKind};
-use crate::probe::schedule::Wanted;
+use crate::probe::plan::Wanted;
 use crate::render::prometheus::Style;
 use crate::state::key::StateKey;
 use crate::state::store::StateLocation;

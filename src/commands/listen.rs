@@ -34,7 +34,7 @@ use super::site::{Results, Site};
 use crate::cli::{ListenOptions, Selector};
 use crate::connect::target::ServiceName;
 use crate::judge::pod;
-use crate::probe::schedule::Wanted;
+use crate::probe::plan::Wanted;
 use crate::process::exit::{Output, finish};
 use crate::render;
 use crate::render::prometheus::Style;

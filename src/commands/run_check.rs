@@ -9,7 +9,7 @@ use crate::judge::judge;
 use crate::judge::verdict::{Finding, Verdict};
 use crate::probe::client::{ProbeRequest, probe};
 use crate::probe::observation::{Failure, Observation, Outcome};
-use crate::probe::schedule::{FIRST_RETRY, PingPlan, Wanted};
+use crate::probe::plan::{FIRST_RETRY, PingPlan, Wanted};
 use crate::process::exit::Output;
 use crate::process::user::euid;
 use crate::process::watchdog::{self, Alarm};

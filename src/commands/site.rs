@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::judge::pod::{self, PodProbe, ProbeKind, ProbeResult};
 use crate::judge::status_file::{self, LastCheck};
-use crate::probe::schedule::Wanted;
+use crate::probe::plan::Wanted;
 use crate::render::html;
 use crate::serve::request::HttpRequest;
 use crate::serve::response::{Content, HttpResponse, HttpStatus};

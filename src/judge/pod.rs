@@ -4,8 +4,8 @@
 //! what is outside of the pod: NATS being away would restart every pod at once.
 
 use crate::probe::observation::{Observation, Outcome, shown_id};
+use crate::probe::plan::Wanted;
 use crate::probe::reply::{KEY_CHARS, VALUE_CHARS};
-use crate::probe::schedule::Wanted;
 use crate::values::duration::latency;
 use crate::values::text::{CUT, clean, count, readable};
 

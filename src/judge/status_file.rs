@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::judge::pod::{PodProbe, ProbeResult};
 use crate::probe::observation::shown_id;
+use crate::probe::plan::Wanted;
 use crate::probe::reply::{KEY_CHARS, METADATA_ENTRIES, VALUE_CHARS};
-use crate::probe::schedule::Wanted;
 use crate::values::duration::age;
 use crate::values::text::{clean, readable};
 use crate::values::timestamp::Timestamp;

@@ -1,24 +1,28 @@
 //! Asks NATS, and always comes back in time.
 //!
 //! The client has no timeouts: it can hang in a connect, a login, a write or the wait for a PONG. So a worker thread holds
-//! it, one for each connection, and tells what happens through a channel; the probe waits for that channel, for the
-//! inboxes and for the alarms, all at once and never longer than to the deadline. A worker that hangs is left alone: the
+//! it, one for each connection, and reports what happens through a channel; the probe waits for that channel, for the
+//! inbox and for the alarms, all at once and never longer than to the deadline. A worker that hangs is left alone: the
 //! process is about to end. For the same reason no connection is ever closed, which would cost two round trips.
+//!
+//! Everything that is published over a connection has a number, which is the last token of its reply subject: so each message in
+//! the inbox belongs to one query of one schedule, or to one request to an endpoint.
 
 mod connect;
-mod listen;
+mod dialogue;
+mod link;
+mod probe;
 mod worker;
 
 use std::collections::BTreeSet;
 use std::mem;
 
-pub use self::connect::ProbeRequest;
-use self::connect::{Probe, Stop};
+use self::dialogue::Dialogue;
+pub use self::probe::ProbeRequest;
+use self::probe::{Probe, Stop};
 use crate::probe::diagnosis;
 use crate::probe::endpoint::Call;
-use crate::probe::observation::{Fate, Observation, Outcome};
-use crate::probe::schedule::Schedule;
-use crate::probe::stats::SeenStats;
+use crate::probe::observation::{Fate, Observation, Outcome, Server};
 use crate::values::timestamp::Timestamp;
 
 /// Asks, and returns by the deadline with what was seen.
@@ -26,94 +30,74 @@ pub fn probe(request: &ProbeRequest<'_>) -> Observation {
     let mut probe = Probe {
         request,
         server: None,
-        schedule: None,
-        call: None,
-        denied: String::new(),
-        stats_denied: String::new(),
-        alive_at: None,
         relayed: request.target.request.is_some(),
         headerless: false,
         unreadable: BTreeSet::new(),
         trace: Vec::new(),
         remarks: Vec::new(),
     };
-    let outcome = probe.run().unwrap_or_else(|stop| {
+    let mut dialogue = None;
+    let outcome = probe.run(&mut dialogue).unwrap_or_else(|stop| {
         let (Stop::Lost(failure) | Stop::Final(failure)) = stop;
         Outcome::Failed(failure.with_hint(request.target.hint.as_deref()))
     });
-    let schedule = probe.schedule.as_ref();
-    let alive_at = probe.alive_at.filter(|_| matches!(outcome, Outcome::Answered(_)));
-    Observation {
-        at: alive_at.unwrap_or_else(Timestamp::now),
-        outcome,
-        census: schedule.is_some_and(Schedule::was_census),
-        rounds: schedule.map_or(0, Schedule::rounds),
-        ignored: schedule.map(Schedule::ignored).unwrap_or_default(),
-        absent: schedule
-            .map(|schedule| absent(schedule, probe.headerless))
-            .unwrap_or_default(),
-        others: schedule.and_then(Schedule::others),
-        silence: schedule.map(Schedule::silence).unwrap_or_default(),
-        one_reply_each: schedule.is_some_and(Schedule::one_reply_each),
-        same_id: schedule.map(Schedule::same_id).unwrap_or_default(),
-        without_ping: schedule.is_some_and(Schedule::without_ping),
-        stats: request.plan.stats.then(|| SeenStats {
-            instances: schedule.map(|schedule| schedule.stats().clone()).unwrap_or_default(),
-            denied: probe.stats_denied,
-        }),
-        denied: probe.denied,
+    let now = Timestamp::now();
+    let seen = match &dialogue {
+        Some(dialogue) => dialogue.observation(now, outcome),
+        None => Observation::new(now, outcome),
+    };
+    // Without headers there is no 503, so it is not known who is gone.
+    let fate = |fate| match fate {
+        Fate::NotAnswering if probe.headerless => Fate::NotAsked,
+        fate => fate,
+    };
+    let call = dialogue.as_ref().and_then(|dialogue| dialogue.call.as_ref());
+    let seen = Observation {
+        absent: seen.absent.into_iter().map(|(id, seen)| (id, fate(seen))).collect(),
         unreadable: probe.unreadable.into_iter().collect(),
         headerless: probe.headerless,
-        request: probe.call.filter(Call::has_begun).map(|call| call.seen()),
+        request: call.filter(|call| call.has_begun()).map(Call::seen),
         server: probe.server,
         credentials: request.target.expiry(),
         took: request.start.elapsed(),
         trace: probe.trace,
         remarks: [request.target.remarks.clone(), probe.remarks].concat(),
-    }
-}
-
-/// The instances that did not answer. Without headers there is no 503, so it is not known who is gone.
-fn absent(schedule: &Schedule, headerless: bool) -> Vec<(String, Fate)> {
-    let fate = |fate| match fate {
-        Fate::NotAnswering if headerless => Fate::NotAsked,
-        fate => fate,
+        ..seen
     };
-    let absent = schedule.absent().into_iter();
-    absent.map(|(id, seen)| (id, fate(seen))).collect()
+    // The worker would end now, which costs more than to let it wait for the end of the process.
+    mem::forget(dialogue);
+    seen
 }
 
 impl Probe<'_> {
-    fn run(&mut self) -> Result<Outcome, Stop> {
-        // A server that restarts is no reason to give up, and neither is one lost packet. Where a reply is what broke the
-        // connection, the next one goes through a relay, and where there can be no relay, the last one is without headers.
-        for last in [false, true, true] {
-            let mut link = self.connect()?;
+    /// A server that restarts is no reason to give up, and neither is one lost packet. Where a reply is what broke the
+    /// connection, the second one goes through a relay, and where there can be no relay, the third is without headers.
+    /// Leaves the dialogue over the last connection.
+    fn run(&mut self, last: &mut Option<Dialogue>) -> Result<Outcome, Stop> {
+        for attempt in 1..=3 {
+            self.headerless = attempt == 3;
+            let link = self.connect()?;
             let relayed = link.relayed;
-            match self.ask(&mut link) {
+            self.server = Some(Server {
+                address: link.server.address(),
+                ..Server::default()
+            });
+            let dialogue = last.insert(self.begin(link));
+            match self.converse(dialogue) {
                 Err(Stop::Lost(failure)) => {
                     self.relayed = true;
                     self.step(format_args!("lost: {}", failure.text));
                 }
-                // Without headers there is no 503, so only an answer means anything.
-                end if self.headerless && !matches!(end, Ok(Outcome::Answered(_))) => break,
-                end => {
-                    // The worker would end now, which costs more than to let it wait for the end of the process.
-                    mem::forget(link);
-                    return end;
-                }
+                // Without headers there is no 503, so only a reply means anything.
+                end if !self.headerless || matches!(end, Ok(Outcome::Answered(_))) => return end,
+                _ => break,
             }
-            if last && (relayed || self.headerless) {
+            if attempt == 2 && relayed {
                 break;
             }
-            self.headerless = last;
         }
         self.headerless = false;
-        let address = self
-            .server
-            .as_ref()
-            .map(|server| server.address.clone())
-            .unwrap_or_default();
-        Err(Stop::Final(diagnosis::lost_twice(&address)))
+        let address = self.server.as_ref().map_or("", |server| server.address.as_str());
+        Err(Stop::Final(diagnosis::lost_twice(address)))
     }
 }

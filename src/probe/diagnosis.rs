@@ -16,6 +16,9 @@ use crate::values::timestamp::Timestamp;
 /// The client's words for a line of more than 4096 bytes.
 pub const LONG_LINE: &str = "received command exceeded fixed command buffer";
 
+/// The beginning of the client's words for an INFO that it did not expect.
+pub const UNTIMELY_INFO: &str = "unexpected line while connecting: Info(";
+
 /// How much of a foreign text is shown, in characters.
 const QUOTED: usize = 120;
 
@@ -357,6 +360,50 @@ pub fn lost_twice(address: &str) -> Failure {
              the protocol"
         ),
     )
+}
+
+/// The connection broke while the service was asked.
+pub fn connection_broke(address: &str) -> Failure {
+    let text = format!("the connection to NATS at {address} broke");
+    Failure::new(Reason::NatsUnreachable, text)
+}
+
+/// The same failure, of a connection on which a request to an endpoint may be under way.
+pub fn lost_with_request(failure: Failure, is_under_way: bool) -> Failure {
+    match is_under_way {
+        true => Failure {
+            text: format!(
+                "{} while waiting for the reply of an endpoint, a reply that breaks the protocol does that",
+                failure.text
+            ),
+            ..failure
+        },
+        false => failure,
+    }
+}
+
+/// The service may be up, down or slow: the server answers, and there was no time for a retry.
+pub fn no_time_to_retry(address: &str, waited: &str) -> Failure {
+    let text = format!("NATS at {address} is too slow: no time left to ask again after {waited}, raise --timeout");
+    Failure::new(Reason::NatsUnreachable, text)
+}
+
+/// What somebody on the way to the server learns of a login without TLS; `None` if nothing.
+pub fn login_without_tls(auth: &Auth) -> Option<&'static str> {
+    Some(match auth {
+        Auth::None => return None,
+        Auth::UserPassword { .. } => {
+            "the password went over a connection without TLS: whoever is on the way can read it"
+        }
+        Auth::Token(_) => "the token went over a connection without TLS: whoever is on the way can read it",
+        Auth::Nkey { .. } => {
+            "the NKey was used over a connection without TLS: whoever is on the way can log in as its user meanwhile"
+        }
+        Auth::Credentials { .. } => {
+            "the creds were used over a connection without TLS: whoever is on the way can read the user JWT, and log in as \
+             this user meanwhile"
+        }
+    })
 }
 
 /// A reply has headers that the client cannot read, over TLS, so the request could not be sent and judged.

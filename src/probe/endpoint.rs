@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::connect::request::{Destination, EndpointRequest, Subject, shown};
+use crate::probe::clock::PingClock;
 use crate::probe::info::{self, Endpoint, Headers};
 use crate::probe::observation::{EndpointEnd, EndpointReply, EndpointSeen, Failure};
 use crate::values::text::{clean, count};
@@ -37,9 +38,6 @@ pub struct EndpointPlan {
     pub patience: Duration,
     /// How long to wait for one more instance to tell its endpoints.
     pub stall: Duration,
-    /// Ping after so long without anything to do, and then after twice as long each time. `None`: a PING goes behind each
-    /// request at once.
-    pub first_ping_delay: Option<Duration>,
 }
 
 /// What to do next.
@@ -78,6 +76,7 @@ pub struct Call {
     /// Which other endpoints they have. Clean.
     names: BTreeSet<String>,
     info_askings: usize,
+    last_info_asked: Duration,
     /// Those of them that nobody was subscribed to.
     info_unheard: BTreeSet<usize>,
     latest_info: Duration,
@@ -89,9 +88,6 @@ pub struct Call {
     attempts: Vec<SentRequest>,
     captured: bool,
     reply: Option<(Duration, EndpointReply)>,
-    last_sent: Duration,
-    pings: u32,
-    last_ping: Duration,
     end: Option<EndpointEnd>,
 }
 
@@ -108,6 +104,7 @@ impl Call {
             infos: BTreeMap::new(),
             names: BTreeSet::new(),
             info_askings: 0,
+            last_info_asked: Duration::ZERO,
             info_unheard: BTreeSet::new(),
             latest_info: Duration::ZERO,
             plan: None,
@@ -116,11 +113,12 @@ impl Call {
             attempts: Vec::new(),
             captured: false,
             reply: None,
-            last_sent: Duration::ZERO,
-            pings: 0,
-            last_ping: Duration::ZERO,
             end: None,
         }
+    }
+
+    pub fn request(&self) -> &EndpointRequest {
+        &self.request
     }
 
     /// The subject of the request itself, as far as it is known.
@@ -138,8 +136,7 @@ impl Call {
         if self.plan.is_some() {
             self.info_again += 1;
         }
-        self.last_sent = now;
-        self.pings = 0;
+        self.last_info_asked = now;
         self.info_askings += 1;
         self.info_askings - 1
     }
@@ -205,8 +202,6 @@ impl Call {
             sent: now,
             no_responders: false,
         });
-        self.last_sent = now;
-        self.pings = 0;
         self.attempts.len() - 1
     }
 
@@ -215,12 +210,6 @@ impl Call {
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.sent = at;
         }
-    }
-
-    pub fn pinged(&mut self, now: Duration) {
-        self.last_sent = now;
-        self.last_ping = now;
-        self.pings += 1;
     }
 
     /// A 503 came for the request when it was sent for the nth time. Any peer that has seen the request can send one; the
@@ -281,27 +270,17 @@ impl Call {
         self.attempts.iter().any(|attempt| !attempt.no_responders)
     }
 
-    /// What to do at this time. `server_answered`: whether the server has answered everything sent to it.
-    pub fn next(&mut self, now: Duration, server_answered: bool) -> EndpointAction {
+    /// What to do at this time.
+    pub fn next(&mut self, now: Duration, clock: &PingClock) -> EndpointAction {
         let Some((begun, plan)) = self.plan.clone() else {
             return EndpointAction::Listen(Duration::MAX);
         };
         if self.end.is_some() {
             return EndpointAction::Done;
         }
-        let next = match self.subject.clone() {
-            None => self.next_of_info(now, begun, &plan),
-            Some(subject) => self.next_of_request(now, &plan, subject, server_answered),
-        };
-        match (next, plan.first_ping_delay) {
-            (EndpointAction::Listen(until), Some(first_ping_delay)) => {
-                let due = self.last_sent + first_ping_delay * 2_u32.saturating_pow(self.pings.min(16));
-                match now >= due {
-                    true => EndpointAction::Ping,
-                    false => EndpointAction::Listen(until.min(due)),
-                }
-            }
-            (next, _) => next,
+        match self.subject.clone() {
+            None => self.next_of_info(now, begun, &plan, clock),
+            Some(subject) => self.next_of_request(now, &plan, subject, clock),
         }
     }
 
@@ -310,7 +289,13 @@ impl Call {
         EndpointAction::Done
     }
 
-    fn next_of_info(&mut self, now: Duration, begun: Duration, plan: &EndpointPlan) -> EndpointAction {
+    fn next_of_info(
+        &mut self,
+        now: Duration,
+        begun: Duration,
+        plan: &EndpointPlan,
+        clock: &PingClock,
+    ) -> EndpointAction {
         if !self.infos.is_empty() {
             let told = plan.instances.iter().filter(|id| self.infos.contains_key(*id)).count();
             let complete = told >= plan.instances.len().min(MAX_INFOS);
@@ -319,7 +304,7 @@ impl Call {
                 return EndpointAction::Listen(until.min(plan.end));
             }
             return match self.choose(complete) {
-                Some(subject) => self.next_of_request(now, plan, subject, false),
+                Some(subject) => self.next_of_request(now, plan, subject, clock),
                 None => EndpointAction::Done,
             };
         }
@@ -328,7 +313,7 @@ impl Call {
         let again = match (nobody, self.info_again) {
             (true, 0) => Some(begun),
             (true, nth) => ASK_AGAIN.get(nth - 1).map(|gap| begun + *gap),
-            (false, 0) => Some((self.last_sent + plan.stall).max(begun)),
+            (false, 0) => Some((self.last_info_asked + plan.stall).max(begun)),
             (false, _) => None,
         };
         match again {
@@ -395,7 +380,7 @@ impl Call {
         now: Duration,
         plan: &EndpointPlan,
         subject: Subject,
-        server_answered: bool,
+        clock: &PingClock,
     ) -> EndpointAction {
         let Some(last) = self.attempts.last().cloned() else {
             return match now + plan.patience / 16 > plan.end {
@@ -423,7 +408,7 @@ impl Call {
         // A server that froze must not make the endpoint look hung.
         let check = last.sent + plan.end.saturating_sub(last.sent) * 3 / 4;
         if now >= plan.end {
-            match server_answered {
+            match clock.server_answered() {
                 true => self.end_with(EndpointEnd::NoReply {
                     waited,
                     enough: waited >= plan.patience,
@@ -433,7 +418,7 @@ impl Call {
             }
         } else if now < check {
             EndpointAction::Listen(check)
-        } else if self.last_ping < check {
+        } else if clock.last_ping() < check {
             EndpointAction::Ping
         } else {
             EndpointAction::Listen(plan.end)

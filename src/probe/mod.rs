@@ -2,13 +2,16 @@
 //! `sockets`, which asks the kernel about a connection, and `relay`, between the client and a server.
 
 pub mod client;
+pub mod clock;
 pub mod diagnosis;
 pub mod endpoint;
 pub mod info;
 pub mod json;
 pub mod known;
 pub mod observation;
+pub mod plan;
 pub mod relay;
+mod replies;
 pub mod reply;
 pub mod schedule;
 pub mod sockets;

@@ -402,9 +402,14 @@ pub struct Observation {
 impl Observation {
     /// A probe that ended before it could ask anything.
     pub fn failed(at: Timestamp, failure: Failure) -> Observation {
+        Observation::new(at, Outcome::Failed(failure))
+    }
+
+    /// A probe of which no more than this outcome is known.
+    pub fn new(at: Timestamp, outcome: Outcome) -> Observation {
         Observation {
             at,
-            outcome: Outcome::Failed(failure),
+            outcome,
             census: false,
             rounds: 0,
             server: None,

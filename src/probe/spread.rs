@@ -27,9 +27,9 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// One more request was sent.
-    pub fn asked(&mut self) {
-        self.first.push(None);
+    /// So many more requests were sent.
+    pub fn asked(&mut self, times: usize) {
+        self.first.resize(self.first.len() + times, None);
     }
 
     /// An instance replied to the nth request.
@@ -78,7 +78,7 @@ mod tests {
         for (requests, expected, missing) in cases {
             let mut spread = Spread::default();
             for (nth, ids) in requests.iter().enumerate() {
-                spread.asked();
+                spread.asked(1);
                 ids.iter().for_each(|id| spread.replied(nth, id));
             }
             assert_eq!(
@@ -93,12 +93,12 @@ mod tests {
     fn more_instances_need_more_requests() {
         let mut spread = Spread::default();
         for nth in 0..32 {
-            spread.asked();
+            spread.asked(1);
             spread.replied(nth, &format!("id{}", nth % 5));
         }
         assert_eq!((spread.missing(0), spread.missing(1)), (5 * 16 - 32, 6 * 16 - 32));
         for nth in 32..MAX_REQUESTS {
-            spread.asked();
+            spread.asked(1);
             spread.replied(nth, &format!("id{nth}"));
         }
         assert_eq!(spread.missing(1), 0);

@@ -14,7 +14,7 @@ use crate::probe::observation::{
     EndpointEnd, EndpointReply, EndpointSeen, Failure, Fate, Ignored, Instance, InstanceReply, Observation, Outcome,
     Server, ServiceError, Silence,
 };
-use crate::probe::schedule::Wanted;
+use crate::probe::plan::Wanted;
 use crate::probe::stats::{Counters, SeenStats, Stats};
 use crate::render::report::Report;
 use crate::state::memory::Memory;

@@ -12,16 +12,15 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 pub(super) use nats::Message;
-use nats::{HeaderMap, Options};
+use nats::{Connection, HeaderMap, Options};
 
 use crate::connect::credentials::{Nkey, is_nonce};
-use crate::connect::request::{Destination, EndpointRequest, Subject};
+use crate::connect::request::{EndpointRequest, Subject};
 use crate::connect::target::{Auth, Tls};
 use crate::probe::diagnosis;
 use crate::probe::info::Headers;
 use crate::probe::observation::{EndpointEnd, Failure, Server};
 use crate::probe::relay;
-use crate::probe::schedule::{STATS, UNUSED_ID};
 use crate::values::status::Reason;
 use crate::values::text::clean;
 use crate::values::timestamp::Timestamp;
@@ -29,26 +28,22 @@ use crate::values::timestamp::Timestamp;
 /// How many replies may wait in one inbox. More than that at once is a flood, no service.
 pub(super) const INBOX_SIZE: usize = 32_768;
 
-/// How the last tokens of the inboxes begin to which instances tell their endpoints, and an endpoint replies: `info-NTH`.
-pub(super) const INFO: &str = "info";
-pub(super) const REQUEST: &str = "request";
-
 /// A lost connection sleeps instead of reconnecting: the client would never send the request again.
 const NO_RECONNECT: Duration = Duration::from_secs(3600);
 
-/// What a worker, or the client's own thread, tells.
+/// What a worker, or the client's own thread, reports.
 pub(super) enum Event {
     Resolved(io::Result<Vec<SocketAddr>>),
     NotConnected(io::Error),
-    /// Logged in at this time; the first request is about to leave, and all replies will come to this inbox; then an id
-    /// that no instance has, and whether the connection goes through a relay.
-    Connected(Instant, Timestamp, Receiver<Message>, String, bool),
-    /// So many requests are about to leave.
-    Asked(Instant, usize),
-    /// The request to an endpoint is about to leave.
-    Requested(Instant),
-    /// It cannot leave.
-    NotRequested(EndpointEnd),
+    Connected(Connected),
+    /// These messages are about to leave.
+    Sent {
+        at: Instant,
+        first: usize,
+        count: usize,
+    },
+    /// The request to an endpoint cannot leave.
+    NotSent(EndpointEnd),
     /// A PONG came for the latest PING, after this time.
     Pong(Duration),
     /// The server sent `-ERR`, or the client itself complains.
@@ -56,25 +51,32 @@ pub(super) enum Event {
     Disconnected,
 }
 
-/// What a worker is told to do.
+/// A connection that is logged in.
+pub(super) struct Connected {
+    /// When the first message is about to leave.
+    pub(super) at: (Instant, Timestamp),
+    /// Where all replies come.
+    pub(super) inbox: Receiver<Message>,
+    /// An id that no instance has.
+    pub(super) unused_id: String,
+    /// Whether the connection goes through a relay.
+    pub(super) relayed: bool,
+}
+
+/// What a worker is to do. The number of a message is the last token of its reply subject.
 pub(super) enum Command {
-    /// For the statistics, too, where they are wanted.
-    Ask {
-        stats: bool,
+    /// Publish empty messages to these subjects, in one write. They are numbered from `first` on.
+    Publish {
+        first: usize,
+        subjects: Vec<String>,
     },
-    /// So many times, each with a reply subject of its own.
-    AskMany(usize),
-    AskEach(Vec<String>),
-    Discover,
-    LookInto {
-        ids: Vec<String>,
-        discover: bool,
+    /// Send the request to an endpoint.
+    Request {
+        number: usize,
+        subject: Subject,
+        request: EndpointRequest,
     },
     Ping,
-    /// Ask the instances for their endpoints, for the nth time.
-    AskInfo(usize),
-    /// Send the request to this endpoint, for the nth time.
-    Request(Subject, usize),
 }
 
 /// How a worker connects.
@@ -89,45 +91,17 @@ pub(super) struct Login {
     pub(super) auth: Auth,
     pub(super) tls: Tls,
     pub(super) connection_name: String,
-}
-
-/// What a worker asks, and where the replies come.
-pub(super) struct Subjects {
-    pub(super) ping: String,
-    pub(super) discovery: String,
-    pub(super) stats: String,
-    pub(super) info: String,
-    /// Whether each asking is for the statistics, too.
-    pub(super) with_stats: bool,
-    /// What to ask an endpoint.
-    pub(super) request: Option<EndpointRequest>,
     pub(super) inbox_prefix: String,
 }
 
-impl Subjects {
-    /// Where the instances tell their endpoints, if that is of interest.
-    fn info(&self) -> Option<&str> {
-        let by_name = |request: &EndpointRequest| matches!(request.to, Destination::Endpoint(_));
-        self.request
-            .as_ref()
-            .filter(|request| by_name(request))
-            .map(|_| self.info.as_str())
-    }
-}
-
 /// Holds the client. Ends when the probe has no more use for it, or hangs for as long as the process lives.
-pub(super) fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, orders: &Receiver<Command>) {
-    let relay = match login.relay.map_or(Ok(None), relay::start) {
-        Ok(relay) => relay,
-        Err(error) => return drop(events.send(Event::NotConnected(error))),
-    };
-    let url = relay.map_or_else(|| login.url.clone(), |address| format!("nats://{address}"));
-    let connection = match options(login, events).connect(url.as_str()) {
-        Ok(connection) => connection,
+pub(super) fn work(login: &Login, events: &Sender<Event>, commands: &Receiver<Command>) {
+    let (connection, relayed) = match connect(login, events) {
+        Ok(connected) => connected,
         Err(error) => return drop(events.send(Event::NotConnected(error))),
     };
     // One inbox for all replies, so that a server with a limit on subscriptions lets us ask again.
-    let inbox = connection.new_inbox().replacen("_INBOX", &subjects.inbox_prefix, 1);
+    let inbox = connection.new_inbox().replacen("_INBOX", &login.inbox_prefix, 1);
     let replies = match login.headerless {
         false => format!("{inbox}.*"),
         true => without_headers(&inbox),
@@ -137,67 +111,66 @@ pub(super) fn work(login: &Login, subjects: &Subjects, events: &Sender<Event>, o
         Err(_) => return drop(events.send(Event::Disconnected)),
     };
     subscription.set_message_limits(INBOX_SIZE);
-    let replies = subscription.receiver().clone();
+    let connected = events.send(Event::Connected(Connected {
+        at: (Instant::now(), Timestamp::now()),
+        inbox: subscription.receiver().clone(),
+        // What makes an inbox unique makes an id so, too.
+        unused_id: inbox.rsplit('.').next().unwrap_or_default().to_owned(),
+        relayed,
+    }));
     // Dropping it would unsubscribe.
     mem::forget(subscription);
-    // What makes an inbox unique makes an id so, too.
-    let unused_id = inbox.rsplit('.').next().unwrap_or_default().to_owned();
-    let connected = Event::Connected(
-        Instant::now(),
-        Timestamp::now(),
-        replies,
-        unused_id.clone(),
-        relay.is_some(),
-    );
-    if events.send(connected).is_err() {
-        return mem::forget(connection);
+    if connected.is_ok() {
+        obey(commands, &connection, &inbox, login.secure, events);
     }
-    let first = std::iter::once(Command::Ask { stats: true });
-    let mut round = 0;
-    for command in first.chain(orders.iter()) {
-        let pinging = matches!(command, Command::Ping);
-        let obeyed = match &command {
-            Command::AskMany(times) => {
-                let _ = events.send(Event::Asked(Instant::now(), *times));
-                (round..round + times)
-                    .try_for_each(|round| connection.publish_request(&subjects.ping, &format!("{inbox}.{round}"), ""))
+    mem::forget(connection);
+}
+
+fn connect(login: &Login, events: &Sender<Event>) -> io::Result<(Connection, bool)> {
+    let relay = login.relay.map_or(Ok(None), relay::start)?;
+    let url = relay.map_or_else(|| login.url.clone(), |address| format!("nats://{address}"));
+    Ok((options(login, events).connect(url.as_str())?, relay.is_some()))
+}
+
+fn obey(commands: &Receiver<Command>, connection: &Connection, inbox: &str, secure: bool, events: &Sender<Event>) {
+    for command in commands {
+        let sent = match &command {
+            Command::Publish { first, subjects } => {
+                let (at, count) = (Instant::now(), subjects.len());
+                let _ = events.send(Event::Sent {
+                    at,
+                    first: *first,
+                    count,
+                });
+                let mut numbered = subjects.iter().zip(*first..);
+                // Another reply subject for each: a late 503 of an earlier one must not count against this one.
+                numbered.try_for_each(|(subject, n)| connection.publish_request(subject, &format!("{inbox}.{n}"), ""))
             }
-            Command::AskInfo(nth) => ask_info(&connection, subjects, &inbox, *nth),
-            Command::Request(subject, nth) => {
-                request(&connection, login.secure, subjects, subject, &inbox, *nth, events)
-            }
-            command => command
-                .obey(&connection, subjects, &unused_id, &format!("{inbox}.{round}"), events)
-                // In the same write.
-                .and_then(|()| match command {
-                    Command::Ask { .. } => ask_info(&connection, subjects, &inbox, round),
-                    _ => Ok(()),
-                }),
+            Command::Request {
+                number,
+                subject,
+                request,
+            } => send_request(connection, secure, subject, request, inbox, *number, events),
+            Command::Ping => Ok(()),
         };
-        let beside = matches!(command, Command::Ping | Command::AskInfo(_) | Command::Request(..));
-        round += match command {
-            Command::AskMany(times) => times,
-            _ => usize::from(!beside),
-        };
-        if obeyed.is_err() {
+        if sent.is_err() {
             let _ = events.send(Event::Disconnected);
             break;
         }
-        match (login.secure, pinging) {
+        match (secure, command) {
             // A PING behind the request. Whatever the server has to say about the request comes before the PONG.
-            (false, _) => ping(&connection, events),
+            (false, _) => ping(connection, events),
             // Over TLS the wait for a PONG can hang: a writer takes what the reader waits for. The next one frees it.
-            (true, true) => {
+            (true, Command::Ping) => {
                 let (connection, events) = (connection.clone(), events.clone());
                 let _ = spawn("pinger", move || {
                     ping(&connection, &events);
                     mem::forget(connection);
                 });
             }
-            (true, false) => {}
+            (true, _) => {}
         }
     }
-    mem::forget(connection);
 }
 
 /// The subscription to the replies, behind a CONNECT that asks the server for messages without headers. The client has no
@@ -209,15 +182,7 @@ fn without_headers(inbox: &str) -> String {
     format!("{inbox} {UNUSED}\r\n{connect}\r\nSUB {inbox}.*")
 }
 
-/// Which request a message answers, by the last token of its subject: `ROUND`, or `ROUND-NTH` for the nth instance that was
-/// asked for itself. The second value is empty, or NTH.
-pub(super) fn reply_token(subject: &str) -> Option<(usize, &str)> {
-    let token = subject.rsplit('.').next()?;
-    let (round, nth) = token.split_once('-').unwrap_or((token, ""));
-    Some((round.parse().ok()?, nth))
-}
-
-fn ping(connection: &nats::Connection, events: &Sender<Event>) {
+fn ping(connection: &Connection, events: &Sender<Event>) {
     let began = Instant::now();
     let _ = events.send(match connection.flush() {
         Ok(()) => Event::Pong(began.elapsed()),
@@ -225,85 +190,21 @@ fn ping(connection: &nats::Connection, events: &Sender<Event>) {
     });
 }
 
-impl Command {
-    /// `reply` is another subject each time: a late 503 of an earlier asking must not count against this one.
-    fn obey(
-        &self,
-        connection: &nats::Connection,
-        subjects: &Subjects,
-        unused_id: &str,
-        reply: &str,
-        events: &Sender<Event>,
-    ) -> io::Result<()> {
-        if matches!(self, Command::Ping) {
-            return Ok(());
-        }
-        let _ = events.send(Event::Asked(Instant::now(), 1));
-        match self {
-            Command::Ask { stats: true } if subjects.with_stats => {
-                connection.publish_request(&subjects.ping, reply, "")?;
-                connection.publish_request(&subjects.stats, &format!("{reply}-{STATS}"), "")
-            }
-            Command::Ask { .. } => connection.publish_request(&subjects.ping, reply, ""),
-            Command::LookInto { ids, discover } => {
-                for (n, id) in ids.iter().enumerate() {
-                    for subject in [&subjects.stats, &subjects.info] {
-                        connection.publish_request(&format!("{subject}.{id}"), &format!("{reply}-{n}"), "")?;
-                    }
-                }
-                connection.publish_request(
-                    &format!("{}.{unused_id}", subjects.ping),
-                    &format!("{reply}-{UNUSED_ID}"),
-                    "",
-                )?;
-                match discover {
-                    true => connection.publish_request(&subjects.discovery, reply, ""),
-                    false => Ok(()),
-                }
-            }
-            Command::Discover => connection.publish_request(&subjects.discovery, reply, ""),
-            Command::AskEach(ids) => {
-                for (n, id) in ids.iter().enumerate() {
-                    connection.publish_request(&format!("{}.{id}", subjects.ping), &format!("{reply}-{n}"), "")?;
-                }
-                connection.publish_request(
-                    &format!("{}.{unused_id}", subjects.ping),
-                    &format!("{reply}-{UNUSED_ID}"),
-                    "",
-                )
-            }
-            // See `ask_info` and `request`.
-            Command::Ping | Command::AskMany(_) | Command::AskInfo(_) | Command::Request(..) => Ok(()),
-        }
-    }
-}
-
-/// Asks the instances for their endpoints, where these are of interest.
-fn ask_info(connection: &nats::Connection, subjects: &Subjects, inbox: &str, nth: usize) -> io::Result<()> {
-    match subjects.info() {
-        Some(info) => connection.publish_request(info, &format!("{inbox}.{INFO}-{nth}"), ""),
-        None => Ok(()),
-    }
-}
-
 /// Sends the request to an endpoint, if the server takes it: it would close the connection for one that is too large.
-fn request(
-    connection: &nats::Connection,
+fn send_request(
+    connection: &Connection,
     secure: bool,
-    subjects: &Subjects,
     subject: &Subject,
+    request: &EndpointRequest,
     inbox: &str,
-    nth: usize,
+    number: usize,
     events: &Sender<Event>,
 ) -> io::Result<()> {
-    let Some(request) = &subjects.request else {
-        return Ok(());
-    };
     // Over TLS, the limit that the client knows is that of an INFO before it. There the server itself has to say so.
     let limit = if secure { usize::MAX } else { connection.max_payload() };
     let size = request.size();
     if size > limit {
-        let _ = events.send(Event::NotRequested(EndpointEnd::TooLarge { size, limit }));
+        let _ = events.send(Event::NotSent(EndpointEnd::TooLarge { size, limit }));
         return Ok(());
     }
     let headers: HeaderMap = request
@@ -311,17 +212,18 @@ fn request(
         .iter()
         .map(|(key, value)| (key.as_str(), value.reveal()))
         .collect();
-    let _ = events.send(Event::Requested(Instant::now()));
+    let (at, first, count) = (Instant::now(), number, 1);
+    let _ = events.send(Event::Sent { at, first, count });
     let sent = connection.publish_with_reply_or_headers(
         subject.as_str(),
-        Some(&format!("{inbox}.{REQUEST}-{nth}")),
+        Some(&format!("{inbox}.{number}")),
         Some(&headers).filter(|headers| !headers.is_empty()),
         request.payload.reveal(),
     );
     match sent {
         // The one thing that the client itself looks at.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-            let _ = events.send(Event::NotRequested(EndpointEnd::NoHeaders));
+            let _ = events.send(Event::NotSent(EndpointEnd::NoHeaders));
             Ok(())
         }
         sent => sent,

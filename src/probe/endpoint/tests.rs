@@ -36,7 +36,6 @@ fn plan(ids: &[&str]) -> EndpointPlan {
         end: ms(9500),
         patience: ms(2500),
         stall: ms(300),
-        first_ping_delay: None,
     }
 }
 
@@ -65,11 +64,24 @@ fn asked(subject: &str) -> Call {
     let mut call = call(to_subject(subject));
     call.begin(ms(5), plan(&["A"]));
     assert_eq!(
-        call.next(ms(5), true),
+        call.next(ms(5), &answered()),
         EndpointAction::Request(Subject::parse(subject).expect("a subject"))
     );
     assert_eq!(call.sent(ms(5)), 0);
     call
+}
+
+/// The clock of a connection whose server has not dealt with the request, and of one whose server has.
+fn unanswered() -> PingClock {
+    let mut clock = PingClock::new(false);
+    clock.request_sent(ms(0));
+    clock
+}
+
+fn answered() -> PingClock {
+    let mut clock = unanswered();
+    clock.pong_received();
+    clock
 }
 
 fn plain() -> Headers {
@@ -113,7 +125,11 @@ fn the_subject_is_the_one_that_most_instances_tell() {
         let ids: Vec<&str> = infos.iter().map(|(id, _)| *id).collect();
         let mut call = told(infos, &ids);
         let expected = Subject::parse(subject).expect("a subject");
-        assert_eq!(call.next(ms(5), false), EndpointAction::Request(expected), "{infos:?}");
+        assert_eq!(
+            call.next(ms(5), &unanswered()),
+            EndpointAction::Request(expected),
+            "{infos:?}"
+        );
         let seen = call.seen();
         assert_eq!(
             (seen.subject.as_str(), seen.doubt.as_str()),
@@ -123,12 +139,12 @@ fn the_subject_is_the_one_that_most_instances_tell() {
     }
     for endpoints in [WILD, OF_NATS] {
         let mut none = told(&[("A", endpoints)], &["A"]);
-        assert_eq!(none.next(ms(5), false), EndpointAction::Done);
+        assert_eq!(none.next(ms(5), &unanswered()), EndpointAction::Done);
         let told = endpoints[0].1.to_owned();
         assert_eq!(none.seen().end, EndpointEnd::NotASubject { told });
     }
     let mut none = told(&[("A", NONE), ("B", &[])], &["A", "B"]);
-    assert_eq!(none.next(ms(5), false), EndpointAction::Done);
+    assert_eq!(none.next(ms(5), &unanswered()), EndpointAction::Done);
     let unknown = |complete| EndpointEnd::Unknown {
         known: vec!["other".into()],
         complete,
@@ -137,16 +153,16 @@ fn the_subject_is_the_one_that_most_instances_tell() {
 
     // One that answers PING tells nothing: it may have the endpoint.
     let mut late = told(&[("A", NONE)], &["A", "B"]);
-    assert_eq!(late.next(ms(5), false), EndpointAction::Listen(ms(305)));
+    assert_eq!(late.next(ms(5), &unanswered()), EndpointAction::Listen(ms(305)));
     assert!(late.info(ms(200), info("C", NONE).as_bytes()));
-    assert_eq!(late.next(ms(305), false), EndpointAction::Listen(ms(500)));
-    assert_eq!(late.next(ms(500), false), EndpointAction::Done);
+    assert_eq!(late.next(ms(305), &unanswered()), EndpointAction::Listen(ms(500)));
+    assert_eq!(late.next(ms(500), &unanswered()), EndpointAction::Done);
     assert_eq!(late.seen().end, unknown(false));
     let mut late = told(&[("A", ECHO)], &["A", "B"]);
-    assert_eq!(late.next(ms(5), false), EndpointAction::Listen(ms(305)));
+    assert_eq!(late.next(ms(5), &unanswered()), EndpointAction::Listen(ms(305)));
     assert!(!late.info(ms(6), info("A", NEW).as_bytes()), "each is heard once");
     assert!(late.info(ms(7), info("B", ECHO).as_bytes()));
-    assert!(matches!(late.next(ms(7), false), EndpointAction::Request(_)));
+    assert!(matches!(late.next(ms(7), &unanswered()), EndpointAction::Request(_)));
 }
 
 #[test]
@@ -160,7 +176,7 @@ fn a_flood_of_infos_is_bounded() {
     let ids: Vec<String> = (0..10_000).map(|n| format!("id{n}")).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     call.begin(ms(5), plan(&ids));
-    assert!(matches!(call.next(ms(5), false), EndpointAction::Request(_)));
+    assert!(matches!(call.next(ms(5), &unanswered()), EndpointAction::Request(_)));
 }
 
 #[test]
@@ -169,15 +185,15 @@ fn endpoints_that_nobody_tells_are_asked_for_again() {
     let mut call = told(&[], &["A"]);
     call.info_no_responders(0);
     for due in [5, 55, 255] {
-        assert_eq!(call.next(ms(due), true), EndpointAction::AskInfo, "{due}");
+        assert_eq!(call.next(ms(due), &answered()), EndpointAction::AskInfo, "{due}");
         let nth = call.info_asked(ms(due));
-        assert!(matches!(call.next(ms(due + 1), true), EndpointAction::Listen(until) if until > ms(4000)));
+        assert!(matches!(call.next(ms(due + 1), &answered()), EndpointAction::Listen(until) if until > ms(4000)));
         call.info_no_responders(nth);
         if due < 255 {
-            assert!(matches!(call.next(ms(due + 1), true), EndpointAction::Listen(_)));
+            assert!(matches!(call.next(ms(due + 1), &answered()), EndpointAction::Listen(_)));
         }
     }
-    assert_eq!(call.next(ms(256), true), EndpointAction::Done);
+    assert_eq!(call.next(ms(256), &answered()), EndpointAction::Done);
     let none = |no_responders| EndpointEnd::NoInfo {
         subject: "$SRV.INFO.orders".into(),
         no_responders,
@@ -189,21 +205,21 @@ fn endpoints_that_nobody_tells_are_asked_for_again() {
     // The first 503 was that of an asking before the service was back.
     let mut call = told(&[], &["A"]);
     call.info_no_responders(0);
-    assert_eq!(call.next(ms(5), true), EndpointAction::AskInfo);
+    assert_eq!(call.next(ms(5), &answered()), EndpointAction::AskInfo);
     call.info_asked(ms(5));
     assert!(call.info(ms(6), info("A", &[("echo", "orders.echo")]).as_bytes()));
-    assert!(matches!(call.next(ms(6), true), EndpointAction::Request(_)));
+    assert!(matches!(call.next(ms(6), &answered()), EndpointAction::Request(_)));
 
     // Silence: once more, and then until half of the time is over.
     let mut call = told(&[], &["A"]);
-    assert_eq!(call.next(ms(5), true), EndpointAction::Listen(ms(300)));
-    assert_eq!(call.next(ms(300), true), EndpointAction::AskInfo);
+    assert_eq!(call.next(ms(5), &answered()), EndpointAction::Listen(ms(300)));
+    assert_eq!(call.next(ms(300), &answered()), EndpointAction::AskInfo);
     call.info_asked(ms(300));
-    let EndpointAction::Listen(until) = call.next(ms(301), true) else {
+    let EndpointAction::Listen(until) = call.next(ms(301), &answered()) else {
         panic!("it listens");
     };
     assert!(until > ms(4000) && until < ms(5000), "{until:?}");
-    assert_eq!(call.next(until, true), EndpointAction::Done);
+    assert_eq!(call.next(until, &answered()), EndpointAction::Done);
     assert_eq!(call.seen().end, none(false));
 }
 
@@ -212,7 +228,7 @@ fn a_reply_ends_the_wait() {
     let mut call = asked("orders.echo");
     call.on_wire(ms(6));
     assert_eq!(
-        call.next(ms(7), true),
+        call.next(ms(7), &answered()),
         EndpointAction::Listen(ms(6 + (9500 - 6) * 3 / 4) + Duration::from_micros(500))
     );
     assert!(call.is_under_way());
@@ -227,7 +243,7 @@ fn a_reply_ends_the_wait() {
         assert!(!call.reply(ms(10), 0, &plain(), b"other"));
     }
     assert!(!call.no_responders(ms(10), 0, false));
-    assert_eq!(call.next(ms(10), false), EndpointAction::Done);
+    assert_eq!(call.next(ms(10), &unanswered()), EndpointAction::Done);
     let reply = EndpointReply {
         took: ms(3),
         size: 3,
@@ -253,7 +269,7 @@ fn a_reply_is_searched_for_the_text() {
         let mut call = asked("orders.echo");
         call.request.reply_contains = Some("ok".into());
         assert!(call.reply(ms(9), 0, &plain(), payload), "{payload:?}");
-        assert_eq!(call.next(ms(9), true), EndpointAction::Done);
+        assert_eq!(call.next(ms(9), &answered()), EndpointAction::Done);
         assert_eq!(
             call.seen().reply().map(|reply| reply.lacks.clone()),
             Some(lacks.to_owned())
@@ -267,19 +283,19 @@ fn what_nobody_received_is_sent_again_shortly() {
     let subject = Subject::parse("orders.echo").expect("a subject");
     assert!(call.no_responders(ms(6), 0, false));
     assert!(!call.is_under_way());
-    assert_eq!(call.next(ms(6), true), EndpointAction::Listen(ms(55)));
-    assert_eq!(call.next(ms(55), true), EndpointAction::Request(subject.clone()));
+    assert_eq!(call.next(ms(6), &answered()), EndpointAction::Listen(ms(55)));
+    assert_eq!(call.next(ms(55), &answered()), EndpointAction::Request(subject.clone()));
     assert_eq!(call.sent(ms(55)), 1);
     // Late ones, to the first.
     assert!(!call.no_responders(ms(56), 0, false));
     assert!(!call.reply(ms(56), 0, &plain(), b"forged"));
-    assert!(matches!(call.next(ms(56), true), EndpointAction::Listen(_)));
+    assert!(matches!(call.next(ms(56), &answered()), EndpointAction::Listen(_)));
     assert!(call.no_responders(ms(57), 1, false));
-    assert_eq!(call.next(ms(57), true), EndpointAction::Listen(ms(255)));
-    assert_eq!(call.next(ms(256), true), EndpointAction::Request(subject));
+    assert_eq!(call.next(ms(57), &answered()), EndpointAction::Listen(ms(255)));
+    assert_eq!(call.next(ms(256), &answered()), EndpointAction::Request(subject));
     assert_eq!(call.sent(ms(256)), 2);
     assert!(call.no_responders(ms(258), 2, false));
-    assert_eq!(call.next(ms(258), true), EndpointAction::Done);
+    assert_eq!(call.next(ms(258), &answered()), EndpointAction::Done);
     assert_eq!(call.seen().end, EndpointEnd::NoResponders { certain: true });
 }
 
@@ -290,17 +306,20 @@ fn what_may_have_been_received_is_never_sent_again() {
     assert!(!call.no_responders(ms(6), 0, true));
     assert!(!call.no_responders(ms(1006), 0, false));
     assert!(call.is_under_way());
-    assert!(matches!(call.next(ms(1006), true), EndpointAction::Listen(_)));
+    assert!(matches!(call.next(ms(1006), &answered()), EndpointAction::Listen(_)));
 
     // Silence, however long, and whatever comes in wrong inboxes.
     let mut call = asked("orders.echo");
-    let mut now = ms(6);
+    let (mut now, mut clock) = (ms(6), answered());
     loop {
         assert!(!call.no_responders(now, 7, false));
         assert!(!call.reply(now, 7, &plain(), b"x"));
-        match call.next(now, true) {
+        match call.next(now, &clock) {
             EndpointAction::Listen(until) => now = until.min(now + ms(100)),
-            EndpointAction::Ping => call.pinged(now),
+            EndpointAction::Ping => {
+                clock.ping_sent(now);
+                clock.pong_received();
+            }
             EndpointAction::Done => break,
             next => panic!("{next:?} at {now:?}"),
         }
@@ -317,11 +336,13 @@ fn what_may_have_been_received_is_never_sent_again() {
 fn a_silence_is_believed_of_a_server_that_answers_only() {
     let mut call = asked("orders.echo");
     assert!(!call.reply(ms(6), 0, &plain(), br#"{"stream":"CAP","seq":1}"#));
-    assert_eq!(call.next(ms(7200), true), EndpointAction::Ping);
-    call.pinged(ms(7200));
-    assert_eq!(call.next(ms(7201), false), EndpointAction::Listen(ms(9500)));
-    assert_eq!(call.next(ms(9500), false), EndpointAction::ServerHung);
-    assert_eq!(call.next(ms(9500), true), EndpointAction::Done);
+    let mut clock = answered();
+    assert_eq!(call.next(ms(7200), &clock), EndpointAction::Ping);
+    clock.ping_sent(ms(7200));
+    assert_eq!(call.next(ms(7201), &clock), EndpointAction::Listen(ms(9500)));
+    assert_eq!(call.next(ms(9500), &clock), EndpointAction::ServerHung);
+    clock.pong_received();
+    assert_eq!(call.next(ms(9500), &clock), EndpointAction::Done);
     let end = EndpointEnd::NoReply {
         waited: ms(9495),
         enough: true,
@@ -334,14 +355,14 @@ fn a_silence_is_believed_of_a_server_that_answers_only() {
 fn too_little_time_proves_nothing() {
     let mut call = call(to_subject("orders.echo"));
     call.begin(ms(9400), plan(&["A"]));
-    assert_eq!(call.next(ms(9400), true), EndpointAction::Done);
+    assert_eq!(call.next(ms(9400), &answered()), EndpointAction::Done);
     assert_eq!(call.seen().end, EndpointEnd::NoTime);
 
     let mut call = self::call(to_subject("orders.echo"));
     call.begin(ms(9000), plan(&["A"]));
-    assert!(matches!(call.next(ms(9000), true), EndpointAction::Request(_)));
+    assert!(matches!(call.next(ms(9000), &answered()), EndpointAction::Request(_)));
     call.sent(ms(9000));
-    assert_eq!(call.next(ms(9500), true), EndpointAction::Done);
+    assert_eq!(call.next(ms(9500), &answered()), EndpointAction::Done);
     let end = EndpointEnd::NoReply {
         waited: ms(500),
         enough: false,
@@ -351,30 +372,12 @@ fn too_little_time_proves_nothing() {
 }
 
 #[test]
-fn over_tls_it_is_nudged() {
-    let mut call = call(to_subject("orders.echo"));
-    call.begin(
-        ms(5),
-        EndpointPlan {
-            first_ping_delay: Some(ms(25)),
-            ..plan(&["A"])
-        },
-    );
-    assert!(matches!(call.next(ms(5), false), EndpointAction::Request(_)));
-    call.sent(ms(5));
-    assert_eq!(call.next(ms(5), false), EndpointAction::Listen(ms(30)));
-    assert_eq!(call.next(ms(30), false), EndpointAction::Ping);
-    call.pinged(ms(30));
-    assert_eq!(call.next(ms(30), false), EndpointAction::Listen(ms(80)));
-}
-
-#[test]
 fn a_denial_is_that_of_what_was_asked() {
     let failure = Failure::new(Reason::PermissionDenied, "no");
     let mut call = told(&[], &["A"]);
     assert!(!call.denied("$SRV.PING.orders", &failure));
     assert!(call.denied("$SRV.INFO.orders", &failure));
-    assert_eq!(call.next(ms(6), true), EndpointAction::Done);
+    assert_eq!(call.next(ms(6), &answered()), EndpointAction::Done);
     assert_eq!(call.seen().end, EndpointEnd::Failed(failure.clone()));
 
     let mut call = self::call(to_subject("orders.echo"));
@@ -383,7 +386,7 @@ fn a_denial_is_that_of_what_was_asked() {
     call.sent(ms(5));
     assert!(!call.denied("$SRV.INFO.orders", &failure));
     assert!(call.denied("orders.echo", &failure));
-    assert_eq!(call.next(ms(6), true), EndpointAction::Done);
+    assert_eq!(call.next(ms(6), &answered()), EndpointAction::Done);
 }
 
 #[test]
@@ -399,7 +402,7 @@ fn through_an_import_the_subject_may_be_another_one() {
             },
         );
         let mut now = ms(5);
-        while let EndpointAction::Request(_) = call.next(now, true) {
+        while let EndpointAction::Request(_) = call.next(now, &answered()) {
             let nth = call.sent(now);
             assert!(call.no_responders(now, nth, false));
             now += ms(250);

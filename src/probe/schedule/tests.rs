@@ -1,4 +1,9 @@
 use super::*;
+use crate::probe::known::KnownInstances;
+use crate::probe::observation::{Failure, Ignored, InstanceReply};
+use crate::values::range::Range;
+use crate::values::status::Reason;
+use Query::{Discovery, InstancePing, InstanceStatus, Ping, Stats, UnusedId};
 
 const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -21,8 +26,85 @@ fn plan(known: &[&str], census: bool) -> PingPlan {
         confirm_fewer: ms(5000),
         stall: ms(300),
         patience: ms(5000),
-        first_ping_delay: None,
     }
+}
+
+/// A schedule, the clock of its connection, and when each query was sent.
+struct Probe {
+    schedule: Schedule,
+    clock: PingClock,
+    sent: Vec<(Query, Duration)>,
+}
+
+impl Probe {
+    fn new(plan: PingPlan) -> Probe {
+        Probe {
+            schedule: Schedule::new(plan),
+            clock: PingClock::new(false),
+            sent: Vec::new(),
+        }
+    }
+
+    fn next(&self, now: Duration) -> PingAction {
+        self.schedule.next(now, &self.clock)
+    }
+
+    fn send(&mut self, now: Duration, queries: &[Query]) {
+        self.schedule.sent(now, queries);
+        self.sent.extend(queries.iter().map(|query| (query.clone(), now)));
+        self.clock.request_sent(now);
+    }
+
+    /// Asks so many times, whatever is due.
+    fn asked(&mut self, now: Duration, times: usize) {
+        let first = self.schedule.pings;
+        let queries: Vec<Query> = (first..first + times).map(Ping).collect();
+        self.send(now, &queries);
+    }
+
+    fn reply(&mut self, now: Duration, query: &Query, payload: &[u8]) -> Result<(), NotCounted> {
+        let sent = self.sent.iter().rfind(|(sent, _)| sent == query);
+        self.schedule
+            .reply(now, sent.expect("a query that was sent").1, query, payload)
+    }
+
+    /// The instance with this id replies to the nth PING.
+    fn hear(&mut self, now: u64, nth: usize, id: &str) {
+        let counted = self.reply(ms(now), &Ping(nth), &payload(id));
+        counted.expect("a reply that counts");
+    }
+
+    fn pong(&mut self) {
+        self.clock.pong_received();
+    }
+
+    fn observation(&self) -> Observation {
+        let failed = Outcome::Failed(Failure::new(Reason::Interrupted, ""));
+        let epoch = Timestamp::from_seconds(0);
+        self.schedule.observation(epoch, epoch, failed, &self.clock)
+    }
+
+    fn absent(&self) -> Vec<(String, Fate)> {
+        self.observation().absent
+    }
+
+    fn silence(&self) -> Silence {
+        self.observation().silence
+    }
+}
+
+fn payload(id: &str) -> Vec<u8> {
+    format!(r#"{{"name":"orders","id":"{id}"}}"#).into_bytes()
+}
+
+/// The queries to these instances, one by one.
+fn each(query: impl Fn(String) -> Query, ids: &[&str]) -> Vec<Query> {
+    ids.iter().map(|id| query((*id).to_owned())).chain([UnusedId]).collect()
+}
+
+/// What asks so many times, from the nth PING on.
+fn pings(first: usize, times: usize) -> PingAction {
+    PingAction::Send((first..first + times).map(Ping).collect())
 }
 
 /// What happens to the nth asking: after how many milliseconds which reply, or a 503, or a PONG.
@@ -36,55 +118,47 @@ use Event::{NoResponders, Pong, Reply};
 /// Runs a probe in simulated time against a service that reacts to the nth asking as told; the last reaction is
 /// that to all further rounds. Returns when each asking was, the end, and the outcome.
 fn simulate(plan: PingPlan, reactions: &[&[Event]]) -> (Vec<u64>, u64, Option<Outcome>) {
-    let mut schedule = Schedule::new(plan);
-    let (mut now, mut asked, mut queue, mut requests) = (Duration::ZERO, Vec::new(), Vec::new(), 0);
+    let mut probe = Probe::new(plan);
+    let (mut now, mut asked, mut queue) = (Duration::ZERO, Vec::new(), Vec::new());
+    let ended = |asked, now: Duration, outcome| (asked, now.as_millis() as u64, outcome);
     loop {
-        match schedule.next(now) {
-            next @ (PingAction::Ask | PingAction::AskMany(_)) => {
-                let times = match next {
-                    PingAction::AskMany(times) => times,
-                    _ => 1,
-                };
-                match times {
-                    1 => schedule.asked(now),
-                    _ => schedule.asked_many(now, times),
-                }
+        match probe.next(now) {
+            PingAction::Send(queries) if matches!(queries[0], Ping(_)) => {
+                probe.send(now, &queries);
                 let reaction = reactions.get(asked.len()).or(reactions.last()).expect("a reaction");
                 asked.push(now.as_millis() as u64);
-                for n in 0..times {
+                for (n, query) in queries.into_iter().enumerate() {
                     for event in reaction.iter().filter(|event| n == 0 || !matches!(event, Pong)) {
                         let after = if let Reply(after, _) = event { ms(*after) } else { ms(1) };
-                        queue.push((now + after, requests, event));
+                        queue.push((now + after, query.clone(), event));
                     }
-                    requests += 1;
                 }
             }
-            PingAction::Ping => {
-                schedule.pinged(now);
-                queue.push((now + ms(1), 0, &Pong));
+            PingAction::Send(queries) if matches!(queries[0], InstancePing(_)) => {
+                return ended(asked, now, probe.schedule.so_far());
             }
-            PingAction::AskEach(_) | PingAction::Discover => return (asked, now.as_millis() as u64, schedule.so_far()),
-            PingAction::LookInto { .. } => return (asked, now.as_millis() as u64, Some(Outcome::Silent(now))),
+            PingAction::Send(_) => return ended(asked, now, Some(Outcome::Silent(now))),
+            PingAction::Ping => {
+                probe.clock.ping_sent(now);
+                queue.push((now + ms(1), Ping(0), &Pong));
+            }
             PingAction::Listen(until) => {
                 queue.sort_by_key(|(at, ..)| *at);
                 match queue.first() {
                     Some((at, ..)) if *at <= until => {
-                        let (at, round, event) = queue.remove(0);
+                        let (at, query, event) = queue.remove(0);
                         now = at;
                         match event {
-                            Reply(_, id) => {
-                                let payload = format!(r#"{{"name":"orders","id":"{id}"}}"#);
-                                schedule.reply(now, round, "", payload.as_bytes());
-                            }
-                            NoResponders => schedule.no_responders(round, ""),
-                            Pong => schedule.pong(),
+                            Reply(_, id) => probe.reply(now, &query, &payload(id)).expect("a reply that counts"),
+                            NoResponders => probe.schedule.no_responders(&query),
+                            Pong => probe.pong(),
                         }
                     }
-                    _ if until == Duration::MAX => return (asked, now.as_millis() as u64, None),
+                    _ if until == Duration::MAX => return ended(asked, now, None),
                     _ => now = until,
                 }
             }
-            PingAction::Done(outcome) => return (asked, now.as_millis() as u64, Some(outcome)),
+            PingAction::Done(outcome) => return ended(asked, now, Some(outcome)),
             PingAction::Flooded => panic!("a flood"),
         }
     }
@@ -125,13 +199,13 @@ fn a_census_ends_when_nobody_has_answered_for_the_stall_time() {
 
 #[test]
 fn a_missing_known_instance_makes_it_a_census() {
-    let mut schedule = Schedule::new(plan(&["a", "b", "c"], false));
-    schedule.asked(ms(0));
-    hear(&mut schedule, 1, "a");
-    hear(&mut schedule, 1, "c");
-    assert_eq!(schedule.next(ms(1)), PingAction::Listen(ms(301)));
-    assert!(schedule.was_census());
-    assert_eq!(schedule.next(ms(301)), PingAction::AskEach(vec!["b".into()]));
+    let mut probe = Probe::new(plan(&["a", "b", "c"], false));
+    probe.asked(ms(0), 1);
+    probe.hear(1, 0, "a");
+    probe.hear(1, 0, "c");
+    assert_eq!(probe.next(ms(1)), PingAction::Listen(ms(301)));
+    assert!(probe.observation().census);
+    assert_eq!(probe.next(ms(301)), PingAction::Send(each(InstancePing, &["b"])));
 }
 
 #[test]
@@ -198,50 +272,45 @@ fn a_shortage_that_would_alarm_is_confirmed_before_it_is_judged() {
 /// Control subjects in a queue group: the nth request reaches one of three instances.
 #[test]
 fn one_reply_to_each_request_is_no_shortage() {
-    let mut schedule = Schedule::new(PingPlan {
+    let mut probe = Probe::new(PingPlan {
         thresholds: vec![Range::at_least(3.0)],
         ..plan(&[], true)
     });
-    schedule.asked(ms(0));
-    hear_round(&mut schedule, 1, 0, "a");
-    assert_eq!(schedule.next(ms(301)), PingAction::AskMany(31));
-    schedule.asked_many(ms(301), 31);
+    probe.asked(ms(0), 1);
+    probe.hear(1, 0, "a");
+    assert_eq!(probe.next(ms(301)), pings(1, 31));
+    probe.asked(ms(301), 31);
     for round in 1..32 {
-        hear_round(&mut schedule, 302, round, ["a", "b", "c"][round % 3]);
+        probe.hear(302, round, ["a", "b", "c"][round % 3]);
     }
     // Of three, more are to be heard before it is said who is there.
-    assert_eq!(schedule.next(ms(602)), PingAction::AskMany(16));
-    schedule.asked_many(ms(602), 16);
+    assert_eq!(probe.next(ms(602)), pings(32, 16));
+    probe.asked(ms(602), 16);
     for round in 32..48 {
-        hear_round(&mut schedule, 603, round, "a");
+        probe.hear(603, round, "a");
     }
-    assert!(schedule.one_reply_each());
-    let PingAction::Done(Outcome::Answered(answers)) = schedule.next(ms(903)) else {
+    assert!(probe.observation().one_reply_each);
+    let PingAction::Done(Outcome::Answered(answers)) = probe.next(ms(903)) else {
         panic!("not done")
     };
     assert_eq!(answers.len(), 3);
-    assert_eq!(schedule.rounds(), 3);
+    assert_eq!(probe.observation().rounds, 3);
 }
 
 /// An instance that is slower than another replies to each request all the same.
 #[test]
 fn a_slow_instance_shares_no_queue_group() {
-    let mut schedule = Schedule::new(plan(&["a", "b"], true));
-    schedule.asked(ms(0));
-    hear_round(&mut schedule, 1, 0, "a");
-    assert_eq!(schedule.next(ms(301)), PingAction::AskMany(31));
-    schedule.asked_many(ms(301), 31);
+    let mut probe = Probe::new(plan(&["a", "b"], true));
+    probe.asked(ms(0), 1);
+    probe.hear(1, 0, "a");
+    assert_eq!(probe.next(ms(301)), pings(1, 31));
+    probe.asked(ms(301), 31);
     for round in 0..32 {
-        hear_round(&mut schedule, 302, round, "a");
-        hear_round(&mut schedule, 400, round, "b");
+        probe.hear(302, round, "a");
+        probe.hear(400, round, "b");
     }
-    assert!(!schedule.one_reply_each());
-    assert!(schedule.same_id().iter().all(|(id, _)| id == "a"));
-}
-
-fn hear_round(schedule: &mut Schedule, now: u64, round: usize, id: &str) {
-    let payload = format!(r#"{{"name":"orders","id":"{id}"}}"#);
-    schedule.reply(ms(now), round, "", payload.as_bytes());
+    assert!(!probe.observation().one_reply_each);
+    assert!(probe.observation().same_id.iter().all(|(id, _)| id == "a"));
 }
 
 #[test]
@@ -281,11 +350,11 @@ fn a_503_before_answers_at_the_next_asking_is_no_outage() {
 
 #[test]
 fn a_503_after_an_answer_does_not_count() {
-    let mut schedule = Schedule::new(plan(&[], true));
-    schedule.asked(ms(0));
-    schedule.reply(ms(1), 0, "", br#"{"name":"orders","id":"a"}"#);
-    schedule.no_responders(0, "");
-    assert_eq!(schedule.next(ms(2)), PingAction::Listen(ms(301)));
+    let mut probe = Probe::new(plan(&[], true));
+    probe.asked(ms(0), 1);
+    probe.hear(1, 0, "a");
+    probe.schedule.no_responders(&Ping(0));
+    assert_eq!(probe.next(ms(2)), PingAction::Listen(ms(301)));
 }
 
 #[test]
@@ -297,47 +366,48 @@ fn an_answer_to_an_earlier_asking_counts() {
 
 #[test]
 fn more_instances_than_anybody_has_are_a_flood() {
-    let mut schedule = Schedule::new(plan(&[], true));
-    schedule.asked(ms(0));
+    let mut probe = Probe::new(plan(&[], true));
+    probe.asked(ms(0), 1);
     for n in 0..MAX_INSTANCES {
         assert_eq!(
-            schedule.next(ms(1)),
+            probe.next(ms(1)),
             PingAction::Listen(if n == 0 { ms(50) } else { ms(301) })
         );
-        schedule.reply(ms(1), 0, "", format!(r#"{{"name":"orders","id":"{n}"}}"#).as_bytes());
+        probe.hear(1, 0, &n.to_string());
     }
-    assert_eq!(schedule.next(ms(1)), PingAction::Flooded);
-    assert_eq!(schedule.next(ms(1000)), PingAction::Flooded);
+    assert_eq!(probe.next(ms(1)), PingAction::Flooded);
+    assert_eq!(probe.next(ms(1000)), PingAction::Flooded);
 }
 
 #[test]
 fn an_answer_proves_no_more_than_when_it_was_asked_for() {
-    let answer = br#"{"name":"orders","id":"a"}"#;
-    let mut schedule = Schedule::new(plan(&["a"], true));
-    schedule.asked(ms(0));
-    schedule.on_wire(0, ms(3));
-    schedule.asked(ms(50));
-    schedule.reply(ms(60), 1, "", br#"{"name":"billing","id":"b"}"#);
-    assert_eq!(schedule.alive_at(), None);
-    schedule.reply(ms(900), 0, "", answer);
-    assert_eq!(schedule.alive_at(), Some(ms(3)));
-    schedule.reply(ms(901), 1, "", answer);
-    schedule.reply(ms(902), 0, "", answer);
-    assert_eq!(schedule.alive_at(), Some(ms(50)));
+    let mut probe = Probe::new(plan(&["a"], true));
+    probe.asked(ms(3), 1);
+    probe.asked(ms(50), 1);
+    let other = probe.reply(ms(60), &Ping(1), br#"{"name":"billing","id":"b"}"#);
+    assert_eq!(
+        (other, probe.schedule.replies.alive_at),
+        (Err(NotCounted::Foreign), None)
+    );
+    probe.hear(900, 0, "a");
+    assert_eq!(probe.schedule.replies.alive_at, Some(ms(3)));
+    probe.hear(901, 1, "a");
+    probe.hear(902, 0, "a");
+    assert_eq!(probe.schedule.replies.alive_at, Some(ms(50)));
 }
 
 #[test]
 fn a_late_503_of_an_earlier_asking_is_not_taken_for_the_latest() {
-    let mut schedule = Schedule::new(PingPlan {
+    let mut probe = Probe::new(PingPlan {
         confirm: ms(50),
         ..plan(&[], true)
     });
-    schedule.asked(ms(0));
-    schedule.asked(ms(50));
-    schedule.no_responders(0, "");
-    schedule.pong();
-    schedule.pong();
-    assert_eq!(schedule.next(ms(60)), PingAction::Listen(ms(5000)));
+    probe.asked(ms(0), 1);
+    probe.asked(ms(50), 1);
+    probe.schedule.no_responders(&Ping(0));
+    probe.pong();
+    probe.pong();
+    assert_eq!(probe.next(ms(60)), PingAction::Listen(ms(5000)));
 }
 
 #[test]
@@ -392,15 +462,15 @@ fn a_server_that_stops_answering_is_no_silent_service() {
 
 #[test]
 fn what_does_not_count_is_counted_apart() {
-    let mut schedule = Schedule::new(plan(&[], true));
-    schedule.asked(ms(0));
+    let mut probe = Probe::new(plan(&[], true));
+    probe.asked(ms(0), 1);
     for payload in [
         &br#"{"name":"other","id":"a"}"#[..],
         br#"{"stream":"CAP","seq":1}"#,
         b"\xff",
         b"{",
     ] {
-        assert!(schedule.reply(ms(1), 0, "", payload).is_some());
+        assert!(probe.reply(ms(1), &Ping(0), payload).is_err());
     }
     let expected = Ignored {
         foreign: 1,
@@ -408,51 +478,42 @@ fn what_does_not_count_is_counted_apart() {
         broken: 2,
         ..Ignored::default()
     };
-    assert_eq!(schedule.ignored(), expected);
-    assert_eq!(schedule.so_far(), None);
-}
-
-fn hear(schedule: &mut Schedule, now: u64, id: &str) {
-    let round = schedule.rounds() - 1;
-    schedule.reply(
-        ms(now),
-        round,
-        "",
-        format!(r#"{{"name":"orders","id":"{id}"}}"#).as_bytes(),
-    );
+    assert_eq!(probe.observation().ignored, expected);
+    assert_eq!(probe.schedule.so_far(), None);
 }
 
 /// Four known, two answer; `at` 301 the others are asked one by one.
-fn two_missing() -> Schedule {
-    let mut schedule = Schedule::new(plan(&["a", "b", "c", "d"], false));
-    schedule.asked(ms(0));
-    hear(&mut schedule, 1, "a");
-    hear(&mut schedule, 1, "d");
-    let ids = vec!["b".to_owned(), "c".to_owned()];
-    assert_eq!(schedule.next(ms(301)), PingAction::AskEach(ids.clone()));
-    schedule.inquired(ms(301), ids);
-    schedule
+fn two_missing() -> Probe {
+    let mut probe = Probe::new(plan(&["a", "b", "c", "d"], false));
+    probe.asked(ms(0), 1);
+    probe.hear(1, 0, "a");
+    probe.hear(1, 0, "d");
+    let queries = each(InstancePing, &["b", "c"]);
+    assert_eq!(probe.next(ms(301)), PingAction::Send(queries.clone()));
+    probe.send(ms(301), &queries);
+    probe
 }
 
 #[test]
 fn the_missing_are_asked_one_by_one() {
-    let mut schedule = two_missing();
-    assert_eq!(schedule.next(ms(301)), PingAction::Listen(ms(601)));
-    schedule.no_responders(1, "1");
+    let mut probe = two_missing();
+    assert_eq!(probe.next(ms(301)), PingAction::Listen(ms(601)));
+    probe.schedule.no_responders(&InstancePing("c".into()));
     assert_eq!(
-        schedule.absent(),
+        probe.absent(),
         [("b".to_owned(), Fate::NotAnswering), ("c".to_owned(), Fate::Gone)]
     );
-    assert_eq!(schedule.next(ms(302)), PingAction::Listen(ms(601)));
-    assert_eq!(ids(schedule.so_far()), ["a", "d"]);
-    assert!(matches!(schedule.next(ms(601)), PingAction::Done(Outcome::Answered(_))));
+    assert_eq!(probe.next(ms(302)), PingAction::Listen(ms(601)));
+    assert_eq!(ids(probe.schedule.so_far()), ["a", "d"]);
+    assert!(matches!(probe.next(ms(601)), PingAction::Done(Outcome::Answered(_))));
     // As soon as all have answered, it is over.
-    schedule.reply(ms(310), 1, "", br#"{"name":"orders","id":"b"}"#);
+    let slow = probe.reply(ms(310), &InstancePing("b".into()), &payload("b"));
+    assert_eq!(slow, Ok(()));
     assert_eq!(
-        schedule.absent(),
+        probe.absent(),
         [("b".to_owned(), Fate::Slow), ("c".to_owned(), Fate::Gone)]
     );
-    let PingAction::Done(Outcome::Answered(answers)) = schedule.next(ms(310)) else {
+    let PingAction::Done(Outcome::Answered(answers)) = probe.next(ms(310)) else {
         panic!("all is known")
     };
     // Each is timed by the request that it answered.
@@ -462,26 +523,17 @@ fn the_missing_are_asked_one_by_one() {
 }
 
 #[test]
-fn a_503_with_a_strange_subject_is_nobodys() {
-    let mut schedule = two_missing();
-    for token in ["", "2", "-1", "x", "99999999999999999999"] {
-        schedule.no_responders(1, token);
-    }
-    assert!(schedule.absent().iter().all(|(_, fate)| *fate == Fate::NotAnswering));
-}
-
-#[test]
 fn a_missing_instance_is_told_from_one_that_a_wildcard_subscriber_hides() {
     let asked = |nobody_told: bool| {
-        let mut schedule = two_missing();
-        schedule.no_responders(1, "0");
+        let mut probe = two_missing();
+        probe.schedule.no_responders(&InstancePing("b".into()));
         if nobody_told {
-            schedule.no_responders(1, UNUSED_ID);
+            probe.schedule.no_responders(&UnusedId);
         }
         // The server has dealt with all three: the question, the instances, and this.
-        schedule.pinged(ms(302));
-        (0..3).for_each(|_| schedule.pong());
-        schedule.silence()
+        probe.clock.ping_sent(ms(302));
+        (0..3).for_each(|_| probe.pong());
+        probe.silence()
     };
     assert_eq!((asked(true), asked(false)), (Silence::Subscribed, Silence::Hidden));
     // The server has not said anything yet.
@@ -490,13 +542,13 @@ fn a_missing_instance_is_told_from_one_that_a_wildcard_subscriber_hides() {
 
 #[test]
 fn without_permission_the_missing_are_only_missing() {
-    let mut schedule = two_missing();
-    assert!(schedule.denied());
-    assert!(matches!(schedule.next(ms(302)), PingAction::Done(Outcome::Answered(_))));
-    assert!(schedule.absent().iter().all(|(_, fate)| *fate == Fate::NotAsked));
-    let mut question = Schedule::new(plan(&[], true));
-    question.asked(ms(0));
-    assert!(!question.denied(), "the question itself");
+    let mut probe = two_missing();
+    assert!(probe.schedule.denied(None, "no"));
+    assert!(matches!(probe.next(ms(302)), PingAction::Done(Outcome::Answered(_))));
+    assert!(probe.absent().iter().all(|(_, fate)| *fate == Fate::NotAsked));
+    let mut question = Probe::new(plan(&[], true));
+    question.asked(ms(0), 1);
+    assert!(!question.schedule.denied(Some(&Ping(0)), "no"), "the question itself");
 }
 
 #[test]
@@ -504,106 +556,75 @@ fn those_in_doubt_are_asked_again_whoever_took_their_places() {
     let with_doubt = || {
         let mut plan = plan(&["a", "b"], false);
         plan.previously_missing.insert("frozen".into());
-        let mut schedule = Schedule::new(plan);
-        schedule.asked(ms(0));
-        hear(&mut schedule, 1, "a");
-        hear(&mut schedule, 2, "b");
-        schedule
+        let mut probe = Probe::new(plan);
+        probe.asked(ms(0), 1);
+        probe.hear(1, 0, "a");
+        probe.hear(2, 0, "b");
+        probe
     };
-    assert_eq!(with_doubt().next(ms(2)), PingAction::AskEach(vec!["frozen".into()]));
+    assert_eq!(
+        with_doubt().next(ms(2)),
+        PingAction::Send(each(InstancePing, &["frozen"]))
+    );
     let mut replaced = with_doubt();
-    hear(&mut replaced, 2, "new");
-    assert_eq!(replaced.next(ms(2)), PingAction::AskEach(vec!["frozen".into()]));
+    replaced.hear(2, 0, "new");
+    assert_eq!(replaced.next(ms(2)), PingAction::Send(each(InstancePing, &["frozen"])));
 }
 
 #[test]
 fn when_an_outage_ends_those_before_it_are_asked_for() {
     let mut plan = plan(&[], true);
     plan.before_outage = vec!["a".into(), "b".into()];
-    let mut schedule = Schedule::new(plan);
-    schedule.asked(ms(0));
-    hear(&mut schedule, 1, "b");
-    hear(&mut schedule, 2, "new");
-    assert_eq!(schedule.next(ms(302)), PingAction::AskEach(vec!["a".into()]));
+    let mut probe = Probe::new(plan);
+    probe.asked(ms(0), 1);
+    probe.hear(1, 0, "b");
+    probe.hear(2, 0, "new");
+    assert_eq!(probe.next(ms(302)), PingAction::Send(each(InstancePing, &["a"])));
 }
 
 #[test]
 fn nobody_known_asks_who_else_is_there() {
     let mut plan = plan(&[], true);
     (plan.discover, plan.confirm) = (true, ms(0));
-    let mut schedule = Schedule::new(plan);
-    schedule.asked(ms(0));
-    schedule.no_responders(0, "");
-    assert_eq!(schedule.others(), None);
-    assert_eq!(schedule.next(ms(1)), PingAction::Discover);
-    schedule.inquired(ms(1), vec![]);
-    assert_eq!(schedule.so_far(), Some(Outcome::NoResponders));
-    assert_eq!(schedule.reply(ms(10), 1, "", br#"{"name":"users","id":"A"}"#), None);
-    assert_eq!(schedule.reply(ms(20), 1, "", br#"{"name":"users","id":"B"}"#), None);
-    assert_eq!(schedule.reply(ms(30), 1, "", br#"{"name":"users","id":"B"}"#), None);
-    assert_eq!(
-        schedule.reply(ms(40), 1, "", br#"{"name":"bad|name","id":"B"}"#),
-        Some(NotCounted::Foreign)
-    );
-    assert_eq!(schedule.next(ms(40)), PingAction::Listen(ms(320)));
-    assert_eq!(schedule.next(ms(320)), PingAction::Done(Outcome::NoResponders));
-    assert_eq!(schedule.others(), Some(vec![("users".to_owned(), 2)]));
-}
-
-#[test]
-fn over_tls_pings_come_after_a_while_and_further_and_further_apart() {
-    let mut plan = plan(&["a"], false);
-    plan.first_ping_delay = Some(ms(25));
-    let mut schedule = Schedule::new(plan);
-    schedule.asked(ms(0));
-    assert!(!schedule.server_answered(), "nothing was sent that it could answer");
-    let mut pings = Vec::new();
-    let mut now = ms(0);
-    while now < ms(49) {
-        match schedule.next(now) {
-            PingAction::Listen(until) => now = until,
-            PingAction::Ping => {
-                schedule.pinged(now);
-                pings.push(now.as_millis());
-            }
-            other => panic!("{other:?}"),
-        }
+    let mut probe = Probe::new(plan);
+    probe.asked(ms(0), 1);
+    probe.schedule.no_responders(&Ping(0));
+    assert_eq!(probe.observation().others, None);
+    assert_eq!(probe.next(ms(1)), PingAction::Send(vec![Discovery]));
+    probe.send(ms(1), &[Discovery]);
+    assert_eq!(probe.schedule.so_far(), Some(Outcome::NoResponders));
+    for (at, id) in [(10, "A"), (20, "B"), (30, "B")] {
+        let payload = format!(r#"{{"name":"users","id":"{id}"}}"#);
+        assert_eq!(probe.reply(ms(at), &Discovery, payload.as_bytes()), Ok(()));
     }
-    assert_eq!(
-        (pings, now),
-        (vec![25], ms(50)),
-        "the next asking is due before the next ping"
-    );
-    schedule.pong();
-    assert!(schedule.server_answered());
-    schedule.asked(ms(50));
-    assert!(!schedule.server_answered());
-    assert_eq!(schedule.next(ms(75)), PingAction::Ping);
-    schedule.pinged(ms(75));
-    assert_eq!(schedule.next(ms(75)), PingAction::Listen(ms(125)));
+    let bad = probe.reply(ms(40), &Discovery, br#"{"name":"bad|name","id":"B"}"#);
+    assert_eq!(bad, Err(NotCounted::Foreign));
+    assert_eq!(probe.next(ms(40)), PingAction::Listen(ms(320)));
+    assert_eq!(probe.next(ms(320)), PingAction::Done(Outcome::NoResponders));
+    assert_eq!(probe.observation().others, Some(vec![("users".to_owned(), 2)]));
 }
 
 /// A service that is subscribed and silent, at the moment when that is looked into.
-fn silent(known: &[&str], discover: bool) -> (Schedule, Duration) {
-    let mut schedule = Schedule::new(PingPlan {
+fn silent(known: &[&str], discover: bool) -> (Probe, Duration) {
+    let mut probe = Probe::new(PingPlan {
         discover,
         ..plan(known, false)
     });
     let mut now = Duration::ZERO;
     loop {
-        match schedule.next(now) {
-            PingAction::Ask => {
-                schedule.asked(now);
-                schedule.pong();
-            }
+        match probe.next(now) {
             PingAction::Listen(until) => now = until,
-            PingAction::LookInto { ids, discover } => {
-                assert_eq!(ids, known);
-                schedule.looked_into(now, ids, discover);
-                schedule.pong();
-                return (schedule, now);
+            PingAction::Send(queries) => {
+                probe.send(now, &queries);
+                probe.pong();
+                if !matches!(queries[0], Ping(_)) {
+                    let mut expected = each(InstanceStatus, known);
+                    expected.extend(discover.then_some(Discovery));
+                    assert_eq!(queries, expected);
+                    return (probe, now);
+                }
             }
-            next => panic!("{next:?}"),
+            action => panic!("{action:?}"),
         }
     }
 }
@@ -612,141 +633,162 @@ fn silent(known: &[&str], discover: bool) -> (Schedule, Duration) {
 fn a_silence_is_looked_into_before_it_is_told() {
     const STATS_OF_A: &[u8] = br#"{"name":"orders","id":"a","type":"io.nats.micro.v1.stats_response","endpoints":[]}"#;
     let silence = |now: Duration| PingAction::Done(Outcome::Silent(now));
+    let [of_a, of_b] = ["a", "b"].map(|id| InstanceStatus(id.to_owned()));
 
     // Nobody listens to whatever is asked, and nobody has the ids of before.
-    let (mut schedule, now) = silent(&["a", "b"], false);
-    let round = schedule.rounds();
-    schedule.no_responders(round, "0");
-    assert_eq!(schedule.next(now), PingAction::Listen(now + ms(300)));
-    schedule.no_responders(round, "1");
-    schedule.no_responders(round, UNUSED_ID);
-    assert_eq!(schedule.next(now), silence(now));
-    assert_eq!(schedule.silence(), Silence::Subscribed);
+    let (mut probe, now) = silent(&["a", "b"], false);
+    probe.schedule.no_responders(&of_a);
+    assert_eq!(probe.next(now), PingAction::Listen(now + ms(300)));
+    probe.schedule.no_responders(&of_b);
+    probe.schedule.no_responders(&UnusedId);
+    assert_eq!(probe.next(now), silence(now));
+    assert_eq!(probe.silence(), Silence::Subscribed);
     assert_eq!(
-        schedule.absent(),
+        probe.absent(),
         [("a".to_owned(), Fate::Gone), ("b".to_owned(), Fate::Gone)]
     );
 
     // Somebody listens to it.
-    let (schedule, now) = silent(&["a"], false);
-    assert_eq!(schedule.next(now + ms(299)), PingAction::Listen(now + ms(300)));
-    assert_eq!(schedule.next(now + ms(300)), silence(now));
-    assert_eq!(schedule.silence(), Silence::Hidden);
+    let (probe, now) = silent(&["a"], false);
+    assert_eq!(probe.next(now + ms(299)), PingAction::Listen(now + ms(300)));
+    assert_eq!(probe.next(now + ms(300)), silence(now));
+    assert_eq!(probe.silence(), Silence::Hidden);
 
     // The server itself is slow.
-    let (mut schedule, now) = silent(&["a"], false);
-    schedule.pinged(now);
-    assert_eq!(schedule.next(now + ms(300)), PingAction::Listen(now + ms(1200)));
-    schedule.pong();
-    assert_eq!(schedule.next(now + ms(400)), silence(now));
+    let (mut probe, now) = silent(&["a"], false);
+    probe.clock.ping_sent(now);
+    assert_eq!(probe.next(now + ms(300)), PingAction::Listen(now + ms(1200)));
+    probe.pong();
+    assert_eq!(probe.next(now + ms(400)), silence(now));
 
     // Whether somebody does may not be asked.
-    let (mut schedule, now) = silent(&["a"], false);
-    schedule.nobody_denied();
-    assert!(schedule.denied(), "it was not the question itself");
-    assert_eq!(schedule.next(now + ms(300)), silence(now));
-    assert_eq!(schedule.silence(), Silence::Unknown);
+    let (mut probe, now) = silent(&["a"], false);
+    assert!(
+        probe.schedule.denied(Some(&UnusedId), "no"),
+        "it was not the question itself"
+    );
+    assert_eq!(probe.next(now + ms(300)), silence(now));
+    assert_eq!(probe.silence(), Silence::Unknown);
 
     // In an open outage, those of before it.
-    let mut schedule = Schedule::new(PingPlan {
+    let mut probe = Probe::new(PingPlan {
         before_outage: vec!["a".into()],
         patience: ms(0),
         ..plan(&[], false)
     });
     for second in 0..10 {
-        if schedule.next(ms(1000 * second)) == PingAction::Ask {
-            schedule.asked(ms(1000 * second));
-            schedule.pong();
+        if let PingAction::Send(queries) = probe.next(ms(1000 * second)) {
+            probe.send(ms(1000 * second), &queries);
+            probe.pong();
         }
     }
-    let looks = PingAction::LookInto {
-        ids: vec!["a".into()],
-        discover: false,
-    };
-    assert_eq!(schedule.next(ms(20_000)), looks);
+    assert!(probe.observation().absent.iter().map(|(id, _)| id).eq(["a"]));
 
     // An instance that answers other questions is alive.
-    let (mut schedule, now) = silent(&["a", "b"], false);
-    let round = schedule.rounds();
-    schedule.no_responders(round, UNUSED_ID);
-    assert_eq!(schedule.reply(now + ms(9), round, "0", STATS_OF_A), None);
-    schedule.no_responders(round, "1");
-    let outcome = match schedule.next(now + ms(9)) {
+    let (mut probe, now) = silent(&["a", "b"], false);
+    probe.schedule.no_responders(&UnusedId);
+    assert_eq!(probe.reply(now + ms(9), &of_a, STATS_OF_A), Ok(()));
+    probe.schedule.no_responders(&of_b);
+    let outcome = match probe.next(now + ms(9)) {
         PingAction::Done(outcome) => Some(outcome),
-        next => panic!("{next:?}"),
+        action => panic!("{action:?}"),
     };
     assert_eq!(ids(outcome), ["a"]);
-    assert!(schedule.without_ping());
+    assert!(probe.observation().without_ping);
 
     // But not one that answers for another, nor for an id that nobody has.
-    let (mut schedule, now) = silent(&["a", "b"], false);
-    let round = schedule.rounds();
+    let (mut probe, now) = silent(&["a", "b"], false);
+    let broken = Err(NotCounted::Broken);
+    assert_eq!(probe.reply(now + ms(1), &of_b, STATS_OF_A), broken);
+    assert_eq!(probe.reply(now + ms(1), &of_a, STATS_OF_A), Ok(()));
+    assert_eq!(probe.reply(now + ms(2), &UnusedId, STATS_OF_A), broken);
+    assert_eq!(probe.reply(now + ms(3), &of_a, STATS_OF_A), broken);
+    assert_eq!(probe.next(now + ms(301)), silence(now));
     assert_eq!(
-        schedule.reply(now + ms(1), round, "1", STATS_OF_A),
-        Some(NotCounted::Broken)
+        (probe.silence(), probe.observation().without_ping),
+        (Silence::Hidden, false)
     );
-    assert_eq!(schedule.reply(now + ms(1), round, "0", STATS_OF_A), None);
-    assert_eq!(
-        schedule.reply(now + ms(2), round, UNUSED_ID, STATS_OF_A),
-        Some(NotCounted::Broken)
-    );
-    assert_eq!(
-        schedule.reply(now + ms(3), round, "0", STATS_OF_A),
-        Some(NotCounted::Broken)
-    );
-    assert_eq!(schedule.next(now + ms(300)), silence(now));
-    assert_eq!((schedule.silence(), schedule.without_ping()), (Silence::Hidden, false));
 }
 
 #[test]
 fn a_silence_of_whom_nobody_has_seen_is_looked_into_and_around() {
-    let (mut schedule, now) = silent(&[], true);
-    let round = schedule.rounds();
-    schedule.no_responders(round, UNUSED_ID);
-    schedule.reply(now + ms(5), round, "", br#"{"name":"billing","id":"x"}"#);
-    assert_eq!(schedule.next(now + ms(5)), PingAction::Listen(now + ms(305)));
-    assert_eq!(schedule.next(now + ms(305)), PingAction::Done(Outcome::Silent(now)));
-    assert_eq!(schedule.others(), Some(vec![("billing".to_owned(), 1)]));
-    assert_eq!(schedule.silence(), Silence::Subscribed);
+    let (mut probe, now) = silent(&[], true);
+    probe.schedule.no_responders(&UnusedId);
+    let other = probe.reply(now + ms(5), &Discovery, br#"{"name":"billing","id":"x"}"#);
+    assert_eq!(other, Ok(()));
+    assert_eq!(probe.next(now + ms(5)), PingAction::Listen(now + ms(305)));
+    assert_eq!(probe.next(now + ms(305)), PingAction::Done(Outcome::Silent(now)));
+    let seen = probe.observation();
+    assert_eq!(seen.others, Some(vec![("billing".to_owned(), 1)]));
+    assert_eq!(seen.silence, Silence::Subscribed);
 }
 
 #[test]
 fn statistics_are_waited_for_no_longer_than_for_an_answer() {
-    let ping = |id: &str| format!(r#"{{"name":"orders","id":"{id}"}}"#).into_bytes();
     let with_stats = |known: &[&str]| {
-        let mut schedule = Schedule::new(PingPlan {
+        let mut probe = Probe::new(PingPlan {
             stats: true,
             ..plan(known, false)
         });
-        schedule.asked(ms(0));
-        schedule
+        probe.send(ms(0), &[Ping(0), Stats]);
+        probe
     };
-    let done = |next: PingAction| matches!(next, PingAction::Done(Outcome::Answered(_)));
+    let done = |action: PingAction| matches!(action, PingAction::Done(Outcome::Answered(_)));
+    let stats = |probe: &mut Probe, now: u64, id: &str| {
+        assert_eq!(probe.reply(ms(now), &Stats, &payload(id)), Ok(()));
+    };
     // They come before and after the answers.
-    let mut schedule = with_stats(&["a", "b"]);
-    schedule.reply(ms(1), 0, STATS, &ping("a"));
-    schedule.reply(ms(2), 0, "", &ping("a"));
-    schedule.reply(ms(3), 0, "", &ping("b"));
-    assert_eq!(schedule.next(ms(3)), PingAction::Listen(ms(303)));
-    schedule.reply(ms(4), 0, STATS, &ping("b"));
-    assert!(done(schedule.next(ms(4))));
-    assert_eq!(schedule.stats().len(), 2);
+    let mut probe = with_stats(&["a", "b"]);
+    stats(&mut probe, 1, "a");
+    probe.hear(2, 0, "a");
+    probe.hear(3, 0, "b");
+    assert_eq!(probe.next(ms(3)), PingAction::Listen(ms(303)));
+    stats(&mut probe, 4, "b");
+    assert!(done(probe.next(ms(4))));
+    assert_eq!(probe.observation().stats.map(|stats| stats.instances.len()), Some(2));
     // An instance never sends any; a stranger, and one twice, do not count for it.
-    let mut schedule = with_stats(&["a"]);
-    schedule.reply(ms(1), 0, "", &ping("a"));
+    let mut probe = with_stats(&["a"]);
+    probe.hear(1, 0, "a");
     for id in ["x", "x"] {
-        schedule.reply(ms(9), 0, STATS, &ping(id));
+        stats(&mut probe, 9, id);
     }
-    assert_eq!(schedule.next(ms(9)), PingAction::Listen(ms(309)));
-    assert!(done(schedule.next(ms(309))));
+    assert_eq!(probe.next(ms(9)), PingAction::Listen(ms(309)));
+    assert!(done(probe.next(ms(309))));
     // They are not allowed: nobody waits.
-    let mut schedule = with_stats(&["a"]);
-    schedule.reply(ms(1), 0, "", &ping("a"));
-    schedule.stats_denied();
-    assert!(done(schedule.next(ms(1))));
+    let mut probe = with_stats(&["a"]);
+    probe.hear(1, 0, "a");
+    assert!(probe.schedule.denied(Some(&Stats), "no"));
+    assert!(done(probe.next(ms(1))));
     // They are no answer to the question.
-    let mut schedule = with_stats(&["a"]);
-    schedule.reply(ms(1), 0, STATS, &ping("a"));
-    schedule.no_responders(0, "");
-    assert_eq!(schedule.next(ms(2)), PingAction::Listen(ms(50)));
+    let mut probe = with_stats(&["a"]);
+    stats(&mut probe, 1, "a");
+    probe.schedule.no_responders(&Ping(0));
+    assert_eq!(probe.next(ms(2)), PingAction::Listen(ms(50)));
+}
+
+#[test]
+fn statistics_are_asked_for_again_where_few_are_known_or_nobody_is_there() {
+    let queries = |known: KnownInstances, no_responders: bool| {
+        let mut probe = Probe::new(PingPlan {
+            stats: true,
+            known,
+            ..plan(&[], false)
+        });
+        assert_eq!(probe.next(ms(0)), PingAction::Send(vec![Ping(0), Stats]));
+        probe.send(ms(0), &[Ping(0), Stats]);
+        if no_responders {
+            probe.schedule.no_responders(&Ping(0));
+        }
+        probe.next(ms(50))
+    };
+    let counted = |count: usize| {
+        let ids: Vec<String> = (0..count).map(|n| n.to_string()).collect();
+        KnownInstances::Ids(ids.into_iter().collect())
+    };
+    let (with, without) = (PingAction::Send(vec![Ping(1), Stats]), PingAction::Send(vec![Ping(1)]));
+    assert_eq!(queries(counted(0), false), without);
+    assert_eq!(queries(counted(0), true), with);
+    assert_eq!(queries(counted(999), false), with);
+    assert_eq!(queries(counted(1000), false), without);
+    assert_eq!(queries(counted(1000), true), with);
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use check_nats_service::connect::request::{Destination, EndpointRequest, Payload};
 use check_nats_service::judge::{Policy, RequestLimits, judge};
+use check_nats_service::probe::clock::PingClock;
 use check_nats_service::probe::endpoint::{Call, EndpointAction, EndpointPlan};
 use check_nats_service::probe::info::{self, Headers};
 use check_nats_service::probe::observation::{
@@ -113,7 +114,8 @@ fn headers(bytes: &[u8]) -> Headers {
 }
 
 fn call(mut call: Call, input: &[u8]) -> EndpointSeen {
-    let mut now = Duration::ZERO;
+    let (mut now, mut clock) = (Duration::ZERO, PingClock::new(false));
+    clock.request_sent(now);
     let mut asked_info = call.info_asked(now);
     call.begin(
         now,
@@ -123,13 +125,12 @@ fn call(mut call: Call, input: &[u8]) -> EndpointSeen {
             end: Duration::from_secs(9),
             patience: Duration::from_secs(2),
             stall: Duration::from_millis(300),
-            first_ping_delay: None,
         },
     );
     let (mut sent, mut refused) = (0_usize, 0);
     let mut events = input.split(|byte| *byte == END).take(200);
     for _ in 0..1000 {
-        match call.next(now, false) {
+        match call.next(now, &clock) {
             EndpointAction::Done => return call.seen(),
             EndpointAction::ServerHung => call.ended(EndpointEnd::NoTime),
             EndpointAction::AskInfo => asked_info = call.info_asked(now),
@@ -142,7 +143,7 @@ fn call(mut call: Call, input: &[u8]) -> EndpointSeen {
                 call.sent(now);
                 sent += 1;
             }
-            EndpointAction::Ping => call.pinged(now),
+            EndpointAction::Ping => clock.ping_sent(now),
             EndpointAction::Listen(until) => {
                 let event = events.next().map(|event| event.split_first().unwrap_or((&b'w', b"")));
                 now += Duration::from_micros(100);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use check_nats_service::commands::site::Site;
-use check_nats_service::probe::schedule::Wanted;
+use check_nats_service::probe::plan::Wanted;
 use check_nats_service::serve::request::{MAX_HEAD_BYTES, ParsedRequest, parse};
 use check_nats_service::serve::response::HttpStatus;
 use check_nats_service::values::timestamp::Timestamp;

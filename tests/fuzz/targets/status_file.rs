@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use check_nats_service::judge::pod::{PodProbe, ProbeKind, ProbeResult};
 use check_nats_service::judge::status_file::{FILE, LastCheck, answer};
-use check_nats_service::probe::schedule::Wanted;
+use check_nats_service::probe::plan::Wanted;
 use check_nats_service::values::timestamp::Timestamp;
 use serde_json::Value;
 

@@ -9,9 +9,11 @@ use std::time::Duration;
 use check_nats_service::connect::target::Auth;
 use check_nats_service::judge::pod::{self, ProbeKind};
 use check_nats_service::judge::{Loss, LossLimits, Policy, RateLimits, RestartLimits, judge};
+use check_nats_service::probe::clock::PingClock;
 use check_nats_service::probe::diagnosis::{Peer, flooded, server_said};
 use check_nats_service::probe::observation::{Failure, Observation, Outcome, Server};
-use check_nats_service::probe::schedule::{FIRST_RETRY, PingAction, PingPlan, STATS, Schedule, UNUSED_ID, Wanted};
+use check_nats_service::probe::plan::{FIRST_RETRY, PingPlan, Query, Wanted};
+use check_nats_service::probe::schedule::{PingAction, Schedule};
 use check_nats_service::probe::stats::SeenStats;
 use check_nats_service::render::memory;
 use check_nats_service::render::report::Report;
@@ -147,8 +149,11 @@ fn policy(kind: u8) -> Policy {
 /// One run: asks as the program does, and hears the events.
 struct Run {
     schedule: Schedule,
+    clock: PingClock,
     now: Duration,
-    rounds: usize,
+    /// The queries of the latest rounds, and those of the follow-up.
+    pings: Vec<Query>,
+    follow_up: Vec<Query>,
     /// Whether the server says so of each asking from now on.
     nobody: bool,
     /// Whether it does not answer a PING any more.
@@ -179,18 +184,43 @@ impl Run {
                 Duration::from_millis(300),
             )
         };
-        let mut schedule = Schedule::new(plan);
-        schedule.asked(Duration::ZERO);
-        Run {
-            schedule,
+        let first = plan.first_queries();
+        let mut run = Run {
+            schedule: Schedule::new(plan),
+            clock: PingClock::new(false),
             now: Duration::ZERO,
-            rounds: 1,
+            pings: Vec::new(),
+            follow_up: Vec::new(),
             nobody: false,
             hung: false,
             heard_nobody: false,
             heard_somebody: false,
             failure: None,
+        };
+        run.send(first);
+        run
+    }
+
+    fn send(&mut self, queries: Vec<Query>) {
+        self.schedule.sent(self.now, &queries);
+        self.clock.request_sent(self.now);
+        match queries[0] {
+            Query::Ping(_) => self
+                .pings
+                .extend(queries.into_iter().filter(|query| *query != Query::Stats)),
+            _ => self.follow_up = queries,
         }
+    }
+
+    fn no_responders(&mut self) {
+        if let Some(query) = self.pings.last() {
+            self.schedule.no_responders(query);
+        }
+    }
+
+    /// The query of the follow-up that is named by its place.
+    fn followed_up(&self, place: Option<&u8>) -> Option<Query> {
+        self.follow_up.get(digit(place)? as usize).cloned()
     }
 
     fn probe<'e>(
@@ -202,30 +232,19 @@ impl Run {
             if let Some(failure) = self.failure.take() {
                 return self.observation(start, Outcome::Failed(failure));
             }
-            match self.schedule.next(self.now) {
+            match self.schedule.next(self.now, &self.clock) {
                 PingAction::Done(outcome) => return self.observation(start, outcome),
                 PingAction::Flooded => return self.observation(start, Outcome::Failed(flooded("h:4222"))),
-                PingAction::Ask => {
-                    self.schedule.asked(self.now);
-                    self.rounds += 1;
-                    if self.nobody {
-                        self.schedule.no_responders(self.rounds - 1, "");
+                PingAction::Send(queries) => {
+                    self.send(queries);
+                    if self.nobody && self.follow_up.is_empty() {
+                        self.no_responders();
                     }
                 }
-                PingAction::AskMany(times) => {
-                    self.schedule.asked_many(self.now, times);
-                    self.rounds += times;
-                    if self.nobody {
-                        self.schedule.no_responders(self.rounds - 1, "");
-                    }
-                }
-                PingAction::AskEach(ids) => self.schedule.inquired(self.now, ids),
-                PingAction::Discover => self.schedule.inquired(self.now, Vec::new()),
-                PingAction::LookInto { ids, discover } => self.schedule.looked_into(self.now, ids, discover),
-                PingAction::Ping => self.schedule.pinged(self.now),
+                PingAction::Ping => self.clock.ping_sent(self.now),
                 PingAction::Listen(until) => match events.next_if(|event| event.first() != Some(&b'+')) {
                     Some(event) => self.hear(event),
-                    None if !self.hung && !self.schedule.server_answered() => self.schedule.pong(),
+                    None if !self.hung && !self.clock.server_answered() => self.clock.pong_received(),
                     // As the client's own deadline would.
                     None if until > Duration::from_secs(60) => {
                         self.failure = Some(Failure::new(Reason::NatsUnreachable, "the time is up"));
@@ -242,34 +261,28 @@ impl Run {
 
     fn hear(&mut self, event: &[u8]) {
         let (kind, rest) = event.split_first().unwrap_or((&b'w', b""));
-        let round = self.rounds - 1;
         self.now += Duration::from_micros(100);
         match kind {
-            b'r' => self.reply(round, "", rest),
-            b's' => self.reply(round, STATS, rest),
-            b'o' => self.reply(self.rounds, "", rest),
-            b'd' => {
-                let token = rest
-                    .first()
-                    .map(|byte| char::from(*byte).to_string())
-                    .unwrap_or_default();
-                self.reply(self.rounds, &token, rest.get(1..).unwrap_or_default());
-            }
+            b'r' => self.reply(self.pings.last().cloned(), rest),
+            b's' => self.reply(Some(Query::Stats), rest),
+            b'o' => self.reply(
+                self.follow_up.contains(&Query::Discovery).then_some(Query::Discovery),
+                rest,
+            ),
+            b'd' => self.reply(self.followed_up(rest.first()), rest.get(1..).unwrap_or_default()),
             b'n' => {
                 (self.nobody, self.heard_nobody) = (true, true);
-                self.schedule.no_responders(round, "");
+                self.no_responders();
             }
             b'y' => self.nobody = false,
             b'x' => self.hung = true,
-            b'N' => self.schedule.no_responders(self.rounds, UNUSED_ID),
+            b'N' => self.schedule.no_responders(&Query::UnusedId),
             b'g' => {
-                let token = rest
-                    .first()
-                    .map(|byte| char::from(*byte).to_string())
-                    .unwrap_or_default();
-                self.schedule.no_responders(self.rounds, &token);
+                if let Some(query) = self.followed_up(rest.first()) {
+                    self.schedule.no_responders(&query);
+                }
             }
-            b'p' => self.schedule.pong(),
+            b'p' => self.clock.pong_received(),
             b'w' => self.now += Duration::from_millis(10 * digit(rest.first()).unwrap_or(0).pow(3)),
             b'e' => {
                 let peer = Peer {
@@ -282,7 +295,8 @@ impl Run {
                     now: Timestamp::from_seconds(0),
                 };
                 let failure = server_said(&peer, &String::from_utf8_lossy(rest));
-                if failure.reason != Reason::PermissionDenied || !self.schedule.denied() {
+                let is_denial = failure.reason == Reason::PermissionDenied;
+                if !is_denial || !self.schedule.denied(None, &failure.text) {
                     self.failure = Some(failure);
                 }
             }
@@ -290,9 +304,11 @@ impl Run {
         }
     }
 
-    fn reply(&mut self, round: usize, token: &str, payload: &[u8]) {
-        let not_counted = self.schedule.reply(self.now, round, token, payload);
-        self.heard_somebody |= not_counted.is_none() && token != STATS;
+    fn reply(&mut self, query: Option<Query>, payload: &[u8]) {
+        if let Some(query) = query {
+            let counted = self.schedule.reply(self.now, self.now, &query, payload);
+            self.heard_somebody |= counted.is_ok() && query != Query::Stats;
+        }
     }
 
     fn observation(self, start: Timestamp, outcome: Outcome) -> Observation {
@@ -304,31 +320,15 @@ impl Run {
             Outcome::NoResponders => assert!(self.heard_nobody, "the server never said that nobody is there"),
             Outcome::Silent(_) | Outcome::Failed(_) => {}
         }
-        let schedule = &self.schedule;
         Observation {
-            at: start + self.now,
-            outcome,
-            census: schedule.was_census(),
-            rounds: schedule.rounds(),
             server: Some(Server {
                 address: "h:4222".into(),
                 id: "N1".into(),
                 version: "2.15.1".into(),
                 ..Server::default()
             }),
-            ignored: schedule.ignored(),
-            absent: schedule.absent(),
-            others: schedule.others(),
             took: self.now,
-            silence: schedule.silence(),
-            one_reply_each: schedule.one_reply_each(),
-            same_id: schedule.same_id(),
-            without_ping: schedule.without_ping(),
-            stats: Some(SeenStats {
-                instances: schedule.stats().clone(),
-                denied: String::new(),
-            }),
-            ..Observation::failed(start, Failure::new(Reason::Interrupted, ""))
+            ..self.schedule.observation(start, start + self.now, outcome, &self.clock)
         }
     }
 }

@@ -1,0 +1,84 @@
+//! One probe under way.
+
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Select};
+
+use super::worker::{Event, Message};
+use crate::connect::target::Target;
+use crate::probe::observation::{Failure, Server};
+use crate::probe::plan::PingPlan;
+use crate::process::watchdog::Alarm;
+
+/// Maximum number of steps that are kept for `-vvv`.
+const MAX_STEPS: usize = 200;
+
+/// What to ask, and how.
+pub struct ProbeRequest<'a> {
+    pub target: &'a Target,
+    /// As the user wants it. Its times are fitted into what is left, once connected.
+    pub plan: PingPlan,
+    /// When the run began, and when it ends.
+    pub start: Instant,
+    pub deadline: Instant,
+    /// What ends it before.
+    pub alarms: &'a Receiver<Alarm>,
+}
+
+/// Why an attempt ended without a result.
+pub(super) enum Stop {
+    /// Another server, or another connection, may do better.
+    Lost(Failure),
+    /// Nothing else will do better.
+    Final(Failure),
+}
+
+/// One probe under way.
+pub(super) struct Probe<'a> {
+    pub(super) request: &'a ProbeRequest<'a>,
+    pub(super) server: Option<Server>,
+    /// Whether connections go through a relay, where there is no TLS: a reply may be one that the client cannot read.
+    pub(super) relayed: bool,
+    /// Whether the server is to leave out the headers of messages.
+    pub(super) headerless: bool,
+    /// See [`Observation::unreadable`].
+    pub(super) unreadable: BTreeSet<String>,
+    pub(super) trace: Vec<(Duration, String)>,
+    /// See [`Observation::remarks`].
+    pub(super) remarks: Vec<String>,
+}
+
+impl Probe<'_> {
+    /// Waits for an event, for a message in the inbox, or until the time given. `None`: no event.
+    pub(super) fn wait(
+        &self,
+        events: &Receiver<Event>,
+        inbox: Option<&Receiver<Message>>,
+        until: Instant,
+    ) -> Result<Option<Event>, Stop> {
+        let mut select = Select::new();
+        select.recv(self.request.alarms);
+        select.recv(events);
+        if let Some(inbox) = inbox {
+            select.recv(inbox);
+        }
+        // Whatever is ready is looked at below; so are an error and a timeout.
+        let _ = select.ready_deadline(until);
+        if let Ok(alarm) = self.request.alarms.try_recv() {
+            return Err(Stop::Final(Failure::new(alarm.reason(), alarm.to_string())));
+        }
+        Ok(events.try_recv().ok())
+    }
+
+    pub(super) fn left(&self) -> Duration {
+        self.request.deadline.saturating_duration_since(Instant::now())
+    }
+
+    pub(super) fn step(&mut self, what: impl Display) {
+        if self.trace.len() < MAX_STEPS {
+            self.trace.push((self.request.start.elapsed(), what.to_string()));
+        }
+    }
+}

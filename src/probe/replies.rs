@@ -1,0 +1,268 @@
+//! What came in reply to the queries of one probe: who replied, what was not counted, the statistics. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::probe::known::Outstanding;
+use crate::probe::observation::{Fate, Ignored, Instance, InstanceReply, NotCounted, Outcome};
+use crate::probe::plan::{PingPlan, Wanted};
+use crate::probe::reply::{keep_metadata, metadata_of, read_alive, read_any_ping, read_ping, read_stats};
+use crate::probe::spread::Spread;
+use crate::probe::stats::Stats;
+
+/// A service has some instances; only a flood of replies has this many.
+pub const MAX_INSTANCES: usize = 100_000;
+
+/// Maximum number of other services that are told apart, and of instances of each.
+const MAX_OTHERS: usize = 1000;
+
+/// Maximum number of ids that are reported for replying more than once.
+const MAX_SAME_ID: usize = 16;
+
+/// An instance that replied.
+#[derive(Debug)]
+struct Replied {
+    instance: Instance,
+    rtt: Duration,
+    /// The PING of its latest reply, and the number of its replies to that one.
+    latest: (Option<usize>, usize),
+}
+
+/// The replies to the queries of one probe.
+#[derive(Debug)]
+pub struct Replies {
+    instances: BTreeMap<String, Replied>,
+    /// Who of the known instances has replied.
+    pub outstanding: Outstanding,
+    /// Who replied to which PING.
+    pub spread: Spread,
+    /// When the latest reply came that told something new.
+    pub latest: Duration,
+    /// When the latest request left that was answered: the reply itself may have been on its way for long.
+    pub alive_at: Option<Duration>,
+    /// The statistics, by id, and how many of the instances that have replied are still to send theirs.
+    pub stats: BTreeMap<String, Stats>,
+    pub stats_outstanding: usize,
+    /// What became of instances that were asked one by one and did not reply.
+    pub fates: BTreeMap<String, Fate>,
+    /// The ids that replied to one PING more than once, and how often.
+    same_id: BTreeMap<String, usize>,
+    /// The services that replied to the discovery, with the ids of their instances.
+    others: BTreeMap<String, BTreeSet<String>>,
+    ignored: Ignored,
+    /// The instances that lack a metadata key that is asked for, and whether another one has all of them.
+    keyless: BTreeSet<String>,
+    has_keyed_sibling: bool,
+    /// Whether somebody replies for an id that no instance has.
+    replies_for_any_id: bool,
+    /// Whether an instance replied to other requests than a PING.
+    pub without_ping: bool,
+}
+
+impl Replies {
+    pub fn new(plan: &PingPlan) -> Replies {
+        Replies {
+            instances: BTreeMap::new(),
+            outstanding: Outstanding::new(plan.known.clone()),
+            spread: Spread::default(),
+            latest: Duration::ZERO,
+            alive_at: None,
+            stats: BTreeMap::new(),
+            stats_outstanding: 0,
+            fates: BTreeMap::new(),
+            same_id: BTreeMap::new(),
+            others: BTreeMap::new(),
+            ignored: Ignored::default(),
+            keyless: BTreeSet::new(),
+            has_keyed_sibling: false,
+            replies_for_any_id: false,
+            without_ping: false,
+        }
+    }
+
+    /// Number of instances that have replied.
+    pub fn count(&self) -> usize {
+        self.instances.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.instances.is_empty()
+    }
+
+    pub fn has(&self, id: &str) -> bool {
+        self.instances.contains_key(id)
+    }
+
+    /// A reply to a PING, the nth one where it was sent to all, which left at `sent`.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not count.
+    pub fn add_ping(
+        &mut self,
+        plan: &PingPlan,
+        now: Duration,
+        sent: Duration,
+        nth: Option<usize>,
+        payload: &[u8],
+    ) -> Result<(), NotCounted> {
+        let instance = read_ping(&plan.service, payload).inspect_err(|why| self.ignored.add(*why))?;
+        if let Some(nth) = nth {
+            self.spread.replied(nth, &instance.id);
+        }
+        if let Wanted::Id(id) = &plan.wanted
+            && instance.id != *id
+        {
+            self.has_keyed_sibling = true;
+            self.ignored.add(NotCounted::Sibling);
+            return Err(NotCounted::Sibling);
+        }
+        if let Wanted::Match(values) = &plan.wanted {
+            let metadata = metadata_of(payload);
+            if !values.iter().all(|(key, value)| metadata[key].as_str() == Some(value)) {
+                if values.iter().all(|(key, _)| metadata[key].is_string()) {
+                    self.has_keyed_sibling = true;
+                } else if self.keyless.len() < MAX_INSTANCES {
+                    self.keyless.insert(instance.id);
+                }
+                self.ignored.add(NotCounted::Sibling);
+                return Err(NotCounted::Sibling);
+            }
+        }
+        self.add(plan, now, sent, nth, instance, payload);
+        Ok(())
+    }
+
+    /// A reply to STATS or INFO of the instance with this id, which did not reply to PING. It counts if it comes from that one,
+    /// and nobody replies for any id.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not count.
+    pub fn add_status(
+        &mut self,
+        plan: &PingPlan,
+        now: Duration,
+        sent: Duration,
+        id: &str,
+        payload: &[u8],
+    ) -> Result<(), NotCounted> {
+        let instance = read_alive(&plan.service, payload).map_err(|_| NotCounted::Broken)?;
+        if instance.id != id || self.replies_for_any_id {
+            return Err(NotCounted::Broken);
+        }
+        self.without_ping |= !self.has(id);
+        self.add(plan, now, sent, None, instance, payload);
+        Ok(())
+    }
+
+    /// Somebody replied for an id that no instance has, while nobody replied to PING: the other such replies mean nothing.
+    pub fn reply_for_unused_id(&mut self) {
+        self.replies_for_any_id = true;
+        self.instances.clear();
+        self.without_ping = false;
+    }
+
+    fn add(
+        &mut self,
+        plan: &PingPlan,
+        now: Duration,
+        sent: Duration,
+        nth: Option<usize>,
+        mut instance: Instance,
+        payload: &[u8],
+    ) {
+        self.alive_at = self.alive_at.max(Some(sent));
+        if let Some(Replied { latest, .. }) = self.instances.get_mut(&instance.id) {
+            let is_second = nth.is_some() && latest.0 == nth;
+            *latest = (nth, if is_second { latest.1 + 1 } else { 1 });
+            if is_second && self.same_id.len() < MAX_SAME_ID {
+                let times = self.same_id.entry(instance.id).or_default();
+                *times = latest.1.max(*times);
+            }
+        } else if self.count() < MAX_INSTANCES {
+            keep_metadata(&mut instance, payload, &plan.kept_metadata);
+            self.outstanding.answered(&instance.id);
+            self.stats_outstanding += usize::from(!self.stats.contains_key(&instance.id));
+            self.latest = now;
+            self.fates.remove(&instance.id);
+            let replied = Replied {
+                rtt: now.saturating_sub(sent),
+                latest: (nth, 1),
+                instance,
+            };
+            self.instances.insert(replied.instance.id.clone(), replied);
+        }
+    }
+
+    /// Statistics. What is wrong with them is not counted: the instance may be fine.
+    ///
+    /// # Errors
+    ///
+    /// Why they are not taken.
+    pub fn add_stats(&mut self, plan: &PingPlan, now: Duration, payload: &[u8]) -> Result<(), NotCounted> {
+        let (id, stats) = read_stats(&plan.service, payload)?;
+        if self.stats.len() < MAX_INSTANCES {
+            self.latest = now;
+            let is_new = !self.stats.contains_key(&id);
+            self.stats_outstanding -= usize::from(is_new && self.has(&id));
+            self.stats.insert(id, stats);
+        }
+        Ok(())
+    }
+
+    /// A reply to the discovery, of whatever service.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not count.
+    pub fn add_other(&mut self, now: Duration, payload: &[u8]) -> Result<(), NotCounted> {
+        let (name, instance) = read_any_ping(payload)?;
+        if self.others.len() < MAX_OTHERS || self.others.contains_key(&name) {
+            let ids = self.others.entry(name).or_default();
+            if ids.len() < MAX_OTHERS && ids.insert(instance.id) {
+                self.latest = now;
+            }
+        }
+        Ok(())
+    }
+
+    /// The instances that have replied.
+    pub fn answered(&self) -> Outcome {
+        let answers = self.instances.values().map(|replied| InstanceReply {
+            instance: replied.instance.clone(),
+            rtt: Some(replied.rtt),
+        });
+        Outcome::Answered(answers.collect())
+    }
+
+    /// What became of this instance, which was asked for itself.
+    pub fn fate(&self, id: &str) -> Fate {
+        match self.has(id) {
+            true => Fate::Slow,
+            false => self.fates.get(id).copied().unwrap_or(Fate::NotAnswering),
+        }
+    }
+
+    /// The services that replied to the discovery, with the number of their instances.
+    pub fn others(&self) -> Vec<(String, usize)> {
+        let others = self.others.iter();
+        others.map(|(name, ids)| (name.clone(), ids.len())).collect()
+    }
+
+    /// The ids that replied to one PING more than once, and how often.
+    pub fn same_id(&self) -> Vec<(String, usize)> {
+        self.same_id.clone().into_iter().collect()
+    }
+
+    pub fn ignored(&self) -> Ignored {
+        let without_key = match self.has_keyed_sibling {
+            true => 0,
+            false => u32::try_from(self.keyless.len()).unwrap_or(u32::MAX),
+        };
+        Ignored {
+            without_key,
+            ..self.ignored
+        }
+    }
+}
