@@ -14,7 +14,6 @@ use check_nats_service::probe::diagnosis::{Peer, flooded, server_said};
 use check_nats_service::probe::observation::{Failure, Observation, Outcome, Server};
 use check_nats_service::probe::plan::{FIRST_RETRY, PingPlan, Query, Wanted};
 use check_nats_service::probe::schedule::{PingAction, Schedule};
-use check_nats_service::probe::stats::SeenStats;
 use check_nats_service::render::memory;
 use check_nats_service::render::report::Report;
 use check_nats_service::state::format::{read, write};
