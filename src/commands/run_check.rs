@@ -140,7 +140,7 @@ fn needs_census(memory: &Memory, config: &Config, now: Timestamp) -> bool {
 }
 
 /// What is said if the run is ended while it reads what is remembered, on a network file system say.
-fn unread(config: &Config, store: &Store, last_words: &AbortReport) -> watchdog::LastWords {
+fn unread(config: &Config, store: &Store, last_words: &AbortReport) -> watchdog::FallbackOutput {
     let last_words = Arc::clone(last_words);
     let service = config.target.service.clone();
     let path = store.shown_path();
@@ -158,7 +158,7 @@ fn unread(config: &Config, store: &Store, last_words: &AbortReport) -> watchdog:
 }
 
 /// What is said if the run is ended before it has a verdict: also then an open outage is told.
-fn interrupted(config: &Config, memory: &Memory, last_words: &AbortReport) -> watchdog::LastWords {
+fn interrupted(config: &Config, memory: &Memory, last_words: &AbortReport) -> watchdog::FallbackOutput {
     let last_words = Arc::clone(last_words);
     let (config, memory) = (config.clone(), memory.clone());
     Box::new(move |cause| {
@@ -175,7 +175,7 @@ fn interrupted(config: &Config, memory: &Memory, last_words: &AbortReport) -> wa
 }
 
 /// What is said if the run is ended while it saves.
-fn unsaved(report: Report, last_words: &AbortReport) -> watchdog::LastWords {
+fn unsaved(report: Report, last_words: &AbortReport) -> watchdog::FallbackOutput {
     let last_words = Arc::clone(last_words);
     Box::new(move |cause| {
         let mut report = report.clone();

@@ -7,6 +7,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
+
 use crate::files::user_path::UserPath;
 
 /// The path as far as it may be printed: see [`UserPath`].
@@ -34,7 +36,10 @@ pub fn read_text(path: &Path, largest: u64, deadline: Instant) -> Result<String,
 /// As for [`read_text`].
 pub fn read_bytes(path: &Path, largest: u64, deadline: Instant) -> Result<Vec<u8>, String> {
     // Opening a pipe that nobody writes to would wait for ever.
-    let open = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let open = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits() as i32)
+        .open(path);
     let file = open.map_err(|e| e.to_string())?;
     let is_pipe = file.metadata().is_ok_and(|meta| meta.file_type().is_fifo());
     let mut reader = file.take(largest + 1);

@@ -4,9 +4,7 @@ use std::time::Duration;
 
 use super::verdict::{Finding, Verdict};
 use super::{Policy, judge};
-use crate::probe::observation::{
-    Failure, Fate, Ignored, Instance, InstanceReply, Observation, Outcome, Server, Silence,
-};
+use crate::probe::observation::{Failure, Fate, Instance, InstanceReply, Observation, Outcome, Server};
 use crate::state::memory::{Absentee, Epoch, EpochSummary, Memory, Outage, Unreachable};
 use crate::values::range::Range;
 use crate::values::status::{Reason, Status};
@@ -102,9 +100,6 @@ pub fn in_trouble(memory: Memory) -> Memory {
 /// What a usual probe sees at second 100.
 pub fn saw(outcome: Outcome) -> Observation {
     Observation {
-        at: at(100),
-        outcome,
-        census: false,
         rounds: 1,
         server: Some(Server {
             id: "N1".into(),
@@ -113,22 +108,8 @@ pub fn saw(outcome: Outcome) -> Observation {
             version: "2.10.25".into(),
             rtt: Some(Duration::from_micros(340)),
         }),
-        credentials: None,
-        ignored: Ignored::default(),
-        absent: Vec::new(),
-        others: None,
-        denied: String::new(),
-        request: None,
         took: ms(12),
-        trace: Vec::new(),
-        silence: Silence::Unknown,
-        one_reply_each: false,
-        same_id: Vec::new(),
-        without_ping: false,
-        unreadable: Vec::new(),
-        headerless: false,
-        stats: None,
-        remarks: Vec::new(),
+        ..Observation::new(at(100), outcome)
     }
 }
 

@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::connect::request::MAX_SUBJECT_BYTES;
-use crate::probe::json;
 use crate::probe::observation::ServiceError;
-use crate::probe::reply::is_id;
+use crate::probe::reply::read_reply;
 use crate::values::text::clean;
 
 /// Maximum length of the name of an endpoint, in bytes.
@@ -48,12 +47,7 @@ pub struct Endpoint {
 
 /// Reads a reply to `$SRV.INFO.<service>`; `None` if it is none.
 pub fn read_info(service: &str, payload: &[u8]) -> Option<Info> {
-    let reply = json::parse(payload)?;
-    let is_info = |kind: &str| kind.starts_with("io.nats.micro.v") && kind.ends_with(".info_response");
-    let right_type = reply["type"].is_null() || reply["type"].as_str().is_some_and(is_info);
-    if reply["name"].as_str() != Some(service) || !right_type {
-        return None;
-    }
+    let (id, reply) = read_reply(service, payload, &["info_response"]).ok()?;
     let endpoints = match (&reply["endpoints"], &reply["subject"]) {
         (Value::Array(endpoints), _) => endpoints
             .iter()
@@ -62,10 +56,7 @@ pub fn read_info(service: &str, payload: &[u8]) -> Option<Info> {
         // The first libraries knew one endpoint only.
         (_, subject) => read_endpoint(DEFAULT_ENDPOINT, subject).into_iter().collect(),
     };
-    Some(Info {
-        id: reply["id"].as_str().filter(|id| is_id(id))?.to_owned(),
-        endpoints,
-    })
+    Some(Info { id, endpoints })
 }
 
 fn read_endpoint(name: &str, subject: &Value) -> Option<Endpoint> {

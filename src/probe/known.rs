@@ -86,10 +86,6 @@ impl Outstanding {
         }
     }
 
-    pub fn known(&self) -> &KnownInstances {
-        &self.known
-    }
-
     /// An instance answered, for the first time.
     pub fn answered(&mut self, id: &str) {
         match &self.known {

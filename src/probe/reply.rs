@@ -32,39 +32,7 @@ pub const VALUE_CHARS: usize = 64;
 ///
 /// Why the reply does not count.
 pub fn read_ping(service: &str, payload: &[u8]) -> Result<Instance, NotCounted> {
-    match read_any_ping(payload)? {
-        (name, instance) if name == service => Ok(instance),
-        _ => Err(NotCounted::Foreign),
-    }
-}
-
-/// Reads a reply to `$SRV.PING`: the name of a service, and an instance of it.
-///
-/// # Errors
-///
-/// Why the reply does not count.
-pub fn read_any_ping(payload: &[u8]) -> Result<(String, Instance), NotCounted> {
-    read_instance(payload, &["ping_response"])
-}
-
-fn read_instance(payload: &[u8], kinds: &[&str]) -> Result<(String, Instance), NotCounted> {
-    let reply = json::parse(payload).ok_or(NotCounted::Broken)?;
-    let Some(name) = reply["name"].as_str() else {
-        // A JetStream stream that captures the subject answers with its own acknowledgement.
-        let ack = reply["stream"].is_string() && reply["seq"].is_u64();
-        return Err(if ack { NotCounted::Ack } else { NotCounted::Broken });
-    };
-    if !kinds.iter().any(|kind| is_of_type(&reply, kind)) {
-        return Err(NotCounted::Broken);
-    }
-    let id = reply["id"].as_str().filter(|id| is_id(id)).ok_or(NotCounted::Broken)?;
-    let name = ServiceName::parse(name).map_err(|_| NotCounted::Foreign)?;
-    let instance = Instance {
-        id: id.to_owned(),
-        version: clean(reply["version"].as_str().unwrap_or(""), VERSION_CHARS),
-        metadata: read_metadata(&reply["metadata"]),
-    };
-    Ok((name.as_str().to_owned(), instance))
+    read_reply(service, payload, &["ping_response"]).map(instance)
 }
 
 /// Reads a reply to any of `$SRV.PING`, `$SRV.STATS` and `$SRV.INFO`: an instance of the service that is alive.
@@ -73,10 +41,52 @@ fn read_instance(payload: &[u8], kinds: &[&str]) -> Result<(String, Instance), N
 ///
 /// Why the reply does not count.
 pub fn read_alive(service: &str, payload: &[u8]) -> Result<Instance, NotCounted> {
-    let kinds = ["ping_response", "stats_response", "info_response"];
-    match read_instance(payload, &kinds)? {
-        (name, instance) if name == service => Ok(instance),
+    read_reply(service, payload, &["ping_response", "stats_response", "info_response"]).map(instance)
+}
+
+/// Reads a reply to `$SRV.PING`: the name of a service, and an instance of it.
+///
+/// # Errors
+///
+/// Why the reply does not count.
+pub fn read_any_ping(payload: &[u8]) -> Result<(String, Instance), NotCounted> {
+    let (name, reply) = parse(payload, &["ping_response"])?;
+    Ok((name, instance(reply)))
+}
+
+/// Reads a reply of the service that is of one of these types: the id of an instance, and the other fields.
+///
+/// # Errors
+///
+/// Why the reply does not count.
+pub fn read_reply(service: &str, payload: &[u8], types: &[&str]) -> Result<(String, Value), NotCounted> {
+    match parse(payload, types)? {
+        (name, reply) if name == service => Ok(reply),
         _ => Err(NotCounted::Foreign),
+    }
+}
+
+/// The name of the service, and the id and the other fields of the instance.
+fn parse(payload: &[u8], types: &[&str]) -> Result<(String, (String, Value)), NotCounted> {
+    let reply = json::parse(payload).ok_or(NotCounted::Broken)?;
+    let Some(name) = reply["name"].as_str() else {
+        // A JetStream stream that captures the subject answers with its own acknowledgement.
+        let ack = reply["stream"].is_string() && reply["seq"].is_u64();
+        return Err(if ack { NotCounted::Ack } else { NotCounted::Broken });
+    };
+    let id = reply["id"].as_str().filter(|id| is_id(id));
+    let (true, Some(id)) = (types.iter().any(|wanted| is_of_type(&reply, wanted)), id) else {
+        return Err(NotCounted::Broken);
+    };
+    let name = ServiceName::parse(name).map_err(|_| NotCounted::Foreign)?;
+    Ok((name.as_str().to_owned(), (id.to_owned(), reply)))
+}
+
+fn instance((id, reply): (String, Value)) -> Instance {
+    Instance {
+        id,
+        version: clean(reply["version"].as_str().unwrap_or(""), VERSION_CHARS),
+        metadata: read_metadata(&reply["metadata"]),
     }
 }
 
@@ -94,10 +104,10 @@ pub fn keep_metadata(instance: &mut Instance, payload: &[u8], keys: &[String]) {
     if keys.is_empty() {
         return;
     }
-    let reply = json::parse(payload).unwrap_or_default();
+    let metadata = metadata_of(payload);
     let mut kept: Vec<(String, String)> = Vec::new();
     for key in keys {
-        if let Some(value) = reply["metadata"][key].as_str() {
+        if let Some(value) = metadata[key].as_str() {
             let short = match value.chars().count() > VALUE_CHARS {
                 true => format!(
                     "{} #{:08x}",
@@ -117,7 +127,7 @@ pub fn keep_metadata(instance: &mut Instance, payload: &[u8], keys: &[String]) {
 
 /// Whether a reply is of this type: `io.nats.micro.v1.ping_response`, say. Another version of the same may come, and old
 /// libraries say nothing.
-pub fn is_of_type(reply: &Value, kind: &str) -> bool {
+fn is_of_type(reply: &Value, kind: &str) -> bool {
     let is_kind = |text: &str| {
         let version = text.strip_prefix("io.nats.micro.v");
         version
@@ -156,16 +166,7 @@ fn read_metadata(value: &Value) -> Vec<(String, String)> {
 ///
 /// Why the reply does not count.
 pub fn read_stats(service: &str, payload: &[u8]) -> Result<(String, Stats), NotCounted> {
-    let value = json::parse(payload).ok_or(NotCounted::Broken)?;
-    if !is_of_type(&value, "stats_response") {
-        return Err(NotCounted::Broken);
-    }
-    match value["name"].as_str() {
-        Some(name) if name == service => {}
-        Some(_) => return Err(NotCounted::Foreign),
-        None => return Err(NotCounted::Broken),
-    }
-    let id = value["id"].as_str().filter(|id| is_id(id)).ok_or(NotCounted::Broken)?;
+    let (id, value) = read_reply(service, payload, &["stats_response"])?;
     let mut stats = Stats {
         started: value["started"].as_str().and_then(Timestamp::parse),
         ..Stats::default()
@@ -181,7 +182,7 @@ pub fn read_stats(service: &str, payload: &[u8]) -> Result<(String, Stats), NotC
         None if value["num_requests"].is_number() => add_endpoint(&mut stats, ONLY_ENDPOINT, &value),
         None => {}
     }
-    Ok((id.to_owned(), stats))
+    Ok((id, stats))
 }
 
 /// Adds the endpoint in this JSON.
@@ -345,7 +346,7 @@ mod tests {
                 r#"{"name":"orders","id":"A","type":"io.nats.micro.v1.ping_response"}"#,
                 NotCounted::Broken,
             ),
-            (r#"{"stream":"CAP","seq":1}"#, NotCounted::Broken),
+            (r#"{"stream":"CAP","seq":1}"#, NotCounted::Ack),
         ];
         for (payload, why) in wrong {
             assert_eq!(read_stats("orders", payload.as_bytes()), Err(*why), "{payload}");

@@ -1,9 +1,9 @@
 //! A bound on the heap, whatever the network sends: the client would allocate 4 GiB if a server announced such a message.
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use once_cell::sync::OnceCell;
 use signal_hook::low_level;
 
 use crate::process::exit::UNKNOWN;
@@ -21,7 +21,7 @@ static LIMIT: AtomicUsize = AtomicUsize::new(MAX_HEAP_BYTES);
 static REFUSED: AtomicUsize = AtomicUsize::new(0);
 
 /// What a thread does that would go beyond the limit.
-static ON_EXCEEDED: OnceLock<fn() -> !> = OnceLock::new();
+static ON_EXCEEDED: OnceCell<fn() -> !> = OnceCell::new();
 
 /// Sets what a thread does that would go beyond the limit. It must not allocate.
 pub fn on_exceeded(act: fn() -> !) {

@@ -52,7 +52,7 @@ impl Alarm {
 const LARGE_MESSAGE: usize = 64 * 1024;
 
 /// What to say if the run cannot end by itself, given the cause.
-pub type LastWords = Box<dyn Fn(&Alarm) -> Output + Send>;
+pub type FallbackOutput = Box<dyn Fn(&Alarm) -> Output + Send>;
 
 /// The one watchdog of the process.
 struct Watchdog {
@@ -64,7 +64,7 @@ struct Watchdog {
     signal: AtomicI32,
     memory: AtomicBool,
     panicked: Mutex<Option<String>>,
-    last_words: Mutex<LastWords>,
+    last_words: Mutex<FallbackOutput>,
 }
 
 static WATCHDOG: OnceCell<Watchdog> = OnceCell::new();
@@ -110,7 +110,7 @@ impl Watchdog {
 /// # Errors
 ///
 /// Those of the system, where signals cannot be taken over.
-pub fn install(last_words: LastWords) -> std::io::Result<()> {
+pub fn install(last_words: FallbackOutput) -> std::io::Result<()> {
     let (woken, waker) = UnixStream::pair()?;
     waker.set_nonblocking(true)?;
     let watchdog = Watchdog {
@@ -210,7 +210,7 @@ fn wait_for_alarms(watchdog: &Watchdog, mut woken: UnixStream) -> ! {
 }
 
 /// Sets what is said if the run cannot end by itself. Call it whenever more is known.
-pub fn set_last_words(last_words: LastWords) {
+pub fn set_last_words(last_words: FallbackOutput) {
     if let Some(watchdog) = WATCHDOG.get()
         && let Ok(mut words) = watchdog.last_words.lock()
     {

@@ -11,8 +11,8 @@ use crate::judge::pod;
 use crate::judge::verdict::{Finding, Verdict};
 use crate::judge::{Policy, RateLimits, RequestLimits, judge};
 use crate::probe::observation::{
-    EndpointEnd, EndpointReply, EndpointSeen, Failure, Fate, Ignored, Instance, InstanceReply, Observation, Outcome,
-    Server, ServiceError, Silence,
+    EndpointEnd, EndpointReply, EndpointSeen, Failure, Fate, Instance, InstanceReply, Observation, Outcome, Server,
+    ServiceError,
 };
 use crate::probe::plan::Wanted;
 use crate::probe::stats::{Counters, SeenStats, Stats};
@@ -47,33 +47,16 @@ pub fn answered(numbers: impl IntoIterator<Item = usize>) -> Outcome {
 pub fn saw(second: i64, outcome: Outcome) -> Observation {
     let reached = !matches!(outcome, Outcome::Failed(_));
     Observation {
-        at: at(second),
-        outcome,
         census: true,
         rounds: usize::from(reached),
         server: reached.then(|| Server {
-            id: String::new(),
             address: "nats.example.org:4222".into(),
-            name: String::new(),
             version: "2.15.1".into(),
             rtt: Some(Duration::from_micros(170)),
+            ..Server::default()
         }),
-        credentials: None,
-        ignored: Ignored::default(),
-        absent: Vec::new(),
-        others: None,
-        denied: String::new(),
-        request: None,
         took: Duration::from_millis(12),
-        trace: Vec::new(),
-        silence: Silence::Unknown,
-        one_reply_each: false,
-        same_id: Vec::new(),
-        without_ping: false,
-        unreadable: Vec::new(),
-        headerless: false,
-        stats: None,
-        remarks: Vec::new(),
+        ..Observation::new(at(second), outcome)
     }
 }
 

@@ -3,7 +3,6 @@
 #![no_main]
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 use std::{env, fs, process};
 
 use libfuzzer_sys::fuzz_target;
@@ -12,7 +11,7 @@ mod targets;
 
 use targets::{TARGETS, Target};
 
-static TARGET: OnceLock<&Target> = OnceLock::new();
+static TARGET: once_cell::sync::OnceCell<&Target> = once_cell::sync::OnceCell::new();
 
 fuzz_target!(
     init: {

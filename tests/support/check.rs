@@ -7,7 +7,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -19,7 +18,7 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_check_nats_service");
 
 /// The program under test: `CHECK_NATS_SERVICE`, the release build in the timed tests, else the debug build.
 pub fn binary() -> &'static str {
-    static PATH: OnceLock<String> = OnceLock::new();
+    static PATH: once_cell::sync::OnceCell<String> = once_cell::sync::OnceCell::new();
     PATH.get_or_init(|| std::env::var("CHECK_NATS_SERVICE").unwrap_or_else(|_| BINARY.to_owned()))
 }
 

@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus};
-use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,7 +31,7 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 /// never ends, starts them all.
 #[track_caller]
 pub fn spawn(command: Command) -> Child {
-    static SPAWNER: OnceLock<Sender<Order>> = OnceLock::new();
+    static SPAWNER: once_cell::sync::OnceCell<Sender<Order>> = once_cell::sync::OnceCell::new();
     let spawner = SPAWNER.get_or_init(|| {
         let (orders, inbox) = channel::<Order>();
         thread::spawn(move || {

@@ -9,7 +9,7 @@ use crossbeam_channel::bounded;
 
 use super::link::{Link, publish_command, published};
 use super::probe::{Probe, Stop};
-use super::worker::{Event, Login, spawn, work};
+use super::worker::{ClientEvent, Login, spawn, work};
 use crate::connect::target::{Auth, ServerUrl};
 use crate::probe::clock::PingClock;
 use crate::probe::diagnosis::{self, Peer, Stage};
@@ -85,11 +85,11 @@ impl Probe<'_> {
         let (host, port) = (server.host.clone(), server.port);
         spawn("resolver", move || {
             let addresses = (host.as_str(), port).to_socket_addrs();
-            let _ = sender.send(Event::Resolved(addresses.map(Iterator::collect)));
+            let _ = sender.send(ClientEvent::Resolved(addresses.map(Iterator::collect)));
         })
         .map_err(Stop::Final)?;
         let resolved = match self.wait(&events, None, until)? {
-            Some(Event::Resolved(resolved)) => resolved,
+            Some(ClientEvent::Resolved(resolved)) => resolved,
             _ => {
                 let waited = latency(began.elapsed());
                 return Err(Stop::Lost(diagnosis::timed_out(
@@ -169,7 +169,7 @@ impl Probe<'_> {
             .map_err(Stop::Final)
             .map_err(LoginError::Other)?;
         match self.wait(&events, None, until).map_err(LoginError::Other)? {
-            Some(Event::Connected(connected)) => {
+            Some(ClientEvent::Connected(connected)) => {
                 self.step("logged in");
                 self.remark_plain_login(server, secure);
                 let mut clock = PingClock::new(secure);
@@ -205,14 +205,14 @@ impl Probe<'_> {
         shown: String,
         secure: bool,
         began: Instant,
-        event: Event,
+        event: ClientEvent,
     ) -> LoginError {
         let peer = self.peer(server, shown, None);
         let failure = match event {
-            Event::NotConnected(error) if !secure && diagnosis::tls_error(&error).is_some() => {
+            ClientEvent::NotConnected(error) if !secure && diagnosis::tls_error(&error).is_some() => {
                 return LoginError::WantsTls;
             }
-            Event::NotConnected(error) => {
+            ClientEvent::NotConnected(error) => {
                 let failure = diagnosis::not_connected(&peer, &error, began.elapsed());
                 match error.to_string() {
                     text if text == diagnosis::LONG_LINE => return LoginError::LongInfo(failure),
@@ -221,8 +221,8 @@ impl Probe<'_> {
                 }
             }
             // Two PONGs end a login, and the client hears of what comes with the first one before it is done.
-            Event::ServerError(text) => diagnosis::server_said(&peer, &text),
-            Event::Disconnected => {
+            ClientEvent::ServerError(text) => diagnosis::server_said(&peer, &text),
+            ClientEvent::Disconnected => {
                 let error = io::ErrorKind::UnexpectedEof.into();
                 diagnosis::not_connected(&peer, &error, began.elapsed())
             }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::link::{Link, Purpose};
 use super::probe::{Probe, Stop};
-use super::worker::{Event, INBOX_SIZE, Message, headers, introduce, is_changed};
+use super::worker::{ClientEvent, INBOX_SIZE, Message, headers, introduce, is_changed};
 use crate::connect::request::Destination;
 use crate::probe::diagnosis::{self, Stage};
 use crate::probe::endpoint::{Call, EndpointAction, EndpointPlan};
@@ -94,6 +94,14 @@ impl Probe<'_> {
         messages
     }
 
+    fn asking(&mut self, messages: &[(String, Purpose)]) {
+        let others = match messages.len() - 1 {
+            0 => String::new(),
+            others => format!(" and {others} more"),
+        };
+        self.step(format_args!("asking {}{others}", messages[0].0));
+    }
+
     /// The subject of a PING: to all instances, or to one of them.
     fn subject(&self) -> String {
         let all = self.request.target.ping_subject();
@@ -128,7 +136,7 @@ impl Probe<'_> {
         if let Some(call) = call.as_mut().filter(|call| call.info_subject().is_some()) {
             call.info_asked(Duration::ZERO);
         }
-        self.step(format_args!("asking {}", self.subject()));
+        self.asking(&self.messages(&plan.first_queries(), ""));
         Dialogue {
             link,
             schedule,
@@ -205,23 +213,7 @@ impl Probe<'_> {
         {
             messages.push((subject, Purpose::Info(call.info_asked(now))));
         }
-        match (pings, &queries[0]) {
-            (0, Query::InstancePing(_)) => {
-                self.step(format_args!(
-                    "asking the {} missing, each for itself",
-                    queries.len() - 1
-                ));
-            }
-            (0, Query::Discovery) => self.step(format_args!("asking {} who is there", messages[0].0)),
-            (0, _) => self.step(format_args!(
-                "looking into the silence, with {} queries",
-                messages.len()
-            )),
-            (1, _) => self.step("asking again"),
-            (pings, _) => self.step(format_args!(
-                "asking {pings} times: one instance replied, others may share its queue group"
-            )),
-        }
+        self.asking(&messages);
         link.publish(now, messages);
         Ok(Step::Again)
     }
@@ -293,7 +285,8 @@ impl Probe<'_> {
         let event = self.wait(&dialogue.link.events, Some(&dialogue.link.inbox), until)?;
         // Events first, then the inbox: whatever came before an event is then in the inbox.
         let events = event.into_iter().chain(dialogue.link.events.try_iter());
-        let (sent, events): (Vec<Event>, Vec<Event>) = events.partition(|event| matches!(event, Event::Sent { .. }));
+        let (sent, events): (Vec<ClientEvent>, Vec<ClientEvent>) =
+            events.partition(|event| matches!(event, ClientEvent::Sent { .. }));
         for event in sent {
             self.handle(dialogue, event)?;
         }
@@ -313,10 +306,10 @@ impl Probe<'_> {
         Ok(())
     }
 
-    fn handle(&mut self, dialogue: &mut Dialogue, event: Event) -> Result<(), Stop> {
+    fn handle(&mut self, dialogue: &mut Dialogue, event: ClientEvent) -> Result<(), Stop> {
         let link = &mut dialogue.link;
         match event {
-            Event::Sent { at, first, count } => {
+            ClientEvent::Sent { at, first, count } => {
                 let at = at.saturating_duration_since(link.began.0);
                 for published in link.published.iter_mut().skip(first).take(count) {
                     published.sent = at;
@@ -325,21 +318,21 @@ impl Probe<'_> {
                     }
                 }
             }
-            Event::NotSent(end) => {
+            ClientEvent::NotSent(end) => {
                 if let Some(call) = &mut dialogue.call {
                     call.ended(end);
                 }
             }
-            Event::Pong(rtt) => {
+            ClientEvent::Pong(rtt) => {
                 link.clock.pong_received();
                 if let Some(server) = &mut self.server {
                     server.rtt = Some(server.rtt.map_or(rtt, |best| best.min(rtt)));
                 }
                 self.step("PONG: the server has dealt with all so far");
             }
-            Event::ServerError(text) => return self.server_error(dialogue, &text),
-            Event::Disconnected => return Err(Stop::Lost(diagnosis::connection_broke(&link.server.address()))),
-            Event::Resolved(_) | Event::Connected(_) | Event::NotConnected(_) => {}
+            ClientEvent::ServerError(text) => return self.server_error(dialogue, &text),
+            ClientEvent::Disconnected => return Err(Stop::Lost(diagnosis::connection_broke(&link.server.address()))),
+            ClientEvent::Resolved(_) | ClientEvent::Connected(_) | ClientEvent::NotConnected(_) => {}
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::worker::{Command, Event, Message};
+use super::worker::{ClientCommand, ClientEvent, Message};
 use crate::connect::request::{EndpointRequest, Subject};
 use crate::connect::target::ServerUrl;
 use crate::probe::clock::PingClock;
@@ -31,9 +31,9 @@ pub(super) struct Published {
 
 /// One connection, as the probe sees it.
 pub(super) struct Link {
-    pub(super) events: Receiver<Event>,
+    pub(super) events: Receiver<ClientEvent>,
     pub(super) inbox: Receiver<Message>,
-    pub(super) commands: Sender<Command>,
+    pub(super) commands: Sender<ClientCommand>,
     pub(super) server: ServerUrl,
     pub(super) secure: bool,
     /// Whether it goes through a relay.
@@ -66,7 +66,7 @@ impl Link {
         self.send(
             now,
             vec![message],
-            Command::Request {
+            ClientCommand::Request {
                 number,
                 subject,
                 request,
@@ -74,20 +74,20 @@ impl Link {
         );
     }
 
-    fn send(&mut self, now: Duration, messages: Vec<(String, Purpose)>, command: Command) {
+    fn send(&mut self, now: Duration, messages: Vec<(String, Purpose)>, command: ClientCommand) {
         self.published.extend(published(messages, now));
         self.clock.request_sent(now);
         self.command(command);
     }
 
-    fn command(&self, command: Command) {
+    fn command(&self, command: ClientCommand) {
         // A worker that is stuck, in the wait for a PONG say, has enough to do when its queue is full.
         let _ = self.commands.try_send(command);
     }
 
     pub(super) fn ping(&mut self, now: Duration) {
         self.clock.ping_sent(now);
-        self.command(Command::Ping);
+        self.command(ClientCommand::Ping);
     }
 }
 
@@ -99,7 +99,7 @@ pub(super) fn published(messages: Vec<(String, Purpose)>, sent: Duration) -> imp
 }
 
 /// The command for these messages, which are numbered from `first` on.
-pub(super) fn publish_command(first: usize, messages: &[(String, Purpose)]) -> Command {
+pub(super) fn publish_command(first: usize, messages: &[(String, Purpose)]) -> ClientCommand {
     let subjects = messages.iter().map(|(subject, _)| subject.clone()).collect();
-    Command::Publish { first, subjects }
+    ClientCommand::Publish { first, subjects }
 }

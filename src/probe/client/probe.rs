@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Select};
 
-use super::worker::{Event, Message};
+use super::worker::{ClientEvent, Message};
 use crate::connect::target::Target;
 use crate::probe::observation::{Failure, Server};
 use crate::probe::plan::PingPlan;
@@ -54,10 +54,10 @@ impl Probe<'_> {
     /// Waits for an event, for a message in the inbox, or until the time given. `None`: no event.
     pub(super) fn wait(
         &self,
-        events: &Receiver<Event>,
+        events: &Receiver<ClientEvent>,
         inbox: Option<&Receiver<Message>>,
         until: Instant,
-    ) -> Result<Option<Event>, Stop> {
+    ) -> Result<Option<ClientEvent>, Stop> {
         let mut select = Select::new();
         select.recv(self.request.alarms);
         select.recv(events);

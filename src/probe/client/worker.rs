@@ -32,7 +32,7 @@ pub(super) const INBOX_SIZE: usize = 32_768;
 const NO_RECONNECT: Duration = Duration::from_secs(3600);
 
 /// What a worker, or the client's own thread, reports.
-pub(super) enum Event {
+pub(super) enum ClientEvent {
     Resolved(io::Result<Vec<SocketAddr>>),
     NotConnected(io::Error),
     Connected(Connected),
@@ -64,7 +64,7 @@ pub(super) struct Connected {
 }
 
 /// What a worker is to do. The number of a message is the last token of its reply subject.
-pub(super) enum Command {
+pub(super) enum ClientCommand {
     /// Publish empty messages to these subjects, in one write. They are numbered from `first` on.
     Publish {
         first: usize,
@@ -95,10 +95,10 @@ pub(super) struct Login {
 }
 
 /// Holds the client. Ends when the probe has no more use for it, or hangs for as long as the process lives.
-pub(super) fn work(login: &Login, events: &Sender<Event>, commands: &Receiver<Command>) {
+pub(super) fn work(login: &Login, events: &Sender<ClientEvent>, commands: &Receiver<ClientCommand>) {
     let (connection, relayed) = match connect(login, events) {
         Ok(connected) => connected,
-        Err(error) => return drop(events.send(Event::NotConnected(error))),
+        Err(error) => return drop(events.send(ClientEvent::NotConnected(error))),
     };
     // One inbox for all replies, so that a server with a limit on subscriptions lets us ask again.
     let inbox = connection.new_inbox().replacen("_INBOX", &login.inbox_prefix, 1);
@@ -108,10 +108,10 @@ pub(super) fn work(login: &Login, events: &Sender<Event>, commands: &Receiver<Co
     };
     let subscription = match connection.subscribe(&replies) {
         Ok(subscription) => subscription,
-        Err(_) => return drop(events.send(Event::Disconnected)),
+        Err(_) => return drop(events.send(ClientEvent::Disconnected)),
     };
     subscription.set_message_limits(INBOX_SIZE);
-    let connected = events.send(Event::Connected(Connected {
+    let connected = events.send(ClientEvent::Connected(Connected {
         at: (Instant::now(), Timestamp::now()),
         inbox: subscription.receiver().clone(),
         // What makes an inbox unique makes an id so, too.
@@ -126,18 +126,24 @@ pub(super) fn work(login: &Login, events: &Sender<Event>, commands: &Receiver<Co
     mem::forget(connection);
 }
 
-fn connect(login: &Login, events: &Sender<Event>) -> io::Result<(Connection, bool)> {
+fn connect(login: &Login, events: &Sender<ClientEvent>) -> io::Result<(Connection, bool)> {
     let relay = login.relay.map_or(Ok(None), relay::start)?;
     let url = relay.map_or_else(|| login.url.clone(), |address| format!("nats://{address}"));
     Ok((options(login, events).connect(url.as_str())?, relay.is_some()))
 }
 
-fn obey(commands: &Receiver<Command>, connection: &Connection, inbox: &str, secure: bool, events: &Sender<Event>) {
+fn obey(
+    commands: &Receiver<ClientCommand>,
+    connection: &Connection,
+    inbox: &str,
+    secure: bool,
+    events: &Sender<ClientEvent>,
+) {
     for command in commands {
         let sent = match &command {
-            Command::Publish { first, subjects } => {
+            ClientCommand::Publish { first, subjects } => {
                 let (at, count) = (Instant::now(), subjects.len());
-                let _ = events.send(Event::Sent {
+                let _ = events.send(ClientEvent::Sent {
                     at,
                     first: *first,
                     count,
@@ -146,22 +152,22 @@ fn obey(commands: &Receiver<Command>, connection: &Connection, inbox: &str, secu
                 // Another reply subject for each: a late 503 of an earlier one must not count against this one.
                 numbered.try_for_each(|(subject, n)| connection.publish_request(subject, &format!("{inbox}.{n}"), ""))
             }
-            Command::Request {
+            ClientCommand::Request {
                 number,
                 subject,
                 request,
             } => send_request(connection, secure, subject, request, inbox, *number, events),
-            Command::Ping => Ok(()),
+            ClientCommand::Ping => Ok(()),
         };
         if sent.is_err() {
-            let _ = events.send(Event::Disconnected);
+            let _ = events.send(ClientEvent::Disconnected);
             break;
         }
         match (secure, command) {
             // A PING behind the request. Whatever the server has to say about the request comes before the PONG.
             (false, _) => ping(connection, events),
             // Over TLS the wait for a PONG can hang: a writer takes what the reader waits for. The next one frees it.
-            (true, Command::Ping) => {
+            (true, ClientCommand::Ping) => {
                 let (connection, events) = (connection.clone(), events.clone());
                 let _ = spawn("pinger", move || {
                     ping(&connection, &events);
@@ -173,8 +179,13 @@ fn obey(commands: &Receiver<Command>, connection: &Connection, inbox: &str, secu
     }
 }
 
-/// The subscription to the replies, behind a CONNECT that asks the server for messages without headers. The client has no
-/// option for that, and passes on whatever is in a subject. Over TLS nobody else can keep unreadable headers from it.
+/// The subscription to the replies, behind a second CONNECT that asks the server for messages without headers.
+///
+/// The client ends the connection for a header that is not UTF-8, so one such instance would hide all others. Without TLS the
+/// relay makes it readable; over TLS only the server itself can leave it out. The client has no option for that, but passes on
+/// whatever is in a subject. Used for the third attempt only, after two connections broke. Nothing foreign gets into these
+/// lines: the inbox is a [`Prefix`](crate::connect::target::Prefix), which has no blank and no control character, and random
+/// letters of ours. The server keeps the login of the first CONNECT.
 fn without_headers(inbox: &str) -> String {
     /// A subscription number that the client does not use.
     const UNUSED: &str = "999999";
@@ -182,11 +193,11 @@ fn without_headers(inbox: &str) -> String {
     format!("{inbox} {UNUSED}\r\n{connect}\r\nSUB {inbox}.*")
 }
 
-fn ping(connection: &Connection, events: &Sender<Event>) {
+fn ping(connection: &Connection, events: &Sender<ClientEvent>) {
     let began = Instant::now();
     let _ = events.send(match connection.flush() {
-        Ok(()) => Event::Pong(began.elapsed()),
-        Err(_) => Event::Disconnected,
+        Ok(()) => ClientEvent::Pong(began.elapsed()),
+        Err(_) => ClientEvent::Disconnected,
     });
 }
 
@@ -198,13 +209,13 @@ fn send_request(
     request: &EndpointRequest,
     inbox: &str,
     number: usize,
-    events: &Sender<Event>,
+    events: &Sender<ClientEvent>,
 ) -> io::Result<()> {
     // Over TLS, the limit that the client knows is that of an INFO before it. There the server itself has to say so.
     let limit = if secure { usize::MAX } else { connection.max_payload() };
     let size = request.size();
     if size > limit {
-        let _ = events.send(Event::NotSent(EndpointEnd::TooLarge { size, limit }));
+        let _ = events.send(ClientEvent::NotSent(EndpointEnd::TooLarge { size, limit }));
         return Ok(());
     }
     let headers: HeaderMap = request
@@ -213,7 +224,7 @@ fn send_request(
         .map(|(key, value)| (key.as_str(), value.reveal()))
         .collect();
     let (at, first, count) = (Instant::now(), number, 1);
-    let _ = events.send(Event::Sent { at, first, count });
+    let _ = events.send(ClientEvent::Sent { at, first, count });
     let sent = connection.publish_with_reply_or_headers(
         subject.as_str(),
         Some(&format!("{inbox}.{number}")),
@@ -223,7 +234,7 @@ fn send_request(
     match sent {
         // The one thing that the client itself looks at.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-            let _ = events.send(Event::NotSent(EndpointEnd::NoHeaders));
+            let _ = events.send(ClientEvent::NotSent(EndpointEnd::NoHeaders));
             Ok(())
         }
         sent => sent,
@@ -263,11 +274,11 @@ pub(super) fn introduce(message: &Message, secure: bool, server: &mut Server) {
 
 /// Signs the nonce of a server. The client has no way to refuse one, so its thread ends here with one that no server sends: before
 /// anything of the login has left.
-fn signer(nkey: &Nkey, events: &Sender<Event>) -> impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static {
+fn signer(nkey: &Nkey, events: &Sender<ClientEvent>) -> impl Fn(&[u8]) -> Vec<u8> + Send + Sync + 'static {
     let (nkey, events) = (nkey.clone(), events.clone());
     move |nonce| {
         if !is_nonce(nonce) {
-            let _ = events.try_send(Event::NotConnected(io::Error::other(diagnosis::NO_NONCE)));
+            let _ = events.try_send(ClientEvent::NotConnected(io::Error::other(diagnosis::NO_NONCE)));
             loop {
                 thread::park();
             }
@@ -276,7 +287,7 @@ fn signer(nkey: &Nkey, events: &Sender<Event>) -> impl Fn(&[u8]) -> Vec<u8> + Se
     }
 }
 
-fn options(login: &Login, events: &Sender<Event>) -> Options {
+fn options(login: &Login, events: &Sender<ClientEvent>) -> Options {
     let options = match &login.auth {
         Auth::None => Options::new(),
         Auth::UserPassword { user, password } => Options::with_user_pass(user, password.reveal()),
@@ -312,8 +323,8 @@ fn options(login: &Login, events: &Sender<Event>) -> Options {
             true => NO_RECONNECT,
         })
         // The client's own thread must never wait for us.
-        .error_callback(move |error| drop(errors.try_send(Event::ServerError(error.to_string()))))
-        .disconnect_callback(move || drop(disconnects.try_send(Event::Disconnected)))
+        .error_callback(move |error| drop(errors.try_send(ClientEvent::ServerError(error.to_string()))))
+        .disconnect_callback(move || drop(disconnects.try_send(ClientEvent::Disconnected)))
 }
 
 pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {

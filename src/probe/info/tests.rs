@@ -2,6 +2,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::probe::json;
 
 /// `NAME SUBJECT` of each.
 fn told(info: &Info) -> Vec<String> {
