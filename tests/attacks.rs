@@ -390,7 +390,7 @@ fn attacks_by_replies() -> Vec<Attack> {
                 None => Ok(()),
             }
         }),
-        peer("an answer to a question of the future", End::Up, |conn, request| {
+        peer("an answer to a question of the future", End::Silent, |conn, request| {
             let inbox = request.reply.rsplit_once('.').map_or("", |(inbox, _)| inbox);
             let to = Request {
                 reply: format!("{inbox}.99"),
