@@ -550,8 +550,8 @@ impl Target {
                     line.rsplit_once(' ')?.1.parse::<i64>().ok()
                 };
                 let is_set = |line: &&str| line.starts_with("nats_service_reason{") && line.ends_with(" 1");
-                let reason = text.lines().find(is_set).and_then(|line| line.split('"').nth(3));
-                let reason = reason.unwrap_or_default().to_owned();
+                let of_label = |line: &'_ str| Some(line.split_once("reason=\"")?.1.split('"').next()?.to_owned());
+                let reason = text.lines().find(is_set).and_then(of_label).unwrap_or_default();
                 let wrong = match (out.code, value("nats_service_status")) {
                     (Some(0), Some(status)) => end.wrong(status, &reason),
                     _ => Some(format!("{out:?}, {text}")),
