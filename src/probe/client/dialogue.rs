@@ -213,7 +213,10 @@ impl Probe<'_> {
         {
             messages.push((subject, Purpose::Info(call.info_asked(now))));
         }
-        self.asking(&messages);
+        match pings {
+            1 => self.step("asking again"),
+            _ => self.asking(&messages),
+        }
         link.publish(now, messages);
         Ok(Step::Again)
     }
