@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::fake::Request;
-use crate::support::{Check, Conn, Fake, LIMIT, Output, TempDir};
+use crate::support::{Check, Conn, Fake, LIMIT, Metrics, Output, TempDir};
 
 const A: &[u8] = br#"{"name":"orders","id":"A"}"#;
 
@@ -545,15 +545,11 @@ impl Target {
             Mode::Textfile => {
                 let (out, peak_kib) = weighed(with_state(&["textfile", "-o", &file]));
                 let text = fs::read_to_string(&file).unwrap_or_default();
-                let value = |name: &str| {
-                    let line = text.lines().find(|line| line.starts_with(&format!("{name}{{")))?;
-                    line.rsplit_once(' ')?.1.parse::<i64>().ok()
-                };
-                let is_set = |line: &&str| line.starts_with("nats_service_reason{") && line.ends_with(" 1");
-                let of_label = |line: &'_ str| Some(line.split_once("reason=\"")?.1.split('"').next()?.to_owned());
-                let reason = text.lines().find(is_set).and_then(of_label).unwrap_or_default();
-                let wrong = match (out.code, value("nats_service_status")) {
-                    (Some(0), Some(status)) => end.wrong(status, &reason),
+                let metrics = (!text.is_empty()).then(|| Metrics::parse(&text));
+                let reason = metrics.as_ref().map_or(String::new(), |metrics| metrics.reasons("orders").concat());
+                let status = metrics.and_then(|metrics| metrics.of("orders", "nats_service_status"));
+                let wrong = match (out.code, status) {
+                    (Some(0), Some(status)) => end.wrong(status as i64, &reason),
                     _ => Some(format!("{out:?}, {text}")),
                 };
                 self.seen(reason, &out, peak_kib, wrong)

@@ -168,6 +168,7 @@ fn usual(url: &str, dir: &TempDir) -> Program {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn each_run_keeps_to_its_budget() {
     let dir = TempDir::new();
     let server = Server::start(Version::Newest);
@@ -212,6 +213,7 @@ fn write_status_file(url: &str, path: &str, dir: &TempDir) {
 
 /// What one more instance costs does not grow with their number.
 #[test]
+#[ignore = "needs nats-server"]
 fn ten_thousand_instances_keep_to_their_budget_and_cost_is_linear() {
     let [hundred, thousand, all] = [100, 1000, 10_000].map(|count| {
         let dir = TempDir::new();
@@ -240,6 +242,7 @@ fn ten_thousand_instances_keep_to_their_budget_and_cost_is_linear() {
 }
 
 #[test]
+#[ignore = "needs the release build"]
 fn the_programs_keep_to_their_sizes() {
     let mut ledger = Ledger::default();
     for (what, variable, budget) in [

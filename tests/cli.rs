@@ -203,6 +203,7 @@ fn a_run_without_a_place_for_its_state_says_so() {
 
 /// The manual of the contract says `--service`; people type both.
 #[test]
+#[ignore = "needs nats-server"]
 fn the_service_has_two_names() {
     let server = Server::start(Version::Newest);
     for flag in ["-n", "--name", "--service"] {

@@ -83,6 +83,7 @@ impl Files {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_refused_login_says_what_it_was() {
     on(&Version::ALL, |version| {
         let files = Files::new();
@@ -130,6 +131,7 @@ fn a_refused_login_says_what_it_was() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_refused_jwt_is_explained_as_far_as_we_can_know() {
     on(&Version::ALL, |version| {
         let files = Files::new();
@@ -188,6 +190,7 @@ fn a_refused_jwt_is_explained_as_far_as_we_can_know() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_jwt_that_expires_while_we_wait_is_told() {
     on(&Version::ALL, |version| {
         let files = Files::new();
@@ -218,6 +221,7 @@ fn a_jwt_that_expires_while_we_wait_is_told() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn no_connection_left_is_told() {
     on(&Version::ALL, |version| {
         let server = Server::with_config(version, "max_connections: 1");
@@ -244,6 +248,7 @@ fn no_connection_left_is_told() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn one_subscription_is_enough() {
     on(&Version::ALL, |version| {
         let mut server = Server::start(version);
@@ -263,6 +268,7 @@ fn one_subscription_is_enough() {
 
 /// Whoever does what the line says, and nothing else, can ask.
 #[test]
+#[ignore = "needs nats-server"]
 fn the_permission_that_is_missing_can_be_pasted() {
     on(&Version::ALL, |version| {
         let config = |permissions: &str| {
@@ -317,6 +323,7 @@ fn the_permission_that_is_missing_can_be_pasted() {
 
 /// One subscription takes all replies, and it has two tokens more than the prefix: to allow one of them is not enough.
 #[test]
+#[ignore = "needs nats-server"]
 fn an_inbox_that_is_allowed_in_part_is_named() {
     on(&Version::ALL, |version| {
         let user = |name: &str, inbox: &str| {
@@ -356,6 +363,7 @@ fn an_inbox_that_is_allowed_in_part_is_named() {
 
 /// The server tells the service alone: to us it is a silence, and this is one of its causes.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_service_that_may_not_answer_is_silent() {
     on(&Version::ALL, |version| {
         let start = match version {
@@ -428,6 +436,7 @@ impl Default for Tls {
 const MUTUAL: &str = "verify: true";
 
 #[test]
+#[ignore = "needs nats-server"]
 fn tls_that_fails_says_why() {
     let refusals = [
         Tls {
@@ -579,6 +588,7 @@ fn tls_that_fails_says_why() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn tls_to_a_server_without_it_says_so() {
     on(&Version::ALL, |version| {
         let server = Server::with_config(version, "authorization { user: mon, password: s3cret }");
@@ -591,6 +601,7 @@ fn tls_to_a_server_without_it_says_so() {
 
 /// A server that cannot do TLS, or somebody in its place, gets no login from whoever gave any option of TLS.
 #[test]
+#[ignore = "needs nats-server"]
 fn any_tls_option_means_that_tls_is_required() {
     let certs = Certs::new();
     let (ca, cert, key) = (certs.path("ca.pem"), certs.path("client.pem"), certs.path("client.key"));
@@ -661,6 +672,7 @@ fn any_tls_option_means_that_tls_is_required() {
 
 /// What the client does not accept of certificates is told with its cause, and not as a secret of its libraries.
 #[test]
+#[ignore = "needs nats-server"]
 fn certificates_that_the_client_cannot_use_are_named() {
     let certs = Certs::odd();
     let cases = [
@@ -721,6 +733,7 @@ fn on_the_way(server: &Server, name: &'static str, value: serde_json::Value) -> 
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn no_name_and_no_limit_is_that_of_an_info_before_tls() {
     let (certs, files) = (Certs::new(), Files::new());
     let (operator, account) = (Operator::new(), Account::new("APP"));
@@ -783,6 +796,7 @@ fn what_is_no_nonce_is_not_signed() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_login_without_tls_is_remarked() {
     let (certs, files) = (Certs::new(), Files::new());
     let key = KeyPair::new_user();
@@ -838,6 +852,7 @@ fn a_login_without_tls_is_remarked() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn tls_before_the_first_word_says_that_we_cannot() {
     on(&[Version::V2_10, Version::Newest], |version| {
         let certs = Certs::new();
@@ -881,6 +896,7 @@ fn an_info_that_is_too_long_for_the_client_says_what_to_do() {
 
 /// At whatever point a server stops talking TLS, the run ends in time, and no service is blamed.
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_tls_that_hangs_or_breaks_is_no_outage() {
     let hangs = Fake::start(|conn| {
         conn.send_info_with(json!({"tls_required": true}))?;
@@ -936,6 +952,7 @@ fn timed_tls_that_hangs_or_breaks_is_no_outage() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_server_in_lame_duck_mode_is_asked_to_the_end_and_takes_nobody_new() {
     on(&Version::ALL, |version| {
         let config = "lame_duck_duration: 30s, lame_duck_grace_period: 20s";
@@ -962,6 +979,7 @@ fn a_server_in_lame_duck_mode_is_asked_to_the_end_and_takes_nobody_new() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn tls_that_works() {
     on(&Version::ALL, |version| {
         let certs = Certs::new();
@@ -1020,6 +1038,7 @@ fn tls_that_works() {
 
 /// A plain run must not pay for TLS, and a CA file of the user's own is in the place of the system's.
 #[test]
+#[ignore = "needs nats-server"]
 fn the_systems_authorities_are_read_only_when_tls_needs_them() {
     let certs = Certs::new();
     let ca = certs.path("ca.pem");
@@ -1049,6 +1068,7 @@ fn the_systems_authorities_are_read_only_when_tls_needs_them() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn what_is_wrong_with_the_systems_authorities_is_told() {
     let certs = Certs::new();
     let server = Server::with_config(Version::Newest, &certs.config("server", ""));
@@ -1097,6 +1117,7 @@ impl Setting {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn flags_beat_variables_and_variables_beat_the_context() {
     let (certs, files) = (Certs::new(), Files::new());
     let (key, stranger) = (KeyPair::new_user(), KeyPair::new_user());
@@ -1241,6 +1262,7 @@ fn flags_beat_variables_and_variables_beat_the_context() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_context_is_found_by_name_and_by_path() {
     let server = Server::with_config(Version::Newest, "authorization { user: mon, password: s3cret }");
     let _service = Service::async_nats(&at(&server, "nats://mon:s3cret@127.0.0.1:PORT"), "orders").start();
@@ -1291,6 +1313,7 @@ fn a_context_is_found_by_name_and_by_path() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_paths_in_a_context_are_expanded() {
     let certs = Certs::new();
     let key = KeyPair::new_user();
@@ -1343,6 +1366,7 @@ fn the_paths_in_a_context_are_expanded() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_connection_has_the_name_it_is_given() {
     on(&Version::ALL, |version| {
         let http = free_port();
@@ -1369,6 +1393,7 @@ fn the_connection_has_the_name_it_is_given() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn each_step_is_told_with_its_time() {
     let certs = Certs::new();
     let tls = certs.config("server", "") + "authorization { user: mon, password: s3cret }\n";
@@ -1622,6 +1647,7 @@ fn a_context_that_is_not_there_names_those_that_are() {
 
 /// A password manager writes to a pipe when it has found the password, or never does.
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_a_password_that_never_comes_ends_with_the_deadline() {
     let server = Server::with_config(Version::Newest, "authorization { user: mon, password: s3cret }");
     let (dir, url) = (TempDir::new(), server.url());
@@ -1659,6 +1685,7 @@ fn timed_a_password_that_never_comes_ends_with_the_deadline() {
 
 /// As the nats CLI reads a context today.
 #[test]
+#[ignore = "needs nats-server"]
 fn references_in_a_context_are_followed() {
     let (files, account) = (Files::new(), Account::new("APP"));
     let key = KeyPair::new_user();
@@ -1770,6 +1797,7 @@ fn references_in_a_context_are_followed() {
 
 /// As an init system starts programs.
 #[test]
+#[ignore = "needs nats-server"]
 fn without_home_contexts_are_in_the_home_folder_of_the_user() {
     if !is_root() {
         return;
@@ -1838,6 +1866,7 @@ fn the_selected_context_of_the_nats_cli_is_named_where_nothing_else_is_given() {
 
 /// A Kubernetes Secret made from a file ends with one.
 #[test]
+#[ignore = "needs nats-server"]
 fn the_line_break_at_the_end_of_a_variable_is_left_out() {
     let users = Server::with_config(Version::Newest, "authorization { user: mon, password: s3cret }");
     let _users = Service::async_nats(&at(&users, "nats://mon:s3cret@127.0.0.1:PORT"), "orders").start();

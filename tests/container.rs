@@ -88,6 +88,7 @@ impl Image {
 }
 
 #[test]
+#[ignore = "needs the release build"]
 fn the_image_does_what_the_program_does() {
     if !is_root() {
         return;

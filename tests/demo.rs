@@ -98,6 +98,7 @@ fn processes_of(temp: &TempDir) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn it_tells_the_whole_story_and_leaves_nothing_behind() {
     // Several at once do not disturb each other.
     let runs = [(); 2].map(|()| {
@@ -116,6 +117,7 @@ fn it_tells_the_whole_story_and_leaves_nothing_behind() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn an_unexpected_status_is_a_failure_and_leaves_nothing_behind() {
     let temp = TempDir::new();
     demo(&temp).env("CHECK_NATS_SERVICE", "/bin/true").run().assert_stderr(
@@ -128,6 +130,7 @@ fn an_unexpected_status_is_a_failure_and_leaves_nothing_behind() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn what_does_not_start_is_told_and_leaves_nothing_behind() {
     let temp = TempDir::new();
     demo(&temp).env("DEMO_SERVICE", "/bin/false").run().assert_stderr(
@@ -148,6 +151,7 @@ fn what_does_not_start_is_told_and_leaves_nothing_behind() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn an_interrupted_demo_leaves_nothing_behind() {
     for (signal, code) in [(libc::SIGINT, 130), (libc::SIGTERM, 143), (libc::SIGHUP, 129)] {
         let temp = TempDir::new();
@@ -168,6 +172,7 @@ fn an_interrupted_demo_leaves_nothing_behind() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn not_even_kill_9_leaves_a_process_behind() {
     let temp = TempDir::new();
     let running = demo(&temp).spawn();
@@ -190,6 +195,7 @@ fn replies(server: &Server, subject: &str, expected: usize) -> Vec<Value> {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_service_of_the_demo_speaks_adr_32() {
     let mut server = Server::start(Version::Newest);
     let services: BTreeMap<String, Service> = [(); 2]

@@ -64,6 +64,7 @@ impl Bench {
 const LIMITS: [&str; 4] = ["--creds-warning", "1d", "--creds-critical", "1h"];
 
 #[test]
+#[ignore = "needs nats-server"]
 fn credentials_that_expire_soon_are_told() {
     on(&Version::ALL, |version| {
         let bench = Bench::new(version);
@@ -124,6 +125,7 @@ fn credentials_that_expire_soon_are_told() {
 
 /// Also where nobody could be asked: the credentials are to be renewed all the same.
 #[test]
+#[ignore = "needs nats-server"]
 fn it_is_told_whatever_else_is_the_matter() {
     let mut bench = Bench::new(Version::Newest);
     let soon = bench.expiring(HOUR / 2);
@@ -157,6 +159,7 @@ fn it_is_told_whatever_else_is_the_matter() {
 
 /// It is our clock that says so, or a server that does not look.
 #[test]
+#[ignore = "needs nats-server"]
 fn expired_credentials_that_are_taken_are_told() {
     let bench = Bench::new(Version::Newest);
     let open = Server::start(Version::Newest);
@@ -178,6 +181,7 @@ fn expired_credentials_that_are_taken_are_told() {
 
 /// What servers make of an odd `exp` was measured: less than 0 is expired; what is no number lets nobody in.
 #[test]
+#[ignore = "needs nats-server"]
 fn odd_times_are_read_as_servers_do() {
     let bench = Bench::new(Version::Newest);
     let run = |exp: Value, flags: &[&str]| {
@@ -225,6 +229,7 @@ fn odd_times_are_read_as_servers_do() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn however_the_credentials_are_given() {
     let bench = Bench::new(Version::Newest);
     let soon = bench.expiring(12 * HOUR);
@@ -247,6 +252,7 @@ fn however_the_credentials_are_given() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn limits_without_credentials_are_a_mistake() {
     let bench = Bench::new(Version::Newest);
     let soon = bench.expiring(12 * HOUR);
@@ -320,6 +326,7 @@ fn limits_without_credentials_are_a_mistake() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn other_outputs_tell_it_too() {
     let bench = Bench::new(Version::Newest);
     let at = now() + 12 * HOUR;
@@ -373,6 +380,7 @@ fn other_outputs_tell_it_too() {
 
 /// The whole way of credentials that nobody renews in time, and that somebody renews in the end.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_sidecar_tells_each_step() {
     let bench = Bench::new(Version::Newest);
     let creds = bench.expiring(24);

@@ -310,6 +310,7 @@ fn endures(case: Case) {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_a_server_that_is_not_there() {
     each(
         [
@@ -339,6 +340,7 @@ fn timed_a_server_that_is_not_there() {
 
 /// With a name service of our own, which only root can put in the place of the system's.
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_a_name_that_stands_for_nothing() {
     if !is_root() {
         return;
@@ -363,6 +365,7 @@ fn timed_a_name_that_stands_for_nothing() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_a_server_that_hangs() {
     each(
         [
@@ -402,6 +405,7 @@ fn timed_a_server_that_hangs() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_login_that_is_refused() {
     let config = |text: &str| Trouble::Config(format!("authorization {{ {text} }}"));
     each(
@@ -437,6 +441,7 @@ fn a_login_that_is_refused() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn permissions_that_are_not_enough() {
     let user = |permissions: &str| {
         let user = format!("{{user: mon, password: pw, permissions: {{ {permissions} }}}}");
@@ -483,6 +488,7 @@ fn permissions_that_are_not_enough() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn no_connection_left() {
     each(
         [
@@ -509,6 +515,7 @@ fn no_connection_left() {
 
 /// The client logs in with two round trips, and hears what the server says after the first one before it is ready.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_server_that_lets_in_and_throws_out() {
     each(
         [
@@ -539,6 +546,7 @@ fn a_server_that_lets_in_and_throws_out() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn something_that_is_no_nats_server() {
     each(
         [
@@ -582,6 +590,7 @@ fn something_that_is_no_nats_server() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn tls_that_is_required() {
     let keys = TempDir::new();
     let key = keys.join("key.pem");
@@ -631,6 +640,7 @@ fn tls_that_is_required() {
 
 /// Whoever writes tls:// does not want a password to travel in the clear.
 #[test]
+#[ignore = "needs nats-server"]
 fn tls_that_is_not_offered() {
     let server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders").start();
@@ -659,6 +669,7 @@ fn tls_that_is_not_offered() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_connection_that_breaks_at_every_request() {
     each(
         [Case {
@@ -733,6 +744,7 @@ fn run_with_a_middle(happens: impl Fn(&mut Server)) -> Output {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_a_server_that_freezes_in_the_middle_makes_no_silent_service() {
     in_the_middle(
         |server| server.freeze(),
@@ -741,6 +753,7 @@ fn timed_a_server_that_freezes_in_the_middle_makes_no_silent_service() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_a_server_that_ends_in_the_middle_makes_no_gone_service() {
     in_the_middle(
         Server::stop,
@@ -749,6 +762,7 @@ fn timed_a_server_that_ends_in_the_middle_makes_no_gone_service() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_user_says_what_unreachable_means() {
     let refused = closed_address();
     let locked = Server::with_config(Version::Newest, "authorization { user: a, password: b }");
@@ -781,6 +795,7 @@ fn the_user_says_what_unreachable_means() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_of_several_servers_one_is_enough() {
     let server = Server::start(Version::Newest);
     let locked = Server::with_config(Version::Newest, "authorization { user: a, password: b }");
@@ -815,6 +830,7 @@ fn timed_of_several_servers_one_is_enough() {
 
 /// What a dead server takes of the time is missing in the end: the asking again has to do with what is left.
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_a_dead_first_server_hides_no_outage() {
     let server = Server::start(Version::Newest);
     let hole = Blackhole::start();
@@ -833,6 +849,7 @@ fn timed_a_dead_first_server_hides_no_outage() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_of_several_failures_all_are_told_and_the_most_telling_leads() {
     let refused = closed_address();
     let locked = Server::with_config(Version::Newest, "authorization { user: a, password: b }");
@@ -896,6 +913,7 @@ fn logins(server: &Server, cases: &[Login]) {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn user_and_password_come_from_flags_variables_files_and_urls() {
     let server = Server::with_config(
         Version::Newest,
@@ -1034,6 +1052,7 @@ fn user_and_password_come_from_flags_variables_files_and_urls() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_token_comes_from_a_flag_a_variable_a_file_and_a_url() {
     let server = Server::with_config(Version::Newest, r#"authorization { token: "t@ken" }"#);
     let _service = Service::nats_py(&format!("nats://t@ken@127.0.0.1:{}", server.port()), "orders").start();

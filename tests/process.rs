@@ -135,6 +135,7 @@ const SIGNALS: [(i32, &str); 3] = [
 ];
 
 #[test]
+#[ignore = "timed: tests/run.sh runs it alone"]
 fn timed_a_signal_ends_it_at_once_and_changes_no_memory() {
     for (bench, code, line) in up_and_down(silent) {
         let before = bench.state();
@@ -149,6 +150,7 @@ fn timed_a_signal_ends_it_at_once_and_changes_no_memory() {
 }
 
 #[test]
+#[ignore = "timed: tests/run.sh runs it alone"]
 fn timed_a_signal_is_heard_before_there_is_a_connection() {
     let mute = Fake::start(|conn| conn.hold(LIMIT));
     let hole = Blackhole::start();
@@ -172,6 +174,7 @@ fn wait_for_the_watchdog(run: &Running) {
 
 /// Before the deadline is known there is no deadline; the monitoring system's patience has to end it.
 #[test]
+#[ignore = "timed: tests/run.sh runs it alone"]
 fn timed_a_signal_ends_what_hangs_beside_the_network() {
     let bench = Bench::up_then(up);
     let fifo = bench.dir.join("password");
@@ -303,6 +306,7 @@ fn stuck_pipe() -> (PipeReader, PipeWriter) {
 }
 
 #[test]
+#[ignore = "timed: tests/run.sh runs it alone"]
 fn timed_an_output_that_is_stuck_ends_at_the_deadline() {
     let (bench, again) = (Bench::up_then(up), Bench::down_then(down));
     let timeout = Duration::from_millis(500);
@@ -329,6 +333,7 @@ fn timed_an_output_that_is_stuck_ends_at_the_deadline() {
 
 /// As when a laptop sleeps, or a virtual machine is moved.
 #[test]
+#[ignore = "timed: tests/run.sh runs it alone"]
 fn timed_a_run_that_was_stopped_beyond_its_deadline_ends_when_it_goes_on() {
     for (bench, code, line) in up_and_down(silent) {
         let run = bench.ask(bench.check().args(["-t", "300ms"]));
@@ -391,6 +396,7 @@ fn flood_of_large_replies(conn: &mut Conn) -> io::Result<()> {
 }
 
 #[test]
+#[ignore = "timed: tests/run.sh runs it alone"]
 fn timed_what_the_client_cannot_bear_is_told_as_what_the_server_sent() {
     let cases: [(Script, &str); 3] = [
         (long_line, "internal error at *"),
@@ -428,6 +434,7 @@ fn timed_what_the_client_cannot_bear_is_told_as_what_the_server_sent() {
 
 /// What is remembered takes memory, too, and the more the less is left.
 #[test]
+#[ignore = "timed: tests/run.sh runs it alone"]
 fn timed_ten_thousand_instances_are_remembered_when_memory_is_short() {
     let bench = Bench::new(&[ten_thousand_wordy_instances, down], reply_with_many_headers);
     let weigh = |code, line: &str| {

@@ -28,6 +28,7 @@ fn promtool(args: &[&str]) -> Output {
 }
 
 #[test]
+#[ignore = "needs Prometheus"]
 fn the_rules_are_valid_and_fire_when_they_should() {
     let checked = promtool(&["check", "rules", "nats-service.rules.yml"]);
     assert_eq!(checked.code, Some(0), "{checked:?}");
@@ -38,6 +39,7 @@ fn the_rules_are_valid_and_fire_when_they_should() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_metrics_of_every_verdict_are_clean() {
     let mut server = Server::start(Version::Newest);
     let url = server.url();
@@ -132,6 +134,7 @@ impl Drop for Exporter {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_real_node_exporter_serves_the_whole_story() {
     let mut server = Server::start(Version::Newest);
     let url = server.url();
@@ -201,6 +204,7 @@ fn a_real_node_exporter_serves_the_whole_story() {
 
 /// The collector drops a series that is in two files: the name of the NATS system tells them apart.
 #[test]
+#[ignore = "needs nats-server"]
 fn the_same_service_of_two_systems_is_not_lost_in_one_folder() {
     let (up, down) = (Server::start(Version::Newest), Server::start(Version::V2_9));
     let _service = Service::async_nats(&up.url(), "orders").start();
@@ -264,6 +268,7 @@ fn the_name_of_the_nats_system_is_the_flag_the_context_or_the_first_server() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_real_prometheus_fires_and_resolves_the_right_alerts() {
     let mut server = Server::start(Version::Newest);
     let url = server.url();
@@ -327,6 +332,7 @@ fn queries(dashboard: &serde_json::Value) -> Vec<String> {
 
 /// There is no Grafana to be had here: its queries are parsed by promtool, and ask only for what we write.
 #[test]
+#[ignore = "needs Prometheus"]
 fn the_queries_of_the_dashboard_are_right() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/prometheus/dashboard.json");
     let dashboard = serde_json::from_str(&fs::read_to_string(path).unwrap()).expect("JSON");
@@ -355,6 +361,7 @@ fn the_queries_of_the_dashboard_are_right() {
 }
 
 #[test]
+#[ignore = "needs systemd"]
 fn systemd_takes_the_units() {
     let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd");
     let dir = TempDir::new();

@@ -12,6 +12,7 @@ fn in_a_queue_group(server: &Server) -> Service {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_queue_group_is_named_and_never_critical() {
     let server = Server::start(Version::Newest);
     let _service = in_a_queue_group(&server);
@@ -32,6 +33,7 @@ fn a_queue_group_is_named_and_never_critical() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_single_instance_that_is_too_few_stays_critical() {
     let server = Server::start(Version::Newest);
     let _service = Service::odd(&server.url(), "orders", 1, &["queue=q"]).start();
@@ -42,6 +44,7 @@ fn a_single_instance_that_is_too_few_stays_critical() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_pod_in_a_queue_group_passes_and_a_frozen_one_fails() {
     let server = Server::start(Version::Newest);
     let pods = ["a", "b", "c"].map(|pod| {
@@ -63,6 +66,7 @@ fn a_pod_in_a_queue_group_passes_and_a_frozen_one_fails() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_sidecar_finds_its_pod_in_a_queue_group() {
     let server = Server::start(Version::Newest);
     let _service = in_a_queue_group(&server);
@@ -80,6 +84,7 @@ fn a_sidecar_finds_its_pod_in_a_queue_group() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn two_processes_under_one_id_are_named() {
     let server = Server::start(Version::Newest);
     let _service = Service::odd(&server.url(), "orders", 2, &["ids=SAME,SAME"]).start();
@@ -95,6 +100,7 @@ fn two_processes_under_one_id_are_named() {
 
 /// Without it a graph has gaps, and Icinga a warning in its log.
 #[test]
+#[ignore = "needs nats-server"]
 fn the_round_trip_to_nats_is_always_measured() {
     let certs = super::support::Certs::new();
     let config = certs.config("server", "") + "allow_non_tls: true\n";

@@ -38,6 +38,7 @@ const KINDS: [(Start, Version); 3] = [
 ];
 
 #[test]
+#[ignore = "needs nats-server"]
 fn each_end_of_a_request_to_a_real_service() {
     each(KINDS, |(start, version)| {
         let server = Server::start(version);
@@ -123,6 +124,7 @@ fn each_end_of_a_request_to_a_real_service() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_no_reply_ends_in_time() {
     each(KINDS, |(start, version)| {
         let server = Server::start(version);
@@ -142,6 +144,7 @@ fn timed_no_reply_ends_in_time() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn an_old_library_has_a_default_endpoint() {
     let server = Server::start(Version::V2_10);
     let _one = Service::nats_go(&server.url(), "orders").start();
@@ -156,6 +159,7 @@ fn an_old_library_has_a_default_endpoint() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn endpoints_that_are_an_object_are_found() {
     let server = Server::start(Version::Newest);
     let options = ["object=1", "endpoint=ping:v1.ping+find:v1.find"];
@@ -167,6 +171,7 @@ fn endpoints_that_are_an_object_are_found() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_group_that_info_leaves_out_is_hinted_at() {
     let server = Server::start(Version::V2_10);
     let _one = Service::odd(&server.url(), "orders", 1, &["endpoint=echo:echo", "real=group.echo"]).start();
@@ -181,6 +186,7 @@ fn a_group_that_info_leaves_out_is_hinted_at() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_hundred_endpoints_with_schemas_are_read() {
     let server = Server::start(Version::V2_10);
     let url = server.url();
@@ -203,6 +209,7 @@ fn a_hundred_endpoints_with_schemas_are_read() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_reply_with_headers_that_are_not_utf8_is_read() {
     const CUSTOMER: &str = "header=X-Customer: M\\xfcller";
     const ERROR: &str = "header=Nats-Service-Error: Kunde M\\xfcller fehlt";
@@ -227,6 +234,7 @@ fn a_reply_with_headers_that_are_not_utf8_is_read() {
 
 /// The client cannot read them there, and somebody has received the request, so it is sent once and not judged.
 #[test]
+#[ignore = "needs nats-server"]
 fn over_tls_a_reply_with_headers_that_are_not_utf8_is_not_judged() {
     let certs = Certs::new();
     let server = Server::with_config(Version::Newest, &certs.config("server", ""));
@@ -242,6 +250,7 @@ fn over_tls_a_reply_with_headers_that_are_not_utf8_is_not_judged() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn over_tls_and_with_a_file_of_any_bytes() {
     let certs = Certs::new();
     let server = Server::with_config(Version::Newest, &certs.config("server", ""));
@@ -274,6 +283,7 @@ fn over_tls_and_with_a_file_of_any_bytes() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn statistics_and_endpoints_are_asked_beside_the_question() {
     let server = Server::start(Version::Newest);
     let url = server.url();
@@ -304,6 +314,7 @@ fn statistics_and_endpoints_are_asked_beside_the_question() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn an_outage_says_all_and_nobody_is_asked() {
     let server = Server::start(Version::Newest);
     let url = server.url();
@@ -332,6 +343,7 @@ fn an_outage_says_all_and_nobody_is_asked() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn what_is_not_allowed_is_no_failure_of_the_service() {
     let with = |publish: &str| {
         let user = format!("{{user: mon, password: pw, permissions: {{publish: {{allow: [{publish}]}}}}}}");
@@ -376,6 +388,7 @@ fn what_is_not_allowed_is_no_failure_of_the_service() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_payload_that_the_server_does_not_take_is_not_sent() {
     let server = Server::with_config(Version::Newest, "max_payload: 1000");
     let url = server.url();
@@ -409,6 +422,7 @@ fn a_payload_that_the_server_does_not_take_is_not_sent() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn through_an_import_the_subject_may_have_another_name() {
     let config = |imports: &[&str]| {
         let of = |(from, to): (&str, &str)| format!("{{service: {{account: APP, subject: \"{from}\"}}, to: \"{to}\"}}");
@@ -446,6 +460,7 @@ fn through_an_import_the_subject_may_have_another_name() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_acknowledgement_of_a_stream_is_no_reply() {
     let server = Server::with_config(Version::Newest, "jetstream { store_dir: js }");
     let url = server.url();
@@ -480,6 +495,7 @@ fn the_acknowledgement_of_a_stream_is_no_reply() {
 // --- The other outputs. ---
 
 #[test]
+#[ignore = "needs nats-server"]
 fn json_and_metrics_say_the_same() {
     let server = Server::start(Version::Newest);
     let url = server.url();
@@ -540,6 +556,7 @@ fn json_and_metrics_say_the_same() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_sidecar_reads_its_payload_anew_each_time() {
     let server = Server::start(Version::Newest);
     let url = server.url();
@@ -657,6 +674,7 @@ fn all_leaves_in_one_write_and_in_order() {
 }
 
 #[test]
+#[ignore = "timed: tests/run.sh runs it alone"]
 fn timed_what_may_have_been_received_is_sent_once() {
     type Script = fn(&mut Conn, &Request, usize) -> io::Result<()>;
     let cases: [(&str, Script, i32, &str); 7] = [

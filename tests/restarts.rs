@@ -301,6 +301,7 @@ fn report(tallies: &[Tally], wrong: &str, kinds: &[&str]) {
 static LONG_FORM: Mutex<()> = Mutex::new(());
 
 #[test]
+#[ignore = "needs nats-server"]
 fn no_restart_is_an_outage() {
     let _alone = long_form().map(|_| LONG_FORM.lock());
     let tallies = tally(|place, tally| {
@@ -319,6 +320,7 @@ fn no_restart_is_an_outage() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_service_that_died_with_the_server_is_told_in_the_same_run() {
     let _alone = long_form().map(|_| LONG_FORM.lock());
     let tallies = tally(|place, tally| {
@@ -345,6 +347,7 @@ fn a_service_that_died_with_the_server_is_told_in_the_same_run() {
 
 /// Instances of one service that are written with several clients come back one after the other.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_part_of_the_instances_that_is_back_is_no_shortage() {
     let mut server = Server::start(Version::Newest);
     let clients: [Start; 3] = [Service::nats_go, Service::nats_py, Service::async_nats];

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs all tests, on a fresh Debian too: installs what they need, checks the format and the lints, and `cargo test "$@"`.
+# Runs all tests, on a fresh Debian too: installs what they need, checks the format and the lints, and `cargo test "$@"`. Those
+# that need a tool are ignored by plain `cargo test`, and run here: a tool that is missing is a failure.
 #
 # Needs Rust, and root or sudo when something is missing. What it gets lies in target/test-tools, but for a few ordinary Debian
 # packages. Can be run again at any time: what is there is not fetched twice.
@@ -145,6 +146,10 @@ finish_meanwhile() {
 
 if [ $# -gt 0 ]; then
     finish_meanwhile
+    case " $* " in
+    *" -- "*) set -- "$@" --include-ignored ;;
+    *) set -- "$@" -- --include-ignored ;;
+    esac
     cargo test --locked "$@"
     exit
 fi
@@ -155,7 +160,7 @@ timed() {
     local try filter=("$@") log=$tools/timed.log
     for try in 1 2 3 4 5; do
         if TIMED=1 CHECK_NATS_SERVICE=$CHECK_NATS_SERVICE_RELEASE \
-            cargo test --locked --test tests -- --test-threads 1 "${filter[@]}" 2>&1 | tee "$log"; then return; fi
+            cargo test --locked --test tests -- --include-ignored --test-threads 1 "${filter[@]}" 2>&1 | tee "$log"; then return; fi
         mapfile -t filter < <(sed -n 's/^    \([a-z0-9_:]*\)$/\1/p' "$log" | sort -u)
         [ "${#filter[@]}" -gt 0 ] || return 1
         say "failed at try $try: ${filter[*]}"
@@ -165,8 +170,8 @@ timed() {
 }
 
 failed=''
-cargo test --locked -- --skip timed_ --skip budgets:: --skip by_the_release_build --skip container:: --skip static_program:: || failed=yes
+cargo test --locked -- --include-ignored --skip timed_ --skip budgets:: --skip by_the_release_build --skip container:: --skip static_program:: || failed=yes
 finish_meanwhile || failed=yes
-cargo test --locked --test tests -- container:: static_program:: || failed=yes
+cargo test --locked --test tests -- --include-ignored container:: static_program:: || failed=yes
 timed timed_ budgets:: by_the_release_build || failed=yes
 [ -z "$failed" ]

@@ -23,6 +23,7 @@ fn assert_counted(out: Output, count: usize) {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn they_are_counted_in_one_short_line() {
     let server = Server::start(Version::Newest);
     let url = server.url();
@@ -90,6 +91,7 @@ fn a_trickle_with_duplicates_loses_nobody() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn their_statistics_are_asked_for_too() {
     let server = Server::start(Version::Newest);
     let _crowd = Crowd::start(&server.url(), "orders", MANY);

@@ -206,6 +206,7 @@ fn assert_unseen(what: &str, bytes: impl AsRef<[u8]>) {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn no_secret_is_ever_seen() {
     let users = Server::with_config(
         Version::Newest,
@@ -303,6 +304,7 @@ fn no_secret_is_ever_seen() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn no_secret_is_in_what_a_sidecar_writes() {
     let server = Server::with_config(Version::Newest, "authorization { token: \"S3CRETt0ken\" }");
     for token in ["S3CRETt0ken", "S3CRET"] {
@@ -720,6 +722,7 @@ fn files_with_secrets_that_others_can_read_are_named() {
 
 /// What the kernel takes for a process whose memory is nobody's business: its files in /proc are root's, and it leaves no core.
 #[test]
+#[ignore = "needs nats-server"]
 fn no_secret_is_in_a_core_dump() {
     if !is_root() {
         return;

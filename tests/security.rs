@@ -21,6 +21,7 @@ fn check(server: &str) -> Check {
 
 /// A proxy could tell a name for which it has a certificate (RUSTSEC-2023-0029).
 #[test]
+#[ignore = "needs nats-server"]
 fn a_certificate_counts_for_the_name_that_the_user_gave_alone() {
     let certs = Certs::new();
     let config = certs.config("other-name", "") + "client_advertise: \"nats.example.org:4222\"\n";
@@ -139,6 +140,7 @@ fn an_address_that_a_server_tells_is_never_connected_to() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_run_starts_no_program_and_listens_to_nobody() {
     let server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders").start();

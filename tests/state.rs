@@ -209,6 +209,7 @@ fn kill_at_every_point(bench: &Bench, before: Option<&[u8]>, old: (i32, &str), n
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn killed_at_any_point_an_open_outage_stays_open() {
     let bench = Bench::down();
     let before = bench.read().unwrap();
@@ -218,6 +219,7 @@ fn killed_at_any_point_an_open_outage_stays_open() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn killed_at_any_point_a_new_outage_is_seen_by_the_next_run() {
     let (bench, service) = Bench::up();
     let before = bench.read().unwrap();
@@ -226,6 +228,7 @@ fn killed_at_any_point_a_new_outage_is_seen_by_the_next_run() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn killed_at_any_point_a_recovery_is_not_lost() {
     let bench = Bench::down();
     let before = bench.read().unwrap();
@@ -234,6 +237,7 @@ fn killed_at_any_point_a_recovery_is_not_lost() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn killed_at_any_point_the_first_run_is_the_first_run() {
     let bench = Bench::new();
     let _service = bench.start(1);
@@ -304,6 +308,7 @@ fn fail_everywhere(bench: &Bench, code: i32, status: &str, finding: &str) {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_state_that_cannot_be_written_is_never_ok() {
     let (bench, service) = Bench::up();
     fail_everywhere(&bench, 3, "UNKNOWN", "1 instance, slowest answer *");
@@ -328,6 +333,7 @@ fn a_state_that_cannot_be_written_is_never_ok() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_state_that_cannot_be_read_is_neither_ok_nor_lost() {
     let bench = Bench::down();
     let before = bench.read();
@@ -352,6 +358,7 @@ fn a_state_that_cannot_be_read_is_neither_ok_nor_lost() {
 /// strace keeps a call waiting, and the run with it, but what the run says it says before that, or it would be of the
 /// usual kind.
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_a_state_that_hangs_does_not_cost_the_verdict() {
     let bench = Bench::down();
     let before = bench.read().unwrap();
@@ -429,6 +436,7 @@ impl Drop for Mount {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_full_disk_keeps_the_old_state_and_every_outage() {
     if !is_root() {
         return;
@@ -469,6 +477,7 @@ fn a_full_disk_keeps_the_old_state_and_every_outage() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_read_only_file_system_does_not_hide_an_outage() {
     if !is_root() {
         return;
@@ -503,6 +512,7 @@ fn a_read_only_file_system_does_not_hide_an_outage() {
 
 /// What another user could have prepared is not believed, and nothing is written there.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_folder_that_others_can_write_to_is_not_trusted() {
     let (bench, _service) = Bench::up();
     let before = bench.read();
@@ -543,6 +553,7 @@ fn a_folder_that_others_can_write_to_is_not_trusted() {
 
 /// With fsGroup the kubelet opens all of a volume to a group, at every mount.
 #[test]
+#[ignore = "needs nats-server"]
 fn what_was_opened_to_a_group_is_believed_and_closed_again() {
     let bench = Bench::down();
     fs::set_permissions(bench.folder(), Permissions::from_mode(0o2770)).unwrap();
@@ -557,6 +568,7 @@ fn what_was_opened_to_a_group_is_believed_and_closed_again() {
 
 /// In a pod all containers share the volumes: in an emptyDir, which everybody can write to, a subfolder will do.
 #[test]
+#[ignore = "needs nats-server"]
 fn in_a_pod_a_subfolder_of_an_open_volume_will_do() {
     let (bench, _service) = Bench::up();
     fs::set_permissions(bench.dir.path(), Permissions::from_mode(0o777)).unwrap();
@@ -578,6 +590,7 @@ fn in_a_pod_a_subfolder_of_an_open_volume_will_do() {
 
 /// A link of ours leads to another disk; one of somebody else's leads wherever they want, the next time.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_link_on_the_way_is_followed_only_if_it_is_ours() {
     let (bench, service) = Bench::up();
     let link = bench.dir.join("link");
@@ -631,6 +644,7 @@ fn the_folder_is_opened_once() {
 
 /// Root with the HOME of somebody else leaves nothing there that is in the way of its owner.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_run_of_root_leaves_nothing_in_another_user_s_home() {
     if !is_root() {
         return;
@@ -655,6 +669,7 @@ fn a_run_of_root_leaves_nothing_in_another_user_s_home() {
 
 /// As in /var/lib/check_nats_service, where root makes a folder for each user.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_folder_that_only_root_can_make_is_told_with_the_command() {
     if !is_root() {
         return;
@@ -678,6 +693,7 @@ fn a_folder_that_only_root_can_make_is_told_with_the_command() {
 
 /// Whoever can read the state must not be able to keep all runs waiting.
 #[test]
+#[ignore = "needs nats-server"]
 fn the_lock_is_nobody_else_s_business() {
     let (bench, _service) = Bench::up();
     let mode = || fs::metadata(bench.path(".lock")).unwrap().mode() & 0o7777;
@@ -693,6 +709,7 @@ fn euid() -> u32 {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn another_user_cannot_use_a_state_that_is_not_theirs() {
     if !is_root() {
         return;
@@ -727,6 +744,7 @@ fn another_user_cannot_use_a_state_that_is_not_theirs() {
 
 /// Each state is synced before it takes the place of the one before; nothing else is, the folder neither.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_state_is_synced_once_before_it_is_renamed() {
     let (bench, _service) = Bench::up();
     let trace = bench.dir.join("trace");
@@ -756,6 +774,7 @@ fn a_state_is_synced_once_before_it_is_renamed() {
 
 /// They would never be read again, and could be taken for something that counts.
 #[test]
+#[ignore = "needs nats-server"]
 fn what_the_version_before_left_beside_the_state_is_removed() {
     let (bench, _service) = Bench::up();
     let leave = || [".spare", ".synced"].map(|suffix| fs::write(bench.path(suffix), bench.read().unwrap()).unwrap());
@@ -769,6 +788,7 @@ fn what_the_version_before_left_beside_the_state_is_removed() {
 
 /// A file that cannot be believed is told, kept as `.bad`, and never ends in OK; the run after it is a usual one.
 #[test]
+#[ignore = "needs nats-server"]
 fn what_is_no_state_of_ours_is_set_aside() {
     let bench = Bench::down();
     let outage = bench.read().unwrap();
@@ -848,6 +868,7 @@ fn what_is_no_state_of_ours_is_set_aside() {
 
 /// The clock was ahead, and was set back: what happened happened, at whatever time.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_state_from_the_future_keeps_its_outage() {
     let bench = Bench::down();
     let ahead = |field: &str| {
@@ -879,6 +900,7 @@ fn a_state_from_the_future_keeps_its_outage() {
 
 /// Whoever deletes the file has it forgotten, without a word.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_state_that_is_missing_is_a_first_run() {
     let bench = Bench::down();
     let lose = || fs::remove_file(bench.path("")).unwrap();
@@ -896,6 +918,7 @@ fn a_state_that_is_missing_is_a_first_run() {
 
 /// Something was appended to it, or lies behind it: what is whole of it counts.
 #[test]
+#[ignore = "needs nats-server"]
 fn an_outage_survives_what_lies_behind_it() {
     let bench = Bench::down();
     let outage = bench.read().unwrap();
@@ -912,6 +935,7 @@ fn an_outage_survives_what_lies_behind_it() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn of_a_huge_file_no_more_is_read_than_is_ever_written() {
     let (bench, _service) = Bench::up();
     File::create(bench.path("")).unwrap().set_len(100 << 20).unwrap();
@@ -926,6 +950,7 @@ fn of_a_huge_file_no_more_is_read_than_is_ever_written() {
 
 /// It is as large as it may be, and made of what takes the most memory.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_file_that_would_take_much_memory_is_read_within_bounds() {
     let bench = Bench::down();
     let mut memory = bench.memory();
@@ -948,6 +973,7 @@ fn a_file_that_would_take_much_memory_is_read_within_bounds() {
 
 /// The target of a link is neither believed nor touched: it may be anybody's.
 #[test]
+#[ignore = "needs nats-server"]
 fn symbolic_links_are_not_followed() {
     let bench = Bench::down();
     let outage = bench.read().unwrap();
@@ -987,6 +1013,7 @@ fn symbolic_links_are_not_followed() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn what_is_no_file_neither_hangs_nor_is_ok() {
     let (bench, _service) = Bench::up();
     let up = "1 instance, slowest answer *";
@@ -1051,6 +1078,7 @@ fn what_is_no_file_neither_hangs_nor_is_ok() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_a_lock_that_is_never_free_costs_the_timeout_and_no_outage() {
     let bench = Bench::down();
     let before = bench.read();
@@ -1091,6 +1119,7 @@ fn waits_for_the_lock(pid: u32) -> bool {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_modes_are_ours_whatever_the_umask() {
     for umask in ["000", "022", "077"] {
         let bench = Bench::new();
@@ -1114,6 +1143,7 @@ fn the_modes_are_ours_whatever_the_umask() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_folder_that_cannot_be_made_is_said() {
     let bench = Bench::new();
     let _service = bench.start(1);
@@ -1135,6 +1165,7 @@ fn a_folder_that_cannot_be_made_is_said() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn each_question_has_a_memory_of_its_own_and_thresholds_are_no_question() {
     let server = Server::with_config(
         Version::Newest,
@@ -1203,6 +1234,7 @@ fn each_question_has_a_memory_of_its_own_and_thresholds_are_no_question() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn what_is_remembered_can_be_shown() {
     let bench = Bench::new();
     let head = format!(
@@ -1253,6 +1285,7 @@ fn what_is_remembered_can_be_shown() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn what_is_remembered_can_be_forgotten() {
     let bench = Bench::down();
     let path = bench.path("");
@@ -1291,6 +1324,7 @@ fn what_is_remembered_can_be_forgotten() {
 
 /// Whoever gives another server or login than the check does is told so, and not that nothing is remembered.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_state_of_another_login_is_named_and_not_taken_for_nothing() {
     let server = Server::with_config(
         Version::Newest,
@@ -1341,6 +1375,7 @@ fn a_state_of_another_login_is_named_and_not_taken_for_nothing() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn all_states_of_a_folder_are_listed() {
     let (bench, service) = Bench::up();
     let list = |args: &[&str]| {
@@ -1446,6 +1481,7 @@ const SAID_STILL: &str = "NATS_SERVICE CRITICAL - orders: still down for *, no r
 
 /// Of two overlapping runs, the one that took longer knows less, if what it knows is older.
 #[test]
+#[ignore = "needs strace"]
 fn timed_an_old_answer_does_not_close_an_outage_that_an_overlapping_run_found() {
     // It had its answer long ago, and waited for more.
     let (fake, told, _go) = scripted(vec![Turn::Up, Turn::UpAndTell, Turn::Down, Turn::Down]);
@@ -1505,6 +1541,7 @@ fn a_new_answer_closes_the_outage_of_an_overlapping_run() {
 }
 
 #[test]
+#[ignore = "needs strace"]
 fn timed_an_old_503_does_not_open_an_outage_after_the_answer_of_an_overlapping_run() {
     let (fake, _told, _go) = scripted(vec![Turn::Up, Turn::Down, Turn::Up, Turn::Up]);
     let dir = TempDir::new();
@@ -1524,6 +1561,7 @@ fn timed_an_old_503_does_not_open_an_outage_after_the_answer_of_an_overlapping_r
 
 /// Fifty runs at once, while the service dies under them, and again while it comes back.
 #[test]
+#[ignore = "needs nats-server"]
 fn overlapping_runs_lose_no_outage() {
     let bench = Bench::new();
     let service = bench.start(3);

@@ -10,6 +10,7 @@ fn program() -> String {
 }
 
 #[test]
+#[ignore = "needs the release build"]
 fn it_is_position_independent() {
     let out = Check::program("file", ["-b", &program()]).run();
     assert!(out.stdout.contains(" static-pie linked"), "{out:?}");
@@ -27,6 +28,7 @@ fn it_is_position_independent() {
 
 /// Those of an nsswitch.conf would be made for another C library.
 #[test]
+#[ignore = "needs nats-server"]
 fn it_loads_no_library_of_the_host() {
     if !is_root() {
         return;

@@ -22,6 +22,7 @@ fn requests(url: &str, number: usize, failing: usize) {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn errors_since_the_run_before_are_told() {
     for (start, error) in KINDS {
         let server = Server::start(Version::Newest);
@@ -84,6 +85,7 @@ fn errors_since_the_run_before_are_told() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn errors_counted_beside_the_requests_are_requests_too() {
     // Options of the service, instances, how the text begins, and the rates that may be measured.
     let cases: [(&[&str], usize, &str, std::ops::RangeInclusive<f64>); 4] = [
@@ -138,6 +140,7 @@ fn errors_counted_beside_the_requests_are_requests_too() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn instances_that_restart_are_accounted_for() {
     let server = Server::start(Version::V2_10);
     let url = server.url();
@@ -163,6 +166,7 @@ fn instances_that_restart_are_accounted_for() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_slow_endpoint_is_told_by_its_mean_processing_time() {
     let server = Server::start(Version::Newest);
     let url = server.url();
@@ -182,6 +186,7 @@ fn a_slow_endpoint_is_told_by_its_mean_processing_time() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn processing_times_are_those_of_the_service() {
     for start in [Service::nats_py, Service::async_nats] {
         let server = Server::start(Version::Newest);
@@ -214,6 +219,7 @@ fn processing_times_are_those_of_the_service() {
 
 /// The statistics leave in the same write as the question, and the run ends when both have come.
 #[test]
+#[ignore = "needs nats-server"]
 fn statistics_cost_no_round_trip() {
     let server = Server::start(Version::Newest);
     let url = server.url();
@@ -228,6 +234,7 @@ fn statistics_cost_no_round_trip() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn statistics_that_may_not_be_asked_for_are_never_ok() {
     let config = r#"authorization { users: [
         { user: service, password: s }
@@ -252,6 +259,7 @@ fn statistics_that_may_not_be_asked_for_are_never_ok() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_metrics_are_counters_that_only_grow() {
     let server = Server::start(Version::Newest);
     let url = server.url();

@@ -27,21 +27,25 @@ const ABSENT: &str = "rtt_max=U nats_rtt=* outage=*s;;;0; probe=*s;;;0;";
 const NOT_ASKED: &str = "instances=U rtt_max=U nats_rtt=U outage=*s;;;0; probe=*s;;;0;";
 
 #[test]
+#[ignore = "needs nats-server"]
 fn nats_py_with_2_9() {
     up_down_still_down_recovered(Version::V2_9, Service::nats_py, Monitor::new);
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn nats_py_with_the_newest() {
     up_down_still_down_recovered(Version::Newest, Service::nats_py, |url| Monitor::new(url).state_dir());
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn async_nats_with_2_9() {
     up_down_still_down_recovered(Version::V2_9, Service::async_nats, |url| Monitor::new(url).state_dir());
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn async_nats_with_the_newest() {
     up_down_still_down_recovered(Version::Newest, Service::async_nats, Monitor::new);
 }
@@ -166,6 +170,7 @@ fn up_down_still_down_recovered(version: Version, start: fn(&str, &str) -> Build
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn more_v_tell_more() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").count(12).start();
@@ -217,6 +222,7 @@ fn more_v_tell_more() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn thresholds_add_up_and_the_worst_leads() {
     let server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders").count(3).start();
@@ -387,6 +393,7 @@ fn a_slow_service_is_up_and_slow() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn another_threshold_does_not_forget_the_outage() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").count(3).start();
@@ -419,6 +426,7 @@ fn another_threshold_does_not_forget_the_outage() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn an_outage_is_forgotten_only_after_forget_after() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").count(3).start();
@@ -454,6 +462,7 @@ fn an_outage_is_forgotten_only_after_forget_after() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_state_can_be_shown_and_reset() {
     let server = Server::start(Version::Newest);
     let monitor = Monitor::new(server.url()).state_dir();
@@ -508,6 +517,7 @@ fn the_state_can_be_shown_and_reset() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_reset_ends_the_outage_and_says_no_ok() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").start();
@@ -546,6 +556,7 @@ fn a_reset_ends_the_outage_and_says_no_ok() {
 
 /// A run waits for unknown instances only where it has a reason to.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_census_is_taken_when_it_is_due() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").count(2).start();

@@ -104,6 +104,7 @@ fn assert_says(metrics: &Metrics, status: u8, outage: Option<u8>, instances: Opt
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_story_is_told_and_remembered() {
     let mut server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").count(3).start();
@@ -173,6 +174,7 @@ fn the_story_is_told_and_remembered() {
 
 /// Both commands ask the same question, and share what is remembered.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_check_and_a_textfile_are_of_one_mind() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").start();
@@ -200,6 +202,7 @@ fn a_check_and_a_textfile_are_of_one_mind() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_exit_code_is_that_of_the_writing_or_of_the_check() {
     let server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders").count(2).start();
@@ -235,6 +238,7 @@ fn the_exit_code_is_that_of_the_writing_or_of_the_check() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_the_file_is_written_whatever_is_wrong_with_nats() {
     let not_asked = |bench: &Bench, check: Check, reason: &str| {
         fs::write(bench.path(), "old 1\n").unwrap();
@@ -276,6 +280,7 @@ fn timed_the_file_is_written_whatever_is_wrong_with_nats() {
 
 /// The metrics are written all the same, and do not deny an outage that nobody can know of.
 #[test]
+#[ignore = "needs nats-server"]
 fn the_file_is_written_without_a_state() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").start();
@@ -442,6 +447,7 @@ fn age(path: impl AsRef<Path>) {
 }
 
 #[test]
+#[ignore = "needs strace"]
 fn killed_at_any_point_a_run_leaves_a_whole_file_and_the_next_one_cleans_up() {
     let bench = Bench::new(NOWHERE);
     let old = "# an old file\n";
@@ -614,6 +620,7 @@ fn a_path_that_is_no_place_for_the_file_is_named() {
 }
 
 #[test]
+#[ignore = "needs strace"]
 fn what_may_fail_keeps_the_old_file() {
     let bench = Bench::new(NOWHERE);
     fs::write(bench.path(), "old 1\n").unwrap();
@@ -641,6 +648,7 @@ fn what_may_fail_keeps_the_old_file() {
 
 /// As on a network file system whose server is gone.
 #[test]
+#[ignore = "needs strace"]
 fn a_disk_that_hangs_does_not_hang_the_run() {
     let bench = Bench::new(NOWHERE);
     fs::write(bench.path(), "old 1\n").unwrap();
@@ -808,6 +816,7 @@ fn nobody_needs_to_listen() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn labels_and_instances_are_told_on_request() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders")

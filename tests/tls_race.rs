@@ -3,7 +3,7 @@
 //! The client's threads share one TLS session: a writer reads what has come, too, and a reader that is about to sleep in
 //! poll(2) just then is not told. Only the next word of the server wakes it.
 //!
-//! The usual run is a sample. `TLS_RACE_RUNS=3000 cargo test --release tls_race -- --nocapture` is the proof.
+//! The usual run is a sample. `TLS_RACE_RUNS=3000 tests/run.sh --release tls_race -- --nocapture` is the proof.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -195,6 +195,7 @@ fn serve_slowly(url: &str, name: &str) {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn no_reply_over_tls_is_ever_missed() {
     let number = std::env::var("TLS_RACE_RUNS").map_or(RUNS, |runs| runs.parse().expect("a number"));
     let mut places = [
@@ -215,6 +216,7 @@ fn no_reply_over_tls_is_ever_missed() {
 /// The race itself, provoked: the reader is held up each time that it is about to sleep, for long enough to be late for what
 /// a writer takes meanwhile. A third of the runs would miss it for good.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_reader_that_sleeps_through_a_reply_is_woken() {
     let mut places = [Place::asked_for(Version::Newest)];
     let hold_up = "inject=poll:delay_enter=10000";

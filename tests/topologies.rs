@@ -4,73 +4,9 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
+use super::support::net::{Net, STREAM, import};
 use super::support::server::{free_port, on};
 use super::support::{Monitor, Namespace, Output, Proxy, Server, Service, Version, each, raw, wait_for};
-
-/// Servers that know of each other.
-pub struct Net(pub Vec<Server>);
-
-impl Net {
-    /// Each knows the routes to all the others.
-    pub fn cluster(version: Version, size: usize) -> Net {
-        Net::cluster_on("127.0.0.1", version, size)
-    }
-
-    /// The same, for clients on another address of this machine.
-    pub fn cluster_on(host: &str, version: Version, size: usize) -> Net {
-        let ports: Vec<u16> = (0..size).map(|_| free_port()).collect();
-        let routes: Vec<String> = ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
-        let node = |(n, port): (usize, &u16)| {
-            // A name of its own: nobody else gets in who happens to know one of the ports.
-            let cluster = format!("name: c{}, listen: \"127.0.0.1:{port}\", routes: {routes:?}", ports[0]);
-            Server::on_host(host, version, &format!("server_name: n{n}\ncluster {{ {cluster} }}"))
-        };
-        Net(ports.iter().enumerate().map(node).collect())
-    }
-
-    /// A hub, and a leaf that connects to it.
-    pub fn leaf(version: Version) -> Net {
-        let port = free_port();
-        let hub = Server::with_config(
-            version,
-            &format!("server_name: hub\nleafnodes {{ listen: \"127.0.0.1:{port}\" }}"),
-        );
-        let remote = format!("remotes: [{{url: \"nats-leaf://127.0.0.1:{port}\"}}], reconnect: 1");
-        let leaf = Server::with_config(version, &format!("server_name: leaf\nleafnodes {{ {remote} }}"));
-        Net(vec![hub, leaf])
-    }
-
-    /// Two clusters of one server each.
-    pub fn gateway(version: Version) -> Net {
-        let ports = [free_port(), free_port()];
-        let gateways = ["east", "west"].iter().zip(ports);
-        let gateways = gateways.map(|(name, port)| format!("{{name: {name}, url: \"nats://127.0.0.1:{port}\"}}"));
-        let gateways: Vec<String> = gateways.collect();
-        let node = |(name, port)| {
-            let gateway = format!(
-                "name: {name}, listen: \"127.0.0.1:{port}\", gateways: [{}]",
-                gateways.join(", ")
-            );
-            Server::with_config(version, &format!("server_name: {name}\ngateway {{ {gateway} }}"))
-        };
-        Net(["east", "west"].into_iter().zip(ports).map(node).collect())
-    }
-
-    /// Does the same at each of them, at once.
-    fn everywhere(&self, what: impl Fn(usize, &Server) + Sync) {
-        thread::scope(|scope| {
-            for (n, server) in self.0.iter().enumerate() {
-                let what = &what;
-                scope.spawn(move || what(n, server));
-            }
-        });
-    }
-
-    /// Waits until a service is seen by all of them, or by none.
-    pub fn wait_for_instances(&self, name: &str, count: usize) {
-        self.everywhere(|_, server| server.wait_for_instances(name, count));
-    }
-}
 
 /// Up is OK and down is CRITICAL from everywhere, wherever the service is.
 fn is_seen_from_everywhere(net: &Net) {
@@ -107,6 +43,7 @@ fn is_seen_from_everywhere(net: &Net) {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_cluster_is_one_for_the_probe() {
     on(&[Version::V2_9, Version::Newest], |version| {
         is_seen_from_everywhere(&Net::cluster(version, 3))
@@ -114,11 +51,13 @@ fn a_cluster_is_one_for_the_probe() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_leaf_and_its_hub_are_one_for_the_probe() {
     is_seen_from_everywhere(&Net::leaf(Version::Newest));
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn two_clusters_with_a_gateway_are_one_for_the_probe() {
     is_seen_from_everywhere(&Net::gateway(Version::Newest));
 }
@@ -148,6 +87,7 @@ fn a_restart_is_no_outage(mut net: Net, probe: usize, service: usize) -> usize {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_restarted_node_of_a_cluster_is_no_outage() {
     on(&Version::ALL, |version| {
         a_restart_is_no_outage(Net::cluster(version, 3), 1, 0);
@@ -155,6 +95,7 @@ fn a_restarted_node_of_a_cluster_is_no_outage() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_restarted_hub_is_no_outage() {
     on(&Version::ALL, |version| {
         // The leaf waits for 1 s before it connects again: the first run comes too early for one asking.
@@ -163,6 +104,7 @@ fn a_restarted_hub_is_no_outage() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_restarted_leaf_is_no_outage() {
     on(&Version::ALL, |version| {
         a_restart_is_no_outage(Net::leaf(version), 1, 0);
@@ -171,6 +113,7 @@ fn a_restarted_leaf_is_no_outage() {
 
 /// The link between a leaf and its hub is away for 2.2 s, and the check at the hub begins at once.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_short_loss_of_the_link_to_a_leaf_is_no_outage() {
     let port = free_port();
     let hub = Server::with_config(
@@ -199,6 +142,7 @@ fn a_short_loss_of_the_link_to_a_leaf_is_no_outage() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_restarted_gateway_is_no_outage() {
     on(&Version::ALL, |version| {
         assert!(a_restart_is_no_outage(Net::gateway(version), 0, 1) > 0);
@@ -229,12 +173,14 @@ fn a_failover_is_no_outage(go_away: impl Fn(&mut Server) + Sync) {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_failover_to_another_server_is_no_outage() {
     a_failover_is_no_outage(Server::stop);
 }
 
 /// As `nats-server --signal ldm` does: no new connections, the old ones are sent away, then the server ends.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_lame_duck_is_no_outage() {
     a_failover_is_no_outage(|server| {
         server.signal(libc::SIGUSR2);
@@ -244,6 +190,7 @@ fn a_lame_duck_is_no_outage() {
 
 /// The server keeps its id, and lets go of the clients whose user has changed.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_reload_that_lets_clients_go_is_no_outage() {
     let config = |password: &str| {
         format!("authorization {{ users: [ {{user: mon, password: s3cret}}, {{user: app, password: {password}}} ] }}")
@@ -269,21 +216,9 @@ fn a_reload_that_lets_clients_go_is_no_outage() {
     });
 }
 
-/// A monitoring account that imports the services of another, as README and man page tell.
-pub fn import(export: &str) -> String {
-    format!(
-        r#"accounts {{
-             APP {{ users: [{{user: app, password: app}}]
-                   exports: [ {{{export}}} ] }}
-             MON {{ users: [{{user: mon, password: s3cret, permissions: {{
-                     publish: {{allow: ["APP.$SRV.PING.>"]}}, subscribe: {{allow: ["_INBOX.>"]}}}}}}]
-                   imports: [ {{service: {{account: APP, subject: "$SRV.PING.>"}}, to: "APP.$SRV.PING.>"}} ] }}
-           }}"#
-    )
-}
-
 /// Two servers with 110 addresses each: the INFO of either names all of them, in more bytes than the client reads.
 #[test]
+#[ignore = "needs nats-server"]
 fn servers_with_many_addresses_are_read() {
     on(&Version::ALL, |version| {
         let host = Namespace::with_addresses(110);
@@ -320,7 +255,6 @@ fn servers_with_many_addresses_are_read() {
     });
 }
 
-pub const STREAM: &str = r#"service: "$SRV.PING.>", response_type: stream"#;
 const SINGLE: &str = r#"service: "$SRV.PING.>""#;
 
 const MON: [&str; 6] = ["--user", "mon", "--password", "s3cret", "--srv-prefix", "APP.$SRV"];
@@ -338,6 +272,7 @@ fn wait_for_instances(server: &Server, count: usize) {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn all_instances_are_counted_through_an_import() {
     on(&Version::ALL, |version| {
         let server = Server::with_config(version, &import(STREAM));
@@ -380,6 +315,7 @@ fn all_instances_are_counted_through_an_import() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn an_import_that_lets_one_answer_through_is_suspected() {
     on(&Version::ALL, |version| {
         let mut server = Server::with_config(version, &import(STREAM));

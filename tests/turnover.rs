@@ -111,6 +111,7 @@ fn rolling_deployment(start: Start, server: Version, surge: bool) {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_rolling_deployment_is_neither_a_loss_nor_a_restart() {
     thread::scope(|scope| {
         for (start, version) in [(PY, Version::Newest), (RS, Version::V2_9)] {
@@ -123,6 +124,7 @@ fn a_rolling_deployment_is_neither_a_loss_nor_a_restart() {
 
 /// Where no run falls between, too.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_deployment_between_two_runs_is_no_news() {
     let stage = Stage::new(RS, Version::V2_10);
     let old = stage.three();
@@ -134,6 +136,7 @@ fn a_deployment_between_two_runs_is_no_news() {
 
 /// The same version again: each is a restart, whether one comes before or after the other goes.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_rolling_restart_is_restarts() {
     thread::scope(|scope| {
         for start in [PY, RS] {
@@ -163,6 +166,7 @@ fn a_rolling_restart_is_restarts() {
 
 /// With surge nobody dies before somebody else is there; but seen between two runs, it is a restart.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_rolling_restart_with_surge_is_no_loss() {
     let stage = Stage::new(RS, Version::Newest);
     let mut running = stage.three();
@@ -181,6 +185,7 @@ fn a_rolling_restart_with_surge_is_no_loss() {
 
 /// A wildcard subscriber hides that instances are gone: restarts are presumed when they are silent for the second time.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_crash_loop_is_seen_though_a_wildcard_subscriber_hides_who_is_gone() {
     let stage = Stage::new(RS, Version::Newest);
     let other = Service::odd(&stage.server.url(), "other", 1, &["wild=1"]).start();
@@ -221,6 +226,7 @@ fn a_crash_loop_is_seen_though_a_wildcard_subscriber_hides_who_is_gone() {
 /// Beside a frozen instance, another one is started: where that cannot be told from a restart, the text says so; and what
 /// answers again was not restarted.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_frozen_instance_beside_a_new_one_is_no_restart_without_a_word() {
     for hidden in [false, true] {
         let stage = Stage::new(RS, Version::Newest);
@@ -255,6 +261,7 @@ fn a_frozen_instance_beside_a_new_one_is_no_restart_without_a_word() {
 
 /// One of two dies and comes back, again and again, each time before the check looks.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_crash_loop_is_seen_though_all_are_there_at_every_run() {
     thread::scope(|scope| {
         for (start, version) in [(PY, Version::V2_9), (RS, Version::Newest)] {
@@ -327,6 +334,7 @@ fn crash_loop(start: Start, version: Version) {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn one_that_hung_and_was_then_killed_has_restarted_when_it_is_back() {
     let stage = Stage::new(PY, Version::Newest);
     let _steady = stage.start("1.0.0", "orders-0");
@@ -349,6 +357,7 @@ fn one_that_hung_and_was_then_killed_has_restarted_when_it_is_back() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn baseline_falls_at_once_to_the_largest_number_within_the_settle_time() {
     let stage = Stage::new(RS, Version::Newest);
     let four: Vec<Service> = (0..4).map(|n| stage.start("1.0.0", &format!("orders-{n}"))).collect();
@@ -374,6 +383,7 @@ fn baseline_falls_at_once_to_the_largest_number_within_the_settle_time() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn scaling_makes_no_restarts_and_a_smaller_size_settles() {
     let stage = Stage::new(RS, Version::Newest);
     let one = stage.start("1.0.0", "orders-0");
@@ -413,6 +423,7 @@ fn scaling_makes_no_restarts_and_a_smaller_size_settles() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn an_outage_counts_its_restarts_when_it_is_over() {
     for start in [PY, RS] {
         let stage = Stage::new(start, Version::V2_10);
@@ -442,6 +453,7 @@ fn an_outage_counts_its_restarts_when_it_is_over() {
 
 /// The instances are the same before and after; they come back one by one.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_restart_of_nats_is_none_of_its_services() {
     let mut stage = Stage::new(PY, Version::Newest);
     let url = stage.server.url();
@@ -473,6 +485,7 @@ fn a_restart_of_nats_is_none_of_its_services() {
 
 /// Who may not ask for an instance by its id cannot know that it is gone.
 #[test]
+#[ignore = "needs nats-server"]
 fn without_the_permission_restarts_cannot_be_told() {
     let server = Server::with_config(
         Version::Newest,
@@ -566,6 +579,7 @@ fn what_cannot_be_meant_is_said() {
 
 /// A file of before this is read without a word.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_state_of_an_earlier_program_is_good() {
     let stage = Stage::new(RS, Version::Newest);
     let running = stage.three();

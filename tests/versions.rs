@@ -12,6 +12,7 @@ fn expects(url: &str) -> Check {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn an_instance_of_another_version_is_named() {
     each(Version::ALL, |version| {
         let server = Server::start(version);
@@ -75,6 +76,7 @@ fn an_instance_of_another_version_is_named() {
 
 /// A pre-release is matched by a requirement that names one of the same numbers only; a build does not count.
 #[test]
+#[ignore = "needs nats-server"]
 fn pre_releases_and_builds_are_matched_as_documented() {
     let server = Server::start(Version::Newest);
     let url = server.url();
@@ -195,6 +197,7 @@ fn a_bad_requirement_is_one_line() {
 
 /// The same in metrics and as JSON.
 #[test]
+#[ignore = "needs nats-server"]
 fn other_outputs_tell_it_too() {
     let server = Server::start(Version::Newest);
     let _old = Service::async_nats(&server.url(), "orders").version("1.3.0").start();
@@ -251,6 +254,7 @@ impl Remembered {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_rollout_that_is_stuck_is_told_when_it_has_had_its_time() {
     each(Version::ALL, |version| {
         let mut server = Server::start(version);
@@ -339,6 +343,7 @@ fn a_rollout_that_is_stuck_is_told_when_it_has_had_its_time() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn builds_of_one_version_are_told_apart_by_their_metadata() {
     let server = Server::start(Version::Newest);
     let url = server.url();
@@ -380,6 +385,7 @@ fn builds_of_one_version_are_told_apart_by_their_metadata() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn an_outage_ends_a_mix() {
     let server = Server::start(Version::Newest);
     let url = server.url();

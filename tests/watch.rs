@@ -41,6 +41,7 @@ fn times_of_connections(count: usize, flags: &[&str]) -> (Instant, Vec<Instant>)
 }
 
 #[test]
+#[ignore = "timed: tests/run.sh runs it alone"]
 fn timed_the_first_check_comes_at_once_and_the_others_at_a_steady_interval() {
     // The times are those of the other side, which may be late itself.
     let interval = Duration::from_millis(200);
@@ -80,6 +81,7 @@ fn each_sidecar_has_a_phase_of_its_own() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_a_signal_ends_it_whatever_it_waits_for() {
     let server = Server::start(Version::Newest);
     let frozen = Server::start(Version::Newest);
@@ -108,6 +110,7 @@ fn timed_a_signal_ends_it_whatever_it_waits_for() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn files_are_whole_at_whatever_moment_it_ends() {
     let server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders").count(3).start();
@@ -122,6 +125,7 @@ fn files_are_whole_at_whatever_moment_it_ends() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn it_tells_each_change_once_and_remembers_without_a_file() {
     let mut server = Server::start(Version::Newest);
     let start = || Service::async_nats(&server.url(), "orders").start();
@@ -178,6 +182,7 @@ fn it_tells_each_change_once_and_remembers_without_a_file() {
 
 /// With a state file, an outage outlives the sidecar.
 #[test]
+#[ignore = "needs nats-server"]
 fn with_a_state_file_it_remembers_when_it_comes_back() {
     let server = Server::start(Version::V2_10);
     let service = Service::nats_py(&server.url(), "orders").start();
@@ -211,6 +216,7 @@ fn with_a_state_file_it_remembers_when_it_comes_back() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn sighup_checks_at_once_and_reads_the_credentials_anew() {
     let config = |password: &str| format!("authorization {{ user: mon, password: {password} }}");
     let mut server = Server::with_config(Version::Newest, &config("old"));
@@ -259,6 +265,7 @@ fn sighup_checks_at_once_and_reads_the_credentials_anew() {
 
 /// What `nohup` is for: the end of a terminal ends nothing.
 #[test]
+#[ignore = "needs nats-server"]
 fn sighup_that_was_ignored_stays_ignored() {
     let server = Server::start(Version::Newest);
     let flags = ["--interval", "1h", "--never-seen", "ok", "--confirm", "0"];
@@ -287,6 +294,7 @@ fn sighup_that_was_ignored_stays_ignored() {
 
 /// A check out of turn takes no turn away.
 #[test]
+#[ignore = "timed: tests/run.sh runs it alone"]
 fn timed_sighup_does_not_delay_the_next_check() {
     let connections = std::sync::Arc::new(AtomicUsize::new(0));
     let count = std::sync::Arc::clone(&connections);
@@ -311,6 +319,7 @@ fn timed_sighup_does_not_delay_the_next_check() {
 
 /// Process 1 gets no signal that it does not ask for, and inherits the children of others.
 #[test]
+#[ignore = "needs nats-server"]
 fn timed_as_process_1_it_ends_on_sigterm_and_buries_orphans() {
     if !is_root() {
         return;
@@ -354,6 +363,7 @@ fn timed_as_process_1_it_ends_on_sigterm_and_buries_orphans() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_check_that_hangs_is_ended_and_the_next_goes_on() {
     let server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders").start();
@@ -404,6 +414,7 @@ fn a_check_that_hangs_is_ended_and_the_next_goes_on() {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn files_that_cannot_be_written_are_told() {
     let server = Server::start(Version::Newest);
     let dir = TempDir::new();
@@ -514,6 +525,7 @@ fn epochs() -> u64 {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn a_soak_leaks_nothing_and_tells_every_outage() {
     each([false, true], |tls| soak(tls, epochs()));
 }
@@ -631,6 +643,7 @@ impl<F: Fn()> Drop for AtTheEnd<F> {
 
 /// Neither the log nor the metrics tell of an outage, not for one interval.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_restart_of_the_server_is_no_outage() {
     let mut server = Server::start(Version::Newest);
     let _service = Service::nats_py(&server.url(), "orders").start();

@@ -33,6 +33,7 @@ fn item(server: &Server, dir: &TempDir, key: &str) -> Value {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn the_agent_gives_the_json_of_the_service_that_is_asked_for() {
     let server = Server::start(Version::Newest);
     let dir = TempDir::new();

@@ -143,6 +143,7 @@ fn report(tallies: &[(&'static str, Arc<Mutex<Tally>>)]) {
 }
 
 #[test]
+#[ignore = "needs nats-server"]
 fn nothing_that_breaks_makes_a_false_alarm_or_hides_an_outage() {
     let number = |name| std::env::var(name).ok().map(|value| value.parse().expect("a number"));
     let seed = number("CHAOS_SEED").unwrap_or(1);
@@ -152,6 +153,7 @@ fn nothing_that_breaks_makes_a_false_alarm_or_hides_an_outage() {
 
 /// Of checks that are right nothing can be learned about the oracle: one that does not ask again is wrong.
 #[test]
+#[ignore = "needs nats-server"]
 fn a_hasty_check_is_caught() {
     let mut world = World::of(Version::Newest, 1, Dice(1));
     let mut hasty = Watcher::new(

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::hosts::Hosts;
 use super::model::{Action, Dice, Model, Path};
 use super::oracle::{History, Moment};
+use crate::support::Net;
 use crate::support::{Proxy, Server, Service, Version, is_root};
-use crate::topologies::Net;
 
 /// The servers, the services and the network between them.
 pub struct World {

@@ -15,6 +15,7 @@ pub mod metrics;
 pub mod monitor;
 pub mod mount;
 pub mod namespace;
+pub mod net;
 pub mod process;
 pub mod prometheus;
 pub mod proxy;
@@ -34,12 +35,14 @@ pub use metrics::Metrics;
 pub use monitor::Monitor;
 pub use mount::Mount;
 pub use namespace::Namespace;
+pub use net::Net;
 pub use proxy::Proxy;
 pub use server::{Server, Version};
 pub use service::Service;
 pub use sidecar::Sidecar;
 pub use temp_dir::TempDir;
 
+use std::io::Write;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -101,11 +104,13 @@ pub fn in_parallel<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T)
     });
 }
 
-/// A path from the environment that tests/run.sh sets up.
+/// A path from the environment that tests/run.sh sets up. A test that comes here is marked `#[ignore = "needs TOOL"]`: plain
+/// `cargo test` skips it, with that line, and tests/run.sh runs it.
 #[track_caller]
 pub fn from_env(variable: &str) -> String {
-    std::env::var(variable)
-        .unwrap_or_else(|_| panic!("{variable} is not set: run the tests with tests/run.sh, which gets what they need"))
+    std::env::var(variable).unwrap_or_else(|_| {
+        panic!("{variable} is not set: run tests/run.sh, which gets the tools, and mark this test #[ignore = \"needs TOOL\"]")
+    })
 }
 
 /// Whether this user may mount, give files away and become another user. In CI that is a must; elsewhere a test that needs
@@ -118,7 +123,13 @@ pub fn is_root() -> bool {
         "CI needs root: some of the tests mount, and become other users"
     );
     if !root {
-        eprintln!("not tested: it needs root");
+        // Not by eprintln!, which the harness keeps to itself.
+        let test = std::thread::current();
+        let _ = writeln!(
+            std::io::stderr(),
+            "not tested without root: {}",
+            test.name().unwrap_or_default()
+        );
     }
     root
 }

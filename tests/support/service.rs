@@ -343,37 +343,44 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs nats-server"]
     fn nats_py() {
         talks_as_it_says(Service::nats_py);
     }
 
     #[test]
+    #[ignore = "needs nats-server"]
     fn nats_js() {
         talks_as_it_says(Service::nats_js);
     }
 
     #[test]
+    #[ignore = "needs nats-server"]
     fn nats_js_2() {
         talks_as_it_says(Service::nats_js_2);
     }
 
     #[test]
+    #[ignore = "needs nats-server"]
     fn nats_go() {
         // It knows no metadata.
         talks(Service::nats_go, serde_json::Value::Null, b"");
     }
 
     #[test]
+    #[ignore = "needs nats-server"]
     fn nats_go_1_41() {
         talks_as_it_says(Service::nats_go_1_41);
     }
 
     #[test]
+    #[ignore = "needs nats-server"]
     fn nats_micro_py() {
         talks_as_it_says(Service::nats_micro_py);
     }
 
     #[test]
+    #[ignore = "needs nats-server"]
     fn nats_micro_js() {
         // What it says is JSON.
         let metadata = serde_json::json!({"pod": "orders-0", "zone": "a"});
@@ -381,6 +388,7 @@ mod tests {
     }
 
     #[test]
+    #[ignore = "needs nats-server"]
     fn async_nats() {
         talks_as_it_says(Service::async_nats);
     }

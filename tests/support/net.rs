@@ -1,0 +1,86 @@
+//! Several servers that are one NATS system: clusters, leaves and gateways, and accounts that import.
+
+use std::thread;
+
+use super::server::free_port;
+use super::{Server, Version};
+
+/// Servers that know of each other.
+pub struct Net(pub Vec<Server>);
+
+impl Net {
+    /// Each knows the routes to all the others.
+    pub fn cluster(version: Version, size: usize) -> Net {
+        Net::cluster_on("127.0.0.1", version, size)
+    }
+
+    /// The same, for clients on another address of this machine.
+    pub fn cluster_on(host: &str, version: Version, size: usize) -> Net {
+        let ports: Vec<u16> = (0..size).map(|_| free_port()).collect();
+        let routes: Vec<String> = ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
+        let node = |(n, port): (usize, &u16)| {
+            // A name of its own: nobody else gets in who happens to know one of the ports.
+            let cluster = format!("name: c{}, listen: \"127.0.0.1:{port}\", routes: {routes:?}", ports[0]);
+            Server::on_host(host, version, &format!("server_name: n{n}\ncluster {{ {cluster} }}"))
+        };
+        Net(ports.iter().enumerate().map(node).collect())
+    }
+
+    /// A hub, and a leaf that connects to it.
+    pub fn leaf(version: Version) -> Net {
+        let port = free_port();
+        let hub = Server::with_config(
+            version,
+            &format!("server_name: hub\nleafnodes {{ listen: \"127.0.0.1:{port}\" }}"),
+        );
+        let remote = format!("remotes: [{{url: \"nats-leaf://127.0.0.1:{port}\"}}], reconnect: 1");
+        let leaf = Server::with_config(version, &format!("server_name: leaf\nleafnodes {{ {remote} }}"));
+        Net(vec![hub, leaf])
+    }
+
+    /// Two clusters of one server each.
+    pub fn gateway(version: Version) -> Net {
+        let ports = [free_port(), free_port()];
+        let gateways = ["east", "west"].iter().zip(ports);
+        let gateways = gateways.map(|(name, port)| format!("{{name: {name}, url: \"nats://127.0.0.1:{port}\"}}"));
+        let gateways: Vec<String> = gateways.collect();
+        let node = |(name, port)| {
+            let gateway = format!(
+                "name: {name}, listen: \"127.0.0.1:{port}\", gateways: [{}]",
+                gateways.join(", ")
+            );
+            Server::with_config(version, &format!("server_name: {name}\ngateway {{ {gateway} }}"))
+        };
+        Net(["east", "west"].into_iter().zip(ports).map(node).collect())
+    }
+
+    /// Does the same at each of them, at once.
+    pub fn everywhere(&self, what: impl Fn(usize, &Server) + Sync) {
+        thread::scope(|scope| {
+            for (n, server) in self.0.iter().enumerate() {
+                let what = &what;
+                scope.spawn(move || what(n, server));
+            }
+        });
+    }
+
+    /// Waits until a service is seen by all of them, or by none.
+    pub fn wait_for_instances(&self, name: &str, count: usize) {
+        self.everywhere(|_, server| server.wait_for_instances(name, count));
+    }
+}
+
+/// A monitoring account that imports the services of another, as README and man page tell.
+pub fn import(export: &str) -> String {
+    format!(
+        r#"accounts {{
+             APP {{ users: [{{user: app, password: app}}]
+                   exports: [ {{{export}}} ] }}
+             MON {{ users: [{{user: mon, password: s3cret, permissions: {{
+                     publish: {{allow: ["APP.$SRV.PING.>"]}}, subscribe: {{allow: ["_INBOX.>"]}}}}}}]
+                   imports: [ {{service: {{account: APP, subject: "$SRV.PING.>"}}, to: "APP.$SRV.PING.>"}} ] }}
+           }}"#
+    )
+}
+
+pub const STREAM: &str = r#"service: "$SRV.PING.>", response_type: stream"#;
