@@ -546,7 +546,9 @@ impl Target {
                 let (out, peak_kib) = weighed(with_state(&["textfile", "-o", &file]));
                 let text = fs::read_to_string(&file).unwrap_or_default();
                 let metrics = (!text.is_empty()).then(|| Metrics::parse(&text));
-                let reason = metrics.as_ref().map_or(String::new(), |metrics| metrics.reasons("orders").concat());
+                let reason = metrics
+                    .as_ref()
+                    .map_or(String::new(), |metrics| metrics.reasons("orders").concat());
                 let status = metrics.and_then(|metrics| metrics.of("orders", "nats_service_status"));
                 let wrong = match (out.code, status) {
                     (Some(0), Some(status)) => end.wrong(status as i64, &reason),
