@@ -81,7 +81,7 @@ fn what_never_was_is_unknown_for_ever() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn the_user_says_what_never_seen_means() {
+fn never_seen_flag_sets_the_status() {
     let server = Server::start(Version::Newest);
     let monitor = Monitor::new(server.url());
     for (status, code) in [("ok", 0), ("warning", 1), ("critical", 2), ("unknown", 3)] {
@@ -264,7 +264,7 @@ fn no_responders_and_then_an_answer_is_no_outage() {
 }
 
 #[test]
-fn down_is_said_after_the_last_asking_only() {
+fn a_service_is_down_only_after_the_last_retry() {
     // --confirm and --timeout; how many rounds, and when the last one is due, in milliseconds.
     let cases: [(&[&str], usize, u64); 9] = [
         (&["--confirm", "0"], 1, 0),
@@ -387,7 +387,7 @@ fn frozen_instances_are_silent_and_not_down() {
 /// However short the time is: it has room for the last asking, and for waiting for its answer.
 #[test]
 #[ignore = "needs nats-server"]
-fn timed_silence_is_told_within_a_short_time() {
+fn timed_silence_is_reported_within_a_short_timeout() {
     each([1000, 1200], |timeout| {
         let server = Server::start(Version::Newest);
         let service = Service::async_nats(&server.url(), "orders").start();
@@ -615,6 +615,7 @@ fn a_late_first_answer_is_no_outage() {
     let fake = Fake::start(|conn| {
         conn.handshake()?;
         let request = conn.read_request()?;
+        // The passing of time is what is tested: an answer that is late.
         thread::sleep(Duration::from_millis(700));
         conn.reply(&request, ANSWER)?;
         conn.hold(LIMIT)

@@ -118,6 +118,7 @@ fn message(request: &Request, payload: &str) -> String {
 fn slowly(conn: &mut Conn, bytes: &[u8], pause: u64) -> io::Result<()> {
     for byte in bytes {
         conn.send_raw(&[*byte])?;
+        // The passing of time is what is tested: a server that is slow.
         thread::sleep(Duration::from_millis(pause));
     }
     Ok(())
@@ -653,7 +654,7 @@ fn weigh_family(pid: u32) -> u64 {
 }
 
 #[test]
-fn no_attack_hangs_lies_grows_or_forges() {
+fn no_attack_hangs_a_run_or_falsifies_its_verdict_or_exceeds_the_memory_limit() {
     let all = std::env::var_os("ATTACKS").is_some();
     let decoy = Fake::start(|conn| conn.hold(LIMIT));
     let attacks: Vec<Attack> = [

@@ -112,10 +112,29 @@ impl Ledger {
     fn close(self) {
         assert!(
             self.crossed.is_empty(),
-            "over budget:\n{}Make it cheaper, or change the budget in {}; tests/bench/run.sh measures more.",
+            "over budget:\n{}{}Make it cheaper, or change the budget in {}; tests/bench/run.sh measures more.",
             self.crossed,
+            another_toolchain(),
             file!(),
         );
+    }
+}
+
+/// The compiler that the figures were taken with: another one makes other instructions and other sizes.
+const TOOLCHAIN: &str = "rustc 1.95.0 (59807616e 2026-04-14)";
+
+/// A remark for the failure, if this is another compiler.
+fn another_toolchain() -> String {
+    let rustc = std::process::Command::new("rustc").arg("--version").output();
+    remark_on(&rustc.map_or(String::new(), |out| String::from_utf8_lossy(&out.stdout).into_owned()))
+}
+
+fn remark_on(rustc: &str) -> String {
+    match rustc.trim() {
+        TOOLCHAIN => String::new(),
+        other => {
+            format!("The budgets were taken with {TOOLCHAIN}, and this is {other}: the compiler may be the reason.\n")
+        }
     }
 }
 
@@ -268,6 +287,8 @@ fn a_budget_that_is_crossed_says_which_and_by_how_much() {
         ledger.crossed,
         "a usual run (USUAL): 6 threads, but 5 are allowed (a budget of 5 and 0 %)\n"
     );
+    assert_eq!(remark_on(&format!("{TOOLCHAIN}\n")), "");
+    assert!(remark_on("rustc 1.0.0").contains("this is rustc 1.0.0: the compiler may be the reason"));
     let panic = std::panic::catch_unwind(|| ledger.close()).expect_err("a panic");
     let text = panic.downcast_ref::<String>().expect("a text");
     assert!(

@@ -167,7 +167,7 @@ fn a_mistake_touches_no_state() {
 }
 
 #[test]
-fn a_run_without_a_place_for_its_state_says_so() {
+fn a_run_without_a_place_for_its_state_reports_it() {
     let run = Check::program(
         "env",
         [

@@ -84,7 +84,7 @@ impl Files {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn a_refused_login_says_what_it_was() {
+fn a_refused_login_is_named() {
     on(&Version::ALL, |version| {
         let files = Files::new();
         let (key, stranger) = (KeyPair::new_user(), KeyPair::new_user());
@@ -191,7 +191,7 @@ fn a_refused_jwt_is_explained_as_far_as_we_can_know() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn a_jwt_that_expires_while_we_wait_is_told() {
+fn a_jwt_that_expires_during_the_run_is_reported() {
     on(&Version::ALL, |version| {
         let files = Files::new();
         let (operator, account) = (Operator::new(), Account::new("APP"));
@@ -222,7 +222,7 @@ fn a_jwt_that_expires_while_we_wait_is_told() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn no_connection_left_is_told() {
+fn a_server_without_free_connections_is_reported() {
     on(&Version::ALL, |version| {
         let server = Server::with_config(version, "max_connections: 1");
         let _guest = raw::subscribe(&server.url(), "x").expect("a guest");
@@ -437,7 +437,7 @@ const MUTUAL: &str = "verify: true";
 
 #[test]
 #[ignore = "needs nats-server"]
-fn tls_that_fails_says_why() {
+fn tls_that_fails_is_reported_with_the_cause() {
     let refusals = [
         Tls {
             flags: &["--tlsca", "DIR/other-ca.pem"],
@@ -589,7 +589,7 @@ fn tls_that_fails_says_why() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn tls_to_a_server_without_it_says_so() {
+fn tls_to_a_server_without_tls_is_reported() {
     on(&Version::ALL, |version| {
         let server = Server::with_config(version, "authorization { user: mon, password: s3cret }");
         let text = "TLS with NATS at 127.0.0.1:PORT failed: it does not answer in TLS, which is required by tls://, --tls, or a TLS \
@@ -853,7 +853,7 @@ fn a_login_without_tls_is_remarked() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn tls_before_the_first_word_says_that_we_cannot() {
+fn handshake_first_is_reported_as_not_supported() {
     on(&[Version::V2_10, Version::Newest], |version| {
         let certs = Certs::new();
         let ca = certs.path("ca.pem");
@@ -881,7 +881,7 @@ fn tls_before_the_first_word_says_that_we_cannot() {
 
 /// Without TLS the addresses of other servers are left out, but that may not be enough.
 #[test]
-fn an_info_that_is_too_long_for_the_client_says_what_to_do() {
+fn an_info_that_is_too_long_for_the_client_is_reported_with_the_way_out() {
     let fake = Fake::start(move |conn| {
         conn.handshake_with(json!({ "server_name": "n".repeat(5000) }))?;
         Ok(())
@@ -901,6 +901,7 @@ fn timed_tls_that_hangs_or_breaks_is_no_outage() {
     let hangs = Fake::start(|conn| {
         conn.send_info_with(json!({"tls_required": true}))?;
         conn.answer_pings(false);
+        // The passing of time is what is tested: longer than any run waits.
         thread::sleep(TIMEOUT + TIMEOUT);
         Ok(())
     });
@@ -1069,7 +1070,7 @@ fn the_systems_authorities_are_read_only_when_tls_needs_them() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn what_is_wrong_with_the_systems_authorities_is_told() {
+fn faults_of_the_systems_ca_certificates_are_reported() {
     let certs = Certs::new();
     let server = Server::with_config(Version::Newest, &certs.config("server", ""));
     let out = check(&["-s", &at(&server, "tls://127.0.0.1:PORT")])
@@ -1394,7 +1395,7 @@ fn the_connection_has_the_name_it_is_given() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn each_step_is_told_with_its_time() {
+fn each_step_is_printed_with_its_time() {
     let certs = Certs::new();
     let tls = certs.config("server", "") + "authorization { user: mon, password: s3cret }\n";
     let server = Server::with_config(Version::Newest, &(tls + "allow_non_tls: true"));

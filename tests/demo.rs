@@ -131,7 +131,7 @@ fn an_unexpected_status_is_a_failure_and_leaves_nothing_behind() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn what_does_not_start_is_told_and_leaves_nothing_behind() {
+fn what_does_not_start_is_reported_and_leaves_nothing_behind() {
     let temp = TempDir::new();
     demo(&temp).env("DEMO_SERVICE", "/bin/false").run().assert_stderr(
         1,

@@ -65,7 +65,7 @@ const LIMITS: [&str; 4] = ["--creds-warning", "1d", "--creds-critical", "1h"];
 
 #[test]
 #[ignore = "needs nats-server"]
-fn credentials_that_expire_soon_are_told() {
+fn credentials_that_expire_soon_are_reported() {
     on(&Version::ALL, |version| {
         let bench = Bench::new(version);
         let run = |creds: &str, flags: &[&str]| bench.check(&[&["--creds", creds, "-v"], flags].concat()).run();
@@ -160,7 +160,7 @@ fn it_is_told_whatever_else_is_the_matter() {
 /// It is our clock that says so, or a server that does not look.
 #[test]
 #[ignore = "needs nats-server"]
-fn expired_credentials_that_are_taken_are_told() {
+fn expired_credentials_that_the_server_accepts_are_reported() {
     let bench = Bench::new(Version::Newest);
     let open = Server::start(Version::Newest);
     let _service = Service::async_nats(&open.url(), "orders").start();

@@ -763,7 +763,7 @@ fn timed_a_server_that_ends_in_the_middle_makes_no_gone_service() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn the_user_says_what_unreachable_means() {
+fn unreachable_flag_sets_the_status() {
     let refused = closed_address();
     let locked = Server::with_config(Version::Newest, "authorization { user: a, password: b }");
     let denies = Fake::start(|conn| {
@@ -850,7 +850,7 @@ fn timed_a_dead_first_server_hides_no_outage() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn timed_of_several_failures_all_are_told_and_the_most_telling_leads() {
+fn timed_all_failures_are_reported_and_the_most_important_leads() {
     let refused = closed_address();
     let locked = Server::with_config(Version::Newest, "authorization { user: a, password: b }");
     let ssh = Fake::start(ssh);

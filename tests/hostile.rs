@@ -415,7 +415,7 @@ fn closed() -> String {
 }
 
 #[test]
-fn the_error_that_matters_is_told_whatever_the_order_of_the_servers() {
+fn the_most_important_error_leads_whatever_the_order_of_the_servers() {
     let (refusing, closed) = (refusing(), closed());
     for turn in 0..20 {
         let mut list = [refusing.url(), closed.clone()];
@@ -562,7 +562,7 @@ fn a_panic_of_the_client_ends_in_unknown() {
 /// The release build has no tables for unwinding.
 #[test]
 #[ignore = "needs the release build"]
-fn a_panic_of_the_client_is_told_by_the_release_build_too() {
+fn a_panic_of_the_client_is_reported_by_the_release_build_too() {
     let fake = Fake::start(|conn| {
         conn.answer_pings(false);
         conn.send_info()?;
@@ -827,7 +827,7 @@ fn a_503_beside_answers_does_not_count() {
 }
 
 #[test]
-fn a_forged_503_of_every_asking_is_told_as_what_the_server_said() {
+fn a_forged_503_in_every_retry_is_reported_as_the_reply_of_the_server() {
     let (fake, home) = well_then_service(|conn, request, _| conn.no_responders(request));
     check(&fake)
         .home(&home)
@@ -956,6 +956,7 @@ fn an_unusual_answer_is_an_answer() {
         ("a pause within the answer", |conn, request| {
             pong(conn)?;
             conn.send_raw(format!("MSG {} {} 26\r\n{{\"name\"", request.reply, request.sid).as_bytes())?;
+            // The passing of time is what is tested: the second half comes later.
             thread::sleep(ms(30));
             conn.send_raw(&[&A[7..], b"\r\n"].concat())
         }),
@@ -1034,7 +1035,7 @@ fn an_info_before_the_pong_costs_one_more_try() {
 }
 
 #[test]
-fn an_answer_to_an_earlier_asking_counts() {
+fn a_reply_to_an_earlier_request_counts() {
     let first = Mutex::new(None);
     let fake = service(move |conn, request, nth| {
         let mut first = first.lock().unwrap();
@@ -1053,7 +1054,7 @@ fn an_answer_to_an_earlier_asking_counts() {
 }
 
 #[test]
-fn a_late_503_is_not_taken_for_that_of_a_later_asking() {
+fn a_late_503_does_not_count_for_a_later_request() {
     let first = Mutex::new(None);
     let (fake, home) = well_then_service(move |conn, request, nth| {
         let mut first = first.lock().unwrap();
@@ -1215,7 +1216,7 @@ fn a_reply_that_is_no_answer_does_not_count() {
 }
 
 #[test]
-fn replies_that_are_no_answers_are_a_silence() {
+fn replies_that_do_not_count_make_a_silent_service() {
     let cases = replies_that_do_not_count()
         .into_iter()
         .map(|(name, payload, kind)| (name, (payload, kind)));
@@ -1296,7 +1297,7 @@ fn timed_a_flood_of_instances_ends_and_costs_little() {
 }
 
 #[test]
-fn no_word_of_a_service_or_a_server_can_forge_output() {
+fn no_text_of_a_service_or_a_server_can_forge_output() {
     // In JSON, as a service would send it.
     let reply = json!({
         "name": "orders",

@@ -296,7 +296,7 @@ const NOBODY: &str = "no service at all answers here: is this the right account,
 
 #[test]
 #[ignore = "needs nats-server"]
-fn whoever_asks_for_a_wrong_name_hears_the_right_one() {
+fn a_wrong_name_is_reported_with_the_nearest_names() {
     let server = Server::start(Version::Newest);
     let url = server.url();
     let asks = |service: &str, text: &str| {
@@ -341,7 +341,7 @@ fn a_wrong_account_is_suspected() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn whoever_may_not_look_around_is_told_so() {
+fn a_missing_permission_for_the_list_of_services_is_reported() {
     on(&Version::ALL, |version| {
         let only_by_name = format!(r#"{INBOX}, publish: {{allow: ["$SRV.PING.ordes", "$SRV.PING.ordes.*"]}}"#);
         let server = Server::with_config(version, &with_permissions(&only_by_name));

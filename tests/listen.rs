@@ -434,6 +434,7 @@ fn a_slow_newcomer_is_seen_by_the_next_check() {
             let request = conn.read_request()?;
             conn.reply(&request, br#"{"name":"orders","id":"A"}"#)?;
             if there.load(SeqCst) {
+                // The passing of time is what is tested: a slow instance.
                 thread::sleep(Duration::from_millis(30));
                 conn.reply(&request, br#"{"name":"orders","id":"SLOW"}"#)?;
             }
@@ -650,6 +651,7 @@ fn the_server_ends_with_the_sidecar() {
         let check = children(listening.sidecar.pid())
             .into_iter()
             .find(|child| *child != pid)?;
+        // A check that does not hang has ended by then.
         thread::sleep(Duration::from_millis(200));
         is_there(check).then_some(check)
     });
@@ -682,7 +684,7 @@ fn without_listen_there_is_no_process_more() {
 }
 
 #[test]
-fn mistakes_are_told_at_once() {
+fn mistakes_are_reported_at_once() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let port = format!(":{}", taken.local_addr().unwrap().port());
@@ -1185,6 +1187,7 @@ fn odd_requests_are_answered_and_forgotten() {
     let mut parts = TcpStream::connect(("127.0.0.1", listening.port)).unwrap();
     for part in ["GET /li", "vez HTTP/1.", "1\r\nHost: localhost\r", "\n\r", "\n"] {
         parts.write_all(part.as_bytes()).unwrap();
+        // The passing of time is what is tested: the parts come one after the other.
         thread::sleep(Duration::from_millis(10));
     }
     assert_eq!(http::read(&mut parts).unwrap().status, 200);

@@ -412,6 +412,7 @@ fn a_restart_of_nats_restarts_no_pod() {
         let restarts = scope.spawn(|| {
             for _ in 0..3 {
                 server.stop();
+                // The passing of time is what is tested: probes meet a server that is away.
                 std::thread::sleep(Duration::from_millis(100));
                 server.start_again();
                 server.wait_for_instances("orders", 1);
@@ -470,7 +471,7 @@ fn the_id_file_is_written_by_the_application() {
 }
 
 #[test]
-fn bad_arguments_are_told_on_stderr() {
+fn bad_arguments_are_reported_on_stderr() {
     for (args, text) in [
         (
             &["liveness", "-n", "orders"][..],

@@ -151,7 +151,7 @@ fn timed_a_signal_ends_it_at_once_and_changes_no_memory() {
 
 #[test]
 #[ignore = "timed: tests/run.sh runs it alone"]
-fn timed_a_signal_is_heard_before_there_is_a_connection() {
+fn timed_a_signal_before_the_connection_ends_the_run() {
     let mute = Fake::start(|conn| conn.hold(LIMIT));
     let hole = Blackhole::start();
     let interrupted = "NATS_SERVICE UNKNOWN - orders: interrupted by SIGTERM | instances=U rtt_max=U nats_rtt=U *";
@@ -219,6 +219,7 @@ fn a_signal_at_any_time_leaves_a_line_and_a_whole_state() {
     for n in 0..40 {
         let (signal, name) = SIGNALS[n % 3];
         let run = bench.check().spawn();
+        // The passing of time is what is tested: each run gets its signal at another instant.
         thread::sleep(Duration::from_micros(150 * n as u64));
         run.signal(signal);
         let out = run.wait();
@@ -338,6 +339,7 @@ fn timed_a_run_that_was_stopped_beyond_its_deadline_ends_when_it_goes_on() {
     for (bench, code, line) in up_and_down(silent) {
         let run = bench.ask(bench.check().args(["-t", "300ms"]));
         run.signal(libc::SIGSTOP);
+        // The passing of time is what is tested: the deadline goes by meanwhile.
         thread::sleep(Duration::from_millis(450));
         let (out, took) = run.end(libc::SIGCONT);
         assert_took(took, GRACE + SLACK, &out);
@@ -397,7 +399,7 @@ fn flood_of_large_replies(conn: &mut Conn) -> io::Result<()> {
 
 #[test]
 #[ignore = "timed: tests/run.sh runs it alone"]
-fn timed_what_the_client_cannot_bear_is_told_as_what_the_server_sent() {
+fn timed_what_crashes_the_client_is_reported_as_sent_by_the_server() {
     let cases: [(Script, &str); 3] = [
         (long_line, "internal error at *"),
         (flood_of_large_replies, "127.0.0.1:* floods us with replies"),
@@ -505,7 +507,7 @@ fn a_lack_of_memory_or_descriptors_is_never_ok() {
 
 /// Less than the run allows itself, and the server sends more.
 #[test]
-fn a_reply_that_the_system_has_no_memory_for_is_told() {
+fn a_reply_that_the_system_has_no_memory_for_is_reported() {
     let reply_of_36_mib: Script = |conn| {
         conn.handshake()?;
         let request = conn.read_request()?;

@@ -284,7 +284,7 @@ fn over_tls_and_with_a_file_of_any_bytes() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn statistics_and_endpoints_are_asked_beside_the_question() {
+fn statistics_and_endpoints_are_requested_with_the_ping() {
     let server = Server::start(Version::Newest);
     let url = server.url();
     let _two = Service::async_nats(&url, "orders").count(2).start();
@@ -693,6 +693,7 @@ fn timed_what_may_have_been_received_is_sent_once() {
         (
             "a late 503 of somebody",
             |conn, request, _| {
+                // The passing of time is what is tested: a reply that is late.
                 std::thread::sleep(ms(300));
                 conn.send_raw(b"PONG\r\n")?;
                 // The client's threads may tell of both in any order, when they come at once.
@@ -870,7 +871,7 @@ fn telling(info: &'static str) -> Fake {
 }
 
 #[test]
-fn hostile_subjects_are_not_asked() {
+fn no_request_is_sent_to_a_hostile_subject() {
     let cases = [
         (
             r#"{"name":"orders","id":"A","endpoints":[{"name":"echo","subject":"x 0\r\n\r\nPUB victim 5\r\nhello\r\nPUB y"}]}"#,
@@ -918,7 +919,7 @@ fn hostile_subjects_are_not_asked() {
 }
 
 #[test]
-fn instances_that_disagree_are_told() {
+fn instances_that_disagree_are_reported() {
     let fake = Fake::start(|conn| {
         conn.handshake()?;
         loop {
@@ -951,7 +952,7 @@ fn instances_that_disagree_are_told() {
 }
 
 #[test]
-fn a_server_without_headers_is_told() {
+fn a_server_without_headers_is_reported() {
     let fake = Fake::start(|conn| {
         conn.handshake_with(json!({"headers": false}))?;
         loop {
@@ -973,6 +974,7 @@ fn where_the_ping_took_all_the_time_no_silence_is_believed() {
         loop {
             let request = conn.read_request()?;
             if request.subject.starts_with("$SRV.PING.") {
+                // The passing of time is what is tested: little of the timeout is left.
                 std::thread::sleep(ms(1300));
                 conn.reply(&request, PING)?;
             }
@@ -1015,7 +1017,7 @@ fn a_signal_ends_the_wait_for_a_reply() {
 // --- Mistakes. ---
 
 #[test]
-fn mistakes_are_told_in_one_line_that_shows_no_secret() {
+fn mistakes_are_reported_in_one_line_without_secrets() {
     let dir = TempDir::new();
     let missing = dir.join("missing");
     let cases: &[(&[&str], &str)] = &[

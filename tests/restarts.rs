@@ -321,7 +321,7 @@ fn no_restart_is_an_outage() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn a_service_that_died_with_the_server_is_told_in_the_same_run() {
+fn a_service_that_died_with_the_server_is_down_in_the_same_run() {
     let _alone = long_form().map(|_| LONG_FORM.lock());
     let tallies = tally(|place, tally| {
         place.settle();

@@ -207,7 +207,7 @@ fn assert_unseen(what: &str, bytes: impl AsRef<[u8]>) {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn no_secret_is_ever_seen() {
+fn no_secret_is_ever_shown() {
     let users = Server::with_config(
         Version::Newest,
         &format!("authorization {{ user: u, password: {PASSWORD:?} }}"),
@@ -342,7 +342,7 @@ fn no_secret_is_in_what_a_sidecar_writes() {
 }
 
 #[test]
-fn a_seed_in_the_place_of_its_file_is_not_seen() {
+fn a_seed_in_the_place_of_its_file_is_not_shown() {
     let seed = nkeys::KeyPair::new_user().seed().unwrap();
     let line = "the value is the secret itself, give the name of a file (see --help)";
     let flag = Check::new(["-n", "orders", "-vvv", "--nkey", &seed]);
@@ -354,7 +354,7 @@ fn a_seed_in_the_place_of_its_file_is_not_seen() {
 }
 
 #[test]
-fn not_even_what_is_no_text_is_seen() {
+fn no_secret_that_is_not_utf_8_is_shown() {
     let bad = |text: &str| {
         let mut bytes = text.as_bytes().to_vec();
         bytes.extend(b"\xff");
@@ -492,7 +492,7 @@ const OTHER_CONTEXTS: &[&str] = &[
 
 /// In one of the modes and outputs after the other; with `SECRETS=all`, each in all of them.
 #[test]
-fn no_secret_in_the_place_of_a_name_is_seen() {
+fn no_secret_in_the_place_of_a_name_is_shown() {
     let closed = format!("nats://127.0.0.1:{}", free_port());
     let misplaced = misplaced();
     let dir = TempDir::new();
@@ -616,7 +616,7 @@ fn sidecar(server: &str, (kind, secret, _): &Misplaced, args: &[String]) {
 }
 
 #[test]
-fn a_secret_in_the_place_of_its_file_is_said_to_be_one() {
+fn a_secret_in_the_place_of_its_file_is_recognised() {
     let itself = "the value is the secret itself, give the name of a file";
     let certificate = TempDir::new();
     let path = certificate.join("c.pem");

@@ -69,7 +69,7 @@ fn sent_to(info: &str, scheme: &str) -> (Vec<u8>, String) {
 }
 
 #[test]
-fn over_tls_nothing_is_said_before_the_server_has_shown_its_certificate() {
+fn over_tls_nothing_is_sent_before_the_server_has_shown_its_certificate() {
     let info = |tls: bool| {
         json!({"server_id": "N", "version": "2.10.25", "host": "127.0.0.1", "port": 4222, "max_payload": 1_048_576, "proto": 1,
             "client_id": 1, "go": "", "server_name": "", "client_ip": "", "headers": true, "tls_required": tls})

@@ -554,7 +554,7 @@ fn a_folder_that_others_can_write_to_is_not_trusted() {
 /// With fsGroup the kubelet opens all of a volume to a group, at every mount.
 #[test]
 #[ignore = "needs nats-server"]
-fn what_was_opened_to_a_group_is_believed_and_closed_again() {
+fn a_folder_that_was_opened_to_a_group_is_trusted_and_closed_again() {
     let bench = Bench::down();
     fs::set_permissions(bench.folder(), Permissions::from_mode(0o2770)).unwrap();
     for suffix in ["", ".lock"] {
@@ -670,7 +670,7 @@ fn a_run_of_root_leaves_nothing_in_another_user_s_home() {
 /// As in /var/lib/check_nats_service, where root makes a folder for each user.
 #[test]
 #[ignore = "needs nats-server"]
-fn a_folder_that_only_root_can_make_is_told_with_the_command() {
+fn a_folder_that_only_root_can_make_is_reported_with_the_command() {
     if !is_root() {
         return;
     }
@@ -1144,7 +1144,7 @@ fn the_modes_are_ours_whatever_the_umask() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn a_folder_that_cannot_be_made_is_said() {
+fn a_state_folder_that_cannot_be_made_is_reported() {
     let bench = Bench::new();
     let _service = bench.start(1);
     fs::write(bench.dir.join("file"), "").unwrap();

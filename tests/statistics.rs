@@ -23,7 +23,7 @@ fn requests(url: &str, number: usize, failing: usize) {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn errors_since_the_run_before_are_told() {
+fn errors_since_the_previous_run_are_reported() {
     for (start, error) in KINDS {
         let server = Server::start(Version::Newest);
         let url = server.url();
@@ -167,7 +167,7 @@ fn instances_that_restart_are_accounted_for() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn a_slow_endpoint_is_told_by_its_mean_processing_time() {
+fn a_slow_endpoint_is_found_by_its_mean_processing_time() {
     let server = Server::start(Version::Newest);
     let url = server.url();
     let _service = Service::nats_py(&url, "orders").start();
@@ -299,7 +299,7 @@ fn the_metrics_are_counters_that_only_grow() {
 }
 
 #[test]
-fn bad_limits_are_told() {
+fn bad_limits_are_usage_errors() {
     let check = |args: &[&str]| {
         let dir = TempDir::new();
         Check::new(["-n", "orders"]).args(args).home(&dir).run()

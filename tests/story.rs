@@ -379,6 +379,7 @@ fn a_slow_service_is_up_and_slow() {
         conn.handshake()?;
         loop {
             let request = conn.read_request()?;
+            // The passing of time is what is tested: a slow answer.
             thread::sleep(Duration::from_millis(150));
             conn.reply(&request, br#"{"name":"orders","id":"A"}"#)?;
         }
@@ -603,6 +604,7 @@ fn a_slow_newcomer_is_found_by_the_next_census() {
             let request = conn.read_request()?;
             conn.reply(&request, br#"{"name":"orders","id":"A"}"#)?;
             if there.load(Ordering::SeqCst) {
+                // The passing of time is what is tested: a slow newcomer.
                 thread::sleep(Duration::from_millis(50));
                 conn.reply(&request, br#"{"name":"orders","id":"SLOW"}"#)?;
             }
@@ -627,6 +629,7 @@ fn a_known_instance_may_be_late() {
         conn.handshake()?;
         let request = conn.read_request()?;
         conn.reply(&request, br#"{"name":"orders","id":"A"}"#)?;
+        // The passing of time is what is tested: an answer that is late.
         thread::sleep(Duration::from_millis(late.load(Ordering::SeqCst)));
         conn.reply(&request, br#"{"name":"orders","id":"B"}"#)?;
         conn.hold(LIMIT)

@@ -214,7 +214,7 @@ fn an_old_check_of_the_advisories_fails() {
 }
 
 #[test]
-fn it_is_said_how_to_report_a_vulnerability() {
+fn the_documents_explain_how_to_report_a_vulnerability() {
     assert!(read(".github/SECURITY.md").contains("Report a vulnerability"));
     assert!(read("README.md").contains("(.github/SECURITY.md)"));
 }

@@ -356,7 +356,7 @@ fn everybody_may_read_it_whatever_the_umask() {
 }
 
 #[test]
-fn whoever_has_the_old_file_open_reads_it_to_its_end() {
+fn an_open_old_file_can_be_read_to_its_end() {
     let bench = Bench::new(NOWHERE);
     bench.run().run().assert(0, "");
     let (before, inode) = (bench.text(), fs::metadata(bench.path()).unwrap().ino());
@@ -386,7 +386,7 @@ fn read_all_the_time(dir: &Path, done: &AtomicBool, is_whole: impl Fn(&str) -> b
 }
 
 #[test]
-fn nobody_ever_reads_half_a_file_of_ten_thousand() {
+fn ten_thousand_replacements_leave_a_whole_file_at_every_moment() {
     // In memory: what is measured here is not the disk.
     let dir = TempDir::new_in("/dev/shm");
     let path = dir.path().join("orders.prom");
@@ -416,7 +416,7 @@ fn nobody_ever_reads_half_a_file_of_ten_thousand() {
 }
 
 #[test]
-fn nobody_ever_reads_half_a_file_of_overlapping_runs() {
+fn overlapping_runs_leave_a_whole_file_at_every_moment() {
     let bench = Bench::new(NOWHERE);
     bench.run().run().assert(0, "");
     let whole = bench.text().lines().count();
@@ -498,7 +498,7 @@ fn killed_at_any_point_a_run_leaves_a_whole_file_and_the_next_one_cleans_up() {
 }
 
 #[test]
-fn only_what_nobody_is_at_is_removed() {
+fn only_unused_leftover_files_are_removed() {
     let bench = Bench::new(NOWHERE);
     let leave = |name: &str| {
         fs::write(bench.dir.join(name), "half").unwrap();
@@ -755,7 +755,7 @@ fn any_name_of_a_file_will_do() {
 }
 
 #[test]
-fn mistakes_are_told_on_stderr_and_nothing_is_written() {
+fn mistakes_are_reported_on_stderr_and_nothing_is_written() {
     let dir = TempDir::new();
     let file = dir.join("orders.prom");
     fs::write(&file, "old 1\n").unwrap();
@@ -817,7 +817,7 @@ fn nobody_needs_to_listen() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn labels_and_instances_are_told_on_request() {
+fn labels_and_instances_are_written_on_request() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders")
         .version("1.2.3")

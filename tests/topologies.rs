@@ -134,6 +134,7 @@ fn a_short_loss_of_the_link_to_a_leaf_is_no_outage() {
         monitor.check([""; 0]).run().assert_first(0, up);
         link.cut();
         let run = monitor.check([""; 0]).spawn();
+        // The passing of time is what is tested: the link is away for so long.
         thread::sleep(Duration::from_millis(2200));
         link.mend();
         run.wait().assert_first(0, up);

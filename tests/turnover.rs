@@ -227,7 +227,7 @@ fn a_crash_loop_is_seen_though_a_wildcard_subscriber_hides_who_is_gone() {
 /// answers again was not restarted.
 #[test]
 #[ignore = "needs nats-server"]
-fn a_frozen_instance_beside_a_new_one_is_no_restart_without_a_word() {
+fn a_frozen_instance_beside_a_new_one_counts_as_a_presumed_restart() {
     for hidden in [false, true] {
         let stage = Stage::new(RS, Version::Newest);
         let _other = hidden.then(|| Service::odd(&stage.server.url(), "other", 1, &["wild=1"]).start());
@@ -486,7 +486,7 @@ fn a_restart_of_nats_is_none_of_its_services() {
 /// Who may not ask for an instance by its id cannot know that it is gone.
 #[test]
 #[ignore = "needs nats-server"]
-fn without_the_permission_restarts_cannot_be_told() {
+fn without_the_permission_restarts_cannot_be_counted() {
     let server = Server::with_config(
         Version::Newest,
         r#"authorization { users: [{user: svc, password: svc}, {user: mon, password: s3cret, permissions: {

@@ -130,7 +130,7 @@ fn with_versions(versions: &[serde_json::Value]) -> Fake {
 }
 
 #[test]
-fn what_is_no_semantic_version_is_said() {
+fn a_version_that_is_not_semantic_is_reported() {
     let cases = [
         (json!(null), "A (no version)"),
         (json!(""), "A (no version)"),
@@ -255,7 +255,7 @@ impl Remembered {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn a_rollout_that_is_stuck_is_told_when_it_has_had_its_time() {
+fn a_stuck_rollout_is_reported_after_the_settle_time() {
     each(Version::ALL, |version| {
         let mut server = Server::start(version);
         let url = server.url();

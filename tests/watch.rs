@@ -103,6 +103,7 @@ fn timed_a_signal_ends_it_whatever_it_waits_for() {
             let hanging = Sidecar::start(&url, &["--interval", "1h"]);
             wait_for("a check", || hanging.check());
             hanging.signal(libc::SIGHUP);
+            // It has no trace: nothing shows that the signal was taken.
             thread::sleep(Duration::from_millis(50));
             hanging.end(signal);
         }
@@ -118,6 +119,7 @@ fn files_are_whole_at_whatever_moment_it_ends() {
         for m in 0..12 {
             let sidecar = Sidecar::start(&server.url(), &["--interval", "1ms", "--stall", "5ms"]);
             wait_for("the first file", || sidecar.status());
+            // The passing of time is what is tested: each sidecar is ended at another instant.
             thread::sleep(Duration::from_micros(1300 * (12 * n + m)));
             sidecar.end(libc::SIGTERM);
         }
@@ -320,7 +322,7 @@ fn timed_sighup_does_not_delay_the_next_check() {
 /// Process 1 gets no signal that it does not ask for, and inherits the children of others.
 #[test]
 #[ignore = "needs nats-server"]
-fn timed_as_process_1_it_ends_on_sigterm_and_buries_orphans() {
+fn timed_as_process_1_it_ends_on_sigterm_and_reaps_orphans() {
     if !is_root() {
         return;
     }
@@ -415,7 +417,7 @@ fn a_check_that_hangs_is_ended_and_the_next_goes_on() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn files_that_cannot_be_written_are_told() {
+fn files_that_cannot_be_written_are_reported() {
     let server = Server::start(Version::Newest);
     let dir = TempDir::new();
     let nowhere = dir.join("none/orders.prom");
@@ -439,6 +441,7 @@ fn files_that_cannot_be_written_are_told() {
     let mut child = process::spawn(command);
     let log = || fs::read_to_string(dir.join("stderr")).unwrap();
     wait_for("a line", || log().contains('\n').then_some(()));
+    // The passing of time is what is tested: many checks in which the line must not be repeated.
     thread::sleep(Duration::from_millis(200));
     process::signal(&child, libc::SIGTERM);
     assert_eq!(
@@ -468,7 +471,7 @@ fn a_check_ends_when_its_sidecar_is_killed() {
 }
 
 #[test]
-fn bad_arguments_are_told_on_stderr() {
+fn bad_arguments_are_reported_on_stderr() {
     for (args, text) in [
         (&[][..], "which service? *"),
         (

@@ -399,6 +399,7 @@ fn the_power_of_an_ext4_is_cut() {
                 command("sync", &["-f", &place.folder()]);
             }
             disks.push(snapshot(&image));
+            // The journal of ext4 commits by time: the next snapshot finds another state of the disk.
             thread::sleep(Duration::from_millis(1500));
             disks.push(snapshot(&image));
         });

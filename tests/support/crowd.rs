@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     #[ignore = "needs nats-server"]
-    fn all_answer_or_the_one_that_is_asked() {
+    fn a_ping_reaches_all_instances_or_the_one_in_its_subject() {
         let server = Server::start(Version::Newest);
         let crowd = Crowd::start(&server.url(), "orders", 1000);
         let ids = raw::ping(&server.url(), "orders", 1001).unwrap();

@@ -318,7 +318,7 @@ mod tests {
 
     #[test]
     #[ignore = "needs nats-server"]
-    fn frozen_it_accepts_but_says_nothing() {
+    fn a_frozen_server_accepts_connections_and_sends_nothing() {
         let server = Server::start(Version::Newest);
         server.freeze();
         let stream = connect(&server);
