@@ -227,7 +227,7 @@ fn a_crash_loop_is_seen_though_a_wildcard_subscriber_hides_who_is_gone() {
 /// answers again was not restarted.
 #[test]
 #[ignore = "needs nats-server"]
-fn a_frozen_instance_beside_a_new_one_counts_as_a_presumed_restart() {
+fn a_frozen_instance_beside_a_new_one_is_a_presumed_restart_only_if_its_end_is_hidden() {
     for hidden in [false, true] {
         let stage = Stage::new(RS, Version::Newest);
         let _other = hidden.then(|| Service::odd(&stage.server.url(), "other", 1, &["wild=1"]).start());
