@@ -49,7 +49,7 @@ fn sources() -> BTreeMap<String, String> {
     sources
 }
 
-/// The modules that a source file names: after `crate::`, after `super::` or `self::`, which stand for its room, and `mod`.
+/// The modules that a source file names: after `crate::`, after `super::`, which stands for its room, after `self::`, and `mod`.
 fn imports(name: &str, text: &str, all: &BTreeMap<String, String>) -> BTreeSet<String> {
     let is_room = all.keys().any(|other| other.starts_with(&format!("{name}::")));
     let room = match is_room {
@@ -62,7 +62,7 @@ fn imports(name: &str, text: &str, all: &BTreeMap<String, String>) -> BTreeSet<S
         .collect::<Vec<_>>()
         .join(" ");
     let mut found = BTreeSet::new();
-    for (keyword, base) in [("crate::", ""), ("super::", room), ("self::", room)] {
+    for (keyword, base) in [("crate::", ""), ("super::", room), ("self::", name)] {
         for (at, _) in code.match_indices(keyword) {
             let rest = &code[at + keyword.len()..];
             // `use crate::room::{a, b::C};` names several.
