@@ -15,13 +15,11 @@ mod probe;
 mod worker;
 
 use std::collections::BTreeSet;
-use std::mem;
 
 use self::dialogue::Dialogue;
 pub use self::probe::ProbeRequest;
 use self::probe::{Probe, Stop};
 use crate::probe::diagnosis;
-use crate::probe::endpoint::Call;
 use crate::probe::observation::{Fate, Observation, Outcome, Server};
 use crate::values::timestamp::Timestamp;
 
@@ -42,7 +40,7 @@ pub fn probe(request: &ProbeRequest<'_>) -> Observation {
         Outcome::Failed(failure.with_hint(request.target.hint.as_deref()))
     });
     let now = Timestamp::now();
-    let seen = match &dialogue {
+    let seen = match dialogue {
         Some(dialogue) => dialogue.observation(now, outcome),
         None => Observation::new(now, outcome),
     };
@@ -51,28 +49,23 @@ pub fn probe(request: &ProbeRequest<'_>) -> Observation {
         Fate::NotAnswering if probe.headerless => Fate::NotAsked,
         fate => fate,
     };
-    let call = dialogue.as_ref().and_then(|dialogue| dialogue.call.as_ref());
-    let seen = Observation {
+    Observation {
         absent: seen.absent.into_iter().map(|(id, seen)| (id, fate(seen))).collect(),
         unreadable: probe.unreadable.into_iter().collect(),
         headerless: probe.headerless,
-        request: call.filter(|call| call.has_begun()).map(Call::seen),
         server: probe.server,
         credentials: request.target.expiry(),
         took: request.start.elapsed(),
         trace: probe.trace,
         remarks: [request.target.remarks.clone(), probe.remarks].concat(),
         ..seen
-    };
-    // The worker would end now, which costs more than to let it wait for the end of the process.
-    mem::forget(dialogue);
-    seen
+    }
 }
 
 impl Probe<'_> {
     /// A server that restarts is no reason to give up, and neither is one lost packet. Where a reply is what broke the
     /// connection, the second one goes through a relay, and where there can be no relay, the third is without headers.
-    /// Leaves the dialogue over the last connection.
+    /// Leaves the dialogue over the latest connection in `last`.
     fn run(&mut self, last: &mut Option<Dialogue>) -> Result<Outcome, Stop> {
         for attempt in 1..=3 {
             self.headerless = attempt == 3;

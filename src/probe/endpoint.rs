@@ -1,5 +1,5 @@
-//! One request to an endpoint of the service: where it goes, when it may be sent again, and when enough was heard. Pure: it is
-//! given the time and told what was heard.
+//! One request to an endpoint of the service: where it goes, when it may be sent again, and when enough was received. Pure: it is
+//! given the time and told what was received.
 //!
 //! A request need not be idempotent: once it may have been received, it is never sent again.
 
@@ -36,7 +36,7 @@ pub struct EndpointPlan {
     pub end: Duration,
     /// How long nothing must have come to say that nothing comes.
     pub patience: Duration,
-    /// How long to wait for one more instance to tell its endpoints.
+    /// How long to wait for one more instance to report its endpoints.
     pub stall: Duration,
 }
 
@@ -64,22 +64,24 @@ struct SentRequest {
     no_responders: bool,
 }
 
-/// One request in the making.
+/// One request to an endpoint under way.
 #[derive(Debug)]
 pub struct Call {
     service: String,
     request: EndpointRequest,
-    /// The subject on which instances tell their endpoints.
+    /// The subject on which instances report their endpoints.
     info_subject: String,
     /// On which subjects the instances have the endpoint, by their ids.
     infos: BTreeMap<String, BTreeSet<String>>,
-    /// Which other endpoints they have. Clean.
+    /// Names of their other endpoints. Clean.
     names: BTreeSet<String>,
-    info_askings: usize,
+    /// How many times the instances were asked for their endpoints, and when last.
+    info_rounds: usize,
     last_info_asked: Duration,
-    /// Those of them that nobody was subscribed to.
+    /// The rounds in which nobody was subscribed.
     info_unheard: BTreeSet<usize>,
     latest_info: Duration,
+    /// When the instances had answered, and the rules from then on.
     plan: Option<(Duration, EndpointPlan)>,
     /// How many times the instances were asked for their endpoints since the plan was made.
     info_again: usize,
@@ -103,7 +105,7 @@ impl Call {
             info_subject,
             infos: BTreeMap::new(),
             names: BTreeSet::new(),
-            info_askings: 0,
+            info_rounds: 0,
             last_info_asked: Duration::ZERO,
             info_unheard: BTreeSet::new(),
             latest_info: Duration::ZERO,
@@ -137,11 +139,11 @@ impl Call {
             self.info_again += 1;
         }
         self.last_info_asked = now;
-        self.info_askings += 1;
-        self.info_askings - 1
+        self.info_rounds += 1;
+        self.info_rounds - 1
     }
 
-    /// An instance told its endpoints, or somebody something else. Returns whether it counts.
+    /// An instance reported its endpoints, or somebody something else. Returns whether it counts.
     pub fn info(&mut self, now: Duration, payload: &[u8]) -> bool {
         if self.infos.len() >= MAX_INFOS {
             return false;
@@ -167,9 +169,9 @@ impl Call {
     }
 
     /// Nobody was subscribed when the instances were asked for their endpoints this time.
-    pub fn info_no_responders(&mut self, asking: usize) {
-        if asking < self.info_askings {
-            self.info_unheard.insert(asking);
+    pub fn info_no_responders(&mut self, round: usize) {
+        if round < self.info_rounds {
+            self.info_unheard.insert(round);
         }
     }
 
@@ -178,7 +180,7 @@ impl Call {
         let asked = self.subject.as_ref().filter(|_| !self.attempts.is_empty());
         let ours = match asked {
             Some(asked) => asked.as_str() == subject,
-            None => self.info_askings > 0 && subject == self.info_subject,
+            None => self.info_rounds > 0 && subject == self.info_subject,
         };
         if ours {
             self.failed(failure.clone());
@@ -308,7 +310,7 @@ impl Call {
                 None => EndpointAction::Done,
             };
         }
-        let nobody = self.info_unheard.len() >= self.info_askings;
+        let nobody = self.info_unheard.len() >= self.info_rounds;
         let last = begun + (plan.end.saturating_sub(begun) / 2).max(plan.stall);
         let again = match (nobody, self.info_again) {
             (true, 0) => Some(begun),

@@ -106,7 +106,8 @@ impl Schedule {
             self.follow_up = Some(FollowUp {
                 queries: queries.to_vec(),
                 outcome: match (self.replies.is_empty(), self.no_responders) {
-                    (false, _) => self.replies.answered(),
+                    // Those who have replied are known, and may become more.
+                    (false, _) => Outcome::Answered(Vec::new()),
                     (true, true) => Outcome::NoResponders,
                     (true, false) => Outcome::Silent(now),
                 },

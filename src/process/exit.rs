@@ -47,10 +47,10 @@ pub const UNKNOWN: u8 = 3;
 const OTHER_OUTPUT: Duration = Duration::from_millis(20);
 
 /// No thread has begun to print.
-const NOBODY: u8 = u8::MAX;
+const NOT_BEGUN: u8 = u8::MAX;
 
 /// What the process ends with if the output that was begun cannot be finished.
-static UNFINISHED: AtomicU8 = AtomicU8::new(NOBODY);
+static UNFINISHED: AtomicU8 = AtomicU8::new(NOT_BEGUN);
 
 /// Prints and exits: the main thread, or the watchdog. Only the first to come prints, so that there is one line.
 ///
@@ -60,7 +60,7 @@ pub fn finish(output: Output) -> ! {
         0 => UNKNOWN,
         code => code,
     };
-    if let Err(code) = UNFINISHED.compare_exchange(NOBODY, unread, SeqCst, SeqCst) {
+    if let Err(code) = UNFINISHED.compare_exchange(NOT_BEGUN, unread, SeqCst, SeqCst) {
         // The first one is about to exit. If its write hangs, in a pipe that nobody reads, this ends it.
         thread::sleep(OTHER_OUTPUT);
         exit(code);

@@ -1,7 +1,7 @@
 //! What ends a run that does not end by itself: its deadline, a signal, a panic, too much memory.
 //!
 //! An alarm is first told to the probe, which then ends in the usual way, with a verdict that takes the memory into
-//! account. If the run has not ended a moment later, whatever it hangs on, the watchdog says the last words for it.
+//! account. If the run has not ended a moment later, whatever it hangs on, the watchdog prints the fallback output for it.
 //! It runs from the very beginning: a run can hang before it knows its deadline, on a file of its user say.
 
 use std::io::{Read, Write};
@@ -89,9 +89,9 @@ impl Watchdog {
         self.panicked.lock().ok()?.clone().map(Alarm::Panic)
     }
 
-    /// Says the last words and exits. Does not wait for the lock: its holder may be what hangs.
+    /// Prints the fallback output and exits. Does not wait for the lock: its holder may be what hangs.
     fn give_up(&self, cause: &Alarm) -> ! {
-        // What the run holds must not keep the watchdog from speaking.
+        // What the run holds must not keep the watchdog from printing it.
         memory::lift_limit();
         let output = match self.last_words.try_lock() {
             Ok(last_words) => last_words(cause),
@@ -220,7 +220,7 @@ pub fn set_last_words(last_words: FallbackOutput) {
 
 /// Called by the allocator: raises the alarm, and holds the thread for ever. Allocates nothing.
 fn out_of_memory() -> ! {
-    // Without a watchdog, or where it has no memory itself, nobody else could say the last words.
+    // Without a watchdog, or where it has no memory itself, nobody else could print the fallback output.
     if let (Some(watchdog), false) = (WATCHDOG.get(), [0, thread_id()].contains(&THREAD_ID.load(SeqCst))) {
         watchdog.memory.store(true, SeqCst);
         watchdog.wake();

@@ -1,6 +1,7 @@
 //! The dialogue over one connection: sends what the schedule says, and hands it what came; then the same for the request to an
 //! endpoint.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use super::link::{Link, Purpose};
@@ -35,7 +36,7 @@ pub(super) struct Dialogue {
     link: Link,
     schedule: Schedule,
     /// The request to an endpoint, where one is to be sent.
-    pub(super) call: Option<Call>,
+    call: Option<Call>,
     /// The answer to the question itself, when it is known.
     outcome: Option<Outcome>,
     /// When to stop waiting for the PONG that tells the round trip.
@@ -45,9 +46,16 @@ pub(super) struct Dialogue {
 }
 
 impl Dialogue {
-    pub(super) fn observation(&self, ended: Timestamp, outcome: Outcome) -> Observation {
-        self.schedule
-            .observation(self.link.began.1, ended, outcome, &self.link.clock)
+    /// What was seen, with this outcome.
+    pub(super) fn observation(self, ended: Timestamp, outcome: Outcome) -> Observation {
+        let link = self.link;
+        let seen = self.schedule.observation(link.began.1, ended, outcome, &link.clock);
+        // The worker would end now, which costs more than to let it wait for the end of the process.
+        mem::forget(link);
+        Observation {
+            request: self.call.filter(Call::has_begun).map(|call| call.seen()),
+            ..seen
+        }
     }
 }
 
@@ -58,7 +66,8 @@ enum Step {
     Ping,
     /// Listen, until this time at the latest.
     Listen(Duration),
-    Done(Outcome),
+    /// The outcome is known, and all else that was to be asked.
+    Done,
 }
 
 impl Probe<'_> {
@@ -159,7 +168,10 @@ impl Probe<'_> {
                     continue;
                 }
                 Step::Listen(until) => until.min(end),
-                Step::Done(outcome) => return Ok(outcome),
+                Step::Done => match dialogue.outcome.take() {
+                    Some(outcome) => return Ok(outcome),
+                    None => continue,
+                },
             };
             if now >= end && dialogue.outcome.is_none() {
                 let outcome = self.out_of_time(dialogue)?;
@@ -185,10 +197,7 @@ impl Probe<'_> {
         match (&dialogue.outcome, &dialogue.call) {
             (None, _) => self.next_of_schedule(dialogue, now),
             (Some(Outcome::Answered(_)), Some(_)) => Ok(self.next_of_call(dialogue, now)),
-            (Some(outcome), _) => {
-                let outcome = outcome.clone();
-                Ok(self.next_of_round_trip(dialogue, now, outcome))
-            }
+            (Some(_), _) => Ok(self.next_of_round_trip(dialogue, now)),
         }
     }
 
@@ -213,9 +222,12 @@ impl Probe<'_> {
         {
             messages.push((subject, Purpose::Info(call.info_asked(now))));
         }
-        match pings {
-            1 => self.step("asking again"),
-            _ => self.asking(&messages),
+        // Ids come from the service, and are not shown in subjects.
+        match &queries[0] {
+            Query::Ping(_) if pings == 1 => self.step("asking again"),
+            Query::Ping(_) | Query::Stats | Query::Discovery => self.asking(&messages),
+            Query::InstancePing(_) => self.step(format_args!("asking {} instances one by one", queries.len() - 1)),
+            Query::InstanceStatus(_) | Query::UnusedId => self.step("looking into the silence"),
         }
         link.publish(now, messages);
         Ok(Step::Again)
@@ -243,13 +255,13 @@ impl Probe<'_> {
     }
 
     fn next_of_call(&mut self, dialogue: &mut Dialogue, now: Duration) -> Step {
-        let (link, Some(call), Some(outcome)) = (&mut dialogue.link, &mut dialogue.call, &dialogue.outcome) else {
+        let (link, Some(call)) = (&mut dialogue.link, &mut dialogue.call) else {
             return Step::Again;
         };
         match call.next(now, &link.clock) {
             EndpointAction::Ping => return Step::Ping,
             EndpointAction::Listen(until) => return Step::Listen(until),
-            EndpointAction::Done => return Step::Done(outcome.clone()),
+            EndpointAction::Done => return Step::Done,
             EndpointAction::AskInfo => {
                 self.step("asking for the endpoints again");
                 let subject = self.request.target.subject("INFO");
@@ -268,18 +280,18 @@ impl Probe<'_> {
     }
 
     /// Waits for the PONG that tells the round trip, where the replies were faster: no longer than for one more reply.
-    fn next_of_round_trip(&self, dialogue: &mut Dialogue, now: Duration, outcome: Outcome) -> Step {
+    fn next_of_round_trip(&self, dialogue: &mut Dialogue, now: Duration) -> Step {
         let is_measured = self.server.as_ref().is_some_and(|server| server.rtt.is_some());
         let is_wanted = self.request.plan.wanted == Wanted::All && dialogue.call.is_none();
         match dialogue.round_trip_end {
-            _ if is_measured || !is_wanted || dialogue.broken => Step::Done(outcome),
+            _ if is_measured || !is_wanted || dialogue.broken => Step::Done,
             None => {
                 dialogue.round_trip_end = Some(now + self.request.plan.stall);
                 // Over TLS no PING follows a request.
                 if dialogue.link.secure { Step::Ping } else { Step::Again }
             }
             Some(until) if now < until && self.left() > Duration::ZERO => Step::Listen(until),
-            Some(_) => Step::Done(outcome),
+            Some(_) => Step::Done,
         }
     }
 
