@@ -170,7 +170,7 @@ timed() {
 }
 
 failed=''
-cargo test --locked -- --include-ignored --skip timed_ --skip budgets:: --skip by_the_release_build --skip container:: --skip static_program:: || failed=yes
+cargo test --locked --no-fail-fast -- --include-ignored --skip timed_ --skip budgets:: --skip by_the_release_build --skip container:: --skip static_program:: || failed=yes
 finish_meanwhile || failed=yes
 cargo test --locked --test tests -- --include-ignored container:: static_program:: || failed=yes
 timed timed_ budgets:: by_the_release_build || failed=yes

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::connect::target::Auth;
 use crate::judge::Policy;
+use crate::render::prometheus::{Label, Style};
 use crate::state::store::StateLocation;
 use crate::values::range::Range;
 use crate::values::secret::Secret;
@@ -59,9 +60,21 @@ fn what_is_not_said_has_its_default() {
         [10_000, 5000, 300, 300_000]
     );
     assert_eq!(config.policy, Policy::default());
+    assert_eq!(config.place, StateLocation::Default);
+    let nats = Label {
+        name: "nats".to_owned(),
+        value: "127.0.0.1".to_owned(),
+    };
+    let metrics = Style {
+        labels: vec![nats],
+        per_instance: false,
+    };
     assert_eq!(
-        (config.place, config.output),
-        (StateLocation::Default, OutputOptions::default())
+        config.output,
+        OutputOptions {
+            metrics,
+            ..OutputOptions::default()
+        }
     );
 }
 
