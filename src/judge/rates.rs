@@ -7,7 +7,7 @@ use super::rule::{RuleInput, RuleOutput, crossed};
 use super::verdict::{Finding, Metric, Unit};
 use crate::probe::observation::{InstanceReply, Outcome};
 use crate::probe::stats::SeenStats;
-use crate::state::statistics::{RequestCounts, Statistics, Window};
+use crate::state::statistics::{RateWindow, RequestCounts, Statistics};
 use crate::values::duration::{age, latency};
 use crate::values::range::Range;
 use crate::values::status::{Reason, Status};
@@ -94,7 +94,7 @@ fn no_statistics(limits: &RateLimits, output: &mut RuleOutput, seen: &SeenStats,
 struct Rate<'a> {
     /// `None`: all endpoints.
     endpoint: Option<&'a str>,
-    window: Window,
+    window: RateWindow,
     /// From the beginning of the window to now, where it is not of this run.
     ended: Option<Duration>,
 }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::format::fields;
 use crate::values::timestamp::Timestamp;
 
 /// The number of instances that is normal: the largest number within the settle time (`--baseline-settle`). So a loss stays
@@ -12,7 +15,8 @@ use crate::values::timestamp::Timestamp;
 ///
 /// A rolling deployment may start the new ones before it stops the old ones. So the baseline falls with the old ones that
 /// leave a while after it rose, as far as it was before.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "BaselineFile")]
 pub struct Baseline {
     /// Number of instances in the latest epoch that had any.
     pub latest: usize,
@@ -23,7 +27,7 @@ pub struct Baseline {
 }
 
 /// A number of instances, larger than any after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peak {
     pub count: usize,
     /// The first epoch with fewer instances.
@@ -31,7 +35,7 @@ pub struct Peak {
 }
 
 /// A rise of the baseline that a rolling deployment may take back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaselineRaise {
     /// What the baseline was before.
     pub from: usize,
@@ -49,6 +53,41 @@ const PARTS: u32 = 32;
 
 /// Maximum number of peaks.
 pub const MAX_PEAKS: usize = PARTS as usize + 1;
+
+/// A baseline in the state file. Earlier versions knew one number (`count`), and since when there were `fewer`.
+#[derive(Deserialize)]
+struct BaselineFile {
+    count: Option<usize>,
+    fewer: Option<Fewer>,
+    latest: Option<usize>,
+    #[serde(default, deserialize_with = "fields::at_most::<MAX_PEAKS, _, _>")]
+    peaks: Vec<Peak>,
+    raised: Option<BaselineRaise>,
+}
+
+#[derive(Deserialize)]
+struct Fewer {
+    most: usize,
+    since: Timestamp,
+}
+
+impl TryFrom<BaselineFile> for Baseline {
+    type Error = &'static str;
+
+    fn try_from(file: BaselineFile) -> Result<Baseline, Self::Error> {
+        let (latest, peaks) = match (file.latest, file.count, file.fewer) {
+            (Some(latest), ..) => (latest, file.peaks),
+            (None, Some(count), Some(Fewer { most, since: until })) => (most, vec![Peak { count, until }]),
+            (None, Some(count), None) => (count, Vec::new()),
+            (None, None, _) => return Err("no number"),
+        };
+        Ok(Baseline {
+            latest,
+            peaks,
+            raised: file.raised,
+        })
+    }
+}
 
 impl Baseline {
     pub fn new(count: usize) -> Baseline {

@@ -3,6 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::format::fields;
 use crate::probe::observation::{Fate, Instance, InstanceReply, names_a_place};
 use crate::values::timestamp::Timestamp;
 
@@ -16,34 +19,40 @@ pub const MAX_RESTARTS: usize = 100;
 /// For how long an instance that does not answer is asked for itself.
 const ASKED: Duration = Duration::from_secs(900);
 
-/// What became of an instance.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+/// ChangeKind became of an instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum ChangeKind {
     /// It is new. If it took the place of one of the same version that had left, that is a restart.
-    Arrived { replaces: Option<String> },
+    Arrived {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaces: Option<String>,
+    },
     /// It does not answer, and whether it is gone is not known. It may come back, and then it never went.
     Missing,
     /// The server knows nobody by its id.
     Left,
 }
 
-impl What {
+impl ChangeKind {
     /// As told, and as kept in the state.
     pub fn name(&self) -> &'static str {
         match self {
-            What::Arrived { .. } => "arrived",
-            What::Missing => "missing",
-            What::Left => "left",
+            ChangeKind::Arrived { .. } => "arrived",
+            ChangeKind::Missing => "missing",
+            ChangeKind::Left => "left",
         }
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The epoch that saw it.
     pub at: Timestamp,
-    pub what: What,
+    #[serde(flatten)]
+    pub what: ChangeKind,
     /// Of its metadata, only what names its place.
+    #[serde(flatten, with = "fields::placed_instance")]
     pub instance: Instance,
 }
 
@@ -51,12 +60,12 @@ impl Change {
     /// The id in whose place this one came.
     pub fn replaces(&self) -> Option<&str> {
         match &self.what {
-            What::Arrived { replaces } => replaces.as_deref(),
+            ChangeKind::Arrived { replaces } => replaces.as_deref(),
             _ => None,
         }
     }
 
-    /// What names the place of the instance.
+    /// ChangeKind names the place of the instance.
     pub fn place(&self) -> Option<(&str, &str)> {
         let place = self.instance.metadata.first();
         place.map(|(key, value)| (key.as_str(), value.as_str()))
@@ -72,17 +81,18 @@ pub struct Epochs<'a> {
     pub with_versions: usize,
     pub at: Timestamp,
     pub answers: &'a [InstanceReply],
-    /// What was found out about those that did not answer.
+    /// ChangeKind was found out about those that did not answer.
     pub absent: &'a [(String, Fate)],
     /// Whether it is known that the server does not say who is gone, as a wildcard subscriber hides it.
     pub hidden: bool,
 }
 
 /// Who came and who went, latest last.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
     /// How many restarts there were since the service is known; it never falls.
     pub restarts: u64,
+    #[serde(deserialize_with = "fields::at_most::<MAX_CHANGES, _, _>")]
     pub log: Vec<Change>,
 }
 
@@ -102,10 +112,10 @@ impl Changes {
             .map(|answer| (answer.instance.id.as_str(), &answer.instance))
             .collect();
         next.drop_returned(&answered);
-        // What took the place of the others could not be told.
+        // ChangeKind took the place of the others could not be told.
         for instance in epochs.before.iter().take(epochs.with_versions) {
             if !answered.contains_key(instance.id.as_str()) && !absent.contains(&instance.id) {
-                next.push(epochs.at, What::Missing, instance);
+                next.push(epochs.at, ChangeKind::Missing, instance);
             }
         }
         let left = next.mark_left(epochs.at, epochs.absent);
@@ -125,18 +135,18 @@ impl Changes {
     fn not_there(&self) -> impl Iterator<Item = &Change> {
         self.log
             .iter()
-            .filter(|change| !matches!(change.what, What::Arrived { .. }))
+            .filter(|change| !matches!(change.what, ChangeKind::Arrived { .. }))
     }
 
-    /// Whoever answers is there, whatever was said of it. What was taken for its replacement was none.
+    /// Whoever answers is there, whatever was said of it. ChangeKind was taken for its replacement was none.
     fn drop_returned(&mut self, answered: &BTreeMap<&str, &Instance>) {
         let is_back = |id: &str| answered.contains_key(id);
         self.log.retain_mut(|change| match &mut change.what {
-            What::Arrived { replaces } => {
+            ChangeKind::Arrived { replaces } => {
                 replaces.take_if(|id| is_back(id));
                 true
             }
-            What::Missing | What::Left => !is_back(&change.instance.id),
+            ChangeKind::Missing | ChangeKind::Left => !is_back(&change.instance.id),
         });
     }
 
@@ -147,13 +157,14 @@ impl Changes {
             .filter(|(_, fate)| *fate == Fate::Gone)
             .map(|(id, _)| id.as_str())
             .collect();
-        let is_gone = |change: &mut Change| change.what == What::Missing && gone.contains(change.instance.id.as_str());
+        let is_gone =
+            |change: &mut Change| change.what == ChangeKind::Missing && gone.contains(change.instance.id.as_str());
         let left: Vec<Change> = self.log.extract_if(.., is_gone).collect();
         let missing_since = left.iter().map(|change| (change.instance.id.clone(), change.at));
         let missing_since = missing_since.collect();
         self.log.extend(left.into_iter().map(|change| Change {
             at,
-            what: What::Left,
+            what: ChangeKind::Left,
             ..change
         }));
         missing_since
@@ -161,7 +172,7 @@ impl Changes {
 
     fn add_arrivals(&mut self, at: Timestamp, arrivals: Vec<&Instance>) {
         for instance in arrivals {
-            self.push(at, What::Arrived { replaces: None }, instance);
+            self.push(at, ChangeKind::Arrived { replaces: None }, instance);
         }
     }
 
@@ -176,9 +187,9 @@ impl Changes {
             .log
             .iter()
             .filter(|change| match change.what {
-                What::Left => true,
-                What::Missing => change.at < at && silent.contains(change.instance.id.as_str()),
-                What::Arrived { .. } => false,
+                ChangeKind::Left => true,
+                ChangeKind::Missing => change.at < at && silent.contains(change.instance.id.as_str()),
+                ChangeKind::Arrived { .. } => false,
             })
             .filter(|change| at.since(change.at) < window && !taken.contains(change.instance.id.as_str()))
             .map(|change| Change {
@@ -194,11 +205,11 @@ impl Changes {
                         && arrival.instance.version == gone.instance.version
                         && (!same_place || arrival.place().is_some() && gone.place() == arrival.place())
                 };
-                if arrival.what == (What::Arrived { replaces: None })
+                if arrival.what == (ChangeKind::Arrived { replaces: None })
                     && let Some(n) = free.iter().position(fits)
                 {
                     let replaces = Some(free.remove(n).instance.id);
-                    arrival.what = What::Arrived { replaces };
+                    arrival.what = ChangeKind::Arrived { replaces };
                     self.restarts = self.restarts.saturating_add(1);
                 }
             }
@@ -210,17 +221,18 @@ impl Changes {
         let is_replaced = |change: &Change| restart.replaces() == Some(&change.instance.id);
         self.log
             .iter()
-            .any(|change| change.what == What::Missing && is_replaced(change))
+            .any(|change| change.what == ChangeKind::Missing && is_replaced(change))
     }
 
     /// Whether more instances went away within the time before `at` than came: of whatever version, so that a rollout is none.
     pub fn lack_a_successor(&self, window: Duration, at: Timestamp) -> bool {
         let recent = self.log.iter().filter(|change| at.since(change.at) < window);
-        let (came, went): (Vec<_>, Vec<_>) = recent.partition(|change| matches!(change.what, What::Arrived { .. }));
+        let (came, went): (Vec<_>, Vec<_>) =
+            recent.partition(|change| matches!(change.what, ChangeKind::Arrived { .. }));
         went.len() > came.len()
     }
 
-    fn push(&mut self, at: Timestamp, what: What, instance: &Instance) {
+    fn push(&mut self, at: Timestamp, what: ChangeKind, instance: &Instance) {
         let instance = in_brief(instance);
         self.log.push(Change { at, what, instance });
     }
@@ -229,12 +241,12 @@ impl Changes {
     fn trim(&mut self, at: Timestamp) {
         self.log.retain(|change| at.since(change.at) < KEPT);
         let mut surplus = self.log.len().saturating_sub(MAX_CHANGES);
-        let mut is_surplus = |only: &What, change: &Change| {
+        let mut is_surplus = |only: &ChangeKind, change: &Change| {
             let drop = surplus > 0 && (change.what == *only);
             surplus -= usize::from(drop);
             drop
         };
-        for only in [What::Arrived { replaces: None }, What::Missing] {
+        for only in [ChangeKind::Arrived { replaces: None }, ChangeKind::Missing] {
             self.log.retain(|change| !is_surplus(&only, change));
         }
         self.log.drain(..self.log.len().saturating_sub(MAX_CHANGES));
@@ -251,10 +263,10 @@ impl Changes {
         let new: BTreeSet<&str> = self
             .log
             .iter()
-            .filter(|change| matches!(change.what, What::Arrived { .. }) && change.at >= since)
+            .filter(|change| matches!(change.what, ChangeKind::Arrived { .. }) && change.at >= since)
             .map(|change| change.instance.id.as_str())
             .collect();
-        let left = self.log.iter().filter(|change| change.what == What::Left);
+        let left = self.log.iter().filter(|change| change.what == ChangeKind::Left);
         left.filter(|change| change.at == at && !new.contains(change.instance.id.as_str()))
             .count()
     }
@@ -263,7 +275,7 @@ impl Changes {
     pub fn in_doubt(&self, at: Timestamp) -> impl Iterator<Item = &str> {
         let taken: BTreeSet<&str> = self.log.iter().filter_map(Change::replaces).collect();
         let in_doubt = move |change: &&Change| {
-            let is_open = change.what == What::Missing && at.since(change.at) < ASKED;
+            let is_open = change.what == ChangeKind::Missing && at.since(change.at) < ASKED;
             is_open && !taken.contains(change.instance.id.as_str())
         };
         self.log

@@ -1,7 +1,7 @@
-//! What the tests of the state remember.
+//! ChangeKind the tests of the state remember.
 
 use super::baseline::{Baseline, BaselineRaise, Peak};
-use super::changes::{Change, Changes, What};
+use super::changes::{Change, ChangeKind, Changes};
 use super::key::StateKey;
 use super::memory::{Absentee, Epoch, EpochSummary, HISTORY, Memory, Outage, Unreachable};
 use super::statistics::Statistics;
@@ -95,10 +95,10 @@ pub fn changes() -> Changes {
     Changes {
         restarts: 5,
         log: vec![
-            change(10, What::Arrived { replaces: None }, 1),
-            change(20, What::Left, 7),
-            change(20, What::Arrived { replaces }, 2),
-            change(50, What::Missing, 0),
+            change(10, ChangeKind::Arrived { replaces: None }, 1),
+            change(20, ChangeKind::Left, 7),
+            change(20, ChangeKind::Arrived { replaces }, 2),
+            change(50, ChangeKind::Missing, 0),
         ],
     }
 }

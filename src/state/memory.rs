@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
+
 use super::baseline::Baseline;
 use super::changes::Changes;
+use super::format::fields;
 use super::statistics::Statistics;
 use crate::probe::known::{IdFingerprint, KnownInstances};
 use crate::probe::observation::{Fate, Instance, InstanceReply, Observation, Outcome};
@@ -19,14 +22,16 @@ pub const REMEMBERED_WORDS: usize = 256;
 pub const HISTORY: usize = 32;
 
 /// An observation that answered the question: some instances, or confirmed none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Epoch {
     pub at: Timestamp,
     /// How many instances there were.
     pub count: usize,
     /// The instances themselves, as far as they are remembered.
+    #[serde(with = "fields::instances")]
     pub instances: Vec<Instance>,
     /// The digest of all ids, where not all of them are remembered.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "fields::digest")]
     pub digest: Option<u64>,
 }
 
@@ -78,7 +83,7 @@ impl Epoch {
 }
 
 /// The time without instances after an epoch with some. It ends when an instance answers again.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
     /// The last epoch with instances: when it was, and who was there.
     pub last_seen: Epoch,
@@ -87,46 +92,57 @@ pub struct Outage {
 }
 
 /// Since when NATS cannot be asked, and why not at first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unreachable {
     pub since: Timestamp,
     pub reason: Reason,
 }
 
 /// An epoch in brief.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EpochSummary {
     pub at: Timestamp,
     pub count: usize,
 }
 
 /// An instance that answered before and does not any more, while others do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Absentee {
+    #[serde(with = "fields::InstanceFields")]
     pub instance: Instance,
     /// The first epoch without it.
     pub since: Timestamp,
+    #[serde(with = "fields::fate")]
     pub fate: Fate,
 }
 
-/// Everything that is remembered about one question.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Everything that is remembered about one question, as it is written to the state file.
+///
+/// Options that have always been there must be in the file: one that does not speak of an outage is no whole one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
     /// Counts the runs that changed this memory, so that a run can tell whether another one was faster.
     pub sequence: u64,
     /// The status of the latest verdict.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub status: Option<Status>,
+    #[serde(deserialize_with = "Option::deserialize")]
     pub epoch: Option<Epoch>,
+    #[serde(deserialize_with = "Option::deserialize")]
     pub outage: Option<Outage>,
     pub baseline: Option<Baseline>,
     /// Who went missing lately, latest first.
+    #[serde(default, deserialize_with = "fields::at_most::<REMEMBERED_IDS, _, _>")]
     pub absentees: Vec<Absentee>,
     /// Since when the instances have been of more than one version.
     pub mixed_since: Option<Timestamp>,
+    #[serde(rename = "not_asked", deserialize_with = "Option::deserialize")]
     pub unreachable: Option<Unreachable>,
     /// When everybody was last waited for, not only the instances already known.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub census: Option<Timestamp>,
     /// The latest epochs, oldest first.
+    #[serde(deserialize_with = "fields::at_most::<HISTORY, _, _>")]
     pub history: Vec<EpochSummary>,
     /// What the instances have counted; nothing where it was never asked for.
     pub statistics: Option<Statistics>,

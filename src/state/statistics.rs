@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::format::fields;
+use super::format::statistics::StatisticsFile;
 use crate::probe::stats::{Counters, Endpoints, MAX_ENDPOINTS, Stats};
 use crate::values::timestamp::Timestamp;
 
@@ -16,29 +20,31 @@ const KEPT: Duration = Duration::from_secs(900);
 const CLOCK_SLACK: Duration = Duration::from_secs(5);
 
 /// What was counted in a span of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RateWindow {
     pub since: Timestamp,
     pub until: Timestamp,
+    #[serde(with = "fields::counters")]
     pub counted: Counters,
 }
 
 /// What is remembered of an endpoint, or of all of them together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestCounts {
     /// Since the statistics were first asked for; it never goes back.
+    #[serde(with = "fields::counters")]
     pub total: Counters,
     /// Since the window before was closed.
-    pub open: Window,
+    pub open: RateWindow,
     /// The latest window with enough requests to be judged.
-    pub closed: Option<Window>,
+    pub closed: Option<RateWindow>,
 }
 
 impl RequestCounts {
     fn new(since: Timestamp) -> RequestCounts {
         RequestCounts {
             total: Counters::default(),
-            open: Window {
+            open: RateWindow {
                 since,
                 until: since,
                 counted: Counters::default(),
@@ -67,7 +73,8 @@ pub struct InstanceCounters {
 }
 
 /// What is remembered of the statistics of a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "StatisticsFile", try_from = "StatisticsFile")]
 pub struct Statistics {
     /// When they were last seen.
     pub at: Timestamp,

@@ -1,10 +1,13 @@
 //! The status of a check, and the words for its reason.
 
+use serde::{Deserialize, Serialize};
+
 /// The four states of a check, from harmless to worst.
 ///
 /// The order is that of the contract (OK < WARNING < UNKNOWN < CRITICAL), not that of the exit codes: a check that
 /// cannot tell is worse than one that warns, and better than a known outage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum Status {
     Ok,
     Warning,
@@ -50,7 +53,8 @@ macro_rules! reasons {
         /// Why the verdict is what it is. The words are part of the contract: texts may improve, reasons stay.
         ///
         /// The order is the one in which findings of equal severity are told.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
         pub enum Reason {
             $($reason,)*
         }
@@ -118,9 +122,11 @@ mod tests {
     fn names_read_back() {
         for status in Status::ALL {
             assert_eq!(Status::parse(&status.name().to_lowercase()), Some(status));
+            assert_eq!(serde_json::to_value(status).ok(), Some(status.name().into()));
         }
         for reason in Reason::ALL {
             assert_eq!(Reason::parse(reason.name()), Some(*reason));
+            assert_eq!(serde_json::to_value(reason).ok(), Some(reason.name().into()));
         }
         assert_eq!(Status::parse("good"), None);
     }

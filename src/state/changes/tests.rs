@@ -29,15 +29,15 @@ fn answers(words: &str) -> Vec<InstanceReply> {
 /// A change in one word: `+new` arrived, `+new=old` in its place, `?id` missing, `-id` left.
 fn told(changes: &Changes) -> String {
     let word = |change: &Change| match (&change.what, &change.instance.id) {
-        (What::Arrived { replaces: None }, id) => format!("+{id}"),
-        (What::Arrived { replaces: Some(old) }, id) => format!("+{id}={old}"),
-        (What::Missing, id) => format!("?{id}"),
-        (What::Left, id) => format!("-{id}"),
+        (ChangeKind::Arrived { replaces: None }, id) => format!("+{id}"),
+        (ChangeKind::Arrived { replaces: Some(old) }, id) => format!("+{id}={old}"),
+        (ChangeKind::Missing, id) => format!("?{id}"),
+        (ChangeKind::Left, id) => format!("-{id}"),
     };
     changes.log.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// Each epoch: its second, who answers, and who is gone, or with `~` silent where the server does not say who is gone. What has changed at the end, and how many restarts there were.
+/// Each epoch: its second, who answers, and who is gone, or with `~` silent where the server does not say who is gone. ChangeKind has changed at the end, and how many restarts there were.
 type Epochs<'a> = &'a [(i64, &'a str, &'a str)];
 
 fn run(epochs: Epochs<'_>) -> Changes {
@@ -130,7 +130,7 @@ fn who_came_and_who_went() {
         (&[(0, "a b", ""), (60, "a", ""), (120, "a b", "")], "", 0),
         // So it was with one that the server did not know for a moment.
         (&[(0, "a b", ""), (60, "a", "b"), (120, "a b", "")], "", 0),
-        // And another one that came meanwhile did not take its place. What was counted stays.
+        // And another one that came meanwhile did not take its place. ChangeKind was counted stays.
         (
             &[(0, "a b", ""), (60, "a", "b"), (120, "a c", ""), (180, "a b c", "")],
             "+c",

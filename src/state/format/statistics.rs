@@ -1,141 +1,76 @@
-//! The statistics in the state file. Counters are `[requests, errors, nanoseconds of processing]`.
+//! The statistics in the state file: the names of the endpoints stand there once and not with each instance.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::bounded::at_most;
-use super::time::{Clock, Time};
+use super::fields::at_most;
 use crate::probe::stats::{Counters, Endpoints, MAX_ENDPOINTS};
-use crate::state::statistics::{InstanceCounters, MAX_COUNTERS, RequestCounts, Statistics, Window};
+use crate::state::statistics::{InstanceCounters, MAX_COUNTERS, RequestCounts, Statistics};
+use crate::values::timestamp::Timestamp;
 
 #[derive(Serialize, Deserialize)]
 pub struct StatisticsFile {
-    all: RequestCountsFile,
-    at: Time,
-    endpoints: BTreeMap<String, RequestCountsFile>,
+    all: RequestCounts,
+    at: Timestamp,
+    endpoints: BTreeMap<String, RequestCounts>,
     #[serde(deserialize_with = "at_most::<MAX_COUNTERS, _, _>")]
-    instances: Vec<(String, Time, EndpointsFile)>,
-    /// The names of the endpoints, once and not with each instance.
+    instances: Vec<(String, Timestamp, EndpointsFile)>,
     #[serde(deserialize_with = "at_most::<MAX_COUNTERS, _, _>")]
     names: Vec<String>,
 }
 
-/// The counters of the endpoints of an instance: the place of the name, requests, errors, nanoseconds of processing.
+/// The counters of the endpoints of an instance: the index of the name, requests, errors, nanoseconds of processing.
 #[derive(Serialize, Deserialize)]
 struct EndpointsFile(#[serde(deserialize_with = "at_most::<MAX_ENDPOINTS, _, _>")] Vec<(usize, u64, u64, u64)>);
 
-impl StatisticsFile {
-    pub fn new(statistics: &Statistics) -> StatisticsFile {
+impl From<Statistics> for StatisticsFile {
+    fn from(statistics: Statistics) -> StatisticsFile {
         let mut names: Vec<String> = Vec::new();
-        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut indices: BTreeMap<&str, usize> = BTreeMap::new();
         let mut instances = Vec::new();
         for (id, counters) in &statistics.instances {
             let endpoints = counters.endpoints.iter().map(|(name, c)| {
-                let place = *places.entry(name).or_insert_with(|| {
+                let index = *indices.entry(name).or_insert_with(|| {
                     names.push(name.to_owned());
                     names.len() - 1
                 });
-                (place, c.requests, c.errors, c.processing)
+                (index, c.requests, c.errors, c.processing)
             });
-            instances.push((id.clone(), Time(counters.at), EndpointsFile(endpoints.collect())));
+            instances.push((id.clone(), counters.at, EndpointsFile(endpoints.collect())));
         }
-        let endpoints = statistics.endpoints.iter();
         StatisticsFile {
-            all: RequestCountsFile::new(&statistics.all),
-            at: Time(statistics.at),
-            endpoints: endpoints
-                .map(|(name, counted)| (name.clone(), RequestCountsFile::new(counted)))
-                .collect(),
+            all: statistics.all,
+            at: statistics.at,
+            endpoints: statistics.endpoints,
             instances,
             names,
         }
     }
+}
 
-    /// `None`: a field is malformed.
-    pub fn read(self, clock: &Clock) -> Option<Statistics> {
+impl TryFrom<StatisticsFile> for Statistics {
+    type Error = &'static str;
+
+    fn try_from(file: StatisticsFile) -> Result<Statistics, Self::Error> {
         let mut instances = BTreeMap::new();
-        for (id, at, counters) in self.instances {
+        for (id, at, counters) in file.instances {
             let mut endpoints = Endpoints::default();
-            for (place, requests, errors, processing) in counters.0 {
+            for (index, requests, errors, processing) in counters.0 {
                 let counters = Counters {
                     requests,
                     errors,
                     processing,
                 };
-                endpoints.add(self.names.get(place)?, counters);
+                endpoints.add(file.names.get(index).ok_or("no name of an endpoint")?, counters);
             }
-            let at = at.read(clock);
             instances.insert(id, InstanceCounters { at, endpoints });
         }
-        let endpoints = self.endpoints.into_iter().take(MAX_ENDPOINTS);
-        Some(Statistics {
-            at: self.at.read(clock),
-            all: self.all.read(clock),
-            endpoints: endpoints.map(|(name, counted)| (name, counted.read(clock))).collect(),
+        Ok(Statistics {
+            at: file.at,
+            all: file.all,
+            endpoints: file.endpoints.into_iter().take(MAX_ENDPOINTS).collect(),
             instances,
         })
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct RequestCountsFile {
-    closed: Option<WindowFile>,
-    open: WindowFile,
-    total: (u64, u64, u64),
-}
-
-impl RequestCountsFile {
-    fn new(counted: &RequestCounts) -> RequestCountsFile {
-        RequestCountsFile {
-            closed: counted.closed.as_ref().map(WindowFile::new),
-            open: WindowFile::new(&counted.open),
-            total: written(counted.total),
-        }
-    }
-
-    fn read(self, clock: &Clock) -> RequestCounts {
-        RequestCounts {
-            total: counters(self.total),
-            open: self.open.read(clock),
-            closed: self.closed.map(|window| window.read(clock)),
-        }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct WindowFile {
-    counted: (u64, u64, u64),
-    since: Time,
-    until: Time,
-}
-
-impl WindowFile {
-    fn new(window: &Window) -> WindowFile {
-        WindowFile {
-            counted: written(window.counted),
-            since: Time(window.since),
-            until: Time(window.until),
-        }
-    }
-
-    fn read(self, clock: &Clock) -> Window {
-        Window {
-            since: self.since.read(clock),
-            until: self.until.read(clock),
-            counted: counters(self.counted),
-        }
-    }
-}
-
-fn written(counters: Counters) -> (u64, u64, u64) {
-    (counters.requests, counters.errors, counters.processing)
-}
-
-fn counters((requests, errors, processing): (u64, u64, u64)) -> Counters {
-    Counters {
-        requests,
-        errors,
-        processing,
     }
 }

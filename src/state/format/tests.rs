@@ -1,9 +1,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::probe::observation::InstanceReply;
+use crate::probe::observation::{Fate, Instance, InstanceReply};
 use crate::state::changes::{Changes, Epochs, MAX_CHANGES};
 use crate::state::fixture::{at, epoch, memory, state_key};
+use crate::state::memory::{HISTORY, Memory, Outage, REMEMBERED_IDS};
 use crate::state::store::MAX_STATE_BYTES;
 
 #[test]
