@@ -1,10 +1,12 @@
-//! Prints the man page: the flags from their definition, the rest from sections.roff. A test keeps the committed page so.
+//! Prints the man page: the flags and the reasons from their definitions, the rest from sections.roff. A test keeps the committed
+//! page so.
 //!
 //! `cargo run --example make_man >man/check_nats_service.8`
 
 use std::io::{self, Write};
 
 use check_nats_service::cli;
+use check_nats_service::values::reason::Reason;
 use clap_mangen::Man;
 
 /// Of the page: of the release, or of the latest change before it.
@@ -39,6 +41,30 @@ about a service; \\fBstate reset\\fR forgets it, an open outage too; \\fBstate l
 ",
     )?;
     man.render_options_section(&mut page)?;
-    page.write_all(include_bytes!("sections.roff"))?;
+    let sections = include_str!("sections.roff").replace(".\\\" REASONS\n", &reasons());
+    page.write_all(sections.as_bytes())?;
     io::stdout().write_all(&page)
+}
+
+/// The reasons, as a list of paragraphs.
+fn reasons() -> String {
+    let paragraph = |reason: &Reason| {
+        let it = reason.explanation();
+        let action = match it.action {
+            "" => String::new(),
+            action => format!(". What to do: {action}"),
+        };
+        let text = format!("When: {}. Status: {}{action}.", it.when, it.status);
+        format!(".TP\n{}\n{}\n", reason.name(), roff(&text))
+    };
+    Reason::ALL.iter().map(paragraph).collect()
+}
+
+/// Markdown as roff: code in bold.
+fn roff(text: &str) -> String {
+    let code = |(n, part): (usize, &str)| match n % 2 {
+        0 => part.to_owned(),
+        _ => format!("\\fB{part}\\fR"),
+    };
+    text.replace('-', "\\-").split('`').enumerate().map(code).collect()
 }

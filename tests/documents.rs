@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use check_nats_service::cli;
-use check_nats_service::values::status::Reason;
+use check_nats_service::values::reason::Reason;
 
 use crate::support::Check;
 
@@ -113,20 +113,23 @@ fn every_flag_has_its_help() {
 }
 
 #[test]
-fn readme_and_man_page_know_every_reason() {
-    let (readme, man) = (read("README.md"), read("man/check_nats_service.8"));
-    for reason in Reason::ALL {
-        assert!(
-            readme.contains(&format!("| `{}` |", reason.name())),
-            "README: {}",
-            reason.name()
-        );
-        assert!(
-            man.contains(&format!(".TP\n{}\n", reason.name())),
-            "man page: {}",
-            reason.name()
-        );
-    }
+fn readme_has_the_table_of_the_reasons() {
+    let row = |reason: &Reason| {
+        let it = reason.explanation();
+        format!(
+            "| `{}` | {} | {} | {} |\n",
+            reason.name(),
+            it.when,
+            it.status,
+            it.action
+        )
+    };
+    let rows: String = Reason::ALL.iter().map(row).collect();
+    let table = format!("| reason | when | status | what to do |\n|---|---|---|---|\n{rows}");
+    assert!(
+        read("README.md").contains(&table),
+        "README.md needs this table:\n{table}"
+    );
 }
 
 #[test]

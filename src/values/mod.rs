@@ -3,6 +3,7 @@
 pub mod duration;
 pub mod env;
 pub mod range;
+pub mod reason;
 pub mod secret;
 pub mod status;
 pub mod text;

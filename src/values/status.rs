@@ -1,6 +1,8 @@
-//! The status of a check, and the words for its reason.
+//! The status of a check.
 
 use serde::{Deserialize, Serialize};
+
+pub use super::reason::Reason;
 
 /// The four states of a check, from harmless to worst.
 ///
@@ -47,66 +49,6 @@ impl Status {
     }
 }
 
-/// Defines [`Reason`]: each with its word, in the order in which findings of equal severity are told.
-macro_rules! reasons {
-    ($($reason:ident => $word:literal,)*) => {
-        /// Why the verdict is what it is. The words are part of the contract: texts may improve, reasons stay.
-        ///
-        /// The order is the one in which findings of equal severity are told.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        pub enum Reason {
-            $($reason,)*
-        }
-
-        impl Reason {
-            /// Every reason, in the order in which they are told.
-            pub const ALL: &[Reason] = &[$(Reason::$reason,)*];
-
-            /// The fixed snake_case word.
-            pub fn name(self) -> &'static str {
-                match self {
-                    $(Reason::$reason => $word,)*
-                }
-            }
-        }
-    };
-}
-
-reasons! {
-    Usage => "usage",
-    ServiceDown => "service_down",
-    ServiceSilent => "service_silent",
-    RequestFailed => "request_failed",
-    InstancesOutOfRange => "instances_out_of_range",
-    InstancesLost => "instances_lost",
-    Restarts => "restarts",
-    Slow => "slow",
-    ErrorRate => "error_rate",
-    Latency => "latency",
-    VersionUnexpected => "version_unexpected",
-    VersionsMixed => "versions_mixed",
-    CredentialsExpiring => "credentials_expiring",
-    RequestSlow => "request_slow",
-    AuthRejected => "auth_rejected",
-    PermissionDenied => "permission_denied",
-    TlsFailed => "tls_failed",
-    ProtocolError => "protocol_error",
-    NatsUnreachable => "nats_unreachable",
-    Interrupted => "interrupted",
-    ServiceNeverSeen => "service_never_seen",
-    StateUnusable => "state_unusable",
-    ServiceRecovered => "service_recovered",
-    ServiceUp => "service_up",
-}
-
-impl Reason {
-    /// Reads a reason by its word.
-    pub fn parse(word: &str) -> Option<Reason> {
-        Reason::ALL.iter().copied().find(|reason| reason.name() == word)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,10 +65,6 @@ mod tests {
         for status in Status::ALL {
             assert_eq!(Status::parse(&status.name().to_lowercase()), Some(status));
             assert_eq!(serde_json::to_value(status).ok(), Some(status.name().into()));
-        }
-        for reason in Reason::ALL {
-            assert_eq!(Reason::parse(reason.name()), Some(*reason));
-            assert_eq!(serde_json::to_value(reason).ok(), Some(reason.name().into()));
         }
         assert_eq!(Status::parse("good"), None);
     }
