@@ -7,7 +7,7 @@ use super::policy::Policy;
 use crate::probe::observation::{Fate, Instance, InstanceReply, Observation, Outcome, Silence};
 use crate::state::baseline::Baseline;
 use crate::state::changes::{Change, Changes, Epochs};
-use crate::state::memory::{Absentee, Epoch, Memory, Outage, REMEMBERED_WORDS, Unreachable};
+use crate::state::memory::{Absentee, Epoch, MAX_DESCRIBED, Memory, Outage, Unreachable};
 use crate::state::statistics::Statistics;
 use crate::values::status::{Reason, Status};
 
@@ -55,7 +55,7 @@ fn answered(
     if let Some(before) = previous.last_known().filter(|_| are_our_own) {
         let epochs = Epochs {
             before,
-            with_versions: REMEMBERED_WORDS,
+            with_versions: MAX_DESCRIBED,
             at,
             answers: replies,
             absent: &observation.absent,

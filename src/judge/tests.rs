@@ -10,7 +10,7 @@ use crate::probe::observation::{Failure, Fate, Ignored, InstanceReply, Observati
 use crate::probe::stats::SeenStats;
 use crate::state::baseline::{Baseline, Peak};
 use crate::state::fixture::{changes, statistics};
-use crate::state::memory::{Epoch, EpochSummary, HISTORY, Memory, Outage, Unreachable};
+use crate::state::memory::{Epoch, EpochSummary, MAX_HISTORY, Memory, Outage, Unreachable};
 use crate::values::status::{Reason, Status};
 use crate::values::version::Requirement;
 
@@ -1108,7 +1108,7 @@ fn it_never_sleeps_through_an_outage_and_never_forgets_one() {
                 "{}",
                 case()
             );
-            assert!(next.history.len() <= HISTORY);
+            assert!(next.history.len() <= MAX_HISTORY);
         }
     }
 }

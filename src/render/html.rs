@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::judge::verdict::Finding;
 use crate::probe::observation::{Instance, Outcome};
 use crate::render::report::Report;
-use crate::state::memory::{EpochSummary, HISTORY, Memory};
+use crate::state::memory::{EpochSummary, MAX_HISTORY, Memory};
 use crate::values::duration::{age, latency};
 use crate::values::status::Status;
 use crate::values::text::count;
@@ -224,7 +224,7 @@ fn history(memory: &Memory) -> String {
         .unwrap_or(1);
     let height = |count: usize| count.saturating_mul(HEIGHT) / most;
     // The latest one is at the right edge.
-    let left = HISTORY.saturating_sub(memory.history.len());
+    let left = MAX_HISTORY.saturating_sub(memory.history.len());
     let bars: String = (left..)
         .zip(&memory.history)
         .map(|(n, brief)| bar(n * STEP, brief, height(brief.count)))
@@ -235,7 +235,7 @@ fn history(memory: &Memory) -> String {
             let y = HEIGHT - height(normal);
             format!(
                 "<line class=\"base\" x1=\"0\" x2=\"{width}\" y1=\"{y}\" y2=\"{y}\"/>\n",
-                width = HISTORY * STEP
+                width = MAX_HISTORY * STEP
             )
         }
     };
@@ -244,7 +244,7 @@ fn history(memory: &Memory) -> String {
          aria-label=\"Instances in the last epochs\">\n{bars}{baseline}</svg>\n\
          <p class=\"ends\">{begin} to {end}</p>\n",
         epochs = format_args!("Instances in the last {}", count(memory.history.len(), "epoch")),
-        width = HISTORY * STEP,
+        width = MAX_HISTORY * STEP,
         total = HEIGHT + 2,
         begin = moment(first.at),
         end = moment(last.at),
@@ -394,16 +394,16 @@ mod tests {
     fn the_history_ends_at_the_right_edge() {
         let memory = &mut Memory::default();
         assert!(!history(memory).contains("svg"));
-        for n in 0..HISTORY as i64 + 5 {
+        for n in 0..MAX_HISTORY as i64 + 5 {
             run(memory, saw(n, answered(0..3)));
             let drawn = history(memory);
             assert!(
-                drawn.contains(&format!("x=\"{}\"", (HISTORY - 1) * STEP)),
+                drawn.contains(&format!("x=\"{}\"", (MAX_HISTORY - 1) * STEP)),
                 "{n}: {drawn}"
             );
             assert_eq!(drawn.matches("<rect").count(), memory.history.len());
         }
-        assert_eq!(memory.history.len(), HISTORY);
+        assert_eq!(memory.history.len(), MAX_HISTORY);
         assert!(history(memory).contains(" x=\"0\" "));
     }
 

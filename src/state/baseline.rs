@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::format::fields;
+use super::fields;
 use crate::values::timestamp::Timestamp;
 
 /// The number of instances that is normal: the largest number within the settle time (`--baseline-settle`). So a loss stays

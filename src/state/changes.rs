@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::format::fields;
+use super::fields;
 use crate::probe::observation::{Fate, Instance, InstanceReply, names_a_place};
 use crate::values::timestamp::Timestamp;
 

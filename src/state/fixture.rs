@@ -3,7 +3,7 @@
 use super::baseline::{Baseline, BaselineRaise, Peak};
 use super::changes::{Change, ChangeKind, Changes};
 use super::key::StateKey;
-use super::memory::{Absentee, Epoch, EpochSummary, HISTORY, Memory, Outage, Unreachable};
+use super::memory::{Absentee, Epoch, EpochSummary, MAX_HISTORY, Memory, Outage, Unreachable};
 use super::statistics::Statistics;
 use crate::probe::observation::{Fate, Instance};
 use crate::probe::stats::{Counters, Stats};
@@ -72,7 +72,7 @@ pub fn memory() -> Memory {
         census: Some(at(60)),
         statistics: Some(statistics()),
         changes: Some(changes()),
-        history: (0..HISTORY)
+        history: (0..MAX_HISTORY)
             .map(|n| EpochSummary {
                 at: at(n as i64),
                 count: n,

@@ -1,10 +1,7 @@
 //! The state as JSON, format 1; the man page describes it for admins. Pure: it is given the text and the time.
 //!
 //! The types of the memory are the format: a value that is added to it needs nothing in here but its times, in `times`. An `Option`
-//! or a `default` reads files that do not have it yet. Types of other rooms have their form in `fields`.
-
-pub mod fields;
-pub mod statistics;
+//! or a `default` reads files that do not have it yet. Types of other rooms have their form in [`super::fields`].
 
 use std::iter::once;
 use std::time::Duration;

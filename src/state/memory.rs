@@ -6,20 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use super::baseline::Baseline;
 use super::changes::Changes;
-use super::format::fields;
+use super::fields::{self, MAX_INSTANCES};
 use super::statistics::Statistics;
 use crate::probe::known::{IdFingerprint, KnownInstances};
 use crate::probe::observation::{Fate, Instance, InstanceReply, Observation, Outcome};
 use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
 
-/// How many instances are remembered by id, and how many of them with version and metadata. What is beyond is counted
-/// only, so that the state stays small whatever a service says.
-pub const REMEMBERED_IDS: usize = 4096;
-pub const REMEMBERED_WORDS: usize = 256;
+/// Maximum number of instances that are remembered with version and metadata.
+pub const MAX_DESCRIBED: usize = 256;
 
-/// How many epochs are remembered in brief.
-pub const HISTORY: usize = 32;
+/// Maximum number of epochs that are remembered in brief.
+pub const MAX_HISTORY: usize = 32;
 
 /// An observation that answered the question: some instances, or confirmed none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,10 +38,10 @@ impl Epoch {
     pub fn new(at: Timestamp, answers: &[InstanceReply]) -> Epoch {
         let instances = answers
             .iter()
-            .take(REMEMBERED_IDS)
+            .take(MAX_INSTANCES)
             .enumerate()
             .map(|(n, answer)| match n {
-                0..REMEMBERED_WORDS => answer.instance.clone(),
+                0..MAX_DESCRIBED => answer.instance.clone(),
                 _ => Instance {
                     id: answer.instance.id.clone(),
                     version: String::new(),
@@ -56,7 +54,7 @@ impl Epoch {
             at,
             count: answers.len(),
             instances,
-            digest: (answers.len() > REMEMBERED_IDS).then(|| IdFingerprint::of(ids).digest),
+            digest: (answers.len() > MAX_INSTANCES).then(|| IdFingerprint::of(ids).digest),
         }
     }
 
@@ -132,7 +130,7 @@ pub struct Memory {
     pub outage: Option<Outage>,
     pub baseline: Option<Baseline>,
     /// Who went missing lately, latest first.
-    #[serde(default, deserialize_with = "fields::at_most::<REMEMBERED_IDS, _, _>")]
+    #[serde(default, deserialize_with = "fields::at_most::<MAX_INSTANCES, _, _>")]
     pub absentees: Vec<Absentee>,
     /// Since when the instances have been of more than one version.
     pub mixed_since: Option<Timestamp>,
@@ -142,7 +140,7 @@ pub struct Memory {
     #[serde(deserialize_with = "Option::deserialize")]
     pub census: Option<Timestamp>,
     /// The latest epochs, oldest first.
-    #[serde(deserialize_with = "fields::at_most::<HISTORY, _, _>")]
+    #[serde(deserialize_with = "fields::at_most::<MAX_HISTORY, _, _>")]
     pub history: Vec<EpochSummary>,
     /// What the instances have counted; nothing where it was never asked for.
     pub statistics: Option<Statistics>,
@@ -219,7 +217,7 @@ impl Memory {
             at: epoch.at,
             count: epoch.count,
         });
-        let surplus = self.history.len().saturating_sub(HISTORY);
+        let surplus = self.history.len().saturating_sub(MAX_HISTORY);
         self.history.drain(..surplus);
         self.epoch = Some(epoch);
         self.unreachable = None;
@@ -247,9 +245,9 @@ mod tests {
     fn ten_thousand_instances_are_counted_and_not_all_remembered() {
         let epoch = Epoch::new(Timestamp::from_micros(0), &answers(10_000));
         assert_eq!(epoch.count, 10_000);
-        assert_eq!(epoch.instances.len(), REMEMBERED_IDS);
-        assert_eq!(epoch.instances[REMEMBERED_WORDS - 1].version, "1.2.3");
-        assert_eq!(epoch.instances[REMEMBERED_WORDS].version, "");
+        assert_eq!(epoch.instances.len(), MAX_INSTANCES);
+        assert_eq!(epoch.instances[MAX_DESCRIBED - 1].version, "1.2.3");
+        assert_eq!(epoch.instances[MAX_DESCRIBED].version, "");
         assert!(!epoch.is_complete());
         let mut memory = Memory::default();
         memory.enter(epoch);
@@ -272,8 +270,8 @@ mod tests {
         for second in 0..100 {
             memory.enter(Epoch::new(Timestamp::from_micros(second), &answers(2)));
         }
-        assert_eq!(memory.history.len(), HISTORY);
-        assert_eq!(memory.history[0].at, Timestamp::from_micros(100 - HISTORY as i64));
+        assert_eq!(memory.history.len(), MAX_HISTORY);
+        assert_eq!(memory.history[0].at, Timestamp::from_micros(100 - MAX_HISTORY as i64));
         assert_eq!(memory.known().len(), 2);
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod baseline;
 pub mod changes;
+pub mod fields;
 pub mod format;
 pub mod key;
 pub mod location;

@@ -3,8 +3,9 @@ use serde_json::{Value, json};
 use super::*;
 use crate::probe::observation::{Fate, Instance, InstanceReply};
 use crate::state::changes::{Changes, Epochs, MAX_CHANGES};
+use crate::state::fields::MAX_INSTANCES;
 use crate::state::fixture::{at, epoch, memory, state_key};
-use crate::state::memory::{HISTORY, Memory, Outage, REMEMBERED_IDS};
+use crate::state::memory::{MAX_HISTORY, Memory, Outage};
 use crate::state::store::MAX_STATE_BYTES;
 
 #[test]
@@ -122,8 +123,8 @@ fn no_more_is_kept_than_is_ever_written() {
     json["epoch"] =
         json!({ "at": json["census"], "count": 1, "instances": [{ "id": "A", "version": "", "metadata": crowd }] });
     let memory = parsed(&json, at(100)).expect("a memory");
-    assert_eq!(memory.history.len(), HISTORY);
-    assert_eq!(memory.absentees.len(), REMEMBERED_IDS);
+    assert_eq!(memory.history.len(), MAX_HISTORY);
+    assert_eq!(memory.absentees.len(), MAX_INSTANCES);
     assert_eq!(memory.changes.expect("changes").log.len(), MAX_CHANGES);
     assert_eq!(memory.epoch.expect("an epoch").instances[0].metadata.len(), 64);
 }

@@ -8,7 +8,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::probe::observation::{Fate, Instance, names_a_place};
 use crate::probe::stats::Counters;
-use crate::state::memory::REMEMBERED_IDS;
+
+/// Maximum number of instances that are remembered by id. Those beyond are counted only, so that the state stays small whatever a
+/// service says.
+pub const MAX_INSTANCES: usize = 4096;
 
 /// Maximum number of metadata entries of an instance.
 const MAX_METADATA: usize = 64;
@@ -66,7 +69,7 @@ pub mod instances {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Instance>, D::Error> {
-        let items = at_most::<REMEMBERED_IDS, Item, D>(deserializer)?;
+        let items = at_most::<MAX_INSTANCES, Item, D>(deserializer)?;
         Ok(items.into_iter().map(|item| item.0).collect())
     }
 }
