@@ -36,7 +36,7 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
 fn absent(input: &RuleInput<'_>, reason: Reason, how: &str) -> Finding {
     let fine = nats_is_fine(input);
     let text = match (&input.previous.outage, &input.next.outage) {
-        (Some(forgotten), None) => return self::forgotten(input, forgotten),
+        (Some(outage), None) => return forgotten(input, outage),
         (Some(outage), Some(_)) => down_since(input.observation.at, outage, how, &fine),
         (None, Some(Outage { last_seen: epoch, .. })) => {
             let what = match reason {

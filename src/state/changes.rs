@@ -52,7 +52,7 @@ pub struct Change {
     #[serde(flatten)]
     pub what: ChangeKind,
     /// Of its metadata, only what names its place.
-    #[serde(flatten, with = "fields::placed_instance")]
+    #[serde(flatten, with = "fields::PlacedInstance")]
     pub instance: Instance,
 }
 

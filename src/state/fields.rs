@@ -52,18 +52,18 @@ impl<'de, const MAX: usize, T: Deserialize<'de>> Visitor<'de> for ListVisitor<MA
 #[serde(remote = "Instance")]
 pub struct InstanceFields {
     id: String,
-    #[serde(with = "metadata")]
+    #[serde(with = "Metadata")]
     metadata: Vec<(String, String)>,
     version: String,
 }
 
+#[derive(Serialize, Deserialize)]
+struct Item(#[serde(with = "InstanceFields")] Instance);
+
 /// A list of instances.
-pub mod instances {
-    use super::*;
+pub struct InstanceList;
 
-    #[derive(Serialize, Deserialize)]
-    struct Item(#[serde(with = "InstanceFields")] Instance);
-
+impl InstanceList {
     pub fn serialize<S: Serializer>(instances: &[Instance], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(instances.iter().cloned().map(Item))
     }
@@ -75,9 +75,9 @@ pub mod instances {
 }
 
 /// A map of texts that keeps its order; what names the place comes first, whatever has sorted the file by name.
-mod metadata {
-    use super::*;
+pub struct Metadata;
 
+impl Metadata {
     pub fn serialize<S: Serializer>(metadata: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(metadata.iter().map(|(key, value)| (key, value)))
     }
@@ -111,20 +111,20 @@ impl<'de> Visitor<'de> for MapVisitor {
     }
 }
 
+#[derive(Serialize, Deserialize)]
+struct PlacedFields {
+    id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    place: Option<(String, String)>,
+    version: String,
+}
+
 /// An instance of which only the place is kept of the metadata: key and value.
-pub mod placed_instance {
-    use super::*;
+pub struct PlacedInstance;
 
-    #[derive(Serialize, Deserialize)]
-    struct Fields {
-        id: String,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        place: Option<(String, String)>,
-        version: String,
-    }
-
+impl PlacedInstance {
     pub fn serialize<S: Serializer>(instance: &Instance, serializer: S) -> Result<S::Ok, S::Error> {
-        let fields = Fields {
+        let fields = PlacedFields {
             id: instance.id.clone(),
             place: instance.metadata.first().cloned(),
             version: instance.version.clone(),
@@ -133,7 +133,7 @@ pub mod placed_instance {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Instance, D::Error> {
-        let Fields { id, place, version } = Fields::deserialize(deserializer)?;
+        let PlacedFields { id, place, version } = PlacedFields::deserialize(deserializer)?;
         Ok(Instance {
             id,
             version,
@@ -143,9 +143,9 @@ pub mod placed_instance {
 }
 
 /// The word for a fate.
-pub mod fate {
-    use super::*;
+pub struct FateWord;
 
+impl FateWord {
     pub fn serialize<S: Serializer>(fate: &Fate, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(fate.name())
     }
@@ -156,9 +156,9 @@ pub mod fate {
 }
 
 /// A digest, in hexadecimal.
-pub mod digest {
-    use super::*;
+pub struct HexDigest;
 
+impl HexDigest {
     pub fn serialize<S: Serializer>(digest: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
         digest.map(|digest| format!("{digest:016x}")).serialize(serializer)
     }
@@ -171,9 +171,9 @@ pub mod digest {
 }
 
 /// Counters: requests, errors, nanoseconds of processing.
-pub mod counters {
-    use super::*;
+pub struct CounterTriple;
 
+impl CounterTriple {
     pub fn serialize<S: Serializer>(counters: &Counters, serializer: S) -> Result<S::Ok, S::Error> {
         (counters.requests, counters.errors, counters.processing).serialize(serializer)
     }

@@ -26,10 +26,10 @@ pub struct Epoch {
     /// How many instances there were.
     pub count: usize,
     /// The instances themselves, as far as they are remembered.
-    #[serde(with = "fields::instances")]
+    #[serde(with = "fields::InstanceList")]
     pub instances: Vec<Instance>,
     /// The digest of all ids, where not all of them are remembered.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "fields::digest")]
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "fields::HexDigest")]
     pub digest: Option<u64>,
 }
 
@@ -110,7 +110,7 @@ pub struct Absentee {
     pub instance: Instance,
     /// The first epoch without it.
     pub since: Timestamp,
-    #[serde(with = "fields::fate")]
+    #[serde(with = "fields::FateWord")]
     pub fate: Fate,
 }
 

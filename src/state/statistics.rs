@@ -23,7 +23,7 @@ const CLOCK_SLACK: Duration = Duration::from_secs(5);
 pub struct RateWindow {
     pub since: Timestamp,
     pub until: Timestamp,
-    #[serde(with = "fields::counters")]
+    #[serde(with = "fields::CounterTriple")]
     pub counted: Counters,
 }
 
@@ -31,7 +31,7 @@ pub struct RateWindow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestCounts {
     /// Since the statistics were first asked for; it never goes back.
-    #[serde(with = "fields::counters")]
+    #[serde(with = "fields::CounterTriple")]
     pub total: Counters,
     /// Since the window before was closed.
     pub open: RateWindow,
