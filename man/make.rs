@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 
-use check_nats_service::cli;
+use check_nats_service::cli::{self, COMMANDS};
 use check_nats_service::values::reason::Reason;
 use clap_mangen::Man;
 
@@ -20,26 +20,8 @@ fn main() -> io::Result<()> {
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
-    page.write_all(
-        b".SH SYNOPSIS
-\\fBcheck_nats_service\\fR [\\fBcheck\\fR] \\fB\\-n\\fR \\fINAME\\fR [\\fIOPTIONS\\fR]
-.br
-\\fBcheck_nats_service textfile\\fR \\fB\\-n\\fR \\fINAME\\fR \\fB\\-o\\fR \\fIFILE\\fR [\\fIOPTIONS\\fR]
-.br
-\\fBcheck_nats_service probe liveness\\fR|\\fBreadiness\\fR|\\fBstartup\\fR \\fB\\-n\\fR \\fINAME\\fR \\fIINSTANCE\\fR [\\fIOPTIONS\\fR]
-.br
-\\fBcheck_nats_service watch\\fR \\fB\\-n\\fR \\fINAME\\fR [\\fIOPTIONS\\fR]
-.br
-\\fBcheck_nats_service state show\\fR|\\fBreset\\fR \\fB\\-n\\fR \\fINAME\\fR [\\fIOPTIONS\\fR]
-.br
-\\fBcheck_nats_service state list\\fR [\\fIOPTIONS\\fR]
-.SH DESCRIPTION
-Asks NATS itself whether a micro service (ADR\\-32) is up, and tells Nagios, Icinga or whatever else runs its plugins. Zero
-instances after some were there is CRITICAL, in every run until one answers again. \\fBtextfile\\fR writes the same as metrics for
-the textfile collector of node_exporter. \\fBprobe\\fR is a probe of Kubernetes, \\fBwatch\\fR a sidecar. \\fBstate show\\fR prints what is remembered
-about a service; \\fBstate reset\\fR forgets it, an open outage too; \\fBstate list\\fR prints all states of the folder.
-",
-    )?;
+    page.write_all(synopsis().as_bytes())?;
+    page.write_all(DESCRIPTION.as_bytes())?;
     man.render_options_section(&mut page)?;
     let sections = include_str!("sections.roff").replace(".\\\" REASONS\n", &reasons());
     page.write_all(sections.as_bytes())?;
@@ -68,3 +50,30 @@ fn roff(text: &str) -> String {
     };
     text.replace('-', "\\-").split('`').enumerate().map(code).collect()
 }
+
+/// One line for each command, those of one first word together.
+fn synopsis() -> String {
+    let lines = COMMANDS.iter().map(|spec| {
+        let name = match spec.name {
+            "check" => "[\\fBcheck\\fR]".to_owned(),
+            name => format!("\\fB{name}\\fR"),
+        };
+        let flags: String = spec
+            .synopsis
+            .split_whitespace()
+            .map(|word| match word.strip_prefix('-') {
+                Some(letter) => format!(" \\fB\\-{letter}\\fR"),
+                None => format!(" \\fI{word}\\fR"),
+            })
+            .collect();
+        format!("\\fBcheck_nats_service\\fR {name}{flags} [\\fIOPTIONS\\fR]\n")
+    });
+    format!(".SH SYNOPSIS\n{}", lines.collect::<Vec<_>>().join(".br\n"))
+}
+
+const DESCRIPTION: &str = ".SH DESCRIPTION
+Asks NATS itself whether a micro service (ADR\\-32) is up, and tells Nagios, Icinga or whatever else runs its plugins. Zero
+instances after some were there is CRITICAL, in every run until one answers again. \\fBtextfile\\fR writes the same as metrics for
+the textfile collector of node_exporter. \\fBprobe\\fR is a probe of Kubernetes, \\fBwatch\\fR a sidecar. \\fBstate show\\fR prints the
+state of a service; \\fBstate reset\\fR removes it, an open outage too; \\fBstate list\\fR prints all states of the folder.
+";

@@ -133,6 +133,38 @@ fn readme_has_the_table_of_the_reasons() {
 }
 
 #[test]
+fn readme_and_man_page_have_the_table_of_commands() {
+    let (readme, man) = (read("README.md"), read("man/check_nats_service.8"));
+    let lines: Vec<&str> = readme.lines().collect();
+    let head = "| command | what it does | prints | `--format` |";
+    let start = lines
+        .iter()
+        .position(|line| *line == head)
+        .expect("a table of commands");
+    let rows: Vec<String> = cli::COMMANDS
+        .iter()
+        .map(|spec| {
+            let row = format!(
+                "| `{}` | {} | {} | {} |",
+                spec.name,
+                spec.summary,
+                spec.prints,
+                cli::Format::words(spec.formats)
+            );
+            row.replace("|  |", "| |")
+        })
+        .collect();
+    assert_eq!(lines[start + 2..start + 2 + rows.len()], rows);
+    for spec in &cli::COMMANDS {
+        assert!(
+            man.contains(&format!("\\fB{}\\fR", spec.name)),
+            "man page: {}",
+            spec.name
+        );
+    }
+}
+
+#[test]
 fn no_document_names_a_flag_that_is_not_there() {
     let flags = flags();
     let foreign = [

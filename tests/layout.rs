@@ -183,8 +183,8 @@ fn one_file_knows_each_thing() {
         "the exit"
     );
     assert_eq!(users("std::io::stdout()"), ["process::exit"], "stdout");
-    // clap's definition of the flags, and the HTTP server, which is this program run anew.
-    assert_eq!(users("Command::new"), ["cli::flags", "commands::child"], "commands");
+    // The HTTP server, which is this program run anew.
+    assert_eq!(users("Command::new"), ["commands::child"], "commands");
     assert_eq!(users("std::process::Command"), ["commands::child"], "starts programs");
     assert_eq!(
         users("unsafe "),

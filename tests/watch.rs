@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::support::check::BINARY;
+use super::support::http;
+use super::support::server::free_port;
 use super::support::sidecar::{GRACE, Sidecar, memory};
 use super::support::{
     Blackhole, Certs, Check, Conn, Fake, LIMIT, Metrics, Proxy, SLACK, Server, Service, TempDir, Version, assert_took,
@@ -415,43 +416,60 @@ fn a_check_that_hangs_is_ended_and_the_next_goes_on() {
     sidecar.end(libc::SIGINT);
 }
 
+/// The log names the file, the other file and the metrics have the reason, the checks go on, and the end is clean.
 #[test]
 #[ignore = "needs nats-server"]
-fn files_that_cannot_be_written_are_reported() {
+fn an_unwritable_file_has_a_reason_of_its_own_and_the_checks_go_on() {
     let server = Server::start(Version::Newest);
-    let dir = TempDir::new();
-    let nowhere = dir.join("none/orders.prom");
-    let mut command = process::command(BINARY);
-    command
-        .args([
-            "watch",
-            "-s",
-            &server.url(),
-            "-n",
-            "orders",
-            "--textfile",
-            &nowhere,
+    for (file, reason) in [
+        ("orders.prom", "textfile_unwritable"),
+        ("orders.json", "status_file_unwritable"),
+    ] {
+        let port = free_port();
+        let listen = format!("127.0.0.1:{port}");
+        let (dir, elsewhere) = (TempDir::new(), TempDir::new());
+        let path = elsewhere.join(&format!("none/{file}"));
+        let files = ["orders.prom", "orders.json"].map(|name| if name == file { path.clone() } else { dir.join(name) });
+        let flags = [
             "--interval",
             "10ms",
-        ])
-        .args(["--confirm", "0", "--stall", "10ms", "--never-seen", "ok"])
-        .env_clear()
-        .stdout(fs::File::create(dir.join("stdout")).unwrap())
-        .stderr(fs::File::create(dir.join("stderr")).unwrap());
-    let mut child = process::spawn(command);
-    let log = || fs::read_to_string(dir.join("stderr")).unwrap();
-    wait_for("a line", || log().contains('\n').then_some(()));
-    // The passing of time is what is tested: many checks in which the line must not be repeated.
-    thread::sleep(Duration::from_millis(200));
-    process::signal(&child, libc::SIGTERM);
-    assert_eq!(
-        process::wait(&mut child, LIMIT).and_then(|status| status.code()),
-        Some(0)
-    );
-    let line = log();
-    assert_eq!(line.lines().count(), 1, "{line}");
-    let text = format!(" orders UNKNOWN state_unusable: cannot write {nowhere}: there is no folder ");
-    assert!(line.contains(&text), "{line}");
+            "--confirm",
+            "0",
+            "--stall",
+            "10ms",
+            "--never-seen",
+            "ok",
+        ];
+        let flags = [&flags[..], &["--listen", &listen]].concat();
+        let sidecar = Sidecar::start_writing(dir, files, &[], &server.url(), &flags);
+        sidecar.wait_for_line(&format!(
+            " orders UNKNOWN {reason}: cannot write {path}: there is no folder "
+        ));
+        for (page, text) in [
+            ("/metrics", format!("reason=\"{reason}\"}} 1\n")),
+            ("/status", format!("\"{reason}\"")),
+        ] {
+            wait_for(page, || http::get(port, page).ok().filter(|body| body.contains(&text)));
+        }
+        if file == "orders.prom" {
+            let status = sidecar.wait_for_the_next();
+            assert_eq!(
+                (&status["status"], &status["reason"]),
+                (&"UNKNOWN".into(), &reason.into())
+            );
+            sidecar.wait_for_the_next();
+            assert_eq!(sidecar.log().matches(reason).count(), 1, "a repeated line");
+            assert_eq!(
+                sidecar.log().matches(reason).count(),
+                1,
+                "a line that does not change is not repeated"
+            );
+        }
+        fs::create_dir(elsewhere.join("none")).unwrap();
+        sidecar.wait_for_line(" orders OK service_never_seen: ");
+        wait_for("the file", || fs::metadata(&path).ok());
+        sidecar.end(libc::SIGTERM);
+    }
 }
 
 /// A killed sidecar leaves no check that would go on asking, and writing to its files.

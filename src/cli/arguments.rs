@@ -1,74 +1,188 @@
-//! The flags of a command -> [`Arguments`]: everything but how to connect.
+//! The flags of each command -> a [`Command`]: everything but how to connect.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::{Duration, Instant};
-
-use clap::ArgMatches;
+use std::time::Duration;
 
 use super::config::{
-    Command, Config, Format, ListenOptions, OutputOptions, ProbeOptions, Selector, StateListOptions, Timing,
+    Arguments, Command, Format, ListenOptions, OutputOptions, ProbeOptions, Selector, Settings, StateListOptions,
+    TextfileOptions, Timing, WatchOptions,
 };
 use super::connection;
-use super::flag_values::{ConfigError, FlagValues};
-use super::request;
-use crate::connect::target::{Prefix, ServiceName, Target};
-use crate::judge::pod::{self, ProbeKind};
-use crate::judge::{Loss, LossLimits, Policy, RateLimits, RestartLimits};
-use crate::probe::plan::Wanted;
-use crate::probe::reply::{KEY_CHARS, MAX_KEPT_KEYS, is_id};
+use super::flag_values::FlagValues;
+use super::policy::policy;
+use crate::connect::target::ServiceName;
+use crate::judge::pod::{ProbeKind, ProbeResult};
+use crate::probe::reply::is_id;
 use crate::render::prometheus::{Label, Style};
-use crate::state::changes;
 use crate::state::store::StateLocation;
 use crate::values::duration::age;
-use crate::values::env::Env;
 use crate::values::status::Status;
 use crate::values::text::clean;
-use crate::values::version::Requirement;
 
-/// What the user has said, checked, but for how to connect: that may stand in files, which take their time.
-#[derive(Clone, Debug)]
-pub struct Arguments {
-    pub command: Command,
-    pub service: ServiceName,
-    pub timing: Timing,
-    pub policy: Policy,
-    pub place: StateLocation,
-    pub output: OutputOptions,
-    pub(super) matches: ArgMatches,
+/// Defaults of a check.
+const CHECK: Timing = Timing {
+    timeout: Duration::from_secs(10),
+    confirm: Duration::from_secs(5),
+    stall: Duration::from_millis(300),
+    census: Duration::from_secs(300),
+};
+
+/// Defaults of a Kubernetes probe, which has a second at most.
+const PROBE: Timing = Timing {
+    timeout: Duration::from_millis(800),
+    confirm: Duration::from_millis(300),
+    ..CHECK
+};
+
+pub(super) fn check(values: &FlagValues<'_>) -> Result<Command, String> {
+    Ok(Command::Check(judged(values, CHECK)?))
 }
 
-impl Arguments {
-    /// Reads the files that say how to connect, until the deadline.
-    ///
-    /// # Errors
-    ///
-    /// One line that says what is wrong and what would be right.
-    pub fn target(&self, env: Env<'_>, deadline: Instant) -> Result<Target, ConfigError> {
-        let given = FlagValues::new(&self.matches, env, deadline);
-        connection::target(self.service.clone(), &given).map_err(|problem| problem.redacted())
-    }
+pub(super) fn textfile(values: &FlagValues<'_>) -> Result<Command, String> {
+    let arguments = judged(values, CHECK)?;
+    let output = values.path("output")?.ok_or("which file? Give it with --output")?;
+    let exit_status = values.has("exit-status");
+    Ok(Command::Textfile(arguments, TextfileOptions { output, exit_status }))
+}
 
-    /// With how to connect, that is everything.
-    pub fn with_target(self, target: Target) -> Config {
-        Config {
-            command: self.command,
-            target,
-            timing: self.timing,
-            policy: self.policy,
-            place: self.place,
-            output: self.output,
+pub(super) fn probe(values: &FlagValues<'_>, kind: ProbeKind) -> Result<Command, String> {
+    let arguments = arguments(values, PROBE, None, StateLocation::Nowhere)?;
+    let selector = selector(values)?
+        .ok_or("which instance is this pod's? Give --id, --id-file, --match or --match-env, or say --any-instance")?;
+    let unreachable = values.read("unreachable", |word| {
+        ProbeResult::parse(word).ok_or(format!("'{}' is neither pass nor fail", clean(word, 80)))
+    })?;
+    let max_age = values
+        .duration_above_zero("max-age")?
+        .unwrap_or(Duration::from_secs(60));
+    let options = ProbeOptions {
+        kind,
+        selector,
+        unreachable,
+        from: values.path("from")?.map(|file| (file, max_age)),
+    };
+    Ok(Command::Probe(arguments, options))
+}
+
+pub(super) fn watch(values: &FlagValues<'_>) -> Result<Command, String> {
+    let mut standard = CHECK;
+    // Where probes are answered from a check, it has to see a pod that is new, which may be slower than those known.
+    if values.raw("listen").is_some() || values.raw("status-file").is_some() {
+        standard.census = Duration::ZERO;
+    }
+    let (unreachable, result) = watch_unreachable(values)?;
+    let arguments = arguments(values, standard, unreachable, location(values)?)?;
+    let interval = values
+        .duration_above_zero("interval")?
+        .unwrap_or(Duration::from_secs(15));
+    let options = WatchOptions {
+        interval,
+        textfile: values.path("textfile")?,
+        status_file: values.path("status-file")?,
+        listen: listen(values, interval, arguments.settings.timing.timeout, result)?,
+    };
+    Ok(Command::Watch(arguments, options))
+}
+
+pub(super) fn state_show(values: &FlagValues<'_>) -> Result<Command, String> {
+    Ok(Command::StateShow(judged(values, CHECK)?))
+}
+
+pub(super) fn state_reset(values: &FlagValues<'_>) -> Result<Command, String> {
+    Ok(Command::StateReset(judged(values, CHECK)?))
+}
+
+pub(super) fn state_list(values: &FlagValues<'_>) -> Result<Command, String> {
+    values.refuse_secrets()?;
+    Ok(Command::StateList(StateListOptions {
+        location: location(values)?,
+        service: values.read("name", ServiceName::parse)?,
+        format: format(values, &Format::OF_LIST)?,
+        timeout: values.duration_above_zero("timeout")?.unwrap_or(CHECK.timeout),
+    }))
+}
+
+/// The arguments of a command that has the flags of a check.
+fn judged(values: &FlagValues<'_>, standard: Timing) -> Result<Box<Arguments>, String> {
+    arguments(values, standard, values.status("unreachable")?, location(values)?)
+}
+
+fn arguments(
+    values: &FlagValues<'_>,
+    standard: Timing,
+    unreachable: Option<Status>,
+    location: StateLocation,
+) -> Result<Box<Arguments>, String> {
+    values.refuse_secrets()?;
+    let service = values.read("name", ServiceName::parse)?;
+    Ok(Box::new(Arguments {
+        service: service.ok_or("which service? Give its name with --name")?,
+        settings: Settings {
+            timing: Timing {
+                timeout: values.duration_above_zero("timeout")?.unwrap_or(standard.timeout),
+                confirm: values.duration("confirm")?.unwrap_or(standard.confirm),
+                stall: values.duration_above_zero("stall")?.unwrap_or(standard.stall),
+                census: values.duration("census")?.unwrap_or(standard.census),
+            },
+            policy: policy(values, unreachable, &location)?,
+            output: output_options(values)?,
+            location,
+        },
+        matches: values.matches.clone(),
+    }))
+}
+
+fn location(values: &FlagValues<'_>) -> Result<StateLocation, String> {
+    Ok(match (values.path("state")?, values.path("state-dir")?) {
+        _ if values.has("no-state") => StateLocation::Nowhere,
+        (Some(file), _) => StateLocation::File(file),
+        (_, Some(dir)) => StateLocation::Dir(dir),
+        _ => StateLocation::Default,
+    })
+}
+
+/// The value of `--format`, one of these.
+fn format(values: &FlagValues<'_>, formats: &[Format]) -> Result<Format, String> {
+    let read = |word: &str| {
+        let known = Format::parse(word).filter(|format| formats.contains(format));
+        known.ok_or_else(|| {
+            let (word, words) = (clean(word, 80), Format::words(formats));
+            match formats {
+                [one, other] => format!("'{word}' is neither {} nor {}", one.name(), other.name()),
+                _ => format!("'{word}' is not a format: {words}"),
+            }
+        })
+    };
+    Ok(values.read("format", read)?.unwrap_or(formats[0]))
+}
+
+fn output_options(values: &FlagValues<'_>) -> Result<OutputOptions, String> {
+    let nats = connection::nats_label(values)?.map(|value| Label {
+        name: "nats".to_owned(),
+        value,
+    });
+    let mut labels: Vec<Label> = nats.into_iter().collect();
+    for word in values.words("label")? {
+        let label = Label::parse(word).map_err(|why| format!("--label: {why}"))?;
+        if labels.iter().any(|other| other.name == label.name) {
+            return Err(format!("--label: '{}' is given twice", label.name));
         }
+        labels.push(label);
     }
-}
-
-pub fn textfile_command(values: &FlagValues<'_>) -> Result<Command, String> {
-    match values.path("output")? {
-        Some(output) => Ok(Command::Textfile {
-            output,
-            exit_status: values.has("exit-status"),
-        }),
-        None => Err("which file? Give it with --output".into()),
-    }
+    Ok(OutputOptions {
+        format: format(values, &Format::ALL)?,
+        verbosity: values
+            .matches
+            .try_get_one::<u8>("verbose")
+            .ok()
+            .flatten()
+            .copied()
+            .unwrap_or(0),
+        metrics: Style {
+            labels,
+            per_instance: values.has("per-instance"),
+        },
+    })
 }
 
 fn key_and_value<'w>(flag: &str, what: &str, word: &'w str) -> Result<(&'w str, &'w str), String> {
@@ -111,48 +225,16 @@ fn selector(values: &FlagValues<'_>) -> Result<Option<Selector>, String> {
             wanted.is_empty(),
             values.has("any-instance"),
         ) {
-            (Some(id), ..) => Some(Selector::Is(Wanted::Id(id))),
-            (_, Some(file), ..) => Some(Selector::IdFile(file)),
-            (_, _, false, _) => Some(Selector::Is(Wanted::Match(wanted))),
-            (.., true) => Some(Selector::Is(Wanted::Any)),
+            (Some(id), ..) => Some(Selector::Id(id)),
+            (_, Some(file), ..) => Some(Selector::IdFile(file.into())),
+            (_, _, false, _) => Some(Selector::Match(wanted)),
+            (.., true) => Some(Selector::Any),
             _ => None,
         },
     )
 }
 
-pub fn probe_command(values: &FlagValues<'_>, kind: ProbeKind) -> Result<Command, String> {
-    let selector = selector(values)?
-        .ok_or("which instance is this pod's? Give --id, --id-file, --match or --match-env, or say --any-instance")?;
-    let unreachable = values.read("unreachable", |word| {
-        pod::ProbeResult::parse(word).ok_or(format!("'{}' is neither pass nor fail", clean(word, 80)))
-    })?;
-    let max_age = values
-        .duration_above_zero("max-age")?
-        .unwrap_or(Duration::from_secs(60));
-    Ok(Command::Probe(ProbeOptions {
-        kind,
-        selector,
-        unreachable,
-        from: values.path("from")?.map(|file| (file, max_age)),
-    }))
-}
-
-pub fn watch_command(values: &FlagValues<'_>) -> Result<Command, String> {
-    let interval = values
-        .duration_above_zero("interval")?
-        .unwrap_or(Duration::from_secs(15));
-    Ok(Command::Watch {
-        interval,
-        textfile: values.path("textfile")?,
-        status_file: values.path("status-file")?,
-        listen: listen(values, interval)?,
-    })
-}
-
-/// For the whole run, unless told otherwise; less in a Kubernetes probe, which has a second at most.
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How many intervals the last check counts for, unless told otherwise: one may be late, and one may fail.
+/// Number of intervals for which the last check counts by default: one may be late, and one may fail.
 const INTERVALS: u32 = 3;
 
 /// How much longer than its timeout a check may take on a busy machine.
@@ -160,8 +242,7 @@ const SLACK: Duration = Duration::from_secs(2);
 
 /// How long the last check counts for. Longer than the next one may take: else a pod that hangs, and with it each check,
 /// would pass now and then.
-fn max_age(values: &FlagValues<'_>, interval: Duration) -> Result<Duration, String> {
-    let timeout = values.duration_above_zero("timeout")?.unwrap_or(TIMEOUT);
+fn max_age(values: &FlagValues<'_>, interval: Duration, timeout: Duration) -> Result<Duration, String> {
     let least = interval.saturating_add(timeout);
     match values.duration_above_zero("max-age")? {
         Some(max_age) if max_age < least => Err(format!(
@@ -174,7 +255,12 @@ fn max_age(values: &FlagValues<'_>, interval: Duration) -> Result<Duration, Stri
     }
 }
 
-fn listen(values: &FlagValues<'_>, interval: Duration) -> Result<Option<ListenOptions>, String> {
+fn listen(
+    values: &FlagValues<'_>,
+    interval: Duration,
+    timeout: Duration,
+    unreachable: Option<ProbeResult>,
+) -> Result<Option<ListenOptions>, String> {
     let Some(typed) = values.text("listen")? else {
         return Ok(None);
     };
@@ -182,18 +268,18 @@ fn listen(values: &FlagValues<'_>, interval: Duration) -> Result<Option<ListenOp
         typed: typed.to_owned(),
         addresses: addresses(typed).map_err(|why| format!("--listen: {why}"))?,
         selector: selector(values)?,
-        unreachable: watch_unreachable(values)?.1,
-        max_age: max_age(values, interval)?,
+        unreachable,
+        max_age: max_age(values, interval, timeout)?,
     }))
 }
 
 /// `--unreachable` of `watch`: a status is for the verdict, and pass or fail for the probes of `--listen`. Each can be given.
-fn watch_unreachable(values: &FlagValues<'_>) -> Result<(Option<Status>, Option<pod::ProbeResult>), String> {
+fn watch_unreachable(values: &FlagValues<'_>) -> Result<(Option<Status>, Option<ProbeResult>), String> {
     let (mut status, mut result) = (None, None);
     for word in values.words("unreachable")? {
-        let is_twice = match (Status::parse(word), pod::ProbeResult::parse(word)) {
-            (Some(values), _) => status.replace(values).is_some(),
-            (_, Some(values)) => result.replace(values).is_some(),
+        let is_twice = match (Status::parse(word), ProbeResult::parse(word)) {
+            (Some(word), _) => status.replace(word).is_some(),
+            (_, Some(word)) => result.replace(word).is_some(),
             _ => {
                 return Err(format!(
                     "--unreachable: '{}' is not a status (ok, warning, unknown or critical), nor pass or fail",
@@ -231,276 +317,4 @@ fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
             clean(text, 80)
         )),
     }
-}
-
-/// The defaults of a command: a Kubernetes probe has a second at most.
-fn timing(values: &FlagValues<'_>, command: &Command) -> Result<Timing, String> {
-    let (timeout, confirm) = match command {
-        Command::Probe(_) => (Duration::from_millis(800), Duration::from_millis(300)),
-        _ => (TIMEOUT, Duration::from_secs(5)),
-    };
-    // Where probes are answered from a check, it has to see a pod that is new, which may be slower than those known.
-    let census = match command {
-        Command::Watch {
-            listen, status_file, ..
-        } if listen.is_some() || status_file.is_some() => Duration::ZERO,
-        _ => Duration::from_secs(300),
-    };
-    Ok(Timing {
-        timeout: values.duration_above_zero("timeout")?.unwrap_or(timeout),
-        confirm: values.duration("confirm")?.unwrap_or(confirm),
-        stall: values
-            .duration_above_zero("stall")?
-            .unwrap_or(Duration::from_millis(300)),
-        census: values.duration("census")?.unwrap_or(census),
-    })
-}
-
-/// What is judged of the statistics. Rates are made of two runs, so there must be a state.
-fn rates(values: &FlagValues<'_>, place: &StateLocation) -> Result<RateLimits, String> {
-    let standard = RateLimits::default();
-    let limits = RateLimits {
-        wanted: false,
-        error_warning: values.percent("error-rate-warning")?,
-        error_critical: values.percent("error-rate-critical")?,
-        latency_warning: values.duration("latency-warning")?,
-        latency_critical: values.duration("latency-critical")?,
-        min_requests: values.number("min-requests")?.unwrap_or(standard.min_requests),
-    };
-    const IMPLYING: [&str; 5] = [
-        "error-rate-warning",
-        "error-rate-critical",
-        "latency-warning",
-        "latency-critical",
-        "min-requests",
-    ];
-    let flag = match values.has("stats") {
-        true => Some("stats"),
-        false => IMPLYING.into_iter().find(|flag| values.raw(flag).is_some()),
-    };
-    match flag {
-        Some(flag) if *place == StateLocation::Nowhere => Err(format!(
-            "--{flag}: rates are made of two runs, so something must be remembered, leave out --no-state"
-        )),
-        flag => Ok(RateLimits {
-            wanted: flag.is_some(),
-            ..limits
-        }),
-    }
-}
-
-/// The first of these flags that is given, where nothing is remembered.
-fn is_in_vain<'f>(values: &FlagValues<'_>, place: &StateLocation, flags: &[&'f str]) -> Option<&'f str> {
-    let mut found = flags.iter().filter(|flag| values.raw(flag).is_some());
-    found.next().copied().filter(|_| *place == StateLocation::Nowhere)
-}
-
-/// What is judged of lost instances. What is normal is known from earlier runs.
-fn loss(values: &FlagValues<'_>, place: &StateLocation) -> Result<LossLimits, String> {
-    let flags = ["lost-warning", "lost-critical", "baseline-settle"];
-    if let Some(flag) = is_in_vain(values, place, &flags) {
-        return Err(format!(
-            "--{flag}: how many instances are normal is known from earlier runs, so something must be remembered, leave out \
-             --no-state, or give -w or -c"
-        ));
-    }
-    Ok(LossLimits {
-        warning: values.read("lost-warning", read_loss)?,
-        critical: values.read("lost-critical", read_loss)?,
-        settle: values
-            .duration_above_zero("baseline-settle")?
-            .unwrap_or(LossLimits::default().settle),
-    })
-}
-
-fn read_loss(text: &str) -> Result<Loss, String> {
-    let (digits, is_percent) = match text.strip_suffix('%') {
-        Some(digits) => (digits, true),
-        None => (text, false),
-    };
-    let plain = digits.chars().all(|c| c.is_ascii_digit());
-    let number = digits.parse::<u64>().ok().filter(|number| plain && *number > 0);
-    let loss = match (number, is_percent) {
-        (Some(percent @ 1..=100), true) => u8::try_from(percent).ok().map(Loss::Percent),
-        (Some(number), false) => usize::try_from(number).ok().map(Loss::Instances),
-        _ => None,
-    };
-    loss.ok_or_else(|| {
-        format!(
-            "'{}' is neither a number of instances, like 1, nor a part of them from 1% to 100%",
-            clean(text, 80)
-        )
-    })
-}
-
-/// What is judged of restarts. They are seen between two runs.
-fn restarts(values: &FlagValues<'_>, place: &StateLocation) -> Result<RestartLimits, String> {
-    let flags = ["restarts-warning", "restarts-critical", "restarts-window"];
-    if let Some(flag) = is_in_vain(values, place, &flags) {
-        return Err(format!(
-            "--{flag}: a restart is seen between two runs, so something must be remembered, leave out --no-state"
-        ));
-    }
-    let limit = |flag: &str| -> Result<Option<usize>, String> {
-        let most = changes::MAX_RESTARTS;
-        values.read(flag, |text| match text.parse::<usize>() {
-            Ok(number) if (1..=most).contains(&number) && !text.starts_with('+') => Ok(number),
-            _ => Err(format!("'{}' is not a whole number from 1 to {most}", clean(text, 80))),
-        })
-    };
-    let standard = RestartLimits::default();
-    let window = values
-        .duration_above_zero("restarts-window")?
-        .unwrap_or(standard.window);
-    if window > changes::KEPT {
-        let most = age(changes::KEPT);
-        return Err(format!(
-            "--restarts-window: it is longer than {most}, for which restarts are remembered"
-        ));
-    }
-    Ok(RestartLimits {
-        warning: limit("restarts-warning")?,
-        critical: limit("restarts-critical")?,
-        window,
-    })
-}
-
-fn policy(
-    values: &FlagValues<'_>,
-    command: &Command,
-    prefix: Option<&Prefix>,
-    place: &StateLocation,
-) -> Result<Policy, String> {
-    let standard = Policy::default();
-    // The same flag says pass or fail in a probe.
-    let unreachable = match command {
-        Command::Probe(_) => None,
-        Command::Watch { .. } => watch_unreachable(values)?.0,
-        _ => values.status("unreachable")?,
-    };
-    let mixed_versions = values.status("mixed-versions")?;
-    if mixed_versions.is_some() && *place == StateLocation::Nowhere {
-        return Err(
-            "--mixed-versions: without a state nobody knows since when versions are mixed, leave out --no-state".into(),
-        );
-    }
-    let mixed_metadata: Vec<String> = values.words("mixed-metadata")?.into_iter().map(str::to_owned).collect();
-    if !mixed_metadata.is_empty() && mixed_versions.is_none() {
-        return Err("--mixed-metadata: give a status with --mixed-versions, too".into());
-    }
-    if mixed_metadata.len() > MAX_KEPT_KEYS || mixed_metadata.iter().any(|key| key.is_empty() || key.len() > KEY_CHARS)
-    {
-        return Err(format!(
-            "--mixed-metadata: at most {MAX_KEPT_KEYS} keys of at most {KEY_CHARS} characters"
-        ));
-    }
-    let (creds_warning, creds_critical) = (
-        values.duration_above_zero("creds-warning")?,
-        values.duration_above_zero("creds-critical")?,
-    );
-    if creds_warning.is_some() && creds_warning <= creds_critical {
-        return Err("--creds-warning: it must be longer than --creds-critical, or it would never be told".into());
-    }
-    Ok(Policy {
-        warning: values.range("warning")?,
-        critical: values.range("critical")?,
-        rtt_warning: values.duration("rtt-warning")?,
-        rtt_critical: values.duration("rtt-critical")?,
-        expected_version: values.read("expect-version", Requirement::parse)?,
-        mixed_versions,
-        mixed_metadata,
-        creds_warning,
-        creds_critical,
-        never_seen: values.status("never-seen")?.unwrap_or(standard.never_seen),
-        unreachable: unreachable.unwrap_or(standard.unreachable),
-        silent: values.status("silent")?.unwrap_or(standard.silent),
-        forget_after: values.duration_above_zero("forget-after")?,
-        rates: rates(values, place)?,
-        request: request::limits(values)?,
-        loss: loss(values, place)?,
-        restarts: restarts(values, place)?,
-        remembers: *place != StateLocation::Nowhere,
-        imported: prefix.is_some_and(Prefix::is_imported),
-    })
-}
-
-pub fn arguments(
-    values: &FlagValues<'_>,
-    command: impl FnOnce(&FlagValues<'_>) -> Result<Command, String>,
-) -> Result<Arguments, String> {
-    values.refuse_secrets()?;
-    let service = match values.read("name", ServiceName::parse)? {
-        Some(service) => service,
-        None => return Err("which service? Give its name with --name".into()),
-    };
-    let command = command(values)?;
-    let prefix = values.read("srv-prefix", Prefix::parse)?;
-    let place = match command {
-        Command::Probe(_) => StateLocation::Nowhere,
-        _ if values.has("no-state") => StateLocation::Nowhere,
-        _ => place(values)?,
-    };
-    Ok(Arguments {
-        timing: timing(values, &command)?,
-        policy: policy(values, &command, prefix.as_ref(), &place)?,
-        output: output_options(values)?,
-        command,
-        service,
-        place,
-        matches: values.matches.clone(),
-    })
-}
-
-fn place(values: &FlagValues<'_>) -> Result<StateLocation, String> {
-    Ok(match (values.path("state")?, values.path("state-dir")?) {
-        (Some(file), _) => StateLocation::File(file),
-        (_, Some(dir)) => StateLocation::Dir(dir),
-        _ => StateLocation::Default,
-    })
-}
-
-pub fn state_list_options(values: &FlagValues<'_>) -> Result<StateListOptions, String> {
-    values.refuse_secrets()?;
-    let format = values.read("format", |word| match word {
-        "text" | "json" => Ok(word.to_owned()),
-        _ => Err(format!("'{}' is neither text nor json", clean(word, 80))),
-    })?;
-    Ok(StateListOptions {
-        place: place(values)?,
-        service: values.read("name", ServiceName::parse)?,
-        json: format.as_deref() == Some("json"),
-        timeout: values.duration_above_zero("timeout")?.unwrap_or(TIMEOUT),
-    })
-}
-
-fn output_options(values: &FlagValues<'_>) -> Result<OutputOptions, String> {
-    let format = values.read("format", |word| {
-        Format::parse(word).ok_or_else(|| format!("'{}' is not a format: {}", clean(word, 80), Format::words()))
-    })?;
-    let nats = connection::nats_label(values)?.map(|value| Label {
-        name: "nats".to_owned(),
-        value,
-    });
-    let mut labels: Vec<Label> = nats.into_iter().collect();
-    for word in values.words("label")? {
-        let label = Label::parse(word).map_err(|why| format!("--label: {why}"))?;
-        if labels.iter().any(|other| other.name == label.name) {
-            return Err(format!("--label: '{}' is given twice", label.name));
-        }
-        labels.push(label);
-    }
-    Ok(OutputOptions {
-        format: format.unwrap_or_default(),
-        verbosity: values
-            .matches
-            .try_get_one::<u8>("verbose")
-            .ok()
-            .flatten()
-            .copied()
-            .unwrap_or(0),
-        metrics: Style {
-            labels,
-            per_instance: values.has("per-instance"),
-        },
-    })
 }

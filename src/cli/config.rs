@@ -4,36 +4,53 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use clap::ArgMatches;
+use serde::{Deserialize, Serialize};
+
+use super::connection;
+use super::flag_values::{ConfigError, FlagValues};
 use crate::connect::target::{Auth, ServerUrl, ServiceName, Target};
 use crate::judge::Policy;
-use crate::judge::pod::{self, ProbeKind};
-use crate::probe::plan::Wanted;
+use crate::judge::pod::{ProbeKind, ProbeResult};
 use crate::render::prometheus::Style;
 use crate::state::key::StateKey;
 use crate::state::store::StateLocation;
+use crate::values::env::Env;
+use crate::values::text::one_of;
 
-/// What the program is to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What the command line asks for.
+#[derive(Debug)]
 pub enum Command {
-    Check,
-    Textfile {
-        output: PathBuf,
-        /// Exit with the status of the verdict, and not with that of the writing.
-        exit_status: bool,
-    },
+    Check(Box<Arguments>),
+    Textfile(Box<Arguments>, TextfileOptions),
     /// A Kubernetes exec probe.
-    Probe(ProbeOptions),
-    /// A sidecar that probes again and again.
-    Watch {
-        interval: Duration,
-        textfile: Option<PathBuf>,
-        status_file: Option<PathBuf>,
-        listen: Option<ListenOptions>,
-    },
-    StateShow,
-    StateReset,
+    Probe(Box<Arguments>, ProbeOptions),
+    /// A sidecar that checks again and again.
+    Watch(Box<Arguments>, WatchOptions),
+    StateShow(Box<Arguments>),
+    StateReset(Box<Arguments>),
+    StateList(StateListOptions),
+    /// Print the help or the version.
+    Print(String),
+}
+
+/// What `textfile` writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextfileOptions {
+    pub output: PathBuf,
+    /// Exit with the status of the verdict, and not with that of the writing.
+    pub exit_status: bool,
+}
+
+/// What a sidecar does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchOptions {
+    pub interval: Duration,
+    pub textfile: Option<PathBuf>,
+    pub status_file: Option<PathBuf>,
+    pub listen: Option<ListenOptions>,
 }
 
 /// What a Kubernetes exec probe asks for.
@@ -42,7 +59,7 @@ pub struct ProbeOptions {
     pub kind: ProbeKind,
     pub selector: Selector,
     /// Result when NATS cannot be asked, where the user says it.
-    pub unreachable: Option<pod::ProbeResult>,
+    pub unreachable: Option<ProbeResult>,
     /// Do not ask NATS, but read the file of a sidecar, which must not be older than this.
     pub from: Option<(PathBuf, Duration)>,
 }
@@ -57,17 +74,20 @@ pub struct ListenOptions {
     /// Without one, there are no probes.
     pub selector: Option<Selector>,
     /// Result of a probe when NATS cannot be asked, where the user says it.
-    pub unreachable: Option<pod::ProbeResult>,
+    pub unreachable: Option<ProbeResult>,
     /// An older check says nothing of a pod any more.
     pub max_age: Duration,
 }
 
-/// Which instance is a pod's own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Which instance is a pod's own. Serialized for the process that answers over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Selector {
-    Is(Wanted),
+    Id(String),
     /// The one whose id is in this file.
-    IdFile(PathBuf),
+    IdFile(OsString),
+    /// The one with these keys and values in its metadata.
+    Match(Vec<(String, String)>),
+    Any,
 }
 
 /// How a verdict is told.
@@ -82,27 +102,38 @@ pub enum Format {
 }
 
 impl Format {
-    /// Each format by its word.
-    const ALL: [(&str, Format); 5] = [
-        ("nagios", Format::Nagios),
-        ("json", Format::Json),
-        ("text", Format::Text),
-        ("prometheus", Format::Prometheus),
-        ("checkmk", Format::Checkmk),
+    /// Every format, the default first.
+    pub const ALL: [Format; 5] = [
+        Format::Nagios,
+        Format::Json,
+        Format::Text,
+        Format::Prometheus,
+        Format::Checkmk,
     ];
+
+    /// The formats of `state list`, the default first.
+    pub const OF_LIST: [Format; 2] = [Format::Text, Format::Json];
+
+    /// The word of the format.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Nagios => "nagios",
+            Format::Json => "json",
+            Format::Text => "text",
+            Format::Prometheus => "prometheus",
+            Format::Checkmk => "checkmk",
+        }
+    }
 
     /// Reads a format by its word.
     pub fn parse(word: &str) -> Option<Format> {
-        Format::ALL
-            .iter()
-            .find(|(name, _)| *name == word)
-            .map(|(_, format)| *format)
+        Format::ALL.into_iter().find(|format| format.name() == word)
     }
 
-    /// The words of all formats, for a message: `nagios, json or text`.
-    pub fn words() -> String {
-        let [first @ .., last] = Format::ALL.map(|(name, _)| name);
-        format!("{} or {last}", first.join(", "))
+    /// The words of formats: `nagios, json or text`.
+    pub fn words(formats: &[Format]) -> String {
+        let names: Vec<&str> = formats.iter().map(|format| format.name()).collect();
+        one_of(&names)
     }
 
     /// The format asked for, as far as that can be told of arguments that are wrong: mistakes come in it, too.
@@ -117,11 +148,10 @@ impl Format {
 /// `state list`: which states, and how to print them.
 #[derive(Clone, Debug)]
 pub struct StateListOptions {
-    pub place: StateLocation,
+    pub location: StateLocation,
     /// Only those of this service.
     pub service: Option<ServiceName>,
-    /// As JSON, and not as text.
-    pub json: bool,
+    pub format: Format,
     pub timeout: Duration,
 }
 
@@ -147,15 +177,40 @@ pub struct Timing {
     pub census: Duration,
 }
 
+/// What the user has said, checked, but for how to connect: that may stand in files, which take their time.
+#[derive(Clone, Debug)]
+pub struct Arguments {
+    pub service: ServiceName,
+    pub settings: Settings,
+    pub(super) matches: ArgMatches,
+}
+
+impl Arguments {
+    /// Reads the files that say how to connect, until the deadline.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong and what would be right.
+    pub fn target(&self, env: Env<'_>, deadline: Instant) -> Result<Target, ConfigError> {
+        let values = FlagValues::new(&self.matches, env, deadline);
+        connection::target(self.service.clone(), &values).map_err(|problem| problem.redacted())
+    }
+}
+
+/// Everything else that the user has said.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub timing: Timing,
+    pub policy: Policy,
+    pub location: StateLocation,
+    pub output: OutputOptions,
+}
+
 /// Everything that the user has said, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
-    pub command: Command,
     pub target: Target,
-    pub timing: Timing,
-    pub policy: Policy,
-    pub place: StateLocation,
-    pub output: OutputOptions,
+    pub settings: Settings,
 }
 
 impl Config {

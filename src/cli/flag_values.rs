@@ -144,6 +144,13 @@ impl<'a> FlagValues<'a> {
         }
         Ok(())
     }
+
+    /// The first of these flags that was given.
+    pub fn first_given(&self, flags: &[&'static str]) -> Option<&'static str> {
+        let is_given = |flag: &&str| self.has(flag) || self.raw(flag).is_some();
+        flags.iter().copied().find(is_given)
+    }
+
     pub fn raw(&self, flag: &str) -> Option<&OsStr> {
         // Not every mode has every flag.
         let value = self.matches.try_get_one::<OsString>(flag).ok().flatten();

@@ -4,12 +4,13 @@
 //! shows a secret.
 
 mod arguments;
+mod commands;
 mod config;
 mod connection;
-mod flag;
 mod flag_values;
 mod flags;
 mod help;
+mod policy;
 mod request;
 
 use std::ffi::OsString;
@@ -17,73 +18,43 @@ use std::time::Instant;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-pub use self::arguments::Arguments;
-use self::arguments::{arguments, probe_command, state_list_options, textfile_command, watch_command};
+pub use self::commands::{COMMANDS, command, whole_command};
 pub use self::config::{
-    Command, Config, Format, ListenOptions, OutputOptions, ProbeOptions, Selector, StateListOptions, Timing,
+    Arguments, Command, Config, Format, ListenOptions, OutputOptions, ProbeOptions, Selector, Settings,
+    StateListOptions, TextfileOptions, Timing, WatchOptions,
 };
 pub use self::flag_values::ConfigError;
 use self::flag_values::FlagValues;
-pub use self::flags::{command, whole_command};
-use crate::judge::pod::ProbeKind;
 use crate::values::env::Env;
 use crate::values::secret::redact;
-use crate::values::text::clean;
-
-/// What the command line asks for.
-#[derive(Debug)]
-pub enum Invocation {
-    Run(Box<Arguments>),
-    StateList(StateListOptions),
-    /// The help or the version.
-    Print(String),
-}
+use crate::values::text::{clean, one_of};
 
 /// Reads the command line (with the program's name first) and the environment.
 ///
 /// # Errors
 ///
 /// One line that says what is wrong and what would be right.
-pub fn parse(args: &[OsString], env: Env<'_>) -> Result<Invocation, String> {
+pub fn parse(args: &[OsString], env: Env<'_>) -> Result<Command, String> {
     read(args, env).map_err(|problem| redact(&problem))
 }
 
-fn read(args: &[OsString], env: Env<'_>) -> Result<Invocation, String> {
+fn read(args: &[OsString], env: Env<'_>) -> Result<Command, String> {
     let matches = match command().try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
-            return Ok(Invocation::Print(help::wrapped(&error.to_string())));
+            return Ok(Command::Print(help::wrapped(&error.to_string())));
         }
         Err(error) => return Err(one_line(&error, args)),
     };
+    let (mut words, mut matches) = (Vec::new(), &matches);
+    while let Some((word, inner)) = matches.subcommand() {
+        words.push(word);
+        matches = inner;
+    }
+    let spec = commands::find(&words.join(" ")).unwrap_or(&COMMANDS[0]);
     // Before it is known how long it may take, no file is read.
-    let given = |matches| FlagValues::new(matches, env, Instant::now());
-    let read = match matches.subcommand() {
-        None => arguments(&given(&matches), |_| Ok(Command::Check)),
-        Some(("textfile", matches)) => arguments(&given(matches), textfile_command),
-        Some(("probe", probe)) => match probe.subcommand() {
-            Some(("liveness", matches)) => {
-                arguments(&given(matches), |given| probe_command(given, ProbeKind::Liveness))
-            }
-            Some(("readiness", matches)) => {
-                arguments(&given(matches), |given| probe_command(given, ProbeKind::Readiness))
-            }
-            Some((_, matches)) => arguments(&given(matches), |given| probe_command(given, ProbeKind::Startup)),
-            None => Err(WHICH_PROBE.into()),
-        },
-        Some(("watch", matches)) => arguments(&given(matches), watch_command),
-        Some(("state", state)) => match state.subcommand() {
-            Some(("list", matches)) => return state_list_options(&given(matches)).map(Invocation::StateList),
-            Some(("reset", matches)) => arguments(&given(matches), |_| Ok(Command::StateReset)),
-            Some((_, matches)) => arguments(&given(matches), |_| Ok(Command::StateShow)),
-            None => Err("state what? Say state show, reset or list".into()),
-        },
-        Some((_, matches)) => arguments(&given(matches), |_| Ok(Command::Check)),
-    };
-    read.map(|arguments| Invocation::Run(Box::new(arguments)))
+    (spec.read)(&FlagValues::new(matches, env, Instant::now()))
 }
-
-const WHICH_PROBE: &str = "which probe? Say probe liveness, readiness or startup";
 
 /// The message of clap, in one line. Words that may be part of a secret, since it was not quoted, are not repeated.
 fn one_line(error: &clap::Error, args: &[OsString]) -> String {
@@ -110,14 +81,16 @@ fn one_line(error: &clap::Error, args: &[OsString]) -> String {
     };
     if let Some(word) = stray {
         return match first {
-            Some(first) if first == word => format!(
-                "'{}' is not a command: check, textfile, probe, watch or state",
-                clean(word, 80)
-            ),
-            _ if matches!(word, "check" | "textfile" | "probe" | "watch" | "state") => {
+            Some(first) if first == word => {
+                let commands = one_of(&commands::first_words());
+                format!("'{}' is not a command: {commands}", clean(word, 80))
+            }
+            _ if commands::first_words().contains(&word) => {
                 format!("say {word} first, and the flags behind it")
             }
-            Some(first) if first == "probe" && error.kind() == ErrorKind::InvalidSubcommand => WHICH_PROBE.into(),
+            Some(first) if first == "probe" && error.kind() == ErrorKind::InvalidSubcommand => {
+                "which probe? Say probe liveness, readiness or startup".into()
+            }
             _ => "a word too many among the flags, a value with blanks needs quotes".into(),
         };
     }

@@ -18,11 +18,14 @@ fn parsed(args: &str, env: Variables<'_>) -> Result<Config, String> {
         .chain(args.split_whitespace());
     let env = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into());
     match parse(&args.map(OsString::from).collect::<Vec<_>>(), &env)? {
-        Invocation::Run(typed) => {
-            let target = typed.target(&env, Instant::now() + Duration::from_secs(10));
-            Ok(typed.with_target(target.map_err(|problem| problem.text().to_owned())?))
+        Command::Check(arguments) => {
+            let target = arguments.target(&env, Instant::now() + Duration::from_secs(10));
+            Ok(Config {
+                target: target.map_err(|problem| problem.text().to_owned())?,
+                settings: arguments.settings,
+            })
         }
-        other => panic!("no run: {other:?}"),
+        other => panic!("no check: {other:?}"),
     }
 }
 
@@ -45,7 +48,6 @@ fn the_definition_is_sound() {
 #[test]
 fn what_is_not_said_has_its_default() {
     let config = parsed("", &[]).expect("a name is enough");
-    assert_eq!(config.command, Command::Check);
     assert_eq!(config.target.ping_subject(), "$SRV.PING.orders");
     assert_eq!(config.target.servers[0].address(), "127.0.0.1:4222");
     assert_eq!(config.target.auth, Auth::None);
@@ -54,13 +56,13 @@ fn what_is_not_said_has_its_default() {
         confirm,
         stall,
         census,
-    } = config.timing;
+    } = config.settings.timing;
     assert_eq!(
         [timeout, confirm, stall, census].map(|d| d.as_millis()),
         [10_000, 5000, 300, 300_000]
     );
-    assert_eq!(config.policy, Policy::default());
-    assert_eq!(config.place, StateLocation::Default);
+    assert_eq!(config.settings.policy, Policy::default());
+    assert_eq!(config.settings.location, StateLocation::Default);
     let nats = Label {
         name: "nats".to_owned(),
         value: "127.0.0.1".to_owned(),
@@ -70,7 +72,7 @@ fn what_is_not_said_has_its_default() {
         per_instance: false,
     };
     assert_eq!(
-        config.output,
+        config.settings.output,
         OutputOptions {
             metrics,
             ..OutputOptions::default()
@@ -86,19 +88,22 @@ fn what_is_said_is_taken() {
         &[],
     )
     .expect("all of it is right");
-    assert_eq!(config.policy.warning, Range::parse("3:").ok());
-    assert_eq!(config.policy.critical, Range::parse("@0").ok());
-    assert_eq!(config.policy.rtt_warning, Some(Duration::from_millis(100)));
-    assert_eq!(config.policy.rtt_critical, Some(Duration::from_secs(2)));
-    assert_eq!(config.policy.never_seen, Status::Critical);
-    assert_eq!(config.policy.unreachable, Status::Warning);
-    assert_eq!(config.policy.silent, Status::Ok);
-    assert_eq!(config.policy.forget_after, Some(Duration::from_secs(172_800)));
-    assert!(!config.policy.remembers);
-    assert_eq!(config.timing.timeout, Duration::from_secs(5));
-    assert_eq!(config.timing.confirm, Duration::ZERO);
+    assert_eq!(config.settings.policy.warning, Range::parse("3:").ok());
+    assert_eq!(config.settings.policy.critical, Range::parse("@0").ok());
+    assert_eq!(config.settings.policy.rtt_warning, Some(Duration::from_millis(100)));
+    assert_eq!(config.settings.policy.rtt_critical, Some(Duration::from_secs(2)));
+    assert_eq!(config.settings.policy.never_seen, Status::Critical);
+    assert_eq!(config.settings.policy.unreachable, Status::Warning);
+    assert_eq!(config.settings.policy.silent, Status::Ok);
+    assert_eq!(config.settings.policy.forget_after, Some(Duration::from_secs(172_800)));
+    assert!(!config.settings.policy.remembers);
+    assert_eq!(config.settings.timing.timeout, Duration::from_secs(5));
+    assert_eq!(config.settings.timing.confirm, Duration::ZERO);
     assert_eq!(config.target.ping_subject(), "APP.$SRV.PING.orders");
-    assert_eq!((config.place, config.output.verbosity), (StateLocation::Nowhere, 2));
+    assert_eq!(
+        (config.settings.location, config.settings.output.verbosity),
+        (StateLocation::Nowhere, 2)
+    );
 }
 
 /// Flags, variables, what all servers are asked with, and what the first one has in its URL.

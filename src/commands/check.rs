@@ -12,9 +12,9 @@ use crate::state::store::Store;
 use crate::values::status::Reason;
 
 pub fn run(config: &Config, store: &Store, start: Instant) -> Output {
-    let options = config.output.clone();
+    let options = config.settings.output.clone();
     let last_words: AbortReport = Arc::new(move |report, _| output(report, &options));
-    output(&run_check(config, store, start, &last_words), &config.output)
+    output(&run_check(config, store, start, &last_words), &config.settings.output)
 }
 
 /// The report in the format that was asked for.

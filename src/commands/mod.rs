@@ -2,14 +2,17 @@
 
 mod check;
 mod child;
+mod handover;
+mod http_child;
 mod listen;
 mod log;
+mod outcome;
 mod probe;
 mod run_check;
 pub mod site;
 mod state;
 mod textfile;
-pub mod watch;
+mod watch;
 
 use std::ffi::OsString;
 use std::sync::Arc;
@@ -19,9 +22,10 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use signal_hook::consts::SIGXFSZ;
 
 use self::run_check::state_store;
-use crate::cli::{self, Arguments, Command, ConfigError, Format, Invocation, OutputOptions};
+use crate::cli::{self, Arguments, Command, Config, ConfigError, Format, OutputOptions};
 use crate::process::exit::Output;
 use crate::process::watchdog;
+use crate::state::store::Store;
 use crate::values::env::Env;
 use crate::values::status::Reason;
 
@@ -31,49 +35,61 @@ pub fn run(args: &[OsString], env: Env<'_>, start: Instant) -> Output {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     // Writing beyond the limit of a file's size is then an error, and not the end of the process.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
-    if listen::is_asked_for(args) {
-        return listen::run_server_child();
-    }
-    // Before there is a second thread: it forks.
-    if watch::is_asked_for(args) {
-        return watch::run(args, env);
+    let first = args.get(1).and_then(|argument| argument.to_str());
+    if first == Some(http_child::ARGUMENT) {
+        return http_child::run();
     }
     let last_words = |cause: &watchdog::Alarm| check::unknown(cause.reason(), cause.to_string());
-    if let Err(error) = watchdog::install(Box::new(last_words)) {
+    // `watch` forks, so it must not have a second thread.
+    if first != Some("watch")
+        && let Err(error) = watchdog::install(Box::new(last_words))
+    {
         return check::unknown(Reason::Interrupted, format!("cannot take over the signals: {error}"));
     }
-    match cli::parse(args, env) {
-        Ok(Invocation::Print(text)) => Output::success(text),
-        Ok(Invocation::StateList(options)) => state::list(&options, env, start),
-        Ok(Invocation::Run(arguments)) => {
-            run_command(*arguments, env, start).unwrap_or_else(|problem| usage(args, &problem))
-        }
-        Err(problem) => usage(args, &problem),
-    }
+    let output = cli::parse(args, env).and_then(|command| run_command(command, env, start));
+    output.unwrap_or_else(|problem| usage(args, &problem))
 }
 
 /// The error is a mistake in what the user has said.
-fn run_command(arguments: Arguments, env: Env<'_>, start: Instant) -> Result<Output, String> {
-    if let Command::Probe(options) = &arguments.command {
-        return probe::run(&arguments, options, env, start);
+fn run_command(command: Command, env: Env<'_>, start: Instant) -> Result<Output, String> {
+    match command {
+        Command::Print(text) => Ok(Output::success(text)),
+        Command::StateList(options) => Ok(state::list(&options, env, start)),
+        Command::Probe(arguments, options) => probe::run(&arguments, &options, env, start),
+        Command::Watch(arguments, options) => watch::run(&arguments, &options, env),
+        Command::Check(arguments) => {
+            with_state(*arguments, env, start, |config, store| check::run(config, store, start))
+        }
+        Command::Textfile(arguments, options) => with_state(*arguments, env, start, |config, store| {
+            textfile::run(config, store, start, &options)
+        }),
+        Command::StateShow(arguments) => with_state(*arguments, env, start, state::show),
+        Command::StateReset(arguments) => with_state(*arguments, env, start, |config, store| {
+            state::reset(config, store, start)
+        }),
     }
-    let deadline = start + arguments.timing.timeout;
+}
+
+/// Runs a command that uses a state. Until its deadline the files that say how to connect are read.
+fn with_state(
+    arguments: Arguments,
+    env: Env<'_>,
+    start: Instant,
+    run: impl FnOnce(&Config, &Store) -> Output,
+) -> Result<Output, String> {
+    let deadline = start + arguments.settings.timing.timeout;
     // Files can hang, too.
     watchdog::watch(deadline);
     let target = arguments.target(env, deadline).map_err(ConfigError::into_text)?;
-    let config = arguments.with_target(target);
+    let config = Config {
+        target,
+        settings: arguments.settings,
+    };
     let store = state_store(&config, env);
-    Ok(match &config.command {
-        Command::Check => check::run(&config, &store, start),
-        Command::Textfile { output, exit_status } => textfile::run(&config, &store, start, output, *exit_status),
-        Command::StateShow => state::show(&config, &store),
-        Command::StateReset => state::reset(&config, &store, start),
-        // Both were begun above.
-        Command::Probe(_) | Command::Watch { .. } => Output::failure("not what was asked for"),
-    })
+    Ok(run(&config, &store))
 }
 
-/// Bad arguments: also told in the format asked for, and by a command that writes files on stderr.
+/// Reports bad arguments: in the format that was asked for, or on stderr by a command that prints no verdict.
 fn usage(args: &[OsString], problem: &str) -> Output {
     let problem = format!("{problem} (see --help)");
     match args.get(1).and_then(|command| command.to_str()) {

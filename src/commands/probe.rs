@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::cli::{Arguments, ConfigError, ProbeOptions, Selector};
 use crate::files::read::{read_text, shown};
 use crate::judge::pod::{PodProbe, ProbeResult};
-use crate::judge::status_file::{self, LastCheck};
+use crate::judge::status_file;
 use crate::probe::client::{ProbeRequest, probe};
 use crate::probe::plan::{PingPlan, Wanted};
 use crate::probe::reply::is_id;
@@ -45,7 +45,7 @@ fn answer(
         wanted,
         unreachable: options.unreachable,
     };
-    let deadline = start + arguments.timing.timeout;
+    let deadline = start + arguments.settings.timing.timeout;
     let alarms = watchdog::watch(deadline);
     let of_anyone = question(Wanted::Any);
     let asks_nats = options.from.is_none();
@@ -68,10 +68,7 @@ fn answer(
     let question = question(wanted.clone());
     if let Some((path, max_age)) = &options.from {
         return Ok(match read_text(path, MAX_STATUS_FILE_BYTES, deadline) {
-            Ok(text) => {
-                let check = LastCheck::parse(&text);
-                status_file::answer(&question, status_file::FILE, &check, *max_age, Timestamp::now())
-            }
+            Ok(text) => status_file::answer_from_file(&question, &text, *max_age, Timestamp::now()),
             Err(why) => question.no_check(&format!("the status file {}: {why}", shown(path))),
         });
     }
@@ -82,7 +79,12 @@ fn answer(
     };
     Ok(question.judge(&probe(&ProbeRequest {
         target: &target,
-        plan: PingPlan::new(service, wanted, arguments.timing.confirm, arguments.timing.stall),
+        plan: PingPlan::new(
+            service,
+            wanted,
+            arguments.settings.timing.confirm,
+            arguments.settings.timing.stall,
+        ),
         start,
         deadline,
         alarms: &alarms,
@@ -96,10 +98,12 @@ fn answer(
 /// There is none yet: the application writes its id into the file when it has an instance.
 pub fn wanted(selector: &Selector, deadline: Instant) -> Result<Wanted, String> {
     match selector {
-        Selector::Is(wanted) => Ok(wanted.clone()),
-        Selector::IdFile(path) => id_in(path, deadline)
+        Selector::Id(id) => Ok(Wanted::Id(id.clone())),
+        Selector::IdFile(path) => id_in(Path::new(path), deadline)
             .map(Wanted::Id)
-            .map_err(|why| format!("no instance yet: the id file {}: {why}", shown(path))),
+            .map_err(|why| format!("no instance yet: the id file {}: {why}", shown(Path::new(path)))),
+        Selector::Match(values) => Ok(Wanted::Match(values.clone())),
+        Selector::Any => Ok(Wanted::Any),
     }
 }
 

@@ -32,7 +32,7 @@ pub type AbortReport = Arc<dyn Fn(&Report, &str) -> Output + Send + Sync>;
 
 /// The state of the question, wherever the user or the environment says.
 pub fn state_store(config: &Config, env: Env<'_>) -> Store {
-    Store::new(&config.place, config.state_key(), &state_environment(env))
+    Store::new(&config.settings.location, config.state_key(), &state_environment(env))
 }
 
 /// What the environment says of the place of the state.
@@ -46,7 +46,7 @@ pub fn state_environment(env: Env<'_>) -> StateEnvironment<'_> {
 
 /// Probes, judges and remembers: what every command does that looks at a service.
 pub fn run_check(config: &Config, store: &Store, start: Instant, last_words: &AbortReport) -> Report {
-    let deadline = start + config.timing.timeout;
+    let deadline = start + config.settings.timing.timeout;
     let service = config.target.service.as_str();
     let alarms = watchdog::watch(deadline);
     watchdog::set_last_words(unread(config, store, last_words));
@@ -54,8 +54,8 @@ pub fn run_check(config: &Config, store: &Store, start: Instant, last_words: &Ab
     watchdog::set_last_words(interrupted(config, &peeked, last_words));
 
     let confirm = match peeked.is_absent() {
-        true => config.timing.confirm.min(FIRST_RETRY),
-        false => config.timing.confirm,
+        true => config.settings.timing.confirm.min(FIRST_RETRY),
+        false => config.settings.timing.confirm,
     };
     let seen = Arc::new(probe(&ProbeRequest {
         target: &config.target,
@@ -65,11 +65,11 @@ pub fn run_check(config: &Config, store: &Store, start: Instant, last_words: &Ab
             before_outage: peeked.before_outage(),
             census: needs_census(&peeked, config, Timestamp::now()),
             discover: peeked.last_seen().is_none(),
-            stats: config.policy.rates.wanted,
-            kept_metadata: config.policy.mixed_metadata.clone(),
-            thorough: config.timing.census.is_zero(),
-            thresholds: config.policy.thresholds(&peeked),
-            ..PingPlan::new(service, Wanted::All, confirm, config.timing.stall)
+            stats: config.settings.policy.rates.wanted,
+            kept_metadata: config.settings.policy.mixed_metadata.clone(),
+            thorough: config.settings.timing.census.is_zero(),
+            thresholds: config.settings.policy.thresholds(&peeked),
+            ..PingPlan::new(service, Wanted::All, confirm, config.settings.timing.stall)
         },
         start,
         deadline,
@@ -77,7 +77,7 @@ pub fn run_check(config: &Config, store: &Store, start: Instant, last_words: &Ab
     }));
 
     // If the state hangs or the run is interrupted, the verdict is said all the same.
-    let (verdict, next) = judge(service, &peeked, &seen, &config.policy, Timestamp::now());
+    let (verdict, next) = judge(service, &peeked, &seen, &config.settings.policy, Timestamp::now());
     let judged = report(verdict, &seen, next);
     watchdog::set_last_words(unsaved(judged.clone(), last_words));
     let (mut report, problems) = store.update(deadline + SAVING, &peeked, |memory| {
@@ -117,21 +117,21 @@ fn judge_beside_others(config: &Config, peeked: &Memory, memory: &Memory, seen: 
         Some(epoch) => (Arc::new(epoch.observed_like(seen)), Some(memory.clone())),
         None => (Arc::clone(seen), None),
     };
-    let (verdict, judged) = judge(service, memory, &seen, &config.policy, Timestamp::now());
+    let (verdict, judged) = judge(service, memory, &seen, &config.settings.policy, Timestamp::now());
     let next = next.unwrap_or(judged);
     (report(verdict, &seen, next.clone()), next)
 }
 
 /// Whether to wait for instances that nobody knows of (SPEC, section 3): also while a replacement may come.
 fn needs_census(memory: &Memory, config: &Config, now: Timestamp) -> bool {
-    let recent = |at: Timestamp| at <= now && now.since(at) < config.timing.census;
+    let recent = |at: Timestamp| at <= now && now.since(at) < config.settings.timing.census;
     let quiet = memory.status == Some(Status::Ok) && memory.outage.is_none() && !memory.known_instances().is_empty();
     let count = memory.epoch.as_ref().map_or(0, |epoch| epoch.count);
     let fewer = memory
         .baseline
         .as_ref()
         .is_some_and(|baseline| count < baseline.count());
-    let window = config.policy.restarts.window;
+    let window = config.settings.policy.restarts.window;
     let no_successor = memory
         .changes
         .as_ref()
@@ -169,7 +169,13 @@ fn interrupted(config: &Config, memory: &Memory, last_words: &AbortReport) -> wa
             remarks: config.target.remarks.clone(),
             ..Observation::failed(now, failure)
         });
-        let (verdict, memory) = judge(config.target.service.as_str(), &memory, &seen, &config.policy, now);
+        let (verdict, memory) = judge(
+            config.target.service.as_str(),
+            &memory,
+            &seen,
+            &config.settings.policy,
+            now,
+        );
         last_words(&report(verdict, &seen, memory), &cause.to_string())
     })
 }

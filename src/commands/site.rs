@@ -3,72 +3,35 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::judge::pod::{self, PodProbe, ProbeKind, ProbeResult};
-use crate::judge::status_file::{self, LastCheck};
+use serde::{Deserialize, Serialize};
+
+use super::outcome::ServedCheck;
+use crate::cli::Selector;
+use crate::judge::pod::{PodProbe, ProbeKind, ProbeResult};
+use crate::judge::status_file;
 use crate::probe::plan::Wanted;
 use crate::render::html;
 use crate::serve::request::HttpRequest;
 use crate::serve::response::{Content, HttpResponse, HttpStatus};
 use crate::values::duration::age;
-use crate::values::status;
 use crate::values::timestamp::Timestamp;
 
-/// What the last check has to tell, in each of the forms that are served.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Results {
-    pub at: Timestamp,
-    pub status: status::Status,
-    /// What probes want to know of the check, parsed when it came.
-    pub check: Result<LastCheck, String>,
-    /// The JSON output.
-    pub json: Rc<str>,
-    /// The metrics, in the text exposition format.
-    pub metrics: Rc<str>,
-    /// The part of the page for people that does not change until the next check.
-    pub html: Rc<str>,
-}
-
-impl Results {
-    /// As they go from the check to the server: a line with the time, the status and three lengths, then the texts.
-    pub fn to_text(at: Timestamp, status: status::Status, json: &str, metrics: &str, html: &str) -> String {
-        let (micros, name) = (at.as_micros(), status.name());
-        let (a, b, c) = (json.len(), metrics.len(), html.len());
-        format!("{micros} {name} {a} {b} {c}\n{json}{metrics}{html}")
-    }
-
-    /// Reads them back. `None` if they are not whole.
-    pub fn from_text(text: &str) -> Option<Results> {
-        let (head, texts) = text.split_once('\n')?;
-        let mut words = head.split(' ');
-        let at = Timestamp::from_micros(words.next()?.parse().ok()?);
-        let status = status::Status::parse(words.next()?)?;
-        let (json, rest) = texts.split_at_checked(words.next()?.parse().ok()?)?;
-        let (metrics, html) = rest.split_at_checked(words.next()?.parse().ok()?)?;
-        let is_whole = words.next()?.parse() == Ok(html.len());
-        is_whole.then(|| Results {
-            at,
-            status,
-            check: LastCheck::parse(json),
-            json: json.into(),
-            metrics: metrics.into(),
-            html: html.into(),
-        })
-    }
-}
-
-/// All pages.
-#[derive(Clone, Debug)]
+/// All pages. Serialized for the process that serves them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Site {
     pub service: String,
     pub interval: Duration,
     /// A check that is older says nothing any more.
     pub max_age: Duration,
     /// Result of a probe when NATS cannot be asked, where the user says it.
-    pub unreachable: Option<pod::ProbeResult>,
+    pub unreachable: Option<ProbeResult>,
+    /// Which instance is the pod's own; without one, there are no probes.
+    pub selector: Option<Selector>,
     /// When this server began.
     pub started: Timestamp,
-    /// Nothing before the first check has ended.
-    pub results: Option<Results>,
+    /// The last check; `None` before the first one has ended.
+    #[serde(skip)]
+    pub served: Option<ServedCheck>,
 }
 
 const NO_PAGE: &str =
@@ -93,8 +56,8 @@ impl Site {
             "/startupz" => ProbeKind::Startup,
             "/" => return self.page(now),
             "/healthz" => return self.health(now),
-            "/metrics" => return self.text(Content::Metrics, |results| &results.metrics),
-            "/status" => return self.text(Content::Json, |results| &results.json),
+            "/metrics" => return self.text(Content::Metrics, |served| &served.metrics),
+            "/status" => return self.text(Content::Json, |served| &served.json),
             _ => return HttpResponse::new(HttpStatus::NotFound, Content::Text, NO_PAGE),
         };
         let Some(own) = own() else {
@@ -116,13 +79,13 @@ impl Site {
             wanted,
             unreachable: self.unreachable,
         };
-        match (own, &self.results) {
+        match (own, &self.served) {
             (Err(why), _) => question(Wanted::Any).say(ProbeResult::Fail, &why),
             (Ok(own), None) => question(own).no_check(NO_CHECK),
-            (Ok(own), Some(results)) => status_file::answer(
+            (Ok(own), Some(served)) => status_file::answer(
                 &question(own),
                 status_file::LAST_CHECK,
-                &results.check,
+                &served.check,
                 self.max_age,
                 now,
             ),
@@ -131,19 +94,15 @@ impl Site {
 
     /// What a probe is told besides, for whoever looks into it.
     fn more(&self, now: Timestamp) -> String {
-        let Some(results) = &self.results else {
+        let Some(served) = &self.served else {
             return format!("{NO_CHECK}\n");
-        };
-        let (reason, text) = match &results.check {
-            Ok(check) => (check.reason.as_str(), check.text.as_str()),
-            Err(why) => ("", why.as_str()),
         };
         format!(
             "{} {}: {}\nchecked {} ago, every {}; counts for {}\n",
-            results.status.name(),
-            reason,
-            text,
-            age(now.since(results.at)),
+            served.status.name(),
+            served.check.reason,
+            served.check.text,
+            age(now.since(served.check.time)),
             age(self.interval),
             age(self.max_age),
         )
@@ -151,37 +110,32 @@ impl Site {
 
     /// Whether this watcher works: it checks, whatever the checks find.
     fn health(&self, now: Timestamp) -> HttpResponse {
-        let (last, text) = match &self.results {
-            Some(results) => (
-                results.at,
-                format!("the last check is {} old", age(now.since(results.at))),
-            ),
-            None => (self.started, NO_CHECK.to_owned()),
+        let last = self.served.as_ref().map(|served| served.check.time);
+        let text = match last {
+            Some(last) => format!("the last check is {} old", age(now.since(last))),
+            None => NO_CHECK.to_owned(),
         };
-        let is_well = now.since(last) <= self.max_age;
-        let status = if is_well {
-            HttpStatus::Ok
-        } else {
-            HttpStatus::Unavailable
+        let (status, word) = match now.since(last.unwrap_or(self.started)) <= self.max_age {
+            true => (HttpStatus::Ok, "ok"),
+            false => (HttpStatus::Unavailable, "fail"),
         };
-        let word = if is_well { "ok" } else { "fail" };
         let line = format!("{word}: {}: {text}, every {}\n", self.service, age(self.interval));
         HttpResponse::new(status, Content::Text, line)
     }
 
-    fn text(&self, content: Content, text: impl FnOnce(&Results) -> &Rc<str>) -> HttpResponse {
-        match &self.results {
-            Some(results) => HttpResponse::new(HttpStatus::Ok, content, Rc::clone(text(results))),
+    fn text(&self, content: Content, text: impl FnOnce(&ServedCheck) -> &Rc<str>) -> HttpResponse {
+        match &self.served {
+            Some(served) => HttpResponse::new(HttpStatus::Ok, content, Rc::clone(text(served))),
             None => HttpResponse::new(HttpStatus::Unavailable, Content::Text, format!("{NO_CHECK}\n")),
         }
     }
 
     fn page(&self, now: Timestamp) -> HttpResponse {
-        let checked = self.results.as_ref().map(|results| html::Checked {
-            status: results.status,
-            age: now.since(results.at),
-            is_stale: now.since(results.at) > self.max_age,
-            text: &results.html,
+        let checked = self.served.as_ref().map(|served| html::Checked {
+            status: served.status,
+            age: now.since(served.check.time),
+            is_stale: now.since(served.check.time) > self.max_age,
+            text: &served.html,
         });
         let page = html::page(&self.service, checked.as_ref(), self.interval);
         HttpResponse::html(HttpStatus::Ok, page, html::POLICY)
@@ -191,30 +145,41 @@ impl Site {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::values::status;
     use serde_json::{Value, json};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_seconds(second)
     }
 
-    /// Checked at second 1000, with the instance A.
-    fn site() -> Site {
-        let json = json!({
+    fn served(status: status::Status, seen: Value) -> ServedCheck {
+        let check = json!({
             "time": at(1000).to_string(),
             "service": "orders",
-            "asked": true,
+            "seen": seen,
             "reason": "service_up",
             "text": "1 instance",
-            "answers": [{"id": "A", "metadata": {"pod": "orders-1"}}],
         });
-        let text = Results::to_text(at(1000), status::Status::Ok, &json.to_string(), "up 1\n", "<p>up</p>");
+        ServedCheck {
+            status,
+            check: serde_json::from_value(check).expect("a check"),
+            json: "{}".into(),
+            metrics: "up 1\n".into(),
+            html: "<p>up</p>".into(),
+        }
+    }
+
+    /// Checked at second 1000, with the instance A.
+    fn site() -> Site {
+        let seen = json!({"Ok": {"count": 1, "listed": [{"id": "A", "metadata": {"pod": "orders-1"}}]}});
         Site {
             service: "orders".into(),
             interval: Duration::from_secs(15),
             max_age: Duration::from_secs(45),
             unreachable: None,
+            selector: None,
             started: at(1000),
-            results: Results::from_text(&text),
+            served: Some(served(status::Status::Ok, seen)),
         }
     }
 
@@ -234,7 +199,7 @@ mod tests {
     fn a_probe_passes_or_fails() {
         let site = site();
         let nothing = Site {
-            results: None,
+            served: None,
             ..site.clone()
         };
         let own = |id| Some(Ok(id));
@@ -359,10 +324,7 @@ mod tests {
             &*site().answer(&request, own, at(1010)).body,
             "liveness pass: orders: A answered 10s ago\nOK service_up: 1 instance\nchecked 10s ago, every 15s; counts for 45s\n"
         );
-        let nothing = Site {
-            results: None,
-            ..site()
-        };
+        let nothing = Site { served: None, ..site() };
         assert_eq!(
             &*nothing.answer(&request, own, at(1010)).body,
             "liveness pass: orders: cannot ask, which is not this pod's fault: no check has ended yet\nno check has ended yet\n"
@@ -373,7 +335,7 @@ mod tests {
     fn every_path_has_its_page_and_no_other_path_has_one() {
         let site = site();
         let nothing = Site {
-            results: None,
+            served: None,
             ..site.clone()
         };
         let page = |site: &Site, path: &str| ask(site, path, None, 1010);
@@ -413,22 +375,18 @@ mod tests {
 
     #[test]
     fn whether_nats_can_be_asked_decides_over_a_start() {
-        let site = |json: Value, unreachable| {
-            let text = Results::to_text(at(1000), status::Status::Unknown, &json.to_string(), "", "");
-            Site {
-                unreachable,
-                results: Results::from_text(&text),
-                ..site()
-            }
+        let site = |unreachable| Site {
+            unreachable,
+            served: Some(served(status::Status::Unknown, json!({"Err": "refused"}))),
+            ..site()
         };
-        let away = json!({"time": at(1000).to_string(), "service": "orders", "asked": false, "text": "refused"});
         for (unreachable, passing) in [
             (None, &["/livez", "/startupz"][..]),
             (Some(ProbeResult::Pass), &["/livez", "/readyz", "/startupz"]),
             (Some(ProbeResult::Fail), &[]),
         ] {
             for path in ["/livez", "/readyz", "/startupz"] {
-                let (status, _, body) = ask(&site(away.clone(), unreachable), path, Some(Ok("A")), 1010);
+                let (status, _, body) = ask(&site(unreachable), path, Some(Ok("A")), 1010);
                 assert_eq!(
                     status == HttpStatus::Ok,
                     passing.contains(&path),
@@ -443,7 +401,7 @@ mod tests {
     fn the_watcher_is_well_while_it_checks() {
         let site = site();
         let nothing = Site {
-            results: None,
+            served: None,
             ..site.clone()
         };
         for (site, now, status, body) in [
@@ -482,31 +440,5 @@ mod tests {
         let (_, _, html) = ask(&site(), "/", None, 1046);
         assert!(html.contains("<title>UNKNOWN - orders</title>"), "{html}");
         assert!(html.contains("The last check is 46s old"), "{html}");
-    }
-
-    #[test]
-    fn results_that_are_not_whole_are_none() {
-        let (ok, json) = (status::Status::Ok, "{\"a\":\"ß\"}");
-        let text = Results::to_text(at(1), ok, json, "m\n", "<p>");
-        let results = Results::from_text(&text).expect("results");
-        assert_eq!((results.at, results.status), (at(1), ok));
-        assert_eq!(
-            (&*results.json, &*results.metrics, &*results.html),
-            (json, "m\n", "<p>")
-        );
-        for bad in [
-            "",
-            "\n",
-            "1 OK 1 1 0\na",
-            "1 OK 1 0 1\na",
-            "1 OK 0 0 0\na",
-            "1 OK 7 0 2\n{\"a\":\"ß\"}",
-            "x OK 0 0 0\n",
-            "1 FINE 0 0 0\n",
-            "1 OK 0 0\n",
-            "1 OK -1 0 0\n",
-        ] {
-            assert_eq!(Results::from_text(bad), None, "{bad:?}");
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::check;
 use super::run_check::state_environment;
-use crate::cli::{Config, StateListOptions};
+use crate::cli::{Config, Format, StateListOptions};
 use crate::process::exit::Output;
 use crate::process::watchdog;
 use crate::render;
@@ -26,7 +26,7 @@ pub fn show(config: &Config, store: &Store) -> Output {
 
 pub fn reset(config: &Config, store: &Store, start: Instant) -> Output {
     let path = store.shown_path();
-    match store.reset(start + config.timing.timeout) {
+    match store.reset(start + config.settings.timing.timeout) {
         Ok(true) => Output::success(format!("forgotten: {path}\n")),
         Ok(false) => match others(&config.state_key(), store, Timestamp::now()) {
             Some(others) => check::unknown(Reason::StateUnusable, others),
@@ -47,7 +47,7 @@ pub fn list(options: &StateListOptions, env: Env<'_>, start: Instant) -> Output 
     watchdog::watch(start + options.timeout);
     let now = Timestamp::now();
     let state_environment = state_environment(env);
-    let listed = options.place.dir(None, &state_environment).and_then(|dir| {
+    let listed = options.location.dir(None, &state_environment).and_then(|dir| {
         // Without a folder nothing is remembered.
         let dir = dir.unwrap_or_default();
         let states = store::list(&dir, state_environment.ancestors(), now)?;
@@ -61,7 +61,7 @@ pub fn list(options: &StateListOptions, env: Env<'_>, start: Instant) -> Output 
         let is_wanted = |key: &StateKey| key.service == service.as_str();
         states.retain(|state| state.loaded.as_ref().is_ok_and(|loaded| is_wanted(&loaded.key)));
     }
-    Output::success(match options.json {
+    Output::success(match options.format == Format::Json {
         true => render::state_list::json(&dir, &states),
         false => render::state_list::text(&dir, &states, now),
     })

@@ -1,13 +1,12 @@
 //! The sidecar: checks again and again, and writes files.
 //!
 //! Each check is a process of its own, forked from this one: whatever a check leaks, hangs in or dies of ends with it, so
-//! that a year of them leaves nothing. This process has a single thread, holds what is remembered where no file does, and
-//! only waits: for the next check, for the end of the running one, and for signals. The HTTP server of `--listen` is a
-//! process of its own, too, so that none of its clients delays a check.
+//! that a year of them leaves nothing. This process has a single thread, holds the state where no file does, and only waits:
+//! for the next check, for the end of the running one, and for signals. The HTTP server of `--listen` is a process of its
+//! own, too, so that none of its clients delays a check.
 
-use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -21,21 +20,22 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use rustix::stdio::dup2_stdout;
-use serde_json::{Value, json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::child::fork;
-use super::listen::{self, HttpServer};
+use super::handover;
+use super::listen::HttpServer;
 use super::log::log;
+use super::outcome::{CheckOutcome, ServedCheck};
 use super::probe;
 use super::run_check::{AbortReport, run_check, state_store};
-use crate::cli::{self, Arguments, Command, ConfigError, Invocation, OutputOptions};
+use crate::cli::{Arguments, Config, ConfigError, WatchOptions};
 use crate::files::read::shown;
 use crate::files::replace;
 use crate::judge::pod;
 use crate::judge::verdict::Finding;
 use crate::process::exit::{Output, finish};
-use crate::process::watchdog::{self, Alarm};
+use crate::process::watchdog;
 use crate::render;
 use crate::render::report::Report;
 use crate::state::store::{StateLocation, Store};
@@ -46,135 +46,266 @@ use crate::values::timestamp::Timestamp;
 /// How long after its timeout a check that does not end is killed. Its own watchdog is faster.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Whether these arguments ask for this command, which must start before the process has a second thread.
-pub fn is_asked_for(args: &[OsString]) -> bool {
-    args.get(1).is_some_and(|command| command == "watch")
-}
-
-/// Checks until SIGTERM or SIGINT comes. The checks exit by themselves.
-pub fn run(args: &[OsString], env: Env<'_>) -> Output {
-    let arguments = match cli::parse(args, env) {
-        Ok(Invocation::Run(arguments)) => arguments,
-        Ok(Invocation::Print(text)) => return Output::success(text),
-        Ok(Invocation::StateList(_)) => return Output::failure("watch: not what was asked for"),
-        Err(problem) => return Output::failure(&format!("{problem} (see --help)")),
-    };
-    let Command::Watch {
-        interval,
-        listen,
-        status_file,
-        ..
-    } = &arguments.command
-    else {
-        return Output::failure("watch: not what was asked for");
-    };
-    let listen = listen.as_ref();
-    let answers_probes = listen.is_some() || status_file.is_some();
-    // A mistake is told at once. Later a file may well be missing for a while, when it is renewed. Where probes are answered,
-    // it may be from the beginning: without this process they would fail.
-    match arguments.target(env, Instant::now() + arguments.timing.timeout) {
+/// Checks until SIGTERM or SIGINT comes. The checks exit by themselves. The error is a mistake in what the user has said.
+pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Result<Output, String> {
+    let WatchOptions { interval, listen, .. } = options;
+    let answers_probes = listen.is_some() || options.status_file.is_some();
+    // A mistake is reported at once. Later a file may well be missing for a while, when it is renewed. Where probes are
+    // answered, it may be from the beginning: without this process they would fail.
+    match arguments.target(env, Instant::now() + arguments.settings.timing.timeout) {
         Err(ConfigError::File(_)) if answers_probes => {}
-        Err(problem) => return Output::failure(&format!("{} (see --help)", problem.text())),
-        Ok(_) => {}
+        checked => drop(checked.map_err(ConfigError::into_text)?),
     }
-    let mut server = match listen
+    let server = listen
+        .as_ref()
         .map(|listen| HttpServer::bind(listen, &arguments.service, *interval))
-        .transpose()
-    {
+        .transpose();
+    let mut server = match server {
         Ok(server) => server,
-        Err(problem) => return Output::failure(&problem),
+        Err(problem) => return Ok(Output::failure(&problem)),
     };
     let signals = match Signals::listen() {
         Ok(signals) => signals,
-        Err(e) => return Output::failure(&format!("cannot take over the signals: {e}")),
+        Err(e) => return Ok(Output::failure(&format!("cannot take over the signals: {e}"))),
     };
     if let Some(server) = &mut server {
         server.start();
     }
-    check_until_the_end(env, &arguments, &signals, *interval, &mut server);
-    if let Some(server) = server {
+    let state = (arguments.settings.location == StateLocation::Default)
+        && env("STATE_DIRECTORY").is_none_or(|dir| dir.is_empty());
+    let mut watch = Watch {
+        env,
+        arguments,
+        options,
+        signals,
+        server,
+        // Without a file for the state, this process keeps it for as long as it lives.
+        carried: CarriedState {
+            state: state.then(String::new),
+            status: None,
+        },
+    };
+    watch.check_until_the_end();
+    if let Some(server) = watch.server {
         server.end();
     }
-    Output::default()
+    Ok(Output::default())
 }
 
-/// Returns when a signal says so.
-fn check_until_the_end(
-    env: Env<'_>,
-    arguments: &Arguments,
-    signals: &Signals,
-    interval: Duration,
-    server: &mut Option<HttpServer>,
-) {
-    let mut carried = CarriedState {
-        memory: holds_memory(arguments, env).then(String::new),
-        status: None,
-    };
-    let mut last_logged = None;
-    let mut times = CheckTimes::new(interval);
-    loop {
-        let event = match check(env, &carried, arguments, signals, server) {
-            Ok(Some(event)) => event,
-            // A signal to end.
-            Ok(None) => return,
-            Err(e) => CheckOutcome::failed(&format!("cannot start a check: {e}")),
-        };
-        carried.take(&event);
-        if last_logged.as_ref() != Some(&event.status_and_reason) {
-            log(&format!(
-                "{} {} {}: {}",
-                arguments.service.as_str(),
-                event.status_and_reason.0,
-                event.status_and_reason.1,
-                event.text
-            ));
-            last_logged = Some(event.status_and_reason);
-        }
-        let next = times.next();
-        while !signals.end() && !signals.again() && Instant::now() < next {
-            wait(signals, server, None, next);
-        }
-        if signals.end() {
-            return;
-        }
-        if signals.forget_again() {
-            log("SIGHUP: checking now; configuration and credentials are read for each check");
-        }
-    }
-}
-
-/// What this process holds from check to check.
+/// What this process carries from check to check.
 struct CarriedState {
     /// The state, where no file holds it.
-    memory: Option<String>,
+    state: Option<String>,
     /// The status, and since when it has been that.
-    status: Option<(String, Timestamp)>,
+    status: Option<(Status, Timestamp)>,
 }
 
 impl CarriedState {
-    fn take(&mut self, event: &CheckOutcome) {
-        if let (Some(carried), Some(text)) = (&mut self.memory, &event.memory) {
-            carried.clone_from(text);
+    fn update(&mut self, outcome: &CheckOutcome) {
+        if let (Some(carried), Some(state)) = (&mut self.state, &outcome.state) {
+            carried.clone_from(state);
         }
-        let status = &event.status_and_reason.0;
-        if self.status.as_ref().is_none_or(|(carried, _)| carried != status) {
-            self.status = Some((status.clone(), Timestamp::now()));
+        if self.status.is_none_or(|(status, _)| status != outcome.status) {
+            self.status = Some((outcome.status, Timestamp::now()));
         }
     }
 
     /// Since when the status has been that of this report.
     fn since(&self, report: &Report) -> Timestamp {
-        let same = self
-            .status
-            .as_ref()
-            .filter(|(carried, _)| carried == report.verdict.status().name());
-        same.map_or(report.now, |(_, since)| *since)
+        let same = self.status.filter(|(status, _)| *status == report.verdict.status());
+        same.map_or(report.now, |(_, since)| since)
     }
 }
 
-/// Without a file for the state, this process remembers for as long as it lives.
-fn holds_memory(arguments: &Arguments, env: Env<'_>) -> bool {
-    arguments.place == StateLocation::Default && env("STATE_DIRECTORY").is_none_or(|dir| dir.is_empty())
+/// The sidecar under way.
+struct Watch<'a> {
+    env: Env<'a>,
+    arguments: &'a Arguments,
+    options: &'a WatchOptions,
+    signals: Signals,
+    server: Option<HttpServer>,
+    carried: CarriedState,
+}
+
+impl Watch<'_> {
+    /// Returns when a signal says so.
+    fn check_until_the_end(&mut self) {
+        let mut last_logged = None;
+        let mut times = CheckTimes::new(self.options.interval);
+        loop {
+            let outcome = match self.check() {
+                Ok(Some(outcome)) => outcome,
+                // A signal to end.
+                Ok(None) => return,
+                Err(e) => CheckOutcome::failure(format!("cannot start a check: {e}")),
+            };
+            self.carried.update(&outcome);
+            let CheckOutcome {
+                status, reason, text, ..
+            } = outcome;
+            if last_logged.replace((status, reason)) != Some((status, reason)) {
+                let service = self.arguments.service.as_str();
+                log(&format!("{service} {} {}: {text}", status.name(), reason.name()));
+            }
+            let next = times.next();
+            while !self.signals.end() && !self.signals.again() && Instant::now() < next {
+                self.wait(None, next);
+            }
+            if self.signals.end() {
+                return;
+            }
+            if self.signals.take_again() {
+                log("SIGHUP: checking now; configuration and credentials are read for each check");
+            }
+        }
+    }
+
+    /// Forks a check and waits for its end. `None`: a signal to end came.
+    fn check(&mut self) -> io::Result<Option<CheckOutcome>> {
+        let start = Instant::now();
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
+        let served = self.server.as_ref().map(|_| handover::file()).transpose()?;
+        // A signal can wake us with nothing to read, and a read that waits would miss any other one.
+        fcntl_setfl(&reader, OFlags::NONBLOCK)?;
+        let Some(pid) = fork()? else {
+            // Where it fails, the parent reads nothing, and says so.
+            let _ = dup2_stdout(&writer);
+            // The port and the server are not the check's.
+            drop((reader, writer, self.server.take()));
+            self.run_check_child(start, served)
+        };
+        drop(writer);
+        let deadline = start + self.arguments.settings.timing.timeout + GRACE;
+        let mut pipe = File::from(reader);
+        let mut written = Vec::new();
+        loop {
+            self.wait(Some(pipe.as_fd()), deadline);
+            if self.signals.end() || Instant::now() >= deadline {
+                // The child has not been waited for, so the process id is its own.
+                let _ = kill_process(pid, Signal::KILL);
+                break;
+            }
+            match pipe.read_to_end(&mut written) {
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                _ => break,
+            }
+        }
+        reap(pid);
+        // Killed, or ended by its own watchdog while it wrote.
+        for path in [&self.options.textfile, &self.options.status_file]
+            .into_iter()
+            .flatten()
+        {
+            replace::remove_leftovers_of(path, pid.as_raw_nonzero().get());
+        }
+        if self.signals.end() {
+            return Ok(None);
+        }
+        let Ok(outcome) = serde_json::from_slice(&written) else {
+            return Ok(Some(CheckOutcome::failure(
+                "a check hung or died, and was ended".into(),
+            )));
+        };
+        if let (Some(server), Some(served)) = (&mut self.server, served) {
+            server.publish(served);
+        }
+        Ok(Some(outcome))
+    }
+
+    /// The child: one check, with a watchdog of its own. Its outcome goes to the parent.
+    fn run_check_child(&self, start: Instant, served: Option<File>) -> ! {
+        let aborted = |reason, text: String| encode_outcome(&Report::unknown("", reason, text), None);
+        if let Err(e) = watchdog::install(Box::new(move |cause| aborted(cause.reason(), cause.to_string()))) {
+            let text = format!("cannot take over the signals: {e}");
+            finish(aborted(Reason::Interrupted, text));
+        }
+        let Arguments { service, settings, .. } = self.arguments;
+        // Anew each time: credentials are renewed, and files come late.
+        let (report, state) = match self.arguments.target(self.env, start + settings.timing.timeout) {
+            Ok(target) => {
+                let settings = settings.clone();
+                self.run_with(&Config { target, settings }, start)
+            }
+            Err(problem) => (Report::unknown(service.as_str(), Reason::Usage, problem.text()), None),
+        };
+        let report = self.write_files(report);
+        // Where that fails, what was served before grows old, and is reported to be that.
+        if let Some(file) = served {
+            let style = &settings.output.metrics;
+            let _ = handover::write(&file, &ServedCheck::new(&report, self.carried.since(&report), style));
+        }
+        finish(encode_outcome(&report, state))
+    }
+
+    /// Runs the check; with the state to carry on, where no file holds it.
+    fn run_with(&self, config: &Config, start: Instant) -> (Report, Option<String>) {
+        let store = match &self.carried.state {
+            Some(text) => Store::holding(text, config.state_key()),
+            None => state_store(config, self.env),
+        };
+        let aborted: AbortReport = Arc::new(|report, _| encode_outcome(report, None));
+        let mut report = run_check(config, &store, start, &aborted);
+        report.own_up = self.own_up(&report);
+        let state = self.carried.state.as_ref().map(|_| store.write_text(&report.memory));
+        (report, state)
+    }
+
+    /// Whether the pod's own instance answered, if `--listen` was given one.
+    fn own_up(&self, report: &Report) -> Option<bool> {
+        match probe::wanted(self.options.listen.as_ref()?.selector.as_ref()?, Instant::now()) {
+            Ok(wanted) => pod::is_up(&wanted, report.seen.as_ref()?),
+            // The application has not written its id yet.
+            Err(_) => Some(false),
+        }
+    }
+
+    /// Writes the files. One that cannot be written is a finding, which is in what is written after it and in the log.
+    fn write_files(&self, mut report: Report) -> Report {
+        let write = |path: &Path, text: &str, reason, report: &mut Report| {
+            if let Err(problem) = replace::write(path, text) {
+                let problem = problem.replace(&path.display().to_string(), &shown(path));
+                report.verdict.add(Finding::new(Status::Unknown, reason, problem));
+            }
+        };
+        if let Some(path) = &self.options.textfile {
+            let text = render::prometheus::render(&report, &self.arguments.settings.output.metrics);
+            write(path, &text, Reason::TextfileUnwritable, &mut report);
+        }
+        if let Some(path) = &self.options.status_file {
+            let text = render::json::render(&report);
+            write(path, &text, Reason::StatusFileUnwritable, &mut report);
+        }
+        report
+    }
+
+    /// Waits until the check writes something, a signal comes, or it is this time, and looks after the HTTP server.
+    fn wait(&mut self, check: Option<BorrowedFd<'_>>, until: Instant) {
+        let server = self.server.as_ref();
+        let descriptors = [
+            Some(self.signals.woken.as_fd()),
+            check,
+            server.and_then(HttpServer::news),
+        ];
+        let mut polled: Vec<PollFd> = descriptors
+            .into_iter()
+            .flatten()
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+            .collect();
+        let until = server.and_then(HttpServer::due).map_or(until, |due| due.min(until));
+        // Longer than that nobody waits. An interruption is a signal, and is looked at by whoever waits.
+        let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).ok();
+        let _ = poll(&mut polled, left.as_ref());
+        self.signals.drain();
+        if let Some(server) = self.server.as_mut().filter(|_| !self.signals.end()) {
+            server.look_after();
+        }
+    }
+}
+
+/// The outcome on stdout, which is the pipe to the sidecar.
+fn encode_outcome(report: &Report, state: Option<String>) -> Output {
+    // No part of it fails to be written as JSON; if one did, the sidecar would take the check for dead.
+    Output::success(serde_json::to_string(&CheckOutcome::new(report, state)).unwrap_or_default())
 }
 
 /// The times of the checks: steady, and shifted by a random part of the interval, so that a thousand sidecars that were
@@ -211,7 +342,7 @@ impl CheckTimes {
     }
 }
 
-/// The signals that this process hears.
+/// The signals that end this process, or start a check.
 struct Signals {
     woken: UnixStream,
     end: Arc<AtomicBool>,
@@ -243,224 +374,13 @@ impl Signals {
         self.again.load(SeqCst)
     }
 
-    fn forget_again(&self) -> bool {
+    fn take_again(&self) -> bool {
         self.again.swap(false, SeqCst)
     }
 
-    /// Empties the pipe; the flags say what came.
-    fn hear(&self) {
+    /// Empties the pipe; the flags say which signals came.
+    fn drain(&self) {
         while matches!((&self.woken).read(&mut [0; 64]), Ok(1..)) {}
-    }
-}
-
-/// What a check tells the process that waits for it.
-struct CheckOutcome {
-    /// Status and reason: a line is logged when they change.
-    status_and_reason: (String, String),
-    text: String,
-    memory: Option<String>,
-}
-
-impl CheckOutcome {
-    fn failed(text: &str) -> CheckOutcome {
-        CheckOutcome {
-            status_and_reason: (Status::Unknown.name().to_owned(), Reason::Interrupted.name().to_owned()),
-            text: text.to_owned(),
-            memory: None,
-        }
-    }
-
-    fn write(report: &Report, memory: Option<String>) -> String {
-        let lead = report.verdict.findings().first();
-        json!({
-            "status": report.verdict.status().name(),
-            "reason": lead.map(|finding| finding.reason.name()),
-            "text": lead.map(|finding| finding.text.as_str()),
-            "memory": memory,
-        })
-        .to_string()
-    }
-
-    fn read(text: &str) -> Option<CheckOutcome> {
-        let value: Value = serde_json::from_str(text).ok()?;
-        let field = |name: &str| value[name].as_str().map(str::to_owned);
-        Some(CheckOutcome {
-            status_and_reason: (field("status")?, field("reason")?),
-            text: field("text")?,
-            memory: field("memory"),
-        })
-    }
-}
-
-/// Forks a check and waits for its end. `None`: a signal said to end.
-fn check(
-    env: Env<'_>,
-    carried: &CarriedState,
-    arguments: &Arguments,
-    signals: &Signals,
-    server: &mut Option<HttpServer>,
-) -> io::Result<Option<CheckOutcome>> {
-    let start = Instant::now();
-    let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-    let mut results = server.as_ref().map(|_| listen::results_file()).transpose()?;
-    // A signal can wake us with nothing to read, and a read that waits would hear no other one.
-    fcntl_setfl(&reader, OFlags::NONBLOCK)?;
-    let Some(pid) = fork()? else {
-        // Where it fails, the parent hears nothing, and says so.
-        let _ = dup2_stdout(&writer);
-        // The port and the server are not the check's.
-        drop((reader, writer, server.take()));
-        run_check_child(env, carried, arguments, start, results)
-    };
-    drop(writer);
-    let deadline = start + arguments.timing.timeout + GRACE;
-    let mut pipe = File::from(reader);
-    let mut told = Vec::new();
-    loop {
-        wait(signals, server, Some(pipe.as_fd()), deadline);
-        if signals.end() || Instant::now() >= deadline {
-            // The child has not been waited for, so the process id is its own.
-            let _ = kill_process(pid, Signal::KILL);
-            break;
-        }
-        let mut buffer = [0; 16 * 1024];
-        match pipe.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(length) => told.extend_from_slice(&buffer[..length]),
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-            Err(_) => break,
-        }
-    }
-    reap(pid);
-    // Killed, or ended by its own watchdog while it wrote.
-    for path in files(&arguments.command) {
-        replace::remove_leftovers_of(path, pid.as_raw_nonzero().get());
-    }
-    if signals.end() {
-        return Ok(None);
-    }
-    let event = String::from_utf8(told).ok().and_then(|text| CheckOutcome::read(&text));
-    if let (Some(server), Some(results), Some(_)) = (server, results.take(), &event) {
-        server.publish(results);
-    }
-    Ok(Some(event.unwrap_or_else(|| {
-        CheckOutcome::failed("a check hung or died, and was ended")
-    })))
-}
-
-fn files(command: &Command) -> impl Iterator<Item = &Path> {
-    let (textfile, status_file) = match command {
-        Command::Watch {
-            textfile, status_file, ..
-        } => (textfile.as_deref(), status_file.as_deref()),
-        _ => (None, None),
-    };
-    textfile.into_iter().chain(status_file)
-}
-
-/// The child: one check, with a watchdog of its own. What it says goes to the parent.
-fn run_check_child(
-    env: Env<'_>,
-    carried: &CarriedState,
-    arguments: &Arguments,
-    start: Instant,
-    results: Option<File>,
-) -> ! {
-    let last_words = |cause: &Alarm| encode_outcome(&Report::unknown("", cause.reason(), cause.to_string()), None);
-    if let Err(e) = watchdog::install(Box::new(last_words)) {
-        finish(encode_outcome(
-            &Report::unknown("", Reason::Interrupted, format!("cannot take over the signals: {e}")),
-            None,
-        ));
-    }
-    // Anew each time: credentials are renewed, and files come late.
-    let config = match arguments.target(env, start + arguments.timing.timeout) {
-        Ok(target) => arguments.clone().with_target(target),
-        Err(problem) => {
-            let report = Report::unknown(arguments.service.as_str(), Reason::Usage, problem.text());
-            let report = write_files(&arguments.command, &arguments.output, report);
-            publish(&report, carried, &arguments.output, results);
-            finish(encode_outcome(&report, None))
-        }
-    };
-    let store = match &carried.memory {
-        Some(text) => Store::holding(text, config.state_key()),
-        None => state_store(&config, env),
-    };
-    let last_words: AbortReport = Arc::new(|report, _| encode_outcome(report, None));
-    let mut report = run_check(&config, &store, start, &last_words);
-    report.own_up = own_up(&config.command, &report);
-    let report = write_files(&config.command, &config.output, report);
-    publish(&report, carried, &config.output, results);
-    let memory = carried.memory.as_ref().map(|_| store.write_text(&report.memory));
-    finish(encode_outcome(&report, memory))
-}
-
-/// Whether the pod's own instance answered, if `--listen` was given one.
-fn own_up(command: &Command, report: &Report) -> Option<bool> {
-    let Command::Watch { listen, .. } = command else {
-        return None;
-    };
-    match probe::wanted(listen.as_ref()?.selector.as_ref()?, Instant::now()) {
-        Ok(wanted) => pod::is_up(&wanted, report.seen.as_ref()?),
-        // The application has not written its id yet.
-        Err(_) => Some(false),
-    }
-}
-
-fn encode_outcome(report: &Report, memory: Option<String>) -> Output {
-    Output::success(CheckOutcome::write(report, memory))
-}
-
-/// Writes the files. One that cannot be written is a finding, so that it is logged.
-fn write_files(command: &Command, options: &OutputOptions, mut report: Report) -> Report {
-    let Command::Watch {
-        textfile, status_file, ..
-    } = command
-    else {
-        return report;
-    };
-    let metrics = textfile
-        .as_deref()
-        .map(|path| (path, render::prometheus::render(&report, &options.metrics)));
-    let status = status_file.as_deref().map(|path| (path, render::json::render(&report)));
-    for (path, text) in metrics.into_iter().chain(status) {
-        if let Err(problem) = replace::write(path, &text) {
-            let problem = problem.replace(&path.display().to_string(), &shown(path));
-            report
-                .verdict
-                .add(Finding::new(Status::Unknown, Reason::StateUnusable, problem));
-        }
-    }
-    report
-}
-
-/// Writes what is told over HTTP. Where that fails, what was told before grows old, and is told to be that.
-fn publish(report: &Report, carried: &CarriedState, options: &OutputOptions, results: Option<File>) {
-    if let Some(mut file) = results {
-        let text = listen::results(report, carried.since(report), &options.metrics);
-        let _ = file.write_all(text.as_bytes());
-    }
-}
-
-/// Waits until the check says something, a signal comes, or it is this time, and looks after the HTTP server.
-fn wait(signals: &Signals, server: &mut Option<HttpServer>, check: Option<BorrowedFd<'_>>, until: Instant) {
-    let news = server.as_ref().and_then(HttpServer::news);
-    let descriptors = [Some(signals.woken.as_fd()), check, news].into_iter().flatten();
-    let mut polled: Vec<PollFd> = descriptors
-        .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
-        .collect();
-    let until = server
-        .as_ref()
-        .and_then(HttpServer::due)
-        .map_or(until, |due| due.min(until));
-    let left = until.saturating_duration_since(Instant::now());
-    // Longer than that nobody waits. An interruption is a signal, and is looked at by whoever waits.
-    let left = Timespec::try_from(left).ok();
-    let _ = poll(&mut polled, left.as_ref());
-    signals.hear();
-    if let Some(server) = server.as_mut().filter(|_| !signals.end()) {
-        server.look_after();
     }
 }
 
@@ -494,20 +414,5 @@ mod tests {
             0,
             "in the same step as before"
         );
-    }
-
-    #[test]
-    fn an_event_reads_back() {
-        let report = Report::unknown("orders", Reason::AuthRejected, "no \"entry\"\n");
-        let event = CheckOutcome::read(&CheckOutcome::write(&report, Some("{}".into()))).expect("an event");
-        assert_eq!(
-            event.status_and_reason,
-            ("UNKNOWN".to_owned(), "auth_rejected".to_owned())
-        );
-        assert_eq!(
-            (event.text.as_str(), event.memory.as_deref()),
-            ("no \"entry\"\n", Some("{}"))
-        );
-        assert!(CheckOutcome::read("").is_none() && CheckOutcome::read("NATS_SERVICE UNKNOWN").is_none());
     }
 }

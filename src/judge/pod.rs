@@ -3,6 +3,8 @@
 //! That some instance answers says nothing of this pod: a sibling answers as well. And a liveness probe must not fail for
 //! what is outside of the pod: NATS being away would restart every pod at once.
 
+use serde::{Deserialize, Serialize};
+
 use crate::probe::observation::{Observation, Outcome, shown_id};
 use crate::probe::plan::Wanted;
 use crate::probe::reply::{KEY_CHARS, VALUE_CHARS};
@@ -48,7 +50,7 @@ impl ProbeKind {
 }
 
 /// What Kubernetes is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProbeResult {
     Pass,
     Fail,

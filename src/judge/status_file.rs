@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::judge::pod::{PodProbe, ProbeResult};
-use crate::probe::observation::shown_id;
+use crate::judge::verdict::Verdict;
+use crate::probe::observation::{InstanceReply, Observation, Outcome, shown_id};
 use crate::probe::plan::Wanted;
 use crate::probe::reply::{KEY_CHARS, METADATA_ENTRIES, VALUE_CHARS};
 use crate::values::duration::age;
@@ -15,6 +17,9 @@ use crate::values::timestamp::Timestamp;
 
 /// How far the file may be ahead of our clock, both being of one host.
 const SLACK: Duration = Duration::from_secs(2);
+
+/// Maximum number of instances that are listed one by one.
+pub const MAX_INSTANCES: usize = 1000;
 
 /// Maximum length of the text of a verdict in the line of a probe, in characters: it says what to do at its end.
 const MAX_CAUSE: usize = 400;
@@ -27,7 +32,7 @@ pub struct Source {
 }
 
 /// The file of `watch --status-file`.
-pub const FILE: Source = Source {
+const FILE: Source = Source {
     name: "the status file",
     hint: "does the sidecar run?",
 };
@@ -39,9 +44,9 @@ pub const LAST_CHECK: Source = Source {
 };
 
 /// What a check found, as far as probes want to know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastCheck {
-    time: Timestamp,
+    pub time: Timestamp,
     service: String,
     /// The instances that answered, or why NATS could not be asked.
     seen: Result<Instances, String>,
@@ -50,25 +55,46 @@ pub struct LastCheck {
     pub text: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct Instances {
     count: u64,
     listed: Vec<ListedInstance>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct ListedInstance {
     id: String,
     metadata: BTreeMap<String, String>,
 }
 
 impl LastCheck {
+    /// What a check found: the instances that answered, as many as the JSON output lists, or why NATS could not be asked.
+    pub fn new(verdict: &Verdict, seen: Option<&Observation>, now: Timestamp) -> LastCheck {
+        let lead = verdict.findings().first();
+        let text = readable(lead.map_or("", |finding| finding.text.as_str()), MAX_CAUSE);
+        let seen = match seen.map(|seen| &seen.outcome) {
+            Some(Outcome::Answered(replies)) => Ok(Instances {
+                count: replies.len() as u64,
+                listed: replies.iter().take(MAX_INSTANCES).map(ListedInstance::new).collect(),
+            }),
+            Some(Outcome::NoResponders | Outcome::Silent(_)) => Ok(Instances::default()),
+            Some(Outcome::Failed(_)) | None => Err(text.clone()),
+        };
+        LastCheck {
+            time: now,
+            service: verdict.service.clone(),
+            seen,
+            reason: lead.map_or("", |finding| finding.reason.name()).to_owned(),
+            text,
+        }
+    }
+
     /// Parses the JSON output.
     ///
     /// # Errors
     ///
     /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<LastCheck, String> {
+    fn parse(text: &str) -> Result<LastCheck, String> {
         let status: Value = serde_json::from_str(text).map_err(|e| format!("is damaged: {e}"))?;
         let word = |key: &str| status[key].as_str();
         let time = word("time")
@@ -104,19 +130,32 @@ fn instances(status: &Value) -> Option<Instances> {
     })
 }
 
+impl ListedInstance {
+    fn new(reply: &InstanceReply) -> ListedInstance {
+        ListedInstance {
+            id: reply.instance.id.clone(),
+            metadata: reply.instance.metadata.iter().cloned().collect(),
+        }
+    }
+}
+
+/// Answers the question from the text of the status file.
+pub fn answer_from_file(question: &PodProbe, text: &str, max_age: Duration, now: Timestamp) -> (ProbeResult, String) {
+    match LastCheck::parse(text) {
+        Ok(check) => answer(question, FILE, &check, max_age, now),
+        Err(why) => question.no_check(&format!("{} {why}", FILE.name)),
+    }
+}
+
 /// Answers the question from what `watch` found last. A check that is stale, damaged or of another service does not say how
 /// the pod is.
 pub fn answer(
     question: &PodProbe,
     Source { name, hint }: Source,
-    check: &Result<LastCheck, String>,
+    check: &LastCheck,
     max_age: Duration,
     now: Timestamp,
 ) -> (ProbeResult, String) {
-    let check = match check {
-        Ok(check) => check,
-        Err(why) => return question.no_check(&format!("{name} {why}")),
-    };
     let old = now.since(check.time);
     if check.time > now + SLACK {
         return question.no_check(&format!("{name} is from the future ({})", check.time));
@@ -202,10 +241,9 @@ mod tests {
             wanted,
             unreachable: None,
         };
-        answer(
+        answer_from_file(
             &question,
-            FILE,
-            &LastCheck::parse(status),
+            status,
             Duration::from_secs(60),
             Timestamp::from_seconds(1000),
         )

@@ -2,15 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::judge::status_file::MAX_INSTANCES;
 use crate::judge::verdict::Finding;
 use crate::probe::observation::{EndpointSeen, Instance, InstanceReply, Outcome};
 use crate::render::report::Report;
 use crate::state::changes::Change;
 use crate::state::memory::Epoch;
 use crate::state::statistics::{RequestCounts, Statistics};
-
-/// How many instances are told one by one.
-const MAX_INSTANCES: usize = 1000;
 
 /// The object, on one line, with a line end. Times are RFC 3339, durations are seconds; what is not known is null.
 pub fn render(report: &Report) -> String {

@@ -11,4 +11,4 @@ pub mod state_list;
 pub mod text;
 
 #[cfg(test)]
-mod sample_reports;
+pub mod sample_reports;

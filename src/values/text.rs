@@ -57,6 +57,14 @@ pub fn digest(bytes: impl IntoIterator<Item = u8>) -> u64 {
     })
 }
 
+/// The words of a choice: `nagios, json or text`.
+pub fn one_of(words: &[&str]) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        words => words.concat(),
+    }
+}
+
 /// `1 instance`, `3 instances`.
 pub fn count(number: usize, thing: &str) -> String {
     match number {

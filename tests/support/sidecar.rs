@@ -26,9 +26,15 @@ impl Sidecar {
 
     pub fn start_under(under: &[&str], server: &str, flags: &[&str]) -> Sidecar {
         let dir = TempDir::new();
+        let files = [dir.join("orders.prom"), dir.join("orders.json")];
+        Sidecar::start_writing(dir, files, under, server, flags)
+    }
+
+    /// With these paths of the textfile and the status file.
+    pub fn start_writing(dir: TempDir, files: [String; 2], under: &[&str], server: &str, flags: &[&str]) -> Sidecar {
         let file = |name| fs::File::create(dir.join(name)).unwrap();
         let mut words = under.to_vec();
-        let (textfile, status) = (dir.join("orders.prom"), dir.join("orders.json"));
+        let [textfile, status] = files;
         words.extend([BINARY, "watch", "-s", server, "-n", "orders", "--textfile", &textfile]);
         words.extend(["--status-file", &status]);
         words.extend(flags);

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Instant;
 
-use check_nats_service::cli::{self, Format, Invocation};
+use check_nats_service::cli::{self, Command, Config, Format};
 use check_nats_service::render::report::Report;
 use check_nats_service::values::status::Reason;
 
@@ -130,9 +130,12 @@ fn run(input: &[u8]) {
     Format::guess(&args);
     let arguments = match cli::parse(&args, &env) {
         Err(problem) => return told(problem),
-        Ok(Invocation::Print(text)) => return assert!(text.ends_with('\n'), "{text}"),
-        Ok(Invocation::Run(arguments)) => arguments,
-        Ok(Invocation::StateList(_)) => return,
+        Ok(Command::Print(text)) => return assert!(text.ends_with('\n'), "{text}"),
+        Ok(Command::StateList(_)) => return,
+        Ok(Command::Check(arguments) | Command::StateShow(arguments) | Command::StateReset(arguments)) => arguments,
+        Ok(Command::Textfile(arguments, _)) => arguments,
+        Ok(Command::Probe(arguments, _)) => arguments,
+        Ok(Command::Watch(arguments, _)) => arguments,
     };
     let names_a_file = |word: &&OsString| FILES.iter().any(|flag| word.to_string_lossy().starts_with(flag));
     if args
@@ -148,10 +151,13 @@ fn run(input: &[u8]) {
             let shown = format!("{target:?}");
             assert!(!hidden || !shown.contains(SECRET), "{shown}");
             assert!(!target.servers.is_empty());
-            let config = arguments.with_target(target);
+            let config = Config {
+                target,
+                settings: arguments.settings,
+            };
             let question = format!("{:?}", config.state_key());
             assert!(!hidden || !question.contains(SECRET), "{question}");
-            assert!(!config.timing.timeout.is_zero() && !config.timing.stall.is_zero());
+            assert!(!config.settings.timing.timeout.is_zero() && !config.settings.timing.stall.is_zero());
         }
     }
 }

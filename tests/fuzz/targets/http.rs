@@ -67,8 +67,9 @@ fn run(input: &[u8]) {
         interval: Duration::from_secs(15),
         max_age: Duration::from_secs(45),
         unreachable: None,
+        selector: None,
         started: Timestamp::from_seconds(0),
-        results: None,
+        served: None,
     };
     let answer = |request| site.answer(&request, || Some(Ok(Wanted::Any)), Timestamp::from_seconds(0));
     let response = answer(request);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use check_nats_service::judge::pod::{PodProbe, ProbeKind, ProbeResult};
-use check_nats_service::judge::status_file::{FILE, LastCheck, answer};
+use check_nats_service::judge::status_file::answer_from_file;
 use check_nats_service::probe::plan::Wanted;
 use check_nats_service::values::timestamp::Timestamp;
 use serde_json::Value;
@@ -56,7 +56,7 @@ fn run(input: &[u8]) {
                 wanted: wanted.clone(),
                 unreachable: None,
             };
-            let (said, line) = answer(&question, FILE, &LastCheck::parse(text), Duration::from_secs(60), now);
+            let (said, line) = answer_from_file(&question, text, Duration::from_secs(60), now);
             let value: Option<Value> = serde_json::from_str(text).ok();
             let expected = value
                 .as_ref()

@@ -81,5 +81,5 @@ fn run(input: &[u8]) {
     }
     assert!(Status::parse(text).is_none_or(|status| status.name().eq_ignore_ascii_case(text)));
     assert!(Reason::parse(text).is_none_or(|reason| reason.name() == text));
-    assert!(Format::parse(text).is_none() || Format::words().contains(text));
+    assert!(Format::parse(text).is_none() || Format::words(&Format::ALL).contains(text));
 }
