@@ -610,7 +610,13 @@ impl Target {
             .or_else(|| (peak_kib >= MAX_MEMORY_KIB).then(|| format!("{peak_kib} KiB")))
             .or_else(|| (out.own() > TIMEOUT + SLACK).then(|| format!("{out:?}")));
         let words = format!("{reason} {} {}", out.stdout, out.stderr);
-        let late = ["nats_unreachable", "interrupted", "the time is up (--timeout)"];
+        // The last one: what it has not had the time to read yet fills the memory.
+        let late = [
+            "nats_unreachable",
+            "interrupted",
+            "the time is up (--timeout)",
+            "more than fits into the memory allowed",
+        ];
         Seen {
             late: late.iter().any(|word| words.contains(word)),
             reason,
@@ -632,7 +638,7 @@ fn weighed(check: Check) -> (Output, u64) {
     (running.wait(), peak_kib)
 }
 
-/// Attacks a run that knows of nothing worse. Where it says that there was no time, once more: a machine can be that busy.
+/// Attacks a run that knows of nothing worse. Where the verdict may come from a lack of time, it runs again, up to five times: a machine can be that busy.
 fn under_attack(script: &Script, mode: Mode, end: End) -> Seen {
     let once = || Target::new(Arc::clone(script)).attacked(mode, end);
     (0..5).fold(once(), |seen, _| match seen.wrong.is_some() && seen.late {

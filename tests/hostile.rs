@@ -1243,7 +1243,8 @@ fn replies_that_do_not_count_make_a_silent_service() {
 }
 
 #[test]
-fn ten_thousand_instances_are_counted_and_cost_little() {
+#[ignore = "timed: tests/run.sh runs it alone"]
+fn timed_ten_thousand_instances_are_counted_and_cost_little() {
     let fake = service(|conn, request, _| {
         let messages: String = (0..10_000)
             .map(|n| {
