@@ -68,7 +68,7 @@ fn missing(input: &RuleInput<'_>, replies: &[InstanceReply]) -> String {
     let one_comes_through = one_comes_through(input, replies);
     for fate in Fate::ALL {
         // They only look slow.
-        if fate == Fate::Slow && (one_comes_through || observation.one_reply_each) {
+        if fate == Fate::Slow && (one_comes_through || observation.queue_group) {
             continue;
         }
         let missing = absentees.iter().filter(|absentee| absentee.fate == fate);
@@ -88,8 +88,8 @@ fn missing(input: &RuleInput<'_>, replies: &[InstanceReply]) -> String {
     }
     if one_comes_through {
         text.push_str(", only one answers through the import: does its export say response_type: stream?");
-    } else if observation.one_reply_each {
-        text.push_str(", each PING reaches one instance only: their library puts the $SRV subjects into a queue group");
+    } else if observation.queue_group {
+        text.push_str(", a PING does not reach all of them: their library puts the $SRV subjects into a queue group");
     }
     if let Some((id, replies)) = observation.same_id.first() {
         text.push_str(&format!(", {replies} replies from one id ({id}): is it running twice?"));
@@ -100,7 +100,7 @@ fn missing(input: &RuleInput<'_>, replies: &[InstanceReply]) -> String {
 fn one_comes_through(input: &RuleInput<'_>, replies: &[InstanceReply]) -> bool {
     let one_by_one = slow(input).count();
     let several = input.previous.known().len() > 1 || one_by_one > 0 || !input.next.absentees.is_empty();
-    input.policy.imported && (input.observation.one_reply_each || several && replies.len() == one_by_one + 1)
+    input.policy.imported && (input.observation.queue_group || several && replies.len() == one_by_one + 1)
 }
 
 /// The ids of the instances that replied when they were asked for themselves.

@@ -35,7 +35,7 @@ impl<'a> RuleInput<'a> {
 
     /// The status of too few instances: never CRITICAL where only some of them can be counted.
     pub fn at_least_so_many(&self, status: Status) -> Status {
-        match self.observation.one_reply_each {
+        match self.observation.queue_group {
             true => status.min(Status::Warning),
             false => status,
         }

@@ -384,7 +384,7 @@ pub struct Observation {
     pub silence: Silence,
     /// Whether each PING reached one instance only, and not always the same one: a queue group, or an import that lets one
     /// reply through. There may be more instances than answered.
-    pub one_reply_each: bool,
+    pub queue_group: bool,
     /// The ids that replied to one request more than once, and how often.
     pub same_id: Vec<(String, usize)>,
     /// Whether those who answered did so to other questions, and not to a PING.
@@ -422,7 +422,7 @@ impl Observation {
             took: Duration::ZERO,
             trace: Vec::new(),
             silence: Silence::Unknown,
-            one_reply_each: false,
+            queue_group: false,
             same_id: Vec::new(),
             without_ping: false,
             unreadable: Vec::new(),

@@ -218,7 +218,7 @@ impl Schedule {
     fn next_with_replies(&self, now: Duration) -> PingAction {
         let is_short = self.plan.wanted == Wanted::All && !self.replies.outstanding.is_complete() && self.would_alarm();
         if is_short
-            && !self.replies.spread.is_one_reply_each()
+            && !self.replies.spread.is_queue_group()
             && let Some(time) = self.next_retry(self.plan.confirm_fewer)
         {
             return match now < time {
@@ -324,15 +324,20 @@ impl Schedule {
 
     /// Number of PINGs that reach the instances which others may hide in a queue group; 0 where there is no reason to think so.
     fn hidden_requests(&self) -> usize {
-        let doubtful = || {
-            self.plan.thorough
-                || self.replies.spread.is_one_reply_each()
-                || !self.replies.outstanding.is_complete()
-                || self.would_alarm()
+        let spread = &self.replies.spread;
+        let doubtful = || match spread.has_several() {
+            // Seldom, and dear: only before an alarm.
+            true => self.would_alarm(),
+            false => {
+                self.plan.thorough
+                    || spread.is_queue_group()
+                    || !self.replies.outstanding.is_complete()
+                    || self.would_alarm()
+            }
         };
         match self.plan.wanted {
-            Wanted::All if doubtful() => self.replies.spread.missing(0),
-            Wanted::Match(_) if self.replies.is_empty() => self.replies.spread.missing(1),
+            Wanted::All if doubtful() => spread.missing(0),
+            Wanted::Match(_) if self.replies.is_empty() => spread.missing(1),
             _ => 0,
         }
     }
@@ -394,7 +399,7 @@ impl Schedule {
             absent: ids.map(|id| (id.clone(), replies.fate(id))).collect(),
             others: discovery.map(|_| replies.others()),
             silence: self.silence(clock),
-            one_reply_each: replies.spread.is_one_reply_each(),
+            queue_group: replies.spread.is_queue_group(),
             same_id: replies.same_id(),
             without_ping: replies.without_ping,
             denied: self.denied.clone(),

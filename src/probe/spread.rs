@@ -1,5 +1,5 @@
 //! Recognises a service whose instances share their control subjects in a queue group, as nats.net 2.0.0 to 2.0.2 does: each
-//! PING reaches one instance only. Pure.
+//! PING reaches one instance only. Or some of them do, halfway through an update of the library. Pure.
 
 use std::collections::BTreeSet;
 
@@ -15,6 +15,9 @@ const FOR_EACH: usize = 16;
 /// Maximum number of requests.
 const MAX_REQUESTS: usize = 1024;
 
+/// Maximum number of instances of which several replied to one request and others may still share a queue group.
+const MAX_MIXED: usize = 64;
+
 /// Which instances replied to which request.
 #[derive(Clone, Debug, Default)]
 pub struct Spread {
@@ -24,11 +27,18 @@ pub struct Spread {
     ids: BTreeSet<u64>,
     /// Whether several instances replied to one request.
     several: bool,
+    /// The first of those requests that were last sent in one write, and who replied to each of them.
+    batch: usize,
+    repliers: BTreeSet<(usize, u64)>,
 }
 
 impl Spread {
-    /// So many more requests were sent.
+    /// So many more requests were sent, in one write.
     pub fn asked(&mut self, times: usize) {
+        if times > 1 {
+            self.batch = self.first.len();
+            self.repliers.clear();
+        }
         self.first.resize(self.first.len() + times, None);
     }
 
@@ -40,17 +50,33 @@ impl Spread {
         if self.ids.len() < MAX_REQUESTS {
             self.ids.insert(id);
         }
+        if nth >= self.batch && self.repliers.len() < MAX_MIXED * MAX_REQUESTS {
+            self.repliers.insert((nth, id));
+        }
     }
 
-    /// Whether each request was replied to by one instance, and not always by the same one.
-    pub fn is_one_reply_each(&self) -> bool {
-        !self.several && self.ids.len() > 1
+    /// Whether a request reaches some of the instances only: each was replied to by one, and not always by the same one; or of
+    /// those in one write, each was replied to by fewer than all of them together.
+    pub fn is_queue_group(&self) -> bool {
+        (!self.several && self.ids.len() > 1) || self.batch_is_shared()
     }
 
-    /// Number of requests that are still to be sent until it is known whether each of them reaches one instance only, and which
+    fn batch_is_shared(&self) -> bool {
+        let all: BTreeSet<u64> = self.repliers.iter().map(|(_, id)| *id).collect();
+        let of_request = |nth| self.repliers.range((nth, 0)..=(nth, u64::MAX)).count();
+        let most = (self.batch..self.first.len()).map(of_request).max();
+        self.first.len() - self.batch > 1 && most.is_some_and(|most| most < all.len())
+    }
+
+    /// Whether several instances replied to one request: others may share a queue group all the same.
+    pub fn has_several(&self) -> bool {
+        self.several
+    }
+
+    /// Number of requests that are still to be sent until it is known whether each of them reaches some instances only, and which
     /// instances there are. `unheard` more than those that have replied are expected.
     pub fn missing(&self, unheard: usize) -> usize {
-        if self.several || self.ids.is_empty() {
+        if self.ids.is_empty() || self.several && self.ids.len() > MAX_MIXED {
             return 0;
         }
         let wanted = ENOUGH.max(FOR_EACH * (self.ids.len() + unheard)).min(MAX_REQUESTS);
@@ -63,8 +89,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_reply_to_each_request_from_changing_instances() {
-        // Who replied to each request.
+    fn a_request_that_reaches_some_instances_only() {
+        // Who replied to each request; each was sent for itself.
         let cases: [(&[&[&str]], bool, usize); 7] = [
             (&[&[]], false, 0),
             (&[&["a"]], false, 31),
@@ -72,8 +98,9 @@ mod tests {
             (&[&["a"], &["b"]], true, 30),
             // Two processes under one id.
             (&[&["a", "a"], &["b", "b"]], true, 30),
-            (&[&["a", "b"]], false, 0),
-            (&[&["a"], &["b"], &["b", "a"]], false, 0),
+            (&[&["a", "b"]], false, 31),
+            // One came between.
+            (&[&["a"], &["b"], &["b", "a"]], false, 29),
         ];
         for (requests, expected, missing) in cases {
             let mut spread = Spread::default();
@@ -82,11 +109,41 @@ mod tests {
                 ids.iter().for_each(|id| spread.replied(nth, id));
             }
             assert_eq!(
-                (spread.is_one_reply_each(), spread.missing(0)),
+                (spread.is_queue_group(), spread.missing(0)),
                 (expected, missing),
                 "{requests:?}"
             );
         }
+    }
+
+    #[test]
+    fn some_in_a_queue_group_are_recognised_in_one_write() {
+        // Who replied to each request of one write; before it, both of another pair replied.
+        let cases: [(&[&[&str]], bool); 6] = [
+            (&[&["a", "b"], &["a", "b"]], false),
+            // Beside a and b one of c and d.
+            (&[&["a", "b", "c"], &["a", "b", "d"]], true),
+            (&[&["a", "c"], &["a", "d"], &["a", "c"]], true),
+            // One that stops, one that starts, one whose reply is late.
+            (&[&["a", "b"], &["a"]], false),
+            (&[&["a"], &["a", "b"]], false),
+            (&[&["a", "b"], &["b"], &["a", "b"]], false),
+        ];
+        for (requests, expected) in cases {
+            let mut spread = Spread::default();
+            spread.asked(1);
+            ["x", "y"].iter().for_each(|id| spread.replied(0, id));
+            assert!(!spread.is_queue_group());
+            spread.asked(requests.len());
+            for (nth, ids) in requests.iter().enumerate() {
+                ids.iter().for_each(|id| spread.replied(1 + nth, id));
+            }
+            assert_eq!(spread.is_queue_group(), expected, "{requests:?}");
+        }
+        let mut spread = Spread::default();
+        spread.asked(1);
+        (0..=MAX_MIXED).for_each(|n| spread.replied(0, &format!("id{n}")));
+        assert_eq!(spread.missing(0), 0);
     }
 
     #[test]

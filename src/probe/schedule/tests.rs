@@ -289,7 +289,7 @@ fn one_reply_to_each_request_is_no_shortage() {
     for round in 32..48 {
         probe.hear(603, round, "a");
     }
-    assert!(probe.observation().one_reply_each);
+    assert!(probe.observation().queue_group);
     let PingAction::Done(Outcome::Answered(answers)) = probe.next(ms(903)) else {
         panic!("not done")
     };
@@ -309,7 +309,7 @@ fn a_slow_instance_shares_no_queue_group() {
         probe.hear(302, round, "a");
         probe.hear(400, round, "b");
     }
-    assert!(!probe.observation().one_reply_each);
+    assert!(!probe.observation().queue_group);
     assert!(probe.observation().same_id.iter().all(|(id, _)| id == "a"));
 }
 
