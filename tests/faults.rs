@@ -554,6 +554,8 @@ fn something_else_lies_where_a_file_of_the_state_should_be() {
         // What the program does not touch, an admin has to remove.
         match suffix {
             ".lock" => remove(&place.path(suffix)),
+            "" if matches!(kind, Kind::Empty | Kind::Zeros | Kind::HardLink) => {}
+            "" => remove(&place.path(suffix)),
             _ if matches!(kind, Kind::Folder | Kind::FullFolder) => remove(&place.path(suffix)),
             _ => {}
         }

@@ -989,10 +989,13 @@ fn symbolic_links_are_not_followed() {
     let up = "1 instance, slowest answer *";
 
     symlink(&elsewhere, bench.path("")).unwrap();
-    let problem = "the state *.json is a symbolic link, set aside as *.json.bad, all before is forgotten";
-    bench.check().run().assert(3, &beside("UNKNOWN", up, problem));
-    assert_eq!(fs::read_link(bench.path(".bad")).unwrap(), Path::new(&elsewhere));
-    assert_eq!(untouched(), as_it_was);
+    let problem = "the state *.json is a symbolic link, name a file";
+    for _ in 0..2 {
+        bench.check().run().assert(3, &beside("UNKNOWN", up, problem));
+        assert_eq!(fs::read_link(bench.path("")).unwrap(), Path::new(&elsewhere));
+        assert_eq!(untouched(), as_it_was);
+    }
+    fs::rename(bench.path(""), bench.path(".bad")).unwrap();
     bench.check().run().assert(0, UP);
 
     // The link that lies there now is replaced, not written through.
@@ -1026,13 +1029,17 @@ fn what_is_no_file_neither_hangs_nor_is_ok() {
 
     remove("");
     fifo("");
-    let problem = "the state *.json is no regular file, set aside as *.json.bad, all before is forgotten";
-    bench.check().run().assert(3, &beside("UNKNOWN", up, problem));
+    let problem = "the state *.json is no regular file, name a file";
+    for _ in 0..2 {
+        bench.check().run().assert(3, &beside("UNKNOWN", up, problem));
+        assert_eq!(bench.files(), ["orders.json", "orders.json.lock"]);
+    }
+    remove("");
     bench.check().run().assert(0, UP);
 
     fifo(".tmp");
     bench.check().run().assert(0, UP);
-    assert_eq!(bench.files(), ["orders.json", "orders.json.bad", "orders.json.lock"]);
+    assert_eq!(bench.files(), ["orders.json", "orders.json.lock"]);
 
     remove(".lock");
     fifo(".lock");
@@ -1068,7 +1075,6 @@ fn what_is_no_file_neither_hangs_nor_is_ok() {
     fs::remove_dir_all(bench.path("")).unwrap();
 
     // The same where it should be set aside.
-    remove(".bad");
     fs::create_dir(bench.path(".bad")).unwrap();
     bench.write(b"garbage");
     let problem = "the state *.json is damaged: *, and cannot be set aside: Is a directory (os error 21)";

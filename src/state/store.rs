@@ -396,26 +396,27 @@ impl Location {
 /// What is in a file of ours, at most [`MAX_STATE_BYTES`] bytes of it.
 fn read_file(folder: &Folder, name: &OsStr, path: &Path) -> Result<Vec<u8>, LoadError> {
     let shown = path.display();
-    let damaged = |why: String| LoadError::Damaged(format!("the state {shown} {why}"));
+    // Not set aside, since somebody put it there on purpose: a device moved away is missed by the whole host.
+    let refused = |why: &str| LoadError::Failed(format!("the state {shown} is {why}, name a file"));
     let failed = |e: io::Error| LoadError::Failed(format!("cannot read the state {shown}: {e}"));
     let file = match folder.open_file(name, OFlags::RDONLY, 0) {
         Ok(file) => file,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(LoadError::Missing),
-        Err(e) if e.raw_os_error() == Some(libc::ELOOP) => return Err(damaged("is a symbolic link".into())),
+        Err(e) if e.raw_os_error() == Some(libc::ELOOP) => return Err(refused("a symbolic link")),
         // A socket, say.
-        Err(e) if e.raw_os_error() == Some(libc::ENXIO) => return Err(damaged("is no regular file".into())),
+        Err(e) if e.raw_os_error() == Some(libc::ENXIO) => return Err(refused("no regular file")),
         Err(e) => return Err(failed(e)),
     };
     let meta = file.metadata().map_err(failed)?;
     if meta.is_dir() {
-        return Err(LoadError::Failed(format!("the state {shown} is a folder, name a file")));
+        return Err(refused("a folder"));
     }
     if !meta.is_file() {
-        return Err(damaged("is no regular file".into()));
+        return Err(refused("no regular file"));
     }
     if meta.uid() != euid() {
-        return Err(damaged(format!(
-            "belongs to user {}, not to user {}",
+        return Err(LoadError::Damaged(format!(
+            "the state {shown} belongs to user {}, not to user {}",
             meta.uid(),
             euid()
         )));
