@@ -658,6 +658,20 @@ fn any_tls_option_means_that_tls_is_required() {
             );
         }
     }
+    // One URL of a list that asks for it means all of them.
+    let plain = Fake::start(|conn| {
+        conn.send_info()?;
+        conn.hold(TIMEOUT)
+    });
+    let list = format!("127.0.0.1:{},tls://127.0.0.1:1", plain.port());
+    let out = check(&["-s", &list]).args(mon).run();
+    assert_eq!(out.code, Some(3), "{out:?}");
+    assert!(plain.connections() > 0, "{out:?}");
+    let received = plain.received().join("\n");
+    assert!(
+        !received.contains("CONNECT") && !received.contains("s3cret"),
+        "{received}"
+    );
     // The same with a server that has TLS: by host, without any file.
     let server = Server::with_config(Version::Newest, &(certs.config("server", "") + "allow_non_tls: true"));
     let _service = Service::async_nats(&server.url(), "orders").start();

@@ -31,8 +31,9 @@ pub(super) fn target(service: ServiceName, values: &FlagValues<'_>) -> Result<Ta
         return Err("credentials twice: in the URL of --server and in flags of their own, give them once".into());
     }
     let tls = tls(values, &context)?;
-    // As for the official clients: whoever says how TLS is to be done wants it done.
-    if values.has("tls") || tls.ca.is_some() || tls.identity.is_some() {
+    // As for the official clients: whoever says how TLS is to be done wants it done, and one URL with tls:// means all of them.
+    let by_url = servers.iter().any(|server| server.tls);
+    if by_url || values.has("tls") || tls.ca.is_some() || tls.identity.is_some() {
         servers.iter_mut().for_each(|server| server.tls = true);
     }
     let inbox = |origin: Origin, text: &str| match is_secret(text) {
