@@ -116,7 +116,7 @@ fn credentials_that_expire_soon_are_reported() {
         ] {
             let never = bench.creds(user);
             let line = format!("NATS_SERVICE OK - orders: {up} | * creds_expiry=U");
-            let told = format!("credentials {never} never expire");
+            let told = format!("credentials of {never} never expire");
             run(&never, &LIMITS).assert_first(0, &line).assert_line(&told);
             run(&never, &[]).assert_line(&told);
         }

@@ -88,7 +88,7 @@ fn errors_since_the_previous_run_are_reported() {
 #[ignore = "needs nats-server"]
 fn errors_counted_beside_the_requests_are_requests_too() {
     // Options of the service, instances, how the text begins, and the rates that may be measured.
-    let cases: [(&[&str], usize, &str, std::ops::RangeInclusive<f64>); 4] = [
+    let cases: [(&[&str], usize, &str, std::ops::RangeInclusive<f64>); 5] = [
         (
             &["requests=5", "errors_per_s=30"],
             1,
@@ -106,6 +106,13 @@ fn errors_counted_beside_the_requests_are_requests_too() {
             1,
             "*% errors of *, critical above 10%, last error: 500:boom,",
             70.0..=80.0,
+        ),
+        // So are these, and maybe they are none.
+        (
+            &["per_s=20", "errors_per_s=20", "last_error="],
+            1,
+            "50.0% errors of *, critical above 10% (no last error is told: the client library may count each success as an error),",
+            50.0..=50.0,
         ),
         // These are counted among the requests, and maybe are none.
         (

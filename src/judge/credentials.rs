@@ -27,7 +27,7 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     match (credentials.at, left) {
         (Some(at), Some(left)) if left.is_zero() => expired(input, file, at, output),
         (Some(at), Some(left)) => expiring(input, file, at, left, output),
-        _ => output.add_detail(1, format!("credentials {file} never expire")),
+        _ => output.add_detail(1, format!("credentials of {file} never expire")),
     }
 }
 
@@ -142,7 +142,7 @@ mod tests {
                 &limits(None, Some(60)),
                 of(c, "1.0s", "1970-01-01T00:01:41Z") + ", critical below 60s",
             ),
-            (None, &both, "credentials /mon.creds never expire".into()),
+            (None, &both, "credentials of /mon.creds never expire".into()),
             (
                 Some(Timestamp::from_micros(i64::MAX)),
                 &both,

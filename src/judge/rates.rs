@@ -177,9 +177,14 @@ fn failing(limits: &RateLimits, rates: &[Rate<'_>], seen: Option<&SeenStats>) ->
             })
     });
     let apart = seen.is_some_and(|seen| seen.instances.values().any(|stats| stats.errors_apart));
+    // One error for each request, and none is told.
+    let all_fail = match apart {
+        true => rate.window.counted.errors.saturating_mul(2) == rate.window.counted.requests,
+        false => rate.errors() >= 100.0,
+    };
     let hint = match last_error {
         Some(last_error) => last_error,
-        None if rate.errors() >= 100.0 && !apart => {
+        None if all_fail => {
             " (no last error is told: the client library may count each success as an error)".to_owned()
         }
         None => String::new(),
