@@ -6,6 +6,11 @@
 # packages. Can be run again at any time: what is there is not fetched twice.
 set -euo pipefail
 
+# Below nohup SIGHUP is ignored, and the programs under test would inherit that.
+if [ -z "${SIGHUP_IS_DEFAULT:-}" ]; then
+    SIGHUP_IS_DEFAULT=1 exec env --default-signal=HUP "$0" "$@"
+fi
+
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 tools=${CARGO_TARGET_DIR:-target}/test-tools
