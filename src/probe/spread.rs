@@ -1,7 +1,7 @@
 //! Recognises a service whose instances share their control subjects in a queue group, as nats.net 2.0.0 to 2.0.2 does: each
 //! PING reaches one instance only. Or some of them do, halfway through an update of the library. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::values::text::digest;
 
@@ -18,6 +18,17 @@ const MAX_REQUESTS: usize = 1024;
 /// Maximum number of instances of which several replied to one request and others may still share a queue group.
 const MAX_MIXED: usize = 64;
 
+/// Requests in one write, and who replied to each of them.
+#[derive(Clone, Debug, Default)]
+struct Batch {
+    first: usize,
+    repliers: BTreeMap<usize, BTreeSet<u64>>,
+    /// Maximum number of instances that replied to one of them.
+    most: usize,
+    /// All that replied to any of them.
+    ids: BTreeSet<u64>,
+}
+
 /// Which instances replied to which request.
 #[derive(Clone, Debug, Default)]
 pub struct Spread {
@@ -27,17 +38,18 @@ pub struct Spread {
     ids: BTreeSet<u64>,
     /// Whether several instances replied to one request.
     several: bool,
-    /// The first of those requests that were last sent in one write, and who replied to each of them.
-    batch: usize,
-    repliers: BTreeSet<(usize, u64)>,
+    /// Those requests that were last sent several in one write.
+    batch: Option<Batch>,
 }
 
 impl Spread {
     /// So many more requests were sent, in one write.
     pub fn asked(&mut self, times: usize) {
         if times > 1 {
-            self.batch = self.first.len();
-            self.repliers.clear();
+            self.batch = Some(Batch {
+                first: self.first.len(),
+                ..Batch::default()
+            });
         }
         self.first.resize(self.first.len() + times, None);
     }
@@ -50,22 +62,22 @@ impl Spread {
         if self.ids.len() < MAX_REQUESTS {
             self.ids.insert(id);
         }
-        if nth >= self.batch && self.repliers.len() < MAX_MIXED * MAX_REQUESTS {
-            self.repliers.insert((nth, id));
+        if let Some(batch) = &mut self.batch
+            && nth >= batch.first
+            && self.ids.len() <= MAX_MIXED
+        {
+            let of_request = batch.repliers.entry(nth).or_default();
+            of_request.insert(id);
+            batch.most = batch.most.max(of_request.len());
+            batch.ids.insert(id);
         }
     }
 
     /// Whether a request reaches some of the instances only: each was replied to by one, and not always by the same one; or of
     /// those in one write, each was replied to by fewer than all of them together.
     pub fn is_queue_group(&self) -> bool {
-        (!self.several && self.ids.len() > 1) || self.batch_is_shared()
-    }
-
-    fn batch_is_shared(&self) -> bool {
-        let all: BTreeSet<u64> = self.repliers.iter().map(|(_, id)| *id).collect();
-        let of_request = |nth| self.repliers.range((nth, 0)..=(nth, u64::MAX)).count();
-        let most = (self.batch..self.first.len()).map(of_request).max();
-        self.first.len() - self.batch > 1 && most.is_some_and(|most| most < all.len())
+        let is_shared = |batch: &Batch| batch.most < batch.ids.len();
+        (!self.several && self.ids.len() > 1) || self.batch.as_ref().is_some_and(is_shared)
     }
 
     /// Whether several instances replied to one request: others may share a queue group all the same.
