@@ -1086,7 +1086,7 @@ fn it_never_sleeps_through_an_outage_and_never_forgets_one() {
             } else {
                 assert_eq!(next.status, Some(status), "{}", case());
             }
-            // Unreachable ends with whatever the service is asked successfully, and only then.
+            // `unreachable` ends with the first probe that could ask, and only then.
             assert_eq!(
                 next.unreachable.is_some(),
                 match outcome {

@@ -19,7 +19,7 @@ pub const MAX_RESTARTS: usize = 100;
 /// For how long an instance that does not answer is asked for itself.
 const ASKED: Duration = Duration::from_secs(900);
 
-/// ChangeKind became of an instance.
+/// Kind of a change: what became of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum ChangeKind {
@@ -65,7 +65,7 @@ impl Change {
         }
     }
 
-    /// ChangeKind names the place of the instance.
+    /// The metadata that names the place of the instance.
     pub fn place(&self) -> Option<(&str, &str)> {
         let place = self.instance.metadata.first();
         place.map(|(key, value)| (key.as_str(), value.as_str()))
@@ -81,7 +81,7 @@ pub struct Epochs<'a> {
     pub with_versions: usize,
     pub at: Timestamp,
     pub answers: &'a [InstanceReply],
-    /// ChangeKind was found out about those that did not answer.
+    /// The fates of the instances that did not answer.
     pub absent: &'a [(String, Fate)],
     /// Whether it is known that the server does not say who is gone, as a wildcard subscriber hides it.
     pub hidden: bool,
@@ -112,7 +112,7 @@ impl Changes {
             .map(|answer| (answer.instance.id.as_str(), &answer.instance))
             .collect();
         next.drop_returned(&answered);
-        // ChangeKind took the place of the others could not be told.
+        // Whose place the others took could not be reported.
         for instance in epochs.before.iter().take(epochs.with_versions) {
             if !answered.contains_key(instance.id.as_str()) && !absent.contains(&instance.id) {
                 next.push(epochs.at, ChangeKind::Missing, instance);
@@ -138,7 +138,7 @@ impl Changes {
             .filter(|change| !matches!(change.what, ChangeKind::Arrived { .. }))
     }
 
-    /// Whoever answers is there, whatever was said of it. ChangeKind was taken for its replacement was none.
+    /// Removes the absences of instances that answer; what was taken for the replacement of one of them was none.
     fn drop_returned(&mut self, answered: &BTreeMap<&str, &Instance>) {
         let is_back = |id: &str| answered.contains_key(id);
         self.log.retain_mut(|change| match &mut change.what {

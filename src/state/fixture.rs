@@ -1,4 +1,4 @@
-//! ChangeKind the tests of the state remember.
+//! Memories for the tests of the state.
 
 use super::baseline::{Baseline, BaselineRaise, Peak};
 use super::changes::{Change, ChangeKind, Changes};

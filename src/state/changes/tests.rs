@@ -130,7 +130,7 @@ fn who_came_and_who_went() {
         (&[(0, "a b", ""), (60, "a", ""), (120, "a b", "")], "", 0),
         // So it was with one that the server did not know for a moment.
         (&[(0, "a b", ""), (60, "a", "b"), (120, "a b", "")], "", 0),
-        // And another one that came meanwhile did not take its place. ChangeKind was counted stays.
+        // And another one that came meanwhile did not take its place. The count stays.
         (
             &[(0, "a b", ""), (60, "a", "b"), (120, "a c", ""), (180, "a b c", "")],
             "+c",
