@@ -144,6 +144,7 @@ meanwhile() {
 meanwhile=$!
 trap 'kill "$meanwhile" $(pgrep -P "$meanwhile") 2>/dev/null || true' EXIT
 finish_meanwhile() {
+    tests/hurry.sh "$meanwhile"
     if wait "$meanwhile"; then return; fi
     cat "$tools/meanwhile.log" >&2
     return 1
