@@ -4,7 +4,8 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitOptions, getpid, getppid, set_parent_process_death_signal, waitpid};
 
 use crate::process::exit::{Output, finish};
 
@@ -30,6 +31,11 @@ pub fn fork() -> io::Result<Option<Pid>> {
         }
         pid => Ok(Pid::from_raw(pid)),
     }
+}
+
+/// Waits for the end of a child, which has begun or will come soon.
+pub fn reap(pid: Pid) {
+    while matches!(waitpid(Some(pid), WaitOptions::empty()), Err(Errno::INTR)) {}
 }
 
 /// Runs this program anew in this process: with this argument alone, and without any variable of the environment. What the

@@ -11,12 +11,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::stdio::dup2_stdin;
 
-use super::child::{fork, run_anew};
+use super::child::{fork, reap, run_anew};
 use super::handover;
 use super::http_child::{self, HANG_LIMIT};
 use super::log::log;
@@ -140,8 +139,8 @@ impl HttpServer {
     /// Sees whether it lives, and starts it again if it does not.
     pub fn look_after(&mut self) {
         if self.child.as_mut().is_some_and(|child| !child.lives()) {
-            // Whoever waits for orphans may have buried it already: then the process id may be another's.
-            self.child.take().iter().for_each(ServerChild::reap);
+            // The sidecar may have reaped it with the orphans: then the process id may be another's.
+            self.child.take().iter().for_each(|child| reap(child.pid));
             log("the HTTP server died; it is started again");
         }
         if self.child.is_none() && Instant::now() >= self.due {
@@ -177,11 +176,11 @@ impl HttpServer {
 
     fn end_running(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // It lives at this moment, and nobody buries it before the next one: the process id is its own.
+            // It lives at this moment, and nobody reaps it before the next one: the process id is its own.
             if child.lives() {
                 let _ = kill_process(child.pid, Signal::KILL);
             }
-            child.reap();
+            reap(child.pid);
         }
     }
 }
@@ -202,11 +201,6 @@ impl ServerChild {
     fn send(&mut self, descriptors: &[BorrowedFd<'_>]) {
         handover::send(&self.socket, descriptors);
         self.unheard.get_or_insert_with(Instant::now);
-    }
-
-    /// Waits for the end, which has begun.
-    fn reap(&self) {
-        while matches!(waitpid(Some(self.pid), WaitOptions::empty()), Err(Errno::INTR)) {}
     }
 }
 

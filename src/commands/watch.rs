@@ -16,13 +16,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_setfl};
-use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Signal, WaitOptions, kill_process};
 use rustix::stdio::dup2_stdout;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::child::fork;
+use super::child::{fork, reap};
 use super::handover;
 use super::listen::HttpServer;
 use super::log::log;
@@ -191,6 +190,7 @@ impl Watch<'_> {
             }
         }
         reap(pid);
+        reap_orphans();
         // Killed, or ended by its own watchdog while it wrote.
         for path in [&self.options.textfile, &self.options.status_file]
             .into_iter()
@@ -384,9 +384,8 @@ impl Signals {
     }
 }
 
-/// Waits for the end of the child, and, as process 1 of a container, for that of others whose parents are gone.
-fn reap(pid: Pid) {
-    while matches!(waitpid(Some(pid), WaitOptions::empty()), Err(Errno::INTR)) {}
+/// Reaps the orphans that end in a container where this is process 1.
+fn reap_orphans() {
     while matches!(rustix::process::wait(WaitOptions::NOHANG), Ok(Some(_))) {}
 }
 
