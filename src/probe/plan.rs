@@ -59,6 +59,13 @@ pub enum Query {
     Discovery,
 }
 
+impl Query {
+    /// Number of PINGs to the service among these queries.
+    pub fn pings(queries: &[Query]) -> usize {
+        queries.iter().filter(|query| matches!(query, Query::Ping(_))).count()
+    }
+}
+
 /// The rules of one probe.
 #[derive(Clone, Debug)]
 pub struct PingPlan {

@@ -101,7 +101,7 @@ impl Schedule {
     /// The queries of [`PingAction::Send`] were sent.
     pub fn sent(&mut self, now: Duration, queries: &[Query]) {
         self.last_asked = now;
-        let pings = queries.iter().filter(|query| matches!(query, Query::Ping(_))).count();
+        let pings = Query::pings(queries);
         if pings == 0 {
             self.follow_up = Some(FollowUp {
                 queries: queries.to_vec(),

@@ -215,7 +215,7 @@ impl Probe<'_> {
         };
         let mut messages = self.messages(&queries, &link.unused_id);
         dialogue.schedule.sent(now, &queries);
-        let pings = queries.iter().filter(|query| matches!(query, Query::Ping(_))).count();
+        let pings = Query::pings(&queries);
         // The instances are asked for their endpoints in the same write.
         if let (Some(call), 1) = (&mut dialogue.call, pings)
             && let Some(subject) = call.info_subject().map(str::to_owned)
