@@ -144,20 +144,14 @@ pub fn nats_label(values: &FlagValues<'_>) -> Result<Option<String>, String> {
         values.setting("NATS_CONTEXT")?,
     ) {
         (Some(label), _, _) => label.to_owned(),
-        (None, Some(context), _) => name_of(context),
-        (None, None, Some(context)) => name_of(&context),
+        (None, Some(context), _) => context::name(context).to_owned(),
+        (None, None, Some(context)) => context::name(&context).to_owned(),
         (None, None, None) => match servers(values, &Context::default()) {
             Ok((servers, _)) => servers.first().map(ServerUrl::as_given).unwrap_or_default(),
             Err(_) => String::new(),
         },
     };
     Ok(Some(label).filter(|label| !label.is_empty() && !is_secret(label)))
-}
-
-/// The name of a context that may be given as a file: `prod` for `/etc/nats/prod.json`.
-fn name_of(context: &str) -> String {
-    let file = context.rsplit('/').next().unwrap_or_default();
-    file.strip_suffix(".json").unwrap_or(file).to_owned()
 }
 
 /// How to log in, and who said so.

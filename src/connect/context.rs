@@ -135,6 +135,12 @@ pub fn path(name: &str, env: Env<'_>) -> Result<PathBuf, String> {
     Ok(folder.join("context").join(format!("{name}.json")))
 }
 
+/// The name of a context that may be given as a path: `prod` for `/etc/nats/prod.json`.
+pub fn name(given: &str) -> &str {
+    let file = given.rsplit('/').next().unwrap_or_default();
+    file.strip_suffix(".json").unwrap_or(file)
+}
+
 /// The folder of the nats CLI.
 fn folder(env: Env<'_>) -> Option<PathBuf> {
     let config = env("XDG_CONFIG_HOME")
