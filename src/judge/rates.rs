@@ -40,25 +40,20 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     let Some(rates) = rates else {
         return;
     };
-    output.add_findings(failing(limits, &rates, seen));
+    let apart = seen.map_or(0, |seen| {
+        seen.instances.values().filter(|stats| stats.errors_apart).count()
+    });
+    output.add_findings(failing(limits, &rates, seen, apart > 0));
     output.add_findings(slow(limits, &rates));
     if rates.is_empty() {
         output.add_detail(1, "no rates yet: they are made of the requests between two runs");
     }
-    match seen
-        .into_iter()
-        .flat_map(|seen| seen.instances.values())
-        .filter(|stats| stats.errors_apart)
-        .count()
-    {
-        0 => {}
-        apart => output.add_detail(
-            1,
-            format!(
-                "errors are counted apart from requests by {}: both together are taken as requests",
-                count(apart, "instance")
-            ),
-        ),
+    if apart > 0 {
+        let text = format!(
+            "errors are counted apart from requests by {}: both together are taken as requests",
+            count(apart, "instance")
+        );
+        output.add_detail(1, text);
     }
     for rate in &rates {
         output.add_detail(1, format!("{}: {}", rate.name(), rate.in_words()));
@@ -162,7 +157,8 @@ fn worst<'r, 'a, V: PartialOrd>(rates: &'r [Rate<'a>], value: impl Fn(&Rate<'a>)
         .reduce(|worst, rate| if value(rate) > value(worst) { rate } else { worst })
 }
 
-fn failing(limits: &RateLimits, rates: &[Rate<'_>], seen: Option<&SeenStats>) -> Option<Finding> {
+/// The finding on the worst error rate. `apart`: some instances count errors apart from requests.
+fn failing(limits: &RateLimits, rates: &[Rate<'_>], seen: Option<&SeenStats>, apart: bool) -> Option<Finding> {
     let rate = worst(rates, Rate::errors)?;
     let (status, word, limit) = crossed(limits.error_critical, limits.error_warning, |limit| {
         rate.errors() > *limit
@@ -176,7 +172,6 @@ fn failing(limits: &RateLimits, rates: &[Rate<'_>], seen: Option<&SeenStats>) ->
                 is_its.then(|| format!(", last error: {error}"))
             })
     });
-    let apart = seen.is_some_and(|seen| seen.instances.values().any(|stats| stats.errors_apart));
     // One error for each request, and none is told.
     let all_fail = match apart {
         true => rate.window.counted.errors.saturating_mul(2) == rate.window.counted.requests,
