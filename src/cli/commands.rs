@@ -16,7 +16,7 @@ pub struct CommandSpec {
     pub summary: &'static str,
     /// The flags that it needs, for the synopsis.
     pub synopsis: &'static str,
-    /// What it prints on stdout.
+    /// Output on stdout.
     pub prints: &'static str,
     /// The values of its `--format`, the default first; none: it has no such flag.
     pub formats: &'static [Format],

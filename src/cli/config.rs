@@ -20,7 +20,7 @@ use crate::state::store::StateLocation;
 use crate::values::env::Env;
 use crate::values::text::one_of;
 
-/// What the command line asks for.
+/// A command with its validated arguments.
 #[derive(Debug)]
 pub enum Command {
     Check(Box<Arguments>),
@@ -36,7 +36,7 @@ pub enum Command {
     Print(String),
 }
 
-/// What `textfile` writes.
+/// Options of `textfile`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextfileOptions {
     pub output: PathBuf,
@@ -44,7 +44,7 @@ pub struct TextfileOptions {
     pub exit_status: bool,
 }
 
-/// What a sidecar does.
+/// Options of `watch`, the sidecar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WatchOptions {
     pub interval: Duration,
@@ -177,7 +177,7 @@ pub struct Timing {
     pub census: Duration,
 }
 
-/// What the user has said, checked, but for how to connect: that may stand in files, which take their time.
+/// The validated arguments, without the connection: that may be in files, which can hang.
 #[derive(Clone, Debug)]
 pub struct Arguments {
     pub service: ServiceName,
@@ -190,7 +190,7 @@ impl Arguments {
     ///
     /// # Errors
     ///
-    /// What is wrong and what would be right.
+    /// The message: what is wrong, and the way out.
     pub fn target(&self, env: Env<'_>, deadline: Instant) -> Result<Target, ConfigError> {
         let values = FlagValues::new(&self.matches, env, deadline);
         connection::target(self.service.clone(), &values).map_err(|problem| problem.redacted())

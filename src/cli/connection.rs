@@ -31,7 +31,7 @@ pub(super) fn target(service: ServiceName, values: &FlagValues<'_>) -> Result<Ta
         return Err("credentials twice: in the URL of --server and in flags of their own, give them once".into());
     }
     let tls = tls(values, &context)?;
-    // As for the official clients: whoever says how TLS is to be done wants it done, and one URL with tls:// means all of them.
+    // As in the official clients: each TLS option requires TLS, and one tls:// URL requires it of all servers.
     let by_url = servers.iter().any(|server| server.tls);
     if by_url || values.has("tls") || tls.ca.is_some() || tls.identity.is_some() {
         servers.iter_mut().for_each(|server| server.tls = true);

@@ -43,7 +43,7 @@ const NEEDING_STATE: [(&[&str], &str); 4] = [
     ),
 ];
 
-/// What is judged, and how. `unreachable`: the status of that, where the user gave one.
+/// Returns the policy of a check. `unreachable`: the status where NATS cannot be asked, if the user gave one.
 pub(super) fn policy(
     values: &FlagValues<'_>,
     unreachable: Option<Status>,

@@ -26,7 +26,7 @@ use crate::values::timestamp::Timestamp;
 /// The argument of the process. No user gives it.
 pub const ARGUMENT: &str = "serve-http";
 
-/// How long the process may leave a result without an acknowledgement before it counts as hung.
+/// Time limit for the acknowledgement of a result; beyond it the process counts as hung.
 pub const HANG_LIMIT: Duration = Duration::from_secs(10);
 
 /// The process that serves: its parent is at the other end of stdin.
@@ -74,7 +74,7 @@ pub fn serve_until_closed(socket: UnixStream) -> Output {
 /// The probes whose changes are logged: of a failed one the kubelet tells the status alone.
 const PROBES: [&str; 2] = ["/livez", "/readyz"];
 
-/// What the process serves.
+/// The pages of one service, and the socket to the sidecar.
 struct ServicePages {
     site: Site,
     /// The status of each of [`PROBES`] that was logged last.

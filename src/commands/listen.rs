@@ -36,7 +36,7 @@ pub struct HttpServer {
     listener: TcpListener,
     site: Site,
     child: Option<ServerChild>,
-    /// What the last check found.
+    /// Result of the last check.
     latest: Option<File>,
     /// When to start it again, if it does not run.
     due: Instant,
@@ -126,7 +126,7 @@ impl HttpServer {
         Ok(child)
     }
 
-    /// What is to be looked at when it can be read.
+    /// The descriptor to poll for input.
     pub fn news(&self) -> Option<BorrowedFd<'_>> {
         self.child.as_ref().map(|child| child.socket.as_fd())
     }

@@ -1,4 +1,4 @@
-//! What the program can be asked to do, one file for each. All that look at a service do so by [`run_check`].
+//! The commands, one file for each. All that look at a service call [`run_check`].
 
 mod check;
 mod child;

@@ -1,4 +1,4 @@
-//! What a check of `watch` found, as it goes from the process of the check to the sidecar, and to the one that answers over
+//! Results of a check of `watch`, as they go from the process of the check to the sidecar, and to the one that answers over
 //! HTTP. All three are this program, so the format between them is free to change.
 
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use crate::render::report::Report;
 use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
 
-/// What the sidecar needs of a check.
+/// The result of a check that the sidecar needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckOutcome {
     pub status: Status,
@@ -46,11 +46,11 @@ impl CheckOutcome {
     }
 }
 
-/// What is served over HTTP of a check.
+/// The result of a check that is served over HTTP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServedCheck {
     pub status: Status,
-    /// What probes are answered from.
+    /// The source of the answers to probes.
     pub check: LastCheck,
     /// The JSON output.
     #[serde(with = "shared")]

@@ -26,7 +26,7 @@ const PACKAGE_STATE_DIR: &str = "/var/lib/check_nats_service";
 /// How long after the deadline a run may still wait for its turn to save. The watchdog waits longer.
 const SAVING: Duration = Duration::from_millis(40);
 
-/// How a command reports when its run is ended early, given the cause in words. It runs in a thread that must not wait
+/// Reports for a command when its run is ended early, given the cause in words. It runs in a thread that must not wait
 /// for anything any more, a file say.
 pub type AbortReport = Arc<dyn Fn(&Report, &str) -> Output + Send + Sync>;
 
@@ -35,7 +35,7 @@ pub fn state_store(config: &Config, env: Env<'_>) -> Store {
     Store::new(&config.settings.location, config.state_key(), &state_environment(env))
 }
 
-/// What the environment says of the place of the state.
+/// Returns the environment that decides where the state file is.
 pub fn state_environment(env: Env<'_>) -> StateEnvironment<'_> {
     StateEnvironment {
         var: env,

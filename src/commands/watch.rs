@@ -42,7 +42,7 @@ use crate::values::env::Env;
 use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
 
-/// How long after its timeout a check that does not end is killed. Its own watchdog is faster.
+/// Time between the timeout of a check and its end by SIGKILL. Its own watchdog is faster.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// Checks until SIGTERM or SIGINT comes. The checks exit by themselves. The error is a mistake in what the user has said.
@@ -91,7 +91,7 @@ pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Resul
     Ok(Output::default())
 }
 
-/// What this process carries from check to check.
+/// State and status that this process carries from check to check.
 struct CarriedState {
     /// The state, where no file holds it.
     state: Option<String>,
@@ -250,7 +250,7 @@ impl Watch<'_> {
         (report, state)
     }
 
-    /// Whether the pod's own instance answered, if `--listen` was given one.
+    /// Returns whether the pod's own instance replied, if `--listen` was given one.
     fn own_up(&self, report: &Report) -> Option<bool> {
         match probe::wanted(self.options.listen.as_ref()?.selector.as_ref()?, Instant::now()) {
             Ok(wanted) => pod::is_up(&wanted, report.seen.as_ref()?),

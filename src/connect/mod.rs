@@ -1,4 +1,4 @@
-//! How to connect and what to ask, as configured: validated, secrets kept apart, no network.
+//! Configuration of the connection and of a request: validated, secrets kept apart, no network.
 
 pub mod context;
 pub mod credentials;

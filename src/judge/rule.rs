@@ -24,7 +24,7 @@ pub struct RuleInput<'a> {
 }
 
 impl<'a> RuleInput<'a> {
-    /// How many instances there are; `None` if nobody could be asked.
+    /// Number of instances; `None` if NATS could not be asked.
     pub fn instances(&self) -> Option<usize> {
         match &self.observation.outcome {
             Outcome::Answered(answers) => Some(answers.len()),

@@ -68,7 +68,7 @@ struct ListedInstance {
 }
 
 impl LastCheck {
-    /// What a check found: the instances that answered, as many as the JSON output lists, or why NATS could not be asked.
+    /// Returns the result of a check: the instances that replied, as many as the JSON output lists, or why NATS could not be asked.
     pub fn new(verdict: &Verdict, seen: Option<&Observation>, now: Timestamp) -> LastCheck {
         let lead = verdict.findings().first();
         let text = readable(lead.map_or("", |finding| finding.text.as_str()), MAX_CAUSE);

@@ -52,7 +52,7 @@ impl PingClock {
         self.pongs += 1;
     }
 
-    /// Whether the server has dealt with everything that was sent to it.
+    /// Returns whether the server has processed everything that was sent to it.
     pub fn server_answered(&self) -> bool {
         self.pings_since_request > 0 && self.pongs >= self.pings
     }

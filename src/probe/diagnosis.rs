@@ -116,7 +116,7 @@ pub fn not_resolved(host: &str, error: &Error) -> Failure {
     )
 }
 
-/// What was to be signed is no nonce (see [`crate::connect::credentials::is_nonce`]).
+/// The text to sign is no nonce (see [`crate::connect::credentials::is_nonce`]).
 pub const NO_NONCE: &str = "no nonce";
 
 /// The connection could not be made, or the login failed, after this time.
@@ -388,7 +388,7 @@ pub fn no_time_to_retry(address: &str, waited: &str) -> Failure {
     Failure::new(Reason::NatsUnreachable, text)
 }
 
-/// What somebody on the way to the server learns of a login without TLS; `None` if nothing.
+/// Returns the remark on a login without TLS: the secret that can be read on the way; `None` if there is none.
 pub fn login_without_tls(auth: &Auth) -> Option<&'static str> {
     Some(match auth {
         Auth::None => return None,

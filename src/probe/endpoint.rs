@@ -36,11 +36,11 @@ pub struct EndpointPlan {
     pub end: Duration,
     /// How long nothing must have come to say that nothing comes.
     pub patience: Duration,
-    /// How long to wait for one more instance to report its endpoints.
+    /// Time limit for one more instance to report its endpoints.
     pub stall: Duration,
 }
 
-/// What to do next.
+/// The next action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndpointAction {
     /// Ask the instances for their endpoints, once more.
@@ -75,7 +75,7 @@ pub struct Call {
     infos: BTreeMap<String, BTreeSet<String>>,
     /// Names of their other endpoints. Clean.
     names: BTreeSet<String>,
-    /// How many times the instances were asked for their endpoints, and when last.
+    /// Number of requests for the endpoints, and the time of the latest.
     info_rounds: usize,
     last_info_asked: Duration,
     /// The rounds in which nobody was subscribed.
@@ -272,7 +272,7 @@ impl Call {
         self.attempts.iter().any(|attempt| !attempt.no_responders)
     }
 
-    /// What to do at this time.
+    /// Returns the action at this time.
     pub fn next(&mut self, now: Duration, clock: &PingClock) -> EndpointAction {
         let Some((begun, plan)) = self.plan.clone() else {
             return EndpointAction::Listen(Duration::MAX);

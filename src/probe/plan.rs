@@ -78,13 +78,13 @@ pub struct PingPlan {
     /// Ids of the instances before an outage that is open: if no instance replies, they may still hang; and when
     /// others do, they may be gone.
     pub before_outage: Vec<String>,
-    /// Whether to wait for instances that are not known, even when all known ones have replied.
+    /// Wait for instances that are not known, even when all known ones have replied.
     pub census: bool,
-    /// Whether to make sure that a single reply is that of a single instance, even where there is no other reason to doubt it.
+    /// Verify that a single reply is that of a single instance, even where there is no other reason to doubt it.
     pub thorough: bool,
-    /// Whether to look for other services if there is no instance.
+    /// Look for other services if there is no instance.
     pub discover: bool,
-    /// Whether to ask for the statistics, too, in the same write.
+    /// Request the statistics, too, in the same write.
     pub stats: bool,
     /// Keys of the metadata whose values must be kept.
     pub kept_metadata: Vec<String>,
@@ -94,9 +94,9 @@ pub struct PingPlan {
     /// with the same retries, up to `confirm_fewer`.
     pub thresholds: Vec<Range>,
     pub confirm_fewer: Duration,
-    /// How long to wait for one more reply after the latest.
+    /// Time limit for one more reply after the latest.
     pub stall: Duration,
-    /// How long to wait for a first reply where somebody is subscribed: a slow reply is not an outage.
+    /// Time limit for a first reply where somebody is subscribed: a slow reply is not an outage.
     pub patience: Duration,
 }
 

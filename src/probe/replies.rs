@@ -1,4 +1,4 @@
-//! What came in reply to the queries of one probe: who replied, what was not counted, the statistics. Pure.
+//! Replies to the queries of one probe: the instances, the statistics, the number of rejected replies. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -32,9 +32,9 @@ struct Replied {
 #[derive(Debug)]
 pub struct Replies {
     instances: BTreeMap<String, Replied>,
-    /// Who of the known instances has replied.
+    /// The known instances that have not replied yet.
     pub outstanding: Outstanding,
-    /// Who replied to which PING.
+    /// The instances that replied to each PING.
     pub spread: Spread,
     /// When the latest reply came that told something new.
     pub latest: Duration,
@@ -43,7 +43,7 @@ pub struct Replies {
     /// The statistics, by id, and how many of the instances that have replied are still to send theirs.
     pub stats: BTreeMap<String, Stats>,
     pub stats_outstanding: usize,
-    /// What became of instances that were asked one by one and did not reply.
+    /// The fates of instances that were asked one by one and did not reply.
     pub fates: BTreeMap<String, Fate>,
     /// The ids that replied to one PING more than once, and how often.
     same_id: BTreeMap<String, usize>,
@@ -53,9 +53,9 @@ pub struct Replies {
     /// The instances that lack a metadata key that is asked for, and whether another one has all of them.
     keyless: BTreeSet<String>,
     has_keyed_sibling: bool,
-    /// Whether somebody replies for an id that no instance has.
+    /// Set if somebody replies for an id that no instance has.
     replies_for_any_id: bool,
-    /// Whether an instance replied to other requests than a PING.
+    /// Set if an instance replied to other requests than a PING.
     pub without_ping: bool,
 }
 
@@ -236,7 +236,7 @@ impl Replies {
         Outcome::Answered(answers.collect())
     }
 
-    /// What became of this instance, which was asked for itself.
+    /// Returns the fate of this instance, which was asked one by one.
     pub fn fate(&self, id: &str) -> Fate {
         match self.has(id) {
             true => Fate::Slow,

@@ -23,7 +23,7 @@ const STATS_RETRY_MAX_INSTANCES: usize = 1000;
 /// Over a server that is slow to deal with the requests, how many stall times to wait for what it says of a silence.
 const SLOW_SERVER_STALLS: u32 = 4;
 
-/// What to do next.
+/// The next action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PingAction {
     /// Send these in one write, each with a reply subject of its own.
@@ -48,7 +48,7 @@ struct FollowUp {
 }
 
 impl FollowUp {
-    /// Whether the service is silent, and the queries are to find out why.
+    /// Returns whether the queries are to find out why the service is silent.
     fn is_of_silence(&self) -> bool {
         matches!(self.outcome, Outcome::Silent(_))
     }
@@ -67,10 +67,10 @@ impl FollowUp {
 pub struct Schedule {
     plan: PingPlan,
     replies: Replies,
-    /// How many times it was decided to ask; a round has several PINGs where instances may share a queue group.
+    /// Number of rounds; a round has several PINGs where instances may share a queue group.
     rounds: usize,
     pings: usize,
-    /// Whether the server said of the latest PING that nobody is subscribed.
+    /// Set if the server replied to the latest PING that nobody is subscribed.
     no_responders: bool,
     last_asked: Duration,
     follow_up: Option<FollowUp>,
@@ -181,7 +181,7 @@ impl Schedule {
         }
     }
 
-    /// What to do at this time.
+    /// Returns the action at this time.
     pub fn next(&self, now: Duration, clock: &PingClock) -> PingAction {
         if let Some(follow_up) = &self.follow_up {
             return self.next_of_follow_up(follow_up, now, clock);
@@ -342,7 +342,7 @@ impl Schedule {
         }
     }
 
-    /// Whether so many instances raise an alarm.
+    /// Returns whether the number of instances raises an alarm.
     fn would_alarm(&self) -> bool {
         let count = self.replies.count() as f64;
         self.plan.thresholds.iter().any(|range| range.alerts(count))
@@ -372,7 +372,7 @@ impl Schedule {
         self.replies.ignored().total()
     }
 
-    /// What is known of a silence. Only a server that has dealt with the query proves by the want of a 503 that somebody
+    /// Returns what is known of a silence. Only a server that has dealt with the query proves by the want of a 503 that somebody
     /// listens.
     fn silence(&self, clock: &PingClock) -> Silence {
         let asked = |follow_up: &FollowUp| follow_up.queries.contains(&Query::UnusedId);
@@ -385,7 +385,7 @@ impl Schedule {
         }
     }
 
-    /// What was seen by a probe that began and ended at these times, with this outcome.
+    /// Returns the observation of a probe that began and ended at these times, with this outcome.
     pub fn observation(&self, began: Timestamp, ended: Timestamp, outcome: Outcome, clock: &PingClock) -> Observation {
         let replies = &self.replies;
         let alive_at = replies.alive_at.filter(|_| matches!(outcome, Outcome::Answered(_)));

@@ -73,14 +73,14 @@ impl Spread {
         }
     }
 
-    /// Whether a request reaches some of the instances only: each was replied to by one, and not always by the same one; or of
+    /// Returns whether a request reaches some of the instances only: each was replied to by one, and not always by the same one; or of
     /// those in one write, each was replied to by fewer than all of them together.
     pub fn is_queue_group(&self) -> bool {
         let is_shared = |batch: &Batch| batch.most < batch.ids.len();
         (!self.several && self.ids.len() > 1) || self.batch.as_ref().is_some_and(is_shared)
     }
 
-    /// Whether several instances replied to one request: others may share a queue group all the same.
+    /// Returns whether several instances replied to one request: others may share a queue group all the same.
     pub fn has_several(&self) -> bool {
         self.several
     }

@@ -1,4 +1,4 @@
-//! What `state list` prints, and how `state show` names other states.
+//! Output of `state list`, and the names of other states for `state show`.
 
 use std::path::Path;
 

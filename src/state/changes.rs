@@ -83,7 +83,7 @@ pub struct Epochs<'a> {
     pub answers: &'a [InstanceReply],
     /// The fates of the instances that did not answer.
     pub absent: &'a [(String, Fate)],
-    /// Whether it is known that the server does not say who is gone, as a wildcard subscriber hides it.
+    /// Set if a wildcard subscriber is known to hide which instances are gone.
     pub hidden: bool,
 }
 
@@ -216,7 +216,7 @@ impl Changes {
         }
     }
 
-    /// Whether it is not known that the instance is gone in whose place this one came: the server does not say it.
+    /// Returns whether a restart is presumed: the server does not confirm that the replaced instance is gone.
     pub fn is_presumed(&self, restart: &Change) -> bool {
         let is_replaced = |change: &Change| restart.replaces() == Some(&change.instance.id);
         self.log

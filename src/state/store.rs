@@ -393,7 +393,7 @@ impl Location {
     }
 }
 
-/// What is in a file of ours, at most [`MAX_STATE_BYTES`] bytes of it.
+/// Returns the content of a file of ours, at most [`MAX_STATE_BYTES`] bytes of it.
 fn read_file(folder: &Folder, name: &OsStr, path: &Path) -> Result<Vec<u8>, LoadError> {
     let shown = path.display();
     // Not set aside, since somebody put it there on purpose: a device moved away is missed by the whole host.

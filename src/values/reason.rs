@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a document says of a reason, in Markdown.
+/// The entry of a reason in the documents, in Markdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Explanation {
     /// The status that it gives, and the flag that changes it.
     pub status: &'static str,
     /// When it is found.
     pub when: &'static str,
-    /// What to do about it; empty where there is nothing to do.
+    /// The way out; empty where there is nothing to do.
     pub action: &'static str,
 }
 
@@ -36,7 +36,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// What the README and the man page say of it.
+            /// The entry of README and man page.
             pub fn explanation(self) -> Explanation {
                 match self {
                     $(Reason::$reason => Explanation { status: $status, when: $when, action: $action },)*

@@ -28,10 +28,10 @@ const FLOOD: u32 = 32;
 /// Maximum number of instances that are reported for their unreadable headers.
 const MAX_UNREADABLE: usize = 10;
 
-/// How much time of a long run is left to report the verdict when an endpoint does not reply.
+/// Time of a long run that is reserved for the verdict when an endpoint does not reply.
 const VERDICT_RESERVE: Duration = Duration::from_millis(500);
 
-/// What is asked over one connection, and what became of it.
+/// The requests over one connection, and their results.
 pub(super) struct Dialogue {
     link: Link,
     schedule: Schedule,
@@ -41,12 +41,12 @@ pub(super) struct Dialogue {
     outcome: Option<Outcome>,
     /// When to stop waiting for the PONG that tells the round trip.
     round_trip_end: Option<Duration>,
-    /// Whether nothing more will come, after the outcome is known.
+    /// Set when the connection broke after the outcome was known.
     broken: bool,
 }
 
 impl Dialogue {
-    /// What was seen, with this outcome.
+    /// Returns the observation with this outcome.
     pub(super) fn observation(self, ended: Timestamp, outcome: Outcome) -> Observation {
         let link = self.link;
         let seen = self.schedule.observation(link.began.1, ended, outcome, &link.clock);
@@ -59,7 +59,7 @@ impl Dialogue {
     }
 }
 
-/// What to do next.
+/// The next action.
 enum Step {
     /// Something was sent or decided: ask again what to do.
     Again,

@@ -11,7 +11,7 @@ use crate::probe::clock::PingClock;
 use crate::probe::plan::Query;
 use crate::values::timestamp::Timestamp;
 
-/// What a published message is for.
+/// Purpose of a published message.
 #[derive(Clone, Debug)]
 pub(super) enum Purpose {
     Query(Query),
@@ -36,7 +36,7 @@ pub(super) struct Link {
     pub(super) commands: Sender<ClientCommand>,
     pub(super) server: ServerUrl,
     pub(super) secure: bool,
-    /// Whether it goes through a relay.
+    /// Set if it goes through a relay.
     pub(super) relayed: bool,
     /// When the first request was about to leave.
     pub(super) began: (Instant, Timestamp),

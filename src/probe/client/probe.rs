@@ -15,7 +15,7 @@ use crate::process::watchdog::Alarm;
 /// Maximum number of steps that are kept for `-vvv`.
 const MAX_STEPS: usize = 200;
 
-/// What to ask, and how.
+/// A probe to run: target, plan and deadline.
 pub struct ProbeRequest<'a> {
     pub target: &'a Target,
     /// As the user wants it. Its times are fitted into what is left, once connected.
@@ -23,7 +23,7 @@ pub struct ProbeRequest<'a> {
     /// When the run began, and when it ends.
     pub start: Instant,
     pub deadline: Instant,
-    /// What ends it before.
+    /// Alarms that end it earlier.
     pub alarms: &'a Receiver<Alarm>,
 }
 
@@ -39,9 +39,9 @@ pub(super) enum Stop {
 pub(super) struct Probe<'a> {
     pub(super) request: &'a ProbeRequest<'a>,
     pub(super) server: Option<Server>,
-    /// Whether connections go through a relay, where there is no TLS: a reply may be one that the client cannot read.
+    /// Set if connections without TLS go through a relay: a reply may be one that the client cannot read.
     pub(super) relayed: bool,
-    /// Whether the server is to leave out the headers of messages.
+    /// Set if the server is to leave out the headers of messages.
     pub(super) headerless: bool,
     /// See [`Observation::unreadable`].
     pub(super) unreadable: BTreeSet<String>,

@@ -31,7 +31,7 @@ pub(super) const INBOX_SIZE: usize = 32_768;
 /// A lost connection sleeps instead of reconnecting: the client would never send the request again.
 const NO_RECONNECT: Duration = Duration::from_secs(3600);
 
-/// What a worker, or the client's own thread, reports.
+/// A report of a worker, or of the client's own thread.
 pub(super) enum ClientEvent {
     Resolved(io::Result<Vec<SocketAddr>>),
     NotConnected(io::Error),
@@ -59,11 +59,11 @@ pub(super) struct Connected {
     pub(super) inbox: Receiver<Message>,
     /// An id that no instance has.
     pub(super) unused_id: String,
-    /// Whether the connection goes through a relay.
+    /// Set if the connection goes through a relay.
     pub(super) relayed: bool,
 }
 
-/// What a worker is to do. The number of a message is the last token of its reply subject.
+/// An order for a worker. The number of a message is the last token of its reply subject.
 pub(super) enum ClientCommand {
     /// Publish empty messages to these subjects, in one write. They are numbered from `first` on.
     Publish {
@@ -86,7 +86,7 @@ pub(super) struct Login {
     pub(super) secure: bool,
     /// The server, where the connection goes through a relay.
     pub(super) relay: Option<SocketAddr>,
-    /// Whether the server is to leave out the headers of messages.
+    /// Set if the server is to leave out the headers of messages.
     pub(super) headerless: bool,
     pub(super) auth: Auth,
     pub(super) tls: Tls,
@@ -114,7 +114,7 @@ pub(super) fn work(login: &Login, events: &Sender<ClientEvent>, commands: &Recei
     let connected = events.send(ClientEvent::Connected(Connected {
         at: (Instant::now(), Timestamp::now()),
         inbox: subscription.receiver().clone(),
-        // What makes an inbox unique makes an id so, too.
+        // The random part of an inbox makes an id unique, too.
         unused_id: inbox.rsplit('.').next().unwrap_or_default().to_owned(),
         relayed,
     }));
