@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
@@ -15,15 +15,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::support::check::{BINARY, SECRET, find_secret, matches};
+use super::support::check::{BINARY, SECRET, binary, find_secret, matches};
 use super::support::crowd;
 use super::support::http::{self, Reply};
 use super::support::prometheus::{Prometheus, assert_clean};
 use super::support::server::free_port;
 use super::support::sidecar::{Sidecar, memory};
 use super::support::{
-    Check, Crowd, Fake, Metrics, Proxy, Server, Service, TempDir, Version, each, from_env, is_root, process, raw,
-    wait_for,
+    Check, Crowd, Fake, LIMIT, Metrics, Proxy, Server, Service, TempDir, Version, each, from_env, is_root, process,
+    raw, wait_for,
 };
 
 /// Checks often, and soon knows that an instance does not answer.
@@ -1068,6 +1068,32 @@ fn cpu_time(pid: u32) -> Duration {
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     let ticks: u64 = [11, 12].iter().map(|n| fields[*n].parse::<u64>().unwrap()).sum();
     Duration::from_millis(ticks * 10)
+}
+
+/// A sidecar may be ended as soon as it says that it answers.
+#[test]
+fn sigterm_after_the_first_line_ends_it_with_zero() {
+    for _ in 0..20 {
+        let address = format!("127.0.0.1:{}", free_port());
+        let mut command = process::command(binary());
+        command
+            .args(["watch", "-n", "orders", "-s", "nats://127.0.0.1:1", "--no-state"])
+            .args(["--interval", "1h", "--listen", &address])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        let mut child = process::spawn(command);
+        let mut line = String::new();
+        let mut stderr = BufReader::new(child.stderr.take().expect("it is a pipe"));
+        stderr.read_line(&mut line).expect("its first line");
+        process::signal(&child, libc::SIGTERM);
+        assert!(
+            line.ends_with(&format!("orders answers over HTTP on {address}\n")),
+            "{line:?}"
+        );
+        let status = process::wait(&mut child, LIMIT).expect("it ends");
+        assert_eq!(status.code(), Some(0), "{status:?}");
+    }
 }
 
 /// Also where the system would let a socket of IPv6 be one of IPv6 alone.

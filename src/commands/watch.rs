@@ -55,6 +55,11 @@ pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Resul
         Err(ConfigError::File(_)) if answers_probes => {}
         checked => drop(checked.map_err(ConfigError::into_text)?),
     }
+    // Before the log says that it answers: a SIGTERM from then on ends it with 0.
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(e) => return Ok(Output::failure(&format!("cannot take over the signals: {e}"))),
+    };
     let server = listen
         .as_ref()
         .map(|listen| HttpServer::bind(listen, &arguments.service, *interval))
@@ -62,10 +67,6 @@ pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Resul
     let mut server = match server {
         Ok(server) => server,
         Err(problem) => return Ok(Output::failure(&problem)),
-    };
-    let signals = match Signals::listen() {
-        Ok(signals) => signals,
-        Err(e) => return Ok(Output::failure(&format!("cannot take over the signals: {e}"))),
     };
     if let Some(server) = &mut server {
         server.start();
