@@ -348,6 +348,8 @@ mod tests {
     use crate::serve::response::Content;
     use std::net::SocketAddr;
     use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::thread;
 
     /// More than the system buffers for a connection.
@@ -357,6 +359,8 @@ mod tests {
     struct TwoPages {
         large: Rc<str>,
         news: UnixStream,
+        /// Number of updates that were received.
+        updates: Arc<AtomicUsize>,
     }
 
     impl Pages for TwoPages {
@@ -372,6 +376,7 @@ mod tests {
         }
 
         fn receive_update(&mut self) -> bool {
+            self.updates.fetch_add(1, SeqCst);
             matches!(self.news.read(&mut [0]), Ok(1))
         }
     }
@@ -383,12 +388,17 @@ mod tests {
 
     /// A server that ends with the socket.
     fn start(limits: Limits) -> (SocketAddr, UnixStream) {
+        start_counting(limits, Arc::default())
+    }
+
+    /// The same, counting the updates that it receives.
+    fn start_counting(limits: Limits, updates: Arc<AtomicUsize>) -> (SocketAddr, UnixStream) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let (news, ours) = UnixStream::pair().expect("a pair");
         thread::spawn(move || {
             let large = "x".repeat(LARGE).into();
-            serve_all(&listener, &mut TwoPages { large, news }, limits).expect("it can wait");
+            serve_all(&listener, &mut TwoPages { large, news, updates }, limits).expect("it can wait");
         });
         (address, ours)
     }
@@ -441,17 +451,21 @@ mod tests {
     /// A page that is no more than one check old is sent to its end. So there are two at most, however many read slowly.
     #[test]
     fn a_page_of_two_checks_ago_is_not_sent_on() {
-        let (address, mut news) = start(NO_LIMITS);
+        let updates = Arc::new(AtomicUsize::new(0));
+        let (address, mut news) = start_counting(NO_LIMITS, Arc::clone(&updates));
         let stuck = connect(address, LARGE_PAGE);
-        let mut tell = || {
+        let mut update = |nth| {
             assert_eq!(read(connect(address, SMALL_PAGE)), (5, true));
             news.write_all(b"!").expect("news");
-            // Whoever is answered now is answered after that.
+            while updates.load(SeqCst) < nth {
+                thread::yield_now();
+            }
+            // Not before the update has taken effect.
             assert_eq!(read(connect(address, SMALL_PAGE)), (5, true));
         };
-        tell();
+        update(1);
         let late = connect(address, LARGE_PAGE);
-        tell();
+        update(2);
         assert!(read(stuck).0 < LARGE);
         assert_eq!(read(late), (LARGE, true));
     }
@@ -471,7 +485,17 @@ mod tests {
     fn it_ends_with_the_news() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let (news, ours) = UnixStream::pair().expect("a pair");
-        let server = thread::spawn(move || serve(&listener, &mut TwoPages { large: "".into(), news }).is_ok());
+        let server = thread::spawn(move || {
+            serve(
+                &listener,
+                &mut TwoPages {
+                    large: "".into(),
+                    news,
+                    updates: Arc::default(),
+                },
+            )
+            .is_ok()
+        });
         drop(ours);
         assert!(server.join().expect("it ends"));
     }
