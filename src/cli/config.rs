@@ -193,7 +193,7 @@ impl Arguments {
     /// The message: what is wrong, and the way out.
     pub fn target(&self, env: Env<'_>, deadline: Instant) -> Result<Target, ConfigError> {
         let values = FlagValues::new(&self.matches, env, deadline);
-        connection::target(self.service.clone(), &values).map_err(|problem| problem.redacted())
+        connection::target(&values).map_err(|problem| problem.redacted())
     }
 }
 
@@ -209,6 +209,7 @@ pub struct Settings {
 /// Everything that the user has said, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
+    pub service: ServiceName,
     pub target: Target,
     pub settings: Settings,
 }
@@ -221,7 +222,7 @@ impl Config {
         let users = target.servers.iter().filter_map(|server| server.auth.as_ref());
         let user = users.chain([&target.auth]).find_map(Auth::user);
         StateKey {
-            service: target.service.as_str().to_owned(),
+            service: self.service.as_str().to_owned(),
             prefix: target.prefix.as_str().to_owned(),
             servers: servers.into_iter().collect(),
             user,

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::flag_values::{ConfigError, FlagValues, Origin, SECRET_ITSELF};
 use crate::connect::context::{self, Context, Plain, Setting};
 use crate::connect::credentials::{Credentials, Nkey};
-use crate::connect::target::{Auth, DEFAULT_PORT, DEFAULT_SERVER, Prefix, ServerUrl, ServiceName, Target, Tls};
+use crate::connect::target::{Auth, DEFAULT_PORT, DEFAULT_SERVER, Prefix, ServerUrl, Target, Tls};
 use crate::files::read::{read_text, shown};
 use crate::values::secret::{Secret, is_secret};
 use crate::values::text::clean;
@@ -20,7 +20,7 @@ enum Level {
     Flags,
 }
 
-pub(super) fn target(service: ServiceName, values: &FlagValues<'_>) -> Result<Target, ConfigError> {
+pub(super) fn target(values: &FlagValues<'_>) -> Result<Target, ConfigError> {
     let context = context(values)?;
     let (mut servers, servers_from) = servers(values, &context)?;
     let (auth, auth_from) = login(values, &context)?;
@@ -46,7 +46,6 @@ pub(super) fn target(service: ServiceName, values: &FlagValues<'_>) -> Result<Ta
         (None, None) => Prefix::parse(Prefix::INBOX)?,
     };
     let target = Target {
-        service,
         prefix: values
             .read("srv-prefix", Prefix::parse)?
             .map_or(Prefix::parse(Prefix::SERVICES), Ok)?,

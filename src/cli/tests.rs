@@ -21,6 +21,7 @@ fn parsed(args: &str, env: Variables<'_>) -> Result<Config, String> {
         Command::Check(arguments) => {
             let target = arguments.target(&env, Instant::now() + Duration::from_secs(10));
             Ok(Config {
+                service: arguments.service,
                 target: target.map_err(|problem| problem.text().to_owned())?,
                 settings: arguments.settings,
             })
@@ -48,7 +49,10 @@ fn the_definition_is_sound() {
 #[test]
 fn what_is_not_said_has_its_default() {
     let config = parsed("", &[]).expect("a name is enough");
-    assert_eq!(config.target.ping_subject(), "$SRV.PING.orders");
+    assert_eq!(
+        config.target.subject("PING", config.service.as_str()),
+        "$SRV.PING.orders"
+    );
     assert_eq!(config.target.servers[0].address(), "127.0.0.1:4222");
     assert_eq!(config.target.auth, Auth::None);
     let Timing {
@@ -99,7 +103,10 @@ fn what_is_said_is_taken() {
     assert!(!config.settings.policy.remembers);
     assert_eq!(config.settings.timing.timeout, Duration::from_secs(5));
     assert_eq!(config.settings.timing.confirm, Duration::ZERO);
-    assert_eq!(config.target.ping_subject(), "APP.$SRV.PING.orders");
+    assert_eq!(
+        config.target.subject("PING", config.service.as_str()),
+        "APP.$SRV.PING.orders"
+    );
     assert_eq!(
         (config.settings.location, config.settings.output.verbosity),
         (StateLocation::Nowhere, 2)

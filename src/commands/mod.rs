@@ -82,6 +82,7 @@ fn with_state(
     watchdog::watch(deadline);
     let target = arguments.target(env, deadline).map_err(ConfigError::into_text)?;
     let config = Config {
+        service: arguments.service,
         target,
         settings: arguments.settings,
     };

@@ -47,7 +47,7 @@ pub fn state_environment(env: Env<'_>) -> StateEnvironment<'_> {
 /// Probes, judges and remembers: what every command does that looks at a service.
 pub fn run_check(config: &Config, store: &Store, start: Instant, last_words: &AbortReport) -> Report {
     let deadline = start + config.settings.timing.timeout;
-    let service = config.target.service.as_str();
+    let service = config.service.as_str();
     let alarms = watchdog::watch(deadline);
     watchdog::set_last_words(unread(config, store, last_words));
     let peeked = store.peek(Timestamp::now());
@@ -108,7 +108,7 @@ fn report(verdict: Verdict, seen: &Arc<Observation>, memory: Memory) -> Report {
 /// Judges, unless a run that began before this one ended has seen more recently how things are: then its answer counts,
 /// so that the slower of two runs cannot undo what the other one found.
 fn judge_beside_others(config: &Config, peeked: &Memory, memory: &Memory, seen: &Arc<Observation>) -> (Report, Memory) {
-    let service = config.target.service.as_str();
+    let service = config.service.as_str();
     let newer = memory.epoch.as_ref().filter(|epoch| {
         let answered = !matches!(seen.outcome, Outcome::Failed(_));
         answered && memory.sequence != peeked.sequence && epoch.at > seen.at && epoch.is_complete()
@@ -142,7 +142,7 @@ fn needs_census(memory: &Memory, config: &Config, now: Timestamp) -> bool {
 /// What is said if the run is ended while it reads what is remembered, on a network file system say.
 fn unread(config: &Config, store: &Store, last_words: &AbortReport) -> watchdog::FallbackOutput {
     let last_words = Arc::clone(last_words);
-    let service = config.target.service.clone();
+    let service = config.service.clone();
     let path = store.shown_path();
     Box::new(move |cause| {
         let why = match cause {
@@ -169,13 +169,7 @@ fn interrupted(config: &Config, memory: &Memory, last_words: &AbortReport) -> wa
             remarks: config.target.remarks.clone(),
             ..Observation::failed(now, failure)
         });
-        let (verdict, memory) = judge(
-            config.target.service.as_str(),
-            &memory,
-            &seen,
-            &config.settings.policy,
-            now,
-        );
+        let (verdict, memory) = judge(config.service.as_str(), &memory, &seen, &config.settings.policy, now);
         last_words(&report(verdict, &seen, memory), &cause.to_string())
     })
 }

@@ -225,7 +225,15 @@ impl Watch<'_> {
         let (report, state) = match self.arguments.target(self.env, start + settings.timing.timeout) {
             Ok(target) => {
                 let settings = settings.clone();
-                self.run_with(&Config { target, settings }, start)
+                let service = service.clone();
+                self.run_with(
+                    &Config {
+                        service,
+                        target,
+                        settings,
+                    },
+                    start,
+                )
             }
             Err(problem) => (Report::unknown(service.as_str(), Reason::Usage, problem.text()), None),
         };

@@ -231,7 +231,6 @@ impl Prefix {
 /// Whom to ask about what.
 #[derive(Clone, Debug)]
 pub struct Target {
-    pub service: ServiceName,
     pub prefix: Prefix,
     /// Tried one by one, in this order.
     pub servers: Vec<ServerUrl>,
@@ -263,19 +262,14 @@ impl Target {
         }
     }
 
-    /// The subject to which every instance answers (ADR-32), for a verb like `STATS`.
-    pub fn subject(&self, verb: &str) -> String {
-        format!("{}.{verb}.{}", self.prefix.as_str(), self.service.as_str())
-    }
-
-    /// That of PING.
-    pub fn ping_subject(&self) -> String {
-        self.subject("PING")
+    /// The subject to which every instance of the service answers (ADR-32), for a verb like `STATS`.
+    pub fn subject(&self, verb: &str, service: &str) -> String {
+        format!("{}.{verb}.{service}", self.prefix.as_str())
     }
 
     /// The subject to which every instance of every service answers (ADR-32).
-    pub fn discovery_subject(&self) -> String {
-        format!("{}.PING", self.prefix.as_str())
+    pub fn discovery_subject(&self, verb: &str) -> String {
+        format!("{}.{verb}", self.prefix.as_str())
     }
 }
 

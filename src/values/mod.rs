@@ -5,6 +5,7 @@ pub mod env;
 pub mod range;
 pub mod reason;
 pub mod secret;
+pub mod selection;
 pub mod status;
 pub mod text;
 pub mod timestamp;

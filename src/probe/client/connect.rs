@@ -252,17 +252,17 @@ impl Probe<'_> {
 
     /// `request` is the subject of the request to an endpoint, as far as it is known.
     pub(super) fn peer<'s>(&'s self, server: &'s ServerUrl, address: String, request: Option<&str>) -> Peer<'s> {
-        let target = &self.request.target;
+        let (target, service) = (&self.request.target, self.request.plan.service.as_str());
         let subjects = [
-            target.discovery_subject(),
-            target.subject("STATS"),
-            target.subject("INFO"),
+            target.discovery_subject("PING"),
+            target.subject("STATS", service),
+            target.subject("INFO", service),
         ];
         Peer {
             address,
             auth: self.auth(server),
             inbox_prefix: target.inbox_prefix.as_str(),
-            ping_subject: target.ping_subject(),
+            ping_subject: target.subject("PING", service),
             subjects: subjects.into_iter().chain(request.map(str::to_owned)).collect(),
             identity: target.tls.identity.is_some(),
             now: Timestamp::now(),

@@ -76,7 +76,7 @@ impl Probe<'_> {
         let mut messages = self.messages(&self.request.plan.first_queries(), "");
         let request = self.request.target.request.as_ref();
         if request.is_some_and(|request| matches!(request.to, Destination::Endpoint(_))) {
-            messages.push((self.request.target.subject("INFO"), Purpose::Info(0)));
+            messages.push((self.subject("INFO"), Purpose::Info(0)));
         }
         messages
     }
@@ -84,19 +84,19 @@ impl Probe<'_> {
     /// The messages that ask these queries.
     fn messages(&self, queries: &[Query], unused_id: &str) -> Vec<(String, Purpose)> {
         let target = self.request.target;
-        let of_instance = |verb: &str, id: &str| format!("{}.{id}", target.subject(verb));
+        let of_instance = |verb: &str, id: &str| format!("{}.{id}", self.subject(verb));
         let mut messages = Vec::new();
         for query in queries {
             let subject = match query {
-                Query::Ping(_) => self.subject(),
-                Query::Stats => target.subject("STATS"),
+                Query::Ping(_) => self.ping_subject(),
+                Query::Stats => self.subject("STATS"),
                 Query::InstancePing(id) => of_instance("PING", id),
                 Query::InstanceStatus(id) => {
                     messages.push((of_instance("STATS", id), Purpose::Query(query.clone())));
                     of_instance("INFO", id)
                 }
                 Query::UnusedId => of_instance("PING", unused_id),
-                Query::Discovery => target.discovery_subject(),
+                Query::Discovery => target.discovery_subject("PING"),
             };
             messages.push((subject, Purpose::Query(query.clone())));
         }
@@ -111,9 +111,14 @@ impl Probe<'_> {
         self.step(format_args!("asking {}{others}", messages[0].0));
     }
 
+    /// The subject to which every instance of the service answers, for this verb.
+    fn subject(&self, verb: &str) -> String {
+        self.request.target.subject(verb, &self.request.plan.service)
+    }
+
     /// The subject of a PING: to all instances, or to one of them.
-    fn subject(&self) -> String {
-        let all = self.request.target.ping_subject();
+    fn ping_subject(&self) -> String {
+        let all = self.subject("PING");
         match &self.request.plan.wanted {
             Wanted::Id(id) => format!("{all}.{id}"),
             _ => all,
@@ -141,7 +146,7 @@ impl Probe<'_> {
         let mut call = target
             .request
             .clone()
-            .map(|wanted| Call::new(target.service.as_str(), target.subject("INFO"), wanted));
+            .map(|wanted| Call::new(&plan.service, self.subject("INFO"), wanted));
         if let Some(call) = call.as_mut().filter(|call| call.info_subject().is_some()) {
             call.info_asked(Duration::ZERO);
         }
@@ -264,7 +269,7 @@ impl Probe<'_> {
             EndpointAction::Done => return Step::Done,
             EndpointAction::AskInfo => {
                 self.step("asking for the endpoints again");
-                let subject = self.request.target.subject("INFO");
+                let subject = self.subject("INFO");
                 link.publish(now, vec![(subject, Purpose::Info(call.info_asked(now)))]);
             }
             EndpointAction::Request(subject) => {
@@ -395,7 +400,7 @@ impl Probe<'_> {
             }
             // The relay had to change its headers.
             if is_changed(&message) && self.unreadable.len() < MAX_UNREADABLE {
-                let instance = read_alive(self.request.target.service.as_str(), &message.data);
+                let instance = read_alive(&self.request.plan.service, &message.data);
                 self.unreadable
                     .insert(instance.map_or("?".to_owned(), |instance| instance.id));
             }
