@@ -132,10 +132,12 @@ says() {
     local text code=0
     printf '$ check_nats_service %s\n' "${args[*]}"
     # In the background, for `wait` heeds an interrupt at any moment. Bash forgets one that comes while it waits for what stands
-    # between $( and ), if that is about to end well.
+    # between $( and ), if that is about to end well; so there is none in here.
     "$check" "${args[@]}" >"$work/said" 2>&1 &
     wait $! || code=$?
-    text=$(<"$work/said")
+    # Fails at the end of the file, which it looks for.
+    IFS= read -rd '' text <"$work/said" || true
+    text=${text%$'\n'}
     printf '%s\n$ echo $?\n%d\n' "$text" "$code"
     # shellcheck disable=SC2053
     if [ "$code" != "$1" ] || [[ $text != $2 ]]; then die "not as expected: $2 (exit code $1)"; fi

@@ -682,6 +682,9 @@ fn a_reply_as_large_as_the_server_allows_is_an_answer() {
             "--match",
             "pod=orders-5",
             "-t",
+            "30s",
+            // Each of these takes long to read, and the one that is wanted may come last.
+            "--stall",
             "10s",
         ])
         .home(&home)
