@@ -10,6 +10,7 @@ mod expected_version;
 mod instances;
 mod lost;
 mod mixed_versions;
+pub mod overview;
 pub mod pod;
 mod policy;
 mod presence;

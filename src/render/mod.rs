@@ -3,6 +3,7 @@
 pub mod checkmk;
 pub mod html;
 pub mod json;
+pub mod list;
 pub mod memory;
 pub mod nagios;
 pub mod prometheus;

@@ -2,11 +2,42 @@
 
 use std::sync::Arc;
 
+use crate::judge::overview::ServiceResult;
 use crate::judge::verdict::{Finding, Verdict};
 use crate::probe::observation::Observation;
 use crate::state::memory::Memory;
 use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
+
+/// The report of a run for all services.
+#[derive(Clone, Debug)]
+pub struct AllReport {
+    /// One for each watched service, by name. Their observations have no trace: it stands in `common`.
+    pub reports: Vec<Report>,
+    /// The verdict over all of them; its service is empty.
+    pub overview: Verdict,
+    /// What held for the whole run; `None` if there was no probe.
+    pub common: Option<Arc<Observation>>,
+    /// The time of the verdict.
+    pub now: Timestamp,
+}
+
+impl AllReport {
+    /// A verdict without a probe: bad arguments, or a run that was ended too early.
+    pub fn bare(overview: Verdict) -> AllReport {
+        AllReport {
+            reports: Vec::new(),
+            overview,
+            common: None,
+            now: Timestamp::now(),
+        }
+    }
+
+    /// The same, UNKNOWN for one reason.
+    pub fn unknown(reason: Reason, text: impl Into<String>) -> AllReport {
+        AllReport::bare(Report::unknown("", reason, text).verdict)
+    }
+}
 
 /// A verdict, and what it is drawn from.
 #[derive(Clone, Debug)]
@@ -31,6 +62,15 @@ impl Report {
             memory: Memory::default(),
             own_up: None,
             now: Timestamp::now(),
+        }
+    }
+
+    /// The part of it that the overview reads.
+    pub fn result(&self) -> ServiceResult<'_> {
+        ServiceResult {
+            verdict: &self.verdict,
+            memory: &self.memory,
+            seen: self.seen.as_deref(),
         }
     }
 
