@@ -188,6 +188,11 @@ impl Memory {
         self.epoch_with_instances().or(before_outage)
     }
 
+    /// Whether the service had instances once, so that it is missed when it has none.
+    pub fn is_remembered(&self) -> bool {
+        self.last_seen().is_some()
+    }
+
     /// The instances of the last epoch that had any, if all of them are known.
     pub fn last_known(&self) -> Option<&[Instance]> {
         let epoch = self.last_seen()?;

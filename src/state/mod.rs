@@ -1,5 +1,7 @@
 //! What is remembered from run to run: `memory` says what, `format` how it is written, and `store` alone knows the file.
 
+pub mod account;
+pub mod account_store;
 pub mod baseline;
 pub mod changes;
 pub mod fields;

@@ -1,0 +1,74 @@
+//! What a run for all services remembers of an account: the memory of each service, and what belongs to none of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::key::StateKey;
+use super::memory::Memory;
+use crate::values::text::digest;
+use crate::values::timestamp::Timestamp;
+
+/// Maximum number of services in an account state, and of candidates.
+pub const MAX_SERVICES: usize = 10_000;
+
+/// What identifies an account: the key of a single check without the service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountKey {
+    pub prefix: String,
+    /// `host:port`, sorted.
+    pub servers: Vec<String>,
+    pub user: Option<String>,
+}
+
+impl AccountKey {
+    /// Name of the account's state file.
+    pub fn file_name(&self) -> String {
+        let text = serde_json::to_string(self).unwrap_or_default();
+        format!("all-{:016x}.json", digest(text.bytes()))
+    }
+
+    /// Key of the single check of this service.
+    pub fn of_service(&self, service: &str) -> StateKey {
+        StateKey {
+            prefix: self.prefix.clone(),
+            servers: self.servers.clone(),
+            service: service.to_owned(),
+            user: self.user.clone(),
+        }
+    }
+}
+
+impl From<&StateKey> for AccountKey {
+    fn from(key: &StateKey) -> AccountKey {
+        AccountKey {
+            prefix: key.prefix.clone(),
+            servers: key.servers.clone(),
+            user: key.user.clone(),
+        }
+    }
+}
+
+/// What is remembered of all services of an account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountMemory {
+    /// The memory of each service, from its own state file if there is one.
+    pub services: BTreeMap<String, Memory>,
+    /// Services whose memory cannot be read. Judge them in this run, so that the problem is reported with their verdict;
+    /// they have no memory any more.
+    pub unreadable: BTreeSet<String>,
+    /// Newcomers that are not watched yet (`--adopt-after`), each with the time of its first reply.
+    pub candidates: BTreeMap<String, Timestamp>,
+    /// Time of the latest sweep for services that nobody knows of.
+    pub census: Option<Timestamp>,
+}
+
+impl AccountMemory {
+    /// Returns the services to watch even if they do not reply: those that had instances or have an open outage, and those
+    /// whose memory cannot be read.
+    pub fn remembered(&self) -> BTreeSet<&str> {
+        let remembered = self.services.iter().filter(|(_, memory)| memory.is_remembered());
+        let names = remembered.map(|(name, _)| name.as_str());
+        names.chain(self.unreadable.iter().map(String::as_str)).collect()
+    }
+}
