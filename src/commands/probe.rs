@@ -84,7 +84,8 @@ fn answer(
             wanted,
             arguments.settings.timing.confirm,
             arguments.settings.timing.stall,
-        ),
+        )
+        .into(),
         start,
         deadline,
         alarms: &alarms,

@@ -70,7 +70,8 @@ pub fn run_check(config: &Config, store: &Store, start: Instant, last_words: &Ab
             thorough: config.settings.timing.census.is_zero(),
             thresholds: config.settings.policy.thresholds(&peeked),
             ..PingPlan::new(service, Wanted::All, confirm, config.settings.timing.stall)
-        },
+        }
+        .into(),
         start,
         deadline,
         alarms: &alarms,

@@ -14,13 +14,14 @@ mod link;
 mod probe;
 mod worker;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use self::dialogue::Dialogue;
 pub use self::probe::ProbeRequest;
 use self::probe::{Probe, Stop};
 use crate::probe::diagnosis;
-use crate::probe::observation::{Fate, Observation, Outcome, Server};
+use crate::probe::observation::{AllObservation, Fate, Observation, Outcome, Server};
 use crate::values::timestamp::Timestamp;
 
 /// Asks, and returns by the deadline with what was seen.
@@ -59,6 +60,23 @@ pub fn probe(request: &ProbeRequest<'_>) -> Observation {
         trace: probe.trace,
         remarks: [request.target.remarks.clone(), probe.remarks].concat(),
         ..seen
+    }
+}
+
+/// Asks all services over one connection, and returns by the deadline with what was seen of each.
+pub fn probe_all(request: &ProbeRequest<'_>) -> AllObservation {
+    let mut services = BTreeMap::new();
+    for plan in &request.plan.services {
+        let seen = probe(&ProbeRequest {
+            plan: plan.clone().into(),
+            ..*request
+        });
+        services.insert(plan.service.clone(), Arc::new(seen));
+    }
+    AllObservation {
+        services,
+        common: Observation::new(Timestamp::now(), Outcome::Answered(Vec::new())),
+        too_many: 0,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connect::credentials::Expiry;
@@ -431,6 +432,21 @@ impl Observation {
             remarks: Vec::new(),
         }
     }
+}
+
+/// What one probe of all services saw.
+#[derive(Clone, Debug)]
+pub struct AllObservation {
+    /// Each service that was planned, or that replied to a PING and is selected, by name. Their `trace` and `remarks` are empty: those
+    /// of the run are in `common`.
+    pub services: BTreeMap<String, Arc<Observation>>,
+    /// What holds for the whole run. `outcome` is `Failed` where NATS could not be asked, or not to the end, else `Answered` without
+    /// instances; a service of which nothing is known then has the same failure. `denied` is set if asking all services with one query
+    /// is not allowed, and names what to allow: services that nobody knows of were not seen. `census` is set if the probe waited
+    /// for such services. `ignored` counts the replies that belong to no service.
+    pub common: Observation,
+    /// Number of services that replied and were not taken in, since there were too many.
+    pub too_many: usize,
 }
 
 /// Whether the value under this key tells where an instance runs.

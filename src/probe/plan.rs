@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::probe::known::KnownInstances;
 use crate::values::range::Range;
+use crate::values::selection::Selection;
 
 /// Retry times: measured to outlast each condition in which a server's 503 is a false "down" (a service that has just
 /// subscribed elsewhere in the cluster, a restarted node, hub or gateway), and the 2 to 4 s that clients wait before they
@@ -66,7 +67,40 @@ impl Query {
     }
 }
 
-/// The rules of one probe.
+/// What to ask over one connection.
+#[derive(Clone, Debug)]
+pub struct ProbePlan {
+    /// The services that are known or expected, each with what is known of it. The single check has one.
+    pub services: Vec<PingPlan>,
+    /// Ask all services with one query, and take in those that reply. `None`: the single check.
+    pub discovery: Option<DiscoveryPlan>,
+}
+
+impl From<PingPlan> for ProbePlan {
+    /// The plan of a single check.
+    fn from(plan: PingPlan) -> ProbePlan {
+        ProbePlan {
+            services: vec![plan],
+            discovery: None,
+        }
+    }
+}
+
+/// The rules of a query to all services.
+#[derive(Clone, Debug)]
+pub struct DiscoveryPlan {
+    /// The plan of a service that was not in [`ProbePlan::services`], without its name. It has `census` set: nobody knows how many
+    /// instances such a service has.
+    pub newcomer: PingPlan,
+    /// Which services are taken in beside those planned.
+    pub selection: Selection,
+    /// Wait for services that nobody knows of, even when every known instance has replied.
+    pub census: bool,
+    /// Time limit for one more reply after the latest, of whatever service.
+    pub stall: Duration,
+}
+
+/// The rules of the probe of one service.
 #[derive(Clone, Debug)]
 pub struct PingPlan {
     pub service: String,

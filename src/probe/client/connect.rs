@@ -252,7 +252,7 @@ impl Probe<'_> {
 
     /// `request` is the subject of the request to an endpoint, as far as it is known.
     pub(super) fn peer<'s>(&'s self, server: &'s ServerUrl, address: String, request: Option<&str>) -> Peer<'s> {
-        let (target, service) = (&self.request.target, self.request.plan.service.as_str());
+        let (target, service) = (&self.request.target, self.request.plan.services[0].service.as_str());
         let subjects = [
             target.discovery_subject("PING"),
             target.subject("STATS", service),

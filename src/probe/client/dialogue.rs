@@ -73,7 +73,7 @@ enum Step {
 impl Probe<'_> {
     /// The first messages over a connection.
     pub(super) fn first_messages(&self) -> Vec<(String, Purpose)> {
-        let mut messages = self.messages(&self.request.plan.first_queries(), "");
+        let mut messages = self.messages(&self.request.plan.services[0].first_queries(), "");
         let request = self.request.target.request.as_ref();
         if request.is_some_and(|request| matches!(request.to, Destination::Endpoint(_))) {
             messages.push((self.subject("INFO"), Purpose::Info(0)));
@@ -113,13 +113,15 @@ impl Probe<'_> {
 
     /// The subject to which every instance of the service answers, for this verb.
     fn subject(&self, verb: &str) -> String {
-        self.request.target.subject(verb, &self.request.plan.service)
+        self.request
+            .target
+            .subject(verb, &self.request.plan.services[0].service)
     }
 
     /// The subject of a PING: to all instances, or to one of them.
     fn ping_subject(&self) -> String {
         let all = self.subject("PING");
-        match &self.request.plan.wanted {
+        match &self.request.plan.services[0].wanted {
             Wanted::Id(id) => format!("{all}.{id}"),
             _ => all,
         }
@@ -127,7 +129,7 @@ impl Probe<'_> {
 
     /// A dialogue whose first messages have left.
     pub(super) fn begin(&mut self, link: Link) -> Dialogue {
-        let (request, target, plan) = (self.request, self.request.target, &self.request.plan);
+        let (request, target, plan) = (self.request, self.request.target, &self.request.plan.services[0]);
         let budget = request.deadline - request.start;
         let left = self.left();
         let min_confirm = plan.confirm.min(budget * 3 / 4).min(MIN_CONFIRM);
@@ -249,7 +251,7 @@ impl Probe<'_> {
                 imported: request.target.prefix.is_imported(),
                 end: end.saturating_duration_since(dialogue.link.began.0),
                 patience: budget / 4,
-                stall: request.plan.stall,
+                stall: request.plan.services[0].stall,
             };
             call.begin(now, plan);
             if self.headerless {
@@ -287,11 +289,11 @@ impl Probe<'_> {
     /// Waits for the PONG that tells the round trip, where the replies were faster: no longer than for one more reply.
     fn next_of_round_trip(&self, dialogue: &mut Dialogue, now: Duration) -> Step {
         let is_measured = self.server.as_ref().is_some_and(|server| server.rtt.is_some());
-        let is_wanted = self.request.plan.wanted == Wanted::All && dialogue.call.is_none();
+        let is_wanted = self.request.plan.services[0].wanted == Wanted::All && dialogue.call.is_none();
         match dialogue.round_trip_end {
             _ if is_measured || !is_wanted || dialogue.broken => Step::Done,
             None => {
-                dialogue.round_trip_end = Some(now + self.request.plan.stall);
+                dialogue.round_trip_end = Some(now + self.request.plan.services[0].stall);
                 // Over TLS no PING follows a request.
                 if dialogue.link.secure { Step::Ping } else { Step::Again }
             }
@@ -400,7 +402,7 @@ impl Probe<'_> {
             }
             // The relay had to change its headers.
             if is_changed(&message) && self.unreadable.len() < MAX_UNREADABLE {
-                let instance = read_alive(&self.request.plan.service, &message.data);
+                let instance = read_alive(&self.request.plan.services[0].service, &message.data);
                 self.unreadable
                     .insert(instance.map_or("?".to_owned(), |instance| instance.id));
             }

@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, Select};
 use super::worker::{ClientEvent, Message};
 use crate::connect::target::Target;
 use crate::probe::observation::{Failure, Server};
-use crate::probe::plan::PingPlan;
+use crate::probe::plan::ProbePlan;
 use crate::process::watchdog::Alarm;
 
 /// Maximum number of steps that are kept for `-vvv`.
@@ -19,7 +19,7 @@ const MAX_STEPS: usize = 200;
 pub struct ProbeRequest<'a> {
     pub target: &'a Target,
     /// As the user wants it. Its times are fitted into what is left, once connected.
-    pub plan: PingPlan,
+    pub plan: ProbePlan,
     /// When the run began, and when it ends.
     pub start: Instant,
     pub deadline: Instant,
