@@ -1,14 +1,37 @@
 //! The verdict over all services of a run with `--all`: the worst service decides, and the line says how many of how many, which, and
 //! since when.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use super::policy::Policy;
-use super::verdict::{Finding, Verdict};
-use crate::probe::observation::Observation;
+use super::rule::{RuleInput, RuleOutput};
+use super::verdict::{Finding, Metric, Verdict};
+use super::{credentials, details, presence};
+use crate::probe::observation::{Observation, Outcome};
+use crate::state::baseline::Baseline;
 use crate::state::memory::Memory;
+use crate::values::duration::age;
 use crate::values::status::{Reason, Status};
+use crate::values::text::{count, digest, shorten};
 use crate::values::timestamp::Timestamp;
+
+/// Maximum number of services that a finding names.
+const MAX_NAMED: usize = 5;
+
+/// Length of the names in the worst finding, and in each of the others, in characters: one more name if it is not reached.
+const NAMES_LENGTH: [usize; 2] = [200, 80];
+
+/// Maximum length of what a finding says of a service, in characters.
+const MAX_WHAT: usize = 80;
+
+/// Maximum length of the line of a service, in characters.
+const MAX_LINE: usize = 400;
+
+/// Maximum length of a name in RRD files, in bytes.
+const MAX_LABEL: usize = 19;
 
 /// One service of the run: its verdict, and what that is drawn from.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +41,36 @@ pub struct ServiceResult<'a> {
     pub memory: &'a Memory,
     pub seen: Option<&'a Observation>,
 }
+
+impl<'a> ServiceResult<'a> {
+    /// Number of instances that answered; `None` if that could not be asked.
+    pub fn instances(&self) -> Option<usize> {
+        Some(self.seen?.outcome.answers()?.len())
+    }
+
+    /// Since when it has been down, not been asked, or had fewer instances than normal.
+    pub fn since(&self) -> Option<Timestamp> {
+        let Memory {
+            outage,
+            unreachable,
+            baseline,
+            ..
+        } = self.memory;
+        let outage = outage.as_ref().map(|outage| outage.first_missed);
+        let fewer = baseline.as_ref().and_then(Baseline::fewer_since);
+        outage.or(unreachable.map(|unreachable| unreachable.since)).or(fewer)
+    }
+
+    /// The place in a list for people: worst first, then the latest change.
+    pub fn rank(&self, now: Timestamp) -> (Reverse<Status>, Duration) {
+        // To the second: what happened in one run stays in the order of the names.
+        let age = self.since().map_or(Duration::MAX, |since| now.since(since));
+        (Reverse(self.verdict.status()), Duration::from_secs(age.as_secs()))
+    }
+}
+
+/// Services, each with the finding that leads.
+type Group<'a> = Vec<(&'a ServiceResult<'a>, &'a Finding)>;
 
 /// The input of [`overview`].
 #[derive(Clone, Copy, Debug)]
@@ -40,12 +93,303 @@ pub struct OverviewInput<'a> {
 
 /// Returns the verdict over all services. Its `service` is empty.
 pub fn overview(input: &OverviewInput<'_>) -> Verdict {
-    let mut findings = Vec::new();
-    for service in input.services {
-        findings.extend(service.verdict.findings().first().cloned());
+    let mut output = RuleOutput::default();
+    let down = input.services.iter().filter_map(|s| s.memory.outage.as_ref());
+    output.add_metric(Metric::count("services", Some(input.services.len())));
+    output.add_metric(Metric::count("services_down", Some(down.clone().count())));
+    output.add_metric(Metric::count("instances", input.instances()));
+    output.add_findings(input.account());
+    output.add_findings(input.groups());
+    input.lines(&mut output, Status::Warning..=Status::Critical, 1);
+    input.whole_run(&mut output);
+    input.lines(&mut output, Status::Ok..=Status::Ok, 2);
+    let mut verdict = output.verdict("");
+    let longest = down.map(|outage| input.now.since(outage.first_missed)).max();
+    for metric in verdict.metrics.iter_mut().filter(|metric| metric.name == "outage") {
+        metric.value = Some(longest.unwrap_or_default().as_secs_f64());
     }
-    for problem in input.problems {
-        findings.push(Finding::new(Status::Unknown, Reason::StateUnusable, problem.as_str()));
+    if input.per_service {
+        let labels = labels(input.services, &verdict.metrics);
+        let of_services = input.services.iter().zip(labels).filter_map(|(service, label)| {
+            let instances = service.verdict.metrics.iter().find(|m| m.name == "instances")?;
+            Some(Metric {
+                name: label.into(),
+                ..instances.clone()
+            })
+        });
+        verdict.metrics.extend(of_services);
     }
-    Verdict::new("", findings, vec![], vec![])
+    verdict
 }
+
+impl OverviewInput<'_> {
+    /// Number of all instances; `None` if no service could be asked.
+    fn instances(&self) -> Option<usize> {
+        match self.services {
+            [] => self.common.outcome.answers().map(<[_]>::len),
+            services => services
+                .iter()
+                .filter_map(ServiceResult::instances)
+                .reduce(|a, b| a + b),
+        }
+    }
+
+    /// What is found of NATS, the account and its state, and of no service in particular.
+    fn account(&self) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = self
+            .problems
+            .iter()
+            .map(|problem| Finding::new(Status::Unknown, Reason::StateUnusable, problem.as_str()))
+            .collect();
+        if !self.common.denied.is_empty() {
+            let text = format!("{}: services that are not known yet are not seen", self.common.denied);
+            findings.push(Finding::new(Status::Unknown, Reason::PermissionDenied, text));
+        }
+        if self.too_many > 0 {
+            let text = format!(
+                "{} more than can be watched: choose with --only or --exclude",
+                count(self.too_many, "service")
+            );
+            findings.push(Finding::new(Status::Unknown, Reason::ProtocolError, text));
+        }
+        let asked = !matches!(self.common.outcome, Outcome::Failed(_)) && self.common.denied.is_empty();
+        if self.services.is_empty() && asked {
+            let text = match (self.candidates.len(), self.policy.remembers) {
+                (0, true) => {
+                    "no service has ever answered here: is this the right account, and --srv-prefix?".to_owned()
+                }
+                (0, false) => {
+                    "no service answers here, and nobody remembers whether any was ever there (--no-state)".to_owned()
+                }
+                (number, _) => format!("no service is watched yet, {number} answer for less than --adopt-after"),
+            };
+            findings.push(Finding::new(self.policy.never_seen, Reason::ServiceNeverSeen, text));
+        }
+        findings
+    }
+
+    /// A finding for each group of services with the same status for the same reason, or one if all are OK.
+    fn groups(&self) -> Vec<Finding> {
+        let mut groups: BTreeMap<_, Group<'_>> = BTreeMap::new();
+        let some_answered = self.services.iter().any(|service| service.instances().is_some());
+        for service in self.services {
+            let findings = service.verdict.findings();
+            let own = findings.iter().find(|finding| !self.is_common(service, finding));
+            // The finding on NATS stands for those that could not be asked, unless others could.
+            let lead = own.or(findings.first().filter(|_| some_answered));
+            if let Some(lead) = lead {
+                let group = groups.entry((Reverse(lead.status), lead.reason)).or_default();
+                group.push((service, lead));
+            }
+        }
+        let ok = groups.split_off(&(Reverse(Status::Ok), Reason::ALL[0]));
+        if groups.is_empty() {
+            return self.all_ok(ok).into_iter().collect();
+        }
+        let texts = groups
+            .into_iter()
+            .enumerate()
+            .map(|(n, ((Reverse(status), reason), group))| {
+                let of = match n {
+                    0 => format!(" of {}", count(self.services.len(), "service")),
+                    _ => String::new(),
+                };
+                let (number, word) = (group.len(), self.word(reason, &group));
+                let named = self.named(group, NAMES_LENGTH[n.min(1)]);
+                Finding::new(status, reason, format!("{number}{of} {word}: {named}"))
+            });
+        texts.collect()
+    }
+
+    /// `37 services, 112 instances, 1 recovered: …`
+    fn all_ok(&self, groups: BTreeMap<(Reverse<Status>, Reason), Group<'_>>) -> Option<Finding> {
+        let &(_, lead) = groups.keys().next()?;
+        let services = count(self.services.len(), "service");
+        let instances = count(self.instances().unwrap_or(0), "instance");
+        let mut text = format!("{services}, {instances}");
+        for ((_, reason), group) in groups {
+            if reason != Reason::ServiceUp {
+                let (number, word) = (group.len(), self.word(reason, &group));
+                text += &format!(", {number} {word}: {}", self.named(group, NAMES_LENGTH[1]));
+            }
+        }
+        Some(Finding::new(Status::Ok, lead, text))
+    }
+
+    /// Whether a finding of a service is none of its own: it is found of the whole run.
+    fn is_common(&self, service: &ServiceResult<'_>, finding: &Finding) -> bool {
+        let failed =
+            |outcome: &Outcome| matches!(outcome, Outcome::Failed(failure) if failure.reason == finding.reason);
+        let of_nats = service.seen.is_some_and(|seen| failed(&seen.outcome)) && failed(&self.common.outcome);
+        of_nats || finding.reason == Reason::CredentialsExpiring
+    }
+
+    /// The names of a group, worst first, each with what the operator wants to know; and how many more there are.
+    fn named(&self, mut group: Group<'_>, length: usize) -> String {
+        group.sort_by_key(|(service, _)| service.rank(self.now));
+        let mut text = String::new();
+        let mut told = 0;
+        for (service, lead) in group.iter().take(MAX_NAMED) {
+            if told > 0 && text.chars().count() > length {
+                break;
+            }
+            text += if told > 0 { ", " } else { "" };
+            text += &shorten(&service.verdict.service, MAX_WHAT);
+            match self.what(service, lead).as_str() {
+                "" => {}
+                what => text += &format!(" ({what})"),
+            }
+            told += 1;
+        }
+        match group.len() - told {
+            0 => text,
+            more => format!("{text} and {more} more"),
+        }
+    }
+
+    /// `3 instances until 62s ago`, `1 of 2 instances`, or what the finding says; empty if the name is enough.
+    fn what(&self, service: &ServiceResult<'_>, lead: &Finding) -> String {
+        let normal = service.memory.baseline.as_ref().map_or(0, Baseline::count);
+        match (lead.reason, service.memory.last_seen(), service.instances()) {
+            (Reason::ServiceDown | Reason::ServiceSilent, Some(epoch), _) => format!(
+                "{} until {} ago",
+                count(epoch.count, "instance"),
+                age(self.now.since(epoch.at))
+            ),
+            (Reason::InstancesOutOfRange | Reason::InstancesLost, _, Some(number)) if number < normal => {
+                format!("{number} of {}", count(normal, "instance"))
+            }
+            (Reason::InstancesOutOfRange | Reason::InstancesLost, _, Some(number)) => count(number, "instance"),
+            (Reason::ServiceNeverSeen, ..) => String::new(),
+            // `after 14m 10s`: the number of instances is no news.
+            (Reason::ServiceRecovered, ..) => lead.text.rsplit("recovered ").next().unwrap_or_default().to_owned(),
+            _ if self.is_common(service, lead) => String::new(),
+            _ => shorten(&lead.text, MAX_WHAT),
+        }
+    }
+
+    /// What the services of a group are.
+    fn word(&self, reason: Reason, group: &[(&ServiceResult<'_>, &Finding)]) -> &'static str {
+        let was_down = |service: &ServiceResult<'_>| {
+            let outage = service.memory.outage.as_ref();
+            outage.is_some_and(|outage| service.seen.is_none_or(|seen| outage.first_missed < seen.at))
+        };
+        match reason {
+            Reason::ServiceDown if group.iter().all(|(service, _)| was_down(service)) => "still down",
+            Reason::ServiceDown => "down",
+            Reason::ServiceSilent => "silent",
+            Reason::RequestFailed => "with a failed request",
+            Reason::InstancesOutOfRange | Reason::InstancesLost => "degraded",
+            Reason::Restarts => "restarting",
+            Reason::Slow => "slow",
+            Reason::ErrorRate => "with errors",
+            Reason::Latency => "slow to process requests",
+            Reason::VersionUnexpected => "of an unexpected version",
+            Reason::VersionsMixed => "of mixed versions",
+            Reason::RequestSlow => "slow to reply",
+            Reason::PermissionDenied => "not permitted",
+            Reason::ServiceNeverSeen => "never seen",
+            Reason::StateUnusable => "without a usable state",
+            Reason::ServiceRecovered => "recovered",
+            Reason::ServiceUp => "up",
+            Reason::Usage
+            | Reason::CredentialsExpiring
+            | Reason::AuthRejected
+            | Reason::TlsFailed
+            | Reason::ProtocolError
+            | Reason::NatsUnreachable
+            | Reason::Interrupted
+            | Reason::TextfileUnwritable
+            | Reason::StatusFileUnwritable => "not asked",
+        }
+    }
+
+    /// A line for each service with one of these statuses, worst first.
+    fn lines(&self, output: &mut RuleOutput, statuses: RangeInclusive<Status>, verbosity: u8) {
+        let mut services: Vec<&ServiceResult<'_>> = self.services.iter().collect();
+        services.retain(|service| statuses.contains(&service.verdict.status()));
+        services.sort_by_key(|service| service.rank(self.now));
+        for service in services {
+            let Verdict { service: name, .. } = service.verdict;
+            let own: Vec<&str> = service.verdict.told_where(|f| !self.is_common(service, f)).collect();
+            // One finding says it for all of them.
+            let (text, verbosity) = match own.is_empty() {
+                true => ("not asked".to_owned(), 2),
+                false => (own.join(", "), verbosity),
+            };
+            let line = format!("{} {name}: {text}", service.verdict.status().name());
+            output.add_detail(verbosity, shorten(&line, MAX_LINE));
+        }
+    }
+
+    /// What the rules of the single check say of NATS, of the probe and of the credentials.
+    fn whole_run(&self, output: &mut RuleOutput) {
+        // The latest of the times since when NATS cannot be asked: earlier ones are of services that could not be asked alone.
+        let unreachable = self.services.iter().filter_map(|service| service.memory.unreachable);
+        let previous = Memory {
+            unreachable: unreachable
+                .max_by_key(|unreachable| unreachable.since)
+                .filter(|unreachable| unreachable.since < self.common.at),
+            ..Memory::default()
+        };
+        let input = RuleInput {
+            service: "",
+            previous: &previous,
+            next: &Memory::default(),
+            observation: self.common,
+            policy: self.policy,
+            now: self.now,
+        };
+        if matches!(self.common.outcome, Outcome::Failed(_)) {
+            presence::judge(&input, output);
+        }
+        details::judge(&input, output);
+        credentials::judge(&input, output);
+        let mut candidates: Vec<(&String, &Timestamp)> = self.candidates.iter().collect();
+        candidates.sort_by_key(|(_, since)| Reverse(**since));
+        for (n, (name, since)) in candidates.into_iter().enumerate() {
+            let since = age(self.now.since(*since));
+            output.add_detail(
+                details::verbosity_of(n),
+                format!("not watched yet, answers for {since}: {}", shorten(name, MAX_WHAT)),
+            );
+        }
+        details::trace(&input, output);
+    }
+}
+
+/// The names of the metrics of services: `[a-z0-9_]`, and unique within [`MAX_LABEL`] bytes, also among `others`. A name follows from
+/// that of the service, so that it stays the same whatever other services there are.
+fn labels(services: &[ServiceResult<'_>], others: &[Metric]) -> Vec<String> {
+    let plain = |name: &str| -> String {
+        let letters = name.chars().map(|c| match c.to_ascii_lowercase() {
+            c @ ('a'..='z' | '0'..='9') => c,
+            _ => '_',
+        });
+        letters.collect()
+    };
+    let names = services.iter().map(|service| service.verdict.service.as_str());
+    let mut uses: BTreeMap<String, usize> = others.iter().map(|metric| (metric.name.to_string(), 1)).collect();
+    for name in names.clone() {
+        *uses.entry(plain(name)).or_default() += 1;
+    }
+    let label = |name: &str| {
+        let label = plain(name);
+        if label.len() <= MAX_LABEL && uses[&label] == 1 {
+            return label;
+        }
+        // A name that is too long, or that another one has too, gets some of its digest.
+        let mut rest = digest(name.bytes());
+        let digits = (0..6).map(|_| {
+            let digit = char::from_digit((rest % 36) as u32, 36).unwrap_or('_');
+            rest /= 36;
+            digit
+        });
+        let digits: String = digits.collect();
+        format!("{}_{digits}", &label[..label.len().min(MAX_LABEL - 7)])
+    };
+    names.map(label).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::policy::Policy;
 use super::verdict::{Detail, Finding, Metric, Verdict};
-use crate::probe::observation::{InstanceReply, Observation, Outcome};
+use crate::probe::observation::{InstanceReply, Observation};
 use crate::state::memory::Memory;
 use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
@@ -26,11 +26,7 @@ pub struct RuleInput<'a> {
 impl<'a> RuleInput<'a> {
     /// Number of instances; `None` if NATS could not be asked.
     pub fn instances(&self) -> Option<usize> {
-        match &self.observation.outcome {
-            Outcome::Answered(answers) => Some(answers.len()),
-            Outcome::NoResponders | Outcome::Silent(_) => Some(0),
-            Outcome::Failed(_) => None,
-        }
+        self.observation.outcome.answers().map(<[_]>::len)
     }
 
     /// The status of too few instances: never CRITICAL where only some of them can be counted.
@@ -43,10 +39,7 @@ impl<'a> RuleInput<'a> {
 
     /// The answers; empty where there are none.
     pub fn answers(&self) -> &'a [InstanceReply] {
-        match &self.observation.outcome {
-            Outcome::Answered(answers) => answers,
-            _ => &[],
-        }
+        self.observation.outcome.answers().unwrap_or_default()
     }
 }
 

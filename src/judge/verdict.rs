@@ -1,5 +1,6 @@
 //! What is said in the end: a status, the findings behind it, and the numbers.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::values::range::Range;
@@ -38,7 +39,7 @@ pub enum Unit {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Metric {
     /// `[a-z0-9_]`, unique within its first 19 characters (RRD's limit).
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// `None` where the value could not be determined.
     pub value: Option<f64>,
     pub unit: Unit,
@@ -50,7 +51,7 @@ impl Metric {
     /// A number without limits.
     pub fn new(name: &'static str, unit: Unit, value: Option<f64>) -> Metric {
         Metric {
-            name,
+            name: name.into(),
             value,
             unit,
             warning: None,
@@ -124,13 +125,18 @@ impl Verdict {
 
     /// The texts of the findings that a single line tells: all, but not twice how many instances there are.
     pub fn told(&self) -> impl Iterator<Item = &str> {
+        self.told_where(|_| true)
+    }
+
+    /// The same of those findings for which `is_wanted` holds.
+    pub fn told_where(&self, is_wanted: impl Fn(&Finding) -> bool) -> impl Iterator<Item = &str> {
         let number_told = self
             .findings
             .iter()
             .any(|f| matches!(f.reason, Reason::InstancesOutOfRange | Reason::InstancesLost) && f.status != Status::Ok);
         self.findings
             .iter()
-            .filter(move |f| !(number_told && f.reason == Reason::ServiceUp))
+            .filter(move |f| is_wanted(f) && !(number_told && f.reason == Reason::ServiceUp))
             .map(|f| f.text.as_str())
     }
 

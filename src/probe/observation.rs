@@ -136,6 +136,17 @@ pub enum Outcome {
     Failed(Failure),
 }
 
+impl Outcome {
+    /// The instances that answered; `None` if NATS could not be asked.
+    pub fn answers(&self) -> Option<&[InstanceReply]> {
+        match self {
+            Outcome::Answered(answers) => Some(answers),
+            Outcome::NoResponders | Outcome::Silent(_) => Some(&[]),
+            Outcome::Failed(_) => None,
+        }
+    }
+}
+
 /// What is known of the silence of a service or of an instance: the server does not say that nobody is subscribed, and nobody
 /// answers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -70,7 +70,7 @@ mod tests {
         ];
         for (range, expected) in cases {
             let metric = Metric {
-                name: "instances",
+                name: "instances".into(),
                 value: Some(3.0),
                 unit: Unit::Count,
                 warning: Range::parse(range).ok(),

@@ -92,13 +92,7 @@ mod tests {
     use crate::values::status::{Reason, Status};
 
     fn metric(name: &'static str, value: Option<f64>, unit: Unit) -> Metric {
-        Metric {
-            name,
-            value,
-            unit,
-            warning: None,
-            critical: None,
-        }
+        Metric::new(name, unit, value)
     }
 
     #[test]

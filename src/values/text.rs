@@ -50,6 +50,14 @@ pub fn keep(text: &str, max: usize, good: impl Fn(char) -> bool) -> String {
     kept.collect()
 }
 
+/// The text, cut to `max` characters.
+pub fn shorten(text: &str, max: usize) -> String {
+    match text.char_indices().nth(max) {
+        Some((at, _)) => format!("{}{CUT}", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
 /// A digest of the bytes (FNV-1a, 64 bits): stable for ever, and no secret.
 pub fn digest(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {

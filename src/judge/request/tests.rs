@@ -271,7 +271,7 @@ fn an_outage_says_all() {
             let (without, _) = judge("orders", &up(), &observation, &Policy::default(), at(100));
             assert_eq!(findings(&verdict), findings(&without));
             let metric = verdict.metrics.last().expect("a metric");
-            assert_eq!((metric.name, metric.value), ("request", None));
+            assert_eq!((metric.name.as_ref(), metric.value), ("request", None));
         }
     }
 }
@@ -294,7 +294,7 @@ fn instances_without_a_request_are_not_ok() {
 fn the_time_is_told_with_its_limits() {
     let (verdict, _) = judged(Some(seen(EndpointEnd::Replied(reply()))), &policy());
     let metric = verdict.metrics.last().expect("a metric");
-    assert_eq!((metric.name, metric.value), ("request", Some(0.12)));
+    assert_eq!((metric.name.as_ref(), metric.value), ("request", Some(0.12)));
     let range = |range: &Option<Range>| range.map(|range| range.to_string());
     assert_eq!(
         (range(&metric.warning), range(&metric.critical)),
