@@ -51,7 +51,7 @@ mkdir -p "$temp/static/$name/completions" "$temp/static/$name/examples"
 install -m 755 "$temp/context/check_nats_service" packaging/make-state-folders "$temp/static/$name/"
 install -m 644 LICENSE README.md CHANGELOG.md man/check_nats_service.8 target/packaging/copyright "$temp/static/$name/"
 install -m 644 packaging/completions/* "$temp/static/$name/completions/"
-cp -r packaging/{icinga2,kubernetes,nagios,prometheus,systemd} "$temp/static/$name/examples/"
+cp -r packaging/{icinga2,kubernetes,nagios,prometheus,systemd,zabbix} "$temp/static/$name/examples/"
 archive "$temp/static.tar" "$temp/static"
 gzip -9n <"$temp/static.tar" >"$temp/made/$name.tar.gz"
 

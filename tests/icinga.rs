@@ -142,7 +142,7 @@ fn it_takes_the_definitions_without_a_word() {
     fs::write(dir.join("icinga2.conf"), COMMON).unwrap();
     let out = Icinga::program(&dir, &["daemon", "-C"]).run();
     assert_eq!(out.code, Some(0), "{out:?}");
-    assert!(out.stdout.contains("Instantiated 3 Services."), "{out:?}");
+    assert!(out.stdout.contains("Instantiated 4 Services."), "{out:?}");
     for word in ["warning/", "critical/"] {
         assert!(!out.stdout.contains(word), "{out:?}");
     }
@@ -229,6 +229,15 @@ fn an_outage_becomes_hard_and_ends_with_the_service_s_return() {
 #[test]
 #[ignore = "needs Icinga"]
 fn each_variable_reaches_its_flag() {
+    // Only a run for all services has these.
+    let of_all = ["only", "exclude", "expect", "expect-file", "adopt-after", "per-service"];
+    assert_variables("nats_service", None, |flag| !of_all.contains(&flag));
+    assert_variables("nats_services", Some("--all"), |flag| flag != "name");
+}
+
+/// The command runs the program with `first`, all flags that are its own and nothing besides.
+#[track_caller]
+fn assert_variables(check_command: &str, first: Option<&str>, is_own: impl Fn(&str) -> bool) {
     let plugin = TempDir::new();
     // Each run leaves its arguments, a line each, and the secrets of its environment.
     let script = format!(
@@ -238,15 +247,16 @@ fn each_variable_reaches_its_flag() {
     fs::write(plugin.join("plugin"), script).unwrap();
     fs::set_permissions(plugin.join("plugin"), fs::Permissions::from_mode(0o755)).unwrap();
 
-    let mut services = String::from(
-        "object Host \"h\" { check_command = \"dummy\" }
-         object Service \"s\" {\n host_name = \"h\"\n check_command = \"nats_service\"\n check_interval = 1s\n",
+    let mut services = format!(
+        "object Host \"h\" {{ check_command = \"dummy\" }}
+         object Service \"s\" {{\n host_name = \"h\"\n check_command = \"{check_command}\"\n check_interval = 1s\n",
     );
     let command = cli::whole_command();
     let (mut expected, mut secrets) = (Vec::new(), Vec::new());
+    expected.extend(first.map(|flag| vec![flag.to_owned()]));
     for arg in command.get_arguments() {
         let flag = arg.get_long().unwrap();
-        if ["help", "version"].contains(&flag) {
+        if ["help", "version", "all"].contains(&flag) || !is_own(flag) {
             continue;
         }
         let variable = format!("nats_service_{}", flag.replace('-', "_"));

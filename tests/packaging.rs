@@ -18,6 +18,7 @@ fn what_is_made_from_the_flags_is_current() {
         .assert(0, "");
     for file in [
         "icinga2/nats-service.conf",
+        "kubernetes/prometheusrule.yaml",
         "completions/check_nats_service.bash",
         "completions/_check_nats_service",
         "completions/check_nats_service.fish",

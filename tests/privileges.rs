@@ -181,7 +181,7 @@ fn root_does_nothing_below_a_folder_of_another_user() {
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| path.is_file());
     let units: Vec<_> = systemd.collect();
-    assert_eq!(units.len(), 4, "{units:?}");
+    assert_eq!(units.len(), 6, "{units:?}");
     for path in scripts.iter().map(|script| root.join(script)).chain(units) {
         let text = fs::read_to_string(&path).expect("a text");
         for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {

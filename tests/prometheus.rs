@@ -32,7 +32,7 @@ fn promtool(args: &[&str]) -> Output {
 fn the_rules_are_valid_and_fire_when_they_should() {
     let checked = promtool(&["check", "rules", "nats-service.rules.yml"]);
     assert_eq!(checked.code, Some(0), "{checked:?}");
-    assert!(checked.stdout.contains("11 rules found"), "{checked:?}");
+    assert!(checked.stdout.contains("12 rules found"), "{checked:?}");
     let tested = promtool(&["test", "rules", "nats-service.test.yml"]);
     assert_eq!(tested.code, Some(0), "{tested:?}");
     assert!(tested.stdout.contains("SUCCESS"), "{tested:?}");
@@ -283,7 +283,7 @@ fn a_real_prometheus_fires_and_resolves_the_right_alerts() {
     };
     // Probes again and again, as a timer does, until exactly these alerts fire.
     let expect = |what: &str, alerts: &[&str]| {
-        let alerts: BTreeSet<String> = alerts.iter().map(|name| format!("NatsService{name}")).collect();
+        let alerts: BTreeSet<String> = alerts.iter().map(|name| format!("Nats{name}")).collect();
         wait_for(what, || {
             write();
             (prometheus.firing() == alerts).then_some(())
@@ -301,12 +301,20 @@ fn a_real_prometheus_fires_and_resolves_the_right_alerts() {
     expect("all is well", &[]);
     one.kill();
     server.wait_for_instances("orders", 2);
-    expect("degraded", &["Degraded"]);
+    expect("degraded", &["ServiceDegraded"]);
     two.kill();
     server.wait_for_instances("orders", 0);
-    expect("down", &["Down", "DownForLong"]);
+    expect("down", &["ServiceDown", "ServiceDownForLong"]);
     server.stop();
-    expect("down, and NATS away", &["Down", "DownForLong", "ProbeFailing"]);
+    expect(
+        "down, and NATS away",
+        &[
+            "ServiceDown",
+            "ServiceDownForLong",
+            "ServiceProbeFailing",
+            "Unreachable",
+        ],
+    );
     server.start_again();
     let service = Service::async_nats(&url, "orders").count(3).start();
     expect("recovered", &[]);
@@ -327,7 +335,9 @@ fn queries(dashboard: &serde_json::Value) -> Vec<String> {
     let queries = targets
         .chain(annotations)
         .map(|target| target["expr"].as_str().expect("a query"));
-    queries.map(|query| query.replace("$service", ".*")).collect()
+    queries
+        .map(|query| query.replace("$service", ".*").replace("$nats", ".*"))
+        .collect()
 }
 
 /// There is no Grafana to be had here: its queries are parsed by promtool, and ask only for what we write.
@@ -337,7 +347,7 @@ fn the_queries_of_the_dashboard_are_right() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/prometheus/dashboard.json");
     let dashboard = serde_json::from_str(&fs::read_to_string(path).unwrap()).expect("JSON");
     let queries = queries(&dashboard);
-    assert!(queries.len() >= 9, "{queries:?}");
+    assert!(queries.len() >= 12, "{queries:?}");
     let source = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/render/prometheus.rs")).unwrap();
     let mut rules = "groups:\n  - name: dashboard\n    rules:\n".to_owned();
     for (n, query) in queries.iter().enumerate() {
@@ -360,27 +370,66 @@ fn the_queries_of_the_dashboard_are_right() {
     );
 }
 
+/// What Alertmanager inhibits is alerts and labels that there are.
+#[test]
+#[ignore = "needs nats-py"]
+fn the_example_for_alertmanager_names_our_alerts() {
+    let script = "import json, sys, yaml; print(json.dumps([yaml.safe_load(open(path)) for path in sys.argv[1:]]))";
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/prometheus");
+    let python = Check::program(
+        &from_env("NATS_PY_PYTHON"),
+        ["-c", script, "alertmanager.yml", "nats-service.rules.yml"],
+    );
+    let out = python.cwd(folder).run();
+    let files: serde_json::Value = serde_json::from_str(&out.stdout).unwrap_or_else(|e| panic!("{e}: {out:?}"));
+    let rules = files[1]["groups"][0]["rules"].as_array().expect("rules");
+    let names: BTreeSet<&str> = rules.iter().filter_map(|rule| rule["alert"].as_str()).collect();
+    let inhibitions = files[0]["inhibit_rules"].as_array().expect("inhibitions");
+    assert!(!inhibitions.is_empty());
+    for inhibition in inhibitions {
+        for side in ["source_matchers", "target_matchers"] {
+            let matcher = inhibition[side][0].as_str().expect("a matcher");
+            let name = matcher.strip_prefix("alertname = ").expect("a name");
+            assert!(names.contains(name), "{name}");
+        }
+        assert_eq!(inhibition["equal"], serde_json::json!(["nats", "instance"]));
+    }
+}
+
 #[test]
 #[ignore = "needs systemd"]
 fn systemd_takes_the_units() {
     let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd");
     let dir = TempDir::new();
-    for (unit, instance) in [("service", "@orders.service"), ("timer", "@orders.timer")] {
-        let text = fs::read_to_string(units.join(format!("check-nats-service@.{unit}"))).unwrap();
-        // What is not on every machine: the program in its place, and its user.
-        let text = text
-            .replace("/usr/bin/check_nats_service", crate::support::check::BINARY)
-            .replace("User=check-nats-service", "User=daemon");
-        fs::write(dir.join(&format!("check-nats-service{instance}")), text).unwrap();
+    for (name, unit) in [
+        ("check-nats-service@", "check-nats-service@orders"),
+        ("check-nats-services", "check-nats-services"),
+    ] {
+        let [service, timer] = ["service", "timer"].map(|kind| {
+            let text = fs::read_to_string(units.join(format!("{name}.{kind}"))).unwrap();
+            // What is not on every machine: the program in its place, and its user.
+            let text = text
+                .replace("/usr/bin/check_nats_service", crate::support::check::BINARY)
+                .replace("User=check-nats-service", "User=daemon");
+            let path = dir.join(&format!("{unit}.{kind}"));
+            fs::write(&path, text).unwrap();
+            path
+        });
+        let verified = Check::program("systemd-analyze", ["verify", "--man=no", &service, &timer]).run();
+        verified.assert(0, "");
+        // At most 2 of 10, where 10 is fully exposed.
+        let secure = ["security", "--offline=true", "--threshold=20", &service];
+        let rated = Check::program("systemd-analyze", secure).run();
+        assert_eq!(rated.code, Some(0), "{rated:?}");
     }
-    let (service, timer) = (
-        dir.join("check-nats-service@orders.service"),
-        dir.join("check-nats-service@orders.timer"),
+    // The sandbox of both is the same.
+    let sandbox = |unit: &str| {
+        let text = fs::read_to_string(units.join(unit)).unwrap();
+        let (_, sandbox) = text.split_once("User=check-nats-service\n").expect("a sandbox");
+        sandbox.to_owned()
+    };
+    assert_eq!(
+        sandbox("check-nats-services.service"),
+        sandbox("check-nats-service@.service")
     );
-    let verified = Check::program("systemd-analyze", ["verify", "--man=no", &service, &timer]).run();
-    verified.assert(0, "");
-    // At most 2 of 10, where 10 is fully exposed.
-    let secure = ["security", "--offline=true", "--threshold=20", &service];
-    let rated = Check::program("systemd-analyze", secure).run();
-    assert_eq!(rated.code, Some(0), "{rated:?}");
 }

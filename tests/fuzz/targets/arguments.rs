@@ -152,6 +152,7 @@ fn run(input: &[u8]) {
             assert!(!hidden || !shown.contains(SECRET), "{shown}");
             assert!(!target.servers.is_empty());
             let config = Config {
+                service: arguments.service,
                 target,
                 settings: arguments.settings,
             };
