@@ -4,13 +4,15 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::config::{
-    Arguments, Command, Format, ListenOptions, OutputOptions, ProbeOptions, Selector, Settings, StateListOptions,
-    TextfileOptions, Timing, WatchOptions,
+    Arguments, Command, Format, ListOptions, ListenOptions, OutputOptions, ProbeOptions, Scope, Selector, Settings,
+    StateListOptions, TextfileOptions, Timing, WatchOptions,
 };
 use super::connection;
 use super::flag_values::FlagValues;
 use super::policy::policy;
+use super::scope::{self, scope};
 use crate::connect::target::ServiceName;
+use crate::judge::Policy;
 use crate::judge::pod::{ProbeKind, ProbeResult};
 use crate::probe::reply::is_id;
 use crate::render::prometheus::{Label, Style};
@@ -26,6 +28,17 @@ const CHECK: Timing = Timing {
     stall: Duration::from_millis(300),
     census: Duration::from_secs(300),
 };
+
+/// Flags that mean nothing for all services.
+const OF_ONE_SERVICE: [&str; 7] = [
+    "request",
+    "subject",
+    "id",
+    "id-file",
+    "match",
+    "match-env",
+    "any-instance",
+];
 
 /// Defaults of a Kubernetes probe, which has a second at most.
 const PROBE: Timing = Timing {
@@ -97,12 +110,37 @@ pub(super) fn state_list(values: &FlagValues<'_>) -> Result<Command, String> {
     Ok(Command::StateList(StateListOptions {
         location: location(values)?,
         service: values.read("name", ServiceName::parse)?,
-        format: format(values, &Format::OF_LIST)?,
+        format: format(values, &Format::OF_STATE_LIST)?,
         timeout: values.duration_above_zero("timeout")?.unwrap_or(CHECK.timeout),
     }))
 }
 
 /// The arguments of a command that has the flags of a check.
+/// Services of the account: those that answer, and those that are remembered.
+pub(super) fn list(values: &FlagValues<'_>) -> Result<Command, String> {
+    values.refuse_secrets()?;
+    let (output, template) = (output_options(values, &Format::OF_LIST)?, values.text("use")?);
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if let Some(bad) = template.filter(|name| name.is_empty() || name.len() > 100 || !name.chars().all(good)) {
+        return Err(format!("--use: '{}' is not the name of a template", clean(bad, 80)));
+    }
+    if template.is_some() && !matches!(output.format, Format::Nagios | Format::Icinga) {
+        return Err("--use: only the formats nagios and icinga have a template".into());
+    }
+    let arguments = Arguments {
+        scope: Scope::All(scope::all(values)?),
+        settings: Settings {
+            timing: timing(values, CHECK)?,
+            policy: Policy::default(),
+            output,
+            location: location(values)?,
+        },
+        matches: values.matches.clone(),
+    };
+    let template = template.map(str::to_owned);
+    Ok(Command::List(Box::new(arguments), ListOptions { template }))
+}
+
 fn judged(values: &FlagValues<'_>, standard: Timing) -> Result<Box<Arguments>, String> {
     arguments(values, standard, values.status("unreachable")?, location(values)?)
 }
@@ -114,22 +152,31 @@ fn arguments(
     location: StateLocation,
 ) -> Result<Box<Arguments>, String> {
     values.refuse_secrets()?;
-    let service = values.read("name", ServiceName::parse)?;
+    let scope = scope(values)?;
+    if let (Scope::All(_), Some(flag)) = (&scope, values.first_given(&OF_ONE_SERVICE)) {
+        return Err(format!(
+            "--{flag} is for one service: give its name with --name, and not --all"
+        ));
+    }
     Ok(Box::new(Arguments {
-        service: service.ok_or("which service? Give its name with --name")?,
+        scope,
         settings: Settings {
-            timing: Timing {
-                timeout: values.duration_above_zero("timeout")?.unwrap_or(standard.timeout),
-                confirm: values.duration("confirm")?.unwrap_or(standard.confirm),
-                stall: values.duration_above_zero("stall")?.unwrap_or(standard.stall),
-                census: values.duration("census")?.unwrap_or(standard.census),
-            },
+            timing: timing(values, standard)?,
             policy: policy(values, unreachable, &location)?,
-            output: output_options(values)?,
+            output: output_options(values, &Format::OF_VERDICT)?,
             location,
         },
         matches: values.matches.clone(),
     }))
+}
+
+fn timing(values: &FlagValues<'_>, standard: Timing) -> Result<Timing, String> {
+    Ok(Timing {
+        timeout: values.duration_above_zero("timeout")?.unwrap_or(standard.timeout),
+        confirm: values.duration("confirm")?.unwrap_or(standard.confirm),
+        stall: values.duration_above_zero("stall")?.unwrap_or(standard.stall),
+        census: values.duration("census")?.unwrap_or(standard.census),
+    })
 }
 
 fn location(values: &FlagValues<'_>) -> Result<StateLocation, String> {
@@ -156,7 +203,7 @@ fn format(values: &FlagValues<'_>, formats: &[Format]) -> Result<Format, String>
     Ok(values.read("format", read)?.unwrap_or(formats[0]))
 }
 
-fn output_options(values: &FlagValues<'_>) -> Result<OutputOptions, String> {
+fn output_options(values: &FlagValues<'_>, formats: &[Format]) -> Result<OutputOptions, String> {
     let nats = connection::nats_label(values)?.map(|value| Label {
         name: "nats".to_owned(),
         value,
@@ -170,7 +217,7 @@ fn output_options(values: &FlagValues<'_>) -> Result<OutputOptions, String> {
         labels.push(label);
     }
     Ok(OutputOptions {
-        format: format(values, &Format::ALL)?,
+        format: format(values, formats)?,
         verbosity: values
             .matches
             .try_get_one::<u8>("verbose")
@@ -178,6 +225,7 @@ fn output_options(values: &FlagValues<'_>) -> Result<OutputOptions, String> {
             .flatten()
             .copied()
             .unwrap_or(0),
+        per_service: values.has("per-service"),
         metrics: Style {
             labels,
             per_instance: values.has("per-instance"),

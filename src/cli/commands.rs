@@ -3,7 +3,7 @@
 
 use clap::Command as Definition;
 
-use super::arguments::{check, probe, state_list, state_reset, state_show, textfile, watch};
+use super::arguments::{check, list, probe, state_list, state_reset, state_show, textfile, watch};
 use super::config::{Command, Format};
 use super::flag_values::FlagValues;
 use super::flags;
@@ -25,20 +25,20 @@ pub struct CommandSpec {
 }
 
 /// Every command. The first one needs no word.
-pub static COMMANDS: [CommandSpec; 9] = [
+pub static COMMANDS: [CommandSpec; 10] = [
     CommandSpec {
         name: "check",
         summary: "Check a service (what happens without a command)",
-        synopsis: "-n NAME",
+        synopsis: "-n NAME | --all",
         prints: "the verdict",
-        formats: &Format::ALL,
+        formats: &Format::OF_VERDICT,
         define: flags::check,
         read: check,
     },
     CommandSpec {
         name: "textfile",
         summary: "Check a service, and write metrics for the textfile collector",
-        synopsis: "-n NAME -o FILE",
+        synopsis: "-n NAME | --all -o FILE",
         prints: "nothing",
         formats: &[],
         define: flags::textfile,
@@ -60,7 +60,7 @@ pub static COMMANDS: [CommandSpec; 9] = [
     CommandSpec {
         name: "watch",
         summary: "Sidecar: check a service again and again, and write files",
-        synopsis: "-n NAME",
+        synopsis: "-n NAME | --all",
         prints: "nothing",
         formats: &[],
         define: flags::watch,
@@ -69,7 +69,7 @@ pub static COMMANDS: [CommandSpec; 9] = [
     CommandSpec {
         name: "state show",
         summary: "Show the state of a service",
-        synopsis: "-n NAME",
+        synopsis: "-n NAME | --all",
         prints: "the state",
         formats: &[],
         define: flags::state,
@@ -78,7 +78,7 @@ pub static COMMANDS: [CommandSpec; 9] = [
     CommandSpec {
         name: "state reset",
         summary: "Remove the state of a service, an open outage too",
-        synopsis: "-n NAME",
+        synopsis: "-n NAME | --all",
         prints: "the file that was removed",
         formats: &[],
         define: flags::state,
@@ -89,9 +89,18 @@ pub static COMMANDS: [CommandSpec; 9] = [
         summary: "List the states in a folder: service, servers, user, last epoch, outage",
         synopsis: "",
         prints: "the states",
-        formats: &Format::OF_LIST,
+        formats: &Format::OF_STATE_LIST,
         define: flags::state_list,
         read: state_list,
+    },
+    CommandSpec {
+        name: "list",
+        summary: "List the services that answer now, and those that are remembered",
+        synopsis: "",
+        prints: "the services",
+        formats: &Format::OF_LIST,
+        define: flags::list,
+        read: list,
     },
 ];
 

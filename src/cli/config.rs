@@ -11,13 +11,16 @@ use serde::{Deserialize, Serialize};
 
 use super::connection;
 use super::flag_values::{ConfigError, FlagValues};
+use super::scope;
 use crate::connect::target::{Auth, ServerUrl, ServiceName, Target};
 use crate::judge::Policy;
 use crate::judge::pod::{ProbeKind, ProbeResult};
 use crate::render::prometheus::Style;
+use crate::state::account::AccountKey;
 use crate::state::key::StateKey;
 use crate::state::store::StateLocation;
 use crate::values::env::Env;
+use crate::values::selection::Selection;
 use crate::values::text::one_of;
 
 /// A command with its validated arguments.
@@ -32,6 +35,8 @@ pub enum Command {
     StateShow(Box<Arguments>),
     StateReset(Box<Arguments>),
     StateList(StateListOptions),
+    /// Services that answer, and those that are remembered.
+    List(Box<Arguments>, ListOptions),
     /// Print the help or the version.
     Print(String),
 }
@@ -90,7 +95,14 @@ pub enum Selector {
     Any,
 }
 
-/// How a verdict is told.
+/// Options of `list`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListOptions {
+    /// Name of the template that the definitions for Nagios and Icinga use.
+    pub template: Option<String>,
+}
+
+/// How a verdict is told, or a list of services.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     #[default]
@@ -99,11 +111,26 @@ pub enum Format {
     Text,
     Prometheus,
     Checkmk,
+    Zabbix,
+    Icinga,
+    PrometheusSd,
 }
 
 impl Format {
-    /// Every format, the default first.
-    pub const ALL: [Format; 5] = [
+    /// Every format.
+    pub const ALL: [Format; 8] = [
+        Format::Nagios,
+        Format::Json,
+        Format::Text,
+        Format::Prometheus,
+        Format::Checkmk,
+        Format::Zabbix,
+        Format::Icinga,
+        Format::PrometheusSd,
+    ];
+
+    /// The formats of a verdict, the default first.
+    pub const OF_VERDICT: [Format; 5] = [
         Format::Nagios,
         Format::Json,
         Format::Text,
@@ -111,8 +138,18 @@ impl Format {
         Format::Checkmk,
     ];
 
+    /// The formats of `list`, the default first.
+    pub const OF_LIST: [Format; 6] = [
+        Format::Text,
+        Format::Json,
+        Format::Zabbix,
+        Format::Icinga,
+        Format::Nagios,
+        Format::PrometheusSd,
+    ];
+
     /// The formats of `state list`, the default first.
-    pub const OF_LIST: [Format; 2] = [Format::Text, Format::Json];
+    pub const OF_STATE_LIST: [Format; 2] = [Format::Text, Format::Json];
 
     /// The word of the format.
     pub fn name(self) -> &'static str {
@@ -122,6 +159,9 @@ impl Format {
             Format::Text => "text",
             Format::Prometheus => "prometheus",
             Format::Checkmk => "checkmk",
+            Format::Zabbix => "zabbix",
+            Format::Icinga => "icinga",
+            Format::PrometheusSd => "prometheus-sd",
         }
     }
 
@@ -161,6 +201,8 @@ pub struct OutputOptions {
     pub format: Format,
     /// How many times `-v` was given.
     pub verbosity: u8,
+    /// With `--all`: a performance value for each service too.
+    pub per_service: bool,
     pub metrics: Style,
 }
 
@@ -177,10 +219,41 @@ pub struct Timing {
     pub census: Duration,
 }
 
+/// What a run is about.
+#[derive(Clone, Debug)]
+pub enum Scope {
+    /// `--name`
+    One(ServiceName),
+    /// `--all`
+    All(AllServices),
+}
+
+impl Scope {
+    /// The service, in words where it is every one.
+    pub fn name(&self) -> &str {
+        match self {
+            Scope::One(service) => service.as_str(),
+            Scope::All(_) => "all services",
+        }
+    }
+}
+
+/// Which services are watched: those that answer or are remembered, if they are selected, and those that are expected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllServices {
+    pub selection: Selection,
+    /// Those that must be there even if they were never seen.
+    pub expected: BTreeSet<String>,
+    /// A file with the names of more of them.
+    pub expect_file: Option<PathBuf>,
+    /// For how long a new service must have answered before it is watched.
+    pub adopt_after: Duration,
+}
+
 /// The validated arguments, without the connection: that may be in files, which can hang.
 #[derive(Clone, Debug)]
 pub struct Arguments {
-    pub service: ServiceName,
+    pub scope: Scope,
     pub settings: Settings,
     pub(super) matches: ArgMatches,
 }
@@ -195,6 +268,16 @@ impl Arguments {
         let values = FlagValues::new(&self.matches, env, deadline);
         connection::target(&values).map_err(|problem| problem.redacted())
     }
+
+    /// Reads the file with the names of expected services, until the deadline: the same services, with those names.
+    ///
+    /// # Errors
+    ///
+    /// The message: what is wrong, and the way out.
+    pub fn all_services(&self, all: &AllServices, env: Env<'_>, deadline: Instant) -> Result<AllServices, ConfigError> {
+        let values = FlagValues::new(&self.matches, env, deadline);
+        scope::with_file(all, &values).map_err(|problem| problem.redacted())
+    }
 }
 
 /// Everything else that the user has said.
@@ -206,7 +289,7 @@ pub struct Settings {
     pub output: OutputOptions,
 }
 
-/// Everything that the user has said, checked.
+/// Everything that the user has said of one service, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub service: ServiceName,
@@ -214,18 +297,34 @@ pub struct Config {
     pub settings: Settings,
 }
 
+/// The same of all services.
+#[derive(Clone, Debug)]
+pub struct AllConfig {
+    pub services: AllServices,
+    pub target: Target,
+    pub settings: Settings,
+}
+
 impl Config {
     /// What identifies the question, in the state.
     pub fn state_key(&self) -> StateKey {
-        let target = &self.target;
-        let servers: BTreeSet<String> = target.servers.iter().map(ServerUrl::address).collect();
-        let users = target.servers.iter().filter_map(|server| server.auth.as_ref());
-        let user = users.chain([&target.auth]).find_map(Auth::user);
-        StateKey {
-            service: self.service.as_str().to_owned(),
-            prefix: target.prefix.as_str().to_owned(),
-            servers: servers.into_iter().collect(),
-            user,
-        }
+        account_key(&self.target).of_service(self.service.as_str())
+    }
+}
+
+impl AllConfig {
+    /// What identifies the account, in the state.
+    pub fn account_key(&self) -> AccountKey {
+        account_key(&self.target)
+    }
+}
+
+fn account_key(target: &Target) -> AccountKey {
+    let servers: BTreeSet<String> = target.servers.iter().map(ServerUrl::address).collect();
+    let users = target.servers.iter().filter_map(|server| server.auth.as_ref());
+    AccountKey {
+        prefix: target.prefix.as_str().to_owned(),
+        servers: servers.into_iter().collect(),
+        user: users.chain([&target.auth]).find_map(Auth::user),
     }
 }

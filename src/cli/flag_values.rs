@@ -151,6 +151,11 @@ impl<'a> FlagValues<'a> {
         flags.iter().copied().find(is_given)
     }
 
+    /// Whether the command has this flag, given or not.
+    pub fn defines(&self, flag: &str) -> bool {
+        self.matches.try_contains_id(flag).is_ok()
+    }
+
     pub fn raw(&self, flag: &str) -> Option<&OsStr> {
         // Not every mode has every flag.
         let value = self.matches.try_get_one::<OsString>(flag).ok().flatten();

@@ -34,13 +34,17 @@ fn below<const N: usize>(heading: &'static str, flags: [Arg; N]) -> impl Iterato
 
 pub(super) fn check(command: Command) -> Command {
     add_judgement(command)
-        .arg(format(&Format::ALL))
-        .args(below("Output", [verbose()]))
+        .args(all_services())
+        .arg(format(&Format::OF_VERDICT))
+        .args(below("Output", [verbose(), per_service()]))
         .args(metrics())
 }
 
 pub(super) fn textfile(command: Command) -> Command {
-    add_judgement(command).args(textfile_output()).args(metrics())
+    add_judgement(command)
+        .args(all_services())
+        .args(textfile_output())
+        .args(metrics())
 }
 
 pub(super) fn probe(command: Command) -> Command {
@@ -51,7 +55,8 @@ pub(super) fn probe(command: Command) -> Command {
 }
 
 pub(super) fn watch(command: Command) -> Command {
-    let command = add_judgement(command).args(watch_files()).args(http());
+    let command = add_judgement(command).args(all_services());
+    let command = command.args(watch_files()).args(http());
     let command = command
         .args(own_instance().map(|flag| flag.requires("listen")))
         .args(metrics());
@@ -69,7 +74,23 @@ pub(super) fn watch(command: Command) -> Command {
 }
 
 pub(super) fn state(command: Command) -> Command {
-    add_connection(command).args(state_file())
+    add_connection(command).arg(all()).args(state_file())
+}
+
+pub(super) fn list(command: Command) -> Command {
+    let of_one = |flag: &Arg| flag.get_id() != "name";
+    let kept = |flag: &Arg| matches!(flag.get_id().as_str(), "confirm" | "stall");
+    let template = "Template that the definitions for Nagios and Icinga use [default: generic-service]";
+    command
+        .args(connection().filter(of_one))
+        .args(login())
+        .args(tls())
+        .args(which_services())
+        .args(state_file())
+        .args(timing().filter(kept))
+        .arg(format(&Format::OF_LIST))
+        .args(below("Output", [value("use", "TEMPLATE", template)]))
+        .args(metrics().filter(|flag| flag.get_id() != "per-instance"))
 }
 
 pub(super) fn state_list(command: Command) -> Command {
@@ -78,7 +99,7 @@ pub(super) fn state_list(command: Command) -> Command {
         .args(connection().filter(kept))
         .mut_arg("name", |flag| flag.help("Only the states of this service"))
         .args(state_file().filter(|flag| flag.get_id() != "no-state"))
-        .arg(format(&Format::OF_LIST))
+        .arg(format(&Format::OF_STATE_LIST))
 }
 
 fn add_connection(command: Command) -> Command {
@@ -106,6 +127,28 @@ fn connection() -> impl Iterator<Item = Arg> {
         value("inbox-prefix", "SUBJECT", "Subject below which replies come [default: _INBOX]"),
         value("connection-name", "NAME", "Client name at the server [default: check_nats_service]"),
     ])
+}
+
+fn all() -> Arg {
+    let help = "Every service of the account, instead of --name: all that answer, and all that ever did";
+    switch("all", help).conflicts_with("name").help_heading("All services")
+}
+
+#[rustfmt::skip]
+fn which_services() -> impl Iterator<Item = Arg> {
+    below("All services", [
+        repeated("only", "GLOB", "Only services whose name matches; can be repeated"),
+        repeated("exclude", "GLOB", "No service whose name matches; can be repeated"),
+        repeated("expect", "NAME", "A service that must be there even if it was never seen; can be repeated"),
+        value("expect-file", "FILE", "File with names of such services, one a line"),
+    ])
+}
+
+fn all_services() -> impl Iterator<Item = Arg> {
+    let help = "Watch a new service once it has answered for so long [default: 0]";
+    let adopt_after = below("All services", [value("adopt-after", "DURATION", help)]);
+    let others = which_services().chain(adopt_after).map(|flag| flag.requires("all"));
+    [all()].into_iter().chain(others)
 }
 
 /// One way to log in, but for a user and a password.
@@ -217,6 +260,10 @@ fn format(formats: &[Format]) -> Arg {
 fn verbose() -> Arg {
     let help = "More text below the line; -vv every instance, -vvv each step with its time";
     switch("verbose", help).short('v').action(ArgAction::Count)
+}
+
+fn per_service() -> Arg {
+    switch("per-service", "A performance value for each service too").requires("all")
 }
 
 #[rustfmt::skip]

@@ -12,6 +12,7 @@ mod flags;
 mod help;
 mod policy;
 mod request;
+mod scope;
 
 use std::ffi::OsString;
 use std::time::Instant;
@@ -20,8 +21,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 pub use self::commands::{COMMANDS, command, whole_command};
 pub use self::config::{
-    Arguments, Command, Config, Format, ListenOptions, OutputOptions, ProbeOptions, Selector, Settings,
-    StateListOptions, TextfileOptions, Timing, WatchOptions,
+    AllConfig, AllServices, Arguments, Command, Config, Format, ListOptions, ListenOptions, OutputOptions,
+    ProbeOptions, Scope, Selector, Settings, StateListOptions, TextfileOptions, Timing, WatchOptions,
 };
 pub use self::flag_values::ConfigError;
 use self::flag_values::FlagValues;

@@ -20,8 +20,11 @@ fn parsed(args: &str, env: Variables<'_>) -> Result<Config, String> {
     match parse(&args.map(OsString::from).collect::<Vec<_>>(), &env)? {
         Command::Check(arguments) => {
             let target = arguments.target(&env, Instant::now() + Duration::from_secs(10));
+            let Scope::One(service) = arguments.scope.clone() else {
+                panic!("all services");
+            };
             Ok(Config {
-                service: arguments.service,
+                service,
                 target: target.map_err(|problem| problem.text().to_owned())?,
                 settings: arguments.settings,
             })

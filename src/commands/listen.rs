@@ -20,8 +20,7 @@ use super::handover;
 use super::http_child::{self, HANG_LIMIT};
 use super::log::log;
 use super::site::Site;
-use crate::cli::ListenOptions;
-use crate::connect::target::ServiceName;
+use crate::cli::{ListenOptions, Scope};
 use crate::process::exit::finish;
 use crate::values::timestamp::Timestamp;
 
@@ -56,7 +55,7 @@ impl HttpServer {
     /// # Errors
     ///
     /// One line that says why the port cannot be had.
-    pub fn bind(options: &ListenOptions, service: &ServiceName, interval: Duration) -> Result<HttpServer, String> {
+    pub fn bind(options: &ListenOptions, scope: &Scope, interval: Duration) -> Result<HttpServer, String> {
         let listener = listen_on(&options.addresses).map_err(|error| {
             let way_out = match error.kind() {
                 io::ErrorKind::AddrInUse => ", give another port, or end who has it (ss -ltnp)",
@@ -71,11 +70,12 @@ impl HttpServer {
             .map_err(|e| format!("--listen: the system gives no files without a name (memfd_create): {e}"))?;
         // Otherwise 128, and in a storm of connections that of a probe would have to come again, a second later.
         let _ = rustix::net::listen(&listener, MAX_BACKLOG);
-        log(&format!("{} answers over HTTP on {}", service.as_str(), options.typed));
+        log(&format!("{} answers over HTTP on {}", scope.name(), options.typed));
         Ok(HttpServer {
             listener,
             site: Site {
-                service: service.as_str().to_owned(),
+                service: scope.name().to_owned(),
+                is_of_many: matches!(scope, Scope::All(_)),
                 interval,
                 max_age: options.max_age,
                 unreachable: options.unreachable,

@@ -4,11 +4,14 @@ mod check;
 mod child;
 mod handover;
 mod http_child;
+mod list;
 mod listen;
 mod log;
 mod outcome;
 mod probe;
+mod run_all;
 mod run_check;
+mod scope;
 pub mod site;
 mod state;
 mod textfile;
@@ -21,11 +24,10 @@ use std::time::Instant;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use signal_hook::consts::SIGXFSZ;
 
-use self::run_check::state_store;
-use crate::cli::{self, Arguments, Command, Config, ConfigError, Format, OutputOptions};
+use self::scope::{Question, bare, unknown};
+use crate::cli::{self, Arguments, Command, ConfigError, Format, OutputOptions};
 use crate::process::exit::Output;
 use crate::process::watchdog;
-use crate::state::store::Store;
 use crate::values::env::Env;
 use crate::values::status::Reason;
 
@@ -39,12 +41,12 @@ pub fn run(args: &[OsString], env: Env<'_>, start: Instant) -> Output {
     if first == Some(http_child::ARGUMENT) {
         return http_child::run();
     }
-    let last_words = |cause: &watchdog::Alarm| check::unknown(cause.reason(), cause.to_string());
+    let last_words = |cause: &watchdog::Alarm| unknown(cause.reason(), cause.to_string());
     // `watch` forks, so it must not have a second thread.
     if first != Some("watch")
         && let Err(error) = watchdog::install(Box::new(last_words))
     {
-        return check::unknown(Reason::Interrupted, format!("cannot take over the signals: {error}"));
+        return unknown(Reason::Interrupted, format!("cannot take over the signals: {error}"));
     }
     let output = cli::parse(args, env).and_then(|command| run_command(command, env, start));
     output.unwrap_or_else(|problem| usage(args, &problem))
@@ -55,39 +57,33 @@ fn run_command(command: Command, env: Env<'_>, start: Instant) -> Result<Output,
     match command {
         Command::Print(text) => Ok(Output::success(text)),
         Command::StateList(options) => Ok(state::list(&options, env, start)),
+        Command::List(arguments, options) => list::run(&arguments, &options, env, start),
         Command::Probe(arguments, options) => probe::run(&arguments, &options, env, start),
         Command::Watch(arguments, options) => watch::run(&arguments, &options, env),
         Command::Check(arguments) => {
-            with_state(*arguments, env, start, |config, store| check::run(config, store, start))
+            let options = arguments.settings.output.clone();
+            Ok(check::run(&question(&arguments, env, start)?, start, &options))
         }
-        Command::Textfile(arguments, options) => with_state(*arguments, env, start, |config, store| {
-            textfile::run(config, store, start, &options)
-        }),
-        Command::StateShow(arguments) => with_state(*arguments, env, start, state::show),
-        Command::StateReset(arguments) => with_state(*arguments, env, start, |config, store| {
-            state::reset(config, store, start)
-        }),
+        Command::Textfile(arguments, options) => {
+            let style = arguments.settings.output.metrics.clone();
+            Ok(textfile::run(
+                &question(&arguments, env, start)?,
+                start,
+                &style,
+                &options,
+            ))
+        }
+        Command::StateShow(arguments) => Ok(state::show(&question(&arguments, env, start)?)),
+        Command::StateReset(arguments) => Ok(state::reset(&question(&arguments, env, start)?, start)),
     }
 }
 
-/// Runs a command that uses a state. Until its deadline the files that say how to connect are read.
-fn with_state(
-    arguments: Arguments,
-    env: Env<'_>,
-    start: Instant,
-    run: impl FnOnce(&Config, &Store) -> Output,
-) -> Result<Output, String> {
+/// What the command is about. Until its deadline the files that say how to connect are read.
+fn question(arguments: &Arguments, env: Env<'_>, start: Instant) -> Result<Question, String> {
     let deadline = start + arguments.settings.timing.timeout;
     // Files can hang, too.
     watchdog::watch(deadline);
-    let target = arguments.target(env, deadline).map_err(ConfigError::into_text)?;
-    let config = Config {
-        service: arguments.service,
-        target,
-        settings: arguments.settings,
-    };
-    let store = state_store(&config, env);
-    Ok(run(&config, &store))
+    Question::new(arguments, env, deadline, None).map_err(ConfigError::into_text)
 }
 
 /// Reports bad arguments: in the format that was asked for, or on stderr by a command that prints no verdict.
@@ -100,7 +96,7 @@ fn usage(args: &[OsString], problem: &str) -> Output {
                 format: Format::guess(args),
                 ..OutputOptions::default()
             };
-            check::bare(Reason::Usage, problem, &options)
+            bare(Reason::Usage, problem, &options)
         }
     }
 }

@@ -38,7 +38,7 @@ fn answer(
     env: Env<'_>,
     start: Instant,
 ) -> Result<(ProbeResult, String), String> {
-    let service = arguments.service.as_str();
+    let service = arguments.scope.name();
     let question = |wanted| PodProbe {
         kind: options.kind,
         service: service.to_owned(),

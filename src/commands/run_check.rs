@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::cli::Config;
+use super::scope::{AbortReport, CheckReport};
+use crate::cli::{Config, Settings};
 use crate::judge::judge;
 use crate::judge::verdict::{Finding, Verdict};
 use crate::probe::client::{ProbeRequest, probe};
 use crate::probe::observation::{Failure, Observation, Outcome};
 use crate::probe::plan::{FIRST_RETRY, PingPlan, Wanted};
-use crate::process::exit::Output;
 use crate::process::user::euid;
 use crate::process::watchdog::{self, Alarm};
 use crate::render::report::Report;
@@ -24,11 +24,7 @@ use crate::values::timestamp::Timestamp;
 const PACKAGE_STATE_DIR: &str = "/var/lib/check_nats_service";
 
 /// How long after the deadline a run may still wait for its turn to save. The watchdog waits longer.
-const SAVING: Duration = Duration::from_millis(40);
-
-/// Reports for a command when its run is ended early, given the cause in words. It runs in a thread that must not wait
-/// for anything any more, a file say.
-pub type AbortReport = Arc<dyn Fn(&Report, &str) -> Output + Send + Sync>;
+pub const SAVING: Duration = Duration::from_millis(40);
 
 /// The state of the question, wherever the user or the environment says.
 pub fn state_store(config: &Config, env: Env<'_>) -> Store {
@@ -47,29 +43,18 @@ pub fn state_environment(env: Env<'_>) -> StateEnvironment<'_> {
 /// Probes, judges and remembers: what every command does that looks at a service.
 pub fn run_check(config: &Config, store: &Store, start: Instant, last_words: &AbortReport) -> Report {
     let deadline = start + config.settings.timing.timeout;
-    let service = config.service.as_str();
+    let (service, settings) = (config.service.as_str(), &config.settings);
     let alarms = watchdog::watch(deadline);
     watchdog::set_last_words(unread(config, store, last_words));
     let peeked = store.peek(Timestamp::now());
     watchdog::set_last_words(interrupted(config, &peeked, last_words));
 
-    let confirm = match peeked.is_absent() {
-        true => config.settings.timing.confirm.min(FIRST_RETRY),
-        false => config.settings.timing.confirm,
-    };
     let seen = Arc::new(probe(&ProbeRequest {
         target: &config.target,
         plan: PingPlan {
-            known: peeked.known_instances(),
-            previously_missing: peeked.previously_missing(),
-            before_outage: peeked.before_outage(),
-            census: needs_census(&peeked, config, Timestamp::now()),
+            census: needs_census(&peeked, settings, Timestamp::now()),
             discover: peeked.last_seen().is_none(),
-            stats: config.settings.policy.rates.wanted,
-            kept_metadata: config.settings.policy.mixed_metadata.clone(),
-            thorough: config.settings.timing.census.is_zero(),
-            thresholds: config.settings.policy.thresholds(&peeked),
-            ..PingPlan::new(service, Wanted::All, confirm, config.settings.timing.stall)
+            ..plan(service, &peeked, settings)
         }
         .into(),
         start,
@@ -78,7 +63,7 @@ pub fn run_check(config: &Config, store: &Store, start: Instant, last_words: &Ab
     }));
 
     // If the state hangs or the run is interrupted, the verdict is said all the same.
-    let (verdict, next) = judge(service, &peeked, &seen, &config.settings.policy, Timestamp::now());
+    let (verdict, next) = judge(service, &peeked, &seen, &settings.policy, Timestamp::now());
     let judged = report(verdict, &seen, next);
     watchdog::set_last_words(unsaved(judged.clone(), last_words));
     let (mut report, problems) = store.update(deadline + SAVING, &peeked, |memory| {
@@ -86,7 +71,7 @@ pub fn run_check(config: &Config, store: &Store, start: Instant, last_words: &Ab
             let next = judged.memory.clone();
             return (judged, next);
         }
-        let (report, next) = judge_beside_others(config, &peeked, memory, &seen);
+        let (report, next) = judge_beside_others(service, settings, &peeked, memory, &seen);
         watchdog::set_last_words(unsaved(report.clone(), last_words));
         (report, next)
     });
@@ -98,7 +83,26 @@ pub fn run_check(config: &Config, store: &Store, start: Instant, last_words: &Ab
     report
 }
 
-fn report(verdict: Verdict, seen: &Arc<Observation>, memory: Memory) -> Report {
+/// How to ask for a service of which this is remembered.
+pub fn plan(service: &str, memory: &Memory, settings: &Settings) -> PingPlan {
+    let (timing, policy) = (&settings.timing, &settings.policy);
+    let confirm = match memory.is_absent() {
+        true => timing.confirm.min(FIRST_RETRY),
+        false => timing.confirm,
+    };
+    PingPlan {
+        known: memory.known_instances(),
+        previously_missing: memory.previously_missing(),
+        before_outage: memory.before_outage(),
+        stats: policy.rates.wanted,
+        kept_metadata: policy.mixed_metadata.clone(),
+        thorough: timing.census.is_zero(),
+        thresholds: policy.thresholds(memory),
+        ..PingPlan::new(service, Wanted::All, confirm, timing.stall)
+    }
+}
+
+pub fn report(verdict: Verdict, seen: &Arc<Observation>, memory: Memory) -> Report {
     Report {
         seen: Some(Arc::clone(seen)),
         memory,
@@ -108,8 +112,13 @@ fn report(verdict: Verdict, seen: &Arc<Observation>, memory: Memory) -> Report {
 
 /// Judges, unless a run that began before this one ended has seen more recently how things are: then its answer counts,
 /// so that the slower of two runs cannot undo what the other one found.
-fn judge_beside_others(config: &Config, peeked: &Memory, memory: &Memory, seen: &Arc<Observation>) -> (Report, Memory) {
-    let service = config.service.as_str();
+pub fn judge_beside_others(
+    service: &str,
+    settings: &Settings,
+    peeked: &Memory,
+    memory: &Memory,
+    seen: &Arc<Observation>,
+) -> (Report, Memory) {
     let newer = memory.epoch.as_ref().filter(|epoch| {
         let answered = !matches!(seen.outcome, Outcome::Failed(_));
         answered && memory.sequence != peeked.sequence && epoch.at > seen.at && epoch.is_complete()
@@ -118,21 +127,21 @@ fn judge_beside_others(config: &Config, peeked: &Memory, memory: &Memory, seen: 
         Some(epoch) => (Arc::new(epoch.observed_like(seen)), Some(memory.clone())),
         None => (Arc::clone(seen), None),
     };
-    let (verdict, judged) = judge(service, memory, &seen, &config.settings.policy, Timestamp::now());
+    let (verdict, judged) = judge(service, memory, &seen, &settings.policy, Timestamp::now());
     let next = next.unwrap_or(judged);
     (report(verdict, &seen, next.clone()), next)
 }
 
 /// Whether to wait for instances that nobody knows of (SPEC, section 3): also while a replacement may come.
-fn needs_census(memory: &Memory, config: &Config, now: Timestamp) -> bool {
-    let recent = |at: Timestamp| at <= now && now.since(at) < config.settings.timing.census;
+pub fn needs_census(memory: &Memory, settings: &Settings, now: Timestamp) -> bool {
+    let recent = |at: Timestamp| at <= now && now.since(at) < settings.timing.census;
     let quiet = memory.status == Some(Status::Ok) && memory.outage.is_none() && !memory.known_instances().is_empty();
     let count = memory.epoch.as_ref().map_or(0, |epoch| epoch.count);
     let fewer = memory
         .baseline
         .as_ref()
         .is_some_and(|baseline| count < baseline.count());
-    let window = config.settings.policy.restarts.window;
+    let window = settings.policy.restarts.window;
     let no_successor = memory
         .changes
         .as_ref()
@@ -146,16 +155,19 @@ fn unread(config: &Config, store: &Store, last_words: &AbortReport) -> watchdog:
     let service = config.service.clone();
     let path = store.shown_path();
     Box::new(move |cause| {
-        let why = match cause {
-            Alarm::Memory => "it takes more memory than allowed".to_owned(),
-            cause => cause.to_string(),
-        };
-        let text = format!("the state {path} cannot be read: {why}");
-        last_words(
-            &Report::unknown(service.as_str(), Reason::StateUnusable, text.as_str()),
-            &text,
-        )
+        let text = unreadable(&path, cause);
+        let report = Report::unknown(service.as_str(), Reason::StateUnusable, text.as_str());
+        last_words(&CheckReport::One(report), &text)
     })
+}
+
+/// Why the state at this path cannot be read.
+pub fn unreadable(path: &str, cause: &Alarm) -> String {
+    let why = match cause {
+        Alarm::Memory => "it takes more memory than allowed".to_owned(),
+        cause => cause.to_string(),
+    };
+    format!("the state {path} cannot be read: {why}")
 }
 
 /// What is said if the run is ended before it has a verdict: also then an open outage is told.
@@ -171,7 +183,7 @@ fn interrupted(config: &Config, memory: &Memory, last_words: &AbortReport) -> wa
             ..Observation::failed(now, failure)
         });
         let (verdict, memory) = judge(config.service.as_str(), &memory, &seen, &config.settings.policy, now);
-        last_words(&report(verdict, &seen, memory), &cause.to_string())
+        last_words(&CheckReport::One(report(verdict, &seen, memory)), &cause.to_string())
     })
 }
 
@@ -184,6 +196,6 @@ fn unsaved(report: Report, last_words: &AbortReport) -> watchdog::FallbackOutput
         report
             .verdict
             .add(Finding::new(Status::Unknown, Reason::StateUnusable, text.as_str()));
-        last_words(&report, &text)
+        last_words(&CheckReport::One(report), &text)
     })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::outcome::ServedCheck;
+use super::outcome::{Served, ServedService};
 use crate::cli::Selector;
 use crate::judge::pod::{PodProbe, ProbeKind, ProbeResult};
 use crate::judge::status_file;
@@ -14,12 +14,16 @@ use crate::render::html;
 use crate::serve::request::HttpRequest;
 use crate::serve::response::{Content, HttpResponse, HttpStatus};
 use crate::values::duration::age;
+use crate::values::status::Status;
 use crate::values::timestamp::Timestamp;
 
 /// All pages. Serialized for the process that serves them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Site {
+    /// The service; in words where it is every one.
     pub service: String,
+    /// Whether all services are watched, and not one.
+    pub is_of_many: bool,
     pub interval: Duration,
     /// A check that is older says nothing any more.
     pub max_age: Duration,
@@ -31,16 +35,27 @@ pub struct Site {
     pub started: Timestamp,
     /// The last check; `None` before the first one has ended.
     #[serde(skip)]
-    pub served: Option<ServedCheck>,
+    pub served: Option<Served>,
 }
 
 const NO_PAGE: &str =
     "there is no such page; there are /, /livez, /readyz, /startupz, /healthz, /metrics and /status\n";
 
+const NO_PAGE_OF_MANY: &str =
+    "there is no such page; there are /, /service/NAME, /probe?service=NAME, /healthz, /metrics and /status\n";
+
+const NO_SERVICE: &str = "there is no such service; / lists those that are watched\n";
+
+const NO_POD: &str = "a probe is about one service: start watch with --name, and not with --all\n";
+
 const NO_INSTANCE: &str = "which instance is this pod's? Start watch with --id, --id-file, --match or --match-env, or with \
                            --any-instance\n";
 
 const NO_CHECK: &str = "no check has ended yet";
+
+fn not_found(text: &'static str) -> HttpResponse {
+    HttpResponse::new(HttpStatus::NotFound, Content::Text, text)
+}
 
 impl Site {
     /// The page. `own`: which instance is this pod's, if that was said, or why there is none yet.
@@ -56,19 +71,32 @@ impl Site {
             "/startupz" => ProbeKind::Startup,
             "/" => return self.page(now),
             "/healthz" => return self.health(now),
-            "/metrics" => return self.text(Content::Metrics, |served| &served.metrics),
-            "/status" => return self.text(Content::Json, |served| &served.json),
-            _ => return HttpResponse::new(HttpStatus::NotFound, Content::Text, NO_PAGE),
+            "/metrics" => return self.text(Content::Metrics, Served::metrics),
+            "/status" => return self.text(Content::Json, Served::json),
+            "/probe" if self.is_of_many => return self.probe_of_one(request.parameter("service").unwrap_or_default()),
+            path => {
+                return match path.strip_prefix("/service/").filter(|_| self.is_of_many) {
+                    Some(name) => self.page_of_one(name, now),
+                    None => not_found(if self.is_of_many { NO_PAGE_OF_MANY } else { NO_PAGE }),
+                };
+            }
         };
+        if self.is_of_many {
+            return not_found(NO_POD);
+        }
         let Some(own) = own() else {
-            return HttpResponse::new(HttpStatus::NotFound, Content::Text, NO_INSTANCE);
+            return not_found(NO_INSTANCE);
         };
         let (answer, line) = self.probe(kind, own, now);
         let status = match answer {
             ProbeResult::Pass => HttpStatus::Ok,
             ProbeResult::Fail => HttpStatus::Unavailable,
         };
-        let more = if request.verbose { self.more(now) } else { String::new() };
+        let more = if request.parameter("verbose").is_some() {
+            self.more(now)
+        } else {
+            String::new()
+        };
         HttpResponse::new(status, Content::Text, format!("{line}\n{more}"))
     }
 
@@ -82,7 +110,9 @@ impl Site {
         match (own, &self.served) {
             (Err(why), _) => question(Wanted::Any).say(ProbeResult::Fail, &why),
             (Ok(own), None) => question(own).no_check(NO_CHECK),
-            (Ok(own), Some(served)) => status_file::answer(
+            // Of many services there are no probes.
+            (Ok(own), Some(Served::All(_))) => question(own).no_check(NO_CHECK),
+            (Ok(own), Some(Served::One(served))) => status_file::answer(
                 &question(own),
                 status_file::LAST_CHECK,
                 &served.check,
@@ -94,7 +124,7 @@ impl Site {
 
     /// What a probe is told besides, for whoever looks into it.
     fn more(&self, now: Timestamp) -> String {
-        let Some(served) = &self.served else {
+        let Some(Served::One(served)) = &self.served else {
             return format!("{NO_CHECK}\n");
         };
         format!(
@@ -110,7 +140,7 @@ impl Site {
 
     /// Whether this watcher works: it checks, whatever the checks find.
     fn health(&self, now: Timestamp) -> HttpResponse {
-        let last = self.served.as_ref().map(|served| served.check.time);
+        let last = self.served.as_ref().map(Served::time);
         let text = match last {
             Some(last) => format!("the last check is {} old", age(now.since(last))),
             None => NO_CHECK.to_owned(),
@@ -123,7 +153,7 @@ impl Site {
         HttpResponse::new(status, Content::Text, line)
     }
 
-    fn text(&self, content: Content, text: impl FnOnce(&ServedCheck) -> &Rc<str>) -> HttpResponse {
+    fn text(&self, content: Content, text: impl FnOnce(&Served) -> &Rc<str>) -> HttpResponse {
         match &self.served {
             Some(served) => HttpResponse::new(HttpStatus::Ok, content, Rc::clone(text(served))),
             None => HttpResponse::new(HttpStatus::Unavailable, Content::Text, format!("{NO_CHECK}\n")),
@@ -131,28 +161,70 @@ impl Site {
     }
 
     fn page(&self, now: Timestamp) -> HttpResponse {
-        let checked = self.served.as_ref().map(|served| html::Checked {
-            status: served.status,
-            age: now.since(served.check.time),
-            is_stale: now.since(served.check.time) > self.max_age,
-            text: &served.html,
-        });
-        let page = html::page(&self.service, checked.as_ref(), self.interval);
+        let checked = self
+            .served
+            .as_ref()
+            .map(|served| self.checked(served.status(), served.html(), served.time(), now));
+        let page = match self.is_of_many {
+            true => html::list_page(checked.as_ref(), self.interval),
+            false => html::page(&self.service, checked.as_ref(), self.interval, false),
+        };
         HttpResponse::html(HttpStatus::Ok, page, html::POLICY)
+    }
+
+    /// The page of one service among many.
+    fn page_of_one(&self, name: &str, now: Timestamp) -> HttpResponse {
+        let (served, time) = match self.one_of_many(name) {
+            Ok(found) => found,
+            Err(response) => return response,
+        };
+        let checked = self.checked(served.status, &served.html, time, now);
+        let page = html::page(name, Some(&checked), self.interval, true);
+        HttpResponse::html(HttpStatus::Ok, page, html::POLICY)
+    }
+
+    /// The metrics of one service among many.
+    fn probe_of_one(&self, name: &str) -> HttpResponse {
+        match self.one_of_many(name) {
+            Ok((served, _)) => HttpResponse::new(HttpStatus::Ok, Content::Metrics, Rc::clone(&served.metrics)),
+            Err(response) => response,
+        }
+    }
+
+    /// The service among many, and when it was checked; or what is said where there is none.
+    fn one_of_many(&self, name: &str) -> Result<(&ServedService, Timestamp), HttpResponse> {
+        let Some(Served::All(served)) = &self.served else {
+            let text = format!("{NO_CHECK}\n");
+            return Err(HttpResponse::new(HttpStatus::Unavailable, Content::Text, text));
+        };
+        let service = served.services.get(name);
+        service
+            .map(|service| (service, served.time))
+            .ok_or_else(|| not_found(NO_SERVICE))
+    }
+
+    fn checked<'t>(&self, status: Status, text: &'t str, time: Timestamp, now: Timestamp) -> html::Checked<'t> {
+        let age = now.since(time);
+        html::Checked {
+            status,
+            age,
+            is_stale: age > self.max_age,
+            text,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::status;
+    use crate::commands::outcome::ServedCheck;
     use serde_json::{Value, json};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_seconds(second)
     }
 
-    fn served(status: status::Status, seen: Value) -> ServedCheck {
+    fn served(status: Status, seen: Value) -> Served {
         let check = json!({
             "time": at(1000).to_string(),
             "service": "orders",
@@ -160,13 +232,13 @@ mod tests {
             "reason": "service_up",
             "text": "1 instance",
         });
-        ServedCheck {
+        Served::One(ServedCheck {
             status,
             check: serde_json::from_value(check).expect("a check"),
             json: "{}".into(),
             metrics: "up 1\n".into(),
             html: "<p>up</p>".into(),
-        }
+        })
     }
 
     /// Checked at second 1000, with the instance A.
@@ -174,12 +246,13 @@ mod tests {
         let seen = json!({"Ok": {"count": 1, "listed": [{"id": "A", "metadata": {"pod": "orders-1"}}]}});
         Site {
             service: "orders".into(),
+            is_of_many: false,
             interval: Duration::from_secs(15),
             max_age: Duration::from_secs(45),
             unreachable: None,
             selector: None,
             started: at(1000),
-            served: Some(served(status::Status::Ok, seen)),
+            served: Some(served(Status::Ok, seen)),
         }
     }
 
@@ -187,7 +260,7 @@ mod tests {
         let request = HttpRequest {
             path,
             head_only: false,
-            verbose: false,
+            query: "",
             host: None,
         };
         let own = own.map(|own| own.map(|id| Wanted::Id(id.into())).map_err(str::to_owned));
@@ -316,7 +389,7 @@ mod tests {
         let request = HttpRequest {
             path: "/livez",
             head_only: false,
-            verbose: true,
+            query: "verbose",
             host: None,
         };
         let own = || Some(Ok(Wanted::Any));
@@ -377,7 +450,7 @@ mod tests {
     fn whether_nats_can_be_asked_decides_over_a_start() {
         let site = |unreachable| Site {
             unreachable,
-            served: Some(served(status::Status::Unknown, json!({"Err": "refused"}))),
+            served: Some(served(Status::Unknown, json!({"Err": "refused"}))),
             ..site()
         };
         for (unreachable, passing) in [

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::check;
 use super::run_check::state_environment;
-use crate::cli::{Config, Format, StateListOptions};
+use super::scope::{Question, unknown};
+use crate::cli::{Format, StateListOptions};
 use crate::process::exit::Output;
 use crate::process::watchdog;
 use crate::render;
@@ -14,25 +14,31 @@ use crate::values::env::Env;
 use crate::values::status::Reason;
 use crate::values::timestamp::Timestamp;
 
-pub fn show(config: &Config, store: &Store) -> Output {
+pub fn show(question: &Question) -> Output {
     let now = Timestamp::now();
+    let Question::One(config, store) = question else {
+        return unknown(Reason::StateUnusable, "not yet");
+    };
     let key = config.state_key();
     match (store.show(now), others(&key, store, now)) {
-        (Ok(None), Some(others)) => check::unknown(Reason::StateUnusable, others),
+        (Ok(None), Some(others)) => unknown(Reason::StateUnusable, others),
         (Ok(loaded), _) => Output::success(render::memory::render(&key, store.path(), loaded.as_ref(), now)),
-        (Err(problem), _) => check::unknown(Reason::StateUnusable, problem),
+        (Err(problem), _) => unknown(Reason::StateUnusable, problem),
     }
 }
 
-pub fn reset(config: &Config, store: &Store, start: Instant) -> Output {
+pub fn reset(question: &Question, start: Instant) -> Output {
+    let Question::One(config, store) = question else {
+        return unknown(Reason::StateUnusable, "not yet");
+    };
     let path = store.shown_path();
     match store.reset(start + config.settings.timing.timeout) {
         Ok(true) => Output::success(format!("forgotten: {path}\n")),
         Ok(false) => match others(&config.state_key(), store, Timestamp::now()) {
-            Some(others) => check::unknown(Reason::StateUnusable, others),
+            Some(others) => unknown(Reason::StateUnusable, others),
             None => Output::success(format!("nothing to forget: there is no {path}\n")),
         },
-        Err(problem) => check::unknown(Reason::StateUnusable, problem),
+        Err(problem) => unknown(Reason::StateUnusable, problem),
     }
 }
 
@@ -55,7 +61,7 @@ pub fn list(options: &StateListOptions, env: Env<'_>, start: Instant) -> Output 
     });
     let (dir, mut states) = match listed {
         Ok(listed) => listed,
-        Err(problem) => return check::unknown(Reason::StateUnusable, problem),
+        Err(problem) => return unknown(Reason::StateUnusable, problem),
     };
     if let Some(service) = &options.service {
         let is_wanted = |key: &StateKey| key.service == service.as_str();

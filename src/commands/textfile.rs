@@ -3,26 +3,25 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::run_check::{AbortReport, run_check};
-use crate::cli::{Config, TextfileOptions};
+use super::scope::{AbortReport, Question};
+use crate::cli::TextfileOptions;
 use crate::files::replace;
 use crate::process::exit::Output;
 use crate::process::watchdog;
-use crate::render;
-use crate::state::store::Store;
+use crate::render::prometheus::Style;
 
-pub fn run(config: &Config, store: &Store, start: Instant, options: &TextfileOptions) -> Output {
+pub fn run(question: &Question, start: Instant, style: &Style, options: &TextfileOptions) -> Output {
     let path = options.output.as_path();
     let shown = path.display().to_string();
     let not_written = move |cause: &str| Output::failure(&format!("cannot write {shown}: {cause}"));
     let not_run = not_written.clone();
     let last_words: AbortReport = Arc::new(move |_, cause| not_run(cause));
-    let report = run_check(config, store, start, &last_words);
-    let text = render::prometheus::render(&report, &config.settings.output.metrics);
+    let report = question.check(start, &last_words);
+    let text = report.metrics(style);
     watchdog::set_last_words(Box::new(move |cause| not_written(&cause.to_string())));
     match replace::write(path, &text) {
         Ok(()) if options.exit_status => Output {
-            exit_code: report.verdict.status().exit_code(),
+            exit_code: report.status().exit_code(),
             ..Output::default()
         },
         Ok(()) => Output::default(),

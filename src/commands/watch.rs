@@ -5,6 +5,7 @@
 //! for the next check, for the end of the running one, and for signals. The HTTP server of `--listen` is a process of its
 //! own, too, so that none of its clients delays a check.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -25,19 +26,18 @@ use super::child::{fork, reap};
 use super::handover;
 use super::listen::HttpServer;
 use super::log::log;
-use super::outcome::{CheckOutcome, ServedCheck};
+use super::outcome::{CheckOutcome, Served, ShortVerdict, StatusTimes};
 use super::probe;
-use super::run_check::{AbortReport, run_check, state_store};
-use crate::cli::{Arguments, Config, ConfigError, WatchOptions};
+use super::scope::{AbortReport, CheckReport, Question};
+use crate::cli::{Arguments, ConfigError, WatchOptions};
 use crate::files::read::shown;
 use crate::files::replace;
 use crate::judge::pod;
 use crate::judge::verdict::Finding;
 use crate::process::exit::{Output, finish};
 use crate::process::watchdog;
-use crate::render;
 use crate::render::report::Report;
-use crate::state::store::{StateLocation, Store};
+use crate::state::store::StateLocation;
 use crate::values::env::Env;
 use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
@@ -51,7 +51,8 @@ pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Resul
     let answers_probes = listen.is_some() || options.status_file.is_some();
     // A mistake is reported at once. Later a file may well be missing for a while, when it is renewed. Where probes are
     // answered, it may be from the beginning: without this process they would fail.
-    match arguments.target(env, Instant::now() + arguments.settings.timing.timeout) {
+    let deadline = Instant::now() + arguments.settings.timing.timeout;
+    match Question::new(arguments, env, deadline, None) {
         Err(ConfigError::File(_)) if answers_probes => {}
         checked => drop(checked.map_err(ConfigError::into_text)?),
     }
@@ -62,7 +63,7 @@ pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Resul
     };
     let server = listen
         .as_ref()
-        .map(|listen| HttpServer::bind(listen, &arguments.service, *interval))
+        .map(|listen| HttpServer::bind(listen, &arguments.scope, *interval))
         .transpose();
     let mut server = match server {
         Ok(server) => server,
@@ -80,41 +81,15 @@ pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Resul
         signals,
         server,
         // Without a file for the state, this process keeps it for as long as it lives.
-        carried: CarriedState {
-            state: state.then(String::new),
-            status: None,
-        },
+        state: state.then(String::new),
+        times: StatusTimes::default(),
+        logged: BTreeMap::new(),
     };
     watch.check_until_the_end();
     if let Some(server) = watch.server {
         server.end();
     }
     Ok(Output::default())
-}
-
-/// State and status that this process carries from check to check.
-struct CarriedState {
-    /// The state, where no file holds it.
-    state: Option<String>,
-    /// The status, and since when it has been that.
-    status: Option<(Status, Timestamp)>,
-}
-
-impl CarriedState {
-    fn update(&mut self, outcome: &CheckOutcome) {
-        if let (Some(carried), Some(state)) = (&mut self.state, &outcome.state) {
-            carried.clone_from(state);
-        }
-        if self.status.is_none_or(|(status, _)| status != outcome.status) {
-            self.status = Some((outcome.status, Timestamp::now()));
-        }
-    }
-
-    /// Since when the status has been that of this report.
-    fn since(&self, report: &Report) -> Timestamp {
-        let same = self.status.filter(|(status, _)| *status == report.verdict.status());
-        same.map_or(report.now, |(_, since)| since)
-    }
 }
 
 /// The sidecar under way.
@@ -124,13 +99,16 @@ struct Watch<'a> {
     options: &'a WatchOptions,
     signals: Signals,
     server: Option<HttpServer>,
-    carried: CarriedState,
+    /// The state, where no file holds it.
+    state: Option<String>,
+    times: StatusTimes,
+    /// The status and the reason of each verdict that was logged last.
+    logged: BTreeMap<String, (Status, Reason)>,
 }
 
 impl Watch<'_> {
     /// Returns when a signal says so.
     fn check_until_the_end(&mut self) {
-        let mut last_logged = None;
         let mut times = CheckTimes::new(self.options.interval);
         loop {
             let outcome = match self.check() {
@@ -139,13 +117,10 @@ impl Watch<'_> {
                 Ok(None) => return,
                 Err(e) => CheckOutcome::failure(format!("cannot start a check: {e}")),
             };
-            self.carried.update(&outcome);
-            let CheckOutcome {
-                status, reason, text, ..
-            } = outcome;
-            if last_logged.replace((status, reason)) != Some((status, reason)) {
-                let service = self.arguments.service.as_str();
-                log(&format!("{service} {} {}: {text}", status.name(), reason.name()));
+            self.times.update(&outcome, Timestamp::now());
+            self.log_changes(&outcome);
+            if let (Some(carried), Some(state)) = (&mut self.state, outcome.state) {
+                *carried = state;
             }
             let next = times.next();
             while !self.signals.end() && !self.signals.again() && Instant::now() < next {
@@ -215,47 +190,51 @@ impl Watch<'_> {
 
     /// The child: one check, with a watchdog of its own. Its outcome goes to the parent.
     fn run_check_child(&self, start: Instant, served: Option<File>) -> ! {
-        let aborted = |reason, text: String| encode_outcome(&Report::unknown("", reason, text), None);
+        let aborted = |reason, text: String| encode_outcome(&CheckReport::One(Report::unknown("", reason, text)), None);
         if let Err(e) = watchdog::install(Box::new(move |cause| aborted(cause.reason(), cause.to_string()))) {
             let text = format!("cannot take over the signals: {e}");
             finish(aborted(Reason::Interrupted, text));
         }
-        let Arguments { service, settings, .. } = self.arguments;
+        let Arguments { scope, settings, .. } = self.arguments;
+        let deadline = start + settings.timing.timeout;
         // Anew each time: credentials are renewed, and files come late.
-        let (report, state) = match self.arguments.target(self.env, start + settings.timing.timeout) {
-            Ok(target) => {
-                let settings = settings.clone();
-                let service = service.clone();
-                self.run_with(
-                    &Config {
-                        service,
-                        target,
-                        settings,
-                    },
-                    start,
-                )
-            }
-            Err(problem) => (Report::unknown(service.as_str(), Reason::Usage, problem.text()), None),
+        let (report, state) = match Question::new(self.arguments, self.env, deadline, self.state.as_deref()) {
+            Ok(question) => self.run_with(&question, start),
+            Err(problem) => (CheckReport::unknown(scope, Reason::Usage, problem.text()), None),
         };
         let report = self.write_files(report);
         // Where that fails, what was served before grows old, and is reported to be that.
         if let Some(file) = served {
             let style = &settings.output.metrics;
-            let _ = handover::write(&file, &ServedCheck::new(&report, self.carried.since(&report), style));
+            let _ = handover::write(&file, &Served::new(&report, &self.times, style));
         }
         finish(encode_outcome(&report, state))
     }
 
+    /// Logs each verdict that has changed. Of many services, those that are well from the beginning are not worth a line each.
+    fn log_changes(&mut self, outcome: &CheckOutcome) {
+        let whole = self.arguments.scope.name();
+        self.logged
+            .retain(|name, _| name == whole || outcome.services.contains_key(name));
+        let verdicts = outcome.services.iter().map(|(name, verdict)| (name.as_str(), verdict));
+        for (name, verdict) in verdicts.chain([(whole, &outcome.verdict)]) {
+            let ShortVerdict { status, reason, text } = verdict;
+            let before = self.logged.insert(name.to_owned(), (*status, *reason));
+            let is_well = before.is_none() && name != whole && *status == Status::Ok;
+            if before != Some((*status, *reason)) && !is_well {
+                log(&format!("{name} {} {}: {text}", status.name(), reason.name()));
+            }
+        }
+    }
+
     /// Runs the check; with the state to carry on, where no file holds it.
-    fn run_with(&self, config: &Config, start: Instant) -> (Report, Option<String>) {
-        let store = match &self.carried.state {
-            Some(text) => Store::holding(text, config.state_key()),
-            None => state_store(config, self.env),
-        };
+    fn run_with(&self, question: &Question, start: Instant) -> (CheckReport, Option<String>) {
         let aborted: AbortReport = Arc::new(|report, _| encode_outcome(report, None));
-        let mut report = run_check(config, &store, start, &aborted);
-        report.own_up = self.own_up(&report);
-        let state = self.carried.state.as_ref().map(|_| store.write_text(&report.memory));
+        let mut report = question.check(start, &aborted);
+        if let CheckReport::One(report) = &mut report {
+            report.own_up = self.own_up(report);
+        }
+        let state = self.state.as_ref().and_then(|_| question.state_text(&report));
         (report, state)
     }
 
@@ -269,19 +248,19 @@ impl Watch<'_> {
     }
 
     /// Writes the files. One that cannot be written is a finding, which is in what is written after it and in the log.
-    fn write_files(&self, mut report: Report) -> Report {
-        let write = |path: &Path, text: &str, reason, report: &mut Report| {
+    fn write_files(&self, mut report: CheckReport) -> CheckReport {
+        let write = |path: &Path, text: &str, reason, report: &mut CheckReport| {
             if let Err(problem) = replace::write(path, text) {
                 let problem = problem.replace(&path.display().to_string(), &shown(path));
-                report.verdict.add(Finding::new(Status::Unknown, reason, problem));
+                report.add(Finding::new(Status::Unknown, reason, problem));
             }
         };
         if let Some(path) = &self.options.textfile {
-            let text = render::prometheus::render(&report, &self.arguments.settings.output.metrics);
+            let text = report.metrics(&self.arguments.settings.output.metrics);
             write(path, &text, Reason::TextfileUnwritable, &mut report);
         }
         if let Some(path) = &self.options.status_file {
-            let text = render::json::render(&report);
+            let text = report.json();
             write(path, &text, Reason::StatusFileUnwritable, &mut report);
         }
         report
@@ -312,7 +291,7 @@ impl Watch<'_> {
 }
 
 /// The outcome on stdout, which is the pipe to the sidecar.
-fn encode_outcome(report: &Report, state: Option<String>) -> Output {
+fn encode_outcome(report: &CheckReport, state: Option<String>) -> Output {
     // No part of it fails to be written as JSON; if one did, the sidecar would take the check for dead.
     Output::success(serde_json::to_string(&CheckOutcome::new(report, state)).unwrap_or_default())
 }

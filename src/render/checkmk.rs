@@ -100,3 +100,8 @@ mod tests {
         );
     }
 }
+
+/// stub
+pub fn render_all(report: &crate::render::report::AllReport, _verbosity: u8) -> String {
+    format!("{:?}\n", report.overview)
+}

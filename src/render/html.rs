@@ -32,7 +32,7 @@ pub struct Checked<'t> {
 }
 
 /// The whole page. `None`: no check has ended yet.
-pub fn page(service: &str, checked: Option<&Checked<'_>>, interval: Duration) -> String {
+pub fn page(service: &str, checked: Option<&Checked<'_>>, interval: Duration, _many: bool) -> String {
     let status = match checked {
         Some(checked) if !checked.is_stale => checked.status,
         _ => Status::Unknown,
@@ -312,7 +312,7 @@ mod tests {
             is_stale: false,
             text: &text,
         };
-        page(&report.verdict.service, Some(&checked), INTERVAL)
+        page(&report.verdict.service, Some(&checked), INTERVAL, false)
     }
 
     #[test]
@@ -409,11 +409,18 @@ mod tests {
 
     #[test]
     fn a_page_before_the_first_check() {
-        let page = page("orders", None, Duration::from_millis(10));
+        let page = page("orders", None, Duration::from_millis(10), false);
         assert!(
             page.contains("<title>UNKNOWN - orders</title>") && page.contains("no check has ended yet"),
             "{page}"
         );
         assert!(page.contains("content=\"5\""), "{page}");
     }
+}
+
+pub fn list(report: &crate::render::report::AllReport, since: Timestamp) -> String {
+    format!("{since} {:?}", report.overview)
+}
+pub fn list_page(checked: Option<&Checked<'_>>, interval: Duration) -> String {
+    page("", checked, interval, false)
 }

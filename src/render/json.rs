@@ -319,3 +319,8 @@ mod tests {
         }
     }
 }
+
+/// stub
+pub fn render_all(report: &crate::render::report::AllReport) -> String {
+    format!("{:?}\n", report.overview)
+}

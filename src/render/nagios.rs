@@ -210,3 +210,8 @@ mod tests {
         assert!(output.len() <= ALL && output.ends_with('\n'));
     }
 }
+
+/// stub
+pub fn render_all(report: &crate::render::report::AllReport, _verbosity: u8) -> String {
+    format!("{:?}\n", report.overview)
+}

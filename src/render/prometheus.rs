@@ -316,3 +316,8 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests;
+
+/// stub
+pub fn render_all(report: &crate::render::report::AllReport, _style: &Style) -> String {
+    format!("{:?}\n", report.overview)
+}

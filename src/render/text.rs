@@ -54,3 +54,8 @@ mod tests {
         );
     }
 }
+
+/// stub
+pub fn render_all(report: &crate::render::report::AllReport, _verbosity: u8) -> String {
+    format!("{:?}\n", report.overview)
+}

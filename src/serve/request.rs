@@ -20,8 +20,8 @@ pub struct HttpRequest<'b> {
     pub path: &'b str,
     /// HEAD: the headers of the page, without the page.
     pub head_only: bool,
-    /// Whether the query asks for more words, as that of Kubernetes' own probes does.
-    pub verbose: bool,
+    /// What stands behind the `?`, as it was sent; empty without one.
+    pub query: &'b str,
     /// The Host header. No browser leaves it out.
     pub host: Option<&'b str>,
 }
@@ -32,9 +32,18 @@ impl<'b> HttpRequest<'b> {
         HttpRequest {
             path,
             head_only: false,
-            verbose: false,
+            query: "",
             host: None,
         }
+    }
+
+    /// The value of a parameter of the query, empty where it has none. The first counts, and nothing in it is decoded.
+    pub fn parameter(&self, name: &str) -> Option<&'b str> {
+        let of_name = |part: &'b str| match part.strip_prefix(name)? {
+            "" => Some(""),
+            rest => rest.strip_prefix('='),
+        };
+        self.query.split('&').find_map(of_name)
     }
 
     /// Whether the request may be meant for a server that only its own machine can reach. A page in a browser there can send
@@ -107,11 +116,10 @@ fn read<'b>(request: &httparse::Request<'_, 'b>) -> ParsedRequest<'b> {
         return ParsedRequest::Refused(HttpStatus::BadRequest);
     };
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let is_verbose = |part: &str| part == "verbose" || part.starts_with("verbose=");
     ParsedRequest::Complete(HttpRequest {
         path,
         head_only,
-        verbose: query.split('&').any(is_verbose),
+        query,
         host,
     })
 }
@@ -161,6 +169,22 @@ mod tests {
         }
     }
 
+    #[test]
+    fn parameters_of_the_query_are_found() {
+        let parameter = |query, name| HttpRequest { query, ..get("/") }.parameter(name);
+        for (query, name, expected) in [
+            ("", "verbose", None),
+            ("verbose", "verbose", Some("")),
+            ("verbose=", "verbose", Some("")),
+            ("verbosely", "verbose", None),
+            ("a=1&service=orders&service=mail", "service", Some("orders")),
+            ("service=a%20b", "service", Some("a%20b")),
+            ("xservice=orders", "service", None),
+        ] {
+            assert_eq!(parameter(query, name), expected, "{query}");
+        }
+    }
+
     fn at<'b>(host: &'b str, request: HttpRequest<'b>) -> HttpRequest<'b> {
         HttpRequest {
             host: Some(host),
@@ -170,10 +194,7 @@ mod tests {
 
     #[test]
     fn requests_are_read() {
-        let verbose = |path| HttpRequest {
-            verbose: true,
-            ..get(path)
-        };
+        let asking = |path, query| HttpRequest { query, ..get(path) };
         let head = HttpRequest {
             head_only: true,
             ..get("/metrics")
@@ -187,11 +208,14 @@ mod tests {
             ("GET /livez HTTP/1.0\n\n", get("/livez")),
             (
                 "GET /livez?verbose HTTP/1.1\r\nhost: b:80\r\n\r\n",
-                at("b:80", verbose("/livez")),
+                at("b:80", asking("/livez", "verbose")),
             ),
-            ("GET /livez?a&verbose=1 HTTP/1.0\r\n\r\n", verbose("/livez")),
-            ("GET /livez?verbosely HTTP/1.0\r\n\r\n", get("/livez")),
-            ("GET /livez?#verbose? HTTP/1.0\r\n\r\n", get("/livez")),
+            (
+                "GET /livez?a&verbose=1 HTTP/1.0\r\n\r\n",
+                asking("/livez", "a&verbose=1"),
+            ),
+            ("GET /livez?verbosely HTTP/1.0\r\n\r\n", asking("/livez", "verbosely")),
+            ("GET /livez?#verbose? HTTP/1.0\r\n\r\n", asking("/livez", "#verbose?")),
             ("HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n", at("a", head)),
             // What follows is not looked at.
             (

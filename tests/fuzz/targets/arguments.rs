@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::time::Instant;
 
-use check_nats_service::cli::{self, Command, Config, Format};
+use check_nats_service::cli::{self, AllConfig, AllServices, Command, Format};
 use check_nats_service::render::report::Report;
 use check_nats_service::values::status::Reason;
 
@@ -135,6 +135,7 @@ fn run(input: &[u8]) {
         Ok(Command::Check(arguments) | Command::StateShow(arguments) | Command::StateReset(arguments)) => arguments,
         Ok(Command::Textfile(arguments, _)) => arguments,
         Ok(Command::Probe(arguments, _)) => arguments,
+        Ok(Command::List(arguments, _)) => arguments,
         Ok(Command::Watch(arguments, _)) => arguments,
     };
     let names_a_file = |word: &&OsString| FILES.iter().any(|flag| word.to_string_lossy().starts_with(flag));
@@ -151,14 +152,15 @@ fn run(input: &[u8]) {
             let shown = format!("{target:?}");
             assert!(!hidden || !shown.contains(SECRET), "{shown}");
             assert!(!target.servers.is_empty());
-            let config = Config {
-                service: arguments.service,
+            let timing = arguments.settings.timing;
+            assert!(!timing.timeout.is_zero() && !timing.stall.is_zero());
+            let config = AllConfig {
+                services: AllServices::default(),
                 target,
                 settings: arguments.settings,
             };
-            let question = format!("{:?}", config.state_key());
-            assert!(!hidden || !question.contains(SECRET), "{question}");
-            assert!(!config.settings.timing.timeout.is_zero() && !config.settings.timing.stall.is_zero());
+            let account = format!("{:?}", config.account_key());
+            assert!(!hidden || !account.contains(SECRET), "{account}");
         }
     }
 }

@@ -64,6 +64,7 @@ fn run(input: &[u8]) {
 
     let site = Site {
         service: "demo".into(),
+        is_of_many: input.len() % 2 == 0,
         interval: Duration::from_secs(15),
         max_age: Duration::from_secs(45),
         unreachable: None,

@@ -1,0 +1,236 @@
+//! One look at all services: asks once, judges each by the rules of the single check, and remembers.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::run_check::{SAVING, judge_beside_others, needs_census, plan, state_environment, unreadable};
+use super::scope::{AbortReport, CheckReport};
+use crate::cli::{AllConfig, AllServices};
+use crate::judge::overview::{OverviewInput, ServiceResult, overview};
+use crate::judge::verdict::Finding;
+use crate::probe::client::{ProbeRequest, probe_all};
+use crate::probe::observation::{AllObservation, Failure, Observation, Outcome};
+use crate::probe::plan::{DiscoveryPlan, PingPlan, ProbePlan};
+use crate::process::watchdog;
+use crate::render::report::{AllReport, Report};
+use crate::state::account::{AccountMemory, MAX_SERVICES};
+use crate::state::account_store::{AccountStore, Turn};
+use crate::state::memory::Memory;
+use crate::values::env::Env;
+use crate::values::status::{Reason, Status};
+use crate::values::timestamp::Timestamp;
+
+/// Maximum number of other services among which one that was never seen is looked for.
+const MAX_OTHERS: usize = 1000;
+
+/// The state of all services, wherever the user or the environment says.
+pub fn account_store(config: &AllConfig, env: Env<'_>) -> AccountStore {
+    AccountStore::new(&config.settings.location, config.account_key(), &state_environment(env))
+}
+
+/// Asks for all services, judges each and remembers.
+pub fn run_all(config: &AllConfig, store: &AccountStore, start: Instant, last_words: &AbortReport) -> AllReport {
+    let deadline = start + config.settings.timing.timeout;
+    let alarms = watchdog::watch(deadline);
+    watchdog::set_last_words(unread(store, last_words));
+    let peeked = Arc::new(store.peek(Timestamp::now()));
+    watchdog::set_last_words(interrupted(config, &peeked, last_words));
+    let seen = probe_all(&ProbeRequest {
+        target: &config.target,
+        plan: probe_plan(config, &peeked, Timestamp::now()),
+        start,
+        deadline,
+        alarms: &alarms,
+    });
+    let (report, problems) = store.update(deadline + SAVING, &peeked, |turn| {
+        let report = judge_all(config, &peeked, &seen, turn);
+        // If the state hangs or the run is interrupted, the verdict is said all the same.
+        watchdog::set_last_words(unsaved(report.clone(), last_words));
+        report
+    });
+    problems.into_iter().fold(report, with_problem)
+}
+
+/// The services to ask for by name: those that are watched, and those that may be soon.
+pub fn probe_plan(config: &AllConfig, memory: &AccountMemory, now: Timestamp) -> ProbePlan {
+    let AllConfig { services, settings, .. } = config;
+    let nothing = Memory::default();
+    let of = |name: &str| memory.services.get(name).unwrap_or(&nothing);
+    let mut names = watched(services, memory);
+    names.extend(memory.candidates.keys().map(String::as_str));
+    let recent = |at: Timestamp| at <= now && now.since(at) < settings.timing.census;
+    let census = !memory.census.is_some_and(recent) || names.iter().any(|name| needs_census(of(name), settings, now));
+    let plan = |name: &str| PingPlan {
+        census,
+        ..plan(name, of(name), settings)
+    };
+    ProbePlan {
+        services: names.into_iter().map(plan).collect(),
+        discovery: Some(DiscoveryPlan {
+            newcomer: PingPlan {
+                census: true,
+                ..plan("")
+            },
+            selection: services.selection.clone(),
+            census,
+            stall: settings.timing.stall,
+        }),
+    }
+}
+
+/// The services that are selected and remembered, and those that are expected.
+fn watched<'a>(services: &'a AllServices, memory: &'a AccountMemory) -> BTreeSet<&'a str> {
+    let remembered = memory.remembered().into_iter();
+    let selected = remembered.filter(|name| services.selection.includes(name));
+    selected.chain(services.expected.iter().map(String::as_str)).collect()
+}
+
+/// Judges every service that is watched, and takes in those that are new.
+fn judge_all(config: &AllConfig, peeked: &AccountMemory, seen: &AllObservation, turn: &mut Turn) -> AllReport {
+    let AllConfig { services, settings, .. } = config;
+    if !matches!(seen.common.outcome, Outcome::Failed(_)) {
+        update_candidates(services, peeked, seen, turn);
+        if seen.common.census {
+            turn.census = Some(seen.common.at);
+        }
+    }
+    let watched = watched(services, peeked);
+    let nothing = Memory::default();
+    let mut reports = Vec::new();
+    for (name, observation) in &seen.services {
+        let is_watched = watched.contains(name.as_str()) || turn.is_remembered(name);
+        if !is_watched && !is_adopted(services, seen, name, turn) {
+            continue;
+        }
+        let before = peeked.services.get(name).unwrap_or(&nothing);
+        let observation = with_others(observation, before, seen);
+        let (mut report, problems) = turn.service(name, |memory| {
+            judge_beside_others(name, settings, before, memory, &observation)
+        });
+        // One that was forgotten just now is nobody's business any more.
+        if report.memory.is_remembered() || services.expected.contains(name) || !problems.is_empty() {
+            for problem in problems {
+                let finding = Finding::new(Status::Unknown, Reason::StateUnusable, problem);
+                report.verdict.add(finding);
+            }
+            reports.push(report);
+        }
+    }
+    all_report(config, reports, seen, turn)
+}
+
+/// Whether a service that is not remembered has answered for long enough to be watched from now on.
+fn is_adopted(services: &AllServices, seen: &AllObservation, name: &str, turn: &Turn) -> bool {
+    let since = turn.candidates.get(name).copied().unwrap_or(seen.common.at);
+    answers(seen, name) && seen.common.at.since(since) >= services.adopt_after
+}
+
+/// Remembers since when services answer that are not watched yet. One that stops is forgotten at once.
+fn update_candidates(services: &AllServices, peeked: &AccountMemory, seen: &AllObservation, turn: &mut Turn) {
+    turn.candidates
+        .retain(|name, _| answers(seen, name) && services.selection.includes(name));
+    if services.adopt_after.is_zero() {
+        return turn.candidates.clear();
+    }
+    let watched = watched(services, peeked);
+    for name in seen.services.keys().filter(|name| answers(seen, name)) {
+        if watched.contains(name.as_str()) || turn.is_remembered(name) {
+            turn.candidates.remove(name);
+        } else if turn.candidates.len() < MAX_SERVICES {
+            turn.candidates.entry(name.clone()).or_insert(seen.common.at);
+        }
+    }
+}
+
+fn answers(seen: &AllObservation, name: &str) -> bool {
+    let outcome = seen.services.get(name).map(|seen| &seen.outcome);
+    matches!(outcome, Some(Outcome::Answered(_)))
+}
+
+/// The observation; of a service that nobody has ever seen, with the names of those that answer.
+fn with_others(observation: &Arc<Observation>, before: &Memory, seen: &AllObservation) -> Arc<Observation> {
+    let is_absent = matches!(observation.outcome, Outcome::NoResponders | Outcome::Silent(_));
+    if before.is_remembered() || !is_absent {
+        return Arc::clone(observation);
+    }
+    let others = seen.services.iter().filter_map(|(name, seen)| match &seen.outcome {
+        Outcome::Answered(replies) => Some((name.clone(), replies.len())),
+        _ => None,
+    });
+    Arc::new(Observation {
+        others: Some(others.take(MAX_OTHERS).collect()),
+        ..(**observation).clone()
+    })
+}
+
+/// The report over these, before it is known whether they can be saved.
+fn all_report(config: &AllConfig, reports: Vec<Report>, seen: &AllObservation, turn: &Turn) -> AllReport {
+    let results: Vec<ServiceResult<'_>> = reports.iter().map(Report::result).collect();
+    let now = Timestamp::now();
+    let overview = overview(&OverviewInput {
+        services: &results,
+        common: &seen.common,
+        too_many: seen.too_many,
+        candidates: &turn.candidates,
+        problems: &[],
+        policy: &config.settings.policy,
+        per_service: config.settings.output.per_service,
+        now,
+    });
+    AllReport {
+        overview,
+        common: Some(Arc::new(seen.common.clone())),
+        now,
+        reports,
+    }
+}
+
+fn with_problem(mut report: AllReport, problem: String) -> AllReport {
+    let finding = Finding::new(Status::Unknown, Reason::StateUnusable, problem);
+    report.overview.add(finding);
+    report
+}
+
+/// What is said if the run is ended while it reads what is remembered.
+fn unread(store: &AccountStore, last_words: &AbortReport) -> watchdog::FallbackOutput {
+    let (last_words, path) = (Arc::clone(last_words), store.shown_path());
+    Box::new(move |cause| {
+        let text = unreadable(&path, cause);
+        let report = AllReport::unknown(Reason::StateUnusable, text.as_str());
+        last_words(&CheckReport::All(report), &text)
+    })
+}
+
+/// What is said if the run is ended before it has a verdict: also then open outages are told.
+fn interrupted(config: &AllConfig, peeked: &Arc<AccountMemory>, last_words: &AbortReport) -> watchdog::FallbackOutput {
+    let (last_words, config, peeked) = (Arc::clone(last_words), config.clone(), Arc::clone(peeked));
+    Box::new(move |cause| {
+        let failed = Arc::new(Observation {
+            credentials: config.target.expiry(),
+            remarks: config.target.remarks.clone(),
+            ..Observation::failed(Timestamp::now(), Failure::new(cause.reason(), cause.to_string()))
+        });
+        let watched = watched(&config.services, &peeked);
+        let seen = AllObservation {
+            services: watched
+                .into_iter()
+                .map(|name| (name.to_owned(), Arc::clone(&failed)))
+                .collect(),
+            common: (*failed).clone(),
+            too_many: 0,
+        };
+        let report = judge_all(&config, &peeked, &seen, &mut Turn::of(&peeked));
+        last_words(&CheckReport::All(report), &cause.to_string())
+    })
+}
+
+/// What is said if the run is ended while it saves.
+fn unsaved(report: AllReport, last_words: &AbortReport) -> watchdog::FallbackOutput {
+    let last_words = Arc::clone(last_words);
+    Box::new(move |cause| {
+        let text = format!("the state may not be saved: {cause}");
+        let report = with_problem(report.clone(), text.clone());
+        last_words(&CheckReport::All(report), &text)
+    })
+}
