@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::run_check::{SAVING, judge_beside_others, needs_census, plan, state_environment, unreadable};
 use super::scope::{AbortReport, CheckReport};
 use crate::cli::{AllConfig, AllServices};
-use crate::judge::overview::{OverviewInput, ServiceResult, overview};
+use crate::judge::overview::{OverviewInput, ServiceResult, add_problem, overview};
 use crate::judge::verdict::Finding;
 use crate::probe::client::{ProbeRequest, probe_all};
 use crate::probe::observation::{AllObservation, Failure, Observation, Outcome};
@@ -49,7 +49,7 @@ pub fn run_all(config: &AllConfig, store: &AccountStore, start: Instant, last_wo
         watchdog::set_last_words(unsaved(report.clone(), last_words));
         report
     });
-    problems.into_iter().fold(report, with_problem)
+    problems.iter().fold(report, with_problem)
 }
 
 /// The services to ask for by name: those that are watched, and those that may be soon.
@@ -173,7 +173,6 @@ fn all_report(config: &AllConfig, reports: Vec<Report>, seen: &AllObservation, t
         common: &seen.common,
         too_many: seen.too_many,
         candidates: &turn.candidates,
-        problems: &[],
         policy: &config.settings.policy,
         per_service: config.settings.output.per_service,
         now,
@@ -186,9 +185,8 @@ fn all_report(config: &AllConfig, reports: Vec<Report>, seen: &AllObservation, t
     }
 }
 
-fn with_problem(mut report: AllReport, problem: String) -> AllReport {
-    let finding = Finding::new(Status::Unknown, Reason::StateUnusable, problem);
-    report.overview.add(finding);
+fn with_problem(mut report: AllReport, problem: &String) -> AllReport {
+    add_problem(&mut report.overview, problem);
     report
 }
 
@@ -230,7 +228,7 @@ fn unsaved(report: AllReport, last_words: &AbortReport) -> watchdog::FallbackOut
     let last_words = Arc::clone(last_words);
     Box::new(move |cause| {
         let text = format!("the state may not be saved: {cause}");
-        let report = with_problem(report.clone(), text.clone());
+        let report = with_problem(report.clone(), &text);
         last_words(&CheckReport::All(report), &text)
     })
 }

@@ -3,7 +3,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::policy::Policy;
@@ -26,9 +25,6 @@ const NAMES_LENGTH: [usize; 2] = [200, 80];
 
 /// Maximum length of what a finding says of a service, in characters.
 const MAX_WHAT: usize = 80;
-
-/// Maximum length of the line of a service, in characters.
-const MAX_LINE: usize = 400;
 
 /// Maximum length of a name in RRD files, in bytes.
 const MAX_LABEL: usize = 19;
@@ -67,6 +63,21 @@ impl<'a> ServiceResult<'a> {
         let age = self.since().map_or(Duration::MAX, |since| now.since(since));
         (Reverse(self.verdict.status()), Duration::from_secs(age.as_secs()))
     }
+
+    /// Whether a finding is none of the service's own: it is found of the whole run.
+    fn is_common(&self, finding: &Finding, common: &Observation) -> bool {
+        let failed =
+            |outcome: &Outcome| matches!(outcome, Outcome::Failed(failure) if failure.reason == finding.reason);
+        let of_nats = self.seen.is_some_and(|seen| failed(&seen.outcome)) && failed(&common.outcome);
+        of_nats || finding.reason == Reason::CredentialsExpiring
+    }
+
+    /// What is said of the service besides the findings of the whole run; `None` if that is nothing.
+    pub fn told(&self, common: Option<&Observation>) -> Option<String> {
+        let is_own = |finding: &Finding| common.is_none_or(|common| !self.is_common(finding, common));
+        let own: Vec<&str> = self.verdict.told_where(is_own).collect();
+        (!own.is_empty()).then(|| own.join(", "))
+    }
 }
 
 /// Services, each with the finding that leads.
@@ -83,8 +94,6 @@ pub struct OverviewInput<'a> {
     pub too_many: usize,
     /// Services that are not watched yet (`--adopt-after`): since when they answer.
     pub candidates: &'a BTreeMap<String, Timestamp>,
-    /// Problems of the account state, in words.
-    pub problems: &'a [String],
     pub policy: &'a Policy,
     /// Whether to add a metric for each service (`--per-service`).
     pub per_service: bool,
@@ -94,17 +103,19 @@ pub struct OverviewInput<'a> {
 /// Returns the verdict over all services. Its `service` is empty.
 pub fn overview(input: &OverviewInput<'_>) -> Verdict {
     let mut output = RuleOutput::default();
-    let down = input.services.iter().filter_map(|s| s.memory.outage.as_ref());
+    let outages = input
+        .services
+        .iter()
+        .filter_map(|service| service.memory.outage.as_ref());
+    let down = outages.clone().count();
     output.add_metric(Metric::count("services", Some(input.services.len())));
-    output.add_metric(Metric::count("services_down", Some(down.clone().count())));
+    output.add_metric(Metric::count("services_down", Some(down)));
     output.add_metric(Metric::count("instances", input.instances()));
     output.add_findings(input.account());
     output.add_findings(input.groups());
-    input.lines(&mut output, Status::Warning..=Status::Critical, 1);
     input.whole_run(&mut output);
-    input.lines(&mut output, Status::Ok..=Status::Ok, 2);
     let mut verdict = output.verdict("");
-    let longest = down.map(|outage| input.now.since(outage.first_missed)).max();
+    let longest = outages.map(|outage| input.now.since(outage.first_missed)).max();
     for metric in verdict.metrics.iter_mut().filter(|metric| metric.name == "outage") {
         metric.value = Some(longest.unwrap_or_default().as_secs_f64());
     }
@@ -122,6 +133,14 @@ pub fn overview(input: &OverviewInput<'_>) -> Verdict {
     verdict
 }
 
+/// Adds a problem of the account state to the verdict of [`overview`]. There may be outages that could not be read.
+pub fn add_problem(overview: &mut Verdict, problem: &str) {
+    overview.add(Finding::new(Status::Unknown, Reason::StateUnusable, problem));
+    for metric in overview.metrics.iter_mut().filter(|m| m.name == "services_down") {
+        metric.value = metric.value.filter(|down| *down > 0.0);
+    }
+}
+
 impl OverviewInput<'_> {
     /// Number of all instances; `None` if no service could be asked.
     fn instances(&self) -> Option<usize> {
@@ -134,13 +153,9 @@ impl OverviewInput<'_> {
         }
     }
 
-    /// What is found of NATS, the account and its state, and of no service in particular.
+    /// What is found of the account, and of no service in particular.
     fn account(&self) -> Vec<Finding> {
-        let mut findings: Vec<Finding> = self
-            .problems
-            .iter()
-            .map(|problem| Finding::new(Status::Unknown, Reason::StateUnusable, problem.as_str()))
-            .collect();
+        let mut findings = Vec::new();
         if !self.common.denied.is_empty() {
             let text = format!("{}: services that are not known yet are not seen", self.common.denied);
             findings.push(Finding::new(Status::Unknown, Reason::PermissionDenied, text));
@@ -174,7 +189,7 @@ impl OverviewInput<'_> {
         let some_answered = self.services.iter().any(|service| service.instances().is_some());
         for service in self.services {
             let findings = service.verdict.findings();
-            let own = findings.iter().find(|finding| !self.is_common(service, finding));
+            let own = findings.iter().find(|finding| !service.is_common(finding, self.common));
             // The finding on NATS stands for those that could not be asked, unless others could.
             let lead = own.or(findings.first().filter(|_| some_answered));
             if let Some(lead) = lead {
@@ -216,14 +231,6 @@ impl OverviewInput<'_> {
         Some(Finding::new(Status::Ok, lead, text))
     }
 
-    /// Whether a finding of a service is none of its own: it is found of the whole run.
-    fn is_common(&self, service: &ServiceResult<'_>, finding: &Finding) -> bool {
-        let failed =
-            |outcome: &Outcome| matches!(outcome, Outcome::Failed(failure) if failure.reason == finding.reason);
-        let of_nats = service.seen.is_some_and(|seen| failed(&seen.outcome)) && failed(&self.common.outcome);
-        of_nats || finding.reason == Reason::CredentialsExpiring
-    }
-
     /// The names of a group, worst first, each with what the operator wants to know; and how many more there are.
     fn named(&self, mut group: Group<'_>, length: usize) -> String {
         group.sort_by_key(|(service, _)| service.rank(self.now));
@@ -263,7 +270,7 @@ impl OverviewInput<'_> {
             (Reason::ServiceNeverSeen, ..) => String::new(),
             // `after 14m 10s`: the number of instances is no news.
             (Reason::ServiceRecovered, ..) => lead.text.rsplit("recovered ").next().unwrap_or_default().to_owned(),
-            _ if self.is_common(service, lead) => String::new(),
+            _ if service.is_common(lead, self.common) => String::new(),
             _ => shorten(&lead.text, MAX_WHAT),
         }
     }
@@ -301,24 +308,6 @@ impl OverviewInput<'_> {
             | Reason::Interrupted
             | Reason::TextfileUnwritable
             | Reason::StatusFileUnwritable => "not asked",
-        }
-    }
-
-    /// A line for each service with one of these statuses, worst first.
-    fn lines(&self, output: &mut RuleOutput, statuses: RangeInclusive<Status>, verbosity: u8) {
-        let mut services: Vec<&ServiceResult<'_>> = self.services.iter().collect();
-        services.retain(|service| statuses.contains(&service.verdict.status()));
-        services.sort_by_key(|service| service.rank(self.now));
-        for service in services {
-            let Verdict { service: name, .. } = service.verdict;
-            let own: Vec<&str> = service.verdict.told_where(|f| !self.is_common(service, f)).collect();
-            // One finding says it for all of them.
-            let (text, verbosity) = match own.is_empty() {
-                true => ("not asked".to_owned(), 2),
-                false => (own.join(", "), verbosity),
-            };
-            let line = format!("{} {name}: {text}", service.verdict.status().name());
-            output.add_detail(verbosity, shorten(&line, MAX_LINE));
         }
     }
 

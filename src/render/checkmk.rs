@@ -1,6 +1,7 @@
 //! A local check of the Checkmk agent: status, item, metrics and text, on one line.
 
 use crate::judge::verdict::{Metric, Verdict};
+use crate::render::report::AllReport;
 use crate::values::range::Range;
 
 /// `STATUS "NATS service NAME" metrics text`; the details of this verbosity follow with `\n` between them, which Checkmk shows as
@@ -10,6 +11,16 @@ pub fn render(verdict: &Verdict, verbosity: u8) -> String {
         "" => "NATS service".to_owned(),
         service => format!("NATS service {service}"),
     };
+    line(&item, verdict, verbosity)
+}
+
+/// A line for all services together, and one for each: Checkmk has a service of its own for each line.
+pub fn render_all(report: &AllReport, verbosity: u8) -> String {
+    let services = report.reports.iter().map(|service| render(&service.verdict, verbosity));
+    line("NATS services", &report.overview, verbosity) + &services.collect::<String>()
+}
+
+fn line(item: &str, verdict: &Verdict, verbosity: u8) -> String {
     let metrics: Vec<String> = verdict.metrics.iter().filter_map(metric).collect();
     let metrics = match metrics.is_empty() {
         true => "-".to_owned(),
@@ -46,7 +57,7 @@ fn limit(range: Range) -> Option<String> {
 mod tests {
     use super::*;
     use crate::judge::verdict::{Detail, Finding, Unit};
-    use crate::render::sample_reports::{assert_snapshot, sample_reports};
+    use crate::render::sample_reports::{assert_snapshot, sample_all_reports, sample_reports};
     use crate::values::status::{Reason, Status};
 
     #[test]
@@ -56,6 +67,15 @@ mod tests {
             .map(|(state, report)| format!("{state}: {}", render(&report.verdict, 0)))
             .collect();
         assert_snapshot("story.checkmk", &lines);
+    }
+
+    #[test]
+    fn all_services_have_a_line_each() {
+        let mut texts = String::new();
+        for (state, report) in sample_all_reports() {
+            texts += &format!("--- {state}\n{}", render_all(&report, 0));
+        }
+        assert_snapshot("all.checkmk", &texts);
     }
 
     #[test]
@@ -99,9 +119,4 @@ mod tests {
             "2 \"NATS service orders\" - a?nb?0 \"x\" - fine\\nasked??NATS\n"
         );
     }
-}
-
-/// stub
-pub fn render_all(report: &crate::render::report::AllReport, _verbosity: u8) -> String {
-    format!("{:?}\n", report.overview)
 }

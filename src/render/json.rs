@@ -3,32 +3,45 @@
 use serde_json::{Map, Value, json};
 
 use crate::judge::status_file::MAX_INSTANCES;
-use crate::judge::verdict::Finding;
-use crate::probe::observation::{EndpointSeen, Instance, InstanceReply, Outcome};
-use crate::render::report::Report;
+use crate::judge::verdict::{Finding, Verdict};
+use crate::probe::observation::{EndpointSeen, Instance, InstanceReply, Observation};
+use crate::render::report::{AllReport, Report};
 use crate::state::changes::Change;
 use crate::state::memory::Epoch;
 use crate::state::statistics::{RequestCounts, Statistics};
+use crate::values::timestamp::Timestamp;
 
 /// The object, on one line, with a line end. Times are RFC 3339, durations are seconds; what is not known is null.
 pub fn render(report: &Report) -> String {
-    let Report {
-        verdict,
-        seen,
-        memory,
-        own_up,
-        now,
-    } = report;
-    let seen = seen.as_ref();
-    let answers: Option<&[InstanceReply]> = match seen.map(|seen| &seen.outcome) {
-        Some(Outcome::Answered(answers)) => Some(answers),
-        Some(Outcome::NoResponders | Outcome::Silent(_)) => Some(&[]),
-        Some(Outcome::Failed(_)) | None => None,
-    };
+    format!("{}\n", object(report))
+}
+
+/// An array: an object on all services, whose `service` is null, and one for each service as [`render`] writes it; each on a line.
+pub fn render_all(report: &AllReport) -> String {
+    let mut text = format!("[{}", overview(report));
+    for service in &report.reports {
+        text += &format!(",\n{}", object(service));
+    }
+    text + "]\n"
+}
+
+fn overview(report: &AllReport) -> Value {
+    let seen = report.common.as_deref();
+    let number = |name: &str| Value::from(report.metric(name).map(|value| value as u64));
+    let mut object = head(&report.overview, report.now);
+    object.extend(of_the_run(seen));
+    object.insert("asked".into(), report.is_asked().into());
+    for name in ["services", "services_down", "instances"] {
+        object.insert(name.into(), number(name));
+    }
+    Value::Object(object)
+}
+
+/// The verdict.
+fn head(verdict: &Verdict, now: Timestamp) -> Map<String, Value> {
     let findings: Vec<Value> = verdict.findings().iter().map(finding).collect();
     let lead = verdict.findings().first();
-    let told = answers.iter().copied().flatten().take(MAX_INSTANCES);
-    let object = json!({
+    members(json!({
         "service": text_or_null(&verdict.service),
         "status": verdict.status().name(),
         "exit_code": verdict.status().exit_code(),
@@ -36,6 +49,52 @@ pub fn render(report: &Report) -> String {
         "text": lead.map(|finding| finding.text.as_str()),
         "findings": findings,
         "time": now.to_string(),
+    }))
+}
+
+/// NATS, the credentials and the probe.
+fn of_the_run(seen: Option<&Observation>) -> Map<String, Value> {
+    members(json!({
+        "nats": seen.and_then(|seen| seen.server.as_ref()).map(|server| json!({
+            "address": server.address,
+            "name": text_or_null(&server.name),
+            "version": text_or_null(&server.version),
+            "rtt_seconds": server.rtt.map(|rtt| rtt.as_secs_f64()),
+        })),
+        "credentials": seen.and_then(|seen| seen.credentials.as_ref()).map(|credentials| json!({
+            "file": credentials.file,
+            "expires": credentials.at.map(|at| at.to_string()),
+        })),
+        "not_counted": seen.map(|seen| json!({
+            "other_services": seen.ignored.foreign,
+            "jetstream_acks": seen.ignored.acks,
+            "malformed": seen.ignored.broken,
+        })),
+        "probe_seconds": seen.map(|seen| seen.took.as_secs_f64()),
+    }))
+}
+
+fn members(object: Value) -> Map<String, Value> {
+    match object {
+        Value::Object(members) => members,
+        _ => Map::new(),
+    }
+}
+
+fn object(report: &Report) -> Value {
+    let Report {
+        verdict,
+        seen,
+        memory,
+        own_up,
+        now,
+    } = report;
+    let seen = seen.as_deref();
+    let answers = seen.and_then(|seen| seen.outcome.answers());
+    let told = answers.iter().copied().flatten().take(MAX_INSTANCES);
+    let mut object = head(verdict, *now);
+    object.extend(of_the_run(seen));
+    object.extend(members(json!({
         "asked": answers.is_some(),
         "up": answers.map(|answers| !answers.is_empty()),
         "instances": answers.map(<[InstanceReply]>::len),
@@ -67,26 +126,10 @@ pub fn render(report: &Report) -> String {
         "changes": memory.changes.iter().flat_map(|changes| &changes.log).map(change).collect::<Vec<Value>>(),
         "statistics": memory.statistics.as_ref().map(statistics),
         "rtt_max_seconds": answers.and_then(|answers| answers.iter().filter_map(|a| a.rtt).max()).map(|rtt| rtt.as_secs_f64()),
-        "nats": seen.and_then(|seen| seen.server.as_ref()).map(|server| json!({
-            "address": server.address,
-            "name": text_or_null(&server.name),
-            "version": text_or_null(&server.version),
-            "rtt_seconds": server.rtt.map(|rtt| rtt.as_secs_f64()),
-        })),
-        "credentials": seen.and_then(|seen| seen.credentials.as_ref()).map(|credentials| json!({
-            "file": credentials.file,
-            "expires": credentials.at.map(|at| at.to_string()),
-        })),
         "rounds": seen.map_or(0, |seen| seen.rounds),
-        "not_counted": seen.map(|seen| json!({
-            "other_services": seen.ignored.foreign,
-            "jetstream_acks": seen.ignored.acks,
-            "malformed": seen.ignored.broken,
-        })),
         "request": seen.and_then(|seen| seen.request.as_ref()).map(request),
-        "probe_seconds": seen.map(|seen| seen.took.as_secs_f64()),
-    });
-    format!("{object}\n")
+    })));
+    Value::Object(object)
 }
 
 fn change(change: &Change) -> Value {
@@ -196,7 +239,7 @@ mod tests {
     use super::*;
     use crate::judge::verdict::Finding;
     use crate::probe::observation::Outcome;
-    use crate::render::sample_reports::{answered, assert_snapshot, run, sample_reports, saw};
+    use crate::render::sample_reports::{answered, assert_snapshot, run, sample_all_reports, sample_reports, saw};
     use crate::state::memory::Memory;
     use crate::values::status::{Reason, Status};
     use crate::values::timestamp::Timestamp;
@@ -213,6 +256,23 @@ mod tests {
         for (state, report) in sample_reports() {
             let text = serde_json::to_string_pretty(&parsed(&report)).expect("JSON");
             assert_snapshot(&format!("{state}.json"), &(text + "\n"));
+        }
+    }
+
+    fn parsed_all(report: &AllReport) -> Vec<Value> {
+        let text = render_all(report);
+        assert_eq!(text.lines().count(), 1 + report.reports.len(), "{text}");
+        serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}"))
+    }
+
+    #[test]
+    fn all_services_are_an_array_behind_the_overview() {
+        for (state, report) in sample_all_reports() {
+            let array = parsed_all(&report);
+            let pretty = serde_json::to_string_pretty(&array[0]).expect("JSON");
+            assert_snapshot(&format!("{state}.json"), &(pretty + "\n"));
+            let services: Vec<Value> = report.reports.iter().map(parsed).collect();
+            assert_eq!(array[1..], services, "{state}");
         }
     }
 
@@ -250,8 +310,9 @@ mod tests {
         let section = page.split(".SH \"JSON OUTPUT\"").nth(1).expect("a section");
         let section = section.split("\n.SH ").next().unwrap_or_default();
         let (mut keys, mut top, mut full) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        for (_, report) in sample_reports() {
-            let object = parsed(&report);
+        let of_all = sample_all_reports();
+        let of_all = of_all.iter().map(|(_, report)| parsed_all(report).remove(0));
+        for object in sample_reports().iter().map(|(_, report)| parsed(report)).chain(of_all) {
             collect_keys(&object, &mut keys);
             for (key, value) in object.as_object().expect("an object") {
                 top.insert(key.clone());
@@ -318,9 +379,4 @@ mod tests {
             assert!(is_number_or_null(&object["outage"]["seconds"]), "{object}");
         }
     }
-}
-
-/// stub
-pub fn render_all(report: &crate::render::report::AllReport) -> String {
-    format!("{:?}\n", report.overview)
 }

@@ -9,6 +9,7 @@ pub mod nagios;
 pub mod prometheus;
 pub mod report;
 pub mod state_list;
+pub mod table;
 pub mod text;
 
 #[cfg(test)]

@@ -2,19 +2,50 @@
 //! longer text below.
 
 use crate::judge::verdict::{Metric, Unit, Verdict};
+use crate::render::report::AllReport;
+use crate::values::status::Status;
+use crate::values::text::{count, shorten};
 
-/// The word before the status, in every line.
-const NAME: &str = "NATS_SERVICE";
-
-/// What is left of the text of the first line, in characters: NRPE 2 reads 1024 bytes, and the perfdata come behind it.
+/// Maximum length of the text of the first line, in characters: NRPE 2 reads 1024 bytes, and the perfdata come behind it.
 const FIRST_LINE: usize = 600;
 
-/// What Nagios reads of an output, in bytes.
+/// Maximum length of the perfdata, in bytes: those of very many services are left out, so that there is room for text.
+const MAX_PERFDATA: usize = 5000;
+
+/// Number of bytes of an output that Nagios reads.
 const ALL: usize = 8192;
+
+/// Room for the line that counts those that are left out, in bytes.
+const LEFT_OUT: usize = 40;
+
+/// Maximum length of the line of a service, in characters.
+const MAX_SERVICE_LINE: usize = 400;
 
 /// `NATS_SERVICE STATUS - service: text, text | perfdata`, and the details of this verbosity below it.
 pub fn render(verdict: &Verdict, verbosity: u8) -> String {
-    let mut text = format!("{NAME} {} - ", verdict.status().name());
+    output("NATS_SERVICE", verdict, verbosity, std::iter::empty())
+}
+
+/// The same for all services: `NATS_SERVICES STATUS - text, text | perfdata`. `-v` adds a line for each service that is not OK, `-vv`
+/// one for each.
+pub fn render_all(report: &AllReport, verbosity: u8) -> String {
+    let services = report.worst_first().into_iter().map(|service| {
+        let Verdict { service: name, .. } = &service.verdict;
+        let status = service.verdict.status();
+        let (shown_from, text) = match report.told(service) {
+            Some(text) if status != Status::Ok => (1, text),
+            Some(text) => (2, text),
+            None => (2, "not asked".into()),
+        };
+        let line = format!("{} {name}: {text}", status.name());
+        (shown_from, shorten(&line, MAX_SERVICE_LINE))
+    });
+    output("NATS_SERVICES", &report.overview, verbosity, services)
+}
+
+/// The output with this word before the status. `lines` come before the details, each with the verbosity that shows it.
+fn output(word: &str, verdict: &Verdict, verbosity: u8, lines: impl Iterator<Item = (u8, String)>) -> String {
+    let mut text = format!("{word} {} - ", verdict.status().name());
     if !verdict.service.is_empty() {
         text.push_str(&verdict.service);
         text.push_str(": ");
@@ -22,21 +53,41 @@ pub fn render(verdict: &Verdict, verbosity: u8) -> String {
     let texts: Vec<&str> = verdict.told().collect();
     text.push_str(&texts.join(", "));
     // Nagios separates the fields of its log by semicolons, and writes ':' for one in the output of a plugin.
-    let mut output = cut(&one_line(&text).replace(';', ","), FIRST_LINE);
-    let perfdata: Vec<String> = verdict.metrics.iter().map(perfdata).collect();
-    if !perfdata.is_empty() {
-        output.push_str(" | ");
-        output.push_str(&perfdata.join(" "));
-    }
-    output.push('\n');
-    if verbosity > 0 {
-        for finding in verdict.findings() {
-            let (status, reason) = (finding.status.name(), finding.reason.name());
-            append(&mut output, &format!("{status} {reason}: {}", finding.text));
+    let mut output = shorten(&one_line(&text).replace(';', ","), FIRST_LINE);
+    let end = output.len() + MAX_PERFDATA;
+    let mut metrics = verdict.metrics.iter().map(perfdata);
+    let mut separator = " | ";
+    let unfit = metrics.find(|metric| {
+        let fits = output.len() + separator.len() + metric.len() <= end;
+        if fits {
+            output.extend([separator, metric]);
+            separator = " ";
         }
-    }
-    for detail in verdict.details.iter().filter(|detail| detail.verbosity <= verbosity) {
-        append(&mut output, &detail.text);
+        !fits
+    });
+    output.push('\n');
+    let left_out = unfit.iter().count() + metrics.count();
+    let left_out = (left_out > 0).then(|| (0, format!("{} left out, no room", count(left_out, "metric"))));
+    let findings = verdict.findings().iter().map(|finding| {
+        let (status, reason) = (finding.status.name(), finding.reason.name());
+        (1, format!("{status} {reason}: {}", finding.text))
+    });
+    let details = verdict
+        .details
+        .iter()
+        .map(|detail| (detail.verbosity, detail.text.clone()));
+    let mut lines = (left_out.into_iter().chain(findings).chain(lines).chain(details))
+        .filter(|(shown_from, _)| *shown_from <= verbosity)
+        .map(|(_, line)| one_line(&line));
+    let unfit = lines.find(|line| {
+        let fits = output.len() + line.len() + LEFT_OUT < ALL;
+        if fits {
+            output.extend([line, "\n"]);
+        }
+        !fits
+    });
+    if unfit.is_some() {
+        output.push_str(&format!("and {}\n", count(1 + lines.count(), "more line")));
     }
     output
 }
@@ -68,28 +119,13 @@ fn one_line(text: &str) -> String {
         .collect()
 }
 
-fn append(output: &mut String, line: &str) {
-    let line = one_line(line);
-    if output.len() + line.len() + 1 < ALL {
-        output.push_str(&line);
-        output.push('\n');
-    }
-}
-
-fn cut(text: &str, max: usize) -> String {
-    match text.char_indices().nth(max) {
-        Some((at, _)) => format!("{}...", &text[..at]),
-        None => text.to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::judge::verdict::{Detail, Finding};
-    use crate::render::sample_reports::sample_reports;
+    use crate::render::sample_reports::{assert_snapshot, sample_all_reports, sample_reports};
     use crate::values::range::Range;
-    use crate::values::status::{Reason, Status};
+    use crate::values::status::Reason;
 
     fn metric(name: &'static str, value: Option<f64>, unit: Unit) -> Metric {
         Metric::new(name, unit, value)
@@ -209,9 +245,43 @@ mod tests {
         assert!(first.ends_with("xx... | instances=0;;;0;"), "{first}");
         assert!(output.len() <= ALL && output.ends_with('\n'));
     }
-}
 
-/// stub
-pub fn render_all(report: &crate::render::report::AllReport, _verbosity: u8) -> String {
-    format!("{:?}\n", report.overview)
+    #[test]
+    fn all_services_have_their_output() {
+        let mut texts = String::new();
+        for (state, report) in sample_all_reports() {
+            for verbosity in 0..3 {
+                texts += &format!("--- {state} {verbosity}\n{}", render_all(&report, verbosity));
+            }
+        }
+        assert_snapshot("all.nagios", &texts);
+    }
+
+    #[test]
+    fn output_of_a_thousand_services_says_what_is_left_out() {
+        let (_, mut report) = sample_all_reports().remove(2);
+        let down = report.reports.remove(0);
+        report.reports = (0..1000)
+            .map(|n| {
+                let mut service = down.clone();
+                service.verdict.service = format!("service-{n:03}");
+                service
+            })
+            .collect();
+        let metrics = (0..1000).map(|n| Metric {
+            name: format!("service_{n:03}").into(),
+            ..Metric::count("", Some(0))
+        });
+        report.overview.metrics.extend(metrics);
+        for verbosity in 0..4 {
+            let output = render_all(&report, verbosity);
+            assert!(output.len() <= ALL && output.ends_with('\n'), "{}", output.len());
+            let first = output.lines().next().expect("a line");
+            assert!(first.ends_with(" service_252=0;;;0;"), "{first}");
+            assert_eq!(output.lines().nth(1), Some("747 metrics left out, no room"));
+        }
+        let output = render_all(&report, 1);
+        assert!(output.contains("\nCRITICAL service-002: still down for "), "{output}");
+        assert!(output.ends_with("\nand 984 more lines\n"), "{output}");
+    }
 }

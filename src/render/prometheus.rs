@@ -6,10 +6,11 @@
 
 use std::fmt::Write;
 
-use crate::probe::observation::{EndpointSeen, Instance, InstanceReply, Outcome, versions};
+use crate::judge::verdict::Verdict;
+use crate::probe::observation::{EndpointSeen, Instance, InstanceReply, Observation, versions};
 use crate::probe::stats::Counters;
-use crate::render::report::Report;
-use crate::state::statistics::Statistics;
+use crate::render::report::{AllReport, Report};
+use crate::state::memory::Memory;
 use crate::values::status::Reason;
 use crate::values::text::clean;
 
@@ -67,246 +68,352 @@ pub struct Style {
 
 /// The text of one file: HELP, TYPE and samples of all metrics, without timestamps, with a line end at the end.
 pub fn render(report: &Report, style: &Style) -> String {
-    let mut page = Page {
-        text: String::new(),
-        labels: labels(&report.verdict.service, &style.labels),
-    };
-    let seen = report.seen.as_ref();
-    let memory = &report.memory;
-    let answers: Option<&[InstanceReply]> = match seen.map(|seen| &seen.outcome) {
-        Some(Outcome::Answered(answers)) => Some(answers),
-        Some(Outcome::NoResponders | Outcome::Silent(_)) => Some(&[]),
-        Some(Outcome::Failed(_)) | None => None,
-    };
-    let count = answers.map(<[InstanceReply]>::len);
-    let rtt = answers.iter().copied().flatten().filter_map(|answer| answer.rtt).max();
-    let flag = |set: bool| f64::from(u8::from(set));
+    services(std::slice::from_ref(report), style)
+}
 
+/// The same for all services: metrics of the whole run, and those of the services, each once with the samples of all of them.
+pub fn render_all(report: &AllReport, style: &Style) -> String {
+    let subjects = [(labels(&style.labels), report)];
+    let mut page = Page::new(&subjects);
+    page.gauge("nats_services", "Number of services that are watched.", |report| {
+        report.metric("services")
+    });
+    page.gauge(
+        "nats_services_down",
+        "Number of services with an open outage, whether NATS can be asked or not.",
+        |report| report.metric("services_down"),
+    );
+    page.gauge(
+        "nats_services_status",
+        "Status of the check of all services: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.",
+        |report| Some(f64::from(report.overview.status().exit_code())),
+    );
+    page.gauge(
+        "nats_services_probe_success",
+        "Whether NATS could be asked for all services.",
+        |report| Some(flag(report.is_asked())),
+    );
+    page.gauge(
+        "nats_services_probe_duration_seconds",
+        "Duration of the probe of all services.",
+        |report| Some(report.common.as_ref()?.took.as_secs_f64()),
+    );
+    page.gauge(
+        "nats_services_probe_timestamp_seconds",
+        "When the services were last probed, in seconds since 1970.",
+        |report| Some(report.now.as_seconds()),
+    );
+    page.reasons(
+        "nats_services_reason",
+        "Whether this is a reason for the status of the check of all services.",
+        |report| &report.overview,
+    );
+    page.text + &services(&report.reports, style)
+}
+
+/// The metrics of these services.
+fn services(reports: &[Report], style: &Style) -> String {
+    let subject = |report| {
+        let service = Service::new(report);
+        (service.labels(&style.labels), service)
+    };
+    let subjects: Vec<_> = reports.iter().map(subject).collect();
+    let mut page = Page::new(&subjects);
     page.gauge(
         "nats_service_up",
         "Whether an instance of the service answered; absent when NATS could not be asked.",
-        count.map(|count| flag(count > 0)),
+        |service| service.answers.map(|answers| flag(!answers.is_empty())),
     );
     page.gauge(
         "nats_service_instances",
         "Number of instances that answered; absent when NATS could not be asked.",
-        count.map(|count| count as f64),
+        |service| service.answers.map(|answers| answers.len() as f64),
     );
     page.gauge(
         "nats_service_own_instance_up",
         "Whether the pod's own instance answered; absent when NATS could not be asked, or when watch was given none.",
-        report.own_up.map(flag),
+        |service| service.report.own_up.map(flag),
     );
     page.gauge(
         "nats_service_baseline_instances",
         "Number of instances that is normal.",
-        memory.baseline.as_ref().map(|baseline| baseline.count() as f64),
+        |service| Some(service.memory.baseline.as_ref()?.count() as f64),
     );
     page.gauge(
         "nats_service_versions",
         "Number of different versions among the instances that answered; absent when NATS could not be asked.",
-        answers.map(|answers| versions(answers).len() as f64),
+        |service| service.answers.map(|answers| versions(answers).len() as f64),
     );
     page.gauge(
         "nats_service_status",
         "Status of the check: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.",
-        Some(f64::from(report.verdict.status().exit_code())),
+        |service| Some(f64::from(service.report.verdict.status().exit_code())),
     );
     page.gauge(
         "nats_service_outage",
         "Whether an outage is open: no instance since one was seen, whether NATS can be asked or not.",
-        match &memory.outage {
+        |service| match service.memory.outage {
             Some(_) => Some(1.0),
-            None if is_unsure(report, count) => None,
+            None if service.is_unsure() => None,
             None => Some(0.0),
         },
     );
     page.gauge(
         "nats_service_outage_start_timestamp_seconds",
         "When the open outage was found, in seconds since 1970; absent without one.",
-        memory.outage.as_ref().map(|outage| outage.first_missed.as_seconds()),
+        |service| Some(service.memory.outage.as_ref()?.first_missed.as_seconds()),
     );
     page.gauge(
         "nats_service_last_seen_timestamp_seconds",
         "When an instance was last seen, in seconds since 1970; absent if none is remembered.",
-        memory.last_seen().map(|epoch| epoch.at.as_seconds()),
+        |service| Some(service.memory.last_seen()?.at.as_seconds()),
     );
     page.gauge(
         "nats_service_rtt_max_seconds",
         "Time until the slowest answer; absent without one.",
-        rtt.map(|rtt| rtt.as_secs_f64()),
+        |service| {
+            Some(
+                service
+                    .answers?
+                    .iter()
+                    .filter_map(|answer| answer.rtt)
+                    .max()?
+                    .as_secs_f64(),
+            )
+        },
     );
     page.gauge(
         "nats_service_probe_success",
         "Whether NATS could be asked.",
-        Some(flag(count.is_some())),
+        |service| Some(flag(service.answers.is_some())),
     );
     page.gauge(
         "nats_service_probe_duration_seconds",
         "Duration of the probe.",
-        seen.map(|seen| seen.took.as_secs_f64()),
+        |service| Some(service.seen?.took.as_secs_f64()),
     );
     page.gauge(
         "nats_service_probe_timestamp_seconds",
         "When the service was last probed, in seconds since 1970.",
-        Some(report.now.as_seconds()),
+        |service| Some(service.report.now.as_seconds()),
     );
     page.gauge(
         "nats_service_credentials_expiry_timestamp_seconds",
         "When the credentials that log in to NATS expire, in seconds since 1970; absent if they never do.",
-        seen.and_then(|seen| seen.credentials.as_ref()?.at)
-            .map(|at| at.as_seconds()),
+        |service| Some(service.seen?.credentials.as_ref()?.at?.as_seconds()),
     );
-    page.typed_family(
+    page.family(
         "nats_service_restarts_total",
         "counter",
         "Instances that were replaced by others of the same version; absent before the second run that saw any.",
-        memory.changes.iter().map(|changes| ([], changes.restarts as f64)),
+        |service| {
+            service
+                .memory
+                .changes
+                .iter()
+                .map(|changes| ([], changes.restarts as f64))
+        },
     );
-    if let Some(statistics) = &memory.statistics {
-        page.statistics(statistics);
-    }
-    let request = seen.and_then(|seen| seen.request.as_ref());
+    statistics(&mut page);
     page.gauge(
         "nats_service_request_success",
         "Whether the endpoint replied as wanted, however slowly; absent when that could not be found out.",
-        request.and_then(EndpointSeen::success).map(flag),
+        |service| service.request?.success().map(flag),
     );
     page.gauge(
         "nats_service_request_duration_seconds",
         "Time until the reply of the endpoint; absent without one.",
-        request
-            .and_then(EndpointSeen::reply)
-            .map(|reply| reply.took.as_secs_f64()),
+        |service| Some(service.request?.reply()?.took.as_secs_f64()),
     );
-    let findings = report.verdict.findings();
-    page.family(
+    page.reasons(
         "nats_service_reason",
         "Whether this is a reason for the status.",
-        Reason::ALL.iter().copied().map(|reason| {
-            let given = findings.iter().any(|finding| finding.reason == reason);
-            ([("reason", reason.name())], flag(given))
-        }),
+        |service| &service.report.verdict,
     );
-    if let (true, Some(answers)) = (style.per_instance, answers) {
-        page.instances(answers, &missing(report));
+    if style.per_instance {
+        instances(&mut page);
     }
     page.text
 }
 
-/// Whether nobody can tell if there is an outage: there is nobody, and what is remembered could not be read.
-fn is_unsure(report: &Report, count: Option<usize>) -> bool {
-    let findings = report.verdict.findings();
-    let unusable = findings.iter().any(|finding| finding.reason == Reason::StateUnusable);
-    report.seen.is_none() || (unusable && count.unwrap_or(0) == 0)
+fn flag(set: bool) -> f64 {
+    f64::from(u8::from(set))
 }
 
-/// The instances that were there and are not any more, as far as they are remembered.
-fn missing(report: &Report) -> Vec<&Instance> {
-    let outage = report.memory.outage.iter();
-    let absentees = report.memory.absentees.iter();
-    absentees
-        .map(|absentee| &absentee.instance)
-        .chain(outage.flat_map(|outage| &outage.last_seen.instances))
-        .collect()
+/// A service, and what its samples are made of.
+struct Service<'a> {
+    report: &'a Report,
+    memory: &'a Memory,
+    seen: Option<&'a Observation>,
+    request: Option<&'a EndpointSeen>,
+    /// The instances that answered; `None` if NATS could not be asked.
+    answers: Option<&'a [InstanceReply]>,
 }
 
-struct Page {
+impl<'a> Service<'a> {
+    fn new(report: &'a Report) -> Service<'a> {
+        let seen = report.seen.as_deref();
+        Service {
+            report,
+            memory: &report.memory,
+            seen,
+            request: seen.and_then(|seen| seen.request.as_ref()),
+            answers: seen.and_then(|seen| seen.outcome.answers()),
+        }
+    }
+
+    /// The labels of every sample.
+    fn labels(&self, more: &[Label]) -> String {
+        let service = format!("service=\"{}\"", escape(&self.report.verdict.service));
+        match more {
+            [] => service,
+            more => format!("{service},{}", labels(more)),
+        }
+    }
+
+    /// Whether nobody can tell if there is an outage: there is nobody, and what is remembered could not be read.
+    fn is_unsure(&self) -> bool {
+        let findings = self.report.verdict.findings();
+        let unusable = findings.iter().any(|finding| finding.reason == Reason::StateUnusable);
+        self.seen.is_none() || (unusable && self.answers.unwrap_or_default().is_empty())
+    }
+
+    /// The first ones that answered.
+    fn told(&self) -> &'a [InstanceReply] {
+        let answers = self.answers.unwrap_or_default();
+        &answers[..answers.len().min(MAX_INSTANCES)]
+    }
+
+    /// The instances that were there and are not any more, as far as they are remembered and there is room.
+    fn missing(&self) -> impl Iterator<Item = &'a Instance> {
+        let outage = self.memory.outage.iter();
+        let absentees = self.memory.absentees.iter();
+        let room = self.answers.map_or(0, |_| MAX_INSTANCES - self.told().len());
+        absentees
+            .map(|absentee| &absentee.instance)
+            .chain(outage.flat_map(|outage| &outage.last_seen.instances))
+            .take(room)
+    }
+}
+
+/// A text with metrics.
+struct Page<'s, S> {
     text: String,
-    /// Those of every sample, as they are written between the braces.
-    labels: String,
+    /// What the samples are of, each with the labels of all of them, as they are written between the braces.
+    subjects: &'s [(String, S)],
 }
 
-impl Page {
-    /// HELP, TYPE and samples of a gauge; nothing if it has none.
-    fn family<'a, const N: usize>(
-        &mut self,
-        name: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = ([(&'a str, &'a str); N], f64)>,
-    ) {
-        self.typed_family(name, "gauge", help, samples);
+impl<'s, S> Page<'s, S> {
+    fn new(subjects: &'s [(String, S)]) -> Page<'s, S> {
+        Page {
+            text: String::new(),
+            subjects,
+        }
     }
 
-    fn typed_family<'a, const N: usize>(
-        &mut self,
-        name: &str,
-        kind: &str,
-        help: &str,
-        samples: impl IntoIterator<Item = ([(&'a str, &'a str); N], f64)>,
-    ) {
-        let mut samples = samples.into_iter().peekable();
-        if samples.peek().is_some() {
-            let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-        }
-        for (labels, value) in samples {
-            let _ = write!(self.text, "{name}{{{}", self.labels);
-            for (label, text) in labels {
-                let _ = write!(self.text, ",{label}=\"{}\"", escape(text));
+    /// HELP, TYPE and samples of a metric; nothing if it has none.
+    fn family<const N: usize, I>(&mut self, name: &str, kind: &str, help: &str, samples: impl Fn(&'s S) -> I)
+    where
+        I: IntoIterator<Item = ([(&'s str, &'s str); N], f64)>,
+    {
+        let mut is_first = true;
+        for (labels, subject) in self.subjects {
+            for (more, value) in samples(subject) {
+                if is_first {
+                    let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+                    is_first = false;
+                }
+                self.sample(name, labels, more, value);
             }
-            let _ = writeln!(self.text, "}} {value}");
         }
     }
 
-    fn gauge(&mut self, name: &str, help: &str, value: Option<f64>) {
-        self.family(name, help, value.map(|value| ([], value)));
+    fn sample<const N: usize>(&mut self, name: &str, labels: &str, more: [(&str, &str); N], value: f64) {
+        self.text += name;
+        if N > 0 || !labels.is_empty() {
+            self.text.extend(["{", labels]);
+            for (n, (label, text)) in more.into_iter().enumerate() {
+                let comma = if n == 0 && labels.is_empty() { "" } else { "," };
+                let _ = write!(self.text, "{comma}{label}=\"{}\"", escape(text));
+            }
+            self.text += "}";
+        }
+        let _ = writeln!(self.text, " {value}");
     }
 
-    /// By endpoint. Counters: they are kept in the state, and only grow.
-    fn statistics(&mut self, statistics: &Statistics) {
-        let mut counter = |name: &str, help: &str, value: fn(Counters) -> f64| {
-            let samples = statistics.endpoints.iter();
-            let samples = samples.map(|(endpoint, counted)| ([("endpoint", endpoint.as_str())], value(counted.total)));
-            self.typed_family(name, "counter", help, samples);
-        };
-        counter(
-            "nats_service_requests_total",
-            "Requests to this endpoint of all instances, since they were first asked for.",
-            |total| total.requests as f64,
-        );
-        counter(
-            "nats_service_errors_total",
-            "Requests to this endpoint that failed.",
-            |total| total.errors as f64,
-        );
-        counter(
-            "nats_service_processing_seconds_total",
-            "Time that the handlers of this endpoint took.",
-            |total| total.processing as f64 / 1e9,
-        );
+    fn gauge(&mut self, name: &str, help: &str, value: impl Fn(&'s S) -> Option<f64>) {
+        self.family(name, "gauge", help, |subject| value(subject).map(|value| ([], value)));
     }
 
-    fn instances(&mut self, answers: &[InstanceReply], missing: &[&Instance]) {
-        let answers = &answers[..answers.len().min(MAX_INSTANCES)];
-        let missing = &missing[..missing.len().min(MAX_INSTANCES - answers.len())];
-        let up = answers.iter().map(|answer| (labels_of(&answer.instance), 1.0));
-        let down = missing.iter().map(|instance| (labels_of(instance), 0.0));
-        let rtts = answers
-            .iter()
-            .filter_map(|answer| Some((labels_of(&answer.instance), answer.rtt?.as_secs_f64())));
-        self.family(
-            "nats_service_instance_up",
-            "Whether this instance answered.",
-            up.chain(down),
-        );
-        self.family(
-            "nats_service_instance_rtt_seconds",
-            "Time until the answer of this instance.",
-            rtts,
-        );
+    /// Each reason, and whether the verdict has it.
+    fn reasons(&mut self, name: &str, help: &str, verdict: impl Fn(&'s S) -> &'s Verdict) {
+        self.family(name, "gauge", help, |subject| {
+            let findings = verdict(subject).findings();
+            Reason::ALL.iter().map(move |reason| {
+                let given = findings.iter().any(|finding| finding.reason == *reason);
+                ([("reason", reason.name())], flag(given))
+            })
+        });
     }
+}
+
+/// By endpoint. Counters: they are kept in the state, and only grow.
+fn statistics(page: &mut Page<'_, Service<'_>>) {
+    let mut counter = |name: &str, help: &str, value: fn(Counters) -> f64| {
+        page.family(name, "counter", help, |service| {
+            let endpoints = service
+                .memory
+                .statistics
+                .iter()
+                .flat_map(|statistics| &statistics.endpoints);
+            endpoints.map(move |(endpoint, counted)| ([("endpoint", endpoint.as_str())], value(counted.total)))
+        });
+    };
+    counter(
+        "nats_service_requests_total",
+        "Requests to this endpoint of all instances, since they were first asked for.",
+        |total| total.requests as f64,
+    );
+    counter(
+        "nats_service_errors_total",
+        "Requests to this endpoint that failed.",
+        |total| total.errors as f64,
+    );
+    counter(
+        "nats_service_processing_seconds_total",
+        "Time that the handlers of this endpoint took.",
+        |total| total.processing as f64 / 1e9,
+    );
+}
+
+fn instances(page: &mut Page<'_, Service<'_>>) {
+    page.family(
+        "nats_service_instance_up",
+        "gauge",
+        "Whether this instance answered.",
+        |service| {
+            let up = service.told().iter().map(|answer| (labels_of(&answer.instance), 1.0));
+            up.chain(service.missing().map(|instance| (labels_of(instance), 0.0)))
+        },
+    );
+    page.family(
+        "nats_service_instance_rtt_seconds",
+        "gauge",
+        "Time until the answer of this instance.",
+        |service| {
+            let answers = service.told().iter();
+            answers.filter_map(|answer| Some((labels_of(&answer.instance), answer.rtt?.as_secs_f64())))
+        },
+    );
 }
 
 fn labels_of(instance: &Instance) -> [(&str, &str); 2] {
     [("instance_id", &instance.id), ("version", &instance.version)]
 }
 
-fn labels(service: &str, more: &[Label]) -> String {
-    let mut text = format!("service=\"{}\"", escape(service));
-    for Label { name, value } in more {
-        let _ = write!(text, ",{name}=\"{}\"", escape(value));
-    }
-    text
+fn labels(labels: &[Label]) -> String {
+    let label = |Label { name, value }: &Label| format!("{name}=\"{}\"", escape(value));
+    labels.iter().map(label).collect::<Vec<_>>().join(",")
 }
 
 /// The value of a label, as the exposition format wants it.
@@ -316,8 +423,3 @@ fn escape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests;
-
-/// stub
-pub fn render_all(report: &crate::render::report::AllReport, _style: &Style) -> String {
-    format!("{:?}\n", report.overview)
-}

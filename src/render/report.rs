@@ -33,6 +33,29 @@ impl AllReport {
         }
     }
 
+    /// The services, worst first.
+    pub fn worst_first(&self) -> Vec<&Report> {
+        let mut reports: Vec<&Report> = self.reports.iter().collect();
+        reports.sort_by_cached_key(|report| report.result().rank(self.now));
+        reports
+    }
+
+    /// What is said of a service; `None` if the overview says it of all that could not be asked.
+    pub fn told(&self, report: &Report) -> Option<String> {
+        report.result().told(self.common.as_deref())
+    }
+
+    /// Whether NATS could be asked.
+    pub fn is_asked(&self) -> bool {
+        let seen = self.common.as_ref();
+        seen.is_some_and(|seen| seen.outcome.answers().is_some())
+    }
+
+    /// A metric of the overview; `None` if it could not be determined.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        self.overview.metrics.iter().find(|metric| metric.name == name)?.value
+    }
+
     /// The same, UNKNOWN for one reason.
     pub fn unknown(reason: Reason, text: impl Into<String>) -> AllReport {
         AllReport::bare(Report::unknown("", reason, text).verdict)

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::connect::credentials::Expiry;
+use crate::judge::overview::{OverviewInput, overview};
 use crate::judge::pod;
 use crate::judge::verdict::{Finding, Verdict};
-use crate::judge::{Policy, RateLimits, RequestLimits, judge};
+use crate::judge::{Loss, LossLimits, Policy, RateLimits, RequestLimits, judge};
 use crate::probe::observation::{
     EndpointEnd, EndpointReply, EndpointSeen, Failure, Fate, Instance, InstanceReply, Observation, Outcome, Server,
     ServiceError,
 };
 use crate::probe::plan::Wanted;
 use crate::probe::stats::{Counters, SeenStats, Stats};
-use crate::render::report::Report;
+use crate::render::report::{AllReport, Report};
 use crate::state::memory::Memory;
 use crate::values::range::Range;
 use crate::values::status::{Reason, Status};
@@ -186,6 +187,91 @@ pub fn sample_reports() -> Vec<(&'static str, Report)> {
     };
     states.push(("usage", usage));
     states
+}
+
+/// A run for all services at this second: those that answer with so many instances, of those remembered and others. `None`: NATS
+/// cannot be asked.
+fn run_all(
+    memories: &mut BTreeMap<&'static str, Memory>,
+    second: i64,
+    answering: Option<&[(&'static str, usize)]>,
+) -> AllReport {
+    let policy = Policy {
+        loss: LossLimits {
+            warning: Some(Loss::Instances(1)),
+            ..LossLimits::default()
+        },
+        ..Policy::default()
+    };
+    let away = || {
+        Outcome::Failed(Failure::new(
+            Reason::NatsUnreachable,
+            "cannot reach NATS: connection refused",
+        ))
+    };
+    for (service, _) in answering.unwrap_or_default() {
+        memories.entry(service).or_default();
+    }
+    let mut reports = Vec::new();
+    let now = at(second) + Duration::from_millis(500);
+    for (service, memory) in memories.iter_mut() {
+        let count = answering.map(|answering| {
+            answering
+                .iter()
+                .find(|(name, _)| name == service)
+                .map_or(0, |(_, n)| *n)
+        });
+        let seen = saw(
+            second,
+            match count {
+                None => away(),
+                Some(0) => Outcome::NoResponders,
+                Some(count) => answered(0..count),
+            },
+        );
+        let (verdict, next) = judge(service, memory, &seen, &policy, now);
+        *memory = next.clone();
+        reports.push(Report {
+            verdict,
+            seen: Some(Arc::new(seen)),
+            memory: next,
+            own_up: None,
+            now,
+        });
+    }
+    let common = saw(second, answering.map_or_else(away, |_| Outcome::Answered(vec![])));
+    let services: Vec<_> = reports.iter().map(Report::result).collect();
+    let overview = overview(&OverviewInput {
+        services: &services,
+        common: &common,
+        too_many: 0,
+        candidates: &BTreeMap::new(),
+        policy: &policy,
+        per_service: true,
+        now,
+    });
+    AllReport {
+        reports,
+        overview,
+        common: Some(Arc::new(common)),
+        now,
+    }
+}
+
+/// Each state of all services with its name, as it follows from the one before; then those that stand alone.
+pub fn sample_all_reports() -> Vec<(&'static str, AllReport)> {
+    let memories = &mut BTreeMap::new();
+    let up = [("billing", 1), ("catalog", 5), ("mail", 2), ("orders", 3)];
+    let some = [("catalog", 5), ("mail", 1)];
+    vec![
+        ("all_up", run_all(memories, 0, Some(&up))),
+        ("all_but_one", run_all(memories, 60, Some(&up[1..]))),
+        ("some_down", run_all(memories, 120, Some(&some))),
+        ("some_down_and_nats_away", run_all(memories, 180, None)),
+        ("all_recovered", run_all(memories, 240, Some(&up))),
+        ("all_nats_away", run_all(memories, 300, None)),
+        ("no_service", run_all(&mut BTreeMap::new(), 0, Some(&[]))),
+    ]
 }
 
 /// Compares with tests/snapshots/NAME. `UPDATE_SNAPSHOTS=1` writes it instead; then look at the difference.

@@ -3,7 +3,10 @@ use std::time::Duration;
 
 use super::*;
 use crate::judge::verdict::Finding;
-use crate::render::sample_reports::{answered, assert_snapshot, instance, run, sample_reports, saw};
+use crate::probe::observation::Outcome;
+use crate::render::sample_reports::{
+    answered, assert_snapshot, instance, run, sample_all_reports, sample_reports, saw,
+};
 use crate::state::memory::Memory;
 use crate::values::status::Status;
 use crate::values::timestamp::Timestamp;
@@ -37,6 +40,51 @@ fn each_state_has_its_text() {
     for (state, report) in sample_reports() {
         assert_snapshot(&format!("{state}.prom"), &render(&report, &Style::default()));
     }
+}
+
+#[test]
+fn all_services_have_each_metric_once() {
+    let nats = Style {
+        labels: vec![Label {
+            name: "nats".into(),
+            value: "prod".into(),
+        }],
+        per_instance: true,
+    };
+    for (state, report) in sample_all_reports() {
+        let text = render_all(&report, &nats);
+        assert_snapshot(&format!("{state}.prom"), &text);
+        let heads = text.lines().filter(|line| line.starts_with("# TYPE ")).count();
+        assert_eq!(heads, metrics(&text).len(), "{state}");
+        // Each service as it is told alone.
+        let alone: Vec<String> = report.reports.iter().map(|service| render(service, &nats)).collect();
+        let alone: BTreeMap<&str, f64> = alone.iter().flat_map(|text| samples(text)).collect();
+        let mut all = samples(&text);
+        all.retain(|series, _| !series.starts_with("nats_services"));
+        assert_eq!(all, alone, "{state}");
+        // The samples of a metric stand together.
+        let names = text.lines().filter(|line| !line.starts_with('#'));
+        let mut names: Vec<&str> = names.filter_map(|line| line.split('{').next()).collect();
+        names.dedup();
+        assert_eq!(names.len(), heads, "{state}");
+    }
+    let (_, report) = sample_all_reports().remove(0);
+    let text = render_all(&report, &Style::default());
+    assert!(text.contains("\nnats_services 4\n"), "{text}");
+    assert!(
+        text.contains("\nnats_services_reason{reason=\"service_up\"} 1\n"),
+        "{text}"
+    );
+}
+
+/// A run that came to no verdict, on bad arguments say.
+#[test]
+fn run_without_services_claims_nothing_about_them() {
+    let report = AllReport::unknown(Reason::Usage, "no such flag");
+    let text = render_all(&report, &Style::default());
+    let names: Vec<&str> = metrics(&text).into_iter().collect();
+    let expected = ["probe_success", "probe_timestamp_seconds", "reason", "status"];
+    assert_eq!(names, expected.map(|name| format!("nats_services_{name}")));
 }
 
 #[test]
@@ -329,10 +377,13 @@ fn the_man_page_knows_every_metric() {
     for (_, report) in sample_reports() {
         told.extend(metrics(&render(&report, &ALL)).into_iter().map(str::to_owned));
     }
+    for (_, report) in sample_all_reports() {
+        told.extend(metrics(&render_all(&report, &ALL)).into_iter().map(str::to_owned));
+    }
     for metric in &told {
         assert!(page.contains(&format!(".TP\n{metric}\n")), "{metric}");
     }
-    let documented = page.lines().filter(|line| line.starts_with("nats_service_"));
+    let documented = page.lines().filter(|line| line.starts_with("nats_service"));
     for name in documented.filter(|line| !line.contains(' ')) {
         assert!(told.contains(name), "there is no {name}");
     }
