@@ -22,7 +22,12 @@ pub fn show(question: &Question) -> Output {
     let key = config.state_key();
     match (store.show(now), others(&key, store, now)) {
         (Ok(None), Some(others)) => unknown(Reason::StateUnusable, others),
-        (Ok(loaded), _) => Output::success(render::memory::render(&key, store.path(), loaded.as_ref(), now)),
+        (Ok(shown), _) => {
+            let (path, loaded) = shown
+                .as_ref()
+                .map_or((store.path(), None), |(path, loaded)| (Some(*path), Some(loaded)));
+            Output::success(render::memory::render(&key, path, loaded, now))
+        }
         (Err(problem), _) => unknown(Reason::StateUnusable, problem),
     }
 }
@@ -53,7 +58,7 @@ pub fn list(options: &StateListOptions, env: Env<'_>, start: Instant) -> Output 
     watchdog::watch(start + options.timeout);
     let now = Timestamp::now();
     let state_environment = state_environment(env);
-    let listed = options.location.dir(None, &state_environment).and_then(|dir| {
+    let listed = options.location.dir(&[], &state_environment).and_then(|dir| {
         // Without a folder nothing is remembered.
         let dir = dir.unwrap_or_default();
         let states = store::list(&dir, state_environment.ancestors(), now)?;

@@ -1,123 +1,323 @@
-//! The state of a run for all services: one file for the account, beside the files of services that are checked alone.
+//! The state of a run for all services: one file for the account, beside the files of services that were checked alone.
+//!
+//! The memory of a service is in its own file if there is one, else in the state of the account. One file for all, since 1000 files
+//! take seconds to sync; own files count, since a single check knows no other services.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::path::Path;
 use std::time::Instant;
 
-use super::account::{AccountKey, AccountMemory};
+use super::account::{AccountKey, AccountMemory, MAX_SERVICES};
+use super::account_format::{self, LoadedAccount, MAX_ACCOUNT_BYTES};
+use super::format;
+use super::key::{FILE_NAME_CHARS, StateKey};
 use super::location::{StateEnvironment, StateLocation};
 use super::memory::Memory;
+use super::state_file::{LoadError, StateFile};
+use super::store::{MAX_STATE_BYTES, Store};
+use crate::connect::target::ServiceName;
 use crate::values::timestamp::Timestamp;
+
+/// The states of services that were checked alone, by the name of the service.
+type OwnStates = BTreeMap<String, Store>;
 
 /// The state of an account.
 #[derive(Debug)]
 pub struct AccountStore {
+    /// `None`: nothing is to be remembered. `Err`: it is, and there is no place for it.
+    file: Result<Option<StateFile>, String>,
+    /// Whether services can have a state of their own, beside this one.
+    has_own_states: bool,
+    /// What is remembered without a file, by a process that goes on.
+    held: Option<RefCell<AccountMemory>>,
     key: AccountKey,
 }
 
-/// One run's access to the account state, while it is locked.
-pub struct Turn {
+/// One run's access to the state of an account.
+pub struct Turn<'a> {
     services: BTreeMap<String, Memory>,
     /// See [`AccountMemory::candidates`].
     pub candidates: BTreeMap<String, Timestamp>,
     /// See [`AccountMemory::census`].
     pub census: Option<Timestamp>,
+    /// Of the services with a state file of their own.
+    own: OwnStates,
+    peeked: &'a AccountMemory,
+    deadline: Instant,
+    judged: BTreeSet<String>,
+    has_changed: bool,
+    /// Number of services that were not taken in.
+    refused: usize,
 }
 
 impl AccountStore {
-    pub fn new(location: &StateLocation, key: AccountKey, environment: &StateEnvironment<'_>) -> AccountStore {
-        let _ = (location, environment);
-        AccountStore { key }
+    pub fn new(place: &StateLocation, key: AccountKey, environment: &StateEnvironment<'_>) -> AccountStore {
+        let path = place.file(&[&key.file_name()], environment);
+        let new = |path| StateFile::new(path, environment.ancestors(), MAX_ACCOUNT_BYTES);
+        AccountStore {
+            file: path.and_then(|path| path.map(new).transpose()),
+            has_own_states: !matches!(place, StateLocation::File(_)),
+            held: None,
+            key,
+        }
     }
 
-    /// State without a file, for a process that goes on: `text` is that of [`AccountStore::write_text`], at first empty.
+    /// A state without a file, for a process that goes on: it holds the text of [`AccountStore::held_text`], at first an empty
+    /// one. What was held for another account is none of this one.
     pub fn holding(text: &str, key: AccountKey) -> AccountStore {
-        let _ = text;
-        AccountStore { key }
+        // Of the same process, whatever its clock has done.
+        let held = account_format::read(&key, text.as_bytes(), Timestamp::now());
+        let memory = held.map(|loaded| loaded.memory).unwrap_or_default();
+        AccountStore {
+            file: Ok(None),
+            has_own_states: false,
+            held: Some(RefCell::new(memory)),
+            key,
+        }
     }
 
-    /// Returns the memory as it is written to the file.
-    pub fn write_text(&self, memory: &AccountMemory) -> String {
-        let _ = memory;
-        self.key.file_name()
+    /// Returns what is held after the latest update. `None`: it is in a file, or nowhere.
+    pub fn held_text(&self) -> Option<String> {
+        let held = self.held.as_ref()?;
+        Some(account_format::write(&self.key, &held.borrow()))
     }
 
     /// Path of the account's state file, if there is one.
     pub fn path(&self) -> Option<&Path> {
-        None
+        Some(self.file.as_ref().ok()?.as_ref()?.path())
     }
 
     /// The path to be printed; empty if there is none.
     pub fn shown_path(&self) -> String {
-        String::new()
+        self.path().map(|path| path.display().to_string()).unwrap_or_default()
     }
 
-    /// Returns what is remembered, of the services with a state file of their own too. Takes no lock, changes nothing and
-    /// reports no error: [`AccountStore::update`] finds them all.
+    /// Returns what was remembered when the run began, of the services with a state file of their own too. Takes no lock,
+    /// changes nothing and knows no error: [`AccountStore::update`] finds them all.
     pub fn peek(&self, now: Timestamp) -> AccountMemory {
-        let _ = now;
-        AccountMemory::default()
+        let Ok(Some(file)) = &self.file else {
+            return self.held_memory();
+        };
+        let mut memory = match file.read(|bytes| account_format::read(&self.key, bytes, now)) {
+            Ok(loaded) => loaded.memory,
+            Err(_) => AccountMemory::default(),
+        };
+        read_own_states(&self.own_states(file).unwrap_or_default(), &mut memory, now);
+        memory
     }
 
-    /// Reads, lets `run` judge the services through [`Turn::service`], and writes, all under the lock of the account state.
+    /// Reads, lets `run` judge the services through [`Turn::service`], and writes, all under the lock of the account's state.
     ///
     /// `run` is called once, whatever happens; with what was peeked where the state cannot be read or locked. The second value
-    /// returned says what is wrong with the account state, in a line each.
+    /// returned tells what is wrong with the account's state, in a line each.
     pub fn update<T>(
         &self,
         deadline: Instant,
         peeked: &AccountMemory,
-        run: impl FnOnce(&mut Turn) -> T,
+        run: impl FnOnce(&mut Turn<'_>) -> T,
     ) -> (T, Vec<String>) {
-        let _ = deadline;
-        let AccountMemory {
-            services,
-            candidates,
-            census,
-            ..
-        } = peeked.clone();
-        let mut turn = Turn {
-            services,
-            candidates,
-            census,
+        let turn = |memory, own| Turn::new(memory, own, peeked, deadline);
+        let file = match &self.file {
+            Ok(Some(file)) => file,
+            Ok(None) => {
+                let mut turn = turn(self.held_memory(), OwnStates::new());
+                let said = run(&mut turn);
+                if let Some(held) = &self.held {
+                    held.replace(turn.into_memory());
+                }
+                return (said, Vec::new());
+            }
+            Err(problem) => return (run(&mut turn(peeked.clone(), OwnStates::new())), vec![problem.clone()]),
         };
-        (run(&mut turn), Vec::new())
+        let begun = file.begin(deadline, |bytes| {
+            account_format::read(&self.key, bytes, Timestamp::now())
+        });
+        let (mut state, own) = match begun.and_then(|state| Ok((state, self.own_states(file)?))) {
+            Ok(begun) => begun,
+            Err(problem) => {
+                let own = self.own_states(file).unwrap_or_default();
+                return (run(&mut turn(peeked.clone(), own)), vec![problem]);
+            }
+        };
+        let mut turn = turn(mem::take(&mut state.memory), own);
+        let before = (turn.candidates.clone(), turn.census);
+        let said = run(&mut turn);
+        let has_changed = turn.drop_entries() || turn.has_changed || before != (turn.candidates.clone(), turn.census);
+        let refused = turn.refused;
+        let mut problems = state.save(has_changed, || account_format::write(&self.key, &turn.into_memory()));
+        if refused > 0 {
+            let shown = file.path().display();
+            problems.push(format!(
+                "the state {shown} has {MAX_SERVICES} services and takes in no more: {refused} not remembered, use --only or \
+                 --exclude"
+            ));
+        }
+        (said, problems)
     }
 
-    /// Removes the account state; services with a state file of their own keep it. `Ok(false)` if there is none.
+    /// What is remembered, for showing it, of the services with a state file of their own too. `Ok(None)`: nothing.
     ///
     /// # Errors
     ///
-    /// Why it cannot be removed.
+    /// Why it cannot be read.
+    pub fn show(&self, now: Timestamp) -> Result<Option<LoadedAccount>, String> {
+        let file = self.usable()?;
+        let own = self.own_states(file)?;
+        let mut loaded = match file.read(|bytes| account_format::read(&self.key, bytes, now)) {
+            Ok(LoadedAccount { damage: Some(why), .. }) => {
+                return Err(format!("the state {} {why}", self.shown_path()));
+            }
+            Ok(loaded) => loaded,
+            Err(LoadError::Missing) if own.is_empty() => return Ok(None),
+            Err(LoadError::Missing) => LoadedAccount {
+                key: self.key.clone(),
+                memory: AccountMemory::default(),
+                damage: None,
+                future: None,
+            },
+            Err(error) => return Err(error.into_text()),
+        };
+        read_own_states(&own, &mut loaded.memory, now);
+        Ok(Some(loaded))
+    }
+
+    /// Forgets the account's state; services with a state file of their own keep it. `Ok(false)` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be forgotten.
     pub fn reset(&self, deadline: Instant) -> Result<bool, String> {
-        let _ = deadline;
-        Ok(false)
+        let read = |bytes: &[u8]| account_format::read(&self.key, bytes, Timestamp::now());
+        self.usable()?.remove(deadline, read)
+    }
+
+    fn usable(&self) -> Result<&StateFile, String> {
+        match &self.file {
+            Ok(Some(file)) => Ok(file),
+            Ok(None) => Err("--no-state: there is no state".into()),
+            Err(problem) => Err(problem.clone()),
+        }
+    }
+
+    fn held_memory(&self) -> AccountMemory {
+        self.held.as_ref().map(|held| held.borrow().clone()).unwrap_or_default()
+    }
+
+    /// The states of this account's services that were checked alone.
+    fn own_states(&self, file: &StateFile) -> Result<OwnStates, String> {
+        if !self.has_own_states {
+            return Ok(OwnStates::new());
+        }
+        let states = file.all_in_folder(MAX_STATE_BYTES)?.into_iter().filter_map(|file| {
+            let key = self.question_of(&file)?;
+            Some((key.service.clone(), Store::of_file(file, key)))
+        });
+        Ok(states.collect())
+    }
+
+    /// The question of such a file, by the name of the file, which ends with its digest. `None`: of another account.
+    fn question_of(&self, file: &StateFile) -> Option<StateKey> {
+        let name = file.shown_name();
+        let (service, _) = name.rsplit_once('-')?;
+        let key = match service.len() < FILE_NAME_CHARS {
+            true => self.key.of_service(service),
+            // There may be more of the name than the file name has.
+            false => file.read(|bytes| format::read_any(bytes, Timestamp::now())).ok()?.key,
+        };
+        let is_ours = AccountKey::from(&key) == self.key && key.file_name() == name;
+        (is_ours && ServiceName::parse(&key.service).is_ok()).then_some(key)
     }
 }
 
-impl Turn {
+/// Puts what the services' own files hold in place of the entries.
+fn read_own_states(own: &OwnStates, memory: &mut AccountMemory, now: Timestamp) {
+    for (service, state) in own {
+        match state.read(now) {
+            Ok(loaded) => {
+                memory.unreadable.remove(service);
+                memory.services.insert(service.clone(), loaded.memory);
+            }
+            // It was reset a moment ago.
+            Err(LoadError::Missing) => {}
+            Err(_) => {
+                memory.services.remove(service);
+                memory.unreadable.insert(service.clone());
+            }
+        }
+    }
+}
+
+impl<'a> Turn<'a> {
+    /// A turn without a file.
+    pub fn of(peeked: &'a AccountMemory) -> Turn<'a> {
+        Turn::new(peeked.clone(), OwnStates::new(), peeked, Instant::now())
+    }
+
+    fn new(memory: AccountMemory, own: OwnStates, peeked: &'a AccountMemory, deadline: Instant) -> Turn<'a> {
+        Turn {
+            services: memory.services,
+            candidates: memory.candidates,
+            census: memory.census,
+            own,
+            peeked,
+            deadline,
+            judged: BTreeSet::new(),
+            has_changed: false,
+            refused: 0,
+        }
+    }
+
     /// Whether the service is remembered at this moment; an overlapping run may have adopted it since the peek.
     pub fn is_remembered(&self, name: &str) -> bool {
-        self.services.get(name).is_some_and(Memory::is_remembered)
+        let services = match self.own.contains_key(name) {
+            true => &self.peeked.services,
+            false => &self.services,
+        };
+        services.get(name).is_some_and(Memory::is_remembered)
     }
 
-    /// Lets `judge` make the new memory of a service from the old one. The second value returned says what is wrong with the
+    /// Lets `judge` make the new memory of a service from the old one. The second value returned tells what is wrong with the
     /// state file of the service, if it has one of its own.
     pub fn service<T>(&mut self, name: &str, judge: impl FnOnce(&Memory) -> (T, Memory)) -> (T, Vec<String>) {
-        let old = self.services.remove(name).unwrap_or_default();
-        let (said, new) = judge(&old);
-        self.services.insert(name.to_owned(), new);
+        if let Some(store) = self.own.get(name) {
+            let peeked = self.peeked.services.get(name).cloned().unwrap_or_default();
+            return store.update(self.deadline, &peeked, judge);
+        }
+        let old = self.services.get(name).cloned();
+        let (said, next) = judge(old.as_ref().unwrap_or(&Memory::default()));
+        if old.is_none() && self.services.len() >= MAX_SERVICES {
+            self.refused += 1;
+            return (said, Vec::new());
+        }
+        self.judged.insert(name.to_owned());
+        if old.as_ref() != Some(&next) {
+            self.has_changed = true;
+            self.services.insert(name.to_owned(), next);
+        }
         (said, Vec::new())
+    }
+
+    /// Drops the entries of services that are not watched any more, and of those with a file of their own. Returns whether
+    /// there were any.
+    fn drop_entries(&mut self) -> bool {
+        let before = self.services.len();
+        self.services.retain(|name, memory| {
+            (memory.is_remembered() || self.judged.contains(name)) && !self.own.contains_key(name)
+        });
+        self.services.len() < before
+    }
+
+    fn into_memory(self) -> AccountMemory {
+        AccountMemory {
+            services: self.services,
+            unreadable: BTreeSet::new(),
+            candidates: self.candidates,
+            census: self.census,
+        }
     }
 }
 
-impl Turn {
-    pub fn of(_m: &AccountMemory) -> Turn {
-        todo!()
-    }
-}
-impl AccountStore {
-    pub fn held_text(&self) -> Option<String> {
-        None
-    }
-}
+#[cfg(test)]
+mod tests;

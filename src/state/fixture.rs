@@ -1,5 +1,6 @@
 //! Memories for the tests of the state.
 
+use super::account::AccountKey;
 use super::baseline::{Baseline, BaselineRaise, Peak};
 use super::changes::{Change, ChangeKind, Changes};
 use super::key::StateKey;
@@ -17,6 +18,10 @@ pub fn state_key() -> StateKey {
         servers: vec!["n1:4222".into(), "n2:4222".into()],
         user: Some("mon".into()),
     }
+}
+
+pub fn account_key() -> AccountKey {
+    AccountKey::from(&state_key())
 }
 
 pub const fn at(second: i64) -> Timestamp {

@@ -6,6 +6,7 @@
 use std::iter::once;
 use std::time::Duration;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 use serde_json::{Number, Value};
@@ -15,23 +16,39 @@ use super::memory::{Epoch, Memory};
 use crate::values::timestamp::Timestamp;
 
 /// The version of the file's format.
-const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 1;
 
-const MALFORMED: &str = "is damaged: a field is missing or malformed";
+pub(super) const NO_FORMAT: &str = "is damaged: no format";
+
+pub(super) const MALFORMED: &str = "is damaged: a field is missing or malformed";
 
 /// How far a time may be ahead of the clock without a word: clocks are set back a little now and then, and once by a time zone.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 
 /// What a state file says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loaded {
-    pub key: StateKey,
+pub struct Loaded<K = StateKey, M = Memory> {
+    pub key: K,
     /// No time in it is later than the one of reading.
-    pub memory: Memory,
+    pub memory: M,
     /// What is wrong with the rest of the file ("the state FILE …").
     pub damage: Option<String>,
     /// The latest time in the file, if the clock was set back since: it is beyond all doubt in the future.
     pub future: Option<Timestamp>,
+}
+
+/// Why a state file cannot be read ("the state FILE ...").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FormatError {
+    Damaged(String),
+    /// It is a state of the other kind: of one service, or of all services of an account.
+    OtherKind(String),
+}
+
+impl From<&str> for FormatError {
+    fn from(why: &str) -> FormatError {
+        FormatError::Damaged(why.into())
+    }
 }
 
 /// Returns the text of the state file.
@@ -49,8 +66,8 @@ pub fn write(key: &StateKey, memory: &Memory) -> String {
 ///
 /// # Errors
 ///
-/// What is wrong with it ("the state FILE …").
-pub fn read(key: &StateKey, text: &[u8], now: Timestamp) -> Result<Loaded, String> {
+/// What is wrong with it.
+pub fn read(key: &StateKey, text: &[u8], now: Timestamp) -> Result<Loaded, FormatError> {
     let loaded = read_any(text, now)?;
     match loaded.key == *key {
         true => Ok(loaded),
@@ -62,35 +79,31 @@ pub fn read(key: &StateKey, text: &[u8], now: Timestamp) -> Result<Loaded, Strin
 ///
 /// # Errors
 ///
-/// What is wrong with it ("the state FILE …").
-pub fn read_any(text: &[u8], now: Timestamp) -> Result<Loaded, String> {
-    // The text of an error never repeats what is in the file.
+/// What is wrong with it.
+pub fn read_any(text: &[u8], now: Timestamp) -> Result<Loaded, FormatError> {
     let head = Head::deserialize(&mut serde_json::Deserializer::from_slice(text));
-    let Head { format, question } = head.map_err(|e| match e.classify() {
-        Category::Data => "is damaged: no format".to_owned(),
-        _ => format!("is damaged: {e}"),
+    let head = head.map_err(|e| match e.classify() {
+        Category::Data => NO_FORMAT.into(),
+        _ => damage(&e),
     })?;
-    if format.as_u64() != Some(FORMAT) {
-        return Err(format!("has format {format}, this program knows format {FORMAT}"));
+    check_format(&head.format)?;
+    if head.question.is_none() && head.account.is_some() {
+        let why = "holds all services of an account (--all), give --state-dir in place of --state";
+        return Err(FormatError::OtherKind(why.into()));
     }
     let mut json = serde_json::Deserializer::from_slice(text);
     let mut memory = Memory::deserialize(&mut json).map_err(|_| MALFORMED)?;
-    let key = question.and_then(|question| StateKey::deserialize(question).ok());
-    let is_whole = |epoch: &Epoch| epoch.instances.len() <= epoch.count;
-    let last_seen = memory.outage.iter().map(|outage| &outage.last_seen);
-    let (Some(key), true) = (key, memory.epoch.iter().chain(last_seen).all(is_whole)) else {
-        return Err(MALFORMED.into());
-    };
+    let key = head
+        .question
+        .and_then(|question| StateKey::deserialize(question).ok())
+        .ok_or(MALFORMED)?;
     let mut latest = now;
-    for time in times(&mut memory) {
-        latest = latest.max(*time);
-        *time = now.min(*time);
-    }
+    settle(&mut memory, now, &mut latest)?;
     Ok(Loaded {
         key,
         memory,
         damage: json.end().err().map(|e| format!("is damaged: {e}")),
-        future: Some(latest).filter(|latest| *latest > now + CLOCK_SLACK),
+        future: beyond_doubt(latest, now),
     })
 }
 
@@ -99,6 +112,56 @@ pub fn read_any(text: &[u8], now: Timestamp) -> Result<Loaded, String> {
 struct Head {
     format: Number,
     question: Option<Value>,
+    account: Option<IgnoredAny>,
+}
+
+/// What is wrong with a file that breaks. The text never repeats what is in the file.
+pub(super) fn damage(error: &serde_json::Error) -> FormatError {
+    match error.classify() {
+        Category::Data => MALFORMED.into(),
+        _ => FormatError::Damaged(format!("is damaged: {error}")),
+    }
+}
+
+pub(super) fn check_format(format: &Number) -> Result<(), FormatError> {
+    match format.as_u64() == Some(FORMAT) {
+        true => Ok(()),
+        false => Err(FormatError::Damaged(format!(
+            "has format {format}, this program knows format {FORMAT}"
+        ))),
+    }
+}
+
+/// Checks a memory that was read, and puts its times that have not come yet to `now`. `latest` becomes the latest of them.
+///
+/// # Errors
+///
+/// There are more instances in an epoch than it counts.
+pub(super) fn settle(memory: &mut Memory, now: Timestamp, latest: &mut Timestamp) -> Result<(), &'static str> {
+    let is_whole = |epoch: &Epoch| epoch.instances.len() <= epoch.count;
+    let last_seen = memory.outage.iter().map(|outage| &outage.last_seen);
+    if !memory.epoch.iter().chain(last_seen).all(is_whole) {
+        return Err(MALFORMED);
+    }
+    settle_times(times(memory), now, latest);
+    Ok(())
+}
+
+/// See [`settle`].
+pub(super) fn settle_times<'a>(
+    times: impl IntoIterator<Item = &'a mut Timestamp>,
+    now: Timestamp,
+    latest: &mut Timestamp,
+) {
+    for time in times {
+        *latest = (*latest).max(*time);
+        *time = now.min(*time);
+    }
+}
+
+/// Returns the latest time of a file, if the clock was set back since.
+pub(super) fn beyond_doubt(latest: Timestamp, now: Timestamp) -> Option<Timestamp> {
+    (latest > now + CLOCK_SLACK).then_some(latest)
 }
 
 #[derive(Serialize)]

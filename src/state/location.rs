@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::key::StateKey;
 use crate::files::folder::Ancestors;
 use crate::files::replace::parent;
 
@@ -32,8 +31,9 @@ pub struct StateEnvironment<'a> {
 }
 
 impl StateEnvironment<'_> {
-    /// The first folder that applies, whether it can be used or not. `file`: the name of the state file, which stays where it is.
-    fn default_dir(&self, file: Option<&str>) -> Option<PathBuf> {
+    /// The first folder that applies, whether it can be used or not. `files`: the names of the state file, and of others in
+    /// which the state may be: the first that exists stays where it is.
+    fn default_dir(&self, files: &[&str]) -> Option<PathBuf> {
         let var = |name| (self.var)(name).filter(|value| !value.is_empty());
         if let Some(list) = var("STATE_DIRECTORY") {
             // systemd lists several folders with colons between them.
@@ -53,11 +53,16 @@ impl StateEnvironment<'_> {
         let packaged = self.package_dir.join(self.euid.to_string());
         // Only root makes folders there. A state that is below the home already is not forgotten when that has been done.
         let is_there = packaged.is_dir() || self.euid == 0;
-        let lies_in = |dir: &Path| file.is_some_and(|file| dir.join(file).exists());
-        match home {
-            Some(home) if !is_there || (lies_in(&home) && !lies_in(&packaged)) => Some(home),
-            _ => Some(packaged),
+        let Some(home) = home else { return Some(packaged) };
+        if !is_there {
+            return Some(home);
         }
+        for file in files {
+            if let Some(dir) = [&packaged, &home].into_iter().find(|dir| dir.join(file).exists()) {
+                return Some(dir.clone());
+            }
+        }
+        Some(packaged)
     }
 
     /// Who may change the way to the folder: in a pod, all containers share the volumes.
@@ -70,33 +75,30 @@ impl StateEnvironment<'_> {
 }
 
 impl StateLocation {
-    /// The state file of this question. `None`: nothing is to be remembered.
+    /// The state file: the first of these names. The state may be in one of the others, too. `None`: nothing is to be
+    /// remembered.
     ///
     /// # Errors
     ///
     /// There is no folder for it, and what to do.
-    pub fn file(&self, key: &StateKey, state_environment: &StateEnvironment<'_>) -> Result<Option<PathBuf>, String> {
+    pub fn file(&self, names: &[&str], state_environment: &StateEnvironment<'_>) -> Result<Option<PathBuf>, String> {
         Ok(match self {
-            StateLocation::Nowhere => None,
             StateLocation::File(path) => Some(path.clone()),
-            _ => {
-                let name = key.file_name();
-                self.dir(Some(&name), state_environment)?.map(|dir| dir.join(name))
-            }
+            _ => self.dir(names, state_environment)?.map(|dir| dir.join(names[0])),
         })
     }
 
-    /// The folder of the states, or of the state with this name. `None`: nothing is to be remembered.
+    /// The folder of the states, or of the state with one of these names. `None`: nothing is to be remembered.
     ///
     /// # Errors
     ///
     /// As for [`StateLocation::file`].
-    pub fn dir(&self, file: Option<&str>, state_environment: &StateEnvironment<'_>) -> Result<Option<PathBuf>, String> {
+    pub fn dir(&self, names: &[&str], state_environment: &StateEnvironment<'_>) -> Result<Option<PathBuf>, String> {
         Ok(match self {
             StateLocation::Nowhere => None,
             StateLocation::File(path) => Some(parent(path).to_owned()),
             StateLocation::Dir(dir) => Some(dir.clone()),
-            StateLocation::Default => Some(state_environment.default_dir(file).ok_or(
+            StateLocation::Default => Some(state_environment.default_dir(names).ok_or(
                 "no folder for the state: neither HOME nor XDG_STATE_HOME is set, \
                  give --state-dir, or --no-state to go without",
             )?),

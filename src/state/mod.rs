@@ -1,6 +1,7 @@
-//! What is remembered from run to run: `memory` says what, `format` how it is written, and `store` alone knows the file.
+//! What is remembered from run to run: `memory` says what, `format` how it is written, and `state_file` alone knows the file.
 
 pub mod account;
+pub mod account_format;
 pub mod account_store;
 pub mod baseline;
 pub mod changes;
@@ -9,6 +10,7 @@ pub mod format;
 pub mod key;
 pub mod location;
 pub mod memory;
+pub mod state_file;
 pub mod statistics;
 pub mod store;
 

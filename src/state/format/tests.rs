@@ -44,7 +44,7 @@ fn loaded(memory: Memory) -> Loaded {
     }
 }
 
-fn parsed(value: &Value, now: Timestamp) -> Result<Memory, String> {
+fn parsed(value: &Value, now: Timestamp) -> Result<Memory, FormatError> {
     read(&state_key(), value.to_string().as_bytes(), now).map(|loaded| loaded.memory)
 }
 
@@ -291,7 +291,7 @@ fn what_is_wrong_with_a_file_is_said() {
         (without("/history/7/at"), malformed.into()),
     ];
     for (json, why) in cases {
-        assert_eq!(parsed(&json, at(100)), Err(why), "{json}");
+        assert_eq!(parsed(&json, at(100)), Err(FormatError::Damaged(why)), "{json}");
     }
     // A program before this one did not know since when versions are mixed.
     let earlier = Memory {

@@ -1,3 +1,5 @@
+use std::ffi::OsString;
+
 use super::*;
 use crate::state::fixture::{at, memory, state_key};
 

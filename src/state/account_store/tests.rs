@@ -1,0 +1,494 @@
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::*;
+use crate::state::fixture::{account_key, at, epoch, memory};
+use crate::state::store::list;
+
+/// A state folder of its own, which is removed at the end.
+struct Place(PathBuf);
+
+impl Place {
+    fn new(name: &str) -> Place {
+        let dir = std::env::temp_dir().join(format!("check_nats_service-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        Place(dir)
+    }
+
+    fn environment(&self) -> StateEnvironment<'_> {
+        StateEnvironment {
+            var: &|_| None,
+            package_dir: Path::new("/nonexistent/package"),
+            euid: 1000,
+        }
+    }
+
+    fn location(&self) -> StateLocation {
+        StateLocation::Dir(self.0.clone())
+    }
+
+    fn account(&self) -> AccountStore {
+        AccountStore::new(&self.location(), account_key(), &self.environment())
+    }
+
+    fn single(&self, service: &str) -> Store {
+        Store::new(&self.location(), account_key().of_service(service), &self.environment())
+    }
+
+    /// Lets a run for all give these services these memories.
+    fn run_for_all(&self, services: &[(&str, Memory)]) -> Vec<String> {
+        let store = self.account();
+        let peeked = store.peek(at(100));
+        let (told, problems) = store.update(deadline(), &peeked, |turn| {
+            let judge = |(name, next): &(&str, Memory)| turn.service(name, |_| ((), next.clone())).1;
+            services.iter().flat_map(judge).collect::<Vec<_>>()
+        });
+        [told, problems].concat()
+    }
+
+    /// Lets a single check give this service this memory. Returns what it remembered, and the problems.
+    fn run_single(&self, service: &str, next: Memory) -> (Memory, Vec<String>) {
+        let store = self.single(service);
+        let peeked = store.peek(at(100));
+        let (old, problems) = store.update(deadline(), &peeked, |old| (old.clone(), next));
+        assert_eq!(old, peeked);
+        (old, problems)
+    }
+
+    fn account_text(&self) -> String {
+        fs::read_to_string(self.account().path().expect("a path")).expect("a file")
+    }
+
+    fn write_account(&self, text: &str) {
+        fs::write(self.account().path().expect("a path"), text).expect("written");
+    }
+
+    fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn deadline() -> Instant {
+    Instant::now() + Duration::from_secs(30)
+}
+
+fn up(instances: usize) -> Memory {
+    Memory {
+        sequence: 1,
+        epoch: Some(epoch(40, instances)),
+        ..Memory::default()
+    }
+}
+
+fn names(memory: &AccountMemory) -> Vec<&str> {
+    memory.services.keys().map(String::as_str).collect()
+}
+
+const NONE: Vec<String> = Vec::new();
+
+#[test]
+fn one_file_remembers_all_services() {
+    let place = Place::new("all");
+    assert_eq!(place.account().peek(at(100)), AccountMemory::default());
+    assert_eq!(place.run_for_all(&[("orders", memory()), ("billing", up(3))]), NONE);
+    let name = account_key().file_name();
+    assert_eq!(place.files(), [name.clone(), format!("{name}.lock")]);
+    let peeked = place.account().peek(at(100));
+    assert_eq!(
+        peeked.services,
+        [("billing".into(), up(3)), ("orders".into(), memory())].into()
+    );
+    // What is not judged stays.
+    assert_eq!(place.run_for_all(&[("billing", up(4))]), NONE);
+    let peeked = place.account().peek(at(100));
+    assert_eq!(
+        peeked.services,
+        [("billing".into(), up(4)), ("orders".into(), memory())].into()
+    );
+}
+
+#[test]
+fn candidates_and_the_census_are_kept() {
+    let place = Place::new("candidates");
+    let store = place.account();
+    let peeked = AccountMemory::default();
+    let (_, problems) = store.update(deadline(), &peeked, |turn| {
+        turn.candidates.insert("mail".into(), at(30));
+        turn.census = Some(at(60));
+    });
+    assert_eq!(problems, NONE);
+    let peeked = store.peek(at(100));
+    assert_eq!(
+        (peeked.candidates.clone(), peeked.census),
+        ([("mail".into(), at(30))].into(), Some(at(60)))
+    );
+    assert_eq!(peeked.remembered(), BTreeSet::new());
+    store.update(deadline(), &peeked, |turn| turn.candidates.clear());
+    assert_eq!(store.peek(at(100)).candidates, BTreeMap::new());
+}
+
+/// Nothing changed: nothing is written.
+#[test]
+fn a_run_that_changes_nothing_writes_nothing() {
+    use std::os::unix::fs::MetadataExt;
+    let place = Place::new("unchanged");
+    place.run_for_all(&[("orders", memory())]);
+    let inode = || {
+        fs::metadata(place.account().path().expect("a path"))
+            .expect("a file")
+            .ino()
+    };
+    let before = inode();
+    place.run_for_all(&[("orders", memory())]);
+    assert_eq!(inode(), before);
+}
+
+/// A service that was forgotten, or was expected and is no more, leaves nothing.
+#[test]
+fn a_service_that_is_not_watched_any_more_is_dropped() {
+    let place = Place::new("dropped");
+    let never_seen = Memory {
+        sequence: 1,
+        epoch: Some(epoch(40, 0)),
+        ..Memory::default()
+    };
+    place.run_for_all(&[("orders", never_seen.clone()), ("billing", up(1))]);
+    assert_eq!(
+        names(&place.account().peek(at(100))),
+        ["billing", "orders"],
+        "it was judged"
+    );
+    assert_eq!(place.account().peek(at(100)).remembered(), ["billing"].into());
+    place.run_for_all(&[]);
+    assert_eq!(names(&place.account().peek(at(100))), ["billing"]);
+}
+
+/// The same memory, whether a service is checked alone or with the others.
+#[test]
+fn the_first_single_check_takes_over_what_the_account_remembers() {
+    let place = Place::new("first");
+    place.run_for_all(&[("orders", memory()), ("billing", up(3))]);
+    let shown = place
+        .single("orders")
+        .show(at(100))
+        .expect("a state")
+        .map(|(path, loaded)| (path.to_owned(), loaded.memory));
+    assert_eq!(
+        shown,
+        Some((place.account().path().expect("a path").to_owned(), memory()))
+    );
+    assert_eq!(place.run_single("orders", up(2)), (memory(), NONE));
+    // From then on both use the service's own file, and the entry goes with the next run for all.
+    assert_eq!(place.account().peek(at(100)).services["orders"], up(2));
+    assert_eq!(place.run_for_all(&[("orders", up(5)), ("billing", up(3))]), NONE);
+    assert!(!place.account_text().contains("orders"));
+    assert_eq!(place.run_single("orders", up(6)), (up(5), NONE));
+    assert_eq!(place.account().peek(at(100)).services["orders"], up(6));
+    assert_eq!(place.account().peek(at(100)).services["billing"], up(3));
+    // A service that the account does not know is a first run, without a lock of the account that is missing.
+    let alone = Place::new("alone");
+    assert_eq!(alone.run_single("mail", up(1)), (Memory::default(), NONE));
+    assert_eq!(alone.files().len(), 2);
+}
+
+/// Whatever has happened before the first run for all.
+#[test]
+fn services_that_were_checked_alone_are_remembered() {
+    let place = Place::new("migration");
+    let long = "x".repeat(120);
+    for service in ["orders", "a-b-c", &long] {
+        place.run_single(service, memory());
+    }
+    let other = Store::new(
+        &place.location(),
+        crate::state::key::StateKey {
+            user: None,
+            ..account_key().of_service("foreign")
+        },
+        &place.environment(),
+    );
+    other.update(deadline(), &Memory::default(), |_| ((), memory()));
+    fs::write(place.0.join("notes-1.json"), "x").expect("written");
+    let peeked = place.account().peek(at(100));
+    assert_eq!(peeked.remembered(), ["a-b-c", "orders", &long].into());
+    assert_eq!(place.run_for_all(&[("orders", up(2)), (&long, up(1))]), NONE);
+    assert_eq!(place.run_single("orders", up(2)).0, up(2));
+    assert!(
+        place
+            .account()
+            .show(at(100))
+            .expect("a state")
+            .is_some_and(|all| all.memory.services.len() == 3)
+    );
+}
+
+#[test]
+fn a_broken_own_file_is_told_with_its_service() {
+    let place = Place::new("broken-own");
+    place.run_single("orders", memory());
+    let path = place.single("orders").shown_path();
+    fs::write(&path, "x").expect("written");
+    let peeked = place.account().peek(at(100));
+    assert_eq!((peeked.services.len(), peeked.remembered()), (0, ["orders"].into()));
+    let told = place.run_for_all(&[("orders", up(1))]);
+    assert_eq!(
+        told,
+        [format!(
+            "the state {path} is damaged: expected value at line 1 column 1, set aside as {path}.bad, all before is forgotten"
+        )]
+    );
+    assert_eq!(place.account().peek(at(100)).services["orders"], up(1));
+    assert_eq!(fs::read_to_string(format!("{path}.bad")).expect("set aside"), "x");
+}
+
+#[test]
+fn a_broken_entry_costs_none_of_the_others() {
+    let place = Place::new("broken-entry");
+    place.run_for_all(&[("billing", up(3)), ("orders", memory())]);
+    let path = place.account().shown_path();
+    let broken = place
+        .account_text()
+        .replacen("\"first_missed\":\"", "\"first_missed\":\"x", 1);
+    place.write_account(&broken);
+    // A single check tells it too, and leaves the file to the run for all.
+    let why = format!("the state {path} is damaged: 1 part cannot be read (orders)");
+    let (old, told) = place.run_single("orders", up(1));
+    assert_eq!(
+        (old, told),
+        (
+            Memory::default(),
+            vec![format!("{why}, what it knew of the service is lost")]
+        )
+    );
+    assert_eq!(place.run_single("orders", up(1)), (up(1), NONE));
+    assert_eq!(place.run_single("billing", up(4)), (up(3), NONE));
+    assert_eq!(place.account_text(), broken);
+    let told = place.run_for_all(&[("orders", up(1))]);
+    assert_eq!(
+        told,
+        [format!(
+            "{why}, set aside as {path}.bad, what could be read of it counts"
+        )]
+    );
+    assert_eq!(fs::read_to_string(format!("{path}.bad")).expect("set aside"), broken);
+    assert_eq!(place.run_for_all(&[("orders", up(1))]), NONE);
+    assert_eq!(names(&place.account().peek(at(100))), ["billing", "orders"]);
+}
+
+#[test]
+fn a_state_of_the_other_kind_is_refused_and_kept() {
+    let place = Place::new("kind");
+    place.run_for_all(&[("billing", up(3))]);
+    place.run_single("orders", memory());
+    let account_path = place.account().path().expect("a path").to_owned();
+    let single_path = place.single("orders").path().expect("a path").to_owned();
+    let texts = || {
+        (
+            fs::read(&account_path).expect("a file"),
+            fs::read(&single_path).expect("a file"),
+        )
+    };
+    let before = texts();
+    let single = Store::new(
+        &StateLocation::File(account_path.clone()),
+        account_key().of_service("billing"),
+        &place.environment(),
+    );
+    let told = single.update(deadline(), &Memory::default(), |_| ((), up(1))).1;
+    let why = format!(
+        "the state {} holds all services of an account (--all), give --state-dir in place of --state",
+        account_path.display()
+    );
+    assert_eq!(told, std::slice::from_ref(&why));
+    assert_eq!(single.reset(deadline()), Err(why.clone()));
+    assert_eq!(single.show(at(100)), Err(why));
+    let all = AccountStore::new(
+        &StateLocation::File(single_path.clone()),
+        account_key(),
+        &place.environment(),
+    );
+    let ((), told) = all.update(deadline(), &AccountMemory::default(), |turn| {
+        turn.service("orders", |_| ((), up(1)));
+    });
+    let why = format!(
+        "the state {} holds a single service (-n), give --state-dir in place of --state",
+        single_path.display()
+    );
+    assert_eq!(told, std::slice::from_ref(&why));
+    assert_eq!(all.reset(deadline()), Err(why));
+    assert_eq!(texts(), before);
+    assert_eq!(place.files().len(), 4, "nothing is set aside");
+}
+
+/// `--state FILE` is one file, whatever lies beside it.
+#[test]
+fn a_named_file_stands_alone() {
+    let place = Place::new("named");
+    place.run_single("orders", memory());
+    let file = place.0.join("f.json");
+    let all = AccountStore::new(&StateLocation::File(file.clone()), account_key(), &place.environment());
+    assert_eq!(all.path(), Some(file.as_path()));
+    assert_eq!(all.peek(at(100)), AccountMemory::default());
+    all.update(deadline(), &AccountMemory::default(), |turn| {
+        turn.service("orders", |old| (assert_eq!(old, &Memory::default()), up(1)));
+    });
+    assert_eq!(all.peek(at(100)).services["orders"], up(1));
+    assert_eq!(place.run_single("orders", memory()).0, memory());
+}
+
+#[test]
+fn a_reset_forgets_a_service_wherever_it_is() {
+    let place = Place::new("reset");
+    place.run_for_all(&[("billing", up(3)), ("orders", memory())]);
+    assert_eq!(place.single("mail").reset(deadline()), Ok(false));
+    // In the account only; in both files; in its own only.
+    assert_eq!(place.single("orders").reset(deadline()), Ok(true));
+    assert_eq!(names(&place.account().peek(at(100))), ["billing"]);
+    place.run_single("billing", up(4));
+    assert!(place.account_text().contains("billing"));
+    assert_eq!(place.single("billing").reset(deadline()), Ok(true));
+    assert_eq!(place.account().peek(at(100)), AccountMemory::default());
+    place.run_single("billing", up(4));
+    assert_eq!(place.account().reset(deadline()), Ok(true));
+    assert_eq!(place.account().reset(deadline()), Ok(false));
+    assert_eq!(names(&place.account().peek(at(100))), ["billing"], "its own file stays");
+    assert_eq!(place.single("billing").reset(deadline()), Ok(true));
+    assert_eq!(place.account().peek(at(100)), AccountMemory::default());
+}
+
+#[test]
+fn every_service_is_listed_once() {
+    let place = Place::new("list");
+    place.run_for_all(&[("billing", up(3)), ("orders", memory())]);
+    place.run_single("billing", up(4));
+    let listed = || {
+        let states = list(&place.0, place.environment().ancestors(), at(100)).expect("a list");
+        let seen = |state: crate::state::store::Listed| {
+            let loaded = state.loaded.map(|loaded| (loaded.key.service, loaded.memory));
+            (state.name, loaded)
+        };
+        states.into_iter().map(seen).collect::<Vec<_>>()
+    };
+    let account = account_key().file_name();
+    assert_eq!(
+        listed(),
+        [
+            (
+                account_key().of_service("billing").file_name(),
+                Ok(("billing".into(), up(4)))
+            ),
+            (account.clone(), Ok(("orders".into(), memory()))),
+        ]
+    );
+    place.write_account("x");
+    assert_eq!(listed().len(), 2);
+    assert!(
+        listed()
+            .iter()
+            .any(|(name, loaded)| *name == account && loaded.is_err())
+    );
+}
+
+/// Without a place every service is judged once all the same.
+#[test]
+fn without_a_place_it_judges_once_and_says_so() {
+    let place = Place::new("nowhere");
+    let homeless = "no folder for the state: neither HOME nor XDG_STATE_HOME is set, \
+                    give --state-dir, or --no-state to go without";
+    for (location, problem) in [(StateLocation::Default, Some(homeless)), (StateLocation::Nowhere, None)] {
+        let store = AccountStore::new(&location, account_key(), &place.environment());
+        let peeked = store.peek(at(100));
+        let judge = |turn: &mut Turn<'_>| turn.service("orders", |old| (old.clone(), up(1)));
+        let ((old, own), told) = store.update(deadline(), &peeked, judge);
+        let problems: Vec<String> = problem.map(str::to_owned).into_iter().collect();
+        assert_eq!((old, own, told), (Memory::default(), NONE, problems));
+        assert_eq!(store.peek(at(100)), AccountMemory::default());
+        assert!(store.show(at(100)).is_err() && store.reset(deadline()).is_err());
+        assert_eq!(store.held_text(), None);
+    }
+}
+
+/// A lock that another run holds costs the memory of this run, not that of the other.
+#[test]
+fn what_cannot_be_locked_is_judged_and_not_written() {
+    let place = Place::new("locked");
+    place.run_for_all(&[("orders", memory())]);
+    let store = place.account();
+    let peeked = store.peek(at(100));
+    let ((), problems) = store.update(deadline(), &peeked, |_| {
+        let second = place.account();
+        let (old, problems) = second.update(Instant::now(), &peeked, |turn| {
+            turn.service("orders", |old| (old.clone(), up(1))).0
+        });
+        assert_eq!(old, memory());
+        assert!(
+            problems[0].ends_with(".lock for too long") && problems.len() == 1,
+            "{problems:?}"
+        );
+        // A single check does not take over an entry that is being written.
+        let single = place.single("orders");
+        let (old, problems) = single.update(Instant::now(), &memory(), |old| (old.clone(), up(1)));
+        assert_eq!((old, problems.len()), (memory(), 1));
+    });
+    assert_eq!(problems, NONE);
+    assert_eq!(place.account().peek(at(100)).services["orders"], memory());
+}
+
+/// A sidecar without a file outlives a clock that is set back.
+#[test]
+fn what_is_held_is_kept() {
+    let judge = |turn: &mut Turn<'_>| {
+        turn.service("orders", |_| ((), memory()));
+        turn.candidates.insert("mail".into(), at(30));
+    };
+    let store = AccountStore::holding("", account_key());
+    let peeked = store.peek(at(100));
+    assert_eq!(peeked, AccountMemory::default());
+    assert_eq!(store.update(deadline(), &peeked, judge), ((), NONE));
+    let text = store.held_text().expect("a text");
+    let next = AccountStore::holding(&text, account_key()).peek(at(100));
+    assert_eq!(
+        (next.services["orders"].clone(), next.candidates["mail"]),
+        (memory(), at(30))
+    );
+    let ahead = AccountStore::holding(&text.replace("\"20", "\"29"), account_key()).peek(at(100));
+    assert!(ahead.services["orders"].outage.is_some());
+    assert_eq!(
+        AccountStore::holding("garbage", account_key()).peek(at(100)),
+        AccountMemory::default()
+    );
+}
+
+/// More than can be read again is not written, and what was written stays.
+#[test]
+fn a_state_that_would_be_too_large_is_not_written() {
+    let place = Place::new("large");
+    place.run_for_all(&[("orders", memory())]);
+    let crowd = up(4000);
+    let many: Vec<(String, Memory)> = (0..60).map(|n| (format!("s{n}"), crowd.clone())).collect();
+    let many: Vec<(&str, Memory)> = many
+        .iter()
+        .map(|(name, memory)| (name.as_str(), memory.clone()))
+        .collect();
+    let told = place.run_for_all(&many);
+    let path = place.account().shown_path();
+    assert_eq!(
+        told,
+        [format!(
+            "the state {path} would be larger than 16 MiB and is not written"
+        )]
+    );
+    assert_eq!(names(&place.account().peek(at(100))), ["orders"]);
+}

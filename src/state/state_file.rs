@@ -1,0 +1,393 @@
+//! The one file that knows a state file: how it is read, locked and replaced, and how it survives whatever happens.
+//!
+//! A state is one file and its lock. It is written beside itself, synced and renamed: whatever kills a run, at whatever instant, there
+//! is the old state or the new one. Nothing in here decides anything about a service.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, Permissions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use once_cell::unsync::OnceCell;
+use rustix::fs::OFlags;
+
+use super::format::{FormatError, Loaded};
+use crate::files::folder::{Ancestors, Folder};
+use crate::files::replace::{file_name, parent};
+use crate::process::user::euid;
+
+/// How long a run waits between two looks at a lock that another run holds.
+const LOCK_POLL: Duration = Duration::from_millis(2);
+
+/// An admin's group may read the state; the lock is nobody else's business: whoever holds it keeps all runs waiting.
+const STATE_MODE: u32 = 0o640;
+const LOCK_MODE: u32 = 0o600;
+
+/// Files that a version before this one left beside the state.
+const OBSOLETE: [&str; 2] = [".spare", ".synced"];
+
+/// A state file and its folder, which is opened once.
+#[derive(Clone, Debug)]
+pub struct StateFile {
+    path: PathBuf,
+    name: OsString,
+    ancestors: Ancestors,
+    folder: Rc<OnceCell<Folder>>,
+    /// Maximum size in bytes; no more is read, nor written.
+    max_bytes: u64,
+}
+
+/// Why there is nothing to read.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LoadError {
+    /// There is no file: the first run.
+    Missing,
+    /// It is not ours or not whole; it can be set aside.
+    Damaged(String),
+    /// It is a state of the other kind: of one service, or of all services of an account. It is left alone.
+    OtherKind(String),
+    /// It cannot be reached at all.
+    Failed(String),
+}
+
+impl LoadError {
+    pub fn into_text(self) -> String {
+        match self {
+            LoadError::Missing => "the state is missing".into(),
+            LoadError::Damaged(why) | LoadError::OtherKind(why) | LoadError::Failed(why) => why,
+        }
+    }
+}
+
+/// A state file that is locked and was read. The lock is released with it.
+#[derive(Debug)]
+pub struct LockedState<'a, M> {
+    file: &'a StateFile,
+    folder: &'a Folder,
+    /// This file's lock, and the one that had to be taken before.
+    locks: Vec<File>,
+    /// What is remembered: nothing on the first run.
+    pub memory: M,
+    /// What is wrong with the file, in a line each.
+    pub problems: Vec<String>,
+    /// Whether there is no file.
+    pub is_missing: bool,
+    may_write: bool,
+}
+
+impl StateFile {
+    /// # Errors
+    ///
+    /// The path has no name of a file.
+    pub fn new(path: PathBuf, ancestors: Ancestors, max_bytes: u64) -> Result<StateFile, String> {
+        let name = file_name(&path).map(OsStr::to_owned);
+        Ok(StateFile {
+            name: name.ok_or_else(|| format!("the state {}: that is not the name of a file", path.display()))?,
+            ancestors,
+            folder: Rc::default(),
+            path,
+            max_bytes,
+        })
+    }
+
+    /// Another state in the same folder.
+    pub fn beside(&self, name: &str, max_bytes: u64) -> StateFile {
+        StateFile {
+            path: parent(&self.path).join(name),
+            name: name.into(),
+            max_bytes,
+            ..self.clone()
+        }
+    }
+
+    /// Name of the file, to be printed.
+    pub fn shown_name(&self) -> String {
+        self.name.to_string_lossy().into_owned()
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All states of the folder, sorted by the names of the files. None if the folder is not there.
+    ///
+    /// # Errors
+    ///
+    /// Why the folder cannot be looked at.
+    pub fn all_in_folder(&self, max_bytes: u64) -> Result<Vec<StateFile>, String> {
+        let Some(folder) = self.folder(false)? else {
+            return Ok(Vec::new());
+        };
+        let names = folder.names().map_err(|e| {
+            let dir = parent(&self.path).display();
+            format!("cannot list the state folder {dir}: {e}")
+        })?;
+        let is_state = |name: &OsString| name.as_encoded_bytes().ends_with(b".json");
+        let file = |name: OsString| StateFile {
+            path: parent(&self.path).join(&name),
+            name,
+            max_bytes,
+            ..self.clone()
+        };
+        Ok(names.into_iter().filter(is_state).map(file).collect())
+    }
+
+    /// Whether there is anything in its place.
+    pub fn exists(&self) -> bool {
+        matches!(self.folder(false), Ok(Some(folder)) if folder.kind(&self.name).is_some())
+    }
+
+    /// The folder, opened the first time that it is there. `None` if it is not, and not to be made.
+    fn folder(&self, create: bool) -> Result<Option<&Folder>, String> {
+        let dir = parent(&self.path);
+        if self.folder.get().is_none() {
+            let opened = match create {
+                true => Some(Folder::create_trusted(dir, self.ancestors)?),
+                false => Folder::open_trusted(dir, self.ancestors)?,
+            };
+            match opened {
+                Some(folder) => drop(self.folder.set(folder)),
+                None => return Ok(None),
+            }
+        }
+        Ok(self.folder.get())
+    }
+
+    fn with_suffix(&self, suffix: &str) -> OsString {
+        let mut name = self.name.clone();
+        name.push(suffix);
+        name
+    }
+
+    /// Makes the folder if need be, and takes the lock. It is let go by closing the file.
+    pub fn lock(&self, deadline: Instant) -> Result<(&Folder, File), String> {
+        let folder = self.folder(true)?.ok_or("the state folder is gone")?;
+        folder.make_private()?;
+        // A file of its own: the state file is another one after each rename.
+        let name = self.with_suffix(".lock");
+        let shown = parent(&self.path).join(&name);
+        let shown = shown.display();
+        let open = folder.open_file(&name, OFlags::WRONLY | OFlags::CREATE, LOCK_MODE);
+        let lock = open.map_err(|e| format!("cannot open the lock {shown}: {e}"))?;
+        let meta = lock
+            .metadata()
+            .map_err(|e| format!("cannot open the lock {shown}: {e}"))?;
+        if !meta.is_file() {
+            return Err(format!("cannot lock {shown}: it is no regular file"));
+        }
+        if meta.mode() & 0o777 != LOCK_MODE {
+            // Where there are no modes, there are none.
+            let _ = lock.set_permissions(Permissions::from_mode(LOCK_MODE));
+        }
+        loop {
+            match lock.try_lock() {
+                Ok(()) => return Ok((folder, lock)),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOCK_POLL),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(format!("another run holds the lock {shown} for too long"));
+                }
+                Err(TryLockError::Error(e)) => return Err(format!("cannot lock {shown}: {e}")),
+            }
+        }
+    }
+
+    /// Locks the state, reads it, and sets it aside if it is damaged.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be locked or reached. The state must not be written then, so that a run that holds the lock loses nothing.
+    pub fn begin<K, M: Default>(
+        &self,
+        deadline: Instant,
+        read: impl FnOnce(&[u8]) -> Result<Loaded<K, M>, FormatError>,
+    ) -> Result<LockedState<'_, M>, String> {
+        let (folder, lock) = self.lock(deadline)?;
+        let mut state = LockedState {
+            file: self,
+            folder,
+            locks: vec![lock],
+            memory: M::default(),
+            problems: Vec::new(),
+            is_missing: false,
+            may_write: true,
+        };
+        let shown = self.path.display();
+        match self.read(read) {
+            Ok(loaded) => {
+                if let Some(why) = loaded.damage {
+                    state.set_aside(format!("the state {shown} {why}"), "what could be read of it counts");
+                }
+                if let Some(latest) = loaded.future {
+                    state.problems.push(format!(
+                        "the state {shown} comes from the future ({latest}), and counts as of now, check the clock"
+                    ));
+                }
+                state.memory = loaded.memory;
+            }
+            Err(LoadError::Missing) => state.is_missing = true,
+            Err(LoadError::Damaged(why)) => state.set_aside(why, "all before is forgotten"),
+            Err(LoadError::Failed(why) | LoadError::OtherKind(why)) => return Err(why),
+        }
+        Ok(state)
+    }
+
+    /// Reads it without a lock: it is replaced as a whole.
+    ///
+    /// # Errors
+    ///
+    /// Why there is nothing to read.
+    pub fn read<L>(&self, read: impl FnOnce(&[u8]) -> Result<L, FormatError>) -> Result<L, LoadError> {
+        let folder = self.folder(false).map_err(LoadError::Failed)?;
+        let bytes = self.read_bytes(folder.ok_or(LoadError::Missing)?)?;
+        let shown = self.path.display();
+        read(&bytes).map_err(|error| match error {
+            FormatError::Damaged(why) => LoadError::Damaged(format!("the state {shown} {why}")),
+            FormatError::OtherKind(why) => LoadError::OtherKind(format!("the state {shown} {why}")),
+        })
+    }
+
+    /// Removes it, and what lies beside it, under its lock, unless it is of the other kind. `Ok(false)` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be removed.
+    pub fn remove<L>(
+        &self,
+        deadline: Instant,
+        read: impl FnOnce(&[u8]) -> Result<L, FormatError>,
+    ) -> Result<bool, String> {
+        match self.folder(false)? {
+            Some(folder) if folder.kind(&self.name).is_some() => {}
+            _ => return Ok(false),
+        }
+        let (folder, _lock) = self.lock(deadline)?;
+        if let Err(LoadError::OtherKind(why)) = self.read(read) {
+            return Err(why);
+        }
+        let mut files = vec![self.name.clone(), self.with_suffix(".tmp")];
+        files.extend(OBSOLETE.map(|suffix| self.with_suffix(suffix)));
+        for file in files {
+            folder.remove(&file).map_err(|e| {
+                format!(
+                    "cannot remove the state {}: {e}",
+                    parent(&self.path).join(&file).display()
+                )
+            })?;
+        }
+        Ok(true)
+    }
+
+    /// Gives a file that cannot be used a second name, so that it is not thrown away when it is replaced.
+    ///
+    /// It keeps its own until then: a run that is killed before must not leave what looks like a first run.
+    fn set_aside(&self, folder: &Folder) -> io::Result<PathBuf> {
+        let aside = self.with_suffix(".bad");
+        folder.remove(&aside)?;
+        // Where there are no hard links, there is no second name.
+        folder
+            .link(&self.name, &aside)
+            .or_else(|_| folder.rename(&self.name, &aside))?;
+        Ok(parent(&self.path).join(aside))
+    }
+
+    /// Writes the whole file or nothing: beside it, synced, renamed. The caller holds the lock.
+    ///
+    /// The folder is not synced: after a power cut there is the old state or the new one, and from the old one the next run
+    /// draws the same conclusions.
+    fn write(&self, folder: &Folder, bytes: &[u8]) -> io::Result<()> {
+        let temporary = self.with_suffix(".tmp");
+        // One that a killed run has left behind. Under the lock it is nobody's any more.
+        folder.remove(&temporary)?;
+        let written = folder
+            .open_file(&temporary, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, STATE_MODE)
+            .and_then(|mut file| {
+                // Whatever the umask; where there are no modes, there are none.
+                let _ = file.set_permissions(Permissions::from_mode(STATE_MODE));
+                file.write_all(bytes)?;
+                file.sync_data()?;
+                folder.rename(&temporary, &self.name)
+            });
+        // What was half written is of no use, and may be what has filled the disk.
+        let left = match &written {
+            Ok(()) => &OBSOLETE[..],
+            Err(_) => &[".tmp"],
+        };
+        for suffix in left {
+            let _ = folder.remove(&self.with_suffix(suffix));
+        }
+        written
+    }
+
+    /// Returns the content of a file of ours, at most the bytes that it may have.
+    fn read_bytes(&self, folder: &Folder) -> Result<Vec<u8>, LoadError> {
+        let shown = self.path.display();
+        // Not set aside, since somebody put it there on purpose: a device moved away is missed by the whole host.
+        let refused = |why: &str| LoadError::Failed(format!("the state {shown} is {why}, name a file"));
+        let failed = |e: io::Error| LoadError::Failed(format!("cannot read the state {shown}: {e}"));
+        let file = match folder.open_file(&self.name, OFlags::RDONLY, 0) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(LoadError::Missing),
+            Err(e) if e.raw_os_error() == Some(libc::ELOOP) => return Err(refused("a symbolic link")),
+            // A socket, say.
+            Err(e) if e.raw_os_error() == Some(libc::ENXIO) => return Err(refused("no regular file")),
+            Err(e) => return Err(failed(e)),
+        };
+        let meta = file.metadata().map_err(failed)?;
+        if meta.is_dir() {
+            return Err(refused("a folder"));
+        }
+        if !meta.is_file() {
+            return Err(refused("no regular file"));
+        }
+        if meta.uid() != euid() {
+            return Err(LoadError::Damaged(format!(
+                "the state {shown} belongs to user {}, not to user {}",
+                meta.uid(),
+                euid()
+            )));
+        }
+        // One byte more than there is, so that one read finds its end.
+        let mut bytes = Vec::with_capacity(meta.len().min(self.max_bytes) as usize + 1);
+        file.take(self.max_bytes).read_to_end(&mut bytes).map_err(failed)?;
+        Ok(bytes)
+    }
+}
+
+impl<M> LockedState<'_, M> {
+    /// Keeps another lock as long as this one.
+    pub fn keep(&mut self, lock: File) {
+        self.locks.push(lock);
+    }
+
+    /// Writes the memory if it has changed, or if the file has to be replaced. Returns what is wrong with the state.
+    pub fn save(&mut self, has_changed: bool, text: impl FnOnce() -> String) -> Vec<String> {
+        if self.may_write && (has_changed || !self.problems.is_empty()) {
+            let text = text() + "\n";
+            let shown = self.file.path.display();
+            if text.len() as u64 > self.file.max_bytes {
+                let max = self.file.max_bytes / (1024 * 1024);
+                self.problems.push(format!(
+                    "the state {shown} would be larger than {max} MiB and is not written"
+                ));
+            } else if let Err(e) = self.file.write(self.folder, text.as_bytes()) {
+                self.problems.push(format!("cannot write the state {shown}: {e}"));
+            }
+        }
+        std::mem::take(&mut self.problems)
+    }
+
+    fn set_aside(&mut self, why: String, rest: &str) {
+        match self.file.set_aside(self.folder) {
+            Ok(aside) => self
+                .problems
+                .push(format!("{why}, set aside as {}, {rest}", aside.display())),
+            Err(e) => {
+                self.may_write = false;
+                self.problems.push(format!("{why}, and cannot be set aside: {e}"));
+            }
+        }
+    }
+}
