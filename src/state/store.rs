@@ -253,11 +253,14 @@ fn list_beside(file: &StateFile, now: Timestamp) -> Result<Vec<Listed>, String> 
             name: file.shown_name(),
             loaded,
         };
+        // The name of the file stands beside it already.
+        let shown = format!("the state {} ", file.path().display());
+        let why = |error: LoadError| error.into_text().replacen(&shown, "", 1);
         let account = match file.read(|bytes| format::read_any(bytes, now)) {
             Err(LoadError::Missing) => continue,
             Err(LoadError::OtherKind(_)) => file.read(|bytes| account_format::read_any(bytes, now)),
             loaded => {
-                states.push(listed(loaded.map_err(LoadError::into_text)));
+                states.push(listed(loaded.map_err(why)));
                 continue;
             }
         };
@@ -274,7 +277,7 @@ fn list_beside(file: &StateFile, now: Timestamp) -> Result<Vec<Listed>, String> 
                     }))
                 }));
             }
-            Err(error) => states.push(listed(Err(error.into_text()))),
+            Err(error) => states.push(listed(Err(why(error)))),
         }
     }
     // The file of a service beats the entry in the state of its account.
