@@ -75,5 +75,6 @@ const DESCRIPTION: &str = ".SH DESCRIPTION
 Asks NATS itself whether a micro service (ADR\\-32) is up, and tells Nagios, Icinga or whatever else runs its plugins. Zero
 instances after some were there is CRITICAL, in every run until one answers again. \\fBtextfile\\fR writes the same as metrics for
 the textfile collector of node_exporter. \\fBprobe\\fR is a probe of Kubernetes, \\fBwatch\\fR a sidecar. \\fBstate show\\fR prints the
-state of a service; \\fBstate reset\\fR removes it, an open outage too; \\fBstate list\\fR prints all states of the folder.
+state of a service; \\fBstate reset\\fR removes it, an open outage too; \\fBstate list\\fR prints all states of the folder. With
+\\fB\\-\\-all\\fR they are about every service of the account; \\fBlist\\fR prints which there are.
 ";

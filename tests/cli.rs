@@ -141,6 +141,75 @@ fn a_bad_value_is_named() {
 }
 
 #[test]
+fn what_belongs_to_all_services_or_to_one_is_said() {
+    let dir = TempDir::new();
+    let list = dir.path().join("expected");
+    std::fs::write(&list, "orders\n# comment\n\nc.d # x\n").unwrap();
+    let list = list.to_str().unwrap();
+    let in_file = format!(
+        "--expect-file {list}, line 4: 'c.d' is no service name: it has letters, digits, '-' and '_' only (ADR-32)"
+    );
+    let cases: [(&[&str], &str); 14] = [
+        (&[], "which service? Give its name with --name, or say --all"),
+        (
+            &["--all", "-n", "orders"],
+            "the argument '--all' cannot be used with '--name <NAME>'",
+        ),
+        (&["--only", "x"], "--only needs --all, in the place of --name"),
+        (
+            &["-n", "orders", "--exclude", "x"],
+            "--exclude needs --all, in the place of --name",
+        ),
+        (
+            &["-n", "orders", "--per-service"],
+            "--per-service needs --all, in the place of --name",
+        ),
+        (
+            &["--all", "--only", "a.b"],
+            "--only: 'a.b' is not a pattern of names: letters, digits, - and _, * for any text, ? for one character",
+        ),
+        (
+            &["--all", "--expect", "a.b"],
+            "--expect: 'a.b' is no service name: it has letters, digits, '-' and '_' only (ADR-32)",
+        ),
+        (
+            &["--all", "--expect", "a", "--exclude", "a"],
+            "--expect: a is left out by --only or --exclude",
+        ),
+        (
+            &["--all", "--expect-file", "/nowhere"],
+            "--expect-file /nowhere: No such file or directory (os error 2)",
+        ),
+        (&["--all", "--expect-file", list], &in_file),
+        (
+            &["--all", "--request", "echo"],
+            "--request is for one service: give its name with --name, and not --all",
+        ),
+        (
+            &["--all", "--adopt-after", "x"],
+            "--adopt-after: 'x' is not a duration like 500ms, 10s, 15m or 1h30m",
+        ),
+        (
+            &["list", "--format", "checkmk"],
+            "--format: 'checkmk' is not a format: text, json, zabbix, icinga, nagios or prometheus-sd",
+        ),
+        (
+            &["list", "--use", "x"],
+            "--use: only the formats nagios and icinga have a template",
+        ),
+    ];
+    for (args, line) in cases {
+        says(args, line);
+    }
+    let of_watch = ["watch", "--all", "--listen", ":9422", "--any-instance"];
+    Check::new(of_watch).run().assert_stderr(
+        3,
+        "",
+        "check_nats_service: --any-instance is for one service: give its name with --name, and not --all (see --help)",
+    );
+}
+
+#[test]
 fn arguments_that_are_not_utf_8_are_named() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;

@@ -19,6 +19,9 @@ _check_nats_service() {
             check_nats_service,check)
                 cmd="check_nats_service__subcmd__check"
                 ;;
+            check_nats_service,list)
+                cmd="check_nats_service__subcmd__list"
+                ;;
             check_nats_service,probe)
                 cmd="check_nats_service__subcmd__probe"
                 ;;
@@ -56,7 +59,7 @@ _check_nats_service() {
 
     case "${cmd}" in
         check_nats_service)
-            opts="-n -s -H -p -t -w -c -v -h -V --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --state --state-dir --no-state --confirm --stall --census --warning --critical --rtt-warning --rtt-critical --never-seen --unreachable --silent --forget-after --expect-version --mixed-versions --mixed-metadata --creds-warning --creds-critical --request --subject --payload --payload-file --header --reply-contains --request-warning --request-critical --lost-warning --lost-critical --baseline-settle --restarts-warning --restarts-critical --restarts-window --stats --error-rate-warning --error-rate-critical --latency-warning --latency-critical --min-requests --format --verbose --label --nats-label --per-instance --help --version check textfile probe watch state"
+            opts="-n -s -H -p -t -w -c -v -h -V --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --state --state-dir --no-state --confirm --stall --census --warning --critical --rtt-warning --rtt-critical --never-seen --unreachable --silent --forget-after --expect-version --mixed-versions --mixed-metadata --creds-warning --creds-critical --request --subject --payload --payload-file --header --reply-contains --request-warning --request-critical --lost-warning --lost-critical --baseline-settle --restarts-warning --restarts-critical --restarts-window --stats --error-rate-warning --error-rate-critical --latency-warning --latency-critical --min-requests --all --only --exclude --expect --expect-file --adopt-after --format --verbose --per-service --label --nats-label --per-instance --help --version check textfile probe watch state list"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -318,6 +321,26 @@ _check_nats_service() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exclude)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expect)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expect-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --adopt-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --format)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -338,7 +361,7 @@ _check_nats_service() {
             return 0
             ;;
         check_nats_service__subcmd__check)
-            opts="-n -s -H -p -t -w -c -v -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --state --state-dir --no-state --confirm --stall --census --warning --critical --rtt-warning --rtt-critical --never-seen --unreachable --silent --forget-after --expect-version --mixed-versions --mixed-metadata --creds-warning --creds-critical --request --subject --payload --payload-file --header --reply-contains --request-warning --request-critical --lost-warning --lost-critical --baseline-settle --restarts-warning --restarts-critical --restarts-window --stats --error-rate-warning --error-rate-critical --latency-warning --latency-critical --min-requests --format --verbose --label --nats-label --per-instance --help"
+            opts="-n -s -H -p -t -w -c -v -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --state --state-dir --no-state --confirm --stall --census --warning --critical --rtt-warning --rtt-critical --never-seen --unreachable --silent --forget-after --expect-version --mixed-versions --mixed-metadata --creds-warning --creds-critical --request --subject --payload --payload-file --header --reply-contains --request-warning --request-critical --lost-warning --lost-critical --baseline-settle --restarts-warning --restarts-critical --restarts-window --stats --error-rate-warning --error-rate-critical --latency-warning --latency-critical --min-requests --all --only --exclude --expect --expect-file --adopt-after --format --verbose --per-service --label --nats-label --per-instance --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -600,7 +623,177 @@ _check_nats_service() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exclude)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expect)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expect-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --adopt-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --label)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --nats-label)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        check_nats_service__subcmd__list)
+            opts="-s -H -p -t -h --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --only --exclude --expect --expect-file --state --state-dir --no-state --confirm --stall --format --use --label --nats-label --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --srv-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --server)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -s)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --hostname)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -H)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --port)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -p)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -t)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --inbox-prefix)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --connection-name)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --password-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --token-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --creds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --nkey)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tlsca)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tlscert)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --tlskey)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exclude)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expect)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expect-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --state-dir)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --confirm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --stall)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --use)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1144,7 +1337,7 @@ _check_nats_service() {
             return 0
             ;;
         check_nats_service__subcmd__state__subcmd__reset)
-            opts="-n -s -H -p -t -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --state --state-dir --no-state --help"
+            opts="-n -s -H -p -t -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --all --state --state-dir --no-state --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1266,7 +1459,7 @@ _check_nats_service() {
             return 0
             ;;
         check_nats_service__subcmd__state__subcmd__show)
-            opts="-n -s -H -p -t -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --state --state-dir --no-state --help"
+            opts="-n -s -H -p -t -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --all --state --state-dir --no-state --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1388,7 +1581,7 @@ _check_nats_service() {
             return 0
             ;;
         check_nats_service__subcmd__textfile)
-            opts="-n -s -H -p -t -w -c -o -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --state --state-dir --no-state --confirm --stall --census --warning --critical --rtt-warning --rtt-critical --never-seen --unreachable --silent --forget-after --expect-version --mixed-versions --mixed-metadata --creds-warning --creds-critical --request --subject --payload --payload-file --header --reply-contains --request-warning --request-critical --lost-warning --lost-critical --baseline-settle --restarts-warning --restarts-critical --restarts-window --stats --error-rate-warning --error-rate-critical --latency-warning --latency-critical --min-requests --output --exit-status --label --nats-label --per-instance --help"
+            opts="-n -s -H -p -t -w -c -o -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --state --state-dir --no-state --confirm --stall --census --warning --critical --rtt-warning --rtt-critical --never-seen --unreachable --silent --forget-after --expect-version --mixed-versions --mixed-metadata --creds-warning --creds-critical --request --subject --payload --payload-file --header --reply-contains --request-warning --request-critical --lost-warning --lost-critical --baseline-settle --restarts-warning --restarts-critical --restarts-window --stats --error-rate-warning --error-rate-critical --latency-warning --latency-critical --min-requests --all --only --exclude --expect --expect-file --adopt-after --output --exit-status --label --nats-label --per-instance --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1650,6 +1843,26 @@ _check_nats_service() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exclude)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expect)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expect-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --adopt-after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --output)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -1674,7 +1887,7 @@ _check_nats_service() {
             return 0
             ;;
         check_nats_service__subcmd__watch)
-            opts="-n -s -H -p -t -w -c -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --state --state-dir --no-state --confirm --stall --warning --critical --rtt-warning --rtt-critical --never-seen --silent --forget-after --expect-version --mixed-versions --mixed-metadata --creds-warning --creds-critical --request --subject --payload --payload-file --header --reply-contains --request-warning --request-critical --lost-warning --lost-critical --baseline-settle --restarts-warning --restarts-critical --restarts-window --stats --error-rate-warning --error-rate-critical --latency-warning --latency-critical --min-requests --interval --textfile --status-file --listen --max-age --id --id-file --match --match-env --any-instance --label --nats-label --per-instance --census --unreachable --help"
+            opts="-n -s -H -p -t -w -c -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --state --state-dir --no-state --confirm --stall --warning --critical --rtt-warning --rtt-critical --never-seen --silent --forget-after --expect-version --mixed-versions --mixed-metadata --creds-warning --creds-critical --request --subject --payload --payload-file --header --reply-contains --request-warning --request-critical --lost-warning --lost-critical --baseline-settle --restarts-warning --restarts-critical --restarts-window --stats --error-rate-warning --error-rate-critical --latency-warning --latency-critical --min-requests --all --only --exclude --expect --expect-file --adopt-after --interval --textfile --status-file --listen --max-age --id --id-file --match --match-env --any-instance --label --nats-label --per-instance --census --unreachable --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1925,6 +2138,26 @@ _check_nats_service() {
                     return 0
                     ;;
                 --min-requests)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exclude)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expect)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --expect-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --adopt-after)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

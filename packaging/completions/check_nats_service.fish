@@ -1,6 +1,6 @@
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_check_nats_service_global_optspecs
-    string join \n n/name= srv-prefix= s/server= H/hostname= p/port= context= t/timeout= inbox-prefix= connection-name= user= password= password-file= token= token-file= creds= nkey= tls tlsca= tlscert= tlskey= state= state-dir= no-state confirm= stall= census= w/warning= c/critical= rtt-warning= rtt-critical= never-seen= unreachable= silent= forget-after= expect-version= mixed-versions= mixed-metadata= creds-warning= creds-critical= request= subject= payload= payload-file= header= reply-contains= request-warning= request-critical= lost-warning= lost-critical= baseline-settle= restarts-warning= restarts-critical= restarts-window= stats error-rate-warning= error-rate-critical= latency-warning= latency-critical= min-requests= format= v/verbose label= nats-label= per-instance h/help V/version
+    string join \n n/name= srv-prefix= s/server= H/hostname= p/port= context= t/timeout= inbox-prefix= connection-name= user= password= password-file= token= token-file= creds= nkey= tls tlsca= tlscert= tlskey= state= state-dir= no-state confirm= stall= census= w/warning= c/critical= rtt-warning= rtt-critical= never-seen= unreachable= silent= forget-after= expect-version= mixed-versions= mixed-metadata= creds-warning= creds-critical= request= subject= payload= payload-file= header= reply-contains= request-warning= request-critical= lost-warning= lost-critical= baseline-settle= restarts-warning= restarts-critical= restarts-window= stats error-rate-warning= error-rate-critical= latency-warning= latency-critical= min-requests= all only= exclude= expect= expect-file= adopt-after= format= v/verbose per-service label= nats-label= per-instance h/help V/version
 end
 
 function __fish_check_nats_service_needs_command
@@ -80,21 +80,29 @@ complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l e
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l latency-warning -d 'WARNING if the mean processing time was longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l latency-critical -d 'CRITICAL if the mean processing time was longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l min-requests -d 'Minimum number of requests for a rate [default: 10]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l only -d 'Only services whose name matches; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l exclude -d 'No service whose name matches; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l expect -d 'A service that must be there even if it was never seen; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l expect-file -d 'File with names of such services, one a line' -r
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l adopt-after -d 'Watch a new service once it has answered for so long [default: 0]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l format -d 'nagios, json, text, prometheus or checkmk [default: nagios]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l label -d 'One more label for every sample; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l nats-label -d 'Name of this NATS system, the label nats of every sample; \'\' for none [default: the context, else the first server]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l no-state -d 'Keep no state: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l stats -d 'Ask for the statistics of the endpoints, too; the flags below imply it'
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l all -d 'Every service of the account, instead of --name: all that answer, and all that ever did'
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -s v -l verbose -d 'More text below the line; -vv every instance, -vvv each step with its time'
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l per-service -d 'A performance value for each service of --all too'
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l per-instance -d 'Metrics of each instance too, whose ids change with every restart'
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -s h -l help -d 'Print help'
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -s V -l version -d 'Print version'
-complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -f -a "check" -d 'Check a service (what happens without a command)'
-complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -f -a "textfile" -d 'Check a service, and write metrics for the textfile collector'
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -f -a "check" -d 'Check a service, or all of them (what happens without a command)'
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -f -a "textfile" -d 'Check a service or all, and write metrics for the textfile collector'
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -f -a "probe" -d 'Kubernetes exec probe: does this pod\'s own instance answer?'
-complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -f -a "watch" -d 'Sidecar: check a service again and again, and write files'
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -f -a "watch" -d 'Check a service or all again and again, write files, answer over HTTP'
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -f -a "state" -d 'Show, list or remove state files'
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -f -a "list" -d 'List the services that answer now, and those that are remembered'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -s n -l name -l service -d 'Name of the service' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l srv-prefix -d 'Subject of the services, APP.$SRV through an account import [default: $SRV]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -s s -l server -d 'Servers, tried one by one [NATS_URL] [default: nats://127.0.0.1:4222]' -r
@@ -151,13 +159,20 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand ch
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l latency-warning -d 'WARNING if the mean processing time was longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l latency-critical -d 'CRITICAL if the mean processing time was longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l min-requests -d 'Minimum number of requests for a rate [default: 10]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l only -d 'Only services whose name matches; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l exclude -d 'No service whose name matches; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l expect -d 'A service that must be there even if it was never seen; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l expect-file -d 'File with names of such services, one a line' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l adopt-after -d 'Watch a new service once it has answered for so long [default: 0]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l format -d 'nagios, json, text, prometheus or checkmk [default: nagios]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l label -d 'One more label for every sample; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l nats-label -d 'Name of this NATS system, the label nats of every sample; \'\' for none [default: the context, else the first server]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l no-state -d 'Keep no state: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l stats -d 'Ask for the statistics of the endpoints, too; the flags below imply it'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l all -d 'Every service of the account, instead of --name: all that answer, and all that ever did'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -s v -l verbose -d 'More text below the line; -vv every instance, -vvv each step with its time'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l per-service -d 'A performance value for each service of --all too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l per-instance -d 'Metrics of each instance too, whose ids change with every restart'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -s h -l help -d 'Print help'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -s n -l name -l service -d 'Name of the service' -r
@@ -216,12 +231,18 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand te
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l latency-warning -d 'WARNING if the mean processing time was longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l latency-critical -d 'CRITICAL if the mean processing time was longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l min-requests -d 'Minimum number of requests for a rate [default: 10]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l only -d 'Only services whose name matches; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l exclude -d 'No service whose name matches; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l expect -d 'A service that must be there even if it was never seen; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l expect-file -d 'File with names of such services, one a line' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l adopt-after -d 'Watch a new service once it has answered for so long [default: 0]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -s o -l output -d 'The file to write, in the folder of the collector, ending in .prom' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l label -d 'One more label for every sample; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l nats-label -d 'Name of this NATS system, the label nats of every sample; \'\' for none [default: the context, else the first server]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l no-state -d 'Keep no state: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l stats -d 'Ask for the statistics of the endpoints, too; the flags below imply it'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l all -d 'Every service of the account, instead of --name: all that answer, and all that ever did'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l exit-status -d 'Exit with the status of the check, and not 0 when the file was written'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l per-instance -d 'Metrics of each instance too, whose ids change with every restart'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -s h -l help -d 'Print help'
@@ -376,6 +397,11 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l latency-warning -d 'WARNING if the mean processing time was longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l latency-critical -d 'CRITICAL if the mean processing time was longer' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l min-requests -d 'Minimum number of requests for a rate [default: 10]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l only -d 'Only services whose name matches; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l exclude -d 'No service whose name matches; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l expect -d 'A service that must be there even if it was never seen; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l expect-file -d 'File with names of such services, one a line' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l adopt-after -d 'Watch a new service once it has answered for so long [default: 0]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l interval -d 'How often to check [default: 15s]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l textfile -d 'Write metrics for the textfile collector, ending in .prom' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l status-file -d 'Write the verdict as JSON, for probe --from' -r
@@ -392,12 +418,13 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l no-state -d 'Keep no state: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l stats -d 'Ask for the statistics of the endpoints, too; the flags below imply it'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l all -d 'Every service of the account, instead of --name: all that answer, and all that ever did'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l any-instance -d 'Any instance, also one of another pod'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l per-instance -d 'Metrics of each instance too, whose ids change with every restart'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -s h -l help -d 'Print help'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset list" -s h -l help -d 'Print help'
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset list" -f -a "show" -d 'Show the state of a service'
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset list" -f -a "reset" -d 'Remove the state of a service, an open outage too'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset list" -f -a "show" -d 'Show the state of a service, or of all'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset list" -f -a "reset" -d 'Remove the state of a service or of all, open outages too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset list" -f -a "list" -d 'List the states in a folder: service, servers, user, last epoch, outage'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -s n -l name -l service -d 'Name of the service' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l srv-prefix -d 'Subject of the services, APP.$SRV through an account import [default: $SRV]' -r
@@ -421,6 +448,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand st
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l state -d 'State file' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l state-dir -d 'Folder of the state files' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l tls -d 'Require TLS for every server, as any of the files below does too'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l all -d 'Every service of the account, instead of --name: all that answer, and all that ever did'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l no-state -d 'Keep no state: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -s h -l help -d 'Print help'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -s n -l name -l service -d 'Name of the service' -r
@@ -445,6 +473,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand st
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l state -d 'State file' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l state-dir -d 'Folder of the state files' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l tls -d 'Require TLS for every server, as any of the files below does too'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l all -d 'Every service of the account, instead of --name: all that answer, and all that ever did'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l no-state -d 'Keep no state: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -s h -l help -d 'Print help'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from list" -s t -l timeout -d 'Time limit for the whole run [default: 10s]' -r
@@ -453,3 +482,36 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand st
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from list" -l state-dir -d 'Folder of the state files' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from list" -l format -d 'text or json [default: text]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from list" -s h -l help -d 'Print help'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l srv-prefix -d 'Subject of the services, APP.$SRV through an account import [default: $SRV]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -s s -l server -d 'Servers, tried one by one [NATS_URL] [default: nats://127.0.0.1:4222]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -s H -l hostname -d 'The server\'s host, instead of --server' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -s p -l port -d 'The server\'s port, with --hostname [default: 4222]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l context -d 'Context of the nats CLI, for what is not given otherwise [NATS_CONTEXT]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -s t -l timeout -d 'Time limit for the whole run [default: 10s]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l inbox-prefix -d 'Subject below which replies come [default: _INBOX]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l connection-name -d 'Client name at the server [default: check_nats_service]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l user -d 'User; one without a password is a token [NATS_USER]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l password -d 'Password; better from NATS_PASSWORD or a file [NATS_PASSWORD]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l password-file -d 'Read the password from this file' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l token -d 'Token; better from NATS_TOKEN or a file [NATS_TOKEN]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l token-file -d 'Read the token from this file' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l creds -d 'Credentials file, a user JWT and its seed [NATS_CREDS]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l nkey -d 'File with the seed of a user NKey [NATS_NKEY]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l tlsca -d 'Trusted CA certificates (PEM), instead of the system\'s [NATS_CA]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l tlscert -d 'Client certificate (PEM) [NATS_CERT]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l tlskey -d 'Key of the client certificate (PEM) [NATS_KEY]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l only -d 'Only services whose name matches; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l exclude -d 'No service whose name matches; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l expect -d 'A service that must be there even if it was never seen; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l expect-file -d 'File with names of such services, one a line' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l state -d 'State file' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l state-dir -d 'Folder of the state files' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l confirm -d 'How long to retry when no instance answers; 0 disables retries [default: 5s]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l stall -d 'How long to wait for one more answer after the latest [default: 300ms]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l format -d 'text, json, zabbix, icinga, nagios or prometheus-sd [default: text]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l use -d 'Template that the definitions for Nagios and Icinga use [default: generic-service]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l label -d 'One more label for every sample; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l nats-label -d 'Name of this NATS system, the label nats of every sample; \'\' for none [default: the context, else the first server]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l tls -d 'Require TLS for every server, as any of the files below does too'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l no-state -d 'Keep no state: an outage is seen only with -c or -w'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -s h -l help -d 'Print help'

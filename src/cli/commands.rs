@@ -28,7 +28,7 @@ pub struct CommandSpec {
 pub static COMMANDS: [CommandSpec; 10] = [
     CommandSpec {
         name: "check",
-        summary: "Check a service (what happens without a command)",
+        summary: "Check a service, or all of them (what happens without a command)",
         synopsis: "-n NAME | --all",
         prints: "the verdict",
         formats: &Format::OF_VERDICT,
@@ -37,7 +37,7 @@ pub static COMMANDS: [CommandSpec; 10] = [
     },
     CommandSpec {
         name: "textfile",
-        summary: "Check a service, and write metrics for the textfile collector",
+        summary: "Check a service or all, and write metrics for the textfile collector",
         synopsis: "-n NAME | --all -o FILE",
         prints: "nothing",
         formats: &[],
@@ -59,7 +59,7 @@ pub static COMMANDS: [CommandSpec; 10] = [
     ),
     CommandSpec {
         name: "watch",
-        summary: "Sidecar: check a service again and again, and write files",
+        summary: "Check a service or all again and again, write files, answer over HTTP",
         synopsis: "-n NAME | --all",
         prints: "nothing",
         formats: &[],
@@ -68,7 +68,7 @@ pub static COMMANDS: [CommandSpec; 10] = [
     },
     CommandSpec {
         name: "state show",
-        summary: "Show the state of a service",
+        summary: "Show the state of a service, or of all",
         synopsis: "-n NAME | --all",
         prints: "the state",
         formats: &[],
@@ -77,7 +77,7 @@ pub static COMMANDS: [CommandSpec; 10] = [
     },
     CommandSpec {
         name: "state reset",
-        summary: "Remove the state of a service, an open outage too",
+        summary: "Remove the state of a service or of all, open outages too",
         synopsis: "-n NAME | --all",
         prints: "the file that was removed",
         formats: &[],

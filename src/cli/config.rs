@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::connection;
 use super::flag_values::{ConfigError, FlagValues};
-use super::scope;
+use super::scope::{self, AllServices, Scope};
 use crate::connect::target::{Auth, ServerUrl, ServiceName, Target};
 use crate::judge::Policy;
 use crate::judge::pod::{ProbeKind, ProbeResult};
@@ -20,7 +20,6 @@ use crate::state::account::AccountKey;
 use crate::state::key::StateKey;
 use crate::state::store::StateLocation;
 use crate::values::env::Env;
-use crate::values::selection::Selection;
 use crate::values::text::one_of;
 
 /// A command with its validated arguments.
@@ -217,37 +216,6 @@ pub struct Timing {
     pub stall: Duration,
     /// How often at least to wait for instances that nobody knows of.
     pub census: Duration,
-}
-
-/// What a run is about.
-#[derive(Clone, Debug)]
-pub enum Scope {
-    /// `--name`
-    One(ServiceName),
-    /// `--all`
-    All(AllServices),
-}
-
-impl Scope {
-    /// The service, in words where it is every one.
-    pub fn name(&self) -> &str {
-        match self {
-            Scope::One(service) => service.as_str(),
-            Scope::All(_) => "all services",
-        }
-    }
-}
-
-/// Which services are watched: those that answer or are remembered, if they are selected, and those that are expected.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AllServices {
-    pub selection: Selection,
-    /// Those that must be there even if they were never seen.
-    pub expected: BTreeSet<String>,
-    /// A file with the names of more of them.
-    pub expect_file: Option<PathBuf>,
-    /// For how long a new service must have answered before it is watched.
-    pub adopt_after: Duration,
 }
 
 /// The validated arguments, without the connection: that may be in files, which can hang.

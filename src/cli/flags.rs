@@ -147,8 +147,7 @@ fn which_services() -> impl Iterator<Item = Arg> {
 fn all_services() -> impl Iterator<Item = Arg> {
     let help = "Watch a new service once it has answered for so long [default: 0]";
     let adopt_after = below("All services", [value("adopt-after", "DURATION", help)]);
-    let others = which_services().chain(adopt_after).map(|flag| flag.requires("all"));
-    [all()].into_iter().chain(others)
+    [all()].into_iter().chain(which_services()).chain(adopt_after)
 }
 
 /// One way to log in, but for a user and a password.
@@ -263,7 +262,7 @@ fn verbose() -> Arg {
 }
 
 fn per_service() -> Arg {
-    switch("per-service", "A performance value for each service too").requires("all")
+    switch("per-service", "A performance value for each service of --all too")
 }
 
 #[rustfmt::skip]

@@ -1,13 +1,47 @@
 //! Which services a run is about: `--name`, or `--all` and the flags that belong to it.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use super::config::{AllServices, Scope};
 use super::flag_values::{ConfigError, FlagValues, Origin};
 use crate::connect::target::ServiceName;
 use crate::files::read::shown;
 use crate::values::selection::{Glob, Selection};
+
+/// What a run is about.
+#[derive(Clone, Debug)]
+pub enum Scope {
+    /// `--name`
+    One(ServiceName),
+    /// `--all`
+    All(AllServices),
+}
+
+impl Scope {
+    /// The service, in words where it is every one.
+    pub fn name(&self) -> &str {
+        match self {
+            Scope::One(service) => service.as_str(),
+            Scope::All(_) => "all services",
+        }
+    }
+}
+
+/// Which services are watched: those that answer or are remembered, if they are selected, and those that are expected.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllServices {
+    pub selection: Selection,
+    /// Those that must be there even if they were never seen.
+    pub expected: BTreeSet<String>,
+    /// A file with the names of more of them.
+    pub expect_file: Option<PathBuf>,
+    /// For how long a new service must have answered before it is watched.
+    pub adopt_after: Duration,
+}
+
+/// Flags that mean nothing for one service.
+const OF_ALL_SERVICES: [&str; 6] = ["only", "exclude", "expect", "expect-file", "adopt-after", "per-service"];
 
 /// Maximum number of services that can be expected.
 const MAX_EXPECTED: usize = 10_000;
@@ -15,6 +49,10 @@ const MAX_EXPECTED: usize = 10_000;
 pub(super) fn scope(values: &FlagValues<'_>) -> Result<Scope, String> {
     if values.has("all") {
         return Ok(Scope::All(all(values)?));
+    }
+    // clap drops a requirement that contradicts another flag.
+    if let Some(flag) = values.first_given(&OF_ALL_SERVICES) {
+        return Err(format!("--{flag} needs --all, in the place of --name"));
     }
     let service = values.read("name", ServiceName::parse)?;
     let way_out = match values.defines("all") {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::scope::{AbortReport, Question};
+use super::check_report::AbortReport;
+use super::scope::Question;
 use crate::cli::OutputOptions;
 use crate::process::exit::Output;
 

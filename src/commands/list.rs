@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
+use super::check_report::unknown;
 use super::run_all::{account_store, probe_plan};
-use super::scope::unknown;
 use crate::cli::{AllConfig, Arguments, ConfigError, Format, ListOptions, Scope};
 use crate::probe::client::{ProbeRequest, probe_all};
 use crate::probe::observation::Outcome;

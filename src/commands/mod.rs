@@ -1,6 +1,7 @@
 //! The commands, one file for each. All that look at a service call [`run_check`].
 
 mod check;
+mod check_report;
 mod child;
 mod handover;
 mod http_child;
@@ -24,7 +25,8 @@ use std::time::Instant;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use signal_hook::consts::SIGXFSZ;
 
-use self::scope::{Question, bare, unknown};
+use self::check_report::{bare, unknown};
+use self::scope::Question;
 use crate::cli::{self, Arguments, Command, ConfigError, Format, OutputOptions};
 use crate::process::exit::Output;
 use crate::process::watchdog;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::scope::CheckReport;
+use super::check_report::CheckReport;
 use crate::judge::status_file::LastCheck;
 use crate::judge::verdict::Verdict;
 use crate::render;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::check_report::{AbortReport, CheckReport};
 use super::run_check::{SAVING, judge_beside_others, needs_census, plan, state_environment, unreadable};
-use super::scope::{AbortReport, CheckReport};
 use crate::cli::{AllConfig, AllServices};
 use crate::judge::overview::{OverviewInput, ServiceResult, add_problem, overview};
 use crate::judge::verdict::Finding;

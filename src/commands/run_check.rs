@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::scope::{AbortReport, CheckReport};
+use super::check_report::{AbortReport, CheckReport};
 use crate::cli::{Config, Settings};
 use crate::judge::judge;
 use crate::judge::verdict::{Finding, Verdict};

@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use super::check_report::unknown;
 use super::run_check::state_environment;
-use super::scope::{Question, unknown};
+use super::scope::Question;
 use crate::cli::{Format, StateListOptions};
 use crate::process::exit::Output;
 use crate::process::watchdog;

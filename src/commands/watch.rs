@@ -22,13 +22,14 @@ use rustix::process::{Signal, WaitOptions, kill_process};
 use rustix::stdio::dup2_stdout;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
+use super::check_report::{AbortReport, CheckReport};
 use super::child::{fork, reap};
 use super::handover;
 use super::listen::HttpServer;
 use super::log::log;
 use super::outcome::{CheckOutcome, Served, ShortVerdict, StatusTimes};
 use super::probe;
-use super::scope::{AbortReport, CheckReport, Question};
+use super::scope::Question;
 use crate::cli::{Arguments, ConfigError, WatchOptions};
 use crate::files::read::shown;
 use crate::files::replace;
