@@ -39,16 +39,19 @@ fn help_and_version_are_no_errors() {
 
 #[test]
 fn a_mistake_is_one_line() {
-    says(&[], "which service? Give its name with --name");
-    says(&["check"], "which service? Give its name with --name");
-    says(&["state", "show"], "which service? Give its name with --name");
+    says(&[], "which service? Give its name with --name, or say --all");
+    says(&["check"], "which service? Give its name with --name, or say --all");
+    says(
+        &["state", "show"],
+        "which service? Give its name with --name, or say --all",
+    );
     says(
         &["state"],
         "'check_nats_service state' requires a subcommand but one was not provided [subcommands: show, reset, list]",
     );
     says(
         &["orders"],
-        "'orders' is not a command: check, textfile, probe, watch or state",
+        "'orders' is not a command: check, textfile, probe, watch, state or list",
     );
     says(
         &["-n", "a", "state", "show"],
@@ -190,8 +193,8 @@ fn what_belongs_to_all_services_or_to_one_is_said() {
             "--adopt-after: 'x' is not a duration like 500ms, 10s, 15m or 1h30m",
         ),
         (
-            &["list", "--format", "checkmk"],
-            "--format: 'checkmk' is not a format: text, json, zabbix, icinga, nagios or prometheus-sd",
+            &["list", "--format", "yaml"],
+            "--format: 'yaml' is not a format: text, json, zabbix, icinga, nagios or prometheus-sd",
         ),
         (
             &["list", "--use", "x"],

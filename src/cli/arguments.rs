@@ -4,13 +4,13 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::config::{
-    Arguments, Command, Format, ListOptions, ListenOptions, OutputOptions, ProbeOptions, Scope, Selector, Settings,
+    Arguments, Command, Format, ListOptions, ListenOptions, OutputOptions, ProbeOptions, Selector, Settings,
     StateListOptions, TextfileOptions, Timing, WatchOptions,
 };
 use super::connection;
 use super::flag_values::FlagValues;
 use super::policy::policy;
-use super::scope::{self, scope};
+use super::scope::{self, Scope, scope};
 use crate::connect::target::ServiceName;
 use crate::judge::Policy;
 use crate::judge::pod::{ProbeKind, ProbeResult};

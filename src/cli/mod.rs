@@ -21,11 +21,12 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 pub use self::commands::{COMMANDS, command, whole_command};
 pub use self::config::{
-    AllConfig, AllServices, Arguments, Command, Config, Format, ListOptions, ListenOptions, OutputOptions,
-    ProbeOptions, Scope, Selector, Settings, StateListOptions, TextfileOptions, Timing, WatchOptions,
+    AllConfig, Arguments, Command, Config, Format, ListOptions, ListenOptions, OutputOptions, ProbeOptions, Selector,
+    Settings, StateListOptions, TextfileOptions, Timing, WatchOptions,
 };
 pub use self::flag_values::ConfigError;
 use self::flag_values::FlagValues;
+pub use self::scope::{AllServices, Scope};
 use crate::values::env::Env;
 use crate::values::secret::redact;
 use crate::values::text::{clean, one_of};
