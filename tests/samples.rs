@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use check_nats_service::probe::observation::{Instance, NotCounted};
-use check_nats_service::probe::reply::read_ping;
+use check_nats_service::probe::reply::{PING, Reply};
 
 use crate::support::{Check, Fake, LIMIT};
 
@@ -90,6 +90,10 @@ fn service_of(file: &str) -> &'static str {
         .find(|(ping, ..)| library.starts_with(ping.split("-PING").next().unwrap()))
         .unwrap();
     service
+}
+
+fn read_ping(service: &str, payload: &[u8]) -> Result<Instance, NotCounted> {
+    Ok(Reply::parse(payload, PING)?.of(service)?.instance(&[]))
 }
 
 #[test]

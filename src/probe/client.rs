@@ -10,22 +10,60 @@
 
 mod connect;
 mod dialogue;
+mod inbox;
 mod link;
+mod messages;
 mod probe;
 mod worker;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::mem;
 use std::sync::Arc;
 
 use self::dialogue::Dialogue;
 pub use self::probe::ProbeRequest;
 use self::probe::{Probe, Stop};
 use crate::probe::diagnosis;
-use crate::probe::observation::{AllObservation, Fate, Observation, Outcome, Server};
+use crate::probe::endpoint::Call;
+use crate::probe::observation::{AllObservation, EndpointSeen, Failure, Fate, Observation, Outcome, Server};
+use crate::probe::schedules::Seen;
 use crate::values::timestamp::Timestamp;
 
-/// Asks, and returns by the deadline with what was seen.
+/// Asks the service of a single check, and returns by the deadline with what was seen.
 pub fn probe(request: &ProbeRequest<'_>) -> Observation {
+    let (probe, Seen { services, common, .. }, endpoint) = run(request);
+    let service = services.into_values().next().unwrap_or_else(|| common.clone());
+    let seen = match common.outcome {
+        // Whatever else is known.
+        Outcome::Failed(_) => Observation {
+            at: common.at,
+            outcome: common.outcome,
+            ..service
+        },
+        _ => service,
+    };
+    Observation {
+        request: endpoint,
+        ..probe.of_run(probe.of_service(seen, None))
+    }
+}
+
+/// Asks all services over one connection, and returns by the deadline with what was seen of each.
+pub fn probe_all(request: &ProbeRequest<'_>) -> AllObservation {
+    let (probe, seen, _) = run(request);
+    let services = seen.services.into_iter().map(|(name, seen)| {
+        let seen = probe.of_service(seen, Some(&name));
+        (name, Arc::new(seen))
+    });
+    AllObservation {
+        services: services.collect(),
+        common: probe.of_run(probe.of_service(seen.common, None)),
+        too_many: seen.too_many,
+    }
+}
+
+/// Runs a probe. Returns it with what was seen, and what came of the request to an endpoint.
+fn run<'a>(request: &'a ProbeRequest<'a>) -> (Probe<'a>, Seen, Option<EndpointSeen>) {
     let mut probe = Probe {
         request,
         server: None,
@@ -35,56 +73,37 @@ pub fn probe(request: &ProbeRequest<'_>) -> Observation {
         trace: Vec::new(),
         remarks: Vec::new(),
     };
-    let mut dialogue = None;
-    let outcome = probe.run(&mut dialogue).unwrap_or_else(|stop| {
-        let (Stop::Lost(failure) | Stop::Final(failure)) = stop;
-        Outcome::Failed(failure.with_hint(request.target.hint.as_deref()))
-    });
+    let mut last = None;
+    let outcome = match probe.run(&mut last) {
+        Ok(()) => Outcome::Answered(Vec::new()),
+        Err(Stop::Lost(failure) | Stop::Final(failure)) => {
+            Outcome::Failed(failure.with_hint(request.target.hint.as_deref()))
+        }
+    };
     let now = Timestamp::now();
-    let seen = match dialogue {
-        Some(dialogue) => dialogue.observation(now, outcome),
-        None => Observation::new(now, outcome),
+    let Some(Dialogue {
+        link, schedules, call, ..
+    }) = last
+    else {
+        return (probe, Seen::nothing(&request.plan, now, outcome), None);
     };
-    // Without headers there is no 503, so it is not known who is gone.
-    let fate = |fate| match fate {
-        Fate::NotAnswering if probe.headerless => Fate::NotAsked,
-        fate => fate,
-    };
-    Observation {
-        absent: seen.absent.into_iter().map(|(id, seen)| (id, fate(seen))).collect(),
-        unreadable: probe.unreadable.into_iter().collect(),
-        headerless: probe.headerless,
-        server: probe.server,
-        credentials: request.target.expiry(),
-        took: request.start.elapsed(),
-        trace: probe.trace,
-        remarks: [request.target.remarks.clone(), probe.remarks].concat(),
-        ..seen
+    if request.target.prefix.is_imported() && schedules.are_heard_by_name_only() {
+        let subject = request.target.discovery_subject("PING");
+        probe.remarks.push(format!(
+            "services reply to {subject}.NAME, and nobody is subscribed to {subject}: export and import it, too, or new services are not seen"
+        ));
     }
-}
-
-/// Asks all services over one connection, and returns by the deadline with what was seen of each.
-pub fn probe_all(request: &ProbeRequest<'_>) -> AllObservation {
-    let mut services = BTreeMap::new();
-    for plan in &request.plan.services {
-        let seen = probe(&ProbeRequest {
-            plan: plan.clone().into(),
-            ..*request
-        });
-        services.insert(plan.service.clone(), Arc::new(seen));
-    }
-    AllObservation {
-        services,
-        common: Observation::new(Timestamp::now(), Outcome::Answered(Vec::new())),
-        too_many: 0,
-    }
+    let seen = schedules.seen(now, outcome, &link.clock);
+    // The worker would end now, which costs more than to let it wait for the end of the process.
+    mem::forget(link);
+    (probe, seen, call.filter(Call::has_begun).map(|call| call.seen()))
 }
 
 impl Probe<'_> {
     /// A server that restarts is no reason to give up, and neither is one lost packet. Where a reply is what broke the
     /// connection, the second one goes through a relay, and where there can be no relay, the third is without headers.
     /// Leaves the dialogue over the latest connection in `last`.
-    fn run(&mut self, last: &mut Option<Dialogue>) -> Result<Outcome, Stop> {
+    fn run(&mut self, last: &mut Option<Dialogue>) -> Result<(), Stop> {
         for attempt in 1..=3 {
             self.headerless = attempt == 3;
             let link = self.connect()?;
@@ -94,13 +113,17 @@ impl Probe<'_> {
                 ..Server::default()
             });
             let dialogue = last.insert(self.begin(link));
-            match self.converse(dialogue) {
+            let end = self.converse(dialogue);
+            // Without headers there is no 503, so only a reply means anything.
+            if self.headerless {
+                dialogue.schedules.keep_answers(&self.lost_twice());
+            }
+            match end {
                 Err(Stop::Lost(failure)) => {
                     self.relayed = true;
                     self.step(format_args!("lost: {}", failure.text));
                 }
-                // Without headers there is no 503, so only a reply means anything.
-                end if !self.headerless || matches!(end, Ok(Outcome::Answered(_))) => return end,
+                end if !self.headerless || end.is_ok() && dialogue.schedules.has_answers() => return end,
                 _ => break,
             }
             if attempt == 2 && relayed {
@@ -108,7 +131,40 @@ impl Probe<'_> {
             }
         }
         self.headerless = false;
+        Err(Stop::Final(self.lost_twice()))
+    }
+
+    fn lost_twice(&self) -> Failure {
         let address = self.server.as_ref().map_or("", |server| server.address.as_str());
-        Err(Stop::Final(diagnosis::lost_twice(address)))
+        diagnosis::lost_twice(address)
+    }
+
+    /// What was seen of a service, with what is known of all of them; or what was seen by the whole run.
+    fn of_service(&self, seen: Observation, service: Option<&str>) -> Observation {
+        // Without headers there is no 503, so it is not known who is gone.
+        let fate = |fate| match fate {
+            Fate::NotAnswering if self.headerless => Fate::NotAsked,
+            fate => fate,
+        };
+        let unreadable = self.unreadable.iter();
+        let unreadable = unreadable.filter(|(name, _)| service.is_none_or(|service| service == name));
+        Observation {
+            absent: seen.absent.into_iter().map(|(id, seen)| (id, fate(seen))).collect(),
+            unreadable: unreadable.map(|(_, id)| id.clone()).collect(),
+            headerless: self.headerless,
+            server: self.server.clone(),
+            credentials: self.request.target.expiry(),
+            took: self.request.start.elapsed(),
+            ..seen
+        }
+    }
+
+    /// The same with the steps of the run and its remarks.
+    fn of_run(&self, seen: Observation) -> Observation {
+        Observation {
+            trace: self.trace.clone(),
+            remarks: [self.request.target.remarks.as_slice(), &self.remarks].concat(),
+            ..seen
+        }
     }
 }

@@ -35,6 +35,8 @@ pub struct Peer<'a> {
     pub ping_subject: String,
     /// The other subjects on which this run publishes.
     pub subjects: Vec<String>,
+    /// Set if all of these subjects are those of all services: one token more, and it is that of one.
+    pub all_services: bool,
     /// Whether we show a certificate of our own.
     pub identity: bool,
     /// When it happened.
@@ -55,6 +57,18 @@ impl Peer<'_> {
         // The name of an inbox is another one each time, and the id of an instance soon is.
         if below(self.inbox_prefix).is_some_and(is_plain) {
             return Some((subject.to_owned(), format!("{}.>", self.inbox_prefix)));
+        }
+        if self.all_services {
+            let verbs = || [&self.ping_subject].into_iter().chain(&self.subjects);
+            return verbs().find_map(|verb| {
+                let (verb, below) = (shown(verb), if subject == verb { None } else { Some(below(verb)?) });
+                let subject = match below {
+                    None => verb.clone(),
+                    Some(rest) if is_plain(rest) => format!("{verb}.{rest}"),
+                    Some(_) => format!("{verb}.>"),
+                };
+                Some((subject, format!("{verb}\", \"{verb}.>")))
+            });
         }
         if let Some(id) = below(&self.ping_subject).filter(|id| !id.contains(['.', '>'])) {
             let instances = format!("{}.*", self.ping_subject);

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::connect::request::MAX_SUBJECT_BYTES;
 use crate::probe::observation::ServiceError;
-use crate::probe::reply::read_reply;
+use crate::probe::reply::{INFO, Reply};
 use crate::values::text::clean;
 
 /// Maximum length of the name of an endpoint, in bytes.
@@ -47,8 +47,8 @@ pub struct Endpoint {
 
 /// Reads a reply to `$SRV.INFO.<service>`; `None` if it is none.
 pub fn read_info(service: &str, payload: &[u8]) -> Option<Info> {
-    let (id, reply) = read_reply(service, payload, &["info_response"]).ok()?;
-    let endpoints = match (&reply["endpoints"], &reply["subject"]) {
+    let Reply { id, fields, .. } = Reply::parse(payload, INFO).ok()?.of(service).ok()?;
+    let endpoints = match (&fields["endpoints"], &fields["subject"]) {
         (Value::Array(endpoints), _) => endpoints
             .iter()
             .filter_map(|endpoint| read_endpoint(endpoint["name"].as_str()?, &endpoint["subject"]))

@@ -14,6 +14,7 @@ pub mod relay;
 mod replies;
 pub mod reply;
 pub mod schedule;
+pub mod schedules;
 pub mod sockets;
 pub mod spread;
 pub mod stats;

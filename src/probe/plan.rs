@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::probe::known::KnownInstances;
+use crate::probe::reply;
 use crate::values::range::Range;
 use crate::values::selection::Selection;
 
@@ -61,6 +62,15 @@ pub enum Query {
 }
 
 impl Query {
+    /// Returns the types of the replies that count.
+    pub fn reply_types(&self) -> &'static [&'static str] {
+        match self {
+            Query::Stats => reply::STATS,
+            Query::InstanceStatus(_) => reply::ALIVE,
+            Query::Ping(_) | Query::InstancePing(_) | Query::UnusedId | Query::Discovery => reply::PING,
+        }
+    }
+
     /// Number of PINGs to the service among these queries.
     pub fn pings(queries: &[Query]) -> usize {
         queries.iter().filter(|query| matches!(query, Query::Ping(_))).count()
@@ -74,6 +84,22 @@ pub struct ProbePlan {
     pub services: Vec<PingPlan>,
     /// Ask all services with one query, and take in those that reply. `None`: the single check.
     pub discovery: Option<DiscoveryPlan>,
+}
+
+impl ProbePlan {
+    /// The service of a single check.
+    pub fn single(&self) -> Option<&PingPlan> {
+        match self.discovery {
+            None => self.services.first(),
+            Some(_) => None,
+        }
+    }
+
+    /// Time limit for one more reply after the latest.
+    pub fn stall(&self) -> Duration {
+        let of_all = self.discovery.as_ref().map(|discovery| discovery.stall);
+        of_all.or(self.single().map(|plan| plan.stall)).unwrap_or_default()
+    }
 }
 
 impl From<PingPlan> for ProbePlan {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::probe::known::Outstanding;
 use crate::probe::observation::{Fate, Ignored, Instance, InstanceReply, NotCounted, Outcome};
 use crate::probe::plan::{PingPlan, Wanted};
-use crate::probe::reply::{keep_metadata, metadata_of, read_alive, read_any_ping, read_ping, read_stats};
+use crate::probe::reply::Reply;
 use crate::probe::spread::Spread;
 use crate::probe::stats::Stats;
 
@@ -104,32 +104,33 @@ impl Replies {
         now: Duration,
         sent: Duration,
         nth: Option<usize>,
-        payload: &[u8],
+        reply: Result<Reply, NotCounted>,
     ) -> Result<(), NotCounted> {
-        let instance = read_ping(&plan.service, payload).inspect_err(|why| self.ignored.add(*why))?;
+        let reply = reply.and_then(|reply| reply.of(&plan.service));
+        let reply = reply.inspect_err(|why| self.ignored.add(*why))?;
         if let Some(nth) = nth {
-            self.spread.replied(nth, &instance.id);
+            self.spread.replied(nth, &reply.id);
         }
         if let Wanted::Id(id) = &plan.wanted
-            && instance.id != *id
+            && reply.id != *id
         {
             self.has_keyed_sibling = true;
             self.ignored.add(NotCounted::Sibling);
             return Err(NotCounted::Sibling);
         }
         if let Wanted::Match(values) = &plan.wanted {
-            let metadata = metadata_of(payload);
+            let metadata = reply.metadata();
             if !values.iter().all(|(key, value)| metadata[key].as_str() == Some(value)) {
                 if values.iter().all(|(key, _)| metadata[key].is_string()) {
                     self.has_keyed_sibling = true;
                 } else if self.keyless.len() < MAX_INSTANCES {
-                    self.keyless.insert(instance.id);
+                    self.keyless.insert(reply.id);
                 }
                 self.ignored.add(NotCounted::Sibling);
                 return Err(NotCounted::Sibling);
             }
         }
-        self.add(plan, now, sent, nth, instance, payload);
+        self.add(plan, now, sent, nth, reply);
         Ok(())
     }
 
@@ -145,14 +146,15 @@ impl Replies {
         now: Duration,
         sent: Duration,
         id: &str,
-        payload: &[u8],
+        reply: Result<Reply, NotCounted>,
     ) -> Result<(), NotCounted> {
-        let instance = read_alive(&plan.service, payload).map_err(|_| NotCounted::Broken)?;
-        if instance.id != id || self.replies_for_any_id {
+        let reply = reply.and_then(|reply| reply.of(&plan.service));
+        let reply = reply.map_err(|_| NotCounted::Broken)?;
+        if reply.id != id || self.replies_for_any_id {
             return Err(NotCounted::Broken);
         }
         self.without_ping |= !self.has(id);
-        self.add(plan, now, sent, None, instance, payload);
+        self.add(plan, now, sent, None, reply);
         Ok(())
     }
 
@@ -163,35 +165,26 @@ impl Replies {
         self.without_ping = false;
     }
 
-    fn add(
-        &mut self,
-        plan: &PingPlan,
-        now: Duration,
-        sent: Duration,
-        nth: Option<usize>,
-        mut instance: Instance,
-        payload: &[u8],
-    ) {
+    fn add(&mut self, plan: &PingPlan, now: Duration, sent: Duration, nth: Option<usize>, reply: Reply) {
         self.alive_at = self.alive_at.max(Some(sent));
-        if let Some(Replied { latest, .. }) = self.instances.get_mut(&instance.id) {
+        if let Some(Replied { latest, .. }) = self.instances.get_mut(&reply.id) {
             let is_second = nth.is_some() && latest.0 == nth;
             *latest = (nth, if is_second { latest.1 + 1 } else { 1 });
             if is_second && self.same_id.len() < MAX_SAME_ID {
-                let times = self.same_id.entry(instance.id).or_default();
+                let times = self.same_id.entry(reply.id).or_default();
                 *times = latest.1.max(*times);
             }
         } else if self.count() < MAX_INSTANCES {
-            keep_metadata(&mut instance, payload, &plan.kept_metadata);
-            self.outstanding.answered(&instance.id);
-            self.stats_outstanding += usize::from(!self.stats.contains_key(&instance.id));
+            self.outstanding.answered(&reply.id);
+            self.stats_outstanding += usize::from(!self.stats.contains_key(&reply.id));
             self.latest = now;
-            self.fates.remove(&instance.id);
+            self.fates.remove(&reply.id);
             let replied = Replied {
+                instance: reply.instance(&plan.kept_metadata),
                 rtt: now.saturating_sub(sent),
                 latest: (nth, 1),
-                instance,
             };
-            self.instances.insert(replied.instance.id.clone(), replied);
+            self.instances.insert(reply.id, replied);
         }
     }
 
@@ -200,13 +193,19 @@ impl Replies {
     /// # Errors
     ///
     /// Why they are not taken.
-    pub fn add_stats(&mut self, plan: &PingPlan, now: Duration, payload: &[u8]) -> Result<(), NotCounted> {
-        let (id, stats) = read_stats(&plan.service, payload)?;
+    pub fn add_stats(
+        &mut self,
+        plan: &PingPlan,
+        now: Duration,
+        reply: Result<Reply, NotCounted>,
+    ) -> Result<(), NotCounted> {
+        let reply = reply?.of(&plan.service)?;
         if self.stats.len() < MAX_INSTANCES {
             self.latest = now;
-            let is_new = !self.stats.contains_key(&id);
-            self.stats_outstanding -= usize::from(is_new && self.has(&id));
-            self.stats.insert(id, stats);
+            let is_new = !self.stats.contains_key(&reply.id);
+            self.stats_outstanding -= usize::from(is_new && self.has(&reply.id));
+            let stats = reply.stats();
+            self.stats.insert(reply.id, stats);
         }
         Ok(())
     }
@@ -216,11 +215,11 @@ impl Replies {
     /// # Errors
     ///
     /// Why it does not count.
-    pub fn add_other(&mut self, now: Duration, payload: &[u8]) -> Result<(), NotCounted> {
-        let (name, instance) = read_any_ping(payload)?;
-        if self.others.len() < MAX_OTHERS || self.others.contains_key(&name) {
-            let ids = self.others.entry(name).or_default();
-            if ids.len() < MAX_OTHERS && ids.insert(instance.id) {
+    pub fn add_other(&mut self, now: Duration, reply: Result<Reply, NotCounted>) -> Result<(), NotCounted> {
+        let Reply { service, id, .. } = reply?;
+        if self.others.len() < MAX_OTHERS || self.others.contains_key(&service) {
+            let ids = self.others.entry(service).or_default();
+            if ids.len() < MAX_OTHERS && ids.insert(id) {
                 self.latest = now;
             }
         }

@@ -25,86 +25,105 @@ pub const METADATA_ENTRIES: usize = 6;
 pub const KEY_CHARS: usize = 32;
 pub const VALUE_CHARS: usize = 64;
 
-/// Reads a reply to `$SRV.PING.<service>`, as strictly as ADR-32 allows: only `name` and `id` are always there, `type`
-/// may be missing, metadata may be null, unknown fields may appear.
-///
-/// # Errors
-///
-/// Why the reply does not count.
-pub fn read_ping(service: &str, payload: &[u8]) -> Result<Instance, NotCounted> {
-    read_reply(service, payload, &["ping_response"]).map(instance)
+/// Types of replies, as the last word of their `type` field.
+pub const PING: &[&str] = &["ping_response"];
+pub const STATS: &[&str] = &["stats_response"];
+pub const INFO: &[&str] = &["info_response"];
+/// Whichever of them proves that an instance is alive.
+pub const ALIVE: &[&str] = &["ping_response", "stats_response", "info_response"];
+
+/// A reply of an instance to PING, STATS or INFO.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The name of the service: a [`ServiceName`].
+    pub service: String,
+    /// The id of the instance.
+    pub id: String,
+    /// All fields that [`json::parse`] keeps.
+    pub fields: Value,
 }
 
-/// Reads a reply to any of `$SRV.PING`, `$SRV.STATS` and `$SRV.INFO`: an instance of the service that is alive.
-///
-/// # Errors
-///
-/// Why the reply does not count.
-pub fn read_alive(service: &str, payload: &[u8]) -> Result<Instance, NotCounted> {
-    read_reply(service, payload, &["ping_response", "stats_response", "info_response"]).map(instance)
-}
+impl Reply {
+    /// Parses a reply of one of these types, of whatever service, as strictly as ADR-32 allows: only `name` and `id` are always
+    /// there, `type` may be missing, metadata may be null, unknown fields may appear.
+    ///
+    /// # Errors
+    ///
+    /// Why the reply does not count.
+    pub fn parse(payload: &[u8], types: &[&str]) -> Result<Reply, NotCounted> {
+        let fields = json::parse(payload).ok_or(NotCounted::Broken)?;
+        let Some(name) = fields["name"].as_str() else {
+            // A JetStream stream that captures the subject answers with its own acknowledgement.
+            let ack = fields["stream"].is_string() && fields["seq"].is_u64();
+            return Err(if ack { NotCounted::Ack } else { NotCounted::Broken });
+        };
+        let id = fields["id"].as_str().filter(|id| is_id(id));
+        let (true, Some(id)) = (types.iter().any(|wanted| is_of_type(&fields, wanted)), id) else {
+            return Err(NotCounted::Broken);
+        };
+        let name = ServiceName::parse(name).map_err(|_| NotCounted::Foreign)?;
+        Ok(Reply {
+            service: name.as_str().to_owned(),
+            id: id.to_owned(),
+            fields,
+        })
+    }
 
-/// Reads a reply to `$SRV.PING`: the name of a service, and an instance of it.
-///
-/// # Errors
-///
-/// Why the reply does not count.
-pub fn read_any_ping(payload: &[u8]) -> Result<(String, Instance), NotCounted> {
-    let (name, reply) = parse(payload, &["ping_response"])?;
-    Ok((name, instance(reply)))
-}
+    /// The reply, if it is one of this service.
+    ///
+    /// # Errors
+    ///
+    /// It is one of another.
+    pub fn of(self, service: &str) -> Result<Reply, NotCounted> {
+        match self.service == service {
+            true => Ok(self),
+            false => Err(NotCounted::Foreign),
+        }
+    }
 
-/// Reads a reply of the service that is of one of these types: the id of an instance, and the other fields.
-///
-/// # Errors
-///
-/// Why the reply does not count.
-pub fn read_reply(service: &str, payload: &[u8], types: &[&str]) -> Result<(String, Value), NotCounted> {
-    match parse(payload, types)? {
-        (name, reply) if name == service => Ok(reply),
-        _ => Err(NotCounted::Foreign),
+    /// The instance that sent it. The values of the metadata under the keys to keep come first.
+    pub fn instance(&self, kept_keys: &[String]) -> Instance {
+        let metadata = self.metadata();
+        Instance {
+            id: self.id.clone(),
+            version: clean(self.fields["version"].as_str().unwrap_or(""), VERSION_CHARS),
+            metadata: keep_metadata(read_metadata(metadata), metadata, kept_keys),
+        }
+    }
+
+    /// The metadata, as it was sent.
+    pub fn metadata(&self) -> &Value {
+        &self.fields["metadata"]
+    }
+
+    /// The statistics in a reply to STATS.
+    ///
+    /// Numbers that are none, negative or beyond all measure count as zero, and so do missing ones.
+    pub fn stats(&self) -> Stats {
+        let mut stats = Stats {
+            started: self.fields["started"].as_str().and_then(Timestamp::parse),
+            ..Stats::default()
+        };
+        match self.fields["endpoints"].as_array() {
+            Some(endpoints) => {
+                for endpoint in endpoints.iter().take(MAX_ENDPOINTS) {
+                    if let Some(name) = endpoint["name"].as_str() {
+                        add_endpoint(&mut stats, &clean(name, NAME_CHARS), endpoint);
+                    }
+                }
+            }
+            None if self.fields["num_requests"].is_number() => add_endpoint(&mut stats, ONLY_ENDPOINT, &self.fields),
+            None => {}
+        }
+        stats
     }
 }
 
-/// The name of the service, and the id and the other fields of the instance.
-fn parse(payload: &[u8], types: &[&str]) -> Result<(String, (String, Value)), NotCounted> {
-    let reply = json::parse(payload).ok_or(NotCounted::Broken)?;
-    let Some(name) = reply["name"].as_str() else {
-        // A JetStream stream that captures the subject answers with its own acknowledgement.
-        let ack = reply["stream"].is_string() && reply["seq"].is_u64();
-        return Err(if ack { NotCounted::Ack } else { NotCounted::Broken });
-    };
-    let id = reply["id"].as_str().filter(|id| is_id(id));
-    let (true, Some(id)) = (types.iter().any(|wanted| is_of_type(&reply, wanted)), id) else {
-        return Err(NotCounted::Broken);
-    };
-    let name = ServiceName::parse(name).map_err(|_| NotCounted::Foreign)?;
-    Ok((name.as_str().to_owned(), (id.to_owned(), reply)))
-}
-
-fn instance((id, reply): (String, Value)) -> Instance {
-    Instance {
-        id,
-        version: clean(reply["version"].as_str().unwrap_or(""), VERSION_CHARS),
-        metadata: read_metadata(&reply["metadata"]),
-    }
-}
-
-/// The metadata of a reply, whatever of it is remembered.
-pub fn metadata_of(payload: &[u8]) -> Value {
-    json::parse(payload).unwrap_or_default()["metadata"].take()
-}
-
-/// Maximum number of keys of the metadata that [`keep_metadata`] keeps, so that the place of an instance is kept, too.
+/// Maximum number of keys of the metadata that [`Reply::instance`] keeps, so that the place of an instance is kept, too.
 pub const MAX_KEPT_KEYS: usize = 4;
 
-/// Puts the values of these keys in front of the metadata of the instance that sent this reply. What is cut of a long value is
-/// told apart by a digest.
-pub fn keep_metadata(instance: &mut Instance, payload: &[u8], keys: &[String]) {
-    if keys.is_empty() {
-        return;
-    }
-    let metadata = metadata_of(payload);
+/// Puts the values of these keys in front of the entries. What is cut of a long value is told apart by a digest.
+fn keep_metadata(entries: Vec<(String, String)>, metadata: &Value, keys: &[String]) -> Vec<(String, String)> {
     let mut kept: Vec<(String, String)> = Vec::new();
     for key in keys {
         if let Some(value) = metadata[key].as_str() {
@@ -119,10 +138,9 @@ pub fn keep_metadata(instance: &mut Instance, payload: &[u8], keys: &[String]) {
             kept.push((key.clone(), short));
         }
     }
-    let others = instance.metadata.drain(..).filter(|(key, _)| !keys.contains(key));
-    kept.extend(others);
+    kept.extend(entries.into_iter().filter(|(key, _)| !keys.contains(key)));
     kept.truncate(METADATA_ENTRIES);
-    instance.metadata = kept;
+    kept
 }
 
 /// Whether a reply is of this type: `io.nats.micro.v1.ping_response`, say. Another version of the same may come, and old
@@ -158,33 +176,6 @@ fn read_metadata(value: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Reads a reply to `$SRV.STATS.<service>`: the id of an instance, and its statistics.
-///
-/// Numbers that are none, negative or beyond all measure count as zero, and so do missing ones.
-///
-/// # Errors
-///
-/// Why the reply does not count.
-pub fn read_stats(service: &str, payload: &[u8]) -> Result<(String, Stats), NotCounted> {
-    let (id, value) = read_reply(service, payload, &["stats_response"])?;
-    let mut stats = Stats {
-        started: value["started"].as_str().and_then(Timestamp::parse),
-        ..Stats::default()
-    };
-    match value["endpoints"].as_array() {
-        Some(endpoints) => {
-            for endpoint in endpoints.iter().take(MAX_ENDPOINTS) {
-                if let Some(name) = endpoint["name"].as_str() {
-                    add_endpoint(&mut stats, &clean(name, NAME_CHARS), endpoint);
-                }
-            }
-        }
-        None if value["num_requests"].is_number() => add_endpoint(&mut stats, ONLY_ENDPOINT, &value),
-        None => {}
-    }
-    Ok((id, stats))
-}
-
 /// Adds the endpoint in this JSON.
 fn add_endpoint(stats: &mut Stats, name: &str, endpoint: &Value) {
     let counters = Counters {
@@ -214,6 +205,15 @@ fn number(value: &Value) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read_ping(service: &str, payload: &[u8]) -> Result<Instance, NotCounted> {
+        Ok(Reply::parse(payload, PING)?.of(service)?.instance(&[]))
+    }
+
+    fn read_stats(service: &str, payload: &[u8]) -> Result<(String, Stats), NotCounted> {
+        let reply = Reply::parse(payload, STATS)?.of(service)?;
+        Ok((reply.id.clone(), reply.stats()))
+    }
 
     #[test]
     fn what_counts_and_what_does_not() {
@@ -316,10 +316,8 @@ mod tests {
                 value("zz", "1".into()),
             ];
             let payload = format!(r#"{{"name":"orders","id":"A","metadata":{{{}}}}}"#, words.join(","));
-            let mut instance = read_ping("orders", payload.as_bytes()).expect("a reply");
-            let keys = ["image", "zz", "absent"].map(str::to_owned);
-            keep_metadata(&mut instance, payload.as_bytes(), &keys);
-            instance.metadata
+            let reply = Reply::parse(payload.as_bytes(), PING).expect("a reply");
+            reply.instance(&["image", "zz", "absent"].map(str::to_owned)).metadata
         };
         let (one, other) = (kept(long("1")), kept(long("2")));
         let keys: Vec<&str> = one.iter().map(|(key, _)| key.as_str()).collect();

@@ -10,6 +10,7 @@ use crate::probe::clock::PingClock;
 use crate::probe::observation::{Fate, NotCounted, Observation, Outcome, Silence};
 use crate::probe::plan::{PingPlan, Query, Wanted, retry_time};
 use crate::probe::replies::{MAX_INSTANCES, Replies};
+use crate::probe::reply::Reply;
 use crate::probe::stats::SeenStats;
 use crate::values::timestamp::Timestamp;
 
@@ -121,6 +122,13 @@ impl Schedule {
         }
     }
 
+    /// The first PING went to all services at once and is not allowed: this one is still to be asked.
+    pub fn not_asked(&mut self) {
+        if self.rounds == 1 {
+            self.rounds = 0;
+        }
+    }
+
     /// A 503 came for this query. After a reply it means nothing: any peer can send one.
     pub fn no_responders(&mut self, query: &Query) {
         match (query, &mut self.follow_up) {
@@ -160,24 +168,30 @@ impl Schedule {
         true
     }
 
-    /// A message came in reply to this query, which left at `sent`.
+    /// A message came in reply to this query, which left at `sent`. It was parsed as one of the types of [`Query::reply_types`].
     ///
     /// # Errors
     ///
     /// Why it does not count.
-    pub fn reply(&mut self, now: Duration, sent: Duration, query: &Query, payload: &[u8]) -> Result<(), NotCounted> {
+    pub fn reply(
+        &mut self,
+        now: Duration,
+        sent: Duration,
+        query: &Query,
+        reply: Result<Reply, NotCounted>,
+    ) -> Result<(), NotCounted> {
         let of_silence = self.follow_up.as_ref().is_some_and(FollowUp::is_of_silence);
         let (plan, replies) = (&self.plan, &mut self.replies);
         match query {
-            Query::Stats => replies.add_stats(plan, now, payload),
-            Query::Discovery => replies.add_other(now, payload),
-            Query::InstanceStatus(id) => replies.add_status(plan, now, sent, id, payload),
+            Query::Stats => replies.add_stats(plan, now, reply),
+            Query::Discovery => replies.add_other(now, reply),
+            Query::InstanceStatus(id) => replies.add_status(plan, now, sent, id, reply),
             Query::UnusedId if of_silence => {
                 replies.reply_for_unused_id();
                 Err(NotCounted::Broken)
             }
-            Query::Ping(nth) => replies.add_ping(plan, now, sent, Some(*nth), payload),
-            Query::InstancePing(_) | Query::UnusedId => replies.add_ping(plan, now, sent, None, payload),
+            Query::Ping(nth) => replies.add_ping(plan, now, sent, Some(*nth), reply),
+            Query::InstancePing(_) | Query::UnusedId => replies.add_ping(plan, now, sent, None, reply),
         }
     }
 
@@ -365,6 +379,11 @@ impl Schedule {
             _ if !self.replies.is_empty() => Some(self.replies.answered()),
             follow_up => follow_up.as_ref().map(|follow_up| follow_up.outcome.clone()),
         }
+    }
+
+    /// Number of instances that have replied.
+    pub fn count(&self) -> usize {
+        self.replies.count()
     }
 
     /// Number of replies that came from something else than the service.

@@ -5,9 +5,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{bounded, unbounded};
 
-use super::link::{Link, publish_command, published};
+use super::link::{Link, Published, publish_command};
 use super::probe::{Probe, Stop};
 use super::worker::{ClientEvent, Login, spawn, work};
 use crate::connect::target::{Auth, ServerUrl};
@@ -21,12 +21,6 @@ use crate::values::timestamp::Timestamp;
 
 /// Maximum number of addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 16;
-
-/// Maximum number of events that wait for the probe; a connection with more of them waits for us, or they are dropped.
-const MAX_EVENTS: usize = 256;
-
-/// Maximum number of commands that wait for a worker.
-const MAX_COMMANDS: usize = 64;
 
 /// Why there is no connection.
 enum LoginError {
@@ -145,11 +139,11 @@ impl Probe<'_> {
         };
         self.step(format_args!("connecting to {shown}{how}"));
         let began = Instant::now();
-        let (sender, events) = bounded(MAX_EVENTS);
-        let (commands, received) = bounded(MAX_COMMANDS);
+        let (sender, events) = unbounded();
+        let (commands, received) = unbounded();
         // The worker sends these as soon as it is connected, without waiting for this thread.
         let first = self.first_messages();
-        let _ = commands.try_send(publish_command(0, &first));
+        let _ = commands.send(publish_command(0, &first));
         let target = self.request.target;
         let login = Login {
             url: match (secure, server.tls) {
@@ -184,7 +178,7 @@ impl Probe<'_> {
                     began: connected.at,
                     unused_id: connected.unused_id,
                     clock,
-                    published: published(first, Duration::ZERO).collect(),
+                    published: Published::default().with(first, Duration::ZERO),
                 })
             }
             Some(event) => Err(self.not_logged_in(server, shown, secure, began, event)),
@@ -252,18 +246,26 @@ impl Probe<'_> {
 
     /// `request` is the subject of the request to an endpoint, as far as it is known.
     pub(super) fn peer<'s>(&'s self, server: &'s ServerUrl, address: String, request: Option<&str>) -> Peer<'s> {
-        let (target, service) = (&self.request.target, self.request.plan.services[0].service.as_str());
-        let subjects = [
-            target.discovery_subject("PING"),
-            target.subject("STATS", service),
-            target.subject("INFO", service),
-        ];
+        let target = self.request.target;
+        let of_all = |verb| target.discovery_subject(verb);
+        let (ping_subject, subjects) = match self.request.plan.single() {
+            Some(plan) => {
+                let of_service = |verb| target.subject(verb, &plan.service);
+                let subjects = [of_all("PING"), of_service("STATS"), of_service("INFO")];
+                (
+                    of_service("PING"),
+                    subjects.into_iter().chain(request.map(str::to_owned)).collect(),
+                )
+            }
+            None => (of_all("PING"), vec![of_all("STATS"), of_all("INFO")]),
+        };
         Peer {
             address,
             auth: self.auth(server),
             inbox_prefix: target.inbox_prefix.as_str(),
-            ping_subject: target.subject("PING", service),
-            subjects: subjects.into_iter().chain(request.map(str::to_owned)).collect(),
+            ping_subject,
+            subjects,
+            all_services: self.request.plan.single().is_none(),
             identity: target.tls.identity.is_some(),
             now: Timestamp::now(),
         }

@@ -43,8 +43,8 @@ pub(super) struct Probe<'a> {
     pub(super) relayed: bool,
     /// Set if the server is to leave out the headers of messages.
     pub(super) headerless: bool,
-    /// See [`Observation::unreadable`].
-    pub(super) unreadable: BTreeSet<String>,
+    /// See [`Observation::unreadable`]: each with the name of its service, which may be empty.
+    pub(super) unreadable: BTreeSet<(String, String)>,
     pub(super) trace: Vec<(Duration, String)>,
     /// See [`Observation::remarks`].
     pub(super) remarks: Vec<String>,

@@ -4,6 +4,7 @@
 #![allow(deprecated)]
 
 use std::io;
+use std::iter;
 use std::mem;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -25,6 +26,9 @@ use crate::values::status::Reason;
 use crate::values::text::clean;
 use crate::values::timestamp::Timestamp;
 
+/// Maximum number of events that wait for the probe; the client's own reports beyond it are dropped.
+const MAX_EVENTS: usize = 32_768;
+
 /// How many replies may wait in one inbox. More than that at once is a flood, no service.
 pub(super) const INBOX_SIZE: usize = 32_768;
 
@@ -44,8 +48,11 @@ pub(super) enum ClientEvent {
     },
     /// The request to an endpoint cannot leave.
     NotSent(EndpointEnd),
-    /// A PONG came for the latest PING, after this time.
-    Pong(Duration),
+    /// A PONG came for the latest PING, after this time. It stands behind the messages of so many commands.
+    Pong {
+        rtt: Duration,
+        commands: usize,
+    },
     /// The server sent `-ERR`, or the client itself complains.
     ServerError(String),
     Disconnected,
@@ -139,42 +146,50 @@ fn obey(
     secure: bool,
     events: &Sender<ClientEvent>,
 ) {
-    for command in commands {
-        let sent = match &command {
-            ClientCommand::Publish { first, subjects } => {
-                let (at, count) = (Instant::now(), subjects.len());
-                let _ = events.send(ClientEvent::Sent {
-                    at,
-                    first: *first,
-                    count,
-                });
-                let mut numbered = subjects.iter().zip(*first..);
-                // Another reply subject for each: a late 503 of an earlier one must not count against this one.
-                numbered.try_for_each(|(subject, n)| connection.publish_request(subject, &format!("{inbox}.{n}"), ""))
+    while let Ok(first) = commands.recv() {
+        // Those that have come meanwhile share a PING, so that a slow server does not get slower.
+        let mut pings = 0;
+        for command in iter::once(first).chain(commands.try_iter()) {
+            let sent = match &command {
+                ClientCommand::Publish { first, subjects } => {
+                    let (at, count) = (Instant::now(), subjects.len());
+                    let _ = events.send(ClientEvent::Sent {
+                        at,
+                        first: *first,
+                        count,
+                    });
+                    let mut numbered = subjects.iter().zip(*first..);
+                    // Another reply subject for each: a late 503 of an earlier one must not count against this one.
+                    numbered
+                        .try_for_each(|(subject, n)| connection.publish_request(subject, &format!("{inbox}.{n}"), ""))
+                }
+                ClientCommand::Request {
+                    number,
+                    subject,
+                    request,
+                } => send_request(connection, secure, subject, request, inbox, *number, events),
+                ClientCommand::Ping => Ok(()),
+            };
+            if sent.is_err() {
+                let _ = events.send(ClientEvent::Disconnected);
+                return;
             }
-            ClientCommand::Request {
-                number,
-                subject,
-                request,
-            } => send_request(connection, secure, subject, request, inbox, *number, events),
-            ClientCommand::Ping => Ok(()),
-        };
-        if sent.is_err() {
-            let _ = events.send(ClientEvent::Disconnected);
-            break;
+            match (secure, command) {
+                (false, _) => pings += 1,
+                // Over TLS the wait for a PONG can hang: a writer takes what the reader waits for. The next one frees it.
+                (true, ClientCommand::Ping) => {
+                    let (connection, events) = (connection.clone(), events.clone());
+                    let _ = spawn("pinger", move || {
+                        ping(&connection, 1, &events);
+                        mem::forget(connection);
+                    });
+                }
+                (true, _) => {}
+            }
         }
-        match (secure, command) {
-            // A PING behind the request. Whatever the server has to say about the request comes before the PONG.
-            (false, _) => ping(connection, events),
-            // Over TLS the wait for a PONG can hang: a writer takes what the reader waits for. The next one frees it.
-            (true, ClientCommand::Ping) => {
-                let (connection, events) = (connection.clone(), events.clone());
-                let _ = spawn("pinger", move || {
-                    ping(&connection, &events);
-                    mem::forget(connection);
-                });
-            }
-            (true, _) => {}
+        // A PING behind the requests. Whatever the server has to say about them comes before the PONG.
+        if pings > 0 {
+            ping(connection, pings, events);
         }
     }
 }
@@ -193,10 +208,14 @@ fn without_headers(inbox: &str) -> String {
     format!("{inbox} {UNUSED}\r\n{connect}\r\nSUB {inbox}.*")
 }
 
-fn ping(connection: &Connection, events: &Sender<ClientEvent>) {
+/// Sends a PING behind the messages of so many commands, and waits for the PONG.
+fn ping(connection: &Connection, commands: usize, events: &Sender<ClientEvent>) {
     let began = Instant::now();
     let _ = events.send(match connection.flush() {
-        Ok(()) => ClientEvent::Pong(began.elapsed()),
+        Ok(()) => ClientEvent::Pong {
+            rtt: began.elapsed(),
+            commands,
+        },
         Err(_) => ClientEvent::Disconnected,
     });
 }
@@ -278,7 +297,7 @@ fn signer(nkey: &Nkey, events: &Sender<ClientEvent>) -> impl Fn(&[u8]) -> Vec<u8
     let (nkey, events) = (nkey.clone(), events.clone());
     move |nonce| {
         if !is_nonce(nonce) {
-            let _ = events.try_send(ClientEvent::NotConnected(io::Error::other(diagnosis::NO_NONCE)));
+            let _ = events.send(ClientEvent::NotConnected(io::Error::other(diagnosis::NO_NONCE)));
             loop {
                 thread::park();
             }
@@ -312,6 +331,11 @@ fn options(login: &Login, events: &Sender<ClientEvent>) -> Options {
     };
     let connected = AtomicBool::new(false);
     let (errors, disconnects) = (events.clone(), events.clone());
+    let report_error = move |text: String| {
+        if errors.len() < MAX_EVENTS {
+            let _ = errors.send(ClientEvent::ServerError(text));
+        }
+    };
     options
         .with_name(&login.connection_name)
         // 0 would prevent the first connect.
@@ -322,9 +346,8 @@ fn options(login: &Login, events: &Sender<ClientEvent>) -> Options {
             false => Duration::ZERO,
             true => NO_RECONNECT,
         })
-        // The client's own thread must never wait for us.
-        .error_callback(move |error| drop(errors.try_send(ClientEvent::ServerError(error.to_string()))))
-        .disconnect_callback(move || drop(disconnects.try_send(ClientEvent::Disconnected)))
+        .error_callback(move |error| report_error(error.to_string()))
+        .disconnect_callback(move || drop(disconnects.send(ClientEvent::Disconnected)))
 }
 
 pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure> {

@@ -9,6 +9,7 @@ fn peer(auth: &Auth) -> Peer<'_> {
         inbox_prefix: "_INBOX",
         ping_subject: "$SRV.PING.x".into(),
         subjects: vec!["$SRV.PING".into(), "orders.echo".into()],
+        all_services: false,
         identity: false,
         now: Timestamp::from_seconds(1_000_000),
     }
@@ -358,6 +359,7 @@ fn tls_is_explained() {
         assert!(failure.text.contains(words), "{}", failure.text);
     }
     let shown = Peer {
+        all_services: false,
         identity: true,
         ..peer(&Auth::None)
     };

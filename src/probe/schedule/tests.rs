@@ -64,8 +64,9 @@ impl Probe {
 
     fn reply(&mut self, now: Duration, query: &Query, payload: &[u8]) -> Result<(), NotCounted> {
         let sent = self.sent.iter().rfind(|(sent, _)| sent == query);
-        self.schedule
-            .reply(now, sent.expect("a query that was sent").1, query, payload)
+        let sent = sent.expect("a query that was sent").1;
+        let reply = super::Reply::parse(payload, query.reply_types());
+        self.schedule.reply(now, sent, query, reply)
     }
 
     /// The instance with this id replies to the nth PING.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use check_nats_service::probe::json;
-use check_nats_service::probe::observation::Instance;
-use check_nats_service::probe::reply::{is_id, metadata_of, read_alive, read_any_ping, read_ping, read_stats};
+use check_nats_service::probe::observation::{Instance, NotCounted};
+use check_nats_service::probe::reply::{ALIVE, PING, Reply, STATS, is_id};
 use check_nats_service::values::timestamp::Timestamp;
 
 use super::{Target, assert_clean};
@@ -58,52 +58,48 @@ pub const TARGET: Target = Target {
 };
 
 fn run(input: &[u8]) {
-    let any = read_any_ping(input);
-    if let Ok((name, instance)) = &any {
-        check(instance);
+    if let Ok(reply) = Reply::parse(input, PING) {
+        let (name, instance) = (&reply.service, reply.instance(&[]));
+        check(&instance);
         assert!(
             name.bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
                 && !name.is_empty(),
             "{name:?}"
         );
-        let reply = json::parse(input).expect("a reply that counts is JSON");
-        assert_eq!(reply["name"].as_str(), Some(name.as_str()), "the name as it was sent");
-        assert_eq!(
-            reply["id"].as_str(),
-            Some(instance.id.as_str()),
-            "the id as it was sent"
-        );
-        assert_eq!(read_ping(name, input).as_ref(), Ok(instance));
-        assert_eq!(read_alive(name, input).as_ref(), Ok(instance));
-        assert!(read_ping("another", input).is_err() || name == "another");
+        let sent = json::parse(input).expect("a reply that counts is JSON");
+        assert_eq!(sent["name"].as_str(), Some(name.as_str()), "the name as it was sent");
+        assert_eq!(sent["id"].as_str(), Some(instance.id.as_str()), "the id as it was sent");
+        let of = |name: &str, types| Ok::<_, NotCounted>(Reply::parse(input, types)?.of(name)?.instance(&[]));
+        assert_eq!(of(name, PING).as_ref(), Ok(&instance));
+        assert_eq!(of(name, ALIVE).as_ref(), Ok(&instance));
+        assert!(of("another", PING).is_err() || name == "another");
+        assert!(reply.metadata()["pod"].is_null() || input.len() > 20);
     }
-    for name in ["demo", "demo-js", "demo-py", "demo-rs"] {
-        if let Ok(instance) = read_alive(name, input) {
-            check(&instance);
+    if let Ok(reply) = Reply::parse(input, ALIVE) {
+        check(&reply.instance(&[]));
+    }
+    if let Ok(reply) = Reply::parse(input, STATS) {
+        let stats = reply.stats();
+        assert!(is_id(&reply.id), "{:?}", reply.id);
+        assert!(stats.endpoints.len() <= 64 && stats.last_errors.len() <= 64);
+        for (name, counters) in stats.endpoints.iter() {
+            assert_clean(name, 64);
+            let most = 64 << 53;
+            assert!(
+                counters.requests <= most && counters.errors <= most && counters.processing <= most,
+                "{counters:?}"
+            );
         }
-        if let Ok((id, stats)) = read_stats(name, input) {
-            assert!(is_id(&id), "{id:?}");
-            assert!(stats.endpoints.len() <= 64 && stats.last_errors.len() <= 64);
-            for (name, counters) in stats.endpoints.iter() {
-                assert_clean(name, 64);
-                let most = 64 << 53;
-                assert!(
-                    counters.requests <= most && counters.errors <= most && counters.processing <= most,
-                    "{counters:?}"
-                );
-            }
-            for (name, error) in &stats.last_errors {
-                assert_clean(name, 64);
-                assert_clean(error, 80);
-                assert!(stats.endpoints.get(name).is_some(), "an error of no endpoint");
-            }
-            if let Some(started) = stats.started {
-                assert!(Timestamp::now().since(started) < Duration::MAX);
-            }
+        for (name, error) in &stats.last_errors {
+            assert_clean(name, 64);
+            assert_clean(error, 80);
+            assert!(stats.endpoints.get(name).is_some(), "an error of no endpoint");
+        }
+        if let Some(started) = stats.started {
+            assert!(Timestamp::now().since(started) < Duration::MAX);
         }
     }
-    assert!(metadata_of(input)["pod"].is_null() || input.len() > 20);
 }
 
 /// What is kept of an instance can be printed as it stands.

@@ -13,6 +13,7 @@ use check_nats_service::probe::clock::PingClock;
 use check_nats_service::probe::diagnosis::{Peer, flooded, server_said};
 use check_nats_service::probe::observation::{Failure, Observation, Outcome, Server};
 use check_nats_service::probe::plan::{FIRST_RETRY, PingPlan, Query, Wanted};
+use check_nats_service::probe::reply::Reply;
 use check_nats_service::probe::schedule::{PingAction, Schedule};
 use check_nats_service::render::memory;
 use check_nats_service::render::report::Report;
@@ -290,6 +291,7 @@ impl Run {
                     inbox_prefix: "_INBOX",
                     ping_subject: "$SRV.PING.demo".into(),
                     subjects: vec!["$SRV.PING".into()],
+                    all_services: false,
                     identity: false,
                     now: Timestamp::from_seconds(0),
                 };
@@ -305,7 +307,8 @@ impl Run {
 
     fn reply(&mut self, query: Option<Query>, payload: &[u8]) {
         if let Some(query) = query {
-            let counted = self.schedule.reply(self.now, self.now, &query, payload);
+            let reply = Reply::parse(payload, query.reply_types());
+            let counted = self.schedule.reply(self.now, self.now, &query, reply);
             self.heard_somebody |= counted.is_ok() && query != Query::Stats;
         }
     }
