@@ -121,7 +121,7 @@ impl Served {
                     time: all.now,
                     json: render::json::render_all(all).into(),
                     metrics: render::prometheus::render_all(all, style).into(),
-                    html: render::html::list(all, since("", &all.overview, all.now)).into(),
+                    html: render::html::checked_all(all, since("", &all.overview, all.now)).into(),
                     services: all.reports.iter().map(of_service).collect(),
                 })
             }

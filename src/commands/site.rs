@@ -165,10 +165,11 @@ impl Site {
             .served
             .as_ref()
             .map(|served| self.checked(served.status(), served.html(), served.time(), now));
-        let page = match self.is_of_many {
-            true => html::list_page(checked.as_ref(), self.interval),
-            false => html::page(&self.service, checked.as_ref(), self.interval, false),
+        let subject = match self.is_of_many {
+            true => html::Subject::All,
+            false => html::Subject::Service(&self.service),
         };
+        let page = html::page(subject, checked.as_ref(), self.interval);
         HttpResponse::html(HttpStatus::Ok, page, html::POLICY)
     }
 
@@ -179,7 +180,7 @@ impl Site {
             Err(response) => return response,
         };
         let checked = self.checked(served.status, &served.html, time, now);
-        let page = html::page(name, Some(&checked), self.interval, true);
+        let page = html::page(html::Subject::OneOfAll(name), Some(&checked), self.interval);
         HttpResponse::html(HttpStatus::Ok, page, html::POLICY)
     }
 

@@ -3,22 +3,28 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::judge::verdict::Finding;
-use crate::probe::observation::{Instance, Outcome};
-use crate::render::report::Report;
+use crate::judge::verdict::{Finding, Verdict};
+use crate::probe::observation::{Instance, Observation, Outcome};
+use crate::render::report::{AllReport, Report};
 use crate::state::memory::{EpochSummary, MAX_HISTORY, Memory};
 use crate::values::duration::{age, latency};
 use crate::values::status::Status;
-use crate::values::text::count;
+use crate::values::text::{count, shorten};
 use crate::values::timestamp::Timestamp;
 
 /// How many instances are told one by one.
 const MAX_INSTANCES: usize = 200;
 
+/// Maximum number of services in the table.
+const MAX_SERVICES: usize = 2000;
+
+/// Maximum length of what is found of a service, in the table, in characters.
+const MAX_FOUND: usize = 200;
+
 const STYLE: &str = include_str!("page.css");
 
 /// What the page may do, for its Content-Security-Policy: nothing but its own style (that with this digest) and its icon.
-pub const POLICY: &str = "style-src 'sha256-FnlxcA+9/RzJD+N+at1CGvISRAhm8gdEGazsvXq1Yn4='; img-src data:";
+pub const POLICY: &str = "style-src 'sha256-j68fQJ0UoG3d/ixO3oq45iPbfR8ZQuGEbc33ExUp4V0='; img-src data:";
 
 /// What the last check has to tell.
 pub struct Checked<'t> {
@@ -31,13 +37,37 @@ pub struct Checked<'t> {
     pub text: &'t str,
 }
 
+/// The subject of a page.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'t> {
+    /// The one service that is watched.
+    Service(&'t str),
+    /// One of the services that are watched.
+    OneOfAll(&'t str),
+    /// All of them.
+    All,
+}
+
 /// The whole page. `None`: no check has ended yet.
-pub fn page(service: &str, checked: Option<&Checked<'_>>, interval: Duration, _many: bool) -> String {
+pub fn page(subject: Subject<'_>, checked: Option<&Checked<'_>>, interval: Duration) -> String {
     let status = match checked {
         Some(checked) if !checked.is_stale => checked.status,
         _ => Status::Unknown,
     };
-    let service = escape(service);
+    let links = |links: &[(&str, &str)]| -> String {
+        let link = |(to, text): &(&str, &str)| format!("<a href=\"{to}\">{text}</a>");
+        links.iter().map(link).collect()
+    };
+    const JSON_AND_METRICS: [(&str, &str); 2] = [("/status", "JSON"), ("/metrics", "Metrics")];
+    let (kind, heading, more): (String, String, String) = match subject {
+        Subject::Service(name) => ("NATS service".into(), escape(name), links(&JSON_AND_METRICS)),
+        Subject::All => ("NATS".into(), "All services".into(), links(&JSON_AND_METRICS)),
+        Subject::OneOfAll(name) => {
+            let metrics = format!("/probe?service={}", in_url(name));
+            let more = links(&[("/", "All services"), (&metrics, "Metrics")]);
+            ("<a href=\"/\">All services</a>".into(), escape(name), more)
+        }
+    };
     let warning = match checked {
         None => verdict(Status::Unknown, "no check has ended yet", ""),
         Some(checked) if checked.is_stale => verdict(
@@ -54,20 +84,21 @@ pub fn page(service: &str, checked: Option<&Checked<'_>>, interval: Duration, _m
     let checked_ago = checked.map_or(String::new(), |checked| {
         format!("Checked {} ago, every {}. ", age(checked.age), age(interval))
     });
-    let class = if checked.is_some_and(|checked| checked.is_stale) {
-        "stale"
-    } else {
-        "fresh"
+    let class = match (checked.is_some_and(|checked| checked.is_stale), subject) {
+        (true, Subject::All) => "stale all",
+        (false, Subject::All) => "fresh all",
+        (true, _) => "stale",
+        (false, _) => "fresh",
     };
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <meta http-equiv=\"refresh\" content=\"{refresh}\">\n\
-         <title>{name} - {service}</title>\n<link rel=\"icon\" href=\"{icon}\">\n<style>{STYLE}</style>\n</head>\n\
-         <body class=\"{class}\">\n<main>\n<p class=\"kind\">NATS service</p>\n<h1>{service}</h1>\n{warning}\
+         <title>{name} - {heading}</title>\n<link rel=\"icon\" href=\"{icon}\">\n<style>{STYLE}</style>\n</head>\n\
+         <body class=\"{class}\">\n<main>\n<p class=\"kind\">{kind}</p>\n<h1>{heading}</h1>\n{warning}\
          <div class=\"checked\">\n{text}</div>\n\
-         <footer>\n<p>{checked_ago}<a href=\"/status\">JSON</a><a href=\"/metrics\">Metrics</a></p>\n\
+         <footer>\n<p>{checked_ago}{more}</p>\n\
          <p>check_nats_service {version}</p>\n</footer>\n</main>\n</body>\n</html>\n",
         refresh = interval.as_secs().clamp(5, 300),
         name = status.name(),
@@ -76,20 +107,64 @@ pub fn page(service: &str, checked: Option<&Checked<'_>>, interval: Duration, _m
     )
 }
 
+/// The same part of the page of all services: the verdict over them, and a table, worst first.
+pub fn checked_all(report: &AllReport, since: Timestamp) -> String {
+    let server = report.common.as_deref().and_then(server);
+    let mut text = findings(&report.overview, since, report.now) + &rows(server);
+    let services = report.worst_first();
+    let shown = services.iter().take(MAX_SERVICES);
+    let shown: String = shown.map(|service| service_row(report, service)).collect();
+    if !shown.is_empty() {
+        text += &table(["Service", "Status", "Found", "Since", "Instances"], &shown);
+        text += &more(services.len().saturating_sub(MAX_SERVICES));
+    }
+    text
+}
+
+fn service_row(all: &AllReport, service: &Report) -> String {
+    let (name, status) = (&service.verdict.service, service.verdict.status());
+    let result = service.result();
+    let found = all.told(service).unwrap_or("not asked".into());
+    let since = result.since().map_or(String::new(), |since| {
+        format!(
+            "<span title=\"{}\">{} ago</span>",
+            moment(since),
+            age(all.now.since(since))
+        )
+    });
+    let normal = service.memory.baseline.as_ref().map_or(0, |baseline| baseline.count());
+    let instances = match result.instances() {
+        Some(number) if number < normal => format!("{number} of {normal}"),
+        Some(number) => number.to_string(),
+        None => "?".into(),
+    };
+    format!(
+        "<tr class=\"{class}\"><td><a href=\"/service/{path}\">{name}</a></td><td><b>{word}</b></td><td>{found}</td>\
+         <td class=\"dim\">{since}</td><td>{instances}</td></tr>\n",
+        class = class(status),
+        path = in_url(name),
+        name = escape(name),
+        word = status.name(),
+        found = escape(&shorten(&found, MAX_FOUND)),
+    )
+}
+
 /// The part of the page that does not change until the next check. `since`: for how long the status has been the same.
 pub fn checked(report: &Report, since: Timestamp) -> String {
-    let findings = report.verdict.findings();
+    findings(&report.verdict, since, report.now) + &facts(report) + &instances(report) + &history(&report.memory)
+}
+
+/// The verdict, and its findings.
+fn findings(of: &Verdict, since: Timestamp, now: Timestamp) -> String {
+    let findings = of.findings();
     let lead = findings.first().map_or("", |finding| finding.text.as_str());
-    let (since, status) = (when(since, report.now), report.verdict.status());
+    let (since, status) = (when(since, now), of.status());
     let mut text = verdict(status, lead, &format!("{} since {since}", status.name()));
     if let Some(rest) = findings.get(1..).filter(|rest| !rest.is_empty()) {
         text += "<ul>\n";
         rest.iter().for_each(|other| text += &finding(other));
         text += "</ul>\n";
     }
-    text += &facts(report);
-    text += &instances(report);
-    text += &history(&report.memory);
     text
 }
 
@@ -150,10 +225,18 @@ fn facts(report: &Report) -> String {
             facts.push(("Last seen", when(last.at, *now)));
         }
     }
-    if let Some(server) = seen.as_ref().and_then(|seen| seen.server.as_ref()) {
-        let rtt = server.rtt.map_or(String::new(), |rtt| format!(", {}", latency(rtt)));
-        facts.push(("Asked", format!("{}{rtt}", escape(&server.to_string()))));
-    }
+    facts.extend(seen.as_deref().and_then(server));
+    rows(facts)
+}
+
+/// The server that was asked.
+fn server(seen: &Observation) -> Option<(&'static str, String)> {
+    let server = seen.server.as_ref()?;
+    let rtt = server.rtt.map_or(String::new(), |rtt| format!(", {}", latency(rtt)));
+    Some(("Asked", format!("{}{rtt}", escape(&server.to_string()))))
+}
+
+fn rows(facts: impl IntoIterator<Item = (&'static str, String)>) -> String {
     let row = |(name, value): (&str, String)| format!("<p><span class=\"dim\">{name}</span> {value}</p>\n");
     facts.into_iter().map(row).collect()
 }
@@ -183,14 +266,21 @@ fn instances(report: &Report) -> String {
     if told.is_empty() {
         return String::new();
     }
-    let more = match rows.count() {
+    let table = table(["Id", "Version", "Metadata", "Answer"], &told);
+    format!("<h2>Instances</h2>\n{table}{}", more(rows.count()))
+}
+
+fn table<const N: usize>(titles: [&str; N], rows: &str) -> String {
+    let titles: String = titles.iter().map(|title| format!("<th>{title}</th>")).collect();
+    format!("<table>\n<thead><tr>{titles}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n")
+}
+
+/// How many more there are than the table has.
+fn more(number: usize) -> String {
+    match number {
         0 => String::new(),
         more => format!("<p class=\"dim\">and {more} more</p>\n"),
-    };
-    format!(
-        "<h2>Instances</h2>\n<table>\n<thead><tr><th>Id</th><th>Version</th><th>Metadata</th><th>Answer</th></tr></thead>\n\
-         <tbody>\n{told}</tbody>\n</table>\n{more}"
-    )
+    }
 }
 
 fn row(instance: &Instance, answer: &str, class: &str) -> String {
@@ -275,6 +365,20 @@ fn when(at: Timestamp, now: Timestamp) -> String {
     format!("{} ({} ago)", moment(at), age(now.since(at)))
 }
 
+/// A name, as it stands in a URL.
+fn in_url(name: &str) -> String {
+    let mut url = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => url.push(char::from(byte)),
+            byte => {
+                let _ = write!(url, "%{byte:02X}");
+            }
+        }
+    }
+    url
+}
+
 /// Text, as it stands in HTML and in the values of its attributes.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
@@ -297,9 +401,8 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
-    use crate::judge::verdict::Verdict;
     use crate::probe::observation::InstanceReply;
-    use crate::render::sample_reports::{answered, assert_snapshot, at, run, sample_reports, saw};
+    use crate::render::sample_reports::{answered, assert_snapshot, at, run, sample_all_reports, sample_reports, saw};
     use crate::values::status::Reason;
 
     const INTERVAL: Duration = Duration::from_secs(15);
@@ -312,7 +415,7 @@ mod tests {
             is_stale: false,
             text: &text,
         };
-        page(&report.verdict.service, Some(&checked), INTERVAL, false)
+        page(Subject::Service(&report.verdict.service), Some(&checked), INTERVAL)
     }
 
     #[test]
@@ -327,11 +430,67 @@ mod tests {
         }
     }
 
+    fn whole_list(report: &AllReport) -> String {
+        let text = checked_all(report, at(-60));
+        let checked = Checked {
+            status: report.overview.status(),
+            age: Duration::from_secs(3),
+            is_stale: false,
+            text: &text,
+        };
+        page(Subject::All, Some(&checked), INTERVAL)
+    }
+
+    #[test]
+    fn all_services_have_a_page() {
+        for (state, report) in sample_all_reports() {
+            if ["some_down", "all_nats_away", "no_service"].contains(&state) {
+                let page = whole_list(&report)
+                    .replace(STYLE, "")
+                    .replace(env!("CARGO_PKG_VERSION"), "0.0.0");
+                assert_snapshot(&format!("{state}.html"), &page);
+            }
+        }
+    }
+
+    #[test]
+    fn page_of_one_of_many_leads_back_to_all() {
+        let page = page(Subject::OneOfAll("orders"), None, INTERVAL);
+        for part in [
+            "<p class=\"kind\"><a href=\"/\">All services</a></p>\n<h1>orders</h1>",
+            "<a href=\"/probe?service=orders\">Metrics</a>",
+        ] {
+            assert!(page.contains(part), "{page}");
+        }
+    }
+
+    #[test]
+    fn thousand_services_are_a_page_with_a_link_to_each() {
+        let (_, mut report) = sample_all_reports().remove(2);
+        let one = report.reports.remove(0);
+        let service = |n: usize| {
+            let mut service = one.clone();
+            service.verdict.service = format!("service-{n}");
+            service
+        };
+        report.reports = (0..1000).map(service).collect();
+        let page = whole_list(&report);
+        assert_eq!(page.matches("<a href=\"/service/service-").count(), 1000);
+        assert!(page.len() < 512 * 1024, "{}", page.len());
+        report.reports = (0..2001).map(service).collect();
+        assert!(whole_list(&report).contains("<p class=\"dim\">and 1 more</p>"));
+    }
+
     /// What is opened is closed, and nothing is there that a policy would have to allow.
     #[test]
     fn every_page_is_well_formed() {
-        for (state, report) in sample_reports() {
-            let page = whole(&report);
+        let pages = sample_reports()
+            .into_iter()
+            .map(|(state, report)| (state, whole(&report)));
+        let lists = sample_all_reports()
+            .into_iter()
+            .map(|(state, report)| (state, whole_list(&report)));
+        for (state, page) in pages.chain(lists) {
             let mut open = Vec::new();
             for tag in page.split('<').skip(1) {
                 let name = tag.split([' ', '>', '\n']).next().unwrap_or_default();
@@ -380,6 +539,18 @@ mod tests {
     }
 
     #[test]
+    fn hostile_name_stays_a_name() {
+        let evil = "\"><script>alert('1')</script>?/../&";
+        let (_, mut report) = sample_all_reports().remove(0);
+        report.reports[0].verdict.service = evil.into();
+        let page = whole_list(&report);
+        assert!(!page.contains("<script"), "{page}");
+        let link = "<a href=\"/service/%22%3E%3Cscript%3Ealert%28%271%27%29%3C%2Fscript%3E%3F%2F%2E%2E%2F%26\">\
+                    &#34;&gt;&lt;script&gt;alert(&#39;1&#39;)&lt;/script&gt;?/../&amp;</a>";
+        assert!(page.contains(link), "{page}");
+    }
+
+    #[test]
     fn ten_thousand_instances_are_a_short_page() {
         let memory = &mut Memory::default();
         let page = whole(&run(memory, saw(0, answered(0..10_000))));
@@ -409,18 +580,11 @@ mod tests {
 
     #[test]
     fn a_page_before_the_first_check() {
-        let page = page("orders", None, Duration::from_millis(10), false);
+        let page = page(Subject::Service("orders"), None, Duration::from_millis(10));
         assert!(
             page.contains("<title>UNKNOWN - orders</title>") && page.contains("no check has ended yet"),
             "{page}"
         );
         assert!(page.contains("content=\"5\""), "{page}");
     }
-}
-
-pub fn list(report: &crate::render::report::AllReport, since: Timestamp) -> String {
-    format!("{since} {:?}", report.overview)
-}
-pub fn list_page(checked: Option<&Checked<'_>>, interval: Duration) -> String {
-    page("", checked, interval, false)
 }
