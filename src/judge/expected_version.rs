@@ -1,9 +1,9 @@
 //! Whether every instance that answers has a version as required (`--expect-version`).
 
-use super::rule::{MAX_NAMED, RuleInput, RuleOutput, some_of};
+use super::rule::{MAX_NAMED, RuleInput, RuleOutput};
 use crate::probe::observation::Instance;
 use crate::values::status::{Reason, Status};
-use crate::values::text::count;
+use crate::values::text::{count, some_of};
 use crate::values::version::{Fit, Requirement};
 
 /// A WARNING: the service is there, and somebody has deployed something else.

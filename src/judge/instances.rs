@@ -1,13 +1,13 @@
 //! The number of instances, and which are missing (`--warning`, `--critical`; `--lost-warning`, `--lost-critical`).
 
 use super::lost;
-use super::rule::{MAX_NAMED, RuleInput, RuleOutput, crossed, slowest, some_of};
+use super::rule::{MAX_NAMED, RuleInput, RuleOutput, crossed, slowest};
 use super::verdict::{Finding, Metric};
 use crate::probe::observation::{Fate, InstanceReply, Outcome};
 use crate::values::duration::{age, latency};
 use crate::values::range::Range;
 use crate::values::status::{Reason, Status};
-use crate::values::text::count;
+use crate::values::text::{count, some_of};
 
 pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     let instances = input.instances();

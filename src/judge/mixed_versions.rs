@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::policy::Policy;
-use super::rule::{MAX_NAMED, RuleInput, RuleOutput, some_of};
+use super::rule::{MAX_NAMED, RuleInput, RuleOutput};
 use super::verdict::Metric;
 use crate::probe::observation::{Fate, Instance, InstanceReply, Observation, Outcome};
 use crate::probe::reply::{KEY_CHARS, VALUE_CHARS};
 use crate::state::memory::Memory;
 use crate::values::duration::age;
 use crate::values::status::Reason;
-use crate::values::text::clean;
+use crate::values::text::{clean, some_of};
 use crate::values::timestamp::Timestamp;
 
 /// Maximum length of a version, in characters.

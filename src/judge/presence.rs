@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::rule::{MAX_NAMED, RuleInput, RuleOutput, some_of};
+use super::rule::{MAX_NAMED, RuleInput, RuleOutput};
 use super::suggest;
 use super::verdict::Finding;
 use crate::probe::observation::{Failure, Ignored, Instance, Outcome, Silence};
 use crate::state::memory::{Epoch, Outage};
 use crate::values::duration::{age, latency};
 use crate::values::status::{Reason, Status};
-use crate::values::text::count;
+use crate::values::text::{count, some_of};
 use crate::values::timestamp::Timestamp;
 
 pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {

@@ -1,13 +1,13 @@
 //! What came of the request to an endpoint (`--request`, `--subject`): a PING proves that a service lives, not that it works.
 
 use super::policy::RequestLimits;
-use super::rule::{RuleInput, RuleOutput, crossed, some_of};
+use super::rule::{RuleInput, RuleOutput, crossed};
 use super::verdict::{Finding, Metric};
 use crate::probe::observation::{EndpointEnd, EndpointReply, EndpointSeen, Failure, Outcome, ServiceError};
 use crate::values::duration::{age, latency};
 use crate::values::range::Range;
 use crate::values::status::{Reason, Status};
-use crate::values::text::{LIKE, count};
+use crate::values::text::{LIKE, count, some_of};
 
 /// Maximum number of other endpoints that are named.
 const MAX_NAMED: usize = 8;

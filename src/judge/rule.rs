@@ -1,6 +1,5 @@
 //! The input of every rule, and its output.
 
-use std::borrow::Borrow;
 use std::time::Duration;
 
 use super::policy::Policy;
@@ -93,16 +92,6 @@ pub fn crossed<L>(
 
 /// Number of instances of a kind that the first line names.
 pub const MAX_NAMED: usize = 3;
-
-/// The first `max` names, and how many more of `all` there are: `A, B, C and 2 more`.
-pub fn some_of<S: Borrow<str>>(names: &[S], max: usize, all: usize) -> String {
-    let shown = &names[..names.len().min(max)];
-    let text = shown.join(", ");
-    match all.saturating_sub(shown.len()) {
-        0 => text,
-        more => format!("{text} and {more} more"),
-    }
-}
 
 /// The slowest of these replies, as far as is known.
 pub fn slowest(replies: &[InstanceReply]) -> Option<Duration> {

@@ -1,7 +1,7 @@
 //! The other services, for a user who gave a wrong name, or asks in a wrong account.
 
-use super::rule::{RuleInput, some_of};
-use crate::values::text::LIKE;
+use super::rule::RuleInput;
+use crate::values::text::{LIKE, some_of};
 
 /// Maximum number of other services that are named.
 const MAX_NAMED: usize = 5;

@@ -1,5 +1,7 @@
 //! Text that came from somewhere else, made safe to print.
 
+use std::borrow::Borrow;
+
 /// How alike two names are when one was meant for the other (Jaro-Winkler, 0 to 1).
 pub const LIKE: f64 = 0.85;
 
@@ -63,6 +65,16 @@ pub fn digest(bytes: impl IntoIterator<Item = u8>) -> u64 {
     bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
+}
+
+/// The first `max` names, and how many more of `all` there are: `A, B, C and 2 more`.
+pub fn some_of<S: Borrow<str>>(names: &[S], max: usize, all: usize) -> String {
+    let shown = &names[..names.len().min(max)];
+    let text = shown.join(", ");
+    match all.saturating_sub(shown.len()) {
+        0 => text,
+        more => format!("{text} and {more} more"),
+    }
 }
 
 /// The words of a choice: `nagios, json or text`.
