@@ -413,7 +413,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l match-env -d 'The instance with the value of this variable in its metadata: pod=POD_NAME' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l label -d 'One more label for every sample; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l nats-label -d 'Name of this NATS system, the label nats of every sample; \'\' for none [default: the context, else the first server]' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l census -d 'How often at least to wait for unknown instances [default: 5m; 0 with --listen or --status-file]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l census -d 'How often at least to wait for unknown instances [default: 5m; 0 for one service with --listen or --status-file]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l unreachable -d 'When NATS cannot be asked [default: unknown]; pass or fail is for the probes of --listen' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l no-state -d 'Keep no state: an outage is seen only with -c or -w'

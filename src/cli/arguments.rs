@@ -80,7 +80,8 @@ pub(super) fn probe(values: &FlagValues<'_>, kind: ProbeKind) -> Result<Command,
 pub(super) fn watch(values: &FlagValues<'_>) -> Result<Command, String> {
     let mut standard = CHECK;
     // Where probes are answered from a check, it has to see a pod that is new, which may be slower than those known.
-    if values.raw("listen").is_some() || values.raw("status-file").is_some() {
+    let answers_probes = values.raw("listen").is_some() || values.raw("status-file").is_some();
+    if answers_probes && !values.has("all") {
         standard.census = Duration::ZERO;
     }
     let (unreachable, result) = watch_unreachable(values)?;

@@ -63,7 +63,7 @@ pub(super) fn watch(command: Command) -> Command {
     command
         .mut_arg("census", |flag| {
             flag.help(
-                "How often at least to wait for unknown instances [default: 5m; 0 with --listen or --status-file]",
+                "How often at least to wait for unknown instances [default: 5m; 0 for one service with --listen or --status-file]",
             )
         })
         .mut_arg("unreachable", |flag| {
