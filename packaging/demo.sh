@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The whole story with a real nats-server and a real service: what the check says while instances go and come back.
+# The whole story with a real nats-server and real services: what the check says while instances go and come back.
 #
 # Needs Rust, and on a fresh Debian root or sudo for a C compiler; gets a nats-server if there is none. Takes less than half a
 # minute after the build. Fails if the check ever says anything but what it should; leaves nothing running, and nothing behind
@@ -101,13 +101,14 @@ start_nats() {
     die "nats-server does not start"
 }
 
+# start_instances NAME COUNT
 start_instances() {
     local number log
     instances=()
-    for number in 1 2 3; do
-        log=$work/instance.$number
+    for ((number = 1; number <= $2; number++)); do
+        log=$work/$1.$number
         : >"$log"
-        act "$service" --url "$url" --name orders >>"$log" 2>&1 &
+        act "$service" --url "$url" --name "$1" >>"$log" 2>&1 &
         instances+=($!)
         if ! ready $! "$log" "^ready "; then
             cat "$log" >&2
@@ -149,7 +150,7 @@ until start_nats; do port=$((10000 + RANDOM % 22000)); done
 url=nats://127.0.0.1:$port
 args=(-s "$url" -n orders -w 3: -c 1: --state-dir "$work/state")
 say "$("$nats_server" --version) runs at $url"
-start_instances
+start_instances orders 3
 
 scene "The service orders has three instances."
 says 0 'NATS_SERVICE OK - orders: 3 instances, slowest answer * | instances=3;3:;1:;0; *'
@@ -174,10 +175,19 @@ start_nats || die "somebody else has taken port $port"
 says 2 'NATS_SERVICE CRITICAL - orders: still down for *, no responders, had 2 instances, NATS * is fine (*), last seen: * | instances=0;*'
 
 scene "The service is back."
-start_instances
+start_instances orders 3
 says 0 'NATS_SERVICE OK - orders: 3 instances (had 2), recovered after * | instances=3;3:;1:;0; *'
 
 scene "From then on all is well."
 says 0 'NATS_SERVICE OK - orders: 3 instances, slowest answer * | instances=3;3:;1:;0; * outage=0.000000s;*'
+
+scene "One run watches every service of the account: another one, billing, is found by itself."
+start_instances billing 1
+args=(-s "$url" --all --state-dir "$work/state")
+says 0 'NATS_SERVICES OK - 2 services, 4 instances | services=2;*; services_down=0;*; instances=4;*'
+
+scene "billing is lost: the run says which of them is down."
+stop "${instances[@]}"
+says 2 'NATS_SERVICES CRITICAL - 1 of 2 services down: billing (1 instance until * ago) | services=2;*; services_down=1;*; instances=3;*'
 
 printf '\nAll %d as expected.\n' "$scenes"

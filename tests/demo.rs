@@ -62,7 +62,19 @@ NATS_SERVICE OK - orders: 3 instances, slowest answer * | *
 $ echo $?
 0
 
-All 8 as expected.";
+9. One run watches every service of the account: another one, billing, is found by itself.
+$ check_nats_service -s nats://127.0.0.1:* --all --state-dir *
+NATS_SERVICES OK - 2 services, 4 instances | *
+$ echo $?
+0
+
+10. billing is lost: the run says which of them is down.
+$ check_nats_service *
+NATS_SERVICES CRITICAL - 1 of 2 services down: billing (1 instance until * ago) | *
+$ echo $?
+2
+
+All 10 as expected.";
 
 /// A run of the script with what is built already, and with a folder of its own for all that it might leave behind.
 fn demo(temp: &TempDir) -> Check {
