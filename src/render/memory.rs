@@ -1,40 +1,92 @@
 //! What `state show` prints.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use crate::probe::observation::shown_id;
 use crate::probe::stats::Counters;
+use crate::state::account::AccountKey;
+use crate::state::account_format::LoadedAccount;
 use crate::state::format::Loaded;
 use crate::state::key::StateKey;
-use crate::state::memory::Epoch;
+use crate::state::memory::{Epoch, Memory};
 use crate::values::duration::age;
 use crate::values::text::count;
 use crate::values::timestamp::Timestamp;
 
 /// What is remembered, for people. `None`: nothing.
 pub fn render(key: &StateKey, path: Option<&Path>, loaded: Option<&Loaded>, now: Timestamp) -> String {
-    let StateKey {
-        service,
-        prefix,
-        servers,
-        user,
-    } = key;
-    let user = user.as_ref().map(|user| format!(" as user {user}")).unwrap_or_default();
-    let mut lines = vec![
-        format!(
-            "service {service} under {prefix}, asked at {}{user}",
-            servers.join(", ")
-        ),
-        format!("state file {}", path.unwrap_or(Path::new("")).display()),
-    ];
-    let Some(Loaded { memory, future, .. }) = loaded else {
-        lines.push("nothing is remembered: no run has written it yet".into());
+    let what = format!("service {}", key.service);
+    let mut lines = head(&what, &AccountKey::from(key), path, loaded.map(|loaded| loaded.future));
+    if let Some(loaded) = loaded {
+        lines.extend(memory_lines(&loaded.memory, now));
+    }
+    finish(lines)
+}
+
+/// What is remembered of all services, for people. `None`: nothing. `files`: those of the services that were checked alone.
+pub fn render_all(
+    key: &AccountKey,
+    path: Option<&Path>,
+    loaded: Option<&LoadedAccount>,
+    files: &BTreeMap<String, PathBuf>,
+    now: Timestamp,
+) -> String {
+    let mut lines = head("all services", key, path, loaded.map(|loaded| loaded.future));
+    let Some(LoadedAccount { memory, .. }) = loaded else {
         return finish(lines);
     };
-    if let Some(latest) = future {
-        lines.push(format!("the clock was set back: times up to {latest} count as of now"));
+    let down = memory
+        .services
+        .values()
+        .filter(|memory| memory.outage.is_some())
+        .count();
+    let number = count(memory.remembered().len(), "service");
+    lines.push(format!(
+        "{number}, {} down",
+        if down == 0 { "none".into() } else { down.to_string() }
+    ));
+    if let Some(census) = memory.census {
+        lines.push(format!("last census {}", when(census, now)));
     }
-    let when = |at: Timestamp| format!("{at} ({} ago)", age(now.since(at)));
+    for (service, since) in &memory.candidates {
+        lines.push(format!("candidate {service} since {}", when(*since, now)));
+    }
+    for service in &memory.unreadable {
+        lines.push(format!("the state of {service} cannot be read"));
+    }
+    for (service, memory) in &memory.services {
+        lines.extend([String::new(), format!("service {service}")]);
+        lines.extend(files.get(service).map(|path| format!("state file {}", path.display())));
+        lines.extend(memory_lines(memory, now));
+    }
+    finish(lines)
+}
+
+/// The lines about the file. `future`: its latest time, if the clock was set back; `None` without a file.
+fn head(what: &str, key: &AccountKey, path: Option<&Path>, future: Option<Option<Timestamp>>) -> Vec<String> {
+    let AccountKey { prefix, servers, user } = key;
+    let user = user.as_ref().map(|user| format!(" as user {user}")).unwrap_or_default();
+    let mut lines = vec![
+        format!("{what} under {prefix}, asked at {}{user}", servers.join(", ")),
+        format!("state file {}", path.unwrap_or(Path::new("")).display()),
+    ];
+    match future {
+        None => lines.push("nothing is remembered: no run has written it yet".into()),
+        Some(Some(latest)) => lines.push(format!("the clock was set back: times up to {latest} count as of now")),
+        Some(None) => {}
+    }
+    lines
+}
+
+/// `2026-11-28T11:00:00Z (62s ago)`
+fn when(at: Timestamp, now: Timestamp) -> String {
+    format!("{at} ({} ago)", age(now.since(at)))
+}
+
+fn memory_lines(memory: &Memory, now: Timestamp) -> Vec<String> {
+    let mut lines = Vec::new();
+    let when = |at: Timestamp| when(at, now);
     let seen = |epoch: &Epoch| format!("{}, {}", when(epoch.at), count(epoch.count, "instance"));
     let instances = |epoch: &Epoch| -> Vec<String> { epoch.instances.iter().map(|i| format!("  {i}")).collect() };
     if let Some(status) = memory.status {
@@ -103,7 +155,7 @@ pub fn render(key: &StateKey, path: Option<&Path>, loaded: Option<&Loaded>, now:
     for brief in memory.history.iter().rev() {
         lines.push(format!("epoch {}: {}", brief.at, count(brief.count, "instance")));
     }
-    finish(lines)
+    lines
 }
 
 fn finish(lines: Vec<String>) -> String {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::state::account::AccountKey;
 use crate::state::key::StateKey;
 use crate::state::store::Listed;
 use crate::values::duration::age;
@@ -81,23 +82,43 @@ fn state_json(state: &Listed) -> Value {
 
 /// One line for a state that is not there, which names the others of the same service.
 pub fn no_such_state(key: &StateKey, others: &[StateKey]) -> String {
-    let named: Vec<String> = others.iter().take(MAX_NAMED).map(described).collect();
+    missing(described(key), others.iter().map(described))
+}
+
+/// One line for the state of an account that is not there, which names the other accounts.
+pub fn no_such_account(key: &AccountKey, others: &[AccountKey]) -> String {
+    missing(
+        format!("all services {}", of_account(key)),
+        others.iter().map(of_account),
+    )
+}
+
+fn missing(what: String, others: impl ExactSizeIterator<Item = String>) -> String {
     let more = match others.len().saturating_sub(MAX_NAMED) {
         0 => String::new(),
         more => format!(", and {more} more"),
     };
+    let named: Vec<String> = others.take(MAX_NAMED).collect();
     format!(
-        "there is no state of {}, but of {}{more}: give its --server and login",
-        described(key),
+        "there is no state of {what}, but of {}{more}: give its --server and login",
         named.join(", of ")
     )
 }
 
 /// `orders at h1:4222, h2:4222 as user mon`
 fn described(key: &StateKey) -> String {
+    format!(
+        "{} {}",
+        clean(&key.service, MAX_CHARS),
+        of_account(&AccountKey::from(key))
+    )
+}
+
+/// `at h1:4222, h2:4222 as user mon`
+fn of_account(key: &AccountKey) -> String {
     let clean = |text: &str| clean(text, MAX_CHARS);
     let servers: Vec<String> = key.servers.iter().map(|server| clean(server)).collect();
-    let mut text = format!("{} at {}", clean(&key.service), servers.join(", "));
+    let mut text = format!("at {}", servers.join(", "));
     if let Some(user) = &key.user {
         text += &format!(" as user {}", clean(user));
     }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::StateKey;
 use super::memory::Memory;
+use crate::values::selection::Selection;
 use crate::values::text::digest;
 use crate::values::timestamp::Timestamp;
 
@@ -70,5 +71,18 @@ impl AccountMemory {
         let remembered = self.services.iter().filter(|(_, memory)| memory.is_remembered());
         let names = remembered.map(|(name, _)| name.as_str());
         names.chain(self.unreadable.iter().map(String::as_str)).collect()
+    }
+
+    /// Forgets a service, as a candidate too. Returns whether there was anything to forget.
+    pub fn forget(&mut self, service: &str) -> bool {
+        let is_candidate = self.candidates.remove(service).is_some();
+        self.services.remove(service).is_some() || is_candidate
+    }
+
+    /// Leaves only what is selected.
+    pub fn select(&mut self, selection: &Selection) {
+        self.services.retain(|name, _| selection.includes(name));
+        self.unreadable.retain(|name| selection.includes(name));
+        self.candidates.retain(|name, _| selection.includes(name));
     }
 }

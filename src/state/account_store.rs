@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::account::{AccountKey, AccountMemory, MAX_SERVICES};
@@ -16,8 +16,9 @@ use super::key::{FILE_NAME_CHARS, StateKey};
 use super::location::{StateEnvironment, StateLocation};
 use super::memory::Memory;
 use super::state_file::{LoadError, StateFile};
-use super::store::{MAX_STATE_BYTES, Store};
+use super::store::{self, MAX_STATE_BYTES, Store};
 use crate::connect::target::ServiceName;
+use crate::values::selection::Selection;
 use crate::values::timestamp::Timestamp;
 
 /// The states of services that were checked alone, by the name of the service.
@@ -183,14 +184,64 @@ impl AccountStore {
         Ok(Some(loaded))
     }
 
-    /// Forgets the account's state; services with a state file of their own keep it. `Ok(false)` if there is none.
+    /// Forgets the selected services; those that were checked alone keep their own states. Returns how many services and
+    /// candidates it has forgotten. `None`: there is no state.
     ///
     /// # Errors
     ///
-    /// Why it cannot be forgotten.
-    pub fn reset(&self, deadline: Instant) -> Result<bool, String> {
+    /// Why they cannot be forgotten.
+    pub fn reset(&self, deadline: Instant, selection: &Selection) -> Result<Option<usize>, String> {
+        let file = self.usable()?;
+        if !file.exists() {
+            return Ok(None);
+        }
         let read = |bytes: &[u8]| account_format::read(&self.key, bytes, Timestamp::now());
-        self.usable()?.remove(deadline, read)
+        let memory = file.read(read).map(|loaded| loaded.memory).unwrap_or_default();
+        let names = memory.services.keys().chain(memory.candidates.keys());
+        let selected: BTreeSet<&String> = names.filter(|name| selection.includes(name)).collect();
+        if *selection == Selection::default() {
+            return Ok(file.remove(deadline, read)?.then_some(selected.len()));
+        }
+        let mut state = file.begin(deadline, read)?;
+        let mut memory = mem::take(&mut state.memory);
+        let forgotten = selected.iter().filter(|name| memory.forget(name)).count();
+        let problems = state.save(forgotten > 0, || account_format::write(&self.key, &memory));
+        match problems.is_empty() {
+            true => Ok(Some(forgotten)),
+            false => Err(problems.join(", ")),
+        }
+    }
+
+    /// The services that were checked alone, and the files with their states.
+    ///
+    /// # Errors
+    ///
+    /// Why the folder cannot be looked at.
+    pub fn checked_alone(&self) -> Result<BTreeMap<String, PathBuf>, String> {
+        let own = self.own_states(self.usable()?)?.into_iter();
+        Ok(own
+            .filter_map(|(service, state)| Some((service, state.path()?.to_owned())))
+            .collect())
+    }
+
+    /// The questions of the other accounts that have a state in the folder, one of each account.
+    ///
+    /// # Errors
+    ///
+    /// Why the folder cannot be looked at.
+    pub fn siblings(&self, now: Timestamp) -> Result<Vec<AccountKey>, String> {
+        let keys = store::keys_beside(self.usable()?, now)?;
+        let mut accounts: Vec<AccountKey> = Vec::new();
+        for account in keys.iter().map(AccountKey::from) {
+            if account != self.key && !accounts.contains(&account) {
+                accounts.push(account);
+            }
+        }
+        Ok(accounts)
+    }
+
+    pub fn key(&self) -> &AccountKey {
+        &self.key
     }
 
     fn usable(&self) -> Result<&StateFile, String> {

@@ -1,6 +1,7 @@
 //! The state of a single check: a file of its own, and before there is one, the entry in the state of its account.
 
 use std::collections::BTreeSet;
+use std::mem;
 use std::path::Path;
 use std::time::Instant;
 
@@ -187,14 +188,17 @@ impl Store {
         }
     }
 
-    /// Forgets everything, in the state of the account too. `Ok(false)` if there was nothing to forget.
+    /// Forgets everything, in the state of the account too. Returns what was forgotten, to be printed.
     ///
     /// # Errors
     ///
     /// Why it cannot be forgotten.
-    pub fn reset(&self, deadline: Instant) -> Result<bool, String> {
-        let file = self.usable()?;
-        let remove = || file.remove(deadline, |bytes| format::read(&self.key, bytes, Timestamp::now()));
+    pub fn reset(&self, deadline: Instant) -> Result<Vec<String>, String> {
+        let (file, service) = (self.usable()?, &self.key.service);
+        let remove = || -> Result<Vec<String>, String> {
+            let is_removed = file.remove(deadline, |bytes| format::read(&self.key, bytes, Timestamp::now()))?;
+            Ok(is_removed.then(|| self.shown_path()).into_iter().collect())
+        };
         let Some(account) = self.account.as_ref().filter(|account| account.exists()) else {
             return remove();
         };
@@ -202,14 +206,14 @@ impl Store {
         // come back.
         let key = AccountKey::from(&self.key);
         let mut state = account.begin(deadline, |bytes| account_format::read(&key, bytes, Timestamp::now()))?;
-        let is_candidate = state.memory.candidates.remove(&self.key.service).is_some();
-        let has_entry = state.memory.services.remove(&self.key.service).is_some();
-        let memory = std::mem::take(&mut state.memory);
-        let problems = state.save(is_candidate || has_entry, || account_format::write(&key, &memory));
-        match problems.is_empty() {
-            true => Ok(remove()? || has_entry || is_candidate),
-            false => Err(problems.join(", ")),
+        let has_entry = state.memory.forget(service);
+        let memory = mem::take(&mut state.memory);
+        let problems = state.save(has_entry, || account_format::write(&key, &memory));
+        if !problems.is_empty() {
+            return Err(problems.join(", "));
         }
+        let entry = has_entry.then(|| format!("{service} in {}", account.path().display()));
+        Ok(entry.into_iter().chain(remove()?).collect())
     }
 
     /// The other states of the same service in the folder, whatever their servers, users and prefixes are.
@@ -218,11 +222,9 @@ impl Store {
     ///
     /// Why the folder cannot be looked at.
     pub fn siblings(&self, now: Timestamp) -> Result<Vec<StateKey>, String> {
-        let states = list_beside(self.usable()?, now)?;
-        let questions = states.into_iter().filter_map(|state| Some(state.loaded.ok()?.key));
-        Ok(questions
-            .filter(|other| other.service == self.key.service && *other != self.key)
-            .collect())
+        let mut keys = keys_beside(self.usable()?, now)?;
+        keys.retain(|other| other.service == self.key.service && *other != self.key);
+        Ok(keys)
     }
 
     fn usable(&self) -> Result<&StateFile, String> {
@@ -244,6 +246,16 @@ pub fn list(dir: &Path, ancestors: Ancestors, now: Timestamp) -> Result<Vec<List
         &StateFile::new(dir.join("any.json"), ancestors, MAX_ACCOUNT_BYTES)?,
         now,
     )
+}
+
+/// The questions of all states in the folder of this file.
+///
+/// # Errors
+///
+/// Why the folder cannot be looked at.
+pub(super) fn keys_beside(file: &StateFile, now: Timestamp) -> Result<Vec<StateKey>, String> {
+    let states = list_beside(file, now)?.into_iter();
+    Ok(states.filter_map(|state| Some(state.loaded.ok()?.key)).collect())
 }
 
 fn list_beside(file: &StateFile, now: Timestamp) -> Result<Vec<Listed>, String> {

@@ -327,7 +327,7 @@ fn a_state_of_the_other_kind_is_refused_and_kept() {
         single_path.display()
     );
     assert_eq!(told, std::slice::from_ref(&why));
-    assert_eq!(all.reset(deadline()), Err(why));
+    assert_eq!(all.reset(deadline(), &Selection::default()), Err(why));
     assert_eq!(texts(), before);
     assert_eq!(place.files().len(), 4, "nothing is set aside");
 }
@@ -352,19 +352,37 @@ fn a_named_file_stands_alone() {
 fn a_reset_forgets_a_service_wherever_it_is() {
     let place = Place::new("reset");
     place.run_for_all(&[("billing", up(3)), ("orders", memory())]);
-    assert_eq!(place.single("mail").reset(deadline()), Ok(false));
+    let reset = |service: &str| place.single(service).reset(deadline()).expect("forgotten");
+    let (all, own) = (place.account().shown_path(), place.single("billing").shown_path());
+    assert_eq!(reset("mail"), NONE);
     // In the account only; in both files; in its own only.
-    assert_eq!(place.single("orders").reset(deadline()), Ok(true));
+    assert_eq!(reset("orders"), [format!("orders in {all}")]);
     assert_eq!(names(&place.account().peek(at(100))), ["billing"]);
     place.run_single("billing", up(4));
     assert!(place.account_text().contains("billing"));
-    assert_eq!(place.single("billing").reset(deadline()), Ok(true));
+    assert_eq!(reset("billing"), [format!("billing in {all}"), own.clone()]);
     assert_eq!(place.account().peek(at(100)), AccountMemory::default());
     place.run_single("billing", up(4));
-    assert_eq!(place.account().reset(deadline()), Ok(true));
-    assert_eq!(place.account().reset(deadline()), Ok(false));
+    let reset_all = || place.account().reset(deadline(), &Selection::default());
+    assert_eq!((reset_all(), reset_all()), (Ok(Some(0)), Ok(None)));
     assert_eq!(names(&place.account().peek(at(100))), ["billing"], "its own file stays");
-    assert_eq!(place.single("billing").reset(deadline()), Ok(true));
+    assert_eq!(reset("billing"), [own]);
+    assert_eq!(place.account().peek(at(100)), AccountMemory::default());
+}
+
+#[test]
+fn a_reset_of_all_forgets_what_is_selected() {
+    use crate::values::selection::Glob;
+    let place = Place::new("selected");
+    place.run_for_all(&[("billing", up(3)), ("mail", up(1)), ("orders", memory())]);
+    let only = |glob: &str| Selection {
+        only: vec![Glob::parse(glob).expect("a pattern")],
+        exclude: Vec::new(),
+    };
+    assert_eq!(place.account().reset(deadline(), &only("m*")), Ok(Some(1)));
+    assert_eq!(place.account().reset(deadline(), &only("m*")), Ok(Some(0)));
+    assert_eq!(names(&place.account().peek(at(100))), ["billing", "orders"]);
+    assert_eq!(place.account().reset(deadline(), &Selection::default()), Ok(Some(2)));
     assert_eq!(place.account().peek(at(100)), AccountMemory::default());
 }
 
@@ -415,7 +433,7 @@ fn without_a_place_it_judges_once_and_says_so() {
         let problems: Vec<String> = problem.map(str::to_owned).into_iter().collect();
         assert_eq!((old, own, told), (Memory::default(), NONE, problems));
         assert_eq!(store.peek(at(100)), AccountMemory::default());
-        assert!(store.show(at(100)).is_err() && store.reset(deadline()).is_err());
+        assert!(store.show(at(100)).is_err() && store.reset(deadline(), &Selection::default()).is_err());
         assert_eq!(store.held_text(), None);
     }
 }
