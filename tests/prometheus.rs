@@ -352,7 +352,7 @@ fn the_queries_of_the_dashboard_are_right() {
     let mut rules = "groups:\n  - name: dashboard\n    rules:\n".to_owned();
     for (n, query) in queries.iter().enumerate() {
         let names = query.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
-        for name in names.filter(|word| word.starts_with("nats_service_")) {
+        for name in names.filter(|word| word.starts_with("nats_service")) {
             assert!(source.contains(&format!("\"{name}\"")), "{name} in {query}");
         }
         rules += &format!(
