@@ -32,7 +32,7 @@ async fn answer(endpoint: &str, request: Request) {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
-    let (mut url, mut name, mut version, mut count) = (None, None, "1.0.0".to_string(), 1);
+    let (mut url, mut names, mut version, mut count) = (None, None, "1.0.0".to_string(), 1);
     let (mut creds, mut tlsca, mut tlscert, mut tlskey) = (None, None, None, None);
     let mut metadata = HashMap::new();
     let mut args = std::env::args().skip(1);
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         let value = args.next().ok_or(format!("{flag} needs a value"))?;
         match flag.as_str() {
             "--url" => url = Some(value),
-            "--name" => name = Some(value),
+            "--name" => names = Some(value),
             "--creds" => creds = Some(value),
             "--tlsca" => tlsca = Some(value),
             "--tlscert" => tlscert = Some(value),
@@ -54,12 +54,14 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
             _ => return Err(format!("unknown: {flag}").into()),
         }
     }
-    let (url, name) = (url.ok_or("--url is needed")?, name.ok_or("--name is needed")?);
+    let (url, names) = (url.ok_or("--url is needed")?, names.ok_or("--name is needed")?);
+    // Several services with commas between them, each with all instances.
+    let names = names.split(',').flat_map(|name| std::iter::repeat_n(name, count));
 
     let login = Url::parse(&url)?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut services = Vec::new();
-    for _ in 0..count {
+    for name in names {
         // This client takes no user and password from a URL.
         let mut options = match (login.username(), login.password()) {
             ("", _) => ConnectOptions::new(),
@@ -80,7 +82,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         let service = client
             .service_builder()
             .metadata(metadata.clone())
-            .start(&name, &version)
+            .start(name, &version)
             .await?;
         let mut echo = service
             .endpoint_builder()

@@ -10,6 +10,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/nats-io/nats.go"
@@ -18,13 +19,13 @@ import (
 
 var (
 	url     = flag.String("url", "", "")
-	name    = flag.String("name", "", "")
+	names   = flag.String("name", "", "services, with commas between them")
 	version = flag.String("version", "1.0.0", "")
-	count   = flag.Int("count", 1, "instances, each on a connection of its own")
+	count   = flag.Int("count", 1, "instances of each, on a connection of its own")
 	tlsca   = flag.String("tlsca", "", "the authority of the server's certificate")
 )
 
-func start() (string, error) {
+func start(name string) (string, error) {
 	// All else as this client has it: also how long it waits before it connects again.
 	options := []nats.Option{nats.MaxReconnects(-1)}
 	if *tlsca != "" {
@@ -38,9 +39,9 @@ func start() (string, error) {
 		_ = request.Respond(request.Data())
 	}
 	service, err := micro.AddService(connection, micro.Config{
-		Name:     *name,
+		Name:     name,
 		Version:  *version,
-		Endpoint: micro.Endpoint{Subject: *name + ".echo", Handler: echo},
+		Endpoint: micro.Endpoint{Subject: name + ".echo", Handler: echo},
 	})
 	if err != nil {
 		return "", err
@@ -55,12 +56,14 @@ func main() {
 
 	terminate := make(chan os.Signal, 1)
 	signal.Notify(terminate, syscall.SIGTERM)
-	for n := 0; n < *count; n++ {
-		id, err := start()
-		if err != nil {
-			log.Fatal(err)
+	for _, name := range strings.Split(*names, ",") {
+		for n := 0; n < *count; n++ {
+			id, err := start(name)
+			if err != nil {
+				log.Fatal(err)
+			}
+			fmt.Println("ready", id)
 		}
-		fmt.Println("ready", id)
 	}
 	<-terminate
 }

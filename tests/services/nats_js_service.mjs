@@ -18,7 +18,7 @@ const clients = {
 };
 const { connect, services } = clients[client]();
 
-let url, name, tlsca;
+let url, names, tlsca;
 let version = "1.0.0";
 let count = 1;
 const metadata = {};
@@ -31,7 +31,7 @@ while (args.length > 0) {
       url = value;
       break;
     case "--name":
-      name = value;
+      names = value.split(",");
       break;
     case "--tlsca":
       tlsca = value;
@@ -59,7 +59,7 @@ const { username, password, host } = new URL(url);
 const login = username === "" ? {} : { user: username, pass: password };
 const secure = tlsca === undefined ? {} : { tls: { caFile: tlsca } };
 
-for (let n = 0; n < count; n++) {
+for (const name of names.flatMap((name) => Array(count).fill(name))) {
   const connection = await connect({ servers: host, maxReconnectAttempts: -1, ...login, ...secure });
   const service = await services(connection).add({ name, version, metadata });
   service.addEndpoint("echo", {

@@ -39,7 +39,7 @@ async def ignore(_error):
 async def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--url", required=True)
-    parser.add_argument("--name", required=True)
+    parser.add_argument("--name", required=True, metavar="NAME[,NAME...]", help="services, each with all instances")
     parser.add_argument("--version", default="1.0.0")
     parser.add_argument("--metadata", action="append", default=[], metavar="K=V")
     parser.add_argument("--count", type=int, default=1, metavar="N", help="instances, each on a connection of its own")
@@ -51,16 +51,16 @@ async def main():
 
     tls = ssl.create_default_context(cafile=args.tlsca) if args.tlsca else None
     services = []
-    for _ in range(args.count):
+    for name in [name for name in args.name.split(",") for _ in range(args.count)]:
         connection = await nats.connect(args.url, max_reconnect_attempts=-1, error_cb=ignore, tls=tls)
         service = await nats.micro.add_service(
             connection,
-            name=args.name,
+            name=name,
             version=args.version,
             metadata=dict(pair.split("=", 1) for pair in args.metadata),
         )
         for handler in (echo, fail, slow, never):
-            subject = f"{args.name}.{handler.__name__}"
+            subject = f"{name}.{handler.__name__}"
             await service.add_endpoint(name=handler.__name__, subject=subject, handler=handler)
         # A round trip: whatever was sent before it, the server has.
         await connection.flush()

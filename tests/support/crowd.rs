@@ -1,8 +1,9 @@
-//! Thousands of instances of a service, on one connection.
+//! Thousands of instances of a service, or of many services, on one connection.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::ops::Range;
 use std::thread::{self, JoinHandle};
 
 use super::raw;
@@ -22,17 +23,28 @@ pub fn id(number: usize) -> String {
 impl Crowd {
     /// The server has the subscriptions when this returns.
     pub fn start(url: &str, name: &str, count: usize) -> Crowd {
-        let subjects = ["PING", "STATS"]
-            .iter()
-            .flat_map(|verb| [format!("$SRV.{verb}.{name}"), format!("$SRV.{verb}.{name}.*")]);
-        let stream = raw::subscribe_all(url, subjects).expect("the server takes the subscriptions");
+        Crowd::subscribed(url, &[name.to_owned()], count, &[])
+    }
+
+    /// Several services, with that many instances each. They answer to requests for all services, too.
+    pub fn of_services(url: &str, names: &[String], count: usize) -> Crowd {
+        Crowd::subscribed(url, names, count, &["$SRV.PING".to_owned(), "$SRV.STATS".to_owned()])
+    }
+
+    fn subscribed(url: &str, names: &[String], count: usize, for_all: &[String]) -> Crowd {
+        let subjects = names.iter().flat_map(|name| {
+            let subjects =
+                ["PING", "STATS"].map(|verb| [format!("$SRV.{verb}.{name}"), format!("$SRV.{verb}.{name}.*")]);
+            subjects.into_iter().flatten()
+        });
+        let stream = raw::subscribe_all(url, subjects.chain(for_all.iter().cloned()))
+            .expect("the server takes the subscriptions");
         stream.set_read_timeout(None).unwrap();
-        let numbers = (0..count).map(|number| (id(number), number)).collect();
-        let replies = Replies::new(name, count);
+        let replies = Replies::new(names, count);
         let reader = BufReader::new(stream.try_clone().unwrap());
         let answers = thread::spawn(move || {
             // It ends with the connection, whoever ends that.
-            let _ = answer(reader, &replies, &numbers);
+            let _ = answer(reader, &replies);
         });
         Crowd {
             stream,
@@ -48,29 +60,39 @@ impl Drop for Crowd {
     }
 }
 
-/// What each of them says.
+/// What each of them says: the size and the payload of a message.
 struct Replies {
     pings: Vec<String>,
     stats: Vec<String>,
+    /// The place of each id among them, and the places of each service.
+    numbers: HashMap<String, usize>,
+    services: HashMap<String, Range<usize>>,
 }
 
 impl Replies {
-    fn new(name: &str, count: usize) -> Replies {
-        let reply = |number: usize, kind: &str, more: &str| {
+    fn new(names: &[String], count: usize) -> Replies {
+        let all = || (0..names.len() * count).map(|number| (number, &names[number / count]));
+        let reply = |(number, name): (usize, &String), kind: &str, more: &str| {
             let id = id(number);
-            format!(
+            let payload = format!(
                 r#"{{"name":"{name}","id":"{id}","version":"1.0.0","metadata":{{"pod":"{name}-{number}"}},"type":"io.nats.micro.v1.{kind}_response"{more}}}"#
-            )
+            );
+            format!(" {}\r\n{payload}\r\n", payload.len())
         };
         let endpoint = r#","started":"2026-01-01T00:00:00Z","endpoints":[{"name":"echo","subject":"echo","queue_group":"q","num_requests":12,"num_errors":1,"last_error":"500:no","processing_time":3400000,"average_processing_time":283333}]"#;
+        let services = names.iter().enumerate();
         Replies {
-            pings: (0..count).map(|number| reply(number, "ping", "")).collect(),
-            stats: (0..count).map(|number| reply(number, "stats", endpoint)).collect(),
+            pings: all().map(|one| reply(one, "ping", "")).collect(),
+            stats: all().map(|one| reply(one, "stats", endpoint)).collect(),
+            numbers: all().map(|(number, _)| (id(number), number)).collect(),
+            services: services
+                .map(|(n, name)| (name.clone(), n * count..(n + 1) * count))
+                .collect(),
         }
     }
 }
 
-fn answer(mut reader: BufReader<TcpStream>, replies: &Replies, numbers: &HashMap<String, usize>) -> io::Result<()> {
+fn answer(mut reader: BufReader<TcpStream>, replies: &Replies) -> io::Result<()> {
     let mut line = String::new();
     loop {
         line.clear();
@@ -82,7 +104,7 @@ fn answer(mut reader: BufReader<TcpStream>, replies: &Replies, numbers: &HashMap
             ["PING"] => reader.get_mut().write_all(b"PONG\r\n")?,
             ["MSG", subject, _sid, inbox, size] => {
                 let size: u64 = size.parse().map_err(io::Error::other)?;
-                let text = said(subject, inbox, replies, numbers);
+                let text = said(subject, inbox, replies);
                 io::copy(&mut reader.by_ref().take(size + 2), &mut io::sink())?;
                 reader.get_mut().write_all(text.as_bytes())?;
             }
@@ -92,19 +114,22 @@ fn answer(mut reader: BufReader<TcpStream>, replies: &Replies, numbers: &HashMap
 }
 
 /// The replies to a request, as one text.
-fn said(subject: &str, inbox: &str, replies: &Replies, numbers: &HashMap<String, usize>) -> String {
-    let all = match subject.split('.').nth(1) {
-        Some("STATS") => &replies.stats,
+fn said(subject: &str, inbox: &str, replies: &Replies) -> String {
+    let words: Vec<&str> = subject.split('.').collect();
+    let all = match words[1] {
+        "STATS" => &replies.stats,
         _ => &replies.pings,
     };
-    let some = match subject.split('.').nth(3) {
-        None => &all[..],
-        Some(id) => numbers
-            .get(id)
-            .map_or(&[][..], |number| std::slice::from_ref(&all[*number])),
+    let some = match words[2..] {
+        [] => 0..all.len(),
+        [name] => replies.services[name].clone(),
+        [_, id, ..] => replies.numbers.get(id).map_or(0..0, |number| *number..number + 1),
     };
-    let message = |payload: &String| format!("PUB {inbox} {}\r\n{payload}\r\n", payload.len());
-    some.iter().map(message).collect()
+    let mut text = String::new();
+    for reply in &all[some] {
+        text.extend(["PUB ", inbox, reply]);
+    }
+    text
 }
 
 #[cfg(test)]
@@ -127,5 +152,20 @@ mod tests {
         );
         drop(crowd);
         server.wait_for_instances("orders", 0);
+    }
+
+    #[test]
+    #[ignore = "needs nats-server"]
+    fn many_services_answer_each_for_itself_and_all_at_once() {
+        let server = Server::start(Version::Newest);
+        let url = server.url();
+        let _crowd = Crowd::of_services(&url, &["orders".to_owned(), "mail".to_owned()], 10);
+        assert_eq!(raw::ask(&url, "$SRV.PING", 21).unwrap().len(), 20);
+        assert_eq!(raw::ping(&url, "mail", 11).unwrap(), (10..20).map(id).collect());
+        assert_eq!(
+            raw::ask(&url, &format!("$SRV.STATS.mail.{}", id(12)), 2).unwrap().len(),
+            1
+        );
+        assert!(raw::ping(&url, "billing", 1).unwrap().is_empty());
     }
 }

@@ -15,6 +15,7 @@ pub struct Builder {
     program: PathBuf,
     args: Vec<String>,
     under: Vec<String>,
+    /// Instances of all services.
     count: usize,
 }
 
@@ -27,7 +28,8 @@ pub struct Service {
 }
 
 impl Service {
-    /// With the official Python client. Reconnects 2 s after a connection is lost.
+    /// With the official Python client. Reconnects 2 s after a connection is lost. `name` may be several, with commas between them: so it
+    /// may with nats.js, nats.go 1.22 and async-nats.
     pub fn nats_py(url: &str, name: &str) -> Builder {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/nats_py_service.py");
         Builder::new(
@@ -163,7 +165,7 @@ impl Builder {
             program,
             args,
             under: Vec::new(),
-            count: 1,
+            count: name.split(',').count(),
         }
         .arg("--url", url)
         .arg("--name", name)
@@ -210,9 +212,9 @@ impl Builder {
         self
     }
 
-    /// That many instances in the one process, over a connection each.
+    /// That many instances of each service in the one process, over a connection each.
     pub fn count(mut self, count: usize) -> Builder {
-        self.count = count;
+        self.count *= count;
         self.arg("--count", &count.to_string())
     }
 
