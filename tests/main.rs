@@ -14,6 +14,9 @@ mod story;
 /// Nobody answers: never seen, restarts, silence, asking again.
 mod absent;
 
+/// All services over one connection: found, missed, denied, imported, lost; each as if it were asked alone.
+mod many_services;
+
 /// A server that restarts is no outage of its services, but those that died with it are told at once.
 mod restarts;
 
