@@ -509,7 +509,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand li
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l confirm -d 'How long to retry when no instance answers; 0 disables retries [default: 5s]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l stall -d 'How long to wait for one more answer after the latest [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l format -d 'text, json, zabbix, icinga, nagios or prometheus-sd [default: text]' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l use -d 'Template that the definitions for Nagios and Icinga use [default: generic-service]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l use -d 'Template that the definitions for Nagios and Icinga use [default: nats-service]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l label -d 'One more label for every sample; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l nats-label -d 'Name of this NATS system, the label nats of every sample; \'\' for none [default: the context, else the first server]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l tls -d 'Require TLS for every server, as any of the files below does too'

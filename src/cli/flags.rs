@@ -80,7 +80,7 @@ pub(super) fn state(command: Command) -> Command {
 pub(super) fn list(command: Command) -> Command {
     let of_one = |flag: &Arg| flag.get_id() != "name";
     let kept = |flag: &Arg| matches!(flag.get_id().as_str(), "confirm" | "stall");
-    let template = "Template that the definitions for Nagios and Icinga use [default: generic-service]";
+    let template = "Template that the definitions for Nagios and Icinga use [default: nats-service]";
     command
         .args(connection().filter(of_one))
         .args(login())

@@ -49,7 +49,9 @@ pub fn run_all(config: &AllConfig, store: &AccountStore, start: Instant, last_wo
         watchdog::set_last_words(unsaved(report.clone(), last_words));
         report
     });
-    problems.iter().fold(report, with_problem)
+    problems
+        .iter()
+        .fold(report, |report, problem| with_problem(report, problem))
 }
 
 /// The services to ask for by name: those that are watched, and those that may be soon.
@@ -185,7 +187,7 @@ fn all_report(config: &AllConfig, reports: Vec<Report>, seen: &AllObservation, t
     }
 }
 
-fn with_problem(mut report: AllReport, problem: &String) -> AllReport {
+fn with_problem(mut report: AllReport, problem: &str) -> AllReport {
     add_problem(&mut report.overview, problem);
     report
 }
