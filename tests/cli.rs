@@ -202,8 +202,16 @@ fn what_belongs_to_all_services_or_to_one_is_said() {
         ),
     ];
     for (args, line) in cases {
-        says(args, line);
+        let name = if args.contains(&"--all") {
+            "NATS_SERVICES"
+        } else {
+            "NATS_SERVICE"
+        };
+        let expected = format!("{name} UNKNOWN - {line} (see --help)");
+        Check::new(args).run().assert(3, &expected);
     }
+    let in_json = Check::new(["--all", "--format", "json", "--only", "a b"]).run();
+    in_json.assert(3, "[{*\"reason\":\"usage\"*}]");
     let of_watch = ["watch", "--all", "--listen", ":9422", "--any-instance"];
     Check::new(of_watch).run().assert_stderr(
         3,

@@ -87,11 +87,27 @@ impl CheckReport {
 }
 
 /// UNKNOWN before there is a service to speak of.
-pub fn bare(reason: Reason, text: impl Into<String>, options: &OutputOptions) -> Output {
-    CheckReport::One(Report::unknown("", reason, text)).output(options)
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BeforeAnyCheck {
+    /// Whether it was to be about all services.
+    pub is_of_all: bool,
+    pub format: Format,
 }
 
-/// The same in the format for people and Nagios.
+impl BeforeAnyCheck {
+    pub fn output(self, reason: Reason, text: &str) -> Output {
+        let report = match self.is_of_all {
+            true => CheckReport::All(AllReport::unknown(reason, text)),
+            false => CheckReport::One(Report::unknown("", reason, text)),
+        };
+        report.output(&OutputOptions {
+            format: self.format,
+            ..OutputOptions::default()
+        })
+    }
+}
+
+/// The same of one service, in the format for people and Nagios.
 pub fn unknown(reason: Reason, text: impl Into<String>) -> Output {
-    bare(reason, text, &OutputOptions::default())
+    BeforeAnyCheck::default().output(reason, &text.into())
 }

@@ -25,9 +25,9 @@ use std::time::Instant;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use signal_hook::consts::SIGXFSZ;
 
-use self::check_report::{bare, unknown};
+use self::check_report::BeforeAnyCheck;
 use self::scope::Question;
-use crate::cli::{self, Arguments, Command, ConfigError, Format, OutputOptions};
+use crate::cli::{self, Arguments, Command, ConfigError, Format};
 use crate::process::exit::Output;
 use crate::process::watchdog;
 use crate::values::env::Env;
@@ -43,12 +43,14 @@ pub fn run(args: &[OsString], env: Env<'_>, start: Instant) -> Output {
     if first == Some(http_child::ARGUMENT) {
         return http_child::run();
     }
-    let last_words = |cause: &watchdog::Alarm| unknown(cause.reason(), cause.to_string());
+    let before = before_any_check(args);
+    let last_words = move |cause: &watchdog::Alarm| before.output(cause.reason(), &cause.to_string());
     // `watch` forks, so it must not have a second thread.
     if first != Some("watch")
         && let Err(error) = watchdog::install(Box::new(last_words))
     {
-        return unknown(Reason::Interrupted, format!("cannot take over the signals: {error}"));
+        let text = format!("cannot take over the signals: {error}");
+        return before_any_check(args).output(Reason::Interrupted, &text);
     }
     let output = cli::parse(args, env).and_then(|command| run_command(command, env, start));
     output.unwrap_or_else(|problem| usage(args, &problem))
@@ -93,12 +95,14 @@ fn usage(args: &[OsString], problem: &str) -> Output {
     let problem = format!("{problem} (see --help)");
     match args.get(1).and_then(|command| command.to_str()) {
         Some("textfile" | "probe" | "watch") => Output::failure(&problem),
-        _ => {
-            let options = OutputOptions {
-                format: Format::guess(args),
-                ..OutputOptions::default()
-            };
-            bare(Reason::Usage, problem, &options)
-        }
+        _ => before_any_check(args).output(Reason::Usage, &problem),
+    }
+}
+
+/// How to say that nothing could be asked: as far as that can be told of arguments that may be wrong, as what was asked for.
+fn before_any_check(args: &[OsString]) -> BeforeAnyCheck {
+    BeforeAnyCheck {
+        is_of_all: args.iter().any(|arg| arg == "--all"),
+        format: Format::guess(args),
     }
 }
