@@ -1,6 +1,7 @@
 //! The manifests are valid, and the commands in them run as they stand, against the services beside them.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 
@@ -569,6 +570,55 @@ fn the_rules_of_the_operator_are_those_of_prometheus() {
     );
     let rules = documents("../prometheus/nats-service.rules.yml").remove(0);
     assert_eq!(rule["spec"]["groups"], rules["groups"]);
+}
+
+/// The exporter of all services: what it serves, and that its memory outlives its pod, on a volume that is open to its group.
+#[test]
+#[ignore = "needs nats-server"]
+fn the_exporter_of_all_services_runs_as_it_stands() {
+    let (server, dir, _) = locked();
+    let orders = instance(&server, &dir, "orders-1");
+    let _mail = Service::async_nats(&server.url(), "mail")
+        .creds(&dir.join("orders.creds"))
+        .start();
+    let mut exporter = container("all-services.yaml", "watch");
+    assert_eq!(exporter["ports"][0]["containerPort"], 9422);
+    assert_eq!(exporter["livenessProbe"]["httpGet"]["path"], "/healthz");
+    let port = free_port();
+    let args = exporter["args"].as_array_mut().unwrap();
+    let at = args.iter().position(|arg| arg == "--listen").unwrap() + 1;
+    args[at] = format!(":{port}").into();
+    fs::create_dir(dir.join("volume")).unwrap();
+    fs::set_permissions(dir.join("volume"), fs::Permissions::from_mode(0o2775)).unwrap();
+    exporter["env"]
+        .as_array_mut()
+        .unwrap()
+        .push(serde_json::json!({"name": "KUBERNETES_SERVICE_HOST", "value": "10.0.0.1"}));
+    let pod = Pod {
+        dir: &dir,
+        server: &server,
+        name: "nats-services-1",
+    };
+    let metrics = |what: &str, name: &str, service: &str, value: f64| {
+        wait_for(what, || {
+            let metrics = Metrics::parse(&http::get(port, "/metrics").ok()?);
+            (metrics.of(service, name) == Some(value)).then_some(())
+        });
+    };
+    let sidecar = pod.sidecar(&exporter);
+    metrics("orders is up", "nats_service_up", "orders", 1.0);
+    metrics("mail is up", "nats_service_up", "mail", 1.0);
+    wait_for("healthy", || http::get(port, "/healthz").ok());
+    orders.kill();
+    drop(sidecar);
+    let _next = pod.sidecar(&exporter);
+    metrics(
+        "the next pod knows that orders was there",
+        "nats_service_outage",
+        "orders",
+        1.0,
+    );
+    metrics("mail is still up", "nats_service_up", "mail", 1.0);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::check::BINARY;
 use crate::support::{Check, Server, Service, TempDir, Version, from_env};
@@ -85,6 +85,138 @@ fn template() -> Value {
 
 fn list<'t>(value: &'t Value, key: &str) -> &'t [Value] {
     value[key].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// What a path of the template finds in an answer: the paths are of three kinds.
+fn find(path: &str, service: Option<&str>, answer: &Value) -> Value {
+    if path == "$[1:]" {
+        return answer.as_array().expect("an array")[1..].into();
+    }
+    let (object, field) = match path.strip_prefix("$[0].") {
+        Some(field) => (&answer[0], field),
+        None => {
+            let field = path
+                .strip_prefix("$[?(@.service==\"{#SERVICE}\")].")
+                .and_then(|rest| rest.strip_suffix(".first()"));
+            let mut objects = answer.as_array().expect("an array").iter();
+            let object = objects.find(|object| object["service"] == service.expect("a service"));
+            (object.expect("the service"), field.unwrap_or_else(|| panic!("{path}")))
+        }
+    };
+    object
+        .get(field)
+        .unwrap_or_else(|| panic!("no {field} in {object}"))
+        .clone()
+}
+
+/// The value of an item: what its first step of preprocessing finds.
+fn value(item: &Value, service: Option<&str>, answer: &Value) -> Value {
+    let step = &list(item, "preprocessing")[0];
+    assert_eq!(step["type"], "JSONPATH", "{item}");
+    find(step["parameters"][0].as_str().expect("a path"), service, answer)
+}
+
+#[test]
+#[ignore = "needs nats-server"]
+fn the_template_finds_every_service_in_what_the_agent_answers() {
+    let template = template();
+    let mut server = Server::start(Version::Newest);
+    let dir = TempDir::new();
+    let config = root("packaging/zabbix/check-nats-service.conf");
+    let ask = || {
+        let master = list(&template, "items")
+            .iter()
+            .find(|item| item["type"].is_null())
+            .expect("an item of the agent");
+        item(
+            &server,
+            &dir,
+            &user_parameters(&config),
+            master["key"].as_str().expect("a key"),
+        )
+    };
+    let orders = Service::async_nats(&server.url(), "orders").count(2).start();
+    let _mail = Service::nats_py(&server.url(), "mail").start();
+    let rule = &list(&template, "discovery_rules")[0];
+    let discovered = |answer: &Value| -> Vec<String> {
+        let names = value(rule, None, answer);
+        assert_eq!(
+            rule["lld_macro_paths"],
+            json!([{"lld_macro": "{#SERVICE}", "path": "$.service"}])
+        );
+        names
+            .as_array()
+            .expect("services")
+            .iter()
+            .map(|object| object["service"].as_str().expect("a name").to_owned())
+            .collect()
+    };
+    let of = |key: &str, service: Option<&str>, answer: &Value| {
+        let items = list(&template, "items").iter().chain(list(rule, "item_prototypes"));
+        let item = items
+            .clone()
+            .find(|item| item["key"] == key)
+            .unwrap_or_else(|| panic!("no {key}"));
+        value(item, service, answer)
+    };
+    let answer = ask();
+    assert_eq!(discovered(&answer), ["mail", "orders"]);
+    assert_eq!(of("nats.services.status", None, &answer), "OK");
+    assert_eq!(of("nats.services.count", None, &answer), 2);
+    assert_eq!(of("nats.service.instances[{#SERVICE}]", Some("orders"), &answer), 2);
+    // Each of them finds something, for each service.
+    for item in list(&template, "items")
+        .iter()
+        .filter(|item| item["type"] == "DEPENDENT")
+    {
+        assert_ne!(value(item, None, &answer), Value::Null, "{item}");
+    }
+    for item in list(rule, "item_prototypes") {
+        for service in ["orders", "mail"] {
+            assert_ne!(value(item, Some(service), &answer), Value::Null, "{item}");
+        }
+    }
+
+    orders.kill();
+    server.wait_for_instances("orders", 0);
+    let answer = ask();
+    assert_eq!(discovered(&answer), ["mail", "orders"], "what is down stays");
+    assert_eq!(of("nats.services.status", None, &answer), "CRITICAL");
+    assert_eq!(of("nats.services.down", None, &answer), 1);
+    assert_eq!(
+        of("nats.service.status[{#SERVICE}]", Some("orders"), &answer),
+        "CRITICAL"
+    );
+    assert_eq!(of("nats.service.instances[{#SERVICE}]", Some("orders"), &answer), 0);
+    assert_eq!(of("nats.service.status[{#SERVICE}]", Some("mail"), &answer), "OK");
+
+    server.stop();
+    let server = &server;
+    let answer = item(server, &dir, &user_parameters(&config), "nats.services");
+    assert_eq!(discovered(&answer), ["mail", "orders"], "what cannot be asked stays");
+    assert_eq!(
+        of("nats.services.status", None, &answer),
+        "CRITICAL",
+        "an outage is open"
+    );
+    assert_eq!(
+        of("nats.service.instances[{#SERVICE}]", Some("mail"), &answer),
+        Value::Null
+    );
+}
+
+#[test]
+#[ignore = "needs nats-server"]
+fn the_agent_discovers_the_services() {
+    let server = Server::start(Version::Newest);
+    let dir = TempDir::new();
+    let _services =
+        [("orders", 2), ("mail", 1)].map(|(name, count)| Service::async_nats(&server.url(), name).count(count).start());
+    let config = root("packaging/zabbix/check-nats-service.conf");
+    let found = item(&server, &dir, &user_parameters(&config), "nats.services.discovery");
+    assert_eq!(found, json!([{"{#SERVICE}": "mail"}, {"{#SERVICE}": "orders"}]));
+    let one = item(&server, &dir, &user_parameters(&config), "nats.service[orders]");
+    assert_eq!(one["instances"], 2);
 }
 
 /// What an import of Zabbix would refuse: a key or an id twice, a master or a key in a trigger that is not there.
