@@ -66,6 +66,15 @@ mod state;
 /// The state under faults, counted: killed, full, broken and swapped at each system call, and cut off from power.
 mod faults;
 
+/// All services of an account in one run: fifty of them with four client libraries, and a thousand.
+mod all_services;
+
+/// What is printed, written and served of all services, and the daemons that read it.
+mod all_outputs;
+
+/// The services that there are, and those that are missing.
+mod list;
+
 /// Signals, closed and full stdout, panics, the bound on memory: only exit codes 0 to 3.
 mod process;
 

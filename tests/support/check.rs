@@ -340,7 +340,7 @@ impl Output {
     #[track_caller]
     fn assert_no_semicolon_in_text(&self) {
         let text = self.first_line().split(" | ").next().unwrap_or_default();
-        let broken = text.starts_with("NATS_SERVICE ") && text.contains(';');
+        let broken = text.starts_with("NATS_SERVICE") && text.contains(';');
         assert!(!broken, "a semicolon in the text of the first line:\n{}", self.report());
     }
 

@@ -3,6 +3,7 @@
 //! Every wait has a limit, and everything that is started is ended with its owner.
 #![allow(dead_code, unused_imports)] // A toolbox: not every tool is in use at every time.
 
+pub mod all;
 pub mod blackhole;
 pub mod certs;
 pub mod check;
@@ -25,6 +26,7 @@ pub mod service;
 pub mod sidecar;
 pub mod temp_dir;
 
+pub use all::{AllMonitor, Fifty, Findings};
 pub use blackhole::Blackhole;
 pub use certs::Certs;
 pub use check::{Check, Output, Running};
