@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use check_nats_service::connect::target::{Auth, Prefix, ServerUrl, Target, Tls};
 use check_nats_service::probe::client::{ProbeRequest, probe_all};
+use check_nats_service::probe::discovery::MAX_SERVICES;
 use check_nats_service::probe::known::KnownInstances;
 use check_nats_service::probe::observation::{AllObservation, Observation, Outcome};
 use check_nats_service::probe::plan::{DiscoveryPlan, PingPlan, ProbePlan, Wanted};
-use check_nats_service::probe::schedules::MAX_SERVICES;
 use check_nats_service::values::selection::Selection;
 use check_nats_service::values::status::Reason;
 

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod clock;
 pub mod diagnosis;
+pub mod discovery;
 pub mod endpoint;
 pub mod info;
 pub mod json;

@@ -381,6 +381,11 @@ impl Schedule {
         }
     }
 
+    /// Returns whether there was one round so far, without any reply.
+    pub fn awaits_first_reply(&self) -> bool {
+        self.rounds == 1 && self.replies.is_empty()
+    }
+
     /// Number of instances that have replied.
     pub fn count(&self) -> usize {
         self.replies.count()

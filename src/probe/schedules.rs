@@ -9,16 +9,13 @@ use std::mem;
 use std::time::Duration;
 
 use crate::probe::clock::PingClock;
-use crate::probe::observation::{Failure, Ignored, NotCounted, Observation, Outcome};
-use crate::probe::plan::{DiscoveryPlan, PingPlan, ProbePlan, Query};
+use crate::probe::discovery::Discovery;
+use crate::probe::observation::{Failure, NotCounted, Observation, Outcome};
+use crate::probe::plan::{PingPlan, ProbePlan, Query};
 use crate::probe::replies::MAX_INSTANCES;
 use crate::probe::reply::Reply;
 use crate::probe::schedule::{PingAction, Schedule};
-use crate::values::text::digest;
 use crate::values::timestamp::Timestamp;
-
-/// Maximum number of services that are taken in beside those planned, and of those beyond that are counted.
-pub const MAX_SERVICES: usize = 10_000;
 
 /// A query, and whom it asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,38 +84,6 @@ struct Service {
     wake: Duration,
 }
 
-/// The query to all services.
-#[derive(Debug)]
-struct Discovery {
-    plan: DiscoveryPlan,
-    /// Set if services that nobody knows of are waited for.
-    waits: bool,
-    /// Time of the latest reply, or before any of the PONG to the query.
-    latest: Option<Duration>,
-    replied: bool,
-    /// Set if the server says that nobody is subscribed.
-    no_responders: bool,
-    /// Why the server did not allow the query, or that for the statistics.
-    denied: String,
-    stats_denied: String,
-    ignored: Ignored,
-    /// The digests of the names of those not taken in.
-    too_many: BTreeSet<u64>,
-    newcomers: usize,
-}
-
-impl Discovery {
-    /// When the wait for services that nobody knows of is over.
-    fn end(&self) -> Duration {
-        match self.latest {
-            _ if self.no_responders || !self.denied.is_empty() => Duration::ZERO,
-            Some(latest) => latest + self.plan.stall,
-            // The deadline of the run will end this.
-            None => Duration::MAX,
-        }
-    }
-}
-
 /// One probe of all its services.
 #[derive(Debug)]
 pub struct Schedules {
@@ -166,18 +131,9 @@ impl Schedules {
             services: Vec::with_capacity(plan.services.len()),
             numbers: BTreeMap::new(),
             wakes: BTreeSet::new(),
-            discovery: plan.discovery.map(|discovery| Discovery {
-                waits: discovery.census || plan.services.is_empty(),
-                plan: discovery,
-                latest: None,
-                replied: false,
-                no_responders: false,
-                denied: String::new(),
-                stats_denied: String::new(),
-                ignored: Ignored::default(),
-                too_many: BTreeSet::new(),
-                newcomers: 0,
-            }),
+            discovery: plan
+                .discovery
+                .map(|discovery| Discovery::new(discovery, plan.services.is_empty())),
             instances: 0,
             ended: None,
         };
@@ -250,11 +206,13 @@ impl Schedules {
         let due = mem::replace(&mut self.wakes, later);
         let (mut questions, mut ping) = (Vec::new(), false);
         let mut flooded = self.discovery.is_some() && self.instances >= MAX_INSTANCES;
+        let hold = self.discovery.as_ref().map_or(Duration::ZERO, Discovery::hold);
         for (_, number) in due {
             let State::Asked(schedule) = &mut *self.services[number].state else {
                 continue;
             };
             let wake = match schedule.next(now, clock) {
+                PingAction::Send(_) if now < hold && schedule.awaits_first_reply() => hold,
                 PingAction::Send(queries) => {
                     schedule.sent(now, &queries);
                     let service = Some(number);
@@ -278,9 +236,8 @@ impl Schedules {
             self.services[number].wake = wake;
             self.wakes.insert((wake, number));
         }
-        let waits = self.discovery.as_ref().filter(|discovery| discovery.waits);
         let until_known = self.wakes.first().map(|(wake, _)| *wake);
-        let until_seen = waits.map(Discovery::end).filter(|end| now < *end);
+        let until_seen = self.discovery.as_ref().and_then(|discovery| discovery.wait(now));
         match until_known.into_iter().chain(until_seen).min() {
             _ if flooded => Action::Flooded,
             _ if !questions.is_empty() => Action::Send(questions),
@@ -296,7 +253,7 @@ impl Schedules {
     /// Lets a service act at once.
     fn wake(&mut self, number: usize) {
         let Service { state, wake, .. } = &mut self.services[number];
-        if matches!(**state, State::Asked(_)) {
+        if matches!(**state, State::Asked(_)) && !wake.is_zero() {
             self.wakes.remove(&(*wake, number));
             *wake = Duration::ZERO;
             self.wakes.insert((*wake, number));
@@ -335,9 +292,7 @@ impl Schedules {
             (None, None) => Taken::NotWatched,
             (None, Some(discovery)) => match parse() {
                 Ok(reply) => {
-                    discovery.latest = Some(now);
-                    discovery.replied = true;
-                    discovery.no_responders = false;
+                    discovery.reply_received(now);
                     match self.number(&reply.service) {
                         Some(number) => self.reply_of(number, now, sent, query, || Ok(reply)),
                         None => Taken::NotWatched,
@@ -378,21 +333,8 @@ impl Schedules {
             return Some(*number);
         }
         let discovery = self.discovery.as_mut()?;
-        if !discovery.plan.selection.includes(name) {
-            return None;
-        }
-        if discovery.newcomers >= MAX_SERVICES {
-            if discovery.too_many.len() < MAX_SERVICES {
-                discovery.too_many.insert(digest(name.bytes()));
-            }
-            return None;
-        }
-        discovery.newcomers += 1;
+        let plan = discovery.take_in(name)?;
         let stats_denied = discovery.stats_denied.clone();
-        let plan = PingPlan {
-            service: name.to_owned(),
-            ..discovery.plan.newcomer.clone()
-        };
         let number = self.add(plan, true);
         if let State::Asked(schedule) = &mut *self.services[number].state
             && !stats_denied.is_empty()
@@ -463,7 +405,7 @@ impl Schedules {
         if clock.server_answered() {
             self.each(|_| ());
             if let Some(discovery) = &mut self.discovery {
-                discovery.latest.get_or_insert(now);
+                discovery.pong_received(now);
             }
         }
     }
@@ -478,8 +420,7 @@ impl Schedules {
                 self.settle(number, now, outcome, clock);
             }
         }
-        let unheard = |discovery: &Discovery| discovery.waits && discovery.end() == Duration::MAX;
-        self.wakes.is_empty() && !self.discovery.as_ref().is_some_and(unheard)
+        self.wakes.is_empty() && !self.discovery.as_ref().is_some_and(Discovery::is_unheard)
     }
 
     /// Number of replies that came from something else than the services, to questions without an answer so far.
@@ -511,11 +452,8 @@ impl Schedules {
             too_many: 0,
         };
         if let Some(discovery) = self.discovery {
-            let is_over = self.ended.is_some_and(|ended| discovery.end() <= ended);
-            seen.common.census = is_over && discovery.denied.is_empty();
-            seen.common.denied = discovery.denied;
-            seen.common.ignored = discovery.ignored;
-            seen.too_many = discovery.too_many.len();
+            seen.too_many = discovery.too_many();
+            discovery.tell(self.ended, &mut seen.common);
         }
         seen
     }

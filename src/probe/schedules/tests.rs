@@ -1,6 +1,8 @@
 use super::*;
+use crate::probe::discovery::MAX_SERVICES;
 use crate::probe::known::KnownInstances;
-use crate::probe::plan::{FIRST_RETRY, Wanted};
+use crate::probe::observation::Ignored;
+use crate::probe::plan::{DiscoveryPlan, FIRST_RETRY, Wanted};
 use crate::values::selection::{Glob, Selection};
 use crate::values::status::Reason;
 
@@ -295,6 +297,24 @@ fn a_known_service_that_is_gone_is_asked_by_name_even_where_one_round_is_enough(
     let end = simulate(plan, &World::new(&[("orders", &[("c", 3)])]));
     assert_eq!((end.pings("billing"), end.ended), (vec![50], Some(51)));
     assert_eq!(*end.outcome("billing"), Outcome::NoResponders);
+}
+
+#[test]
+fn nobody_is_asked_by_name_while_replies_to_the_query_to_all_come_in() {
+    let names: Vec<String> = (0..40).map(|n| format!("s{n:02}")).collect();
+    let known: Vec<(&str, &[&str])> = names.iter().map(|name| (name.as_str(), &["a"][..])).collect();
+    // One reply every 4 ms, and every 8 ms: longer than there is to wait.
+    for (every, asked) in [(4, None), (8, Some(200))] {
+        let instances: Vec<[(&str, u64); 1]> = (1..=40).map(|n| [("a", n * every)]).collect();
+        let up: Vec<(&str, &[(&str, u64)])> = names
+            .iter()
+            .zip(&instances)
+            .map(|(name, ids)| (name.as_str(), &ids[..]))
+            .collect();
+        let end = simulate(all(&known), &World::new(&up));
+        assert_eq!(end.asked.first().map(|(at, _)| *at), asked, "{every}");
+        assert!(end.names().into_iter().all(|name| end.ids(name) == ["a"]));
+    }
 }
 
 #[test]
