@@ -16,7 +16,7 @@ pub type AbortReport = Arc<dyn Fn(&CheckReport, &str) -> Output + Send + Sync>;
 
 /// The report of a check.
 pub enum CheckReport {
-    One(Report),
+    One(Box<Report>),
     All(AllReport),
 }
 
@@ -24,7 +24,7 @@ impl CheckReport {
     /// UNKNOWN for one reason, before anything was asked.
     pub fn unknown(scope: &Scope, reason: Reason, text: &str) -> CheckReport {
         match scope {
-            Scope::One(service) => CheckReport::One(Report::unknown(service.as_str(), reason, text)),
+            Scope::One(service) => CheckReport::One(Box::new(Report::unknown(service.as_str(), reason, text))),
             Scope::All(_) => CheckReport::All(AllReport::unknown(reason, text)),
         }
     }
@@ -98,7 +98,7 @@ impl BeforeAnyCheck {
     pub fn output(self, reason: Reason, text: &str) -> Output {
         let report = match self.is_of_all {
             true => CheckReport::All(AllReport::unknown(reason, text)),
-            false => CheckReport::One(Report::unknown("", reason, text)),
+            false => CheckReport::One(Box::new(Report::unknown("", reason, text))),
         };
         report.output(&OutputOptions {
             format: self.format,

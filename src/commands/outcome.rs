@@ -255,7 +255,7 @@ mod tests {
     #[test]
     fn every_check_reads_back() {
         for (state, report) in sample_reports() {
-            let report = CheckReport::One(report);
+            let report = CheckReport::One(Box::new(report));
             let outcome = CheckOutcome::new(&report, Some("{\"a\": 1}\n".into()));
             let text = serde_json::to_string(&outcome).expect("JSON");
             assert_eq!(

@@ -157,7 +157,7 @@ fn unread(config: &Config, store: &Store, last_words: &AbortReport) -> watchdog:
     Box::new(move |cause| {
         let text = unreadable(&path, cause);
         let report = Report::unknown(service.as_str(), Reason::StateUnusable, text.as_str());
-        last_words(&CheckReport::One(report), &text)
+        last_words(&CheckReport::One(Box::new(report)), &text)
     })
 }
 
@@ -183,7 +183,10 @@ fn interrupted(config: &Config, memory: &Memory, last_words: &AbortReport) -> wa
             ..Observation::failed(now, failure)
         });
         let (verdict, memory) = judge(config.service.as_str(), &memory, &seen, &config.settings.policy, now);
-        last_words(&CheckReport::One(report(verdict, &seen, memory)), &cause.to_string())
+        last_words(
+            &CheckReport::One(Box::new(report(verdict, &seen, memory))),
+            &cause.to_string(),
+        )
     })
 }
 
@@ -196,6 +199,6 @@ fn unsaved(report: Report, last_words: &AbortReport) -> watchdog::FallbackOutput
         report
             .verdict
             .add(Finding::new(Status::Unknown, Reason::StateUnusable, text.as_str()));
-        last_words(&CheckReport::One(report), &text)
+        last_words(&CheckReport::One(Box::new(report)), &text)
     })
 }

@@ -73,7 +73,7 @@ impl Question {
     /// Probes, judges and remembers.
     pub fn check(&self, start: Instant, last_words: &AbortReport) -> CheckReport {
         match self {
-            Question::One(config, store) => CheckReport::One(run_check(config, store, start, last_words)),
+            Question::One(config, store) => CheckReport::One(Box::new(run_check(config, store, start, last_words))),
             Question::All(config, store) => CheckReport::All(run_all(config, store, start, last_words)),
         }
     }

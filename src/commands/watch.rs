@@ -191,7 +191,8 @@ impl Watch<'_> {
 
     /// The child: one check, with a watchdog of its own. Its outcome goes to the parent.
     fn run_check_child(&self, start: Instant, served: Option<File>) -> ! {
-        let aborted = |reason, text: String| encode_outcome(&CheckReport::One(Report::unknown("", reason, text)), None);
+        let aborted =
+            |reason, text: String| encode_outcome(&CheckReport::One(Box::new(Report::unknown("", reason, text))), None);
         if let Err(e) = watchdog::install(Box::new(move |cause| aborted(cause.reason(), cause.to_string()))) {
             let text = format!("cannot take over the signals: {e}");
             finish(aborted(Reason::Interrupted, text));

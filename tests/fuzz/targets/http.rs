@@ -64,7 +64,7 @@ fn run(input: &[u8]) {
 
     let site = Site {
         service: "demo".into(),
-        is_of_many: input.len() % 2 == 0,
+        is_of_many: input.len().is_multiple_of(2),
         interval: Duration::from_secs(15),
         max_age: Duration::from_secs(45),
         unreachable: None,
