@@ -1,7 +1,8 @@
 //! The state under faults, counted: faults injected, outages lost, false alarms. The last two are zero.
 //!
 //! A bench has a service that is there and one that is not, and knows of each what a run remembers: that it was there, or that its
-//! outage is open. Each fault meets all four, and then two runs meet what it has left on the disk.
+//! outage is open. Each fault meets all four, and then two runs meet what it has left on the disk. Checks of one service and of all
+//! services meet the same faults, and those that meet each other's files.
 //!
 //! The usual run is a sample of the errors. `FAULTS=all tests/run.sh faults -- --nocapture` injects each of them into each system
 //! call, once and for good, cuts the power of a real file system (which takes root and loop devices), and prints the table.
@@ -19,6 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::Duration;
 
+use check_nats_service::state::account::AccountKey;
 use serde_json::Value;
 
 use crate::support::{Check, Output, Running, Server, Service, TempDir, Version, in_parallel, is_root};
@@ -47,16 +49,66 @@ impl Case {
         matches!(self, Case::Up | Case::Back | Case::First)
     }
 
+    /// What was remembered of the same service at another time.
+    fn opposite(self) -> Case {
+        match self {
+            Case::Up => Case::Back,
+            Case::Back => Case::Up,
+            Case::Gone => Case::StillDown,
+            Case::StillDown => Case::Gone,
+            Case::First => Case::First,
+        }
+    }
+
     fn service(self) -> &'static str {
         if self.is_up() { "orders" } else { "billing" }
     }
 }
 
+/// Which check meets the faults, and where its memory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scope {
+    /// One service, and its own state.
+    One,
+    /// All services, and the state of the account.
+    All,
+    /// One service, which is remembered in the state of the account only.
+    TakeOver,
+    /// All services, where one has its own state, and the entry in the state of the account says the opposite.
+    AllBesideOne,
+}
+
+impl Scope {
+    /// Those with one file.
+    const ALONE: [Scope; 2] = [Scope::One, Scope::All];
+
+    /// What can be remembered.
+    fn cases(self) -> &'static [Case] {
+        match self {
+            Scope::One | Scope::All => &Case::ALL,
+            Scope::TakeOver | Scope::AllBesideOne => &Case::REMEMBERED,
+        }
+    }
+}
+
+/// Each check with each case.
+fn all_cases() -> Vec<(Scope, Case)> {
+    let scopes = [Scope::One, Scope::All, Scope::TakeOver, Scope::AllBesideOne];
+    let cases = |scope: Scope| scope.cases().iter().map(move |case| (scope, *case));
+    scopes.into_iter().flat_map(cases).collect()
+}
+
+/// Each check that has one file, with each case in which something is remembered.
+fn remembered_alone() -> Vec<(Scope, Case)> {
+    let cases = |scope: Scope| Case::REMEMBERED.map(|case| (scope, case));
+    Scope::ALONE.into_iter().flat_map(cases).collect()
+}
+
 /// A server with one of two services, and what was remembered of both.
 struct Bench {
     server: Server,
-    /// The state of each case.
-    saved: [Vec<u8>; 4],
+    /// The state of each case: of the service, and of the account.
+    saved: [[Vec<u8>; 4]; 2],
     _service: Service,
 }
 
@@ -70,10 +122,12 @@ impl Bench {
         };
         // Its outage, and that it was there before.
         let story = |name: &'static str| {
-            let place = Place::empty(server.url(), name);
+            let places = Scope::ALONE.map(|scope| Place::empty(server.url(), name, scope));
             let remembered = |code: i32| {
-                assert_eq!(place.check().run().code, Some(code));
-                fs::read(place.path("")).unwrap()
+                places.each_ref().map(|place| {
+                    assert_eq!(place.check().run().code, Some(code));
+                    fs::read(place.path("")).unwrap()
+                })
             };
             let service = start(name);
             let up = remembered(0);
@@ -82,22 +136,32 @@ impl Bench {
             (up, remembered(2))
         };
         let ((up, back), (gone, still_down)) = (story("orders"), story("billing"));
+        let of = |scope: usize| [&up, &gone, &still_down, &back].map(|saved| saved[scope].clone());
         Bench {
             _service: start("orders"),
-            saved: [up, gone, still_down, back],
+            saved: [of(0), of(1)],
             server,
         }
     }
 
-    fn saved(&self, case: Case) -> &[u8] {
-        &self.saved[case as usize]
+    fn saved(&self, scope: Scope, case: Case) -> &[u8] {
+        &self.saved[scope as usize][case as usize]
     }
 
     /// A folder of its own in which all is as it was remembered.
-    fn place(&self, case: Case) -> Place {
-        let place = Place::empty(self.server.url(), case.service());
-        if case != Case::First {
-            place.lay_out(self.saved(case));
+    fn place(&self, scope: Scope, case: Case) -> Place {
+        let place = Place::empty(self.server.url(), case.service(), scope);
+        if case == Case::First {
+            return place;
+        }
+        place.make_folder();
+        match scope {
+            Scope::One | Scope::All => place.lay_out(&place.name(), self.saved(scope, case)),
+            Scope::TakeOver => place.lay_out(&place.account_name(), self.saved(Scope::All, case)),
+            Scope::AllBesideOne => {
+                place.lay_out(&place.name(), self.saved(Scope::One, case));
+                place.lay_out(&place.account_name(), self.saved(Scope::All, case.opposite()));
+            }
         }
         place
     }
@@ -107,14 +171,20 @@ impl Bench {
 struct Place {
     url: String,
     service: &'static str,
+    scope: Scope,
     dir: TempDir,
 }
 
 impl Place {
-    fn empty(url: String, service: &'static str) -> Place {
+    fn empty(url: String, service: &'static str, scope: Scope) -> Place {
         // Thousands of syncs would keep others from the disk.
         let dir = TempDir::new_in("/dev/shm");
-        Place { url, service, dir }
+        Place {
+            url,
+            service,
+            scope,
+            dir,
+        }
     }
 
     fn make_folder(&self) {
@@ -122,19 +192,47 @@ impl Place {
         fs::set_permissions(self.folder(), Permissions::from_mode(0o700)).unwrap();
     }
 
-    fn lay_out(&self, saved: &[u8]) {
-        self.make_folder();
-        fs::write(self.path(""), saved).unwrap();
-        fs::write(self.path(".lock"), "").unwrap();
+    fn lay_out(&self, name: &str, saved: &[u8]) {
+        let path = format!("{}/{name}", self.folder());
+        fs::write(&path, saved).unwrap();
+        fs::write(format!("{path}.lock"), "").unwrap();
     }
 
     fn folder(&self) -> String {
         self.dir.join("state")
     }
 
+    /// Name of the state file that counts.
+    fn name(&self) -> String {
+        match self.scope {
+            Scope::One | Scope::All => "s.json".into(),
+            Scope::TakeOver | Scope::AllBesideOne => self.account().of_service(self.service).file_name(),
+        }
+    }
+
+    /// Name of the state of the account, where there is one beside it.
+    fn account_name(&self) -> String {
+        self.account().file_name()
+    }
+
+    fn account(&self) -> AccountKey {
+        AccountKey {
+            prefix: "$SRV".into(),
+            servers: vec![self.url.trim_start_matches("nats://").into()],
+            user: None,
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        match self.scope {
+            Scope::One | Scope::All => vec![self.name()],
+            Scope::TakeOver | Scope::AllBesideOne => vec![self.account_name(), self.name()],
+        }
+    }
+
     /// The state file, or one of those beside it.
     fn path(&self, suffix: &str) -> String {
-        self.dir.join(&format!("state/s.json{suffix}"))
+        format!("{}/{}{suffix}", self.folder(), self.name())
     }
 
     /// A check that asks once only.
@@ -143,24 +241,25 @@ impl Place {
     }
 
     fn check_confirming(&self, confirm: &str) -> Check {
-        Check::new([
-            "-s",
-            &self.url,
-            "-n",
-            self.service,
-            "--confirm",
-            confirm,
-            "--stall",
-            "50ms",
-        ])
-        .args(["--state", &self.path("")])
+        let check = Check::new(["-s", &self.url, "--confirm", confirm, "--stall", "50ms"]);
+        let check = match self.scope {
+            Scope::One | Scope::TakeOver => check.args(["-n", self.service]),
+            Scope::All | Scope::AllBesideOne => check.args(["--all", "--only", self.service]),
+        };
+        match self.scope {
+            Scope::One | Scope::All => check.args(["--state", &self.path("")]),
+            Scope::TakeOver | Scope::AllBesideOne => check.args(["--state-dir", &self.folder()]),
+        }
     }
 
     /// All paths that belong to the state, and the names of the files in its folder.
     fn paths(&self) -> Vec<String> {
-        let files = ["", ".lock", ".tmp", ".bad"];
-        let names = files.map(|suffix| format!("s.json{suffix}"));
-        let paths = files.map(|suffix| self.path(suffix));
+        let suffixes = ["", ".lock", ".tmp", ".bad"];
+        let names = self.names().into_iter();
+        let names: Vec<String> = names
+            .flat_map(|name| suffixes.map(|suffix| name.clone() + suffix))
+            .collect();
+        let paths: Vec<String> = names.iter().map(|name| format!("{}/{name}", self.folder())).collect();
         paths.into_iter().chain(names).chain([self.folder()]).collect()
     }
 
@@ -177,16 +276,30 @@ impl Place {
         self.check().under(strace)
     }
 
+    /// What is remembered of the service, in the file that counts.
+    fn memory(&self) -> Value {
+        let read = |name: &str| -> Option<Value> {
+            let bytes = fs::read(format!("{}/{name}", self.folder())).ok()?;
+            serde_json::from_slice(&bytes).ok()
+        };
+        let of_account = |account: Option<Value>| account.map(|account| account["services"][self.service].clone());
+        let memory = match self.scope {
+            Scope::One => read(&self.name()),
+            Scope::All => of_account(read(&self.name())),
+            Scope::TakeOver | Scope::AllBesideOne => {
+                read(&self.name()).or_else(|| of_account(read(&self.account_name())))
+            }
+        };
+        memory.unwrap_or_default()
+    }
+
     /// The sequence number of what can be read, which grows with each run that is remembered.
     fn sequence(&self) -> Option<u64> {
-        let memory: Value = serde_json::from_slice(&fs::read(self.path("")).ok()?).ok()?;
-        memory["sequence"].as_u64()
+        self.memory()["sequence"].as_u64()
     }
 
     fn has_outage(&self) -> bool {
-        let bytes = fs::read(self.path("")).unwrap_or_default();
-        let memory: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        memory["outage"].is_object()
+        self.memory()["outage"].is_object()
     }
 
     /// What lies in the folder, sorted.
@@ -198,6 +311,11 @@ impl Place {
         names.sort();
         names
     }
+}
+
+/// Whether nothing was remembered.
+fn is_never_seen(out: &Output) -> bool {
+    out.stdout.contains("never seen") || out.stdout.contains("no service has ever answered")
 }
 
 /// What came of the faults of one kind.
@@ -280,7 +398,7 @@ impl Tally {
                     self.count(|counts| counts.unknown += 1);
                     continue;
                 }
-                (Some(3), false) if !is_known && out.stdout.contains("never seen") => {
+                (Some(3), false) if !is_known && is_never_seen(&out) => {
                     self.count(|counts| counts.unknown += 1);
                     continue;
                 }
@@ -295,8 +413,10 @@ impl Tally {
     /// What is left in the folder is what belongs there.
     fn clean(&self, fault: &dyn Display, place: &Place) {
         let mut files = place.files();
-        files.retain(|name| name != "s.json.bad");
-        if files != ["s.json", "s.json.lock"] {
+        files.retain(|name| !name.ends_with(".bad"));
+        let names = place.names().into_iter();
+        let expected: Vec<String> = names.flat_map(|name| [name.clone(), name + ".lock"]).collect();
+        if files != expected {
             let complaint = format!("{}: {fault}: left behind: {files:?}", self.kind);
             self.count(|counts| counts.complaints.push(complaint));
         }
@@ -357,21 +477,25 @@ fn calls(place: &Place) -> Vec<Call> {
 }
 
 /// Kills runs in these cases, before each of their system calls on the state that `prepare` has left.
-fn kill_everywhere(tally: &Tally, cases: &[Case], prepare: impl Fn(&Place) + Sync) {
+fn kill_everywhere(tally: &Tally, cases: &[(Scope, Case)], prepare: impl Fn(&Place) + Sync) {
     let bench = Bench::new();
-    let prepared = |case| {
-        let place = bench.place(case);
+    let prepared = |scope, case| {
+        let place = bench.place(scope, case);
         prepare(&place);
         place
     };
-    let calls = |case| calls(&prepared(case)).into_iter().map(move |call| (case, call));
-    let all = sample(cases.iter().copied().flat_map(calls).collect(), 3);
+    let calls = |(scope, case)| {
+        calls(&prepared(scope, case))
+            .into_iter()
+            .map(move |call| (scope, case, call))
+    };
+    let all = sample(cases.iter().copied().flat_map(calls).collect(), 7);
     let number = all.len();
-    in_parallel(all, |(case, Call { name, nth })| {
-        let place = prepared(case);
+    in_parallel(all, |(scope, case, Call { name, nth })| {
+        let place = prepared(scope, case);
         let how = format!("inject={name}:signal=KILL:when={nth}");
         let out = place.traced(&name, &how, "/dev/null").run();
-        let fault = format!("{case:?} killed at {name} {nth}");
+        let fault = format!("{scope:?} {case:?} killed at {name} {nth}");
         if out.signal != Some(libc::SIGKILL) {
             tally.complain(&fault, "not killed", &out);
         }
@@ -385,18 +509,15 @@ fn kill_everywhere(tally: &Tally, cases: &[Case], prepare: impl Fn(&Place) + Syn
 #[test]
 #[ignore = "needs nats-server"]
 fn a_run_is_killed_at_each_system_call_on_its_state() {
-    kill_everywhere(&Tally::new("kill -9 at each call"), &Case::ALL, |_| ());
+    kill_everywhere(&Tally::new("kill -9 at each call"), &all_cases(), |_| ());
 }
 
 #[test]
 #[ignore = "needs nats-server"]
 fn a_run_is_killed_while_it_sets_a_damaged_state_aside() {
-    let cases = if long_form() {
-        &Case::REMEMBERED[..]
-    } else {
-        &[Case::StillDown]
-    };
-    kill_everywhere(&Tally::new("kill -9, the state being damaged"), cases, |place| {
+    let mut cases = remembered_alone();
+    cases.retain(|(_, case)| long_form() || *case == Case::StillDown);
+    kill_everywhere(&Tally::new("kill -9, the state being damaged"), &cases, |place| {
         let mut file = File::options().append(true).open(place.path("")).unwrap();
         file.write_all(b"garbage").unwrap();
     });
@@ -409,25 +530,25 @@ fn each_system_call_on_the_state_fails() {
     let bench = Bench::new();
     let tally = Tally::new("an error at each call");
     let mut all = Vec::new();
-    for case in Case::ALL {
-        for call in calls(&bench.place(case)) {
+    for (scope, case) in all_cases() {
+        for call in calls(&bench.place(scope, case)) {
             for error in ERRORS {
-                all.push((case, call.clone(), error, ""));
+                all.push((scope, case, call.clone(), error, ""));
                 // An interruption for good would be none.
                 if error != "EINTR" {
-                    all.push((case, call.clone(), error, "+"));
+                    all.push((scope, case, call.clone(), error, "+"));
                 }
             }
         }
     }
-    let all = sample(all, 31);
+    let all = sample(all, 67);
     let number = all.len();
-    in_parallel(all, |(case, Call { name, nth }, error, from_then_on)| {
-        let place = bench.place(case);
+    in_parallel(all, |(scope, case, Call { name, nth }, error, from_then_on)| {
+        let place = bench.place(scope, case);
         let how = format!("inject={name}:error={error}:when={nth}{from_then_on}");
         let (trace, before) = (place.dir.join("trace"), place.sequence());
         let out = place.traced(&name, &how, &trace).run();
-        let fault = format!("{case:?} {error} at {name} {nth}{from_then_on}");
+        let fault = format!("{scope:?} {case:?} {error} at {name} {nth}{from_then_on}");
         if !fs::read_to_string(&trace).unwrap().contains("(INJECTED)") {
             tally.complain(&fault, "no fault", &out);
         }
@@ -448,17 +569,18 @@ fn a_save_ends_at_each_part_of_its_length() {
     let bench = Bench::new();
     let tally = Tally::new("a file that may not grow");
     let mut all = Vec::new();
-    for case in Case::REMEMBERED {
-        let length = bench.saved(case).len() as u64;
+    for (scope, case) in remembered_alone() {
+        let length = bench.saved(scope, case).len() as u64;
         let sizes = [0, 1, 100, length / 2, length - 1, length, length + 1];
-        all.extend(sizes.map(|size| (case, size)));
+        all.extend(sizes.map(|size| (scope, case, size)));
     }
+    let all = sample(all, 2);
     let number = all.len();
-    in_parallel(all, |(case, size)| {
-        let place = bench.place(case);
+    in_parallel(all, |(scope, case, size)| {
+        let place = bench.place(scope, case);
         let limit = format!("--fsize={size}");
         let out = place.check().under(["prlimit", &limit]).run();
-        let fault = format!("{case:?} {size} bytes");
+        let fault = format!("{scope:?} {case:?} {size} bytes");
         tally.under_fault(&fault, case.is_up(), &out);
         tally.afterwards(&fault, case.is_up(), &place);
         tally.clean(&fault, &place);
@@ -533,20 +655,20 @@ fn something_else_lies_where_a_file_of_the_state_should_be() {
     let bench = Bench::new();
     let tally = Tally::new("something else in its place");
     let mut all = Vec::new();
-    for case in Case::REMEMBERED {
+    for (scope, case) in remembered_alone() {
         for suffix in ["", ".tmp", ".lock", ".bad"] {
-            all.extend(Kind::ALL.map(|kind| (case, suffix, kind)));
+            all.extend(Kind::ALL.map(|kind| (scope, case, suffix, kind)));
         }
     }
-    let all = sample(all, 7);
+    let all = sample(all, 13);
     let number = all.len();
-    in_parallel(all, |(case, suffix, kind)| {
-        let place = bench.place(case);
+    in_parallel(all, |(scope, case, suffix, kind)| {
+        let place = bench.place(scope, case);
         let elsewhere = place.dir.join("elsewhere");
         fs::write(&elsewhere, "precious").unwrap();
         kind.put(&place.path(suffix), &elsewhere);
         let out = place.check().run();
-        let fault = format!("{case:?} {kind:?} as s.json{suffix}");
+        let fault = format!("{scope:?} {case:?} {kind:?} as s.json{suffix}");
         tally.under_fault(&fault, case.is_up(), &out);
         if fs::read(&elsewhere).unwrap() != b"precious" {
             tally.complain(&fault, "the file elsewhere was written", &out);
@@ -572,16 +694,17 @@ fn a_state_grows_while_it_is_read() {
     let bench = Bench::new();
     let tally = Tally::new("a file that grows while it is read");
     let mut all = Vec::new();
-    for case in Case::REMEMBERED {
+    for (scope, case) in remembered_alone() {
         for (what, bytes) in [("white space", b' '), ("garbage", b'x')] {
             for nth in [1, 2, 3, 4] {
-                all.push((case, what, bytes, nth));
+                all.push((scope, case, what, bytes, nth));
             }
         }
     }
+    let all = sample(all, 3);
     let number = all.len();
-    in_parallel(all, |(case, what, byte, nth)| {
-        let place = bench.place(case);
+    in_parallel(all, |(scope, case, what, byte, nth)| {
+        let place = bench.place(scope, case);
         let how = format!("inject=read:delay_enter=30000:when={nth}");
         let mut file = File::options().append(true).open(place.path("")).unwrap();
         let done = AtomicBool::new(false);
@@ -600,7 +723,7 @@ fn a_state_grows_while_it_is_read() {
             done.store(true, SeqCst);
             out
         });
-        let fault = format!("{case:?} {what}, at read {nth}");
+        let fault = format!("{scope:?} {case:?} {what}, at read {nth}");
         tally.under_fault(&fault, case.is_up(), &out);
         tally.afterwards(&fault, case.is_up(), &place);
     });
@@ -615,24 +738,24 @@ fn the_clock_jumps_both_ways() {
     let bench = Bench::new();
     let tally = Tally::new("a clock that jumps");
     let mut all = Vec::new();
-    for case in Case::REMEMBERED {
+    for (scope, case) in remembered_alone() {
         for hours in [1, 24, 366 * 24, 50 * 366 * 24] {
             for seconds in [hours * HOUR - 60, hours * HOUR + 60] {
-                all.extend([(case, seconds), (case, -seconds)]);
+                all.extend([(scope, case, seconds), (scope, case, -seconds)]);
             }
         }
-        all.extend([(case, 60), (case, -60)]);
+        all.extend([(scope, case, 60), (scope, case, -60)]);
     }
-    let all = sample(all, 5);
+    let all = sample(all, 11);
     let number = all.len();
-    in_parallel(all, |(case, seconds)| {
-        let place = bench.place(case);
+    in_parallel(all, |(scope, case, seconds)| {
+        let place = bench.place(scope, case);
         let text = fs::read_to_string(place.path("")).unwrap();
         let mut memory: Value = serde_json::from_str(&text).unwrap();
         shift(&mut memory, seconds);
         fs::write(place.path(""), memory.to_string()).unwrap();
         let out = place.check().run();
-        let fault = format!("{case:?} by {} s", -seconds);
+        let fault = format!("{scope:?} {case:?} by {} s", -seconds);
         tally.under_fault(&fault, case.is_up(), &out);
         tally.afterwards(&fault, case.is_up(), &place);
     });
@@ -662,7 +785,7 @@ fn shift(value: &mut Value, seconds: i64) {
 fn two_hundred_runs_overlap() {
     let server = Server::start(Version::Newest);
     let start = || Service::async_nats(&server.url(), "orders").start();
-    let place = Place::empty(server.url(), "orders");
+    let place = Place::empty(server.url(), "orders", Scope::One);
     let tally = Tally::new("200 runs at once, twice");
     let service = start();
     server.wait_for_instances("orders", 1);

@@ -109,6 +109,19 @@ impl Folder {
         Some(FileType::from_raw_mode(stat.st_mode))
     }
 
+    /// Whether there is anything under this name.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn has(&self, name: &OsStr) -> io::Result<bool> {
+        match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
     /// Removes a file, if it is there.
     ///
     /// # Errors
@@ -135,6 +148,15 @@ impl Folder {
     /// Those of the system.
     pub fn link(&self, name: &OsStr, second: &OsStr) -> io::Result<()> {
         Ok(fs::linkat(&self.fd, name, &self.fd, second, AtFlags::empty())?)
+    }
+
+    /// Waits until the names of the entries are on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn sync(&self) -> io::Result<()> {
+        Ok(fs::fsync(self.open_itself()?)?)
     }
 
     /// The names of all entries, sorted.

@@ -29,24 +29,48 @@ const MAX_NAMED: usize = 5;
 /// What the state file of an account says.
 pub type LoadedAccount = Loaded<AccountKey, AccountMemory>;
 
+impl LoadedAccount {
+    /// The state of an account of which nothing is remembered.
+    pub fn empty(key: AccountKey) -> LoadedAccount {
+        Loaded {
+            key,
+            memory: AccountMemory::default(),
+            damage: None,
+            future: None,
+        }
+    }
+}
+
 #[derive(Serialize)]
 struct AccountFile<'a> {
     format: u64,
     account: &'a AccountKey,
     census: Option<Timestamp>,
     candidates: BTreeMap<&'a str, Timestamp>,
-    services: &'a BTreeMap<String, Memory>,
+    services: BTreeMap<&'a str, &'a Memory>,
 }
 
 /// Returns the text of the state file.
 pub fn write(key: &AccountKey, memory: &AccountMemory) -> String {
-    let candidates = memory.candidates.iter().take(MAX_SERVICES);
+    let services = memory.services.iter();
+    let services = services.map(|(name, memory)| (name.as_str(), memory)).collect();
+    write_parts(key, services, &memory.candidates, memory.census)
+}
+
+/// The same from its parts, without a copy of the memories.
+pub fn write_parts(
+    key: &AccountKey,
+    services: BTreeMap<&str, &Memory>,
+    candidates: &BTreeMap<String, Timestamp>,
+    census: Option<Timestamp>,
+) -> String {
+    let candidates = candidates.iter().take(MAX_SERVICES);
     let file = AccountFile {
         format: FORMAT,
         account: key,
-        census: memory.census,
+        census,
         candidates: candidates.map(|(name, since)| (name.as_str(), *since)).collect(),
-        services: &memory.services,
+        services,
     };
     // That cannot fail: all keys are strings.
     serde_json::to_string(&file).unwrap_or_default()
@@ -58,7 +82,7 @@ pub fn write(key: &AccountKey, memory: &AccountMemory) -> String {
 ///
 /// What is wrong with it.
 pub fn read(key: &AccountKey, text: &[u8], now: Timestamp) -> Result<LoadedAccount, FormatError> {
-    of_account(key, Reading::of(text, now, None)?)
+    of_account(key, read_any(text, now)?)
 }
 
 /// Reads the state of any account.
@@ -67,7 +91,11 @@ pub fn read(key: &AccountKey, text: &[u8], now: Timestamp) -> Result<LoadedAccou
 ///
 /// What is wrong with it.
 pub fn read_any(text: &[u8], now: Timestamp) -> Result<LoadedAccount, FormatError> {
-    Reading::of(text, now, None)
+    // A whole file is read at once; a broken one again, part by part.
+    match Reading::of(text, now, Wanted::Whole) {
+        Ok(loaded) if loaded.damage.is_none() => Ok(loaded),
+        _ => Reading::of(text, now, Wanted::Parts),
+    }
 }
 
 /// Reads what the account of a service remembers of it. `None`: nothing.
@@ -76,7 +104,10 @@ pub fn read_any(text: &[u8], now: Timestamp) -> Result<LoadedAccount, FormatErro
 ///
 /// What is wrong with it, if the service may have been in there.
 pub fn read_service(key: &StateKey, text: &[u8], now: Timestamp) -> Result<Option<Loaded>, FormatError> {
-    let account = of_account(&AccountKey::from(key), Reading::of(text, now, Some(&key.service))?)?;
+    let account = of_account(
+        &AccountKey::from(key),
+        Reading::of(text, now, Wanted::Service(&key.service))?,
+    )?;
     let mut services = account.memory.services;
     match (services.remove(&key.service), account.damage) {
         (None, Some(why)) => Err(FormatError::Damaged(why)),
@@ -96,11 +127,21 @@ fn of_account(key: &AccountKey, loaded: LoadedAccount) -> Result<LoadedAccount, 
     }
 }
 
+/// Which services to read.
+#[derive(Clone, Copy)]
+enum Wanted<'a> {
+    /// All; a broken one ends it.
+    Whole,
+    /// All that are not broken.
+    Parts,
+    /// This one.
+    Service(&'a str),
+}
+
 /// What has been read of a file.
 struct Reading<'a> {
     now: Timestamp,
-    /// The only service to read. `None`: all.
-    only: Option<&'a str>,
+    wanted: Wanted<'a>,
     format: Option<Number>,
     key: Option<AccountKey>,
     /// Whether it is the state of a single check.
@@ -112,10 +153,10 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    fn of(text: &[u8], now: Timestamp, only: Option<&str>) -> Result<LoadedAccount, FormatError> {
+    fn of(text: &[u8], now: Timestamp, wanted: Wanted<'_>) -> Result<LoadedAccount, FormatError> {
         let mut reading = Reading {
             now,
-            only,
+            wanted,
             format: None,
             key: None,
             is_single: false,
@@ -178,19 +219,22 @@ impl Reading<'_> {
         settle_times(self.memory.candidates.values_mut(), self.now, &mut self.latest);
     }
 
-    fn read_service(&mut self, name: String, text: &RawValue) {
+    /// Takes in the memory of a service. `None`: it is broken.
+    fn add_service(&mut self, name: String, memory: Option<Memory>) {
         if ServiceName::parse(&name).is_err() || self.memory.services.len() == MAX_SERVICES {
             self.broken += 1;
             return;
         }
-        let memory = self.part::<Memory>(text).and_then(|mut memory| {
+        let memory = memory.and_then(|mut memory| {
             let settled = settle(&mut memory, self.now, &mut self.latest);
-            self.broken += usize::from(settled.is_err());
             settled.ok().map(|()| memory)
         });
         match memory {
             Some(memory) => drop(self.memory.services.insert(name, memory)),
-            None => drop(self.memory.unreadable.insert(name)),
+            None => {
+                self.broken += 1;
+                self.memory.unreadable.insert(name);
+            }
         }
     }
 }
@@ -242,10 +286,15 @@ impl<'de> Visitor<'de> for Services<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some(name) = map.next_key::<String>()? {
-            match self.0.only.is_none_or(|only| only == name) {
-                true => self.0.read_service(name, map.next_value()?),
-                false => drop(map.next_value::<IgnoredAny>()?),
-            }
+            let memory = match self.0.wanted {
+                Wanted::Whole => Some(map.next_value()?),
+                Wanted::Service(service) if service != name => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+                Wanted::Parts | Wanted::Service(_) => serde_json::from_str(map.next_value::<&RawValue>()?.get()).ok(),
+            };
+            self.0.add_service(name, memory);
         }
         Ok(())
     }

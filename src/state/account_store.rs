@@ -3,11 +3,12 @@
 //! The memory of a service is in its own file if there is one, else in the state of the account. One file for all, since 1000 files
 //! take seconds to sync; own files count, since a single check knows no other services.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
-use std::mem;
+use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
+use std::{io, mem};
 
 use super::account::{AccountKey, AccountMemory, MAX_SERVICES};
 use super::account_format::{self, LoadedAccount, MAX_ACCOUNT_BYTES};
@@ -31,6 +32,8 @@ pub struct AccountStore {
     file: Result<Option<StateFile>, String>,
     /// Whether services can have a state of their own, beside this one.
     has_own_states: bool,
+    /// Digest of the file, if it was whole and all that was peeked.
+    peeked: Cell<Option<u64>>,
     /// What is remembered without a file, by a process that goes on.
     held: Option<RefCell<AccountMemory>>,
     key: AccountKey,
@@ -38,7 +41,10 @@ pub struct AccountStore {
 
 /// One run's access to the state of an account.
 pub struct Turn<'a> {
-    services: BTreeMap<String, Memory>,
+    /// What was remembered.
+    before: &'a AccountMemory,
+    /// The new memories of the services that were judged.
+    judged: BTreeMap<String, Memory>,
     /// See [`AccountMemory::candidates`].
     pub candidates: BTreeMap<String, Timestamp>,
     /// See [`AccountMemory::census`].
@@ -47,9 +53,9 @@ pub struct Turn<'a> {
     own: OwnStates,
     peeked: &'a AccountMemory,
     deadline: Instant,
-    judged: BTreeSet<String>,
-    has_changed: bool,
-    /// Number of services that were not taken in.
+    /// Number of services that were taken in.
+    newcomers: usize,
+    /// Number of services that were not.
     refused: usize,
 }
 
@@ -60,6 +66,7 @@ impl AccountStore {
         AccountStore {
             file: path.and_then(|path| path.map(new).transpose()),
             has_own_states: !matches!(place, StateLocation::File(_)),
+            peeked: Cell::default(),
             held: None,
             key,
         }
@@ -74,6 +81,7 @@ impl AccountStore {
         AccountStore {
             file: Ok(None),
             has_own_states: false,
+            peeked: Cell::default(),
             held: Some(RefCell::new(memory)),
             key,
         }
@@ -101,11 +109,20 @@ impl AccountStore {
         let Ok(Some(file)) = &self.file else {
             return self.held_memory();
         };
-        let mut memory = match file.read(|bytes| account_format::read(&self.key, bytes, now)) {
-            Ok(loaded) => loaded.memory,
+        let read = |bytes: &[u8]| Ok((account_format::read(&self.key, bytes, now)?, fingerprint(bytes)));
+        let mut memory = match file.read(read) {
+            Ok((loaded, fingerprint)) => {
+                let is_whole = loaded.damage.is_none() && loaded.future.is_none();
+                self.peeked.set(is_whole.then_some(fingerprint));
+                loaded.memory
+            }
             Err(_) => AccountMemory::default(),
         };
-        read_own_states(&self.own_states(file).unwrap_or_default(), &mut memory, now);
+        let own = self.own_states(file).unwrap_or_default();
+        if !own.is_empty() {
+            self.peeked.set(None);
+            read_own_states(&own, &mut memory, now);
+        }
         memory
     }
 
@@ -119,37 +136,56 @@ impl AccountStore {
         peeked: &AccountMemory,
         run: impl FnOnce(&mut Turn<'_>) -> T,
     ) -> (T, Vec<String>) {
-        let turn = |memory, own| Turn::new(memory, own, peeked, deadline);
         let file = match &self.file {
             Ok(Some(file)) => file,
             Ok(None) => {
-                let mut turn = turn(self.held_memory(), OwnStates::new());
+                let before = self.held_memory();
+                let mut turn = Turn::new(&before, OwnStates::new(), peeked, deadline);
                 let said = run(&mut turn);
-                if let Some(held) = &self.held {
-                    held.replace(turn.into_memory());
-                }
+                let next = self.held.as_ref().map(|_| turn.memory());
+                self.held
+                    .iter()
+                    .zip(next)
+                    .for_each(|(held, next)| drop(held.replace(next)));
                 return (said, Vec::new());
             }
-            Err(problem) => return (run(&mut turn(peeked.clone(), OwnStates::new())), vec![problem.clone()]),
+            Err(problem) => {
+                let mut turn = Turn::new(peeked, OwnStates::new(), peeked, deadline);
+                return (run(&mut turn), vec![problem.clone()]);
+            }
         };
+        let mut is_as_peeked = false;
         let begun = file.begin(deadline, |bytes| {
-            account_format::read(&self.key, bytes, Timestamp::now())
+            is_as_peeked = self.peeked.get() == Some(fingerprint(bytes));
+            match is_as_peeked {
+                // Reading 1000 services takes longer than judging them.
+                true => Ok(LoadedAccount::empty(self.key.clone())),
+                false => account_format::read(&self.key, bytes, Timestamp::now()),
+            }
         });
         let (mut state, own) = match begun.and_then(|state| Ok((state, self.own_states(file)?))) {
             Ok(begun) => begun,
             Err(problem) => {
                 let own = self.own_states(file).unwrap_or_default();
-                return (run(&mut turn(peeked.clone(), own)), vec![problem]);
+                return (run(&mut Turn::new(peeked, own, peeked, deadline)), vec![problem]);
             }
         };
-        let mut turn = turn(mem::take(&mut state.memory), own);
-        let before = (turn.candidates.clone(), turn.census);
+        let read = mem::take(&mut state.memory);
+        let before = if is_as_peeked { peeked } else { &read };
+        let mut turn = Turn::new(before, own, peeked, deadline);
         let said = run(&mut turn);
-        let has_changed = turn.drop_entries() || turn.has_changed || before != (turn.candidates.clone(), turn.census);
-        let refused = turn.refused;
-        let mut problems = state.save(has_changed, || account_format::write(&self.key, &turn.into_memory()));
-        if refused > 0 {
-            let shown = file.path().display();
+        let services = turn.entries(|| state.sync_folder());
+        let has_changed = turn.candidates != before.candidates
+            || turn.census != before.census
+            || services.len() != before.services.len()
+            || services
+                .iter()
+                .any(|(name, memory)| before.services.get(*name) != Some(memory));
+        let mut problems = state.save(has_changed, || {
+            account_format::write_parts(&self.key, services, &turn.candidates, turn.census)
+        });
+        if turn.refused > 0 {
+            let (shown, refused) = (file.path().display(), turn.refused);
             problems.push(format!(
                 "the state {shown} has {MAX_SERVICES} services and takes in no more: {refused} not remembered, use --only or \
                  --exclude"
@@ -172,12 +208,7 @@ impl AccountStore {
             }
             Ok(loaded) => loaded,
             Err(LoadError::Missing) if own.is_empty() => return Ok(None),
-            Err(LoadError::Missing) => LoadedAccount {
-                key: self.key.clone(),
-                memory: AccountMemory::default(),
-                damage: None,
-                future: None,
-            },
+            Err(LoadError::Missing) => LoadedAccount::empty(self.key.clone()),
             Err(error) => return Err(error.into_text()),
         };
         read_own_states(&own, &mut loaded.memory, now);
@@ -192,7 +223,7 @@ impl AccountStore {
     /// Why they cannot be forgotten.
     pub fn reset(&self, deadline: Instant, selection: &Selection) -> Result<Option<usize>, String> {
         let file = self.usable()?;
-        if !file.exists() {
+        if !file.exists()? {
             return Ok(None);
         }
         let read = |bytes: &[u8]| account_format::read(&self.key, bytes, Timestamp::now());
@@ -303,71 +334,84 @@ fn read_own_states(own: &OwnStates, memory: &mut AccountMemory, now: Timestamp) 
 impl<'a> Turn<'a> {
     /// A turn without a file.
     pub fn of(peeked: &'a AccountMemory) -> Turn<'a> {
-        Turn::new(peeked.clone(), OwnStates::new(), peeked, Instant::now())
+        Turn::new(peeked, OwnStates::new(), peeked, Instant::now())
     }
 
-    fn new(memory: AccountMemory, own: OwnStates, peeked: &'a AccountMemory, deadline: Instant) -> Turn<'a> {
+    fn new(before: &'a AccountMemory, own: OwnStates, peeked: &'a AccountMemory, deadline: Instant) -> Turn<'a> {
         Turn {
-            services: memory.services,
-            candidates: memory.candidates,
-            census: memory.census,
+            before,
+            judged: BTreeMap::new(),
+            candidates: before.candidates.clone(),
+            census: before.census,
             own,
             peeked,
             deadline,
-            judged: BTreeSet::new(),
-            has_changed: false,
+            newcomers: 0,
             refused: 0,
         }
     }
 
     /// Whether the service is remembered at this moment; an overlapping run may have adopted it since the peek.
     pub fn is_remembered(&self, name: &str) -> bool {
-        let services = match self.own.contains_key(name) {
-            true => &self.peeked.services,
-            false => &self.services,
+        let before = match self.own.contains_key(name) {
+            true => self.peeked,
+            false => self.before,
         };
-        services.get(name).is_some_and(Memory::is_remembered)
+        let memory = self.judged.get(name).or_else(|| before.services.get(name));
+        memory.is_some_and(Memory::is_remembered)
     }
 
     /// Lets `judge` make the new memory of a service from the old one. The second value returned tells what is wrong with the
     /// state file of the service, if it has one of its own.
     pub fn service<T>(&mut self, name: &str, judge: impl FnOnce(&Memory) -> (T, Memory)) -> (T, Vec<String>) {
+        let nothing = Memory::default();
         if let Some(store) = self.own.get(name) {
-            let peeked = self.peeked.services.get(name).cloned().unwrap_or_default();
-            return store.update(self.deadline, &peeked, judge);
+            let peeked = self.peeked.services.get(name).unwrap_or(&nothing);
+            return store.update(self.deadline, peeked, judge);
         }
-        let old = self.services.get(name).cloned();
-        let (said, next) = judge(old.as_ref().unwrap_or(&Memory::default()));
-        if old.is_none() && self.services.len() >= MAX_SERVICES {
+        let before = self.before.services.get(name);
+        let old = self.judged.get(name).or(before);
+        let (said, next) = judge(old.unwrap_or(&nothing));
+        let is_new = old.is_none();
+        if is_new && self.before.services.len() + self.newcomers >= MAX_SERVICES {
             self.refused += 1;
-            return (said, Vec::new());
-        }
-        self.judged.insert(name.to_owned());
-        if old.as_ref() != Some(&next) {
-            self.has_changed = true;
-            self.services.insert(name.to_owned(), next);
+        } else {
+            self.newcomers += usize::from(is_new);
+            self.judged.insert(name.to_owned(), next);
         }
         (said, Vec::new())
     }
 
-    /// Drops the entries of services that are not watched any more, and of those with a file of their own. Returns whether
-    /// there were any.
-    fn drop_entries(&mut self) -> bool {
-        let before = self.services.len();
-        self.services.retain(|name, memory| {
-            (memory.is_remembered() || self.judged.contains(name)) && !self.own.contains_key(name)
-        });
-        self.services.len() < before
+    /// Returns the entries to write: not those of services that are not watched any more, nor those whose service has a file
+    /// of its own. That file must be on the disk before: `sync` waits until it is.
+    fn entries(&self, sync: impl FnOnce() -> io::Result<()>) -> BTreeMap<&str, &Memory> {
+        let before = self.before.services.iter().filter(|(_, memory)| memory.is_remembered());
+        let entries = before.chain(&self.judged);
+        let mut entries: BTreeMap<&str, &Memory> = entries.map(|(name, memory)| (name.as_str(), memory)).collect();
+        if entries.keys().any(|name| self.own.contains_key(*name)) && sync().is_ok() {
+            entries.retain(|name, _| !self.own.contains_key(*name));
+        }
+        entries
     }
 
-    fn into_memory(self) -> AccountMemory {
+    fn memory(&self) -> AccountMemory {
+        let entries = self.entries(|| Ok(())).into_iter();
         AccountMemory {
-            services: self.services,
+            services: entries
+                .map(|(name, memory)| (name.to_owned(), memory.clone()))
+                .collect(),
             unreadable: BTreeSet::new(),
-            candidates: self.candidates,
+            candidates: self.candidates.clone(),
             census: self.census,
         }
     }
+}
+
+/// A digest of a file's text that is good for one run.
+fn fingerprint(text: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    hasher.write(text);
+    hasher.finish()
 }
 
 #[cfg(test)]

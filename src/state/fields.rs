@@ -57,15 +57,18 @@ pub struct InstanceFields {
     version: String,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 struct Item(#[serde(with = "InstanceFields")] Instance);
+
+#[derive(Serialize)]
+struct ItemRef<'a>(#[serde(serialize_with = "InstanceFields::serialize")] &'a Instance);
 
 /// A list of instances.
 pub struct InstanceList;
 
 impl InstanceList {
     pub fn serialize<S: Serializer>(instances: &[Instance], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(instances.iter().cloned().map(Item))
+        serializer.collect_seq(instances.iter().map(ItemRef))
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Instance>, D::Error> {

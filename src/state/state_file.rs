@@ -136,8 +136,18 @@ impl StateFile {
     }
 
     /// Whether there is anything in its place.
-    pub fn exists(&self) -> bool {
-        matches!(self.folder(false), Ok(Some(folder)) if folder.kind(&self.name).is_some())
+    ///
+    /// # Errors
+    ///
+    /// Why that cannot be known.
+    pub fn exists(&self) -> Result<bool, String> {
+        let Some(folder) = self.folder(false)? else {
+            return Ok(false);
+        };
+        let shown = self.path.display();
+        folder
+            .has(&self.name)
+            .map_err(|e| format!("cannot read the state {shown}: {e}"))
     }
 
     /// The folder, opened the first time that it is there. `None` if it is not, and not to be made.
@@ -259,9 +269,8 @@ impl StateFile {
         deadline: Instant,
         read: impl FnOnce(&[u8]) -> Result<L, FormatError>,
     ) -> Result<bool, String> {
-        match self.folder(false)? {
-            Some(folder) if folder.kind(&self.name).is_some() => {}
-            _ => return Ok(false),
+        if !self.exists()? {
+            return Ok(false);
         }
         let (folder, _lock) = self.lock(deadline)?;
         if let Err(LoadError::OtherKind(why)) = self.read(read) {
@@ -349,9 +358,10 @@ impl StateFile {
                 euid()
             )));
         }
-        // One byte more than there is, so that one read finds its end.
-        let mut bytes = Vec::with_capacity(meta.len().min(self.max_bytes) as usize + 1);
-        file.take(self.max_bytes).read_to_end(&mut bytes).map_err(failed)?;
+        // What somebody appends meanwhile is none of it.
+        let length = meta.len().min(self.max_bytes);
+        let mut bytes = Vec::with_capacity(length as usize);
+        file.take(length).read_to_end(&mut bytes).map_err(failed)?;
         Ok(bytes)
     }
 }
@@ -360,6 +370,15 @@ impl<M> LockedState<'_, M> {
     /// Keeps another lock as long as this one.
     pub fn keep(&mut self, lock: File) {
         self.locks.push(lock);
+    }
+
+    /// Waits until the files in the folder are on the disk, under the names that they have now.
+    ///
+    /// # Errors
+    ///
+    /// Those of the system.
+    pub fn sync_folder(&self) -> io::Result<()> {
+        self.folder.sync()
     }
 
     /// Writes the memory if it has changed, or if the file has to be replaced. Returns what is wrong with the state.

@@ -139,7 +139,7 @@ impl Store {
         let begin = || file.begin(deadline, |bytes| format::read(&self.key, bytes, Timestamp::now()));
         let state = begin()?;
         let account = match &self.account {
-            Some(account) if state.is_missing && account.exists() => account,
+            Some(account) if state.is_missing && account.exists()? => account,
             _ => return Ok(state),
         };
         // A run for all locks the account first, and then each service.
@@ -199,8 +199,9 @@ impl Store {
             let is_removed = file.remove(deadline, |bytes| format::read(&self.key, bytes, Timestamp::now()))?;
             Ok(is_removed.then(|| self.shown_path()).into_iter().collect())
         };
-        let Some(account) = self.account.as_ref().filter(|account| account.exists()) else {
-            return remove();
+        let account = match &self.account {
+            Some(account) if account.exists()? => account,
+            _ => return remove(),
         };
         // The entry first, and both under the lock of the account: a run that is killed between leaves no old memory to
         // come back.

@@ -13,7 +13,7 @@ use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
-use super::{Place, Tally, long_form};
+use super::{Place, Scope, Tally, long_form};
 use crate::support::{Output, Server, Service, Version, in_parallel};
 
 /// How many of the latest changes of names a file system may have in memory only: those of three runs and more.
@@ -76,9 +76,9 @@ struct Recorder {
 }
 
 impl Recorder {
-    fn new(url: String) -> Recorder {
+    fn new(url: String, scope: Scope) -> Recorder {
         Recorder {
-            place: Place::empty(url, "orders"),
+            place: Place::empty(url, "orders", scope),
             steps: Vec::new(),
             states: Vec::new(),
             names: BTreeMap::new(),
@@ -279,23 +279,27 @@ impl Stage {
 #[test]
 #[ignore = "needs nats-server"]
 fn the_power_is_cut_at_each_point() {
-    cut_everywhere("power cuts", Recorder::run);
+    for scope in Scope::ALONE {
+        cut_everywhere("power cuts", scope, Recorder::run);
+    }
 }
 
 #[test]
 #[ignore = "needs nats-server"]
 fn the_power_is_cut_after_a_run_was_killed() {
-    let killed = Cell::new(0);
-    cut_everywhere("power cuts after kill -9", |recorder, code| {
-        killed.set(killed.get() + usize::from(recorder.run_killed()));
-        recorder.run(code);
-    });
-    assert!(killed.get() >= 4, "killed {} times", killed.get());
+    for scope in Scope::ALONE {
+        let killed = Cell::new(0);
+        cut_everywhere("power cuts after kill -9", scope, |recorder, code| {
+            killed.set(killed.get() + usize::from(recorder.run_killed()));
+            recorder.run(code);
+        });
+        assert!(killed.get() >= 4, "killed {} times", killed.get());
+    }
 }
 
-fn cut_everywhere(kind: &'static str, run: impl Fn(&mut Recorder, i32)) {
+fn cut_everywhere(kind: &'static str, scope: Scope, run: impl Fn(&mut Recorder, i32)) {
     let mut stage = Stage::new();
-    let mut recorder = Recorder::new(stage.server.url());
+    let mut recorder = Recorder::new(stage.server.url(), scope);
     let mut sure = None;
     stage.play(|code| {
         run(&mut recorder, code);
@@ -304,11 +308,11 @@ fn cut_everywhere(kind: &'static str, run: impl Fn(&mut Recorder, i32)) {
     let disks: Vec<Disk> = recorder.disks(sure.unwrap()).into_iter().collect();
     let number = disks.len();
     assert!(number > 100, "{number}");
-    let every = if long_form() { 1 } else { number / 25 };
+    let every = if long_form() { 1 } else { number / 13 };
     let tally = Tally::new(kind);
     let url = stage.server.url();
     stage.both(&disks, every, |disk, is_up| {
-        let place = Place::empty(url.clone(), "orders");
+        let place = Place::empty(url.clone(), "orders", scope);
         place.make_folder();
         for (name, bytes) in disk {
             fs::write(place.path(name), bytes).unwrap();
@@ -317,7 +321,7 @@ fn cut_everywhere(kind: &'static str, run: impl Fn(&mut Recorder, i32)) {
         tally.count(|counts| counts.faults += 1);
         tally.afterwards(&format!("{lengths:?}, up: {is_up}"), is_up, &place);
     });
-    tally.report(50);
+    tally.report(25);
 }
 
 /// A file system of its own, in a file, at the folder of a state.
@@ -385,9 +389,14 @@ fn the_power_of_an_ext4_is_cut() {
     // Names are on the disk after a second, and what is in the files half a minute later.
     const LAZY: &str = "noauto_da_alloc,commit=1";
     let tally = Tally::new("power cuts of an ext4");
-    for options in ["defaults", LAZY, &format!("data=writeback,{LAZY}")] {
+    let writeback = format!("data=writeback,{LAZY}");
+    let modes = ["defaults", LAZY, &writeback];
+    let modes = Scope::ALONE
+        .into_iter()
+        .flat_map(|scope| modes.map(|options| (scope, options)));
+    for (scope, options) in modes {
         let mut stage = Stage::new();
-        let place = Place::empty(stage.server.url(), "orders");
+        let place = Place::empty(stage.server.url(), "orders", scope);
         let image = place.dir.join("image");
         Ext4::make(&image);
         let mounted = Ext4::mount(&image, &place, options);
@@ -406,14 +415,14 @@ fn the_power_of_an_ext4_is_cut() {
         drop(mounted);
         let url = stage.server.url();
         stage.both(&disks, 1, |disk, is_up| {
-            let place = Place::empty(url.clone(), "orders");
+            let place = Place::empty(url.clone(), "orders", scope);
             let image = place.dir.join("image");
             fs::write(&image, disk).unwrap();
             let _mounted = Ext4::mount(&image, &place, "defaults");
             let state = fs::metadata(place.path("")).map_or(0, |state| state.len());
             tally.count(|counts| counts.faults += 1);
             tally.afterwards(
-                &format!("{options}, a state of {state} bytes, up: {is_up}"),
+                &format!("{scope:?}, {options}, a state of {state} bytes, up: {is_up}"),
                 is_up,
                 &place,
             );

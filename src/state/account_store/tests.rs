@@ -489,6 +489,57 @@ fn what_is_held_is_kept() {
     );
 }
 
+/// What the overlapping run has written counts, and not what was peeked.
+#[test]
+fn a_run_judges_from_what_an_overlapping_run_has_written() {
+    let place = Place::new("overlap");
+    place.run_for_all(&[("billing", up(3)), ("orders", up(2))]);
+    let slow = place.account();
+    let peeked = slow.peek(at(100));
+    place.run_for_all(&[("mail", up(1)), ("orders", memory())]);
+    let (old, problems) = slow.update(deadline(), &peeked, |turn| {
+        assert!(turn.is_remembered("mail") && !turn.is_remembered("other"));
+        turn.service("orders", |old| (old.clone(), up(4))).0
+    });
+    assert_eq!((old, problems), (memory(), NONE));
+    let next = place.account().peek(at(100)).services;
+    assert_eq!(
+        next,
+        [
+            ("billing".into(), up(3)),
+            ("mail".into(), up(1)),
+            ("orders".into(), up(4))
+        ]
+        .into()
+    );
+    // Also that of a single check.
+    let peeked = slow.peek(at(100));
+    place.run_single("orders", memory());
+    let (old, _) = slow.update(deadline(), &peeked, |turn| {
+        turn.service("orders", |old| (old.clone(), up(5))).0
+    });
+    assert_eq!(old, memory());
+    assert!(!place.account_text().contains("orders"));
+    assert_eq!(place.run_single("orders", up(6)).0, up(5));
+}
+
+#[test]
+fn no_more_services_are_taken_in_than_can_be_read_again() {
+    let place = Place::new("many");
+    let names: Vec<String> = (0..MAX_SERVICES).map(|n| format!("s{n:05}")).collect();
+    let services: Vec<(&str, Memory)> = names.iter().map(|name| (name.as_str(), up(1))).collect();
+    assert_eq!(place.run_for_all(&services), NONE);
+    let told = place.run_for_all(&[("s00000", up(2)), ("newcomer", up(1)), ("another", up(1))]);
+    let path = place.account().shown_path();
+    let why = "has 10000 services and takes in no more: 2 not remembered, use --only or --exclude";
+    assert_eq!(told, [format!("the state {path} {why}")]);
+    let peeked = place.account().peek(at(100));
+    assert_eq!(
+        (peeked.services.len(), &peeked.services["s00000"]),
+        (MAX_SERVICES, &up(2))
+    );
+}
+
 /// More than can be read again is not written, and what was written stays.
 #[test]
 fn a_state_that_would_be_too_large_is_not_written() {
