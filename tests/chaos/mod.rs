@@ -1,6 +1,6 @@
 //! Everything breaks at random, and an oracle knows the truth: no false alarm, and no missed outage.
 //!
-//! A driver starts, kills, freezes and thaws instances of seven client libraries, stops, kills and freezes servers, pulls and plugs
+//! A driver starts, kills, freezes and thaws instances of three services and seven client libraries, stops, kills and freezes servers, pulls and plugs
 //! the cables of the hosts that the instances are on, loses packets, breaks the path of a monitor that asks from a distance, and kills
 //! runs. Meanwhile monitors and probes run all the time. Each run is judged by what was true from its start to its end.
 //!
@@ -28,13 +28,13 @@ use std::time::{Duration, Instant};
 use super::support::Version;
 use model::{Action, Dice};
 use oracle::{Fault, From};
-use watcher::{KILLED, Tally, Watcher};
+use watcher::{AllWatcher, KILLED, KILLED_ALL, Tally, Watcher};
 use world::World;
 
 /// Breaks things at random for as long, while everybody asks. Returns what came of it.
 fn chaos(seed: u64, time: Duration) -> Vec<(&'static str, Arc<Mutex<Tally>>)> {
     let mut world = World::new(seed);
-    world.start_one("nats.js 3", "the-first");
+    world.start_one("nats.js 3", "orders-first");
     let far = world.far.url();
     let watcher = |name, from, url: &str, flags| Watcher::new(name, from, url, flags, world.clock);
     let url = world.url();
@@ -56,10 +56,15 @@ fn chaos(seed: u64, time: Duration) -> Vec<(&'static str, Arc<Mutex<Tally>>)> {
         watcher("probe", From::Nearby, &url, &[]),
         watcher("probe from afar", From::ADistance, &far, &[]),
     ];
-    let tallies: Vec<_> = watchers
-        .iter()
-        .map(|watcher| (watcher.name, Arc::clone(&watcher.tally)))
-        .collect();
+    let all_watchers = [
+        AllWatcher::new("check --all", From::Nearby, &url, &["--census", "0"], world.clock),
+        AllWatcher::new(KILLED_ALL, From::Nearby, &url, &[], world.clock),
+        AllWatcher::new("--all from afar", From::ADistance, &far, &[], world.clock),
+    ];
+    let tally = |name, tally: &Arc<Mutex<Tally>>| (name, Arc::clone(tally));
+    let of_one = watchers.iter().map(|watcher| tally(watcher.name, &watcher.tally));
+    let of_all = all_watchers.iter().map(|watcher| tally(watcher.name, &watcher.tally));
+    let tallies: Vec<_> = of_one.chain(of_all).collect();
     let over = AtomicBool::new(false);
     let history = Arc::clone(&world.history);
     thread::scope(|scope| {
@@ -74,6 +79,18 @@ fn chaos(seed: u64, time: Duration) -> Vec<(&'static str, Arc<Mutex<Tally>>)> {
                         true => watcher.probe(history, &mut dice),
                         false => watcher.check(history),
                     }
+                    thread::sleep(Duration::from_millis(dice.below(500) as u64));
+                }
+            });
+        }
+        for (nth, mut watcher) in all_watchers.into_iter().enumerate() {
+            let (over, history, mut dice) = (&over, &history, Dice(seed + nth as u64 + 100));
+            scope.spawn(move || {
+                while !over.load(SeqCst) {
+                    if watcher.name == KILLED_ALL && dice.below(4) == 0 {
+                        watcher.killed_check(&mut dice);
+                    }
+                    watcher.check(history);
                     thread::sleep(Duration::from_millis(dice.below(500) as u64));
                 }
             });
@@ -93,7 +110,7 @@ fn chaos(seed: u64, time: Duration) -> Vec<(&'static str, Arc<Mutex<Tally>>)> {
 fn finish(world: &mut World, tallies: &[(&str, Arc<Mutex<Tally>>)]) {
     world.mend();
     world.act(&Action::KillAll);
-    world.start_one("async-nats", "the-last");
+    world.start_one("async-nats", "orders-last");
     // Probes ask for it alone from now on.
     for _ in 0..oracle::LATELY {
         world.act(&Action::Rest);
@@ -163,7 +180,7 @@ fn a_hasty_check_is_caught() {
         &["--confirm", "0"],
         world.clock,
     );
-    world.start_one("nats.js 3", "one");
+    world.start_one("nats.js 3", "orders-one");
     hasty.check(&world.history);
     world.act(&Action::StopServer { server: 0, hard: true });
     world.act(&Action::StartServer(0));

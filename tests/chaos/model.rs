@@ -23,6 +23,19 @@ pub const CLIENTS: [&str; 7] = [
     "nats-micro (npm)",
 ];
 
+/// The services that there are. Most monitors ask for the first one, and some for all of them.
+pub const SERVICES: [&str; 3] = ["orders", "billing", "mail"];
+
+/// Instances that a service has at most.
+fn most(service: &str) -> usize {
+    if service == SERVICES[0] { 4 } else { 2 }
+}
+
+/// Whether an instance is one of this service: the name of its pod says so.
+pub fn is_of(service: &str, pod: &str) -> bool {
+    pod.strip_prefix(service).is_some_and(|rest| rest.starts_with('-'))
+}
+
 /// Numbers that look random, and are the same for the same seed (splitmix64).
 pub struct Dice(pub u64);
 
@@ -71,6 +84,7 @@ pub enum Path {
 
 #[derive(Clone, Debug)]
 pub struct Instance {
+    /// Begins with the name of its service.
     pub pod: String,
     pub host: usize,
     pub frozen: bool,
@@ -164,8 +178,8 @@ impl Model {
             return action;
         }
         if dice.below(2) == 0
-            && self.instances.is_empty()
-            && let Some(action) = self.choose_one("start", dice)
+            && let Some(service) = SERVICES.into_iter().find(|service| self.count(service) == 0)
+            && let Some(action) = self.choose_start(service, dice)
         {
             return action;
         }
@@ -177,6 +191,21 @@ impl Model {
         self.choose_one(what, dice).unwrap_or(Action::Rest)
     }
 
+    fn count(&self, service: &str) -> usize {
+        self.instances.iter().filter(|one| is_of(service, &one.pod)).count()
+    }
+
+    fn choose_start(&self, service: &str, dice: &mut Dice) -> Option<Action> {
+        let well = self.servers.iter().all(|server| *server == Server::Up);
+        let host = dice.below(self.hosts.len());
+        let may = well && self.hosts[host].down_since.is_none() && self.count(service) < most(service);
+        may.then(|| Action::Start {
+            client: CLIENTS[dice.below(CLIENTS.len())],
+            host,
+            pod: format!("{service}-{}", self.pods),
+        })
+    }
+
     fn choose_one(&self, what: &str, dice: &mut Dice) -> Option<Action> {
         let well = self.servers.iter().all(|server| *server == Server::Up);
         let host = dice.below(self.hosts.len());
@@ -184,11 +213,11 @@ impl Model {
         let frozen = self.instances.iter().filter(|instance| instance.frozen).count();
         let instance = (!self.instances.is_empty()).then(|| dice.one_of(&self.instances));
         let action = match what {
-            "start" if well && self.hosts[host].down_since.is_none() && self.instances.len() < 4 => Action::Start {
-                client: CLIENTS[dice.below(CLIENTS.len())],
-                host,
-                pod: format!("pod-{}", self.pods),
-            },
+            // Half of them are of the first service.
+            "start" => {
+                let service = [SERVICES[0], SERVICES[0], SERVICES[1], SERVICES[2]][dice.below(4)];
+                return self.choose_start(service, dice);
+            }
             "kill" => Action::Kill(instance?.pod.clone()),
             "kill all" if instance.is_some() => Action::KillAll,
             "freeze" if !instance?.frozen => Action::Freeze(instance?.pod.clone()),

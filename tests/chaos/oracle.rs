@@ -100,16 +100,22 @@ impl History {
         pods.into_iter().collect()
     }
 
-    /// What was true from `start` to `end`: for the service, or for one pod. What has happened to an instance has to be over,
-    /// with the time that it needs, when `settled` comes.
-    pub fn truth(&self, from: From, start: Instant, end: Instant, settled: Instant, pod: Option<&str>) -> Truth {
+    /// What was true from `start` to `end`: for the pods that `asked` names, those of a service or one of them. What has happened to an
+    /// instance has to be over, with the time that it needs, when `settled` comes.
+    pub fn truth(
+        &self,
+        from: From,
+        start: Instant,
+        end: Instant,
+        settled: Instant,
+        asked: impl Fn(&str) -> bool,
+    ) -> Truth {
         let first = self.0.partition_point(|moment| moment.from <= start).saturating_sub(1);
         let during = self.0[first..].iter().take_while(|moment| moment.from <= end);
         let mut moments: Vec<Moment> = during.cloned().collect();
         if from == From::ADistance {
             moments = moments.into_iter().map(Moment::seen_from_a_distance).collect();
         }
-        let asked = |other: &str| pod.is_none_or(|pod| pod == other);
         let last = moments.last().expect("a run after the beginning");
         let all_along = |pod: &str| moments.iter().all(|moment| moment.can.contains_key(pod));
         let mut active = moments.iter().flat_map(|moment| &moment.may);
@@ -240,9 +246,10 @@ mod tests {
         ] {
             history.push(moment);
         }
-        let truth = |start: u64, end: u64, pod| {
+        let truth = |start: u64, end: u64, pod: Option<&str>| {
             let at = |second| zero + Duration::from_secs(second);
-            let truth = history.truth(From::Nearby, at(start), at(end), at(end), pod);
+            let asked = |other: &str| pod.is_none_or(|pod| pod == other);
+            let truth = history.truth(From::Nearby, at(start), at(end), at(end), asked);
             assert!(truth.there || !truth.up);
             (truth.up, truth.down, truth.nats)
         };
@@ -275,7 +282,9 @@ mod tests {
         history.push(moment(zero, 3, &[], &[], Nats::Fine));
         let down = |start: u64, end: u64| {
             let at = |second| zero + Duration::from_secs(second);
-            history.truth(From::Nearby, at(start), at(end), at(end), Some("a")).down
+            history
+                .truth(From::Nearby, at(start), at(end), at(end), |pod| pod == "a")
+                .down
         };
         assert!(!down(0, 4));
         assert!(!down(1, 4));
@@ -293,7 +302,7 @@ mod tests {
         }
         let truth = |from, second: u64| {
             let at = zero + Duration::from_secs(second);
-            let truth = history.truth(from, at, at, at, None);
+            let truth = history.truth(from, at, at, at, |_| true);
             (truth.up, truth.down, truth.nats)
         };
         assert_eq!(truth(From::ADistance, 5), (true, false, Nats::Fine));

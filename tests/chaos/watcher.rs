@@ -7,13 +7,16 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::model::Dice;
+use super::model::{Dice, SERVICES, is_of};
 use super::oracle::{Fault, From, History, Nats, Said, Told, Truth, judge_probe};
 use super::world::Clock;
-use crate::support::{Monitor, Output};
+use crate::support::{AllMonitor, Monitor, Output};
 
 /// Some of whose runs are killed.
 pub const KILLED: &str = "check, killed";
+
+/// The same, of those who ask for all services.
+pub const KILLED_ALL: &str = "--all, killed";
 
 /// Who asks again and again, and what came of it.
 pub struct Watcher {
@@ -59,18 +62,12 @@ impl Watcher {
         let truth = history
             .lock()
             .expect("no panic")
-            .truth(self.from, start, end, end, None);
+            .truth(self.from, start, end, end, |pod| is_of(SERVICES[0], pod));
         let truth = as_far_as_it_ran(truth, &out);
-        let (said, asked) = read(&out);
+        let json: Value = serde_json::from_str(&out.stdout).unwrap_or_else(|error| panic!("{error}: {out:?}"));
+        let (said, asked) = read(&json);
         let fault = self.told.judge(said, truth).or_else(|| {
-            let codes: &[i32] = match said {
-                Said::Up | Said::Recovered => &[0, 1],
-                Said::Down { .. } => &[2],
-                Said::NotAsked => &[3],
-                // By `-c 1:`, which needs no memory.
-                Said::NeverSeen => &[2, 3],
-            };
-            let good = out.code.is_some_and(|code| codes.contains(&code)) && out.stderr.is_empty();
+            let good = fits(said, out.code) && out.stderr.is_empty();
             (!good).then_some(Fault::Odd)
         });
         self.count(&format!("{said:?}"), asked, truth, fault, &out);
@@ -86,7 +83,8 @@ impl Watcher {
 
     /// What a probe of one pod says: of one that is there, or was lately.
     pub fn probe(&mut self, history: &Mutex<History>, dice: &mut Dice) {
-        let pods = history.lock().expect("no panic").pods();
+        let mut pods = history.lock().expect("no panic").pods();
+        pods.retain(|pod| is_of(SERVICES[0], pod));
         if pods.is_empty() {
             return;
         }
@@ -101,7 +99,7 @@ impl Watcher {
         let truth = history
             .lock()
             .expect("no panic")
-            .truth(self.from, start, end, start, Some(pod));
+            .truth(self.from, start, end, start, |other| other == pod);
         let truth = as_far_as_it_ran(truth, &out);
         let fault = match out.code {
             Some(code @ (0 | 1)) => judge_probe(liveness, code == 0, truth),
@@ -114,18 +112,135 @@ impl Watcher {
     fn count(&self, said: &str, epoch: bool, truth: Truth, fault: Option<Fault>, out: &Output) {
         let mut tally = self.tally.lock().expect("no panic");
         tally.runs += 1;
-        tally.epochs += usize::from(epoch);
         tally.had_to_pass += usize::from(truth.up);
         tally.had_to_fail += usize::from(truth.down);
-        *tally.said.entry(said.to_owned()).or_default() += 1;
+        tally.count(said, epoch);
         if let Some(fault) = fault {
-            *tally.faults.entry(fault).or_default() += 1;
             let (clock, name) = (self.clock.at(Instant::now()), self.name);
-            let complaint = format!("{clock} {fault:?}: {name} said {said}, but {truth:?}: {out:?}");
-            println!("{complaint}");
-            tally.complaints.push(complaint);
+            tally.complain(
+                fault,
+                format!("{clock} {fault:?}: {name} said {said}, but {truth:?}: {out:?}"),
+            );
         }
     }
+}
+
+impl Tally {
+    fn count(&mut self, said: &str, epoch: bool) {
+        self.epochs += usize::from(epoch);
+        *self.said.entry(said.to_owned()).or_default() += 1;
+    }
+
+    fn complain(&mut self, fault: Fault, complaint: String) {
+        *self.faults.entry(fault).or_default() += 1;
+        println!("{complaint}");
+        self.complaints.push(complaint);
+    }
+}
+
+/// Who asks for all services again and again. Each of them is judged by what was true of it.
+pub struct AllWatcher {
+    pub name: &'static str,
+    from: From,
+    monitor: AllMonitor,
+    flags: &'static [&'static str],
+    told: BTreeMap<&'static str, Told>,
+    clock: Clock,
+    pub tally: Arc<Mutex<Tally>>,
+}
+
+impl AllWatcher {
+    pub fn new(name: &'static str, from: From, url: &str, flags: &'static [&'static str], clock: Clock) -> AllWatcher {
+        AllWatcher {
+            name,
+            from,
+            monitor: AllMonitor::new(url),
+            flags,
+            told: SERVICES.map(|service| (service, Told::default())).into(),
+            clock,
+            tally: Arc::default(),
+        }
+    }
+
+    pub fn check(&mut self, history: &Mutex<History>) {
+        let start = Instant::now();
+        let out = self.monitor.all(self.flags).args(["--format", "json"]).run();
+        let end = Instant::now();
+        let objects: Vec<Value> = serde_json::from_str(&out.stdout).unwrap_or_else(|error| panic!("{error}: {out:?}"));
+        let mut tally = self.tally.lock().expect("no panic");
+        tally.runs += 1;
+        let mut worst_is_told = true;
+        for (service, told) in &mut self.told {
+            let of_service = |pod: &str| is_of(service, pod);
+            let truth = history
+                .lock()
+                .expect("no panic")
+                .truth(self.from, start, end, end, of_service);
+            let truth = as_far_as_it_ran(truth, &out);
+            if *service == SERVICES[0] {
+                tally.had_to_pass += usize::from(truth.up);
+                tally.had_to_fail += usize::from(truth.down);
+            }
+            let Some(object) = objects.iter().find(|object| object["service"] == *service) else {
+                // One that was never seen may be found later; one that was is never left out.
+                let fault = told.seen.then_some(Fault::MissedOutage);
+                if let Some(fault) = fault {
+                    let complaint = format!(
+                        "{} {fault:?}: {} left out {service}: {out:?}",
+                        self.clock.at(end),
+                        self.name
+                    );
+                    tally.complain(fault, complaint);
+                }
+                continue;
+            };
+            let (said, asked) = read(object);
+            tally.count(&format!("{said:?}"), asked);
+            let fault = told.judge(said, truth);
+            let fault = fault.or((!fits(said, code_of(object))).then_some(Fault::Odd));
+            if let Some(fault) = fault {
+                let (clock, name) = (self.clock.at(Instant::now()), self.name);
+                tally.complain(
+                    fault,
+                    format!("{clock} {fault:?}: {name} said {said:?} of {service}, but {truth:?}: {out:?}"),
+                );
+            }
+            worst_is_told &= !matches!(said, Said::Down { .. }) || out.code == Some(2);
+        }
+        let is_sound = worst_is_told
+            && objects[0]["service"].is_null()
+            && code_of(&objects[0]) == out.code
+            && out.stderr.is_empty();
+        if !is_sound {
+            let complaint = format!("{} {:?}: {}: {out:?}", self.clock.at(end), Fault::Odd, self.name);
+            tally.complain(Fault::Odd, complaint);
+        }
+    }
+
+    /// A run that is killed while it is at it.
+    pub fn killed_check(&mut self, dice: &mut Dice) {
+        let run = self.monitor.all(self.flags).spawn();
+        thread::sleep(Duration::from_millis(dice.below(400) as u64));
+        drop(run);
+        self.told.values_mut().for_each(|told| told.unsure = true);
+    }
+}
+
+/// The exit code of an object of JSON.
+fn code_of(object: &Value) -> Option<i32> {
+    object["exit_code"].as_i64().and_then(|code| code.try_into().ok())
+}
+
+/// Whether what was said of a service has this exit code.
+fn fits(said: Said, code: Option<i32>) -> bool {
+    let codes: &[i32] = match said {
+        Said::Up | Said::Recovered => &[0, 1],
+        Said::Down { .. } => &[2],
+        Said::NotAsked => &[3],
+        // By `-c 1:`, which needs no memory.
+        Said::NeverSeen => &[2, 3],
+    };
+    code.is_some_and(|code| codes.contains(&code))
 }
 
 /// A run that stood in the queue for a processor had less time to ask: whether NATS was fine does not tell what it has to say. Nobody
@@ -141,8 +256,7 @@ fn as_far_as_it_ran(truth: Truth, out: &Output) -> Truth {
 }
 
 /// What a check says, and whether it got an answer.
-fn read(out: &Output) -> (Said, bool) {
-    let json: Value = serde_json::from_str(&out.stdout).unwrap_or_else(|error| panic!("{error}: {out:?}"));
+fn read(json: &Value) -> (Said, bool) {
     let findings: Vec<_> = json["findings"].as_array().expect("findings").iter().collect();
     let is = |reason| findings.iter().any(|finding| finding["reason"] == reason);
     let asked = json["asked"] == true;

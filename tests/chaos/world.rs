@@ -136,7 +136,8 @@ impl World {
             other => panic!("no client: {other}"),
         };
         let url = self.dice.one_of(&self.net.0).url();
-        let builder = start(&url, "orders").metadata("pod", pod);
+        let (service, _) = pod.split_once('-').expect("the name of a service");
+        let builder = start(&url, service).metadata("pod", pod);
         match &self.hosts {
             Some(hosts) => builder
                 .under(&hosts.run_on(host).each_ref().map(String::as_str))

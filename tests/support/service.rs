@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
+use std::time::Duration;
 
 use super::{LIMIT, TempDir, from_env, process};
 
@@ -144,6 +145,10 @@ impl Service {
     /// It stays subscribed, but answers nothing.
     #[track_caller]
     pub fn freeze(&self) {
+        if process::ends(&self.child, Duration::ZERO) {
+            let stderr = fs::read_to_string(self._dir.join("stderr")).unwrap_or_default();
+            panic!("the service has ended by itself:\n{stderr}");
+        }
         process::freeze(&self.child);
     }
 
