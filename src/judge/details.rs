@@ -13,6 +13,9 @@ pub const MAX_NAMED: usize = 10;
 /// How many `-vv` names: more than any output has room for.
 pub const LISTED: usize = 500;
 
+/// Maximum number of equal steps in a row that have a line each.
+const MAX_EQUAL: usize = 3;
+
 pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     let (observation, next) = (input.observation, input.next);
     let outage = next.outage.as_ref();
@@ -112,8 +115,16 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
 
 /// The steps of the probe, for `-vvv`.
 pub fn trace(input: &RuleInput<'_>, output: &mut RuleOutput) {
-    for (at, step) in &input.observation.trace {
-        output.add_detail(3, format!("{:9.2}ms {step}", at.as_secs_f64() * 1000.0));
+    // Of many services there are many equal steps in a row.
+    for steps in input.observation.trace.chunk_by(|(_, step), (_, next)| step == next) {
+        let shown = if steps.len() > MAX_EQUAL { 1 } else { steps.len() };
+        for (at, step) in &steps[..shown] {
+            let times = match steps.len() - shown {
+                0 => String::new(),
+                _ => format!(", {} times", steps.len()),
+            };
+            output.add_detail(3, format!("{:9.2}ms {step}{times}", at.as_secs_f64() * 1000.0));
+        }
     }
 }
 

@@ -26,6 +26,9 @@ const NAMES_LENGTH: [usize; 2] = [200, 80];
 /// Maximum length of what a finding says of a service, in characters.
 const MAX_WHAT: usize = 80;
 
+/// Maximum length of the text on a permission, in characters.
+const MAX_PERMISSION: usize = 300;
+
 /// Maximum length of a name in RRD files, in bytes.
 const MAX_LABEL: usize = 19;
 
@@ -72,11 +75,16 @@ impl<'a> ServiceResult<'a> {
         of_nats || finding.reason == Reason::CredentialsExpiring
     }
 
-    /// What is said of the service besides the findings of the whole run; `None` if that is nothing.
+    /// What is said of the service besides what holds for the whole run; `None` if that is nothing.
     pub fn told(&self, common: Option<&Observation>) -> Option<String> {
         let is_own = |finding: &Finding| common.is_none_or(|common| !self.is_common(finding, common));
         let own: Vec<&str> = self.verdict.told_where(is_own).collect();
-        (!own.is_empty()).then(|| own.join(", "))
+        let server = self.seen.and_then(|seen| seen.server.as_ref());
+        let fine = server.map(presence::is_fine).filter(|_| common.is_some());
+        (!own.is_empty()).then(|| match fine {
+            Some(fine) => own.join(", ").replace(&fine, ""),
+            None => own.join(", "),
+        })
     }
 }
 
@@ -156,7 +164,9 @@ impl OverviewInput<'_> {
     /// What is found of the account, and of no service in particular.
     fn account(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
-        if !self.common.denied.is_empty() {
+        let outcome = &self.common.outcome;
+        let is_said = matches!(outcome, Outcome::Failed(failure) if failure.reason == Reason::PermissionDenied);
+        if !self.common.denied.is_empty() && !is_said {
             let text = format!("{}: services that are not known yet are not seen", self.common.denied);
             findings.push(Finding::new(Status::Unknown, Reason::PermissionDenied, text));
         }
@@ -257,11 +267,14 @@ impl OverviewInput<'_> {
     /// `3 instances until 62s ago`, `1 of 2 instances`, or what the finding says; empty if the name is enough.
     fn what(&self, service: &ServiceResult<'_>, lead: &Finding) -> String {
         let normal = service.memory.baseline.as_ref().map_or(0, Baseline::count);
+        // As of the same moment as in the text of the service itself.
+        let moment = service.seen.filter(|seen| seen.outcome.answers().is_some());
+        let moment = moment.map_or(self.now, |seen| seen.at);
         match (lead.reason, service.memory.last_seen(), service.instances()) {
             (Reason::ServiceDown | Reason::ServiceSilent, Some(epoch), _) => format!(
                 "{} until {} ago",
                 count(epoch.count, "instance"),
-                age(self.now.since(epoch.at))
+                age(moment.since(epoch.at))
             ),
             (Reason::InstancesOutOfRange | Reason::InstancesLost, _, Some(number)) if number < normal => {
                 format!("{number} of {}", count(normal, "instance"))
@@ -269,7 +282,16 @@ impl OverviewInput<'_> {
             (Reason::InstancesOutOfRange | Reason::InstancesLost, _, Some(number)) => count(number, "instance"),
             (Reason::ServiceNeverSeen, ..) => String::new(),
             // `after 14m 10s`: the number of instances is no news.
-            (Reason::ServiceRecovered, ..) => lead.text.rsplit("recovered ").next().unwrap_or_default().to_owned(),
+            (Reason::ServiceRecovered, ..) => {
+                let after = lead
+                    .text
+                    .split("recovered ")
+                    .nth(1)
+                    .and_then(|rest| rest.split(',').next());
+                after.unwrap_or_default().to_owned()
+            }
+            // Cut short it would not say which permission to add.
+            (Reason::PermissionDenied, ..) => shorten(&lead.text, MAX_PERMISSION),
             _ if service.is_common(lead, self.common) => String::new(),
             _ => shorten(&lead.text, MAX_WHAT),
         }

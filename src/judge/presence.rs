@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::rule::{MAX_NAMED, RuleInput, RuleOutput};
 use super::suggest;
 use super::verdict::Finding;
-use crate::probe::observation::{Failure, Ignored, Instance, Outcome, Silence};
+use crate::probe::observation::{Failure, Ignored, Instance, Outcome, Server, Silence};
 use crate::state::memory::{Epoch, Outage};
 use crate::values::duration::{age, latency};
 use crate::values::status::{Reason, Status};
@@ -169,11 +169,13 @@ fn server_may_be_before(input: &RuleInput<'_>, first: [u32; 3]) -> bool {
 }
 
 fn nats_is_fine(input: &RuleInput<'_>) -> String {
-    match &input.observation.server {
-        Some(server) => match server.rtt {
-            Some(rtt) => format!(", {server} is fine ({})", latency(rtt)),
-            None => format!(", {server} is fine"),
-        },
-        None => String::new(),
+    input.observation.server.as_ref().map_or(String::new(), is_fine)
+}
+
+/// What the text of an outage says of NATS.
+pub fn is_fine(server: &Server) -> String {
+    match server.rtt {
+        Some(rtt) => format!(", {server} is fine ({})", latency(rtt)),
+        None => format!(", {server} is fine"),
     }
 }

@@ -1,7 +1,7 @@
 //! The output of a Nagios plugin, as the Monitoring Plugins guidelines define it: one line with all perfdata on it, and
 //! longer text below.
 
-use crate::judge::verdict::{Metric, Unit, Verdict};
+use crate::judge::verdict::{Detail, Metric, Unit, Verdict};
 use crate::render::report::AllReport;
 use crate::values::status::Status;
 use crate::values::text::{count, shorten};
@@ -17,6 +17,12 @@ const ALL: usize = 8192;
 
 /// Room for the line that counts those that are left out, in bytes.
 const LEFT_OUT: usize = 40;
+
+/// The verbosity of the steps of the probe.
+const STEPS: u8 = 3;
+
+/// Maximum length of the steps where there are many other lines, in bytes.
+const MAX_STEPS: usize = 1500;
 
 /// Maximum length of the line of a service, in characters.
 const MAX_SERVICE_LINE: usize = 400;
@@ -43,7 +49,8 @@ pub fn render_all(report: &AllReport, verbosity: u8) -> String {
     output("NATS_SERVICES", &report.overview, verbosity, services)
 }
 
-/// The output with this word before the status. `lines` come before the details, each with the verbosity that shows it.
+/// The output with this word before the status. `lines` come before the steps of the probe, each with the verbosity that
+/// shows it.
 fn output(word: &str, verdict: &Verdict, verbosity: u8, lines: impl Iterator<Item = (u8, String)>) -> String {
     let mut text = format!("{word} {} - ", verdict.status().name());
     if !verdict.service.is_empty() {
@@ -72,15 +79,25 @@ fn output(word: &str, verdict: &Verdict, verbosity: u8, lines: impl Iterator<Ite
         let (status, reason) = (finding.status.name(), finding.reason.name());
         (1, format!("{status} {reason}: {}", finding.text))
     });
-    let details = verdict
-        .details
-        .iter()
-        .map(|detail| (detail.verbosity, detail.text.clone()));
-    let mut lines = (left_out.into_iter().chain(findings).chain(lines).chain(details))
-        .filter(|(shown_from, _)| *shown_from <= verbosity)
-        .map(|(_, line)| one_line(&line));
+    let (steps, details): (Vec<&Detail>, Vec<&Detail>) = verdict.details.iter().partition(|d| d.verbosity >= STEPS);
+    let line = |detail: &&Detail| (detail.verbosity, detail.text.clone());
+    let above = (left_out.into_iter().chain(findings))
+        .chain(details.iter().map(line))
+        .chain(lines);
+    let steps: Vec<_> = steps.iter().map(line).filter(|step| step.0 <= verbosity).collect();
+    // The lines above leave room for the steps, which are asked for with -vvv.
+    let length: usize = steps.iter().map(|(_, step)| step.len() + 1).sum();
+    append(&mut output, above, verbosity, ALL - length.min(MAX_STEPS));
+    append(&mut output, steps.into_iter(), verbosity, ALL);
+    output
+}
+
+/// Appends the lines of this verbosity, up to this number of bytes in all, and how many more there are.
+fn append(output: &mut String, lines: impl Iterator<Item = (u8, String)>, verbosity: u8, end: usize) {
+    let shown = lines.filter(|(shown_from, _)| *shown_from <= verbosity);
+    let mut lines = shown.map(|(_, line)| one_line(&line));
     let unfit = lines.find(|line| {
-        let fits = output.len() + line.len() + LEFT_OUT < ALL;
+        let fits = output.len() + line.len() + LEFT_OUT < end;
         if fits {
             output.extend([line, "\n"]);
         }
@@ -89,7 +106,6 @@ fn output(word: &str, verdict: &Verdict, verbosity: u8, lines: impl Iterator<Ite
     if unfit.is_some() {
         output.push_str(&format!("and {}\n", count(1 + lines.count(), "more line")));
     }
-    output
 }
 
 fn perfdata(metric: &Metric) -> String {
@@ -122,7 +138,7 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::verdict::{Detail, Finding};
+    use crate::judge::verdict::Finding;
     use crate::render::sample_reports::{assert_snapshot, sample_all_reports, sample_reports};
     use crate::values::range::Range;
     use crate::values::status::Reason;
@@ -273,6 +289,11 @@ mod tests {
             ..Metric::count("", Some(0))
         });
         report.overview.metrics.extend(metrics);
+        let step = |n: u32| Detail {
+            verbosity: STEPS,
+            text: format!("{n}ms step"),
+        };
+        report.overview.details.extend((0..1000).map(step));
         for verbosity in 0..4 {
             let output = render_all(&report, verbosity);
             assert!(output.len() <= ALL && output.ends_with('\n'), "{}", output.len());
@@ -282,6 +303,9 @@ mod tests {
         }
         let output = render_all(&report, 1);
         assert!(output.contains("\nCRITICAL service-002: still down for "), "{output}");
-        assert!(output.ends_with("\nand 984 more lines\n"), "{output}");
+        assert!(output.ends_with("\nand 975 more lines\n"), "{output}");
+        let output = render_all(&report, 3);
+        assert!(output.contains("\nCRITICAL service-000: still down for "), "{output}");
+        assert!(output.contains(" more lines\n0ms step\n1ms step\n"), "{output}");
     }
 }

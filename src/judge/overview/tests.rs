@@ -391,3 +391,67 @@ fn unreadable_state_is_at_least_unknown_and_denies_no_outage() {
     );
     assert!(numbers.contains(" services_down=1 "), "{numbers}");
 }
+
+#[test]
+fn permission_is_told_once_and_to_its_end() {
+    let denied = format!(
+        "NATS at h:4222 does not let us publish to $SRV.PING.a, {} $SRV.PING.a",
+        "add it ".repeat(20)
+    );
+    let failure = Outcome::Failed(Failure::new(Reason::PermissionDenied, denied.clone()));
+    let services = vec![("a", up(), failure.clone()), ("b", up(), answered(3))];
+    Run::new(services).finds(&format!(
+        "UNKNOWN permission_denied: 1 of 2 services not permitted: a ({denied})"
+    ));
+    let mut run = Run::new(vec![]);
+    run.common.outcome = failure;
+    run.common.denied = denied.clone();
+    run.finds(&format!("UNKNOWN permission_denied: {denied}"));
+}
+
+#[test]
+fn recovered_services_are_named_without_what_else_is_said_of_them() {
+    let seen = Observation {
+        absent: vec![("id2".into(), crate::probe::observation::Fate::NotAnswering)],
+        ..saw(answered(2))
+    };
+    let (verdict, next) = judge("a", &down(), &seen, &Policy::default(), at(100));
+    assert!(verdict.findings()[0].text.contains(", not answering: "), "{verdict:?}");
+    let services = [ServiceResult {
+        verdict: &verdict,
+        memory: &next,
+        seen: Some(&seen),
+    }];
+    let overview = overview(&OverviewInput {
+        services: &services,
+        common: &saw(Outcome::Answered(vec![])),
+        too_many: 0,
+        candidates: &BTreeMap::new(),
+        policy: &Policy::default(),
+        per_service: false,
+        now: at(100),
+    });
+    let expected = "OK service_recovered: 1 service, 2 instances, 1 recovered: a (after 60s)";
+    assert_eq!(findings(&overview), expected);
+}
+
+#[test]
+fn equal_steps_in_a_row_are_one_line() {
+    let mut run = Run::new(fine(1));
+    let step = |ms, text: &str| (Duration::from_millis(ms), text.to_owned());
+    run.common.trace = vec![
+        step(1, "asking"),
+        step(2, "503"),
+        step(2, "503"),
+        step(3, "asking again"),
+    ];
+    run.common.trace.extend((4..54).map(|ms| step(ms, "503")));
+    let steps = [
+        "1.00ms asking",
+        "2.00ms 503",
+        "2.00ms 503",
+        "3.00ms asking again",
+        "4.00ms 503, 50 times",
+    ];
+    assert_eq!(details(&run.verdict(), 3), steps.map(|step| format!("     {step}")));
+}
