@@ -88,9 +88,20 @@ impl Discovery {
         self.too_many.len()
     }
 
-    /// When the wait for services that nobody knows of ends, if it does not end before `now`.
-    pub fn wait(&self, now: Duration) -> Option<Duration> {
-        Some(self.end()).filter(|end| self.waits && now < *end)
+    /// When the wait for services that nobody knows of ends, if it does not end before `now`. `is_heard`: a service has replied,
+    /// to whatever question.
+    pub fn wait(&self, now: Duration, is_heard: bool) -> Option<Duration> {
+        // Somebody is subscribed, and no reply of anybody has come: it is slow.
+        let patience = match is_heard || self.is_settled() {
+            true => Duration::ZERO,
+            false => self.plan.newcomer.patience,
+        };
+        Some(self.end().max(patience)).filter(|end| self.waits && now < *end)
+    }
+
+    /// Returns whether it is known that nobody replies to the query.
+    fn is_settled(&self) -> bool {
+        self.no_responders || !self.denied.is_empty()
     }
 
     /// Returns whether the wait cannot end, since nothing came of the query.
@@ -101,7 +112,7 @@ impl Discovery {
     /// When services that nobody knows of have had their time to reply.
     fn end(&self) -> Duration {
         match self.latest {
-            _ if self.no_responders || !self.denied.is_empty() => Duration::ZERO,
+            _ if self.is_settled() => Duration::ZERO,
             Some(latest) => latest + self.plan.stall,
             // The deadline of the run will end this.
             None => Duration::MAX,

@@ -1,6 +1,7 @@
 //! The JSON of a reply: reads what the other modules look for and drops the rest, so that a reply of any size that the
 //! server lets through costs no more memory than the fields that are kept.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -35,7 +36,7 @@ pub fn parse(payload: &[u8]) -> Option<Value> {
     if !payload.trim_ascii_start().starts_with(b"{") {
         return None;
     }
-    let text = String::from_utf8_lossy(payload);
+    let text = str::from_utf8(payload).map_or_else(|_| String::from_utf8_lossy(payload), Cow::Borrowed);
     let mut deserializer = serde_json::Deserializer::from_str(&text);
     let value = Part::Reply.deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;

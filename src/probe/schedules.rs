@@ -237,7 +237,10 @@ impl Schedules {
             self.wakes.insert((wake, number));
         }
         let until_known = self.wakes.first().map(|(wake, _)| *wake);
-        let until_seen = self.discovery.as_ref().and_then(|discovery| discovery.wait(now));
+        let until_seen = self
+            .discovery
+            .as_ref()
+            .and_then(|discovery| discovery.wait(now, self.instances > 0));
         match until_known.into_iter().chain(until_seen).min() {
             _ if flooded => Action::Flooded,
             _ if !questions.is_empty() => Action::Send(questions),

@@ -1,5 +1,6 @@
 //! What comes over a connection: events of the client and messages, each handed to whom it concerns.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::dialogue::Dialogue;
@@ -105,7 +106,8 @@ impl Probe<'_> {
     }
 
     fn empty_inbox(&mut self, dialogue: &mut Dialogue) {
-        let (mut replies, mut bytes) = (0, 0);
+        // In a run for all services there are too many for a step each.
+        let mut many: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
         // Not for ever, however fast they come.
         for _ in 0..INBOX_SIZE {
             let Ok(message) = dialogue.link.inbox.try_recv() else {
@@ -118,17 +120,16 @@ impl Probe<'_> {
             if is_changed(&message) && self.unreadable.len() < MAX_UNREADABLE {
                 self.unreadable.insert(self.sender(&message));
             }
-            match self.take(dialogue, &message) {
-                // Many services may reply at once.
-                "a reply" if self.request.plan.single().is_none() => {
-                    replies += 1;
-                    bytes += message.data.len();
-                }
-                what => self.step(format_args!("{what}, {} bytes", message.data.len())),
+            let (what, size) = (self.take(dialogue, &message), message.data.len());
+            if self.request.plan.single().is_some() {
+                self.step(format_args!("{what}, {size} bytes"));
+            } else {
+                let (times, bytes) = many.entry(what).or_default();
+                (*times, *bytes) = (*times + 1, *bytes + size);
             }
         }
-        if replies > 0 {
-            self.step(format_args!("{replies} replies, {bytes} bytes"));
+        for (what, (times, bytes)) in many {
+            self.step(format_args!("{times} times {what}, {bytes} bytes"));
         }
     }
 

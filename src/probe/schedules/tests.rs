@@ -401,11 +401,11 @@ fn nobody_is_there_and_nobody_is_known() {
     let mut clock = PingClock::new(false);
     clock.request_sent(ms(0));
     assert_eq!(schedules.next(ms(4000), &clock), Action::Listen(Duration::MAX));
-    // Its PONG is late: those who reply have their time from then on.
+    // Somebody is subscribed: a slow reply is not an absence.
     clock.pong_received();
     schedules.pong(ms(4000), &clock);
-    assert_eq!(schedules.next(ms(4000), &clock), Action::Listen(ms(4300)));
-    assert_eq!(schedules.next(ms(4300), &clock), Action::Done);
+    assert_eq!(schedules.next(ms(4000), &clock), Action::Listen(ms(5000)));
+    assert_eq!(schedules.next(ms(5000), &clock), Action::Done);
     let mut schedules = Schedules::new(all(&[]), Timestamp::from_seconds(0));
     assert!(!schedules.out_of_time(ms(9000), &PingClock::new(false)));
     assert!(
@@ -414,6 +414,12 @@ fn nobody_is_there_and_nobody_is_known() {
             .common
             .census
     );
+}
+
+#[test]
+fn where_nobody_is_known_a_slow_reply_is_waited_for() {
+    let end = simulate(all(&[]), &World::new(&[("slow", &[("a", 900), ("b", 1100)])]));
+    assert_eq!((end.ids("slow"), end.ended), (vec!["a", "b"], Some(1400)));
 }
 
 #[test]
