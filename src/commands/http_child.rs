@@ -15,6 +15,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::handover;
 use super::log::log;
+use super::outcome::Served;
 use super::probe;
 use super::site::Site;
 use crate::process::exit::Output;
@@ -128,7 +129,7 @@ impl Pages for ServicePages {
             Ok(Some(descriptors)) => {
                 // Those that are not whole are left alone.
                 let file = descriptors.into_iter().next().map(File::from);
-                if let Some(served) = file.and_then(|file| handover::read(&file)) {
+                if let Some(served) = file.and_then(Served::read) {
                     self.site.served = Some(served);
                     for path in PROBES {
                         let response = self.page(&HttpRequest::get(path));

@@ -1,12 +1,16 @@
 //! Results of a check of `watch`, as they go from the process of the check to the sidecar, and to the one that answers over
 //! HTTP. All three are this program, so the format between them is free to change.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::fs::File;
+use std::io;
+use std::rc::{Rc, Weak};
 
 use serde::{Deserialize, Serialize};
 
 use super::check_report::CheckReport;
+use super::handover::{self, Span, TextWriter};
 use crate::judge::status_file::LastCheck;
 use crate::judge::verdict::Verdict;
 use crate::render;
@@ -96,154 +100,136 @@ impl StatusTimes {
     }
 }
 
-/// The result of a check that is served over HTTP.
+/// The result of a check that is served over HTTP: what tells of it, and the file with its texts, as they were rendered.
+#[derive(Clone, Debug)]
+pub struct Served {
+    pub result: ServedResult,
+    file: Rc<File>,
+    /// Texts that are being sent, by their offsets: each is in the memory once, however many ask for it.
+    sent: Rc<RefCell<BTreeMap<Span, Weak<str>>>>,
+}
+
+/// The result of a check, without its texts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Served {
+pub enum ServedResult {
     One(ServedCheck),
     All(ServedAll),
 }
 
-impl Served {
-    pub fn new(report: &CheckReport, times: &StatusTimes, style: &Style) -> Served {
-        let since = |name: &str, verdict: &Verdict, now| times.since(name, verdict.status(), now);
-        match report {
-            CheckReport::One(report) => {
-                Served::One(ServedCheck::new(report, since("", &report.verdict, report.now), style))
-            }
-            CheckReport::All(all) => {
-                let of_service = |report: &Report| {
-                    let verdict = &report.verdict;
-                    let since = since(&verdict.service, verdict, report.now);
-                    (verdict.service.clone(), ServedService::new(report, since, style))
-                };
-                Served::All(ServedAll {
-                    status: all.overview.status(),
-                    time: all.now,
-                    json: render::json::render_all(all).into(),
-                    metrics: render::prometheus::render_all(all, style).into(),
-                    html: render::html::checked_all(all, since("", &all.overview, all.now)).into(),
-                    services: all.reports.iter().map(of_service).collect(),
-                })
-            }
-        }
-    }
-
-    pub fn status(&self) -> Status {
-        match self {
-            Served::One(served) => served.status,
-            Served::All(served) => served.status,
-        }
-    }
-
-    /// The time of the check.
-    pub fn time(&self) -> Timestamp {
-        match self {
-            Served::One(served) => served.check.time,
-            Served::All(served) => served.time,
-        }
-    }
-
-    pub fn json(&self) -> &Rc<str> {
-        match self {
-            Served::One(served) => &served.json,
-            Served::All(served) => &served.json,
-        }
-    }
-
-    pub fn metrics(&self) -> &Rc<str> {
-        match self {
-            Served::One(served) => &served.metrics,
-            Served::All(served) => &served.metrics,
-        }
-    }
-
+/// The texts of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedTexts {
+    /// The JSON output.
+    pub json: Span,
+    /// The metrics, in the text exposition format.
+    pub metrics: Span,
     /// The part of the page for people that does not change until the next check.
-    pub fn html(&self) -> &Rc<str> {
-        match self {
-            Served::One(served) => &served.html,
-            Served::All(served) => &served.html,
-        }
-    }
+    pub html: Span,
 }
 
-/// The result of a check of all services that is served over HTTP.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServedAll {
-    pub status: Status,
-    /// The time of the check.
-    pub time: Timestamp,
-    #[serde(with = "shared")]
-    pub json: Rc<str>,
-    #[serde(with = "shared")]
-    pub metrics: Rc<str>,
-    #[serde(with = "shared")]
-    pub html: Rc<str>,
-    /// Each service by its name.
-    pub services: BTreeMap<String, ServedService>,
-}
-
-/// What is served of one service among many.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServedService {
-    pub status: Status,
-    #[serde(with = "shared")]
-    pub metrics: Rc<str>,
-    #[serde(with = "shared")]
-    pub html: Rc<str>,
-}
-
-impl ServedService {
-    fn new(report: &Report, since: Timestamp, style: &Style) -> ServedService {
-        ServedService {
-            status: report.verdict.status(),
-            metrics: render::prometheus::render(report, style).into(),
-            html: render::html::checked(report, since).into(),
-        }
-    }
-}
-
-/// The result of a check of one service that is served over HTTP.
+/// The result of a check of one service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServedCheck {
     pub status: Status,
     /// The source of the answers to probes.
     pub check: LastCheck,
-    /// The JSON output.
-    #[serde(with = "shared")]
-    pub json: Rc<str>,
-    /// The metrics, in the text exposition format.
-    #[serde(with = "shared")]
-    pub metrics: Rc<str>,
-    /// The part of the page for people that does not change until the next check.
-    #[serde(with = "shared")]
-    pub html: Rc<str>,
+    pub texts: ServedTexts,
 }
 
-impl ServedCheck {
-    /// `since`: when the status became what it is.
-    pub fn new(report: &Report, since: Timestamp, style: &Style) -> ServedCheck {
-        ServedCheck {
-            status: report.verdict.status(),
-            check: LastCheck::new(&report.verdict, report.seen.as_deref(), report.now),
-            json: render::json::render(report).into(),
-            metrics: render::prometheus::render(report, style).into(),
-            html: render::html::checked(report, since).into(),
+/// The result of a check of all services.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedAll {
+    pub status: Status,
+    /// The time of the check.
+    pub time: Timestamp,
+    pub texts: ServedTexts,
+    /// The status of each service, and the part of its page that does not change until the next check.
+    pub services: BTreeMap<String, (Status, Span)>,
+}
+
+impl Served {
+    /// Writes the result to the file.
+    ///
+    /// # Errors
+    ///
+    /// That of the system.
+    pub fn write(file: &File, report: &CheckReport, times: &StatusTimes, style: &Style) -> io::Result<()> {
+        let mut writer = TextWriter::new(file);
+        let since = |verdict: &Verdict, now| times.since(&verdict.service, verdict.status(), now);
+        let html = match report {
+            CheckReport::One(one) => render::html::checked(one, times.since("", one.verdict.status(), one.now)),
+            CheckReport::All(all) => render::html::checked_all(all, since(&all.overview, all.now)),
+        };
+        let texts = ServedTexts {
+            json: writer.add(&report.json())?,
+            metrics: writer.add(&report.metrics(style))?,
+            html: writer.add(&html)?,
+        };
+        let status = report.status();
+        let result = match report {
+            CheckReport::One(report) => ServedResult::One(ServedCheck {
+                status,
+                check: LastCheck::new(&report.verdict, report.seen.as_deref(), report.now),
+                texts,
+            }),
+            CheckReport::All(all) => {
+                let mut services = BTreeMap::new();
+                for report in all.reports.iter() {
+                    let html = render::html::checked(report, since(&report.verdict, report.now));
+                    let served = (report.verdict.status(), writer.add(&html)?);
+                    services.insert(report.verdict.service.clone(), served);
+                }
+                ServedResult::All(ServedAll {
+                    status,
+                    time: all.now,
+                    texts,
+                    services,
+                })
+            }
+        };
+        writer.finish(&result)
+    }
+
+    /// Reads what [`Served::write`] has written. `None`: it is not whole.
+    pub fn read(file: File) -> Option<Served> {
+        Some(Served {
+            result: handover::read_index(&file)?,
+            file: Rc::new(file),
+            sent: Rc::default(),
+        })
+    }
+
+    pub fn status(&self) -> Status {
+        match &self.result {
+            ServedResult::One(served) => served.status,
+            ServedResult::All(served) => served.status,
         }
     }
-}
 
-/// Serializes a shared text as a text.
-mod shared {
-    use std::rc::Rc;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub fn serialize<S: Serializer>(text: &Rc<str>, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(text)
+    /// The time of the check.
+    pub fn time(&self) -> Timestamp {
+        match &self.result {
+            ServedResult::One(served) => served.check.time,
+            ServedResult::All(served) => served.time,
+        }
     }
 
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Rc<str>, D::Error> {
-        String::deserialize(deserializer).map(Rc::from)
+    pub fn texts(&self) -> &ServedTexts {
+        match &self.result {
+            ServedResult::One(served) => &served.texts,
+            ServedResult::All(served) => &served.texts,
+        }
+    }
+
+    /// Reads one of its texts; an empty one if it cannot be read.
+    pub fn text(&self, span: Span) -> Rc<str> {
+        let mut sent = self.sent.borrow_mut();
+        if let Some(text) = sent.get(&span).and_then(Weak::upgrade) {
+            return text;
+        }
+        let text: Rc<str> = handover::read_text(&self.file, span).unwrap_or_default().into();
+        sent.insert(span, Rc::downgrade(&text));
+        text
     }
 }
 
@@ -263,11 +249,21 @@ mod tests {
                 Some(outcome),
                 "{state}"
             );
-            let served = Served::new(&report, &StatusTimes::default(), &Style::default());
-            let text = serde_json::to_string(&served).expect("JSON");
-            assert_eq!(serde_json::from_str::<Served>(&text).ok(), Some(served), "{state}");
+            let file = handover::file().expect("a file");
+            Served::write(&file, &report, &StatusTimes::default(), &Style::default()).expect("written");
+            let copy = file.try_clone().expect("a copy");
+            let served = Served::read(copy).expect("a whole result");
+            let texts = served.texts();
+            assert_eq!(*served.text(texts.json), *report.json(), "{state}");
+            assert_eq!(
+                *served.text(texts.metrics),
+                *report.metrics(&Style::default()),
+                "{state}"
+            );
             // One that was cut is none.
-            assert!(serde_json::from_str::<Served>(&text[..text.len() - 1]).is_err());
+            let length = file.metadata().expect("its length").len();
+            file.set_len(length - 1).expect("cut");
+            assert!(Served::read(file).is_none(), "{state}");
         }
     }
 }

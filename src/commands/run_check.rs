@@ -68,7 +68,7 @@ pub fn run_check(config: &Config, store: &Store, start: Instant, last_words: &Ab
     watchdog::set_last_words(unsaved(judged.clone(), last_words));
     let (mut report, problems) = store.update(deadline + SAVING, &peeked, |memory| {
         if *memory == peeked {
-            let next = judged.memory.clone();
+            let next = Arc::clone(&judged.memory);
             return (judged, next);
         }
         let (report, next) = judge_beside_others(service, settings, &peeked, memory, &seen);
@@ -102,10 +102,10 @@ pub fn plan(service: &str, memory: &Memory, settings: &Settings) -> PingPlan {
     }
 }
 
-pub fn report(verdict: Verdict, seen: &Arc<Observation>, memory: Memory) -> Report {
+pub fn report(verdict: Verdict, seen: &Arc<Observation>, memory: impl Into<Arc<Memory>>) -> Report {
     Report {
         seen: Some(Arc::clone(seen)),
-        memory,
+        memory: memory.into(),
         ..Report::bare(verdict)
     }
 }
@@ -118,18 +118,18 @@ pub fn judge_beside_others(
     peeked: &Memory,
     memory: &Memory,
     seen: &Arc<Observation>,
-) -> (Report, Memory) {
+) -> (Report, Arc<Memory>) {
     let newer = memory.epoch.as_ref().filter(|epoch| {
         let answered = !matches!(seen.outcome, Outcome::Failed(_));
         answered && memory.sequence != peeked.sequence && epoch.at > seen.at && epoch.is_complete()
     });
     let (seen, next) = match newer {
-        Some(epoch) => (Arc::new(epoch.observed_like(seen)), Some(memory.clone())),
+        Some(epoch) => (Arc::new(epoch.observed_like(seen)), Some(memory.clone().into())),
         None => (Arc::clone(seen), None),
     };
     let (verdict, judged) = judge(service, memory, &seen, &settings.policy, Timestamp::now());
-    let next = next.unwrap_or(judged);
-    (report(verdict, &seen, next.clone()), next)
+    let next: Arc<Memory> = next.unwrap_or_else(|| judged.into());
+    (report(verdict, &seen, Arc::clone(&next)), next)
 }
 
 /// Whether to wait for instances that nobody knows of (SPEC, section 3): also while a replacement may come.

@@ -1,16 +1,16 @@
 //! Which path has which page. Pure: a request, the last check and the time -> a response.
 
-use std::rc::Rc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::outcome::{Served, ServedService};
+use super::handover::Span;
+use super::outcome::{Served, ServedResult, ServedTexts};
 use crate::cli::Selector;
 use crate::judge::pod::{PodProbe, ProbeKind, ProbeResult};
 use crate::judge::status_file;
 use crate::probe::plan::Wanted;
-use crate::render::html;
+use crate::render::{html, prometheus};
 use crate::serve::request::HttpRequest;
 use crate::serve::response::{Content, HttpResponse, HttpStatus};
 use crate::values::duration::age;
@@ -44,6 +44,8 @@ const NO_PAGE: &str =
 const NO_PAGE_OF_MANY: &str =
     "there is no such page; there are /, /service/NAME, /probe?service=NAME, /healthz, /metrics and /status\n";
 
+const NO_NAME: &str = "which service? Say /probe?service=NAME\n";
+
 const NO_SERVICE: &str = "there is no such service; / lists those that are watched\n";
 
 const NO_POD: &str = "a probe is about one service: start watch with --name, and not with --all\n";
@@ -71,9 +73,9 @@ impl Site {
             "/startupz" => ProbeKind::Startup,
             "/" => return self.page(now),
             "/healthz" => return self.health(now),
-            "/metrics" => return self.text(Content::Metrics, Served::metrics),
-            "/status" => return self.text(Content::Json, Served::json),
-            "/probe" if self.is_of_many => return self.probe_of_one(request.parameter("service").unwrap_or_default()),
+            "/metrics" => return self.text(Content::Metrics, |texts| texts.metrics),
+            "/status" => return self.text(Content::Json, |texts| texts.json),
+            "/probe" if self.is_of_many => return self.probe_of_one(request.parameter("service")),
             path => {
                 return match path.strip_prefix("/service/").filter(|_| self.is_of_many) {
                     Some(name) => self.page_of_one(name, now),
@@ -111,8 +113,20 @@ impl Site {
             (Err(why), _) => question(Wanted::Any).say(ProbeResult::Fail, &why),
             (Ok(own), None) => question(own).no_check(NO_CHECK),
             // Of many services there are no probes.
-            (Ok(own), Some(Served::All(_))) => question(own).no_check(NO_CHECK),
-            (Ok(own), Some(Served::One(served))) => status_file::answer(
+            (
+                Ok(own),
+                Some(Served {
+                    result: ServedResult::All(_),
+                    ..
+                }),
+            ) => question(own).no_check(NO_CHECK),
+            (
+                Ok(own),
+                Some(Served {
+                    result: ServedResult::One(served),
+                    ..
+                }),
+            ) => status_file::answer(
                 &question(own),
                 status_file::LAST_CHECK,
                 &served.check,
@@ -124,7 +138,7 @@ impl Site {
 
     /// What a probe is told besides, for whoever looks into it.
     fn more(&self, now: Timestamp) -> String {
-        let Some(Served::One(served)) = &self.served else {
+        let Some(ServedResult::One(served)) = self.served.as_ref().map(|served| &served.result) else {
             return format!("{NO_CHECK}\n");
         };
         format!(
@@ -153,18 +167,19 @@ impl Site {
         HttpResponse::new(status, Content::Text, line)
     }
 
-    fn text(&self, content: Content, text: impl FnOnce(&Served) -> &Rc<str>) -> HttpResponse {
+    fn text(&self, content: Content, text: impl FnOnce(&ServedTexts) -> Span) -> HttpResponse {
         match &self.served {
-            Some(served) => HttpResponse::new(HttpStatus::Ok, content, Rc::clone(text(served))),
+            Some(served) => HttpResponse::new(HttpStatus::Ok, content, served.text(text(served.texts()))),
             None => HttpResponse::new(HttpStatus::Unavailable, Content::Text, format!("{NO_CHECK}\n")),
         }
     }
 
     fn page(&self, now: Timestamp) -> HttpResponse {
-        let checked = self
-            .served
-            .as_ref()
-            .map(|served| self.checked(served.status(), served.html(), served.time(), now));
+        let served = self.served.as_ref();
+        let text = served
+            .map(|served| served.text(served.texts().html))
+            .unwrap_or_default();
+        let checked = served.map(|served| self.checked(served.status(), &text, served.time(), now));
         let subject = match self.is_of_many {
             true => html::Subject::All,
             false => html::Subject::Service(&self.service),
@@ -175,33 +190,39 @@ impl Site {
 
     /// The page of one service among many.
     fn page_of_one(&self, name: &str, now: Timestamp) -> HttpResponse {
-        let (served, time) = match self.one_of_many(name) {
+        let (served, status, html) = match self.one_of_many(name) {
             Ok(found) => found,
             Err(response) => return response,
         };
-        let checked = self.checked(served.status, &served.html, time, now);
+        let text = served.text(html);
+        let checked = self.checked(status, &text, served.time(), now);
         let page = html::page(html::Subject::OneOfAll(name), Some(&checked), self.interval);
         HttpResponse::html(HttpStatus::Ok, page, html::POLICY)
     }
 
     /// The metrics of one service among many.
-    fn probe_of_one(&self, name: &str) -> HttpResponse {
+    fn probe_of_one(&self, name: Option<&str>) -> HttpResponse {
+        let Some(name) = name else {
+            return HttpResponse::new(HttpStatus::BadRequest, Content::Text, NO_NAME);
+        };
         match self.one_of_many(name) {
-            Ok((served, _)) => HttpResponse::new(HttpStatus::Ok, Content::Metrics, Rc::clone(&served.metrics)),
+            Ok((served, ..)) => {
+                let all = served.text(served.texts().metrics);
+                HttpResponse::new(HttpStatus::Ok, Content::Metrics, prometheus::of_service(&all, name))
+            }
             Err(response) => response,
         }
     }
 
-    /// The service among many, and when it was checked; or what is said where there is none.
-    fn one_of_many(&self, name: &str) -> Result<(&ServedService, Timestamp), HttpResponse> {
-        let Some(Served::All(served)) = &self.served else {
+    /// The status of a service among many, and its page; or what is said where there is none.
+    fn one_of_many(&self, name: &str) -> Result<(&Served, Status, Span), HttpResponse> {
+        let Some((served, ServedResult::All(all))) = self.served.as_ref().map(|served| (served, &served.result)) else {
             let text = format!("{NO_CHECK}\n");
             return Err(HttpResponse::new(HttpStatus::Unavailable, Content::Text, text));
         };
-        let service = served.services.get(name);
-        service
-            .map(|service| (service, served.time))
-            .ok_or_else(|| not_found(NO_SERVICE))
+        let service = all.services.get(name);
+        let found = service.map(|(status, html)| (served, *status, *html));
+        found.ok_or_else(|| not_found(NO_SERVICE))
     }
 
     fn checked<'t>(&self, status: Status, text: &'t str, time: Timestamp, now: Timestamp) -> html::Checked<'t> {
@@ -218,6 +239,7 @@ impl Site {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commands::handover::{self, TextWriter};
     use crate::commands::outcome::ServedCheck;
     use serde_json::{Value, json};
 
@@ -233,13 +255,18 @@ mod tests {
             "reason": "service_up",
             "text": "1 instance",
         });
-        Served::One(ServedCheck {
-            status,
-            check: serde_json::from_value(check).expect("a check"),
-            json: "{}".into(),
-            metrics: "up 1\n".into(),
-            html: "<p>up</p>".into(),
-        })
+        let file = handover::file().expect("a file");
+        let mut writer = TextWriter::new(&file);
+        let mut add = |text| writer.add(text).expect("written");
+        let texts = ServedTexts {
+            json: add("{}"),
+            metrics: add("up 1\n"),
+            html: add("<p>up</p>"),
+        };
+        let check = serde_json::from_value(check).expect("a check");
+        let result = ServedResult::One(ServedCheck { status, check, texts });
+        writer.finish(&result).expect("written");
+        Served::read(file).expect("a whole result")
     }
 
     /// Checked at second 1000, with the instance A.

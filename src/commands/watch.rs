@@ -208,7 +208,7 @@ impl Watch<'_> {
         // Where that fails, what was served before grows old, and is reported to be that.
         if let Some(file) = served {
             let style = &settings.output.metrics;
-            let _ = handover::write(&file, &Served::new(&report, &self.times, style));
+            let _ = Served::write(&file, &report, &self.times, style);
         }
         finish(encode_outcome(&report, state))
     }

@@ -467,17 +467,17 @@ mod tests {
     #[test]
     fn thousand_services_are_a_page_with_a_link_to_each() {
         let (_, mut report) = sample_all_reports().remove(2);
-        let one = report.reports.remove(0);
+        let one = report.reports[0].clone();
         let service = |n: usize| {
             let mut service = one.clone();
             service.verdict.service = format!("service-{n}");
             service
         };
-        report.reports = (0..1000).map(service).collect();
+        report.reports = Arc::new((0..1000).map(service).collect());
         let page = whole_list(&report);
         assert_eq!(page.matches("<a href=\"/service/service-").count(), 1000);
         assert!(page.len() < 512 * 1024, "{}", page.len());
-        report.reports = (0..2001).map(service).collect();
+        report.reports = Arc::new((0..2001).map(service).collect());
         assert!(whole_list(&report).contains("<p class=\"dim\">and 1 more</p>"));
     }
 
@@ -542,7 +542,7 @@ mod tests {
     fn hostile_name_stays_a_name() {
         let evil = "\"><script>alert('1')</script>?/../&";
         let (_, mut report) = sample_all_reports().remove(0);
-        report.reports[0].verdict.service = evil.into();
+        Arc::make_mut(&mut report.reports)[0].verdict.service = evil.into();
         let page = whole_list(&report);
         assert!(!page.contains("<script"), "{page}");
         let link = "<a href=\"/service/%22%3E%3Cscript%3Ealert%28%271%27%29%3C%2Fscript%3E%3F%2F%2E%2E%2F%26\">\

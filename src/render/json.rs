@@ -19,7 +19,7 @@ pub fn render(report: &Report) -> String {
 /// An array: an object on all services, whose `service` is null, and one for each service as [`render`] writes it; each on a line.
 pub fn render_all(report: &AllReport) -> String {
     let mut text = format!("[{}", overview(report));
-    for service in &report.reports {
+    for service in report.reports.iter() {
         text += &format!(",\n{}", object(service));
     }
     text + "]\n"

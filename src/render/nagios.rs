@@ -276,14 +276,15 @@ mod tests {
     #[test]
     fn output_of_a_thousand_services_says_what_is_left_out() {
         let (_, mut report) = sample_all_reports().remove(2);
-        let down = report.reports.remove(0);
-        report.reports = (0..1000)
+        let down = report.reports[0].clone();
+        let reports: Vec<crate::render::report::Report> = (0..1000)
             .map(|n| {
                 let mut service = down.clone();
                 service.verdict.service = format!("service-{n:03}");
                 service
             })
             .collect();
+        report.reports = reports.into();
         let metrics = (0..1000).map(|n| Metric {
             name: format!("service_{n:03}").into(),
             ..Metric::count("", Some(0))

@@ -297,6 +297,24 @@ impl<'a> Service<'a> {
 }
 
 /// A text with metrics.
+/// The metrics of one service among those of all.
+pub fn of_service(metrics: &str, service: &str) -> String {
+    let label = format!("{{service=\"{}\"", escape(service));
+    let (mut text, mut head) = (String::new(), String::new());
+    for line in metrics.split_inclusive('\n') {
+        if line.starts_with("# HELP ") {
+            head = line.to_owned();
+        } else if line.starts_with('#') {
+            head.push_str(line);
+        } else if line.contains(&label) {
+            text.push_str(&head);
+            text.push_str(line);
+            head.clear();
+        }
+    }
+    text
+}
+
 struct Page<'s, S> {
     text: String,
     /// What the samples are of, each with the labels of all of them, as they are written between the braces.

@@ -13,7 +13,7 @@ use crate::values::timestamp::Timestamp;
 #[derive(Clone, Debug)]
 pub struct AllReport {
     /// One for each watched service, by name. Their observations have no trace: it stands in `common`.
-    pub reports: Vec<Report>,
+    pub reports: Arc<Vec<Report>>,
     /// The verdict over all of them; its service is empty.
     pub overview: Verdict,
     /// What held for the whole run; `None` if there was no probe.
@@ -26,7 +26,7 @@ impl AllReport {
     /// A verdict without a probe: bad arguments, or a run that was ended too early.
     pub fn bare(overview: Verdict) -> AllReport {
         AllReport {
-            reports: Vec::new(),
+            reports: Arc::default(),
             overview,
             common: None,
             now: Timestamp::now(),
@@ -69,7 +69,7 @@ pub struct Report {
     /// What the probe saw; `None` if there was none. Shared: it can be large, and the watchdog holds it too.
     pub seen: Option<Arc<Observation>>,
     /// What is remembered after this run.
-    pub memory: Memory,
+    pub memory: Arc<Memory>,
     /// Whether the pod's own instance answered; `None` where NATS could not be asked, or none was named.
     pub own_up: Option<bool>,
     /// When the verdict was said.
@@ -82,7 +82,7 @@ impl Report {
         Report {
             verdict,
             seen: None,
-            memory: Memory::default(),
+            memory: Arc::default(),
             own_up: None,
             now: Timestamp::now(),
         }

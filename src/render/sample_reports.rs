@@ -78,7 +78,7 @@ pub fn run(memory: &mut Memory, seen: Observation) -> Report {
         verdict,
         own_up: pod::is_up(&Wanted::Any, &seen),
         seen: Some(Arc::new(seen)),
-        memory: next,
+        memory: next.into(),
         now,
     }
 }
@@ -133,7 +133,7 @@ fn request_failed() -> Report {
     Report {
         verdict,
         seen: Some(Arc::new(seen)),
-        memory,
+        memory: memory.into(),
         own_up: None,
         now,
     }
@@ -234,7 +234,7 @@ fn run_all(
         reports.push(Report {
             verdict,
             seen: Some(Arc::new(seen)),
-            memory: next,
+            memory: next.into(),
             own_up: None,
             now,
         });
@@ -251,7 +251,7 @@ fn run_all(
         now,
     });
     AllReport {
-        reports,
+        reports: reports.into(),
         overview,
         common: Some(Arc::new(common)),
         now,

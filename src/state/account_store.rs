@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 use std::{io, mem};
 
@@ -44,7 +45,7 @@ pub struct Turn<'a> {
     /// What was remembered.
     before: &'a AccountMemory,
     /// The new memories of the services that were judged.
-    judged: BTreeMap<String, Memory>,
+    judged: BTreeMap<String, Arc<Memory>>,
     /// See [`AccountMemory::candidates`].
     pub candidates: BTreeMap<String, Timestamp>,
     /// See [`AccountMemory::census`].
@@ -357,27 +358,32 @@ impl<'a> Turn<'a> {
             true => self.peeked,
             false => self.before,
         };
-        let memory = self.judged.get(name).or_else(|| before.services.get(name));
+        let judged = self.judged.get(name).map(|memory| &**memory);
+        let memory = judged.or_else(|| before.services.get(name));
         memory.is_some_and(Memory::is_remembered)
     }
 
     /// Lets `judge` make the new memory of a service from the old one. The second value returned tells what is wrong with the
     /// state file of the service, if it has one of its own.
-    pub fn service<T>(&mut self, name: &str, judge: impl FnOnce(&Memory) -> (T, Memory)) -> (T, Vec<String>) {
+    pub fn service<T, M: Into<Arc<Memory>>>(
+        &mut self,
+        name: &str,
+        judge: impl FnOnce(&Memory) -> (T, M),
+    ) -> (T, Vec<String>) {
         let nothing = Memory::default();
         if let Some(store) = self.own.get(name) {
             let peeked = self.peeked.services.get(name).unwrap_or(&nothing);
             return store.update(self.deadline, peeked, judge);
         }
         let before = self.before.services.get(name);
-        let old = self.judged.get(name).or(before);
+        let old = self.judged.get(name).map(|memory| &**memory).or(before);
         let (said, next) = judge(old.unwrap_or(&nothing));
         let is_new = old.is_none();
         if is_new && self.before.services.len() + self.newcomers >= MAX_SERVICES {
             self.refused += 1;
         } else {
             self.newcomers += usize::from(is_new);
-            self.judged.insert(name.to_owned(), next);
+            self.judged.insert(name.to_owned(), next.into());
         }
         (said, Vec::new())
     }
@@ -386,7 +392,8 @@ impl<'a> Turn<'a> {
     /// of its own. That file must be on the disk before: `sync` waits until it is.
     fn entries(&self, sync: impl FnOnce() -> io::Result<()>) -> BTreeMap<&str, &Memory> {
         let before = self.before.services.iter().filter(|(_, memory)| memory.is_remembered());
-        let entries = before.chain(&self.judged);
+        let judged = self.judged.iter().map(|(name, memory)| (name, &**memory));
+        let entries = before.chain(judged);
         let mut entries: BTreeMap<&str, &Memory> = entries.map(|(name, memory)| (name.as_str(), memory)).collect();
         if entries.keys().any(|name| self.own.contains_key(*name)) && sync().is_ok() {
             entries.retain(|name, _| !self.own.contains_key(*name));

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::mem;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::account::AccountKey;
@@ -114,11 +115,11 @@ impl Store {
     ///
     /// `judge` is called once, whatever happens; with what was peeked where the state cannot be read or locked. The second value
     /// returned tells what is wrong with the state, in a line each; it is empty if nothing is.
-    pub fn update<T>(
+    pub fn update<T, M: Into<Arc<Memory>>>(
         &self,
         deadline: Instant,
         peeked: &Memory,
-        judge: impl FnOnce(&Memory) -> (T, Memory),
+        judge: impl FnOnce(&Memory) -> (T, M),
     ) -> (T, Vec<String>) {
         let file = match &self.file {
             Ok(None) => return (judge(self.held.as_deref().unwrap_or(&Memory::default())).0, Vec::new()),
@@ -130,7 +131,8 @@ impl Store {
             Err(problem) => return (judge(peeked).0, vec![problem]),
         };
         let (said, next) = judge(&state.memory);
-        let has_changed = next != state.memory;
+        let next = next.into();
+        let has_changed = *next != state.memory;
         (said, state.save(has_changed, || self.write_text(&next)))
     }
 

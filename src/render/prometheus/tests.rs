@@ -354,11 +354,12 @@ fn the_strangest_numbers_are_numbers() {
                     answers.iter_mut().for_each(|answer| answer.rtt = Some(duration));
                 }
             }
-            if let Some(outage) = &mut report.memory.outage {
+            let memory = std::sync::Arc::make_mut(&mut report.memory);
+            if let Some(outage) = &mut memory.outage {
                 outage.first_missed = moment;
                 outage.last_seen.at = moment;
             }
-            if let Some(baseline) = &mut report.memory.baseline {
+            if let Some(baseline) = &mut memory.baseline {
                 baseline.peaks.clear();
                 baseline.latest = usize::MAX;
             }

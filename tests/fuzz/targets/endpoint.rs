@@ -198,7 +198,7 @@ fn check(request: EndpointSeen, input: &[u8]) {
         own_up: None,
         verdict,
         seen: Some(Arc::new(seen)),
-        memory,
+        memory: memory.into(),
         now: at,
     });
 }

@@ -404,7 +404,7 @@ fn check(memory: &Memory, seen: Observation, policy: &Policy, now: Timestamp) ->
         own_up: None,
         verdict,
         seen: Some(Arc::new(seen)),
-        memory: next.clone(),
+        memory: (next.clone()).into(),
         now,
     });
     next
