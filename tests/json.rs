@@ -256,7 +256,7 @@ fn a_local_check_of_checkmk_is_one_line() {
     );
     Check::new(["--format", "checkmk"]).run().assert(
         3,
-        "3 \"NATS service\" - which service? Give its name with --name (see --help)",
+        "3 \"NATS service\" - which service? Give its name with --name, or say --all (see --help)",
     );
 }
 
@@ -363,7 +363,7 @@ fn the_text_is_for_people() {
     );
     Check::new(["--format", "text"]).run().assert(
         3,
-        "check_nats_service: UNKNOWN\n  UNKNOWN usage: which service? Give its name with --name (see --help)",
+        "check_nats_service: UNKNOWN\n  UNKNOWN usage: which service? Give its name with --name, or say --all (see --help)",
     );
 }
 

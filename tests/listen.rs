@@ -1365,27 +1365,35 @@ fn a_real_prometheus_scrapes_it_and_fires_and_resolves_the_right_alerts() {
     let listening = Listening::start(&url, &SOON);
     let prometheus = Prometheus::start(listening.port);
     let expect = |what: &str, alerts: &[&str]| {
-        let alerts: BTreeSet<String> = alerts.iter().map(|name| format!("NatsService{name}")).collect();
+        let alerts: BTreeSet<String> = alerts.iter().map(|name| format!("Nats{name}")).collect();
         wait_for(what, || (prometheus.firing() == alerts).then_some(()));
     };
     let clean = || assert_clean(&listening.ask("/metrics").body);
     expect("all is well", &[]);
     clean();
     one.kill();
-    expect("degraded", &["Degraded"]);
+    expect("degraded", &["ServiceDegraded"]);
     clean();
     two.kill();
-    expect("down", &["Down", "DownForLong"]);
+    expect("down", &["ServiceDown", "ServiceDownForLong"]);
     clean();
     server.stop();
-    expect("down, and NATS away", &["Down", "DownForLong", "ProbeFailing"]);
+    expect(
+        "down, and NATS away",
+        &[
+            "ServiceDown",
+            "ServiceDownForLong",
+            "ServiceProbeFailing",
+            "Unreachable",
+        ],
+    );
     clean();
     server.start_again();
     let _service = Service::async_nats(&url, "orders").count(3).start();
     expect("recovered", &[]);
     // The checks hang, and the server goes on.
     listening.sidecar.signal(libc::SIGSTOP);
-    expect("stale", &["ProbeStale"]);
+    expect("stale", &["ServiceProbeStale"]);
     listening.sidecar.signal(libc::SIGCONT);
     expect("it goes on", &[]);
     listening.sidecar.end(libc::SIGTERM);
