@@ -403,6 +403,38 @@ fn a_denied_request_for_all_services_names_the_permission_and_the_known_ones_are
     });
 }
 
+/// What packaging/kubernetes/nats-permissions.conf says of --all.
+#[test]
+#[ignore = "needs nats-server"]
+fn the_permissions_that_are_documented_are_enough() {
+    let documented = fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/packaging/kubernetes/nats-permissions.conf"
+    ));
+    let subjects = r#""$SRV.PING", "$SRV.PING.*" and "$SRV.PING.*.*""#;
+    assert!(documented.unwrap().contains(&format!("With --all: {subjects} ")));
+    let config = ONE_BY_ONE.replace("allow: [", "allow: [\"$SRV.PING\", ");
+    let server = Server::with_config(Version::Newest, &config);
+    let url = server.url().replace("//", "//svc:svc@");
+    let orders = Service::nats_py(&url, "orders").start();
+    let [mail, lost] = [(); 2].map(|()| Service::async_nats(&url, "mail").start());
+    let monitor = AllMonitor::new(server.url()).login(&MON);
+    let check = || {
+        let out = monitor.all(SOON).args(["-v", "--lost-warning", "1"]).run();
+        assert!(!out.stdout.contains("does not let us"), "{out:?}");
+        out
+    };
+    check().assert_first(0, "NATS_SERVICES OK - 2 services, 3 instances*");
+    lost.stop();
+    check().assert_first(
+        1,
+        "NATS_SERVICES WARNING - 1 of 2 services degraded: mail (1 of 2 instances)*",
+    );
+    orders.stop();
+    check().assert_first(2, "NATS_SERVICES CRITICAL - 1 of 2 services down: orders *");
+    drop(mail);
+}
+
 /// One service of two may not be asked for by name: that is its own, and no outage.
 #[test]
 #[ignore = "needs nats-server"]

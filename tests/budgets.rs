@@ -61,6 +61,16 @@ const TEN_THOUSAND: Budget = Budget {
     descriptors: 9,
 };
 
+/// A thousand services with ten instances each, all of them known.
+const ALL_SERVICES: Budget = Budget {
+    run: "a usual run for 1000 services (ALL_SERVICES)",
+    calls: None,
+    instructions: 981_000,
+    peak_kib: 33_500,
+    threads: 5,
+    descriptors: 9,
+};
+
 /// The program itself, linked dynamically.
 const BINARY_BYTES: u64 = 2_690_000;
 
@@ -256,6 +266,41 @@ fn ten_thousand_instances_keep_to_their_budget_and_cost_is_linear() {
         assert!(
             many <= few * 5 / 4,
             "one more instance costs {few} {what} up to 1000, but {many} beyond"
+        );
+    }
+}
+
+/// What one more service costs does not grow with their number.
+#[test]
+#[ignore = "needs nats-server"]
+fn a_thousand_services_keep_to_their_budget_and_cost_is_linear() {
+    let [ten, hundred, all] = [10, 100, 1000].map(|count| {
+        let dir = TempDir::new();
+        let server = Server::start(Version::Newest);
+        let names: Vec<String> = (0..count).map(|number| format!("service-{number:04}")).collect();
+        let _crowd = Crowd::of_services(&server.url(), &names, 10);
+        let state = dir.join("state");
+        let program = released(&["--all", "-s", &server.url(), "--state-dir", &state, "-t", "60s"]);
+        for _ in 0..2 {
+            program.run().expect("a run that is OK");
+        }
+        let cost = Cost::of(&program, 2);
+        println!("{count} services: {cost:?}");
+        cost
+    });
+    let mut ledger = Ledger::default();
+    ledger.run(&ALL_SERVICES, &all);
+    ledger.close();
+    let each = |less: u64, more: u64, services: u64| more.saturating_sub(less) / services;
+    for (what, of) in [
+        ("instructions", Cost::instructions as fn(&Cost) -> u64),
+        ("bytes", Cost::bytes),
+    ] {
+        let few = each(of(&ten), of(&hundred), 90);
+        let many = each(of(&hundred), of(&all), 900);
+        assert!(
+            many <= few * 5 / 4,
+            "one more service costs {few} {what} up to 100, but {many} beyond"
         );
     }
 }

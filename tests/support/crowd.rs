@@ -23,15 +23,21 @@ pub fn id(number: usize) -> String {
 impl Crowd {
     /// The server has the subscriptions when this returns.
     pub fn start(url: &str, name: &str, count: usize) -> Crowd {
-        Crowd::subscribed(url, &[name.to_owned()], count, &[])
+        Crowd::subscribed(url, &[name.to_owned()], count, 0, &[])
     }
 
     /// Several services, with that many instances each. They answer to requests for all services, too.
     pub fn of_services(url: &str, names: &[String], count: usize) -> Crowd {
-        Crowd::subscribed(url, names, count, &["$SRV.PING".to_owned(), "$SRV.STATS".to_owned()])
+        Crowd::of_new_instances(url, names, count, 0)
     }
 
-    fn subscribed(url: &str, names: &[String], count: usize, for_all: &[String]) -> Crowd {
+    /// The same, whose ids begin with this number.
+    pub fn of_new_instances(url: &str, names: &[String], count: usize, first: usize) -> Crowd {
+        let for_all = ["$SRV.PING".to_owned(), "$SRV.STATS".to_owned()];
+        Crowd::subscribed(url, names, count, first, &for_all)
+    }
+
+    fn subscribed(url: &str, names: &[String], count: usize, first: usize, for_all: &[String]) -> Crowd {
         let subjects = names.iter().flat_map(|name| {
             let subjects =
                 ["PING", "STATS"].map(|verb| [format!("$SRV.{verb}.{name}"), format!("$SRV.{verb}.{name}.*")]);
@@ -40,7 +46,7 @@ impl Crowd {
         let stream = raw::subscribe_all(url, subjects.chain(for_all.iter().cloned()))
             .expect("the server takes the subscriptions");
         stream.set_read_timeout(None).unwrap();
-        let replies = Replies::new(names, count);
+        let replies = Replies::new(names, count, first);
         let reader = BufReader::new(stream.try_clone().unwrap());
         let answers = thread::spawn(move || {
             // It ends with the connection, whoever ends that.
@@ -70,10 +76,10 @@ struct Replies {
 }
 
 impl Replies {
-    fn new(names: &[String], count: usize) -> Replies {
+    fn new(names: &[String], count: usize, first: usize) -> Replies {
         let all = || (0..names.len() * count).map(|number| (number, &names[number / count]));
         let reply = |(number, name): (usize, &String), kind: &str, more: &str| {
-            let id = id(number);
+            let id = id(first + number);
             let payload = format!(
                 r#"{{"name":"{name}","id":"{id}","version":"1.0.0","metadata":{{"pod":"{name}-{number}"}},"type":"io.nats.micro.v1.{kind}_response"{more}}}"#
             );
@@ -84,7 +90,7 @@ impl Replies {
         Replies {
             pings: all().map(|one| reply(one, "ping", "")).collect(),
             stats: all().map(|one| reply(one, "stats", endpoint)).collect(),
-            numbers: all().map(|(number, _)| (id(number), number)).collect(),
+            numbers: all().map(|(number, _)| (id(first + number), number)).collect(),
             services: services
                 .map(|(n, name)| (name.clone(), n * count..(n + 1) * count))
                 .collect(),
