@@ -152,7 +152,7 @@ fn what_belongs_to_all_services_or_to_one_is_said() {
     let in_file = format!(
         "--expect-file {list}, line 4: 'c.d' is no service name: it has letters, digits, '-' and '_' only (ADR-32)"
     );
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 15] = [
         (&[], "which service? Give its name with --name, or say --all"),
         (
             &["--all", "-n", "orders"],
@@ -187,6 +187,10 @@ fn what_belongs_to_all_services_or_to_one_is_said() {
         (
             &["--all", "--request", "echo"],
             "--request is for one service: give its name with --name, and not --all",
+        ),
+        (
+            &["--all", "--no-state", "-c", "1:"],
+            "--no-state: without a state nobody knows which services there were, give --expect, or leave it out",
         ),
         (
             &["--all", "--adopt-after", "x"],

@@ -154,6 +154,15 @@ fn arguments(
 ) -> Result<Box<Arguments>, String> {
     values.refuse_secrets()?;
     let scope = scope(values)?;
+    if let Scope::All(all) = &scope
+        && values.has("no-state")
+        && all.expected.is_empty()
+        && all.expect_file.is_none()
+    {
+        return Err(
+            "--no-state: without a state nobody knows which services there were, give --expect, or leave it out".into(),
+        );
+    }
     if let (Scope::All(_), Some(flag)) = (&scope, values.first_given(&OF_ONE_SERVICE)) {
         return Err(format!(
             "--{flag} is for one service: give its name with --name, and not --all"

@@ -41,10 +41,14 @@ use crate::render::report::Report;
 use crate::state::store::StateLocation;
 use crate::values::env::Env;
 use crate::values::status::{Reason, Status};
+use crate::values::text::count;
 use crate::values::timestamp::Timestamp;
 
 /// Time between the timeout of a check and its end by SIGKILL. Its own watchdog is faster.
 const GRACE: Duration = Duration::from_secs(1);
+
+/// Maximum number of verdicts of one check that are logged.
+const MAX_LINES: usize = 20;
 
 /// Checks until SIGTERM or SIGINT comes. The checks exit by themselves. The error is a mistake in what the user has said.
 pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Result<Output, String> {
@@ -213,19 +217,37 @@ impl Watch<'_> {
         finish(encode_outcome(&report, state))
     }
 
-    /// Logs each verdict that has changed. Of many services, those that are well from the beginning are not worth a line each.
+    /// Logs each verdict that has changed. Of many services, those that are well from the beginning are not worth a line each, nor is
+    /// what holds for all of them.
     fn log_changes(&mut self, outcome: &CheckOutcome) {
         let whole = self.arguments.scope.name();
         self.logged
             .retain(|name, _| name == whole || outcome.services.contains_key(name));
-        let verdicts = outcome.services.iter().map(|(name, verdict)| (name.as_str(), verdict));
-        for (name, verdict) in verdicts.chain([(whole, &outcome.verdict)]) {
-            let ShortVerdict { status, reason, text } = verdict;
+        let of_services = outcome
+            .services
+            .iter()
+            .filter(|(_, verdict)| !verdict.reason.is_of_whole_run());
+        let mut changed = Vec::new();
+        for (name, verdict) in of_services.map(|(name, verdict)| (name.as_str(), verdict)) {
+            let ShortVerdict { status, reason, .. } = verdict;
             let before = self.logged.insert(name.to_owned(), (*status, *reason));
-            let is_well = before.is_none() && name != whole && *status == Status::Ok;
+            let is_well = before.is_none() && *status == Status::Ok;
             if before != Some((*status, *reason)) && !is_well {
-                log(&format!("{name} {} {}: {text}", status.name(), reason.name()));
+                changed.push((name, verdict));
             }
+        }
+        let ShortVerdict { status, reason, .. } = &outcome.verdict;
+        if self.logged.insert(whole.to_owned(), (*status, *reason)) != Some((*status, *reason)) {
+            changed.insert(0, (whole, &outcome.verdict));
+        }
+        for (name, ShortVerdict { status, reason, text }) in changed.iter().take(MAX_LINES) {
+            log(&format!("{name} {} {}: {text}", status.name(), reason.name()));
+        }
+        if changed.len() > MAX_LINES {
+            log(&format!(
+                "{whole}: {} more changed",
+                count(changed.len() - MAX_LINES, "verdict")
+            ));
         }
     }
 

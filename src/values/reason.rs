@@ -36,6 +36,12 @@ macro_rules! reasons {
                 }
             }
 
+            /// Whether it keeps NATS from being asked for any service at all.
+            pub fn is_of_whole_run(self) -> bool {
+                use Reason::{AuthRejected, Interrupted, NatsUnreachable, ProtocolError, TlsFailed, Usage};
+                matches!(self, NatsUnreachable | AuthRejected | TlsFailed | ProtocolError | Interrupted | Usage)
+            }
+
             /// The entry of README and man page.
             pub fn explanation(self) -> Explanation {
                 match self {
