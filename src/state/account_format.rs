@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::{self, Write};
 
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -52,28 +53,44 @@ struct AccountFile<'a> {
 
 /// Returns the text of the state file.
 pub fn write(key: &AccountKey, memory: &AccountMemory) -> String {
+    let mut text = Vec::new();
+    // That cannot fail: all keys are strings.
+    let _ = write_to(&mut text, key, memory);
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// Writes the text of the state file.
+///
+/// # Errors
+///
+/// That of the file.
+pub fn write_to(file: &mut dyn Write, key: &AccountKey, memory: &AccountMemory) -> io::Result<()> {
     let services = memory.services.iter();
     let services = services.map(|(name, memory)| (name.as_str(), memory)).collect();
-    write_parts(key, services, &memory.candidates, memory.census)
+    write_parts(file, key, services, &memory.candidates, memory.census)
 }
 
 /// The same from its parts, without a copy of the memories.
+///
+/// # Errors
+///
+/// That of the file.
 pub fn write_parts(
+    file: &mut dyn Write,
     key: &AccountKey,
     services: BTreeMap<&str, &Memory>,
     candidates: &BTreeMap<String, Timestamp>,
     census: Option<Timestamp>,
-) -> String {
+) -> io::Result<()> {
     let candidates = candidates.iter().take(MAX_SERVICES);
-    let file = AccountFile {
+    let account = AccountFile {
         format: FORMAT,
         account: key,
         census,
         candidates: candidates.map(|(name, since)| (name.as_str(), *since)).collect(),
         services,
     };
-    // That cannot fail: all keys are strings.
-    serde_json::to_string(&file).unwrap_or_default()
+    Ok(serde_json::to_writer(file, &account)?)
 }
 
 /// Reads what [`write()`] wrote for this key. Times that have not come yet are as of `now`.

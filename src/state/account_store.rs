@@ -182,8 +182,8 @@ impl AccountStore {
             || services
                 .iter()
                 .any(|(name, memory)| before.services.get(*name) != Some(memory));
-        let mut problems = state.save(has_changed, || {
-            account_format::write_parts(&self.key, services, &turn.candidates, turn.census)
+        let mut problems = state.save(has_changed, |file| {
+            account_format::write_parts(file, &self.key, services, &turn.candidates, turn.census)
         });
         if turn.refused > 0 {
             let (shown, refused) = (file.path().display(), turn.refused);
@@ -237,7 +237,7 @@ impl AccountStore {
         let mut state = file.begin(deadline, read)?;
         let mut memory = mem::take(&mut state.memory);
         let forgotten = selected.iter().filter(|name| memory.forget(name)).count();
-        let problems = state.save(forgotten > 0, || account_format::write(&self.key, &memory));
+        let problems = state.save(forgotten > 0, |file| account_format::write_to(file, &self.key, &memory));
         match problems.is_empty() {
             true => Ok(Some(forgotten)),
             false => Err(problems.join(", ")),

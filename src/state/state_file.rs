@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Permissions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -18,6 +18,9 @@ use super::format::{FormatError, Loaded};
 use crate::files::folder::{Ancestors, Folder};
 use crate::files::replace::{file_name, parent};
 use crate::process::user::euid;
+
+/// How much is written at once, in bytes: the state of one service is in one piece.
+const WRITTEN_AT_ONCE: usize = 64 * 1024;
 
 /// How long a run waits between two looks at a lock that another run holds.
 const LOCK_POLL: Duration = Duration::from_millis(2);
@@ -306,16 +309,23 @@ impl StateFile {
     ///
     /// The folder is not synced: after a power cut there is the old state or the new one, and from the old one the next run
     /// draws the same conclusions.
-    fn write(&self, folder: &Folder, bytes: &[u8]) -> io::Result<()> {
+    fn write(&self, folder: &Folder, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
         let temporary = self.with_suffix(".tmp");
         // One that a killed run has left behind. Under the lock it is nobody's any more.
         folder.remove(&temporary)?;
         let written = folder
             .open_file(&temporary, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, STATE_MODE)
-            .and_then(|mut file| {
+            .and_then(|file| {
                 // Whatever the umask; where there are no modes, there are none.
                 let _ = file.set_permissions(Permissions::from_mode(STATE_MODE));
-                file.write_all(bytes)?;
+                let mut writer = BoundedWriter {
+                    file: BufWriter::with_capacity(WRITTEN_AT_ONCE, &file),
+                    max: self.max_bytes,
+                    left: self.max_bytes,
+                };
+                write(&mut writer)?;
+                writer.write_all(b"\n")?;
+                writer.flush()?;
                 file.sync_data()?;
                 folder.rename(&temporary, &self.name)
             });
@@ -366,6 +376,27 @@ impl StateFile {
     }
 }
 
+/// A file that takes so many bytes and no more.
+struct BoundedWriter<W> {
+    file: W,
+    max: u64,
+    left: u64,
+}
+
+impl<W: Write> Write for BoundedWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let max = self.max / (1024 * 1024);
+        let too_large = || io::Error::other(format!("it would be larger than {max} MiB"));
+        self.left = self.left.checked_sub(bytes.len() as u64).ok_or_else(too_large)?;
+        self.file.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 impl<M> LockedState<'_, M> {
     /// Keeps another lock as long as this one.
     pub fn keep(&mut self, lock: File) {
@@ -382,16 +413,11 @@ impl<M> LockedState<'_, M> {
     }
 
     /// Writes the memory if it has changed, or if the file has to be replaced. Returns what is wrong with the state.
-    pub fn save(&mut self, has_changed: bool, text: impl FnOnce() -> String) -> Vec<String> {
+    /// `write` writes it to a file, and not to a text: of many services that would be large.
+    pub fn save(&mut self, has_changed: bool, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Vec<String> {
         if self.may_write && (has_changed || !self.problems.is_empty()) {
-            let text = text() + "\n";
             let shown = self.file.path.display();
-            if text.len() as u64 > self.file.max_bytes {
-                let max = self.file.max_bytes / (1024 * 1024);
-                self.problems.push(format!(
-                    "the state {shown} would be larger than {max} MiB and is not written"
-                ));
-            } else if let Err(e) = self.file.write(self.folder, text.as_bytes()) {
+            if let Err(e) = self.file.write(self.folder, write) {
                 self.problems.push(format!("cannot write the state {shown}: {e}"));
             }
         }

@@ -133,7 +133,10 @@ impl Store {
         let (said, next) = judge(&state.memory);
         let next = next.into();
         let has_changed = *next != state.memory;
-        (said, state.save(has_changed, || self.write_text(&next)))
+        (
+            said,
+            state.save(has_changed, |file| file.write_all(self.write_text(&next).as_bytes())),
+        )
     }
 
     /// Locks and reads the state. On its first run a single check takes over what the account remembers of the service.
@@ -211,7 +214,7 @@ impl Store {
         let mut state = account.begin(deadline, |bytes| account_format::read(&key, bytes, Timestamp::now()))?;
         let has_entry = state.memory.forget(service);
         let memory = mem::take(&mut state.memory);
-        let problems = state.save(has_entry, || account_format::write(&key, &memory));
+        let problems = state.save(has_entry, |file| account_format::write_to(file, &key, &memory));
         if !problems.is_empty() {
             return Err(problems.join(", "));
         }

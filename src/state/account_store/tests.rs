@@ -555,9 +555,7 @@ fn a_state_that_would_be_too_large_is_not_written() {
     let path = place.account().shown_path();
     assert_eq!(
         told,
-        [format!(
-            "the state {path} would be larger than 16 MiB and is not written"
-        )]
+        [format!("cannot write the state {path}: it would be larger than 16 MiB")]
     );
     assert_eq!(names(&place.account().peek(at(100))), ["orders"]);
 }
