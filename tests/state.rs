@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Check, Conn, Fake, LIMIT, Output, SLACK, Server, Service, TempDir, Version, is_root, wait_for};
+use crate::support::{
+    Check, Conn, Fake, LIMIT, Output, Running, SLACK, Server, Service, TempDir, Version, is_root, wait_for,
+};
 
 const NOBODY: u32 = 65534;
 
@@ -1326,6 +1328,139 @@ fn what_is_remembered_can_be_forgotten() {
         state().arg("--no-state").run().assert(3, no_state);
         state().env("HOME", "").run().assert(3, homeless);
     }
+}
+
+/// One memory, whether a service is checked alone or with the others.
+#[test]
+#[ignore = "needs nats-server"]
+fn a_service_has_one_memory_whether_it_is_checked_alone_or_with_the_others() {
+    let bench = Bench::new();
+    let service = bench.start(1);
+    let (url, folder) = (bench.server.url(), bench.folder());
+    let run = |args: &[&str]| {
+        let common = ["-s", &url, "--state-dir", &folder];
+        Check::new(args.iter().copied().chain(common)).run()
+    };
+    let check = |args: &[&str]| run(&[args, &["--confirm", "0", "--stall", "100ms"]].concat());
+    run(&["state", "show", "--all"]).assert(
+        0,
+        "all services under $SRV, asked at 127.0.0.1:*\nstate file */state/all-*.json\nnothing is remembered: no run has written it yet",
+    );
+    check(&["--all"]).assert(0, "NATS_SERVICES OK - 1 service, 1 instance* | services=1;*");
+    let instance = format!("  {}*", service.id());
+    let of_service = format!("last verdict OK\nlast answer 20*Z (*s ago), 1 instance\n{instance}\nno outage\n*");
+    run(&["state", "show", "-n", "orders"]).assert(
+        0,
+        &format!("service orders under $SRV, asked at *\nstate file */state/all-*.json\n{of_service}"),
+    );
+    run(&["state", "show", "--all"]).assert(
+        0,
+        &format!("all services under $SRV, asked at *\nstate file */all-*.json\n1 service, none down\nlast census *\n\nservice orders\n{of_service}"),
+    );
+    run(&["state", "list"]).assert(0, "orders at 127.0.0.1:*: 1 instance *s ago, no outage");
+    bench.end(service);
+    // What all services had seen, the check of one misses, and the other way round.
+    check(&["-n", "orders"]).assert(2, DOWN);
+    check(&["--all"]).assert(
+        2,
+        "NATS_SERVICES CRITICAL - 1 of 1 service* down: orders (1 instance until *",
+    );
+    run(&["state", "list"]).assert(
+        0,
+        "orders at 127.0.0.1:*: 0 instances *s ago, down since *, 1 instance before",
+    );
+    let names: Vec<String> = bench
+        .files()
+        .iter()
+        .map(|name| name.split('-').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(names, ["all", "all", "orders", "orders"]);
+    run(&["state", "reset", "--all"]).assert(
+        0,
+        "forgotten: 0 services in */all-*.json\nkept, since they were checked alone: orders (state reset -n NAME)",
+    );
+    check(&["--all"]).assert(2, "NATS_SERVICES CRITICAL - *");
+    run(&["state", "reset", "-n", "orders"]).assert(0, "forgotten: */state/orders-*.json");
+    check(&["--all"]).assert(3, "NATS_SERVICES UNKNOWN - no service has ever answered here*");
+}
+
+/// The file of a check of one kind is not forgotten by a check of the other.
+#[test]
+#[ignore = "needs nats-server"]
+fn a_state_of_the_other_kind_is_refused_and_kept() {
+    let (bench, _service) = Bench::up();
+    let single = bench.read();
+    let all = |file: &str| {
+        let url = bench.server.url();
+        Check::new(["--all", "-s", &url, "--confirm", "0", "--stall", "100ms"]).args(["--state", file])
+    };
+    let path = bench.path("");
+    all(&path).run().assert(
+        3,
+        &format!("NATS_SERVICES UNKNOWN - *the state {path} holds a single service (-n), give --state-dir in place of --state*"),
+    );
+    assert_eq!((bench.read(), bench.files().len()), (single, 2));
+    fs::remove_file(&path).unwrap();
+    all(&path).run().assert(0, "NATS_SERVICES OK - *");
+    let account = bench.read();
+    let refused = "holds all services of an account (--all), give --state-dir in place of --state";
+    bench
+        .check()
+        .run()
+        .assert(3, &beside("UNKNOWN", "*", &format!("the state {path} {refused}")));
+    for what in ["show", "reset"] {
+        bench
+            .state(what)
+            .run()
+            .assert(3, &format!("NATS_SERVICE UNKNOWN - the state {path} {refused}"));
+    }
+    assert_eq!((bench.read(), bench.files().len()), (account, 2));
+}
+
+/// 20 checks of one service and 20 of all, at once, while the service goes and while it comes back.
+#[test]
+#[ignore = "needs nats-server"]
+fn checks_of_one_and_of_all_services_overlap() {
+    let bench = Bench::new();
+    let service = bench.start(1);
+    let (url, folder) = (bench.server.url(), bench.folder());
+    let check = |scope: &[&str]| {
+        let common = [
+            "-s",
+            &url,
+            "--state-dir",
+            &folder,
+            "--confirm",
+            "50ms",
+            "--stall",
+            "50ms",
+            "--timeout",
+            "60",
+        ];
+        Check::new(scope.iter().copied().chain(common)).limit(Duration::from_secs(90))
+    };
+    let (one, all): (&[&str], &[&str]) = (&["-n", "orders"], &["--all"]);
+    check(all).run().assert(0, "NATS_SERVICES OK - *");
+    let overlap = || -> Vec<Running> { (0..20).flat_map(|_| [check(one).spawn(), check(all).spawn()]).collect() };
+    let settle = |runs: Vec<Running>, code: i32| {
+        for out in runs.into_iter().map(Running::wait) {
+            assert!(matches!(out.code, Some(0 | 2)) && out.stderr.is_empty(), "{out:?}");
+        }
+        for scope in [one, all] {
+            let out = check(scope).run();
+            assert_eq!(out.code, Some(code), "{out:?}");
+        }
+    };
+    let mut runs = overlap();
+    service.kill();
+    runs.extend(overlap());
+    bench.server.wait_for_instances("orders", 0);
+    settle(runs, 2);
+    let mut runs = overlap();
+    let _service = bench.start(1);
+    runs.extend(overlap());
+    settle(runs, 0);
+    assert_eq!(bench.files().len(), 4, "{:?}", bench.files());
 }
 
 /// Whoever gives another server or login than the check does is told so, and not that nothing is remembered.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::changes::MAX_CHANGES;
 use super::key::StateKey;
 use super::memory::Memory;
 use crate::values::selection::Selection;
@@ -12,6 +13,16 @@ use crate::values::timestamp::Timestamp;
 
 /// Maximum number of services in an account state, and of candidates.
 pub const MAX_SERVICES: usize = 10_000;
+
+/// Maximum number of changes that are remembered of all services together, and how many of each there may be at least. After
+/// a day of deployments the state of 1000 services would else not fit into the memory of a run.
+const MAX_ALL_CHANGES: usize = 16_384;
+const FEWEST_CHANGES: usize = 8;
+
+/// Maximum number of changes that are remembered of each of so many services.
+pub fn max_changes(services: usize) -> usize {
+    (MAX_ALL_CHANGES / services.max(1)).clamp(FEWEST_CHANGES, MAX_CHANGES)
+}
 
 /// What identifies an account: the key of a single check without the service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -21,8 +21,8 @@ use crate::connect::target::ServiceName;
 use crate::values::text::count;
 use crate::values::timestamp::Timestamp;
 
-/// Maximum size of the state of an account in bytes.
-pub const MAX_ACCOUNT_BYTES: u64 = 16 * 1024 * 1024;
+/// Maximum size of the state of an account in bytes: a run with twice as much needs more memory than it may have.
+pub const MAX_ACCOUNT_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Maximum number of unreadable services that are named.
 const MAX_NAMED: usize = 5;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use std::{io, mem};
 
-use super::account::{AccountKey, AccountMemory, MAX_SERVICES};
+use super::account::{AccountKey, AccountMemory, MAX_SERVICES, max_changes};
 use super::account_format::{self, LoadedAccount, MAX_ACCOUNT_BYTES};
 use super::format;
 use super::key::{FILE_NAME_CHARS, StateKey};
@@ -378,12 +378,18 @@ impl<'a> Turn<'a> {
         let before = self.before.services.get(name);
         let old = self.judged.get(name).map(|memory| &**memory).or(before);
         let (said, next) = judge(old.unwrap_or(&nothing));
+        let mut next = next.into();
+        let max = max_changes(self.before.services.len().max(self.judged.len()));
+        if next.changes.as_ref().is_some_and(|changes| changes.log.len() > max) {
+            let changes = &mut Arc::make_mut(&mut next).changes;
+            changes.iter_mut().for_each(|changes| changes.keep(max));
+        }
         let is_new = old.is_none();
         if is_new && self.before.services.len() + self.newcomers >= MAX_SERVICES {
             self.refused += 1;
         } else {
             self.newcomers += usize::from(is_new);
-            self.judged.insert(name.to_owned(), next.into());
+            self.judged.insert(name.to_owned(), next);
         }
         (said, Vec::new())
     }

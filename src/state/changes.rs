@@ -244,10 +244,15 @@ impl Changes {
         self.log.push(Change { at, what, instance });
     }
 
-    /// Forgets what is old, and if it is too much, first of all who only came.
+    /// Forgets what is old, and what is too much.
     fn trim(&mut self, at: Timestamp) {
         self.log.retain(|change| at.since(change.at) < KEPT);
-        let mut surplus = self.log.len().saturating_sub(MAX_CHANGES);
+        self.keep(MAX_CHANGES);
+    }
+
+    /// Keeps at most so many changes, the latest, and forgets first of all who only came.
+    pub fn keep(&mut self, max: usize) {
+        let mut surplus = self.log.len().saturating_sub(max);
         let mut is_surplus = |only: &ChangeKind, change: &Change| {
             let drop = surplus > 0 && (change.what == *only);
             surplus -= usize::from(drop);
@@ -256,7 +261,7 @@ impl Changes {
         for only in [ChangeKind::Arrived { replaces: None }, ChangeKind::Missing] {
             self.log.retain(|change| !is_surplus(&only, change));
         }
-        self.log.drain(..self.log.len().saturating_sub(MAX_CHANGES));
+        self.log.drain(..self.log.len().saturating_sub(max));
     }
 
     /// The restarts of the time before `at`, latest last.

@@ -3,26 +3,44 @@
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::format_description::well_known::Rfc3339;
-use time::{OffsetDateTime, UtcOffset};
+use time::{Date, Month, OffsetDateTime, UtcOffset};
+
+/// Microseconds in a day.
+const DAY: i64 = 86_400_000_000;
+
+/// The Julian day of 1970-01-01.
+const EPOCH_DAY: i64 = 2_440_588;
 
 /// Microseconds since 1970-01-01 00:00 UTC; RFC 3339 in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Timestamp(i64);
 
-impl From<Timestamp> for String {
-    fn from(moment: Timestamp) -> String {
-        moment.to_string()
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 
-impl TryFrom<String> for Timestamp {
-    type Error = &'static str;
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
+        deserializer.deserialize_str(TimestampVisitor)
+    }
+}
 
-    fn try_from(text: String) -> Result<Timestamp, Self::Error> {
-        Timestamp::parse(&text).ok_or("no time")
+struct TimestampVisitor;
+
+impl Visitor<'_> for TimestampVisitor {
+    type Value = Timestamp;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a time")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
+        Timestamp::parse(text).ok_or_else(|| E::custom("no time"))
     }
 }
 
@@ -61,6 +79,39 @@ impl Timestamp {
     /// Reads RFC 3339. A moment that its offset puts outside of the years 0 to 9999 of UTC, in which it could not be told,
     /// is none.
     pub fn parse(text: &str) -> Option<Timestamp> {
+        Timestamp::parse_own(text).or_else(|| Timestamp::parse_any(text))
+    }
+
+    /// Reads what `Display` has written, faster than the library: the state of 1000 services has 35,000 times.
+    fn parse_own(text: &str) -> Option<Timestamp> {
+        let number = |digits: &[u8]| {
+            let add = |sum: i64, digit: &u8| digit.is_ascii_digit().then(|| sum * 10 + i64::from(digit - b'0'));
+            digits.iter().try_fold(0, add)
+        };
+        let (whole, fraction) = text.as_bytes().split_at_checked(19)?;
+        let separators = [4, 7, 10, 13, 16].map(|at| whole[at]);
+        let [year, month, day, hour, minute, second] =
+            [0..4, 5..7, 8..10, 11..13, 14..16, 17..19].map(|digits| number(&whole[digits]));
+        let micros = match fraction {
+            [b'Z'] => 0,
+            [b'.', digits @ .., b'Z'] if (1..=6).contains(&digits.len()) => {
+                number(digits)? * 10_i64.pow(6 - digits.len() as u32)
+            }
+            _ => return None,
+        };
+        let (hour, minute, second) = (hour?, minute?, second?);
+        if &separators != b"--T::" || hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        let month = Month::try_from(month? as u8).ok()?;
+        let date = Date::from_calendar_date(year? as i32, month, day? as u8).ok()?;
+        let days = i64::from(date.to_julian_day()) - EPOCH_DAY;
+        Some(Timestamp(
+            days * DAY + ((hour * 60 + minute) * 60 + second) * 1_000_000 + micros,
+        ))
+    }
+
+    fn parse_any(text: &str) -> Option<Timestamp> {
         let moment = OffsetDateTime::parse(text, &Rfc3339)
             .ok()?
             .checked_to_offset(UtcOffset::UTC)?;
@@ -84,12 +135,35 @@ impl std::ops::Add<Duration> for Timestamp {
 impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC, to the microsecond; it reads back as the same moment.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1000);
-        let Some(moment) = moment.ok().filter(|moment| (0..=9999).contains(&moment.year())) else {
+        let (days, micros) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
+        let date = i32::try_from(days + EPOCH_DAY)
+            .ok()
+            .and_then(|day| Date::from_julian_day(day).ok());
+        let Some(date) = date.filter(|date| (0..=9999).contains(&date.year())) else {
             // Beyond the year 9999 there is no RFC 3339.
             return f.write_str("9999-12-31T23:59:59Z");
         };
-        f.write_str(&moment.format(&Rfc3339).map_err(|_| fmt::Error)?)
+        let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
+        let mut text = *b"0000-00-00T00:00:00.000000Z";
+        let mut put = |digits: std::ops::Range<usize>, mut number: i64| {
+            for digit in text[digits].iter_mut().rev() {
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        };
+        put(0..4, date.year().into());
+        put(5..7, u8::from(date.month()).into());
+        put(8..10, date.day().into());
+        put(11..13, seconds / 3600);
+        put(14..16, seconds / 60 % 60);
+        put(17..19, seconds % 60);
+        put(20..26, fraction);
+        let mut end = if fraction == 0 { 19 } else { 26 };
+        while text[end - 1] == b'0' && fraction > 0 {
+            end -= 1;
+        }
+        text[end] = b'Z';
+        f.write_str(std::str::from_utf8(&text[..=end]).unwrap_or_default())
     }
 }
 
@@ -109,6 +183,36 @@ mod tests {
             Some(Timestamp::from_micros(0))
         );
         assert_eq!(Timestamp::parse("yesterday"), None);
+    }
+
+    /// Against the library, at all places of the calendar.
+    #[test]
+    fn writes_and_reads_as_the_library_does() {
+        // From the year 0 to the end of 9999, in steps that meet each day of the year and each length of a fraction.
+        for step in 0..200_000 {
+            let micros = -62_167_219_200_000_000 + step * 1_577_847_601_237 + step % 7 * 1000;
+            let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1000).expect("a time");
+            let text = moment.format(&Rfc3339).expect("RFC 3339");
+            assert_eq!(Timestamp(micros).to_string(), text);
+            assert_eq!(Timestamp::parse_own(&text), Some(Timestamp(micros)), "{text}");
+            assert_eq!(Timestamp::parse_any(&text), Some(Timestamp(micros)), "{text}");
+        }
+        for text in [
+            "",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-01-01T24:00:00Z",
+            "2026-01-01T00:60:00Z",
+            "2026-01-01T00:00:60Z",
+            "2026-01-01T00:00:00.Z",
+            "2026-01-01T00:00:00",
+            "2026-01-01 00:00:00Z",
+            "2026-01-01T00:00:00.1234567Z",
+            "2026-01-01T00:00:0\u{e9}Z",
+            "+026-01-01T00:00:00Z",
+        ] {
+            assert_eq!(Timestamp::parse_own(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -540,6 +540,27 @@ fn no_more_services_are_taken_in_than_can_be_read_again() {
     );
 }
 
+/// A day of deployments does not make the state too large.
+#[test]
+fn of_many_services_fewer_changes_are_remembered() {
+    assert_eq!([0, 64, 100, 1000, 10_000].map(max_changes), [256, 256, 163, 16, 8]);
+    let place = Place::new("changes");
+    let mut full = memory();
+    let changes = full.changes.as_mut().expect("changes");
+    changes.log = changes.log.iter().cycle().take(256).cloned().collect();
+    let latest = changes.log[255].clone();
+    let names: Vec<String> = (0..1000).map(|n| format!("s{n}")).collect();
+    let services: Vec<(&str, Memory)> = names.iter().map(|name| (name.as_str(), full.clone())).collect();
+    place.run_for_all(&services);
+    place.run_for_all(&services);
+    let peeked = place.account().peek(at(100));
+    let logs = peeked
+        .services
+        .values()
+        .map(|memory| &memory.changes.as_ref().expect("changes").log);
+    assert!(logs.into_iter().all(|log| log.len() == 16 && log[15] == latest));
+}
+
 /// More than can be read again is not written, and what was written stays.
 #[test]
 fn a_state_that_would_be_too_large_is_not_written() {
@@ -555,7 +576,7 @@ fn a_state_that_would_be_too_large_is_not_written() {
     let path = place.account().shown_path();
     assert_eq!(
         told,
-        [format!("cannot write the state {path}: it would be larger than 16 MiB")]
+        [format!("cannot write the state {path}: it would be larger than 8 MiB")]
     );
     assert_eq!(names(&place.account().peek(at(100))), ["orders"]);
 }
