@@ -1348,7 +1348,9 @@ fn a_service_has_one_memory_whether_it_is_checked_alone_or_with_the_others() {
     );
     check(&["--all"]).assert(0, "NATS_SERVICES OK - 1 service, 1 instance* | services=1;*");
     let instance = format!("  {}*", service.id());
-    let of_service = format!("last verdict OK\nlast answer 20*Z (*s ago), 1 instance\n{instance}\nno outage\n*");
+    let of_service = format!(
+        "last verdict OK\nlast answer 20*Z (*s ago), 1 instance\n{instance}\nno outage\nlast census 20*Z (*s ago)\nepoch 20*Z: 1 instance"
+    );
     run(&["state", "show", "-n", "orders"]).assert(
         0,
         &format!("service orders under $SRV, asked at *\nstate file */state/all-*.json\n{of_service}"),
