@@ -1337,12 +1337,10 @@ fn a_service_has_one_memory_whether_it_is_checked_alone_or_with_the_others() {
     let bench = Bench::new();
     let service = bench.start(1);
     let (url, folder) = (bench.server.url(), bench.folder());
-    let run = |args: &[&str]| {
-        let common = ["-s", &url, "--state-dir", &folder];
-        Check::new(args.iter().copied().chain(common)).run()
-    };
-    let check = |args: &[&str]| run(&[args, &["--confirm", "0", "--stall", "100ms"]].concat());
-    run(&["state", "show", "--all"]).assert(
+    let run = |args: &[&str]| Check::new(args.iter().copied().chain(["--state-dir", &folder])).run();
+    let show = |args: &[&str]| run(&[args, &["-s", &url]].concat());
+    let check = |args: &[&str]| show(&[args, &["--confirm", "0", "--stall", "100ms"]].concat());
+    show(&["state", "show", "--all"]).assert(
         0,
         "all services under $SRV, asked at 127.0.0.1:*\nstate file */state/all-*.json\nnothing is remembered: no run has written it yet",
     );
@@ -1351,11 +1349,11 @@ fn a_service_has_one_memory_whether_it_is_checked_alone_or_with_the_others() {
     let of_service = format!(
         "last verdict OK\nlast answer 20*Z (*s ago), 1 instance\n{instance}\nno outage\nlast census 20*Z (*s ago)\nepoch 20*Z: 1 instance"
     );
-    run(&["state", "show", "-n", "orders"]).assert(
+    show(&["state", "show", "-n", "orders"]).assert(
         0,
         &format!("service orders under $SRV, asked at *\nstate file */state/all-*.json\n{of_service}"),
     );
-    run(&["state", "show", "--all"]).assert(
+    show(&["state", "show", "--all"]).assert(
         0,
         &format!("all services under $SRV, asked at *\nstate file */all-*.json\n1 service, none down\nlast census *\n\nservice orders\n{of_service}"),
     );
@@ -1377,12 +1375,12 @@ fn a_service_has_one_memory_whether_it_is_checked_alone_or_with_the_others() {
         .map(|name| name.split('-').next().unwrap().to_owned())
         .collect();
     assert_eq!(names, ["all", "all", "orders", "orders"]);
-    run(&["state", "reset", "--all"]).assert(
+    show(&["state", "reset", "--all"]).assert(
         0,
         "forgotten: 0 services in */all-*.json\nkept, since they were checked alone: orders (state reset -n NAME)",
     );
     check(&["--all"]).assert(2, "NATS_SERVICES CRITICAL - *");
-    run(&["state", "reset", "-n", "orders"]).assert(0, "forgotten: */state/orders-*.json");
+    show(&["state", "reset", "-n", "orders"]).assert(0, "forgotten: */state/orders-*.json");
     check(&["--all"]).assert(3, "NATS_SERVICES UNKNOWN - no service has ever answered here*");
 }
 
