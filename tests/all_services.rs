@@ -836,6 +836,30 @@ fn timed_a_thousand_services_keep_to_their_bounds() {
         .assert_within(Duration::from_secs(2));
 }
 
+/// Again and again all instances of all services are replaced: each time they are known from then on, and what is remembered of those
+/// that left stays bounded.
+#[test]
+#[ignore = "needs nats-server"]
+fn rollouts_of_a_thousand_services_are_learned() {
+    let server = Server::start(Version::Newest);
+    let names = thousand(1000);
+    let monitor = AllMonitor::new(server.url());
+    let up = "NATS_SERVICES OK - 1000 services, 10000 instances* | services=1000;;;0; services_down=0;;;0; instances=10000;*";
+    let mut crowd = Crowd::of_services(&server.url(), &names, 10);
+    monitor.all([""; 0]).run().assert(0, up);
+    for rollout in 1..=3 {
+        drop(crowd);
+        crowd = Crowd::of_new_instances(&server.url(), &names, 10, rollout * 10_000);
+        for _ in 0..2 {
+            monitor.all(["-t", "20s"]).run().assert(0, up);
+        }
+    }
+    // Who left within a day is remembered besides.
+    let state = largest_file(&monitor.home.join("state"));
+    assert!(state <= 6 << 20, "{state} bytes");
+    drop(crowd);
+}
+
 fn largest_file(dir: &str) -> u64 {
     let files = fs::read_dir(dir).expect("the folder of the state");
     let sizes = files.map(|file| file.expect("a file").metadata().expect("its size").len());
