@@ -150,15 +150,6 @@ impl Folder {
         Ok(fs::linkat(&self.fd, name, &self.fd, second, AtFlags::empty())?)
     }
 
-    /// Waits until the names of the entries are on the disk.
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn sync(&self) -> io::Result<()> {
-        Ok(fs::fsync(self.open_itself()?)?)
-    }
-
     /// The names of all entries, sorted.
     ///
     /// # Errors

@@ -6,10 +6,10 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hasher};
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-use std::{io, mem};
 
 use super::account::{AccountKey, AccountMemory, MAX_SERVICES, max_changes};
 use super::account_format::{self, LoadedAccount, MAX_ACCOUNT_BYTES};
@@ -175,7 +175,7 @@ impl AccountStore {
         let before = if is_as_peeked { peeked } else { &read };
         let mut turn = Turn::new(before, own, peeked, deadline);
         let said = run(&mut turn);
-        let services = turn.entries(|| state.sync_folder());
+        let services = turn.entries();
         let has_changed = turn.candidates != before.candidates
             || turn.census != before.census
             || services.len() != before.services.len()
@@ -185,6 +185,16 @@ impl AccountStore {
         let mut problems = state.save(has_changed, |file| {
             account_format::write_parts(file, &self.key, services, &turn.candidates, turn.census)
         });
+        if problems.is_empty()
+            && let Some(aside) = file.aside()
+        {
+            problems.push(format!(
+                "the state {} was damaged, and is kept as {}: a service that was down then may be forgotten, remove that file when all \
+                 are there",
+                file.path().display(),
+                aside.display()
+            ));
+        }
         if turn.refused > 0 {
             let (shown, refused) = (file.path().display(), turn.refused);
             problems.push(format!(
@@ -232,7 +242,9 @@ impl AccountStore {
         let names = memory.services.keys().chain(memory.candidates.keys());
         let selected: BTreeSet<&String> = names.filter(|name| selection.includes(name)).collect();
         if *selection == Selection::default() {
-            return Ok(file.remove(deadline, read)?.then_some(selected.len()));
+            let removed = file.remove(deadline, read)?;
+            file.remove_aside()?;
+            return Ok(removed.then_some(selected.len()));
         }
         let mut state = file.begin(deadline, read)?;
         let mut memory = mem::take(&mut state.memory);
@@ -324,10 +336,9 @@ fn read_own_states(own: &OwnStates, memory: &mut AccountMemory, now: Timestamp) 
             }
             // It was reset a moment ago.
             Err(LoadError::Missing) => {}
-            Err(_) => {
-                memory.services.remove(service);
-                memory.unreadable.insert(service.clone());
-            }
+            // What the account remembers of it counts.
+            Err(_) if memory.services.contains_key(service) => {}
+            Err(_) => drop(memory.unreadable.insert(service.clone())),
         }
     }
 }
@@ -373,7 +384,18 @@ impl<'a> Turn<'a> {
         let nothing = Memory::default();
         if let Some(store) = self.own.get(name) {
             let peeked = self.peeked.services.get(name).unwrap_or(&nothing);
-            return store.update(self.deadline, peeked, judge);
+            let copy = self.before.services.get(name);
+            let mut kept = None;
+            let (said, problems) = store.update(self.deadline, peeked, |memory| {
+                // Damaged, and set aside.
+                let is_nothing = *memory == nothing;
+                let (said, next) = judge(copy.filter(|_| is_nothing).unwrap_or(memory));
+                let next = next.into();
+                kept = Some(Arc::clone(&next));
+                (said, next)
+            });
+            self.judged.extend(kept.map(|next| (name.to_owned(), next)));
+            return (said, problems);
         }
         let before = self.before.services.get(name);
         let old = self.judged.get(name).map(|memory| &**memory).or(before);
@@ -394,21 +416,17 @@ impl<'a> Turn<'a> {
         (said, Vec::new())
     }
 
-    /// Returns the entries to write: not those of services that are not watched any more, nor those whose service has a file
-    /// of its own. That file must be on the disk before: `sync` waits until it is.
-    fn entries(&self, sync: impl FnOnce() -> io::Result<()>) -> BTreeMap<&str, &Memory> {
+    /// Returns the entries to write: not those of services that are not watched any more. A service with a file of its own has
+    /// a copy here, for the case that its file is damaged.
+    fn entries(&self) -> BTreeMap<&str, &Memory> {
         let before = self.before.services.iter().filter(|(_, memory)| memory.is_remembered());
         let judged = self.judged.iter().map(|(name, memory)| (name, &**memory));
         let entries = before.chain(judged);
-        let mut entries: BTreeMap<&str, &Memory> = entries.map(|(name, memory)| (name.as_str(), memory)).collect();
-        if entries.keys().any(|name| self.own.contains_key(*name)) && sync().is_ok() {
-            entries.retain(|name, _| !self.own.contains_key(*name));
-        }
-        entries
+        entries.map(|(name, memory)| (name.as_str(), memory)).collect()
     }
 
     fn memory(&self) -> AccountMemory {
-        let entries = self.entries(|| Ok(())).into_iter();
+        let entries = self.entries().into_iter();
         AccountMemory {
             services: entries
                 .map(|(name, memory)| (name.to_owned(), memory.clone()))

@@ -292,6 +292,27 @@ impl StateFile {
         Ok(true)
     }
 
+    /// The damaged state that was set aside, as long as it lies there.
+    pub fn aside(&self) -> Option<PathBuf> {
+        let aside = self.with_suffix(".bad");
+        let folder = self.folder(false).ok().flatten()?;
+        let lies_there = folder.has(&aside).unwrap_or(false);
+        lies_there.then(|| parent(&self.path).join(aside))
+    }
+
+    /// Removes the damaged state that was set aside.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be removed.
+    pub fn remove_aside(&self) -> Result<(), String> {
+        let (Some(aside), Some(folder)) = (self.aside(), self.folder(false)?) else {
+            return Ok(());
+        };
+        let removed = folder.remove(&self.with_suffix(".bad"));
+        removed.map_err(|e| format!("cannot remove the state {}: {e}", aside.display()))
+    }
+
     /// Gives a file that cannot be used a second name, so that it is not thrown away when it is replaced.
     ///
     /// It keeps its own until then: a run that is killed before must not leave what looks like a first run.
@@ -401,15 +422,6 @@ impl<M> LockedState<'_, M> {
     /// Keeps another lock as long as this one.
     pub fn keep(&mut self, lock: File) {
         self.locks.push(lock);
-    }
-
-    /// Waits until the files in the folder are on the disk, under the names that they have now.
-    ///
-    /// # Errors
-    ///
-    /// Those of the system.
-    pub fn sync_folder(&self) -> io::Result<()> {
-        self.folder.sync()
     }
 
     /// Writes the memory if it has changed, or if the file has to be replaced. Returns what is wrong with the state.
