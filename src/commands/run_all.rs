@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::check_report::{AbortReport, CheckReport};
 use super::run_check::{SAVING, judge_beside_others, needs_census, plan, state_environment, unreadable};
-use crate::cli::{AllConfig, AllServices, Settings};
+use crate::cli::{AllConfig, AllServices};
 use crate::judge::overview::{OverviewInput, ServiceResult, add_problem, overview};
 use crate::judge::verdict::Finding;
 use crate::probe::client::{ProbeRequest, probe_all};
@@ -16,15 +16,10 @@ use crate::process::watchdog;
 use crate::render::report::{AllReport, Report};
 use crate::state::account::{AccountMemory, MAX_SERVICES};
 use crate::state::account_store::{AccountStore, Turn};
-use crate::state::changes::{ASKED as CHANGES_ASKED, MAX_CHANGES};
 use crate::state::memory::Memory;
 use crate::values::env::Env;
 use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
-
-/// Maximum number of changes that are remembered of all services together, and the minimum of each.
-const MAX_CHANGES_OF_ALL: usize = 20_000;
-const MIN_CHANGES: usize = 16;
 
 /// Maximum number of other services among which one that was never seen is looked for.
 const MAX_OTHERS: usize = 1000;
@@ -114,12 +109,11 @@ fn judge_all(config: &AllConfig, peeked: &AccountMemory, seen: &AllObservation, 
         let observation = with_others(observation, before, seen);
         let (mut report, problems) = turn.service(name, |memory| {
             let (mut report, next) = judge_beside_others(name, settings, before, memory, &observation);
-            // Given back at once, so that there is one memory, and no copy of it.
+            // The turn may shorten it: then there is one of it, and no copy.
             report.memory = Arc::default();
-            let next = shortened(next, settings, seen);
-            report.memory = Arc::clone(&next);
             (report, next)
         });
+        report.memory = turn.judged(name);
         // One that was forgotten just now is nobody's business any more.
         if report.memory.is_remembered() || services.expected.contains(name) || !problems.is_empty() {
             for problem in problems {
@@ -130,19 +124,6 @@ fn judge_all(config: &AllConfig, peeked: &AccountMemory, seen: &AllObservation, 
         }
     }
     all_report(config, reports, seen, turn)
-}
-
-/// The memory with fewer changes, where there are many services: all of them are in one file.
-fn shortened(mut memory: Arc<Memory>, settings: &Settings, seen: &AllObservation) -> Arc<Memory> {
-    let max = (MAX_CHANGES_OF_ALL / seen.services.len().max(1)).max(MIN_CHANGES);
-    if max < MAX_CHANGES && memory.changes.as_ref().is_some_and(|changes| !changes.log.is_empty()) {
-        let policy = &settings.policy;
-        let kept = policy.restarts.window.max(policy.loss.settle).max(CHANGES_ASKED);
-        if let Some(changes) = &mut Arc::make_mut(&mut memory).changes {
-            changes.shorten(seen.common.at, kept, max);
-        }
-    }
-    memory
 }
 
 /// Whether a service that is not remembered has answered for long enough to be watched from now on.

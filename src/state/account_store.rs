@@ -374,6 +374,11 @@ impl<'a> Turn<'a> {
         memory.is_some_and(Memory::is_remembered)
     }
 
+    /// The new memory of a service that was judged; an empty one of one that was not taken in.
+    pub fn judged(&self, name: &str) -> Arc<Memory> {
+        self.judged.get(name).cloned().unwrap_or_default()
+    }
+
     /// Lets `judge` make the new memory of a service from the old one. The second value returned tells what is wrong with the
     /// state file of the service, if it has one of its own.
     pub fn service<T, M: Into<Arc<Memory>>>(

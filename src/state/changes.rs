@@ -17,7 +17,7 @@ pub const KEPT: Duration = Duration::from_secs(86_400);
 pub const MAX_RESTARTS: usize = 100;
 
 /// For how long an instance that does not answer is asked for itself.
-pub const ASKED: Duration = Duration::from_secs(900);
+const ASKED: Duration = Duration::from_secs(900);
 
 /// Kind of a change: what became of an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,13 +97,6 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Forgets changes that are older than this, and all but the latest so many.
-    pub fn shorten(&mut self, now: Timestamp, kept: Duration, max: usize) {
-        self.log.retain(|change| now.since(change.at) <= kept);
-        let surplus = self.log.len().saturating_sub(max);
-        self.log.drain(..surplus);
-    }
-
     /// The changes after an epoch in which instances answered.
     ///
     /// An instance is gone only when the server says so; one that is missing and comes back never went. An arrival takes the
