@@ -856,7 +856,7 @@ fn rollouts_of_a_thousand_services_are_learned() {
     }
     // Who left within a day is remembered besides.
     let state = largest_file(&monitor.home.join("state"));
-    assert!(state <= 6 << 20, "{state} bytes");
+    assert!(state <= 4 << 20, "{state} bytes");
     drop(crowd);
 }
 

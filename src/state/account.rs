@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::changes::MAX_CHANGES;
 use super::key::StateKey;
-use super::memory::Memory;
+use super::memory::{MAX_HISTORY, Memory};
 use crate::values::selection::Selection;
 use crate::values::text::digest;
 use crate::values::timestamp::Timestamp;
@@ -16,12 +16,21 @@ pub const MAX_SERVICES: usize = 10_000;
 
 /// Maximum number of changes that are remembered of all services together, and how many of each there may be at least. After
 /// a day of deployments the state of 1000 services would else not fit into the memory of a run.
-const MAX_ALL_CHANGES: usize = 16_384;
+const MAX_ALL_CHANGES: usize = 8192;
 const FEWEST_CHANGES: usize = 8;
+
+/// The same of the epochs in brief.
+const MAX_ALL_HISTORY: usize = 16_384;
+const SHORTEST_HISTORY: usize = 8;
 
 /// Maximum number of changes that are remembered of each of so many services.
 pub fn max_changes(services: usize) -> usize {
     (MAX_ALL_CHANGES / services.max(1)).clamp(FEWEST_CHANGES, MAX_CHANGES)
+}
+
+/// Maximum number of epochs that are remembered in brief of each of so many services.
+pub fn max_history(services: usize) -> usize {
+    (MAX_ALL_HISTORY / services.max(1)).clamp(SHORTEST_HISTORY, MAX_HISTORY)
 }
 
 /// What identifies an account: the key of a single check without the service.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::account::{AccountKey, AccountMemory, MAX_SERVICES, max_changes};
+use super::account::{AccountKey, AccountMemory, MAX_SERVICES, max_changes, max_history};
 use super::account_format::{self, LoadedAccount, MAX_ACCOUNT_BYTES};
 use super::format;
 use super::key::{FILE_NAME_CHARS, StateKey};
@@ -406,10 +406,13 @@ impl<'a> Turn<'a> {
         let old = self.judged.get(name).map(|memory| &**memory).or(before);
         let (said, next) = judge(old.unwrap_or(&nothing));
         let mut next = next.into();
-        let max = max_changes(self.before.services.len().max(self.judged.len()));
-        if next.changes.as_ref().is_some_and(|changes| changes.log.len() > max) {
-            let changes = &mut Arc::make_mut(&mut next).changes;
-            changes.iter_mut().for_each(|changes| changes.keep(max));
+        let services = self.before.services.len().max(self.judged.len());
+        let (changes, history) = (max_changes(services), max_history(services));
+        let is_longer = next.changes.as_ref().is_some_and(|log| log.log.len() > changes);
+        if is_longer || next.history.len() > history {
+            let memory = Arc::make_mut(&mut next);
+            memory.changes.iter_mut().for_each(|log| log.keep(changes));
+            memory.history.drain(..memory.history.len().saturating_sub(history));
         }
         let is_new = old.is_none();
         if is_new && self.before.services.len() + self.newcomers >= MAX_SERVICES {

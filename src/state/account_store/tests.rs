@@ -571,7 +571,8 @@ fn no_more_services_are_taken_in_than_can_be_read_again() {
 /// A day of deployments does not make the state too large.
 #[test]
 fn of_many_services_fewer_changes_are_remembered() {
-    assert_eq!([0, 64, 100, 1000, 10_000].map(max_changes), [256, 256, 163, 16, 8]);
+    assert_eq!([0, 32, 100, 1000, 10_000].map(max_changes), [256, 256, 81, 8, 8]);
+    assert_eq!([0, 512, 1000, 10_000].map(max_history), [32, 32, 16, 8]);
     let place = Place::new("changes");
     let mut full = memory();
     let changes = full.changes.as_mut().expect("changes");
@@ -586,7 +587,7 @@ fn of_many_services_fewer_changes_are_remembered() {
         .services
         .values()
         .map(|memory| &memory.changes.as_ref().expect("changes").log);
-    assert!(logs.into_iter().all(|log| log.len() == 16 && log[15] == latest));
+    assert!(logs.into_iter().all(|log| log.len() == 8 && log[7] == latest));
 }
 
 /// More than can be read again is not written, and what was written stays.
