@@ -11,7 +11,7 @@ use crate::judge::overview::{OverviewInput, ServiceResult, add_problem, overview
 use crate::judge::verdict::Finding;
 use crate::probe::client::{ProbeRequest, probe_all};
 use crate::probe::observation::{AllObservation, Failure, Observation, Outcome};
-use crate::probe::plan::{DiscoveryPlan, PingPlan, ProbePlan};
+use crate::probe::plan::{DiscoveryPlan, LEAST_CENSUS, PingPlan, ProbePlan};
 use crate::process::watchdog;
 use crate::render::report::{AllReport, Report};
 use crate::state::account::{AccountMemory, MAX_SERVICES};
@@ -77,6 +77,7 @@ pub fn probe_plan(config: &AllConfig, memory: &AccountMemory, now: Timestamp) ->
             selection: services.selection.clone(),
             census,
             stall: settings.timing.stall,
+            least: LEAST_CENSUS,
         }),
     }
 }

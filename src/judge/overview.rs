@@ -181,7 +181,11 @@ impl OverviewInput<'_> {
         if self.services.is_empty() && asked {
             let text = match (self.candidates.len(), self.policy.remembers) {
                 (0, true) => {
-                    "no service has ever answered here: is this the right account, and --srv-prefix?".to_owned()
+                    let import = match self.policy.imported {
+                        true => ", and are $SRV.PING and $SRV.PING.> exported and imported, both",
+                        false => "",
+                    };
+                    format!("no service has ever answered here: is this the right account, and --srv-prefix{import}?")
                 }
                 (0, false) => {
                     "no service answers here, and nobody remembers whether any was ever there (--no-state)".to_owned()

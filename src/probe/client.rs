@@ -87,13 +87,20 @@ fn run<'a>(request: &'a ProbeRequest<'a>) -> (Probe<'a>, Seen, Option<EndpointSe
     else {
         return (probe, Seen::nothing(&request.plan, now, outcome), None);
     };
-    if request.target.prefix.is_imported() && schedules.are_heard_by_name_only() {
-        let subject = request.target.discovery_subject("PING");
+    let (subject, imported) = (
+        request.target.discovery_subject("PING"),
+        request.target.prefix.is_imported(),
+    );
+    let unreached = schedules.unreached();
+    let unreached = unreached.map(|unreached| diagnosis::unreached(&subject, imported, &unreached));
+    let mut seen = schedules.seen(now, outcome, &link.clock);
+    if let Some(text) = unreached {
+        seen.common.denied = text;
+    } else if request.plan.single().is_none() && imported && seen.replies() == 1 && seen.services.len() == 1 {
         probe.remarks.push(format!(
-            "services reply to {subject}.NAME, and nobody is subscribed to {subject}: export and import it, too, or new services are not seen"
+            "one reply to {subject}: does its export say response_type: stream? Else no other service is seen, --expect names them"
         ));
     }
-    let seen = schedules.seen(now, outcome, &link.clock);
     // The worker would end now, which costs more than to let it wait for the end of the process.
     mem::forget(link);
     (probe, seen, call.filter(Call::has_begun).map(|call| call.seen()))

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::connect::request::shown;
 use crate::connect::target::Auth;
 use crate::probe::observation::Failure;
+use crate::probe::reach::Unreached;
 use crate::values::duration::{age, latency};
 use crate::values::status::Reason;
 use crate::values::text::clean;
@@ -309,6 +310,32 @@ pub fn server_said(peer: &Peer<'_>, text: &str) -> Failure {
         return flooded(address);
     }
     protocol(format!("NATS at {address} said: {said}"))
+}
+
+/// The query to all services, on this subject, does not reach those that reply when asked by name. `imported`: through an account import.
+pub fn unreached(subject: &str, imported: bool, unreached: &Unreached<&str>) -> String {
+    match (unreached, imported) {
+        (Unreached::All, true) => format!(
+            "nobody is subscribed to {subject}, though services reply to {subject}.NAME, export and import it, too"
+        ),
+        (Unreached::All, false) => format!(
+            "nobody is subscribed to {subject}, though services reply to {subject}.NAME, let them subscribe to it, too"
+        ),
+        (Unreached::Some(names), _) => {
+            let more = match names.len() - 1 {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let why = match imported {
+                true => "its export needs response_type: stream (or do services share a queue group?)",
+                false => "do services share a queue group, or may they not subscribe to it?",
+            };
+            format!(
+                "not all services reply to {subject}, {}{more} only by name, {why}, --expect names new ones",
+                clean(names[0], QUOTED)
+            )
+        }
+    }
 }
 
 /// The subject that we may not publish to, if that is what the server sent `-ERR` with this text for.

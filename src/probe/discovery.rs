@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::probe::observation::{Ignored, Observation};
 use crate::probe::plan::{DiscoveryPlan, PingPlan};
+use crate::probe::reach::Reach;
 use crate::values::text::digest;
 
 /// Maximum number of services that are taken in beside those planned, and of those beyond that are counted.
@@ -29,6 +30,8 @@ pub struct Discovery {
     /// Why the server did not allow the query, or that for the statistics.
     pub denied: String,
     pub stats_denied: String,
+    /// The check whether the query reaches those that reply when asked by name.
+    pub reach: Option<Reach>,
     /// Replies that belong to no service.
     pub ignored: Ignored,
     /// The digests of the names of those not taken in.
@@ -47,6 +50,7 @@ impl Discovery {
             no_responders: false,
             denied: String::new(),
             stats_denied: String::new(),
+            reach: None,
             ignored: Ignored::default(),
             too_many: BTreeSet::new(),
             newcomers: 0,
@@ -63,6 +67,14 @@ impl Discovery {
     /// The server has dealt with the query.
     pub fn pong_received(&mut self, now: Duration) {
         self.latest.get_or_insert(now);
+        if let Some(reach) = &mut self.reach {
+            reach.pong_received();
+        }
+    }
+
+    /// Begins the check whether the query reaches these services, which reply when asked by name.
+    pub fn check_reach(&mut self, now: Duration, services: &[usize]) {
+        self.reach = Some(Reach::new(now, self.plan.stall, services, self.no_responders));
     }
 
     /// The plan of a service that was not planned and has replied. `None`: it is not watched.
@@ -113,7 +125,7 @@ impl Discovery {
     fn end(&self) -> Duration {
         match self.latest {
             _ if self.is_settled() => Duration::ZERO,
-            Some(latest) => latest + self.plan.stall,
+            Some(latest) => (latest + self.plan.stall).max(self.plan.least),
             // The deadline of the run will end this.
             None => Duration::MAX,
         }

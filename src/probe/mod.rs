@@ -11,6 +11,7 @@ pub mod json;
 pub mod known;
 pub mod observation;
 pub mod plan;
+pub mod reach;
 pub mod relay;
 mod replies;
 pub mod reply;

@@ -57,7 +57,8 @@ pub enum Query {
     /// PING to an id that no instance has. Where the server knows of a subscriber to that, one listens to everything, and the
     /// want of a 503 means nothing.
     UnusedId,
-    /// PING to all services.
+    /// PING to all services. In a run for all, this is the second one, or one by name beside it: see
+    /// [`Reach`](crate::probe::reach::Reach).
     Discovery,
 }
 
@@ -124,7 +125,13 @@ pub struct DiscoveryPlan {
     pub census: bool,
     /// Time limit for one more reply after the latest, of whatever service.
     pub stall: Duration,
+    /// How long services that nobody knows of are waited for at least, from the first request on: they may be slower than the others.
+    /// At most a quarter of the time of the run.
+    pub least: Duration,
 }
+
+/// The usual value of [`DiscoveryPlan::least`].
+pub const LEAST_CENSUS: Duration = Duration::from_secs(1);
 
 /// The rules of the probe of one service.
 #[derive(Clone, Debug)]

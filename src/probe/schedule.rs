@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::probe::clock::PingClock;
-use crate::probe::observation::{Fate, NotCounted, Observation, Outcome, Silence};
+use crate::probe::observation::{Failure, Fate, NotCounted, Observation, Outcome, Silence};
 use crate::probe::plan::{PingPlan, Query, Wanted, retry_time};
 use crate::probe::replies::{MAX_INSTANCES, Replies};
 use crate::probe::reply::Reply;
 use crate::probe::stats::SeenStats;
+use crate::values::status::Reason;
 use crate::values::timestamp::Timestamp;
 
 /// Maximum number of instances that are asked one by one.
@@ -80,6 +81,8 @@ pub struct Schedule {
     /// Why the server did not allow the follow-up, or the statistics.
     denied: String,
     stats_denied: String,
+    /// Why the server did not allow to ask the service by name, in a run for all services.
+    denied_by_name: String,
 }
 
 impl Schedule {
@@ -96,6 +99,7 @@ impl Schedule {
             unused_id_denied: false,
             denied: String::new(),
             stats_denied: String::new(),
+            denied_by_name: String::new(),
         }
     }
 
@@ -168,6 +172,11 @@ impl Schedule {
         true
     }
 
+    /// In a run for all services, the server does not allow to ask this one by name. Its replies to the query to all of them count.
+    pub fn denied_by_name(&mut self, text: &str) {
+        self.denied_by_name = text.to_owned();
+    }
+
     /// A message came in reply to this query, which left at `sent`. It was parsed as one of the types of [`Query::reply_types`].
     ///
     /// # Errors
@@ -184,14 +193,16 @@ impl Schedule {
         let (plan, replies) = (&self.plan, &mut self.replies);
         match query {
             Query::Stats => replies.add_stats(plan, now, reply),
-            Query::Discovery => replies.add_other(now, reply),
+            Query::Discovery if plan.discover => replies.add_other(now, reply),
             Query::InstanceStatus(id) => replies.add_status(plan, now, sent, id, reply),
             Query::UnusedId if of_silence => {
                 replies.reply_for_unused_id();
                 Err(NotCounted::Broken)
             }
             Query::Ping(nth) => replies.add_ping(plan, now, sent, Some(*nth), reply),
-            Query::InstancePing(_) | Query::UnusedId => replies.add_ping(plan, now, sent, None, reply),
+            Query::InstancePing(_) | Query::UnusedId | Query::Discovery => {
+                replies.add_ping(plan, now, sent, None, reply)
+            }
         }
     }
 
@@ -216,6 +227,12 @@ impl Schedule {
         if !self.replies.is_empty() {
             return self.next_with_replies(now);
         }
+        if !self.denied_by_name.is_empty() {
+            return match self.last_asked + self.plan.stall {
+                until if now < until => PingAction::Listen(until),
+                _ => PingAction::Done(self.denial()),
+            };
+        }
         // The last reply to be expected in a silence needs its time, too.
         let end = match self.no_responders {
             true => self.plan.confirm,
@@ -232,6 +249,7 @@ impl Schedule {
     fn next_with_replies(&self, now: Duration) -> PingAction {
         let is_short = self.plan.wanted == Wanted::All && !self.replies.outstanding.is_complete() && self.would_alarm();
         if is_short
+            && self.denied_by_name.is_empty()
             && !self.replies.spread.is_queue_group()
             && let Some(time) = self.next_retry(self.plan.confirm_fewer)
         {
@@ -250,8 +268,21 @@ impl Schedule {
         } else if self.hidden_requests() > 0 {
             self.ask()
         } else {
-            PingAction::Done(self.replies.answered())
+            PingAction::Done(self.heard())
         }
+    }
+
+    /// The outcome where instances have replied.
+    fn heard(&self) -> Outcome {
+        // An alarm has to be confirmed, by name.
+        match !self.denied_by_name.is_empty() && self.would_alarm() {
+            true => self.denial(),
+            false => self.replies.answered(),
+        }
+    }
+
+    fn denial(&self) -> Outcome {
+        Outcome::Failed(Failure::new(Reason::PermissionDenied, self.denied_by_name.as_str()))
     }
 
     /// Somebody is subscribed, and no instance has replied in any round.
@@ -350,7 +381,7 @@ impl Schedule {
             }
         };
         match self.plan.wanted {
-            Wanted::All if doubtful() => spread.missing(0),
+            Wanted::All if self.denied_by_name.is_empty() && doubtful() => spread.missing(0),
             Wanted::Match(_) if self.replies.is_empty() => spread.missing(1),
             _ => 0,
         }
@@ -376,7 +407,8 @@ impl Schedule {
     /// What is known so far of the answer to the question itself, or `None`.
     pub fn so_far(&self) -> Option<Outcome> {
         match &self.follow_up {
-            _ if !self.replies.is_empty() => Some(self.replies.answered()),
+            _ if !self.replies.is_empty() => Some(self.heard()),
+            _ if !self.denied_by_name.is_empty() => Some(self.denial()),
             follow_up => follow_up.as_ref().map(|follow_up| follow_up.outcome.clone()),
         }
     }
@@ -384,6 +416,11 @@ impl Schedule {
     /// Returns whether there was one round so far, without any reply.
     pub fn awaits_first_reply(&self) -> bool {
         self.rounds == 1 && self.replies.is_empty()
+    }
+
+    /// Returns whether an instance has replied that was known before.
+    pub fn is_as_before(&self) -> bool {
+        !self.replies.without_ping && self.plan.known.ids().any(|id| self.replies.has(id))
     }
 
     /// Number of instances that have replied.
@@ -426,7 +463,10 @@ impl Schedule {
             queue_group: replies.spread.is_queue_group(),
             same_id: replies.same_id(),
             without_ping: replies.without_ping,
-            denied: self.denied.clone(),
+            denied: match self.denied.as_str() {
+                "" => self.denied_by_name.clone(),
+                denied => denied.to_owned(),
+            },
             stats: self.plan.stats.then(|| SeenStats {
                 instances: replies.stats.clone(),
                 denied: self.stats_denied.clone(),

@@ -12,10 +12,14 @@ use crate::probe::clock::PingClock;
 use crate::probe::discovery::Discovery;
 use crate::probe::observation::{Failure, NotCounted, Observation, Outcome};
 use crate::probe::plan::{PingPlan, ProbePlan, Query};
+use crate::probe::reach::{Reach, Unreached};
 use crate::probe::replies::MAX_INSTANCES;
 use crate::probe::reply::Reply;
 use crate::probe::schedule::{PingAction, Schedule};
 use crate::values::timestamp::Timestamp;
+
+/// Maximum number of services that are asked by name a second time.
+const MAX_ASKED_AGAIN: usize = 64;
 
 /// A query, and whom it asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +83,10 @@ struct Service {
     name: String,
     /// Set if it was not planned.
     is_newcomer: bool,
+    /// Set if it has replied to the query to all services.
+    is_reached: bool,
+    /// Set if its outcome is known, and an instance that was known before has replied.
+    is_as_before: bool,
     state: Box<State>,
     /// When the schedule acts next; an entry of [`Schedules::wakes`] as long as it is asked.
     wake: Duration,
@@ -121,6 +129,12 @@ impl Seen {
             too_many: 0,
         }
     }
+
+    /// Number of instances that replied, of all services.
+    pub fn replies(&self) -> usize {
+        let services = self.services.values();
+        services.filter_map(|seen| seen.outcome.answers()).map(<[_]>::len).sum()
+    }
 }
 
 impl Schedules {
@@ -153,6 +167,8 @@ impl Schedules {
         self.services.push(Service {
             name,
             is_newcomer,
+            is_reached: false,
+            is_as_before: false,
             state: Box::new(State::Asked(schedule)),
             wake: Duration::ZERO,
         });
@@ -183,9 +199,40 @@ impl Schedules {
         outcomes.any(|outcome| matches!(outcome, Outcome::Answered(_)))
     }
 
-    /// Returns whether an instance has replied when asked by name, and nobody is subscribed to the query to all services.
-    pub fn are_heard_by_name_only(&self) -> bool {
-        self.has_answers() && self.discovery.as_ref().is_some_and(|discovery| discovery.no_responders)
+    /// The names of those that the query to all services does not reach though they reply when asked by name. `None`: it seems to reach
+    /// all.
+    pub fn unreached(&self) -> Option<Unreached<&str>> {
+        let reach = self.discovery.as_ref()?.reach.as_ref()?;
+        Some(match reach.unreached(self.ended?)? {
+            Unreached::All => Unreached::All,
+            Unreached::Some(numbers) => Unreached::Some(numbers.into_iter().map(|number| self.name(number)).collect()),
+        })
+    }
+
+    /// What to ask when all else is known: whether the query to all services reaches those that replied only when asked by name.
+    fn check_reach(&mut self, now: Duration) -> Vec<Question> {
+        let is_asked = |number: &usize| self.services[*number].is_as_before;
+        let up = (0..self.services.len()).filter(is_asked);
+        let (mut services, reached): (Vec<usize>, Vec<usize>) =
+            up.partition(|number| !self.services[*number].is_reached);
+        let is_doubtful = !services.is_empty();
+        // The second query may reach others than the first.
+        services.extend(reached);
+        services.truncate(MAX_ASKED_AGAIN);
+        match &mut self.discovery {
+            Some(discovery) if discovery.reach.is_none() && discovery.denied.is_empty() && is_doubtful => {
+                discovery.check_reach(now, &services);
+                let services = [None].into_iter().chain(services.into_iter().map(Some));
+                let query = Query::Discovery;
+                services
+                    .map(|service| Question {
+                        service,
+                        query: query.clone(),
+                    })
+                    .collect()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// All outcomes are this failure, but those of services that have replied.
@@ -241,15 +288,20 @@ impl Schedules {
             .discovery
             .as_ref()
             .and_then(|discovery| discovery.wait(now, self.instances > 0));
-        match until_known.into_iter().chain(until_seen).min() {
+        let reach = self.discovery.as_ref().and_then(|discovery| discovery.reach.as_ref());
+        let until_reached = reach.map(Reach::end).filter(|end| now < *end);
+        match until_known.into_iter().chain(until_seen).chain(until_reached).min() {
             _ if flooded => Action::Flooded,
             _ if !questions.is_empty() => Action::Send(questions),
             _ if ping => Action::Ping,
             Some(until) => Action::Listen(until),
-            None => {
-                self.ended.get_or_insert(now);
-                Action::Done
-            }
+            None => match self.check_reach(now) {
+                questions if questions.is_empty() => {
+                    self.ended.get_or_insert(now);
+                    Action::Done
+                }
+                questions => Action::Send(questions),
+            },
         }
     }
 
@@ -275,8 +327,14 @@ impl Schedules {
 
     /// The outcome of a service is known.
     fn settle(&mut self, number: usize, now: Duration, outcome: Outcome, clock: &PingClock) {
-        let Service { state, wake, .. } = &mut self.services[number];
+        let Service {
+            state,
+            wake,
+            is_as_before,
+            ..
+        } = &mut self.services[number];
         if let State::Asked(schedule) = &**state {
+            *is_as_before = schedule.is_as_before();
             let seen = schedule.observation(self.began, self.began + now, outcome, clock);
             **state = State::Known(seen);
             self.wakes.remove(&(*wake, number));
@@ -291,13 +349,25 @@ impl Schedules {
         let query = &question.query;
         let parse = || Reply::parse(payload, query.reply_types());
         match (question.service, &mut self.discovery) {
+            (Some(number), Some(Discovery { reach: Some(reach), .. })) if *query == Query::Discovery => {
+                match parse().and_then(|reply| reply.of(&self.services[number].name)) {
+                    Ok(_) => {
+                        reach.replied_by_name(now, number);
+                        Taken::Counted
+                    }
+                    Err(why) => Taken::NotCounted(why),
+                }
+            }
             (Some(number), _) => self.reply_of(number, now, sent, query, parse),
             (None, None) => Taken::NotWatched,
             (None, Some(discovery)) => match parse() {
                 Ok(reply) => {
                     discovery.reply_received(now);
                     match self.number(&reply.service) {
-                        Some(number) => self.reply_of(number, now, sent, query, || Ok(reply)),
+                        Some(number) => {
+                            self.reached(number, now, query);
+                            self.reply_of(number, now, sent, query, || Ok(reply))
+                        }
                         None => Taken::NotWatched,
                     }
                 }
@@ -306,6 +376,14 @@ impl Schedules {
                     Taken::NotCounted(why)
                 }
             },
+        }
+    }
+
+    /// A service replied to the query to all.
+    fn reached(&mut self, number: usize, now: Duration, query: &Query) {
+        self.services[number].is_reached |= *query != Query::Stats;
+        if let (Query::Discovery, Some(Discovery { reach: Some(reach), .. })) = (query, &mut self.discovery) {
+            reach.replied_to_all(now, number);
         }
     }
 
@@ -358,6 +436,9 @@ impl Schedules {
                 }
                 State::Known(_) => return Taken::Late,
             },
+            (None, Some(Discovery { reach: Some(reach), .. })) if question.query == Query::Discovery => {
+                reach.no_responders();
+            }
             (None, Some(discovery)) if !discovery.replied && question.query != Query::Stats => {
                 discovery.no_responders = true;
                 self.each(|schedule| schedule.no_responders(&question.query));
@@ -368,32 +449,33 @@ impl Schedules {
     }
 
     /// The server does not allow this question (`None`: one that it does not name). Returns `false` if nothing can be asked then.
-    pub fn denied(&mut self, now: Duration, question: Option<&Question>, failure: &Failure, clock: &PingClock) -> bool {
-        let text = &failure.text;
+    pub fn denied(&mut self, question: Option<&Question>, text: &str) -> bool {
         let Some(Question { service, query }) = question else {
-            let mut all = !self.is_done();
+            // Such as a subscription: nothing comes then, also of those that nobody knows of.
+            let mut all = !self.is_done() && !self.services.is_empty();
             self.each(|schedule| all &= schedule.denied(None, text));
             return all;
         };
         match (service, &mut self.discovery) {
             (Some(number), discovery) => {
                 let is_single = discovery.is_none();
-                let is_answerable = match &mut *self.services[*number].state {
-                    State::Asked(schedule) => schedule.denied(Some(query), text),
-                    State::Known(_) => true,
+                let is_answerable = match (&mut *self.services[*number].state, query) {
+                    (State::Asked(schedule), Query::Ping(_)) if !is_single => {
+                        schedule.denied_by_name(text);
+                        true
+                    }
+                    (State::Asked(schedule), _) => schedule.denied(Some(query), text),
+                    (State::Known(_), _) => true,
                 };
                 self.wake(*number);
-                if !is_answerable && !is_single {
-                    self.settle(*number, now, Outcome::Failed(failure.clone()), clock);
-                }
-                return is_answerable || !is_single;
+                return is_answerable;
             }
             (None, Some(discovery)) if *query != Query::Stats => {
-                discovery.denied.clone_from(text);
+                discovery.denied = text.to_owned();
                 self.each(Schedule::not_asked);
             }
             (None, Some(discovery)) if discovery.denied.is_empty() => {
-                discovery.stats_denied.clone_from(text);
+                discovery.stats_denied = text.to_owned();
                 self.each(|schedule| {
                     schedule.denied(Some(query), text);
                 });

@@ -276,6 +276,12 @@ fn account_has_findings_of_its_own() {
         "UNKNOWN service_never_seen: no service has ever answered here: is this the right account, and --srv-prefix?",
     );
     let mut run = Run::new(vec![]);
+    run.policy.imported = true;
+    run.finds(
+        "UNKNOWN service_never_seen: no service has ever answered here: is this the right account, and --srv-prefix, \
+         and are $SRV.PING and $SRV.PING.> exported and imported, both?",
+    );
+    let mut run = Run::new(vec![]);
     run.policy.never_seen = Status::Ok;
     run.candidates = BTreeMap::from([("mail".to_owned(), at(40)), ("orders".to_owned(), at(70))]);
     run.finds("OK service_never_seen: no service is watched yet, 2 answer for less than --adopt-after");

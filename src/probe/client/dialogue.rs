@@ -52,6 +52,7 @@ impl Probe<'_> {
             services: plan.services.iter().map(|plan| self.fitted(plan)).collect(),
             discovery: plan.discovery.as_ref().map(|discovery| DiscoveryPlan {
                 newcomer: self.fitted(&discovery.newcomer),
+                least: discovery.least.min((self.request.deadline - self.request.start) / 4),
                 ..discovery.clone()
             }),
         };

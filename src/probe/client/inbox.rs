@@ -94,7 +94,7 @@ impl Probe<'_> {
                 (Some(call), Some(subject)) if question.is_none() => call.denied(subject, &failure),
                 _ => false,
             };
-            if is_of_call || schedules.denied(link.now(), question, &failure, &link.clock) {
+            if is_of_call || schedules.denied(question, &failure.text) {
                 self.step(format_args!("denied: {}", failure.text));
                 return Ok(());
             }

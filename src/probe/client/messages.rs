@@ -42,7 +42,8 @@ impl Probe<'_> {
             };
             let subject = match (&question.query, self.request.plan.single().map(|plan| &plan.wanted)) {
                 (Query::Ping(_), Some(Wanted::Id(id))) => format!("{}.{id}", of("PING")),
-                (Query::Ping(_), _) => of("PING"),
+                (Query::Discovery, Some(_)) => target.discovery_subject("PING"),
+                (Query::Ping(_) | Query::Discovery, _) => of("PING"),
                 (Query::Stats, _) => of("STATS"),
                 (Query::InstancePing(id), _) => format!("{}.{id}", of("PING")),
                 (Query::InstanceStatus(id), _) => {
@@ -50,7 +51,6 @@ impl Probe<'_> {
                     format!("{}.{id}", of("INFO"))
                 }
                 (Query::UnusedId, _) => format!("{}.{unused_id}", of("PING")),
-                (Query::Discovery, _) => target.discovery_subject("PING"),
             };
             messages.push((subject, Purpose::Question(question)));
         }
@@ -74,6 +74,7 @@ impl Probe<'_> {
     ) {
         let services = questions.chunk_by(|one, other| one.service == other.service).count();
         let whose = match (self.request.plan.single(), questions[0].service) {
+            (_, None) => return self.asking(messages),
             _ if services > 1 => return self.step(format_args!("asking {services} services again")),
             (None, Some(number)) => format!("{}: ", schedules.name(number)),
             _ => String::new(),

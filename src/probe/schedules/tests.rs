@@ -1,8 +1,10 @@
 use super::*;
 use crate::probe::discovery::MAX_SERVICES;
 use crate::probe::known::KnownInstances;
-use crate::probe::observation::Ignored;
+use crate::probe::observation::{Fate, Ignored};
 use crate::probe::plan::{DiscoveryPlan, FIRST_RETRY, Wanted};
+use crate::probe::reach::Unreached;
+use crate::values::range::Range;
 use crate::values::selection::{Glob, Selection};
 use crate::values::status::Reason;
 
@@ -33,6 +35,7 @@ fn all(services: &[(&str, &[&str])]) -> ProbePlan {
             selection: Selection::default(),
             census: false,
             stall: ms(300),
+            least: ms(1000),
         }),
     }
 }
@@ -88,7 +91,7 @@ impl World {
             return vec![(1, Event::Denied(question.clone()))];
         }
         let subscribed = |name: &str, id: &str| match &question.query {
-            Query::Ping(_) => service.is_none_or(|service| service == name),
+            Query::Ping(_) | Query::Discovery => service.is_none_or(|service| service == name),
             Query::InstancePing(wanted) | Query::InstanceStatus(wanted) => service == Some(name) && wanted == id,
             _ => false,
         };
@@ -115,6 +118,7 @@ struct End {
     /// `None`: it would have waited for ever.
     ended: Option<u64>,
     seen: Seen,
+    unreached: Option<Unreached<String>>,
 }
 
 impl End {
@@ -170,15 +174,15 @@ fn simulate_with(plan: ProbePlan, ask: impl Fn(u64, Option<&str>, &Question) -> 
             Action::Send(questions) => {
                 clock.request_sent(now);
                 queue.push((now + ms(1), Event::Pong));
-                let name = |question: &Question| schedules.name(question.service.expect("a service")).to_owned();
+                let name = |question: &Question| question.service.map(|number| schedules.name(number).to_owned());
                 for question in &questions {
-                    let events = ask(now.as_millis() as u64, Some(&name(question)), question);
+                    let events = ask(now.as_millis() as u64, name(question).as_deref(), question);
                     queue.extend(events.into_iter().map(|(after, event)| (now + ms(after), event)));
                     sent.push((question.clone(), now));
                 }
                 let named = questions
                     .iter()
-                    .map(|question| (name(question), question.query.clone()));
+                    .map(|question| (name(question).unwrap_or_default(), question.query.clone()));
                 asked.push((now.as_millis() as u64, named.collect()));
             }
             Action::Ping => {
@@ -196,15 +200,28 @@ fn simulate_with(plan: ProbePlan, ask: impl Fn(u64, Option<&str>, &Question) -> 
                     _ if until == Duration::MAX => {
                         let (ended, outcome) = (None, Outcome::Failed(failure()));
                         let seen = schedules.seen(began + now, outcome, &clock);
-                        return End { asked, ended, seen };
+                        return End {
+                            asked,
+                            ended,
+                            seen,
+                            unreached: None,
+                        };
                     }
                     _ => now = until,
                 }
             }
             Action::Done => {
+                let unreached = schedules.unreached().map(|unreached| match unreached {
+                    Unreached::All => Unreached::All,
+                    Unreached::Some(names) => Unreached::Some(names.into_iter().map(str::to_owned).collect()),
+                });
                 let seen = schedules.seen(began + now, Outcome::Answered(Vec::new()), &clock);
-                let ended = Some(now.as_millis() as u64);
-                return End { asked, ended, seen };
+                return End {
+                    asked,
+                    ended: Some(now.as_millis() as u64),
+                    seen,
+                    unreached,
+                };
             }
             Action::Flooded => panic!("a flood"),
         }
@@ -223,7 +240,7 @@ fn take(schedules: &mut Schedules, clock: &mut PingClock, now: Duration, event: 
         Event::NoResponders(question) => {
             schedules.no_responders(&question);
         }
-        Event::Denied(question) => assert!(schedules.denied(now, Some(&question), &failure(), clock)),
+        Event::Denied(question) => assert!(schedules.denied(Some(&question), &failure().text)),
         Event::Pong => {
             clock.pong_received();
             schedules.pong(now, clock);
@@ -337,7 +354,8 @@ fn a_newcomer_is_taken_in_with_all_its_instances() {
     let world = World::new(&[
         ("new", &[("x", 4), ("y", 250)]),
         ("orders", &[("c", 3)]),
-        ("too-late", &[("z", 900)]),
+        ("slow", &[("s", 900)]),
+        ("too-late", &[("z", 1300)]),
     ]);
     // It replies before the known one, or the run waits for it.
     let end = simulate(
@@ -348,13 +366,14 @@ fn a_newcomer_is_taken_in_with_all_its_instances() {
     // It replies after it.
     let end = simulate(all(&[("orders", &["c"])]), &world);
     assert_eq!((end.names(), end.ended), (vec!["orders"], Some(3)));
+    // A census waits for a second at least, and then for one more reply of anybody.
     let end = simulate(census(all(&[("orders", &["c"])])), &world);
-    assert_eq!((end.names(), end.ended), (vec!["new", "orders"], Some(550)));
+    assert_eq!((end.names(), end.ended), (vec!["new", "orders", "slow"], Some(1200)));
     assert_eq!(end.ids("new"), ["x", "y"]);
     assert!(end.seen.common.census && end.seen.services["new"].census);
     // Nobody is known.
     let end = simulate(all(&[]), &world);
-    assert_eq!((end.names(), end.ended), (vec!["new", "orders"], Some(550)));
+    assert_eq!((end.names(), end.ended), (vec!["new", "orders", "slow"], Some(1200)));
     // Only some are watched.
     let mut plan = all(&[]);
     plan.discovery.as_mut().expect("all").selection = Selection {
@@ -495,7 +514,46 @@ fn where_asking_all_is_denied_the_known_are_asked_by_name_at_once() {
         service: None,
         query: Query::Ping(0),
     };
-    assert!(!schedules.denied(ms(1), Some(&question), &failure(), &PingClock::new(false)));
+    assert!(!schedules.denied(Some(&question), "not allowed"));
+}
+
+#[test]
+fn where_nothing_can_come_the_run_fails_whoever_is_known() {
+    for known in [all(&[]), all(&[("orders", &["c"])])] {
+        let mut schedules = Schedules::new(known, Timestamp::from_seconds(0));
+        assert!(!schedules.denied(None, "may not subscribe"));
+    }
+}
+
+#[test]
+fn a_service_that_replied_to_the_query_to_all_is_up_whatever_is_denied_by_name() {
+    // All its instances were replaced. The second one of them replies after the denial.
+    let world = World {
+        denied: vec!["billing", "mail", "slow"],
+        ..World::new(&[
+            ("billing", &[("x", 2), ("y", 140)]),
+            ("mail", &[("m", 2)]),
+            ("slow", &[("s", 200)]),
+        ])
+    };
+    let mut plan = all(&[("billing", &["a", "b"]), ("mail", &["b", "m"]), ("slow", &["s"])]);
+    let end = simulate(plan.clone(), &world);
+    assert_eq!(
+        (end.ids("billing"), end.ids("mail"), end.ids("slow")),
+        (vec!["x", "y"], vec!["m"], vec!["s"])
+    );
+    for name in ["billing", "mail"] {
+        let seen = &end.seen.services[name];
+        assert_eq!(seen.denied, "not allowed", "{name}");
+        assert!(!seen.absent.is_empty() && seen.absent.iter().all(|(_, fate)| *fate == Fate::NotAsked));
+    }
+    assert_eq!(
+        (&end.unreached, end.seen.services["slow"].denied.as_str()),
+        (&None, "not allowed")
+    );
+    // But too few of them are not told without asking again, which is denied.
+    plan.services[1].thresholds = vec![Range::parse("2:").expect("a range")];
+    assert_eq!(*simulate(plan, &world).outcome("mail"), Outcome::Failed(failure()));
 }
 
 #[test]
@@ -547,7 +605,75 @@ fn an_import_that_lets_one_reply_through_hides_no_known_service() {
         (end.ids("billing"), end.ids("mail"), end.ids("orders")),
         (vec!["a"], vec!["b"], vec!["c"])
     );
-    assert_eq!((end.asked.len(), end.ended), (1, Some(53)));
+    // New ones may be hidden, and that is told.
+    let unreached = Unreached::Some(vec!["mail".to_owned(), "orders".to_owned()]);
+    assert_eq!(end.unreached, Some(unreached));
+    let names = end.asked[1].1.iter().map(|(name, _)| name.as_str());
+    assert_eq!(
+        (names.collect::<Vec<_>>(), end.asked[1].0),
+        (vec!["", "mail", "orders", "billing"], 53)
+    );
+    assert_eq!((end.asked.len(), end.ended), (2, Some(53 + 3 + 300 + 3 * 3)));
+    // The only one that is known is hidden by a new one.
+    let end = simulate(all(&[("orders", &["c"])]), &world);
+    assert_eq!(end.unreached, Some(Unreached::Some(vec!["orders".to_owned()])));
+    assert_eq!(end.names(), ["billing", "orders"]);
+}
+
+#[test]
+fn nobody_is_subscribed_to_the_query_to_all() {
+    let world = World::new(&[("billing", &[("a", 2)]), ("orders", &[("c", 3)])]);
+    let end = simulate_with(
+        all(&[("billing", &["a"]), ("orders", &["c"])]),
+        |_, name, question| match name {
+            None => vec![(1, Event::NoResponders(question.clone()))],
+            Some(_) => world.ask(name, question),
+        },
+    );
+    assert_eq!((end.ids("billing"), end.ids("orders")), (vec!["a"], vec!["c"]));
+    assert_eq!((&end.unreached, end.ended), (&Some(Unreached::All), Some(56)));
+}
+
+/// None of them is hidden from the query to all.
+#[test]
+fn a_service_that_came_back_or_is_slow_or_went_away_is_reached() {
+    let known = || all(&[("billing", &["a"]), ("orders", &["c"])]);
+    let up = World::new(&[("billing", &[("a", 2)]), ("new", &[("x", 9)]), ("orders", &[("c", 3)])]);
+    let without_billing = World::new(&[("orders", &[("c", 3)])]);
+    let nobody = World::new(&[]);
+    // NATS was restarted: all of them, or one, come back later. Then the second query sees a new one, too.
+    for before in [&nobody, &without_billing] {
+        let end = simulate_with(census(known()), |now, name, question| match now {
+            0..1000 => before.ask(name, question),
+            _ => up.ask(name, question),
+        });
+        assert_eq!((&end.unreached, end.ids("billing")), (&None, vec!["a"]));
+        assert_eq!(end.names(), ["billing", "new", "orders"]);
+    }
+    // It comes back, and is slower than the others.
+    let slow = World::new(&[("billing", &[("a", 700)]), ("orders", &[("c", 3)])]);
+    let end = simulate_with(known(), |now, name, question| match now {
+        0..1000 => without_billing.ask(name, question),
+        _ => slow.ask(name, question),
+    });
+    assert_eq!((&end.unreached, end.ids("billing")), (&None, vec!["a"]));
+    // It is slow all the time, by name too, or only when all are asked.
+    let end = simulate(known(), &slow);
+    assert_eq!((&end.unreached, end.ids("billing")), (&None, vec!["a"]));
+    let end = simulate_with(known(), |_, name, question| match name {
+        None => World::new(&[("billing", &[("a", 300)]), ("orders", &[("c", 3)])]).ask(name, question),
+        Some(_) => up.ask(name, question),
+    });
+    assert_eq!((&end.unreached, end.ids("billing")), (&None, vec!["a"]));
+    // It goes away right after its reply, and all its instances are new ones.
+    for (gone_at, id) in [(52, "a"), (u64::MAX, "z")] {
+        let replies = World::new(&[("billing", &[(id, 2)])]);
+        let end = simulate_with(known(), |now, name, question| match name {
+            Some("billing") if now < gone_at => replies.ask(name, question),
+            _ => without_billing.ask(name, question),
+        });
+        assert_eq!((&end.unreached, end.ids("billing")), (&None, vec![id]));
+    }
 }
 
 #[test]
@@ -581,7 +707,7 @@ fn a_single_check_is_the_case_of_one() {
     );
     let denied = || {
         let mut schedules = Schedules::new(plan(), Timestamp::from_seconds(0));
-        schedules.denied(ms(1), Some(&first[0]), &failure(), &PingClock::new(false))
+        schedules.denied(Some(&first[0]), "not allowed")
     };
     assert!(!denied(), "the run ends with it");
     let mut schedules = Schedules::new(plan(), Timestamp::from_seconds(0));
