@@ -390,7 +390,9 @@ impl Tally {
     fn afterwards_knowing(&self, fault: &dyn Display, is_up: bool, place: &Place, is_known: bool) {
         for nth in ["the next run", "the run after that"] {
             let out = place.check().run();
-            let told = out.code == Some(3) && out.stdout.contains("the state") && nth == "the next run";
+            // What was lost of the state of all services is told until somebody has looked.
+            let is_kept = out.stdout.contains("was damaged, and is kept as");
+            let told = out.code == Some(3) && out.stdout.contains("the state") && (nth == "the next run" || is_kept);
             match (out.code, is_up) {
                 (Some(0), true) if !place.has_outage() => continue,
                 (Some(2), false) if place.has_outage() => continue,

@@ -44,6 +44,8 @@ pub const TARGET: Target = Target {
 };
 
 const PATHS: [&str; 7] = ["/", "/livez", "/readyz", "/startupz", "/healthz", "/metrics", "/status"];
+/// The same where all services are watched.
+const PATHS_OF_MANY: [&str; 5] = ["/", "/healthz", "/metrics", "/status", "/probe"];
 
 fn run(input: &[u8]) {
     let ParsedRequest::Complete(request) = parse(input) else {
@@ -74,12 +76,13 @@ fn run(input: &[u8]) {
     };
     let answer = |request| site.answer(&request, || Some(Ok(Wanted::Any)), Timestamp::from_seconds(0));
     let response = answer(request);
-    assert_eq!(
-        response.status == HttpStatus::NotFound,
-        !PATHS.contains(&path),
-        "{path:?}"
-    );
-    if response.status == HttpStatus::NotFound {
+    let is_page = match site.is_of_many {
+        true => PATHS_OF_MANY.contains(&path) || path.starts_with("/service/"),
+        false => PATHS.contains(&path),
+    };
+    assert_eq!(response.status == HttpStatus::NotFound, !is_page, "{path:?}");
+    // A probe of a pod is told why there is none.
+    if response.status == HttpStatus::NotFound && !PATHS.contains(&path) {
         let mut other = request;
         other.path = "/nowhere";
         assert_eq!(response, answer(other), "nothing of it is said back");
