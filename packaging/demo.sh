@@ -63,12 +63,14 @@ service=${DEMO_SERVICE:-$target/release/examples/demo_service}
 # The demo is about its own server and its own state.
 unset "${!NATS_@}"
 work=$(mktemp -d "${TMPDIR:-/tmp}/check_nats_service-demo.XXXXXX")
+mkfifo "$work/codes"
+exec 3<>"$work/codes"
 
 # --- The actors. ---
 
 # Runs an actor that ends with this script, even if somebody kills that with -9.
 act() {
-    exec setpriv --pdeathsig KILL "$@"
+    exec setpriv --pdeathsig KILL "$@" 3>&-
 }
 
 # ready PID FILE TEXT: waits until the process has written the text; fails if it ends before, or does not say it in time.
@@ -132,10 +134,12 @@ scene() {
 says() {
     local text code=0
     printf '$ check_nats_service %s\n' "${args[*]}"
-    # In the background, for `wait` heeds an interrupt at any moment. Bash forgets one that comes while it waits for what stands
-    # between $( and ), if that is about to end well; so there is none in here.
-    "$check" "${args[@]}" >"$work/said" 2>&1 &
-    wait $! || code=$?
+    # Bash forgets an interrupt that comes while it waits for a process that is about to end well. It heeds one while it reads.
+    {
+        setpriv --pdeathsig KILL "$check" "${args[@]}" >"$work/said" 2>&1 3>&- || code=$?
+        echo "$code" >&3
+    } &
+    read -r code <&3
     # Fails at the end of the file, which it looks for.
     IFS= read -rd '' text <"$work/said" || true
     text=${text%$'\n'}

@@ -760,7 +760,7 @@ fn mistakes_are_reported_on_stderr_and_nothing_is_written() {
     let file = dir.join("orders.prom");
     fs::write(&file, "old 1\n").unwrap();
     let cases: [(&[&str], &str); 11] = [
-        (&["-o", &file], "which service? Give its name with --name"),
+        (&["-o", &file], "which service? Give its name with --name, or say --all"),
         (
             &["-n", "orders"],
             "the following required arguments were not provided: --output <FILE>",

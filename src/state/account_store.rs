@@ -242,9 +242,12 @@ impl AccountStore {
         let names = memory.services.keys().chain(memory.candidates.keys());
         let selected: BTreeSet<&String> = names.filter(|name| selection.includes(name)).collect();
         if *selection == Selection::default() {
+            // Of those that were checked alone there were copies only.
+            let own = self.own_states(file)?;
             let removed = file.remove(deadline, read)?;
             file.remove_aside()?;
-            return Ok(removed.then_some(selected.len()));
+            let forgotten = selected.iter().filter(|name| !own.contains_key(**name));
+            return Ok(removed.then_some(forgotten.count()));
         }
         let mut state = file.begin(deadline, read)?;
         let mut memory = mem::take(&mut state.memory);
