@@ -98,13 +98,17 @@ fn assert_clean(temp: &TempDir) {
     assert!(left.is_empty(), "{left:?}");
 }
 
-/// The command lines of all processes that have the folder in their environment.
+/// The command lines of all processes that have the folder for their temporary one.
 fn processes_of(temp: &TempDir) -> Vec<String> {
-    let marker = temp.path().to_str().unwrap();
+    let marker = format!("TMPDIR={}", temp.path().display());
     let text = |path| String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned();
     let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
     processes
-        .filter(|process| text(process.join("environ")).contains(marker))
+        .filter(|process| {
+            text(process.join("environ"))
+                .split('\0')
+                .any(|variable| variable == marker)
+        })
         .map(|process| text(process.join("cmdline")).replace('\0', " "))
         .collect()
 }

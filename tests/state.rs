@@ -1380,7 +1380,11 @@ fn a_service_has_one_memory_whether_it_is_checked_alone_or_with_the_others() {
         "forgotten: 0 services in */all-*.json\nkept, since they were checked alone: orders (state reset -n NAME)",
     );
     check(&["--all"]).assert(2, "NATS_SERVICES CRITICAL - *");
-    show(&["state", "reset", "-n", "orders"]).assert(0, "forgotten: */state/orders-*.json");
+    // The copy, and the file itself.
+    show(&["state", "reset", "-n", "orders"]).assert(
+        0,
+        "forgotten: orders in */state/all-*.json\nforgotten: */state/orders-*.json",
+    );
     check(&["--all"]).assert(3, "NATS_SERVICES UNKNOWN - no service has ever answered here*");
 }
 
