@@ -25,7 +25,7 @@ const USUAL: Budget = Budget {
     run: "a usual run (USUAL)",
     calls: Some(670),
     instructions: 2_200,
-    peak_kib: 3_310,
+    peak_kib: 3_700,
     threads: 5,
     descriptors: 9,
 };
@@ -35,7 +35,7 @@ const PROBE: Budget = Budget {
     run: "`probe` (PROBE)",
     calls: Some(600),
     instructions: 2_230,
-    peak_kib: 3_310,
+    peak_kib: 3_700,
     threads: 5,
     descriptors: 6,
 };
@@ -45,7 +45,7 @@ const PROBE_FROM: Budget = Budget {
     run: "`probe --from` (PROBE_FROM)",
     calls: Some(97),
     instructions: 2_000,
-    peak_kib: 3_120,
+    peak_kib: 3_370,
     threads: 2,
     descriptors: 6,
 };
@@ -56,7 +56,7 @@ const TEN_THOUSAND: Budget = Budget {
     // A reader that keeps pace with the server reads in smaller parts.
     calls: None,
     instructions: 506_000,
-    peak_kib: 14_000,
+    peak_kib: 16_500,
     threads: 5,
     descriptors: 9,
 };
@@ -66,16 +66,16 @@ const ALL_SERVICES: Budget = Budget {
     run: "a usual run for 1000 services (ALL_SERVICES)",
     calls: None,
     instructions: 981_000,
-    peak_kib: 33_500,
+    peak_kib: 23_000,
     threads: 5,
     descriptors: 9,
 };
 
 /// The program itself, linked dynamically.
-const BINARY_BYTES: u64 = 2_690_000;
+const BINARY_BYTES: u64 = 3_206_000;
 
 /// That of the tarball and the image.
-const STATIC_BYTES: u64 = 3_608_000;
+const STATIC_BYTES: u64 = 4_124_000;
 
 /// In percent: another compiler, another libc. Threads and descriptors have none.
 const TOLERANCE: u64 = 10;
