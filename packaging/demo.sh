@@ -14,12 +14,13 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # --- What is left at the end: nothing. ---
 
-work=
+work='' asker=''
 finish() {
     local code=$? pids
     trap '' INT TERM HUP
     # The shell tells of each job that is killed; nobody wants to know.
     exec 2>/dev/null
+    if [ -n "$asker" ]; then { kill -TERM "$asker" && wait "$asker"; } || true; fi
     pids=$(jobs -pr)
     # shellcheck disable=SC2086
     [ -z "$pids" ] || kill -KILL $pids || true
@@ -130,15 +131,22 @@ scene() {
     printf '\n%s%d. %s%s\n' "$bold" "$scenes" "$*" "$plain"
 }
 
+# ask FILE: runs the check into the file, and says its status. Told to end, it leaves no process behind.
+ask() {
+    local code=0
+    trap 'kill -KILL "$!" 2>/dev/null; wait; exit' TERM HUP
+    setpriv --pdeathsig KILL "$check" "${args[@]}" >"$1" 2>&1 3>&- &
+    wait $! || code=$?
+    echo "$code" >&3
+}
+
 # says CODE PATTERN: runs the check as an admin would type it, and compares what it says.
 says() {
     local text code=0
     printf '$ check_nats_service %s\n' "${args[*]}"
     # Bash forgets an interrupt that comes while it waits for a process that is about to end well. It heeds one while it reads.
-    {
-        setpriv --pdeathsig KILL "$check" "${args[@]}" >"$work/said" 2>&1 3>&- || code=$?
-        echo "$code" >&3
-    } &
+    ask "$work/said" &
+    asker=$!
     read -r code <&3
     # Fails at the end of the file, which it looks for.
     IFS= read -rd '' text <"$work/said" || true
