@@ -7,7 +7,7 @@
 //! The rooms, in the order in which they may use each other: only those that stand further down, and never in a circle
 //! (`tests/layout.rs` watches over it).
 //!
-//! - [`commands`]: check, textfile, probe, watch, state; all that look at a service do so by one `run_check`
+//! - [`commands`]: check, textfile, probe, watch, state, list; all look at a service by `run_check`, or at all of them by `run_all`
 //! - [`cli`]: arguments, variables and the context -> Config, or one line that says what is wrong
 //! - [`serve`]: a small HTTP server in one thread, whose clients have bounds; it knows nothing of services
 //! - [`render`]: one file for each output; a renderer returns text

@@ -1,4 +1,4 @@
-//! The commands, one file for each. All that look at a service call [`run_check`].
+//! The commands, one file for each. What they are about, one service or all, is a [`Question`].
 
 mod check;
 mod check_report;
