@@ -14,13 +14,12 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # --- What is left at the end: nothing. ---
 
-work='' asker=''
+work=
 finish() {
     local code=$? pids
     trap '' INT TERM HUP
     # The shell tells of each job that is killed; nobody wants to know.
     exec 2>/dev/null
-    if [ -n "$asker" ]; then { kill -TERM "$asker" && wait "$asker"; } || true; fi
     pids=$(jobs -pr)
     # shellcheck disable=SC2086
     [ -z "$pids" ] || kill -KILL $pids || true
@@ -64,14 +63,12 @@ service=${DEMO_SERVICE:-$target/release/examples/demo_service}
 # The demo is about its own server and its own state.
 unset "${!NATS_@}"
 work=$(mktemp -d "${TMPDIR:-/tmp}/check_nats_service-demo.XXXXXX")
-mkfifo "$work/codes"
-exec 3<>"$work/codes"
 
 # --- The actors. ---
 
 # Runs an actor that ends with this script, even if somebody kills that with -9.
 act() {
-    exec setpriv --pdeathsig KILL "$@" 3>&-
+    exec setpriv --pdeathsig KILL "$@"
 }
 
 # ready PID FILE TEXT: waits until the process has written the text; fails if it ends before, or does not say it in time.
@@ -131,26 +128,15 @@ scene() {
     printf '\n%s%d. %s%s\n' "$bold" "$scenes" "$*" "$plain"
 }
 
-# ask FILE: runs the check into the file, and says its status. Told to end, it leaves no process behind.
-ask() {
-    local code=0
-    trap 'kill -KILL "$!" 2>/dev/null; wait; exit' TERM HUP
-    setpriv --pdeathsig KILL "$check" "${args[@]}" >"$1" 2>&1 3>&- &
-    wait $! || code=$?
-    echo "$code" >&3
-}
-
 # says CODE PATTERN: runs the check as an admin would type it, and compares what it says.
 says() {
     local text code=0
     printf '$ check_nats_service %s\n' "${args[*]}"
-    # Bash forgets an interrupt that comes while it waits for a process that is about to end well. It heeds one while it reads.
-    ask "$work/said" &
-    asker=$!
-    read -r code <&3
-    # Fails at the end of the file, which it looks for.
-    IFS= read -rd '' text <"$work/said" || true
-    text=${text%$'\n'}
+    # In the background, for `wait` heeds an interrupt at any moment. Bash forgets one that comes while it waits for what stands
+    # between $( and ), if that is about to end well.
+    "$check" "${args[@]}" >"$work/said" 2>&1 &
+    wait $! || code=$?
+    text=$(<"$work/said")
     printf '%s\n$ echo $?\n%d\n' "$text" "$code"
     # shellcheck disable=SC2053
     if [ "$code" != "$1" ] || [[ $text != $2 ]]; then die "not as expected: $2 (exit code $1)"; fi

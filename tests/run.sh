@@ -6,9 +6,9 @@
 # packages. Can be run again at any time: what is there is not fetched twice.
 set -euo pipefail
 
-# Below nohup SIGHUP is ignored, and the programs under test would inherit that.
-if [ -z "${SIGHUP_IS_DEFAULT:-}" ]; then
-    SIGHUP_IS_DEFAULT=1 exec env --default-signal=HUP "$0" "$@"
+# Below nohup SIGHUP is ignored, and in the background of a script SIGINT and SIGQUIT; the programs under test would inherit that.
+if [ -z "${SIGNALS_ARE_DEFAULT:-}" ]; then
+    SIGNALS_ARE_DEFAULT=1 exec env --default-signal=HUP,INT,QUIT "$0" "$@"
 fi
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
