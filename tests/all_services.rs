@@ -827,6 +827,10 @@ fn the_state_of_all_services_can_be_shown_listed_and_reset() {
     // One is forgotten, and then all.
     show(&["state", "reset", "-n", "orders"]);
     all().assert_first(0, "NATS_SERVICES OK - 1 service, 1 instance*");
+    let of_nobody = show(&["state", "reset", "--all", "--only", "nobody*"]);
+    assert!(of_nobody.starts_with("forgotten: 0 services in "), "{of_nobody:?}");
+    assert!(show(&["state", "show", "--all"]).contains("mail"));
+    assert!(!show(&["state", "show", "--all", "--exclude", "mail"]).contains("mail"));
     show(&["state", "reset", "--all"]);
     let both = monitor.run(&["state", "show", "--all"]).run();
     assert!(!both.stdout.contains("mail"), "{both:?}");

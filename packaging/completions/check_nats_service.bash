@@ -663,7 +663,7 @@ _check_nats_service() {
             return 0
             ;;
         check_nats_service__subcmd__list)
-            opts="-s -H -p -t -h --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --only --exclude --expect --expect-file --state --state-dir --no-state --confirm --stall --format --use --label --nats-label --help"
+            opts="-s -H -p -t -h --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --only --exclude --expect --expect-file --state --state-dir --no-state --stall --format --use --confirm --nats-label --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -781,10 +781,6 @@ _check_nats_service() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --confirm)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --stall)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -797,7 +793,7 @@ _check_nats_service() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --label)
+                --confirm)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1337,7 +1333,7 @@ _check_nats_service() {
             return 0
             ;;
         check_nats_service__subcmd__state__subcmd__reset)
-            opts="-n -s -H -p -t -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --all --state --state-dir --no-state --help"
+            opts="-n -s -H -p -t -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --all --only --exclude --state --state-dir --no-state --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1440,6 +1436,14 @@ _check_nats_service() {
                     return 0
                     ;;
                 --tlskey)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exclude)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -1459,7 +1463,7 @@ _check_nats_service() {
             return 0
             ;;
         check_nats_service__subcmd__state__subcmd__show)
-            opts="-n -s -H -p -t -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --all --state --state-dir --no-state --help"
+            opts="-n -s -H -p -t -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --all --only --exclude --state --state-dir --no-state --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1562,6 +1566,14 @@ _check_nats_service() {
                     return 0
                     ;;
                 --tlskey)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --only)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exclude)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -445,6 +445,8 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand st
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l tlsca -d 'Trusted CA certificates (PEM), instead of the system\'s [NATS_CA]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l tlscert -d 'Client certificate (PEM) [NATS_CERT]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l tlskey -d 'Key of the client certificate (PEM) [NATS_KEY]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l only -d 'Only services whose name matches; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l exclude -d 'No service whose name matches; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l state -d 'State file' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l state-dir -d 'Folder of the state files' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l tls -d 'Require TLS for every server, as any of the files below does too'
@@ -470,6 +472,8 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand st
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l tlsca -d 'Trusted CA certificates (PEM), instead of the system\'s [NATS_CA]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l tlscert -d 'Client certificate (PEM) [NATS_CERT]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l tlskey -d 'Key of the client certificate (PEM) [NATS_KEY]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l only -d 'Only services whose name matches; can be repeated' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l exclude -d 'No service whose name matches; can be repeated' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l state -d 'State file' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l state-dir -d 'Folder of the state files' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from reset" -l tls -d 'Require TLS for every server, as any of the files below does too'
@@ -506,12 +510,11 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand li
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l expect-file -d 'File with names of such services, one a line' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l state -d 'State file' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l state-dir -d 'Folder of the state files' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l confirm -d 'How long to retry when no instance answers; 0 disables retries [default: 5s]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l stall -d 'How long to wait for one more answer after the latest [default: 300ms]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l format -d 'text, json, zabbix, icinga, nagios or prometheus-sd [default: text]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l use -d 'Template that the definitions for Nagios and Icinga use [default: nats-service]' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l label -d 'One more label for every sample; can be repeated' -r
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l nats-label -d 'Name of this NATS system, the label nats of every sample; \'\' for none [default: the context, else the first server]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l confirm -d 'How long to retry a service that does not answer, 50ms at most; 0 disables retries [default: 50ms]' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l nats-label -d 'The label nats of the targets for Prometheus; \'\' for none [default: the context, else the first server]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l tls -d 'Require TLS for every server, as any of the files below does too'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -l no-state -d 'Keep no state: an outage is seen only with -c or -w'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand list" -s h -l help -d 'Print help'

@@ -74,7 +74,8 @@ pub(super) fn watch(command: Command) -> Command {
 }
 
 pub(super) fn state(command: Command) -> Command {
-    add_connection(command).arg(all()).args(state_file())
+    let selection = which_services().filter(|flag| matches!(flag.get_id().as_str(), "only" | "exclude"));
+    add_connection(command).arg(all()).args(selection).args(state_file())
 }
 
 pub(super) fn list(command: Command) -> Command {
@@ -90,7 +91,13 @@ pub(super) fn list(command: Command) -> Command {
         .args(timing().filter(kept))
         .arg(format(&Format::OF_LIST))
         .args(below("Output", [value("use", "TEMPLATE", template)]))
-        .args(metrics().filter(|flag| flag.get_id() != "per-instance"))
+        .args(metrics().filter(|flag| flag.get_id() == "nats-label"))
+        .mut_arg("confirm", |flag| {
+            flag.help("How long to retry a service that does not answer, 50ms at most; 0 disables retries [default: 50ms]")
+        })
+        .mut_arg("nats-label", |flag| {
+            flag.help("The label nats of the targets for Prometheus; '' for none [default: the context, else the first server]")
+        })
 }
 
 pub(super) fn state_list(command: Command) -> Command {
