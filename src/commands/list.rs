@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::check_report::unknown;
-use super::run_all::{account_store, probe_plan};
-use crate::cli::{AllConfig, Arguments, ConfigError, Format, ListOptions, Scope};
+use super::run_all::probe_plan;
+use super::scope::Question;
+use crate::cli::{Arguments, ConfigError, Format, ListOptions};
 use crate::probe::client::{ProbeRequest, probe_all};
 use crate::probe::observation::Outcome;
 use crate::probe::plan::FIRST_RETRY;
@@ -17,19 +18,13 @@ use crate::values::timestamp::Timestamp;
 
 /// The error is a mistake in the arguments.
 pub fn run(arguments: &Arguments, options: &ListOptions, env: Env<'_>, start: Instant) -> Result<Output, String> {
-    let Scope::All(services) = &arguments.scope else {
-        return Err("list is about all services".into());
-    };
     let deadline = start + arguments.settings.timing.timeout;
     let alarms = watchdog::watch(deadline);
-    let config = AllConfig {
-        services: arguments
-            .all_services(services, env, deadline)
-            .map_err(ConfigError::into_text)?,
-        target: arguments.target(env, deadline).map_err(ConfigError::into_text)?,
-        settings: arguments.settings.clone(),
+    let question = Question::new(arguments, env, deadline, None).map_err(ConfigError::into_text)?;
+    let Question::All(config, store) = question else {
+        return Err("list is about all services".into());
     };
-    let memory = account_store(&config, env).peek(Timestamp::now());
+    let memory = store.peek(Timestamp::now());
     let mut plan = probe_plan(&config, &memory, Timestamp::now());
     for plan in &mut plan.services {
         // Who is not there is listed, and no alarm: one retry is enough.

@@ -92,13 +92,13 @@ fn watched<'a>(services: &'a AllServices, memory: &'a AccountMemory) -> BTreeSet
 /// Judges every service that is watched, and takes in those that are new.
 fn judge_all(config: &AllConfig, peeked: &AccountMemory, seen: &AllObservation, turn: &mut Turn) -> AllReport {
     let AllConfig { services, settings, .. } = config;
+    let watched = watched(services, peeked);
     if !matches!(seen.common.outcome, Outcome::Failed(_)) {
-        update_candidates(services, peeked, seen, turn);
+        update_candidates(services, &watched, seen, turn);
         if seen.common.census {
             turn.census = Some(seen.common.at);
         }
     }
-    let watched = watched(services, peeked);
     let nothing = Memory::default();
     let mut reports = Vec::new();
     for (name, observation) in &seen.services {
@@ -134,13 +134,12 @@ fn is_adopted(services: &AllServices, seen: &AllObservation, name: &str, turn: &
 }
 
 /// Remembers since when services answer that are not watched yet. One that stops is forgotten at once.
-fn update_candidates(services: &AllServices, peeked: &AccountMemory, seen: &AllObservation, turn: &mut Turn) {
+fn update_candidates(services: &AllServices, watched: &BTreeSet<&str>, seen: &AllObservation, turn: &mut Turn) {
     turn.candidates
         .retain(|name, _| answers(seen, name) && services.selection.includes(name));
     if services.adopt_after.is_zero() {
         return turn.candidates.clear();
     }
-    let watched = watched(services, peeked);
     for name in seen.services.keys().filter(|name| answers(seen, name)) {
         if watched.contains(name.as_str()) || turn.is_remembered(name) {
             turn.candidates.remove(name);

@@ -17,7 +17,7 @@ use super::format;
 use super::key::{FILE_NAME_CHARS, StateKey};
 use super::location::{StateEnvironment, StateLocation};
 use super::memory::Memory;
-use super::state_file::{LoadError, StateFile};
+use super::state_file::{self, LoadError, StateFile};
 use super::store::{self, MAX_STATE_BYTES, Store};
 use crate::connect::target::ServiceName;
 use crate::values::selection::Selection;
@@ -241,20 +241,23 @@ impl AccountStore {
         let memory = file.read(read).map(|loaded| loaded.memory).unwrap_or_default();
         let names = memory.services.keys().chain(memory.candidates.keys());
         let selected: BTreeSet<&String> = names.filter(|name| selection.includes(name)).collect();
+        // Of those that were checked alone there are copies only.
+        let own = self.own_states(file)?;
+        let count = |names: &[&String]| names.iter().filter(|name| !own.contains_key(**name)).count();
         if *selection == Selection::default() {
-            // Of those that were checked alone there were copies only.
-            let own = self.own_states(file)?;
             let removed = file.remove(deadline, read)?;
             file.remove_aside()?;
-            let forgotten = selected.iter().filter(|name| !own.contains_key(**name));
-            return Ok(removed.then_some(forgotten.count()));
+            let selected: Vec<&String> = selected.into_iter().collect();
+            return Ok(removed.then(|| count(&selected)));
         }
         let mut state = file.begin(deadline, read)?;
         let mut memory = mem::take(&mut state.memory);
-        let forgotten = selected.iter().filter(|name| memory.forget(name)).count();
-        let problems = state.save(forgotten > 0, |file| account_format::write_to(file, &self.key, &memory));
+        let forgotten: Vec<&String> = selected.into_iter().filter(|name| memory.forget(name)).collect();
+        let problems = state.save(!forgotten.is_empty(), |file| {
+            account_format::write_to(file, &self.key, &memory)
+        });
         match problems.is_empty() {
-            true => Ok(Some(forgotten)),
+            true => Ok(Some(count(&forgotten))),
             false => Err(problems.join(", ")),
         }
     }
@@ -292,11 +295,7 @@ impl AccountStore {
     }
 
     fn usable(&self) -> Result<&StateFile, String> {
-        match &self.file {
-            Ok(Some(file)) => Ok(file),
-            Ok(None) => Err("--no-state: there is no state".into()),
-            Err(problem) => Err(problem.clone()),
-        }
+        state_file::usable(&self.file)
     }
 
     fn held_memory(&self) -> AccountMemory {

@@ -81,6 +81,19 @@ pub struct LockedState<'a, M> {
     may_write: bool,
 }
 
+/// The file of a store, for looking at it or changing it.
+///
+/// # Errors
+///
+/// There is none: nothing is to be remembered, or there is no place for it.
+pub fn usable(file: &Result<Option<StateFile>, String>) -> Result<&StateFile, String> {
+    match file {
+        Ok(Some(file)) => Ok(file),
+        Ok(None) => Err("--no-state: there is no state".into()),
+        Err(problem) => Err(problem.clone()),
+    }
+}
+
 impl StateFile {
     /// # Errors
     ///

@@ -12,7 +12,7 @@ use super::format::{self, Loaded};
 use super::key::StateKey;
 pub use super::location::{StateEnvironment, StateLocation};
 use super::memory::Memory;
-use super::state_file::{LoadError, LockedState, StateFile};
+use super::state_file::{self, LoadError, LockedState, StateFile};
 use crate::files::folder::Ancestors;
 use crate::values::timestamp::Timestamp;
 
@@ -234,11 +234,7 @@ impl Store {
     }
 
     fn usable(&self) -> Result<&StateFile, String> {
-        match &self.file {
-            Ok(Some(file)) => Ok(file),
-            Ok(None) => Err("--no-state: there is no state".into()),
-            Err(problem) => Err(problem.clone()),
-        }
+        state_file::usable(&self.file)
     }
 }
 
