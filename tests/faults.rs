@@ -491,7 +491,7 @@ fn kill_everywhere(tally: &Tally, cases: &[(Scope, Case)], prepare: impl Fn(&Pla
             .into_iter()
             .map(move |call| (scope, case, call))
     };
-    let all = sample(cases.iter().copied().flat_map(calls).collect(), 7);
+    let all = sample(cases.iter().copied().flat_map(calls).collect(), 17);
     let number = all.len();
     in_parallel(all, |(scope, case, Call { name, nth })| {
         let place = prepared(scope, case);
@@ -543,7 +543,7 @@ fn each_system_call_on_the_state_fails() {
             }
         }
     }
-    let all = sample(all, 67);
+    let all = sample(all, 127);
     let number = all.len();
     in_parallel(all, |(scope, case, Call { name, nth }, error, from_then_on)| {
         let place = bench.place(scope, case);

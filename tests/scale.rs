@@ -33,7 +33,7 @@ fn they_are_counted_in_one_short_line() {
     let check = |flags: &[&str]| {
         monitor
             .check(flags.iter().copied())
-            .args(["--state-dir", &home.join("state")])
+            .args(["--state-dir", &home.join("state"), "-t", "60s"])
             .run()
     };
     // The first looks for everybody, the second knows them; the third one as well, in the time it takes.
@@ -81,9 +81,9 @@ fn a_trickle_with_duplicates_loses_nobody() {
     let monitor = Monitor::new(fake.url());
     // A usual run has enough once the last of them has answered, and looks at no duplicates.
     let twice = format!("{MANY} instances, slowest answer *s, 2 replies from one id (*): is it running twice?");
-    let out = monitor.check([] as [&str; 0]).run();
+    let out = monitor.check(["-t", "60s"]).run();
     out.assert_first(0, &format!("NATS_SERVICE OK - orders: {twice} | instances={MANY};*"));
-    let out = monitor.check([] as [&str; 0]).run();
+    let out = monitor.check(["-t", "60s"]).run();
     out.assert_first(
         0,
         &format!("NATS_SERVICE OK - orders: {MANY} instances, slowest answer *s* | instances={MANY};*"),
@@ -97,7 +97,7 @@ fn their_statistics_are_asked_for_too() {
     let _crowd = Crowd::start(&server.url(), "orders", MANY);
     let monitor = Monitor::new(server.url());
     for _ in 0..2 {
-        let out = monitor.check(["--stats"]).run();
+        let out = monitor.check(["--stats", "-t", "60s"]).run();
         out.assert_first(0, &format!("NATS_SERVICE OK - orders: {MANY} instances, *"));
     }
 }

@@ -49,6 +49,13 @@ const fn cost(size: usize) -> usize {
     if chunk < 32 { 32 } else { chunk }
 }
 
+/// Adds this size to what is used, if that stays within the limit. Never adds first: until it were subtracted again, the small
+/// allocations of all other threads would exceed the limit, too.
+fn reserve(used: &AtomicUsize, size: usize, limit: &AtomicUsize) -> bool {
+    let sum = |used: usize| used.checked_add(size).filter(|sum| *sum <= limit.load(Relaxed));
+    used.fetch_update(Relaxed, Relaxed, sum).is_ok()
+}
+
 fn exceeded(size: usize) -> ! {
     REFUSED.store(size, Relaxed);
     match ON_EXCEEDED.get() {
@@ -66,9 +73,7 @@ pub fn exit_without_memory() -> ! {
 
 impl LimitedAllocator {
     fn take(requested: usize) {
-        let size = cost(requested);
-        if USED.fetch_add(size, Relaxed).saturating_add(size) > LIMIT.load(Relaxed) {
-            USED.fetch_sub(size, Relaxed);
+        if !reserve(&USED, cost(requested), &LIMIT) {
             LIMIT.fetch_max(MAX_HEAP_BYTES + RESERVE, Relaxed);
             exceeded(requested);
         }
@@ -108,5 +113,24 @@ unsafe impl GlobalAlloc for LimitedAllocator {
         USED.fetch_sub(cost(layout.size()), Relaxed);
         // SAFETY: the caller keeps to the same rules for the system's allocator, which gets the call unchanged.
         LimitedAllocator::not_null(unsafe { System.realloc(pointer, layout, size) }, size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_size_takes_nothing_from_others() {
+        let (used, limit) = (AtomicUsize::new(0), AtomicUsize::new(100));
+        std::thread::scope(|scope| {
+            scope.spawn(|| (0..100_000).for_each(|_| assert!(!reserve(&used, 4 << 30, &limit))));
+            for _ in 0..100_000 {
+                assert!(reserve(&used, 100, &limit));
+                used.fetch_sub(100, Relaxed);
+            }
+        });
+        assert!(reserve(&used, 100, &limit));
+        assert!(!reserve(&used, 1, &limit) && !reserve(&used, usize::MAX, &limit));
     }
 }

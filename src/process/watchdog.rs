@@ -140,7 +140,7 @@ pub fn install(last_words: FallbackOutput) -> std::io::Result<()> {
         }
         let thread = thread::Builder::new().name(THREAD.into()).stack_size(128 * 1024);
         // Without a watchdog there are still the probe's own limits.
-        let _ = thread.spawn(move || wait_for_alarms(watchdog, woken));
+        HAS_THREAD.store(thread.spawn(move || wait_for_alarms(watchdog, woken)).is_ok(), SeqCst);
     }
     Ok(())
 }
@@ -173,7 +173,10 @@ pub fn watch(deadline: Instant) -> Receiver<Alarm> {
 /// The name of the watchdog's thread.
 const THREAD: &str = "watchdog";
 
-/// The thread id of the watchdog; zero: there is none.
+/// Whether there is such a thread, even if it has not run yet.
+static HAS_THREAD: AtomicBool = AtomicBool::new(false);
+
+/// The thread id of the watchdog; zero: it has not run yet.
 static THREAD_ID: AtomicI32 = AtomicI32::new(0);
 
 fn thread_id() -> i32 {
@@ -221,7 +224,11 @@ pub fn set_last_words(last_words: FallbackOutput) {
 /// Called by the allocator: raises the alarm, and holds the thread for ever. Allocates nothing.
 fn out_of_memory() -> ! {
     // Without a watchdog, or where it has no memory itself, nobody else could print the fallback output.
-    if let (Some(watchdog), false) = (WATCHDOG.get(), [0, thread_id()].contains(&THREAD_ID.load(SeqCst))) {
+    let by_the_watchdog = thread_id() == THREAD_ID.load(SeqCst);
+    if let Some(watchdog) = WATCHDOG.get()
+        && HAS_THREAD.load(SeqCst)
+        && !by_the_watchdog
+    {
         watchdog.memory.store(true, SeqCst);
         watchdog.wake();
         loop {
