@@ -56,6 +56,7 @@ fn the_man_page_is_well_formed() {
         "OPTIONS",
         "HOW IT DECIDES",
         "REASONS",
+        "TROUBLESHOOTING",
         "JSON OUTPUT",
         "METRICS",
         "HTTP",
@@ -113,55 +114,66 @@ fn every_flag_has_its_help() {
 }
 
 #[test]
-fn readme_has_the_table_of_the_reasons() {
-    let row = |reason: &Reason| {
-        let it = reason.explanation();
-        format!(
-            "| `{}` | {} | {} | {} |\n",
-            reason.name(),
-            it.when,
-            it.status,
-            it.action
-        )
-    };
-    let rows: String = Reason::ALL.iter().map(row).collect();
-    let table = format!("| reason | when | status | what to do |\n|---|---|---|---|\n{rows}");
-    assert!(
-        read("README.md").contains(&table),
-        "README.md needs this table:\n{table}"
-    );
+fn man_page_has_every_reason_and_command() {
+    let man = read("man/check_nats_service.8");
+    for reason in Reason::ALL {
+        assert!(man.contains(&format!("\n{}\n", reason.name())), "{}", reason.name());
+    }
+    for spec in &cli::COMMANDS {
+        let name = format!("\\fB{}\\fR", spec.name);
+        assert!(man.contains(&name), "{}", spec.name);
+    }
+}
+
+/// All documents of the project, by their path.
+fn documents() -> Vec<String> {
+    let listed = Check::program("git", ["-C", env!("CARGO_MANIFEST_DIR"), "ls-files", "*.md"]).run();
+    listed.stdout.lines().map(str::to_owned).collect()
+}
+
+/// The anchor that a heading gets: lower case, without punctuation, with dashes for spaces.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = kept
+        .chars()
+        .filter(|c| c.is_alphanumeric() || [' ', '-', '_'].contains(c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
 #[test]
-fn readme_and_man_page_have_the_table_of_commands() {
-    let (readme, man) = (read("README.md"), read("man/check_nats_service.8"));
-    let lines: Vec<&str> = readme.lines().collect();
-    let head = "| command | what it does | prints | `--format` |";
-    let start = lines
-        .iter()
-        .position(|line| *line == head)
-        .expect("a table of commands");
-    let rows: Vec<String> = cli::COMMANDS
-        .iter()
-        .map(|spec| {
-            let row = format!(
-                "| `{}` | {} | {} | {} |",
-                spec.name,
-                spec.summary,
-                spec.prints,
-                cli::Format::words(spec.formats)
+fn links_of_all_documents_lead_somewhere() {
+    let mut links = 0;
+    for document in documents() {
+        let text = read(&document);
+        let folder = Path::new(&document).parent().expect("a folder");
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split_once(')'))
+            .map(|(link, _)| link)
+        {
+            if link.starts_with("https://") {
+                continue;
+            }
+            links += 1;
+            let (path, section) = link.split_once('#').unwrap_or((link, ""));
+            let target = if path.is_empty() {
+                document.clone()
+            } else {
+                folder.join(path).display().to_string()
+            };
+            assert!(
+                Path::new(env!("CARGO_MANIFEST_DIR")).join(&target).exists(),
+                "{document}: {link}"
             );
-            row.replace("|  |", "| |")
-        })
-        .collect();
-    assert_eq!(lines[start + 2..start + 2 + rows.len()], rows);
-    for spec in &cli::COMMANDS {
-        assert!(
-            man.contains(&format!("\\fB{}\\fR", spec.name)),
-            "man page: {}",
-            spec.name
-        );
+            let has = |line: &str| line.starts_with('#') && anchor(line) == section;
+            assert!(
+                section.is_empty() || read(&target).lines().any(has),
+                "{document}: {link}"
+            );
+        }
     }
+    assert!(links > 3, "{links}");
 }
 
 #[test]
@@ -178,13 +190,17 @@ fn no_document_names_a_flag_that_is_not_there() {
         "--help",
         "--version",
     ];
-    for path in ["README.md", "man/check_nats_service.8", "CHANGELOG.md"] {
+    let documents = documents();
+    let documents = documents
+        .iter()
+        .map(String::as_str)
+        .filter(|path| !path.starts_with("tests/"));
+    for path in documents.chain(["man/check_nats_service.8"]) {
         let text = read(path).replace("\\-", "-");
         let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-'));
         let named: BTreeSet<&str> = words
             .filter(|word| word.starts_with("--") && !word.trim_matches('-').is_empty())
             .collect();
-        assert!(path == "CHANGELOG.md" || !named.is_empty(), "{path}");
         for flag in named {
             assert!(flags.contains(flag) || foreign.contains(&flag), "{path}: {flag}");
         }

@@ -24,7 +24,8 @@ fn sources() -> BTreeMap<String, String> {
             let path = entry.expect("an entry").path();
             match path.is_dir() {
                 true => walk(&path, files),
-                false => files.push(path),
+                false if path.extension().is_some_and(|end| end == "rs") => files.push(path),
+                false => {}
             }
         }
     }

@@ -1,5 +1,4 @@
-//! The one table of the commands. The parser, the help, the man page and the completions are made from it, and a test checks the
-//! README against it.
+//! The one table of the commands. The parser, the help, the man page and the completions are made from it.
 
 use clap::Command as Definition;
 
@@ -16,8 +15,6 @@ pub struct CommandSpec {
     pub summary: &'static str,
     /// The flags that it needs, for the synopsis.
     pub synopsis: &'static str,
-    /// Output on stdout.
-    pub prints: &'static str,
     /// The values of its `--format`, the default first; none: it has no such flag.
     pub formats: &'static [Format],
     define: fn(Definition) -> Definition,
@@ -30,7 +27,6 @@ pub static COMMANDS: [CommandSpec; 10] = [
         name: "check",
         summary: "Check a service, or all of them (what happens without a command)",
         synopsis: "-n NAME | --all",
-        prints: "the verdict",
         formats: &Format::OF_VERDICT,
         define: flags::check,
         read: check,
@@ -39,7 +35,6 @@ pub static COMMANDS: [CommandSpec; 10] = [
         name: "textfile",
         summary: "Check a service or all, and write metrics for the textfile collector",
         synopsis: "-n NAME | --all -o FILE",
-        prints: "nothing",
         formats: &[],
         define: flags::textfile,
         read: textfile,
@@ -61,7 +56,6 @@ pub static COMMANDS: [CommandSpec; 10] = [
         name: "watch",
         summary: "Check a service or all again and again, write files, answer over HTTP",
         synopsis: "-n NAME | --all",
-        prints: "nothing",
         formats: &[],
         define: flags::watch,
         read: watch,
@@ -70,7 +64,6 @@ pub static COMMANDS: [CommandSpec; 10] = [
         name: "state show",
         summary: "Show the state of a service, or of all",
         synopsis: "-n NAME | --all",
-        prints: "the state",
         formats: &[],
         define: flags::state,
         read: state_show,
@@ -79,7 +72,6 @@ pub static COMMANDS: [CommandSpec; 10] = [
         name: "state reset",
         summary: "Remove the state of a service or of all, open outages too",
         synopsis: "-n NAME | --all",
-        prints: "the file that was removed",
         formats: &[],
         define: flags::state,
         read: state_reset,
@@ -88,7 +80,6 @@ pub static COMMANDS: [CommandSpec; 10] = [
         name: "state list",
         summary: "List the states in a folder: service, servers, user, last epoch, outage",
         synopsis: "",
-        prints: "the states",
         formats: &Format::OF_STATE_LIST,
         define: flags::state_list,
         read: state_list,
@@ -97,7 +88,6 @@ pub static COMMANDS: [CommandSpec; 10] = [
         name: "list",
         summary: "List the services that answer now, and those that are remembered",
         synopsis: "",
-        prints: "the services",
         formats: &Format::OF_LIST,
         define: flags::list,
         read: list,
@@ -113,7 +103,6 @@ const fn probe_spec(
         name,
         summary,
         synopsis: "-n NAME INSTANCE",
-        prints: "pass or fail, and why",
         formats: &[],
         define: flags::probe,
         read,

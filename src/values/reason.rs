@@ -1,4 +1,4 @@
-//! The reasons of a verdict, in one table: the README's and the man page's are made of it.
+//! The reasons of a verdict, in one table, of which that of the man page is made.
 
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +42,7 @@ macro_rules! reasons {
                 matches!(self, NatsUnreachable | AuthRejected | TlsFailed | ProtocolError | Interrupted | Usage)
             }
 
-            /// The entry of README and man page.
+            /// The entry of the man page.
             pub fn explanation(self) -> Explanation {
                 match self {
                     $(Reason::$reason => Explanation { status: $status, when: $when, action: $action },)*
