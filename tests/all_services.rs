@@ -339,7 +339,7 @@ fn a_frozen_service_is_silent_and_the_others_are_up() {
     let monitor = AllMonitor::new(&url);
     monitor.json(0);
     orders.freeze();
-    monitor.all(["-t", "2s", "--silent", "warning"]).run().assert_first(
+    monitor.all(["-t", "5s", "--silent", "warning"]).run().assert_first(
         1,
         "NATS_SERVICES WARNING - 1 of 2 services silent: orders (1 instance until * ago)*",
     );
@@ -948,7 +948,7 @@ fn rollouts_of_a_thousand_services_are_learned() {
         drop(crowd);
         crowd = Crowd::of_new_instances(&server.url(), &names, 10, rollout * 10_000);
         for _ in 0..2 {
-            monitor.all(["-t", "20s"]).run().assert(0, up);
+            monitor.all(["-t", "60s"]).run().assert(0, up);
         }
     }
     // Who left within a day is remembered besides.

@@ -380,7 +380,7 @@ fn a_service_that_may_not_answer_is_silent() {
         let home = TempDir::new();
         let mon = |flags: &[&str]| {
             Check::new(["-n", "orders", "-s", &at(&server, "nats://mon:s3cret@127.0.0.1:PORT")])
-                .args(["--timeout", "1500ms", "--confirm", "100ms", "--stall", "50ms"])
+                .args(["--timeout", "3s", "--confirm", "100ms", "--stall", "50ms"])
                 .args(flags)
                 .home(&home)
                 .run()

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::support::{Check, Output, TempDir, is_root};
 
@@ -30,7 +31,9 @@ fn on_a_host(script: &str) -> Output {
     "#;
     let root = env!("CARGO_MANIFEST_DIR");
     let script = format!("{prelude}\n{script}");
-    Check::program("unshare", ["-m", "bash", "-c", &script, "bash", &dir.join(""), root]).run()
+    Check::program("unshare", ["-m", "bash", "-c", &script, "bash", &dir.join(""), root])
+        .limit(Duration::from_secs(120))
+        .run()
 }
 
 #[test]

@@ -650,7 +650,7 @@ fn requests(fake: &Fake) -> usize {
 }
 
 fn ask(fake: &Fake, flags: &[&str]) -> Output {
-    check(&fake.url(), &["--no-state", "--request", "echo"])
+    check(&fake.url(), &["--no-state", "--request", "echo", "-t", "60s"])
         .args(flags)
         .run()
 }

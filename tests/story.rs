@@ -22,7 +22,7 @@ const SOON: [&str; 2] = ["--confirm", "50ms"];
 const ONCE: [&str; 2] = ["--confirm", "0"];
 
 // What follows `instances=…` in the perfdata.
-const ANSWERED: &str = "rtt_max=0.*s;;;0; nats_rtt=* outage=0.000000s;;;0; probe=0.*s;;;0;";
+const ANSWERED: &str = "rtt_max=0.*s;;;0; nats_rtt=* outage=0.000000s;;;0; probe=*s;;;0;";
 const ABSENT: &str = "rtt_max=U nats_rtt=* outage=*s;;;0; probe=*s;;;0;";
 const NOT_ASKED: &str = "instances=U rtt_max=U nats_rtt=U outage=*s;;;0; probe=*s;;;0;";
 
@@ -363,7 +363,7 @@ fn thresholds_add_up_and_the_worst_leads() {
         let (rtt_warning, rtt_critical) = (seconds("--rtt-warning"), seconds("--rtt-critical"));
         let perfdata = format!(
             "instances=3;{warning};{critical};0; rtt_max=0.*s;{rtt_warning};{rtt_critical};0; nats_rtt=* \
-             outage=0.000000s;;;0; probe=0.*s;;;0;"
+             outage=0.000000s;;;0; probe=*s;;;0;"
         );
         let out = monitor.check(*flags).args(ONCE).arg("-v").run();
         let details = "\nasked *\nanswered in *\nanswered in *\nanswered in *";
@@ -391,7 +391,7 @@ fn a_slow_service_is_up_and_slow() {
     let slow = monitor.check(["--rtt-warning", "100ms", "--rtt-critical", "20s", "--confirm", "0"]).run().assert(
         1,
         "NATS_SERVICE WARNING - orders: slow: an answer took *ms, warning above 100ms, 1 instance, slowest answer *ms \
-         | instances=1;;;0; rtt_max=0.*s;0.1;20;0; nats_rtt=* outage=0.000000s;;;0; probe=0.*s;;;0;",
+         | instances=1;;;0; rtt_max=0.*s;0.1;20;0; nats_rtt=* outage=0.000000s;;;0; probe=*s;;;0;",
     );
     assert!(slow.perfdata("rtt_max").expect("an answer") >= 0.15);
 }
@@ -450,7 +450,7 @@ fn an_outage_is_forgotten_only_after_forget_after() {
         2,
         &format!(
             "NATS_SERVICE CRITICAL - orders: 0 instances, fewer than 1 (range 1:), {forgotten} | instances=0;;1:;0; \
-             rtt_max=U nats_rtt=* outage=0.000000s;;;0; probe=0.*s;;;0;\n\
+             rtt_max=U nats_rtt=* outage=0.000000s;;;0; probe=*s;;;0;\n\
              CRITICAL instances_out_of_range: 0 instances, fewer than 1 (range 1:)\n\
              UNKNOWN service_never_seen: {forgotten}\n\
              asked NATS *"

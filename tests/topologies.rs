@@ -212,7 +212,10 @@ fn a_reload_that_lets_clients_go_is_no_outage() {
         // The server closes the connection of the service, which is let in again after the second reload.
         reload("new", "authentication error - User \"app\"");
         reload("app", "Reloaded server configuration");
-        monitor.check([""; 0]).run().assert_first(0, up);
+        monitor
+            .check(["--confirm", "30s", "-t", "60s"])
+            .run()
+            .assert_first(0, up);
         assert!(monitor.epoch().contains("\nno outage\n"));
     });
 }
