@@ -51,21 +51,21 @@ fn roff(text: &str) -> String {
     text.replace('-', "\\-").split('`').enumerate().map(code).collect()
 }
 
-/// One line for each command, those of one first word together.
+/// One line for each way to call a command.
 fn synopsis() -> String {
-    let lines = COMMANDS.iter().map(|spec| {
-        let name = match spec.name {
+    let ways = COMMANDS
+        .iter()
+        .flat_map(|spec| spec.ways.iter().map(|way| (spec.name, way)));
+    let lines = ways.map(|(name, way)| {
+        let name = match name {
             "check" => "[\\fBcheck\\fR]".to_owned(),
             name => format!("\\fB{name}\\fR"),
         };
-        let flags: String = spec
-            .synopsis
-            .split_whitespace()
-            .map(|word| match word.strip_prefix('-') {
-                Some(letter) => format!(" \\fB\\-{letter}\\fR"),
-                None => format!(" \\fI{word}\\fR"),
-            })
-            .collect();
+        let word = |word: &str| match word.strip_prefix('-') {
+            Some(flag) => format!(" \\fB\\-{}\\fR", flag.replace('-', "\\-")),
+            None => format!(" \\fI{word}\\fR"),
+        };
+        let flags: String = way.split_whitespace().map(word).collect();
         format!("\\fBcheck_nats_service\\fR {name}{flags} [\\fIOPTIONS\\fR]\n")
     });
     format!(".SH SYNOPSIS\n{}", lines.collect::<Vec<_>>().join(".br\n"))

@@ -17,7 +17,8 @@ fn help_and_version_are_no_errors() {
     let help = Check::new(["--help"]).run();
     assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""));
     assert!(
-        help.stdout.contains("Usage: check_nats_service [OPTIONS]"),
+        help.stdout
+            .contains("Usage: check_nats_service [check] -n NAME [OPTIONS]"),
         "{}",
         help.stdout
     );

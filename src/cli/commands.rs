@@ -13,8 +13,8 @@ pub struct CommandSpec {
     /// Its words, as they are typed.
     pub name: &'static str,
     pub summary: &'static str,
-    /// The flags that it needs, for the synopsis.
-    pub synopsis: &'static str,
+    /// The ways to call it, each with the flags that it needs.
+    pub ways: &'static [&'static str],
     /// The values of its `--format`, the default first; none: it has no such flag.
     pub formats: &'static [Format],
     define: fn(Definition) -> Definition,
@@ -26,7 +26,7 @@ pub static COMMANDS: [CommandSpec; 10] = [
     CommandSpec {
         name: "check",
         summary: "Check a service, or all of them (what happens without a command)",
-        synopsis: "-n NAME | --all",
+        ways: &["-n NAME", "--all"],
         formats: &Format::OF_VERDICT,
         define: flags::check,
         read: check,
@@ -34,7 +34,7 @@ pub static COMMANDS: [CommandSpec; 10] = [
     CommandSpec {
         name: "textfile",
         summary: "Check a service or all, and write metrics for the textfile collector",
-        synopsis: "-n NAME | --all -o FILE",
+        ways: &["-n NAME -o FILE", "--all -o FILE"],
         formats: &[],
         define: flags::textfile,
         read: textfile,
@@ -55,7 +55,7 @@ pub static COMMANDS: [CommandSpec; 10] = [
     CommandSpec {
         name: "watch",
         summary: "Check a service or all again and again, write files, answer over HTTP",
-        synopsis: "-n NAME | --all",
+        ways: &["-n NAME", "--all"],
         formats: &[],
         define: flags::watch,
         read: watch,
@@ -63,7 +63,7 @@ pub static COMMANDS: [CommandSpec; 10] = [
     CommandSpec {
         name: "state show",
         summary: "Show the state of a service, or of all",
-        synopsis: "-n NAME | --all",
+        ways: &["-n NAME", "--all"],
         formats: &[],
         define: flags::state,
         read: state_show,
@@ -71,7 +71,7 @@ pub static COMMANDS: [CommandSpec; 10] = [
     CommandSpec {
         name: "state reset",
         summary: "Remove the state of a service or of all, open outages too",
-        synopsis: "-n NAME | --all",
+        ways: &["-n NAME", "--all"],
         formats: &[],
         define: flags::state,
         read: state_reset,
@@ -79,7 +79,7 @@ pub static COMMANDS: [CommandSpec; 10] = [
     CommandSpec {
         name: "state list",
         summary: "List the states in a folder: service, servers, user, last epoch, outage",
-        synopsis: "",
+        ways: &[""],
         formats: &Format::OF_STATE_LIST,
         define: flags::state_list,
         read: state_list,
@@ -87,7 +87,7 @@ pub static COMMANDS: [CommandSpec; 10] = [
     CommandSpec {
         name: "list",
         summary: "List the services that answer now, and those that are remembered",
-        synopsis: "",
+        ways: &[""],
         formats: &Format::OF_LIST,
         define: flags::list,
         read: list,
@@ -102,7 +102,7 @@ const fn probe_spec(
     CommandSpec {
         name,
         summary,
-        synopsis: "-n NAME INSTANCE",
+        ways: &["-n NAME INSTANCE"],
         formats: &[],
         define: flags::probe,
         read,
@@ -124,11 +124,17 @@ Exit status: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN; never another one.
 
 Example: check_nats_service -s nats://nats.example.org -n orders -w 3: -c 1:";
 
+const ROOT_USAGE: &str = "\
+check_nats_service [check] -n NAME [OPTIONS]
+       check_nats_service [check] --all [OPTIONS]
+       check_nats_service COMMAND [OPTIONS]";
+
 /// The definition of the command line. The flags of a command are defined when it is used.
 pub fn command() -> Definition {
     let root = Definition::new("check_nats_service")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Asks NATS itself whether a micro service (ADR-32) is up, as a Nagios and Icinga check")
+        .override_usage(ROOT_USAGE)
         .after_help(AFTER_HELP)
         .args_conflicts_with_subcommands(true)
         .disable_help_subcommand(true);
@@ -160,9 +166,18 @@ pub(super) fn find(name: &str) -> Option<&'static CommandSpec> {
     COMMANDS.iter().find(|spec| spec.name == name)
 }
 
+/// The usage of a command, a line for each way to call it.
+fn usage(spec: &CommandSpec) -> String {
+    let line = |way: &&str| format!("check_nats_service {} {way} [OPTIONS]", spec.name).replace("  ", " ");
+    spec.ways.iter().map(line).collect::<Vec<_>>().join("\n       ")
+}
+
 fn define(command: Definition, name: &str) -> Definition {
     match find(name) {
-        Some(spec) => command.about(spec.summary).defer(spec.define),
+        Some(spec) => command
+            .about(spec.summary)
+            .override_usage(usage(spec))
+            .defer(spec.define),
         None => command,
     }
 }

@@ -63,12 +63,12 @@ pub(super) fn watch(command: Command) -> Command {
     command
         .mut_arg("census", |flag| {
             flag.help(
-                "How often at least to wait for unknown instances [default: 5m; 0 for one service with --listen or --status-file]",
+                "Maximum time between sweeps, which wait for unknown instances [default: 5m; 0 for one service with --listen or --status-file]",
             )
         })
         .mut_arg("unreachable", |flag| {
             flag.value_name("STATUS|pass|fail")
-                .help("When NATS cannot be asked [default: unknown]; pass or fail is for the probes of --listen")
+                .help("Status if NATS cannot be asked [default: unknown]; pass or fail for the probes of --listen")
                 .action(ArgAction::Append)
         })
 }
@@ -93,10 +93,12 @@ pub(super) fn list(command: Command) -> Command {
         .args(below("Output", [value("use", "TEMPLATE", template)]))
         .args(metrics().filter(|flag| flag.get_id() == "nats-label"))
         .mut_arg("confirm", |flag| {
-            flag.help("How long to retry a service that does not answer, 50ms at most; 0 disables retries [default: 50ms]")
+            flag.help("Time to retry a service that does not reply, 50ms at most; 0 disables retries [default: 50ms]")
         })
         .mut_arg("nats-label", |flag| {
-            flag.help("The label nats of the targets for Prometheus; '' for none [default: the context, else the first server]")
+            flag.help(
+                "Label nats of the targets for Prometheus; '' for none [default: the context, else the first server]",
+            )
         })
 }
 
@@ -104,7 +106,9 @@ pub(super) fn state_list(command: Command) -> Command {
     let kept = |flag: &Arg| matches!(flag.get_id().as_str(), "name" | "timeout");
     command
         .args(connection().filter(kept))
-        .mut_arg("name", |flag| flag.help("Only the states of this service"))
+        .mut_arg("name", |flag| {
+            flag.help("Name of the service; only its states are listed")
+        })
         .args(state_file().filter(|flag| flag.get_id() != "no-state"))
         .arg(format(&Format::OF_STATE_LIST))
 }
@@ -125,34 +129,34 @@ fn add_judgement(command: Command) -> Command {
 fn connection() -> impl Iterator<Item = Arg> {
     below("Connection", [
         value("name", "NAME", "Name of the service").short('n').visible_alias("service"),
-        value("srv-prefix", "SUBJECT", "Subject of the services, APP.$SRV through an account import [default: $SRV]"),
-        value("server", "URL[,URL...]", "Servers, tried one by one [NATS_URL] [default: nats://127.0.0.1:4222]").short('s'),
+        value("srv-prefix", "SUBJECT", "Subject prefix of the services, APP.$SRV through an account import [default: $SRV]"),
+        value("server", "URL[,URL...]", "Servers, tried in this order [NATS_URL] [default: nats://127.0.0.1:4222]").short('s'),
         value("hostname", "HOST", "The server's host, instead of --server").short('H').conflicts_with("server"),
         value("port", "PORT", "The server's port, with --hostname [default: 4222]").short('p').requires("hostname"),
-        value("context", "NAME|FILE.json", "Context of the nats CLI, for what is not given otherwise [NATS_CONTEXT]"),
+        value("context", "NAME|FILE.json", "Context of the nats CLI, for values that are not given otherwise [NATS_CONTEXT]"),
         value("timeout", "DURATION", "Time limit for the whole run [default: 10s]").short('t'),
-        value("inbox-prefix", "SUBJECT", "Subject below which replies come [default: _INBOX]"),
-        value("connection-name", "NAME", "Client name at the server [default: check_nats_service]"),
+        value("inbox-prefix", "SUBJECT", "Subject prefix of the replies [default: _INBOX]"),
+        value("connection-name", "NAME", "Name of this client at the server [default: check_nats_service]"),
     ])
 }
 
 fn all() -> Arg {
-    let help = "Every service of the account, instead of --name: all that answer, and all that ever did";
+    let help = "All services of the account that reply or ever did, instead of --name";
     switch("all", help).conflicts_with("name").help_heading("All services")
 }
 
 #[rustfmt::skip]
 fn which_services() -> impl Iterator<Item = Arg> {
     below("All services", [
-        repeated("only", "GLOB", "Only services whose name matches; can be repeated"),
-        repeated("exclude", "GLOB", "No service whose name matches; can be repeated"),
-        repeated("expect", "NAME", "A service that must be there even if it was never seen; can be repeated"),
-        value("expect-file", "FILE", "File with names of such services, one a line"),
+        repeated("only", "GLOB", "Pattern of the service names to include; can be repeated"),
+        repeated("exclude", "GLOB", "Pattern of the service names to exclude; can be repeated"),
+        repeated("expect", "NAME", "Service that must be there, even if it was never seen; can be repeated"),
+        value("expect-file", "FILE", "File with the names of expected services, one per line"),
     ])
 }
 
 fn all_services() -> impl Iterator<Item = Arg> {
-    let help = "Watch a new service once it has answered for so long [default: 0]";
+    let help = "Time that a new service must reply before it is watched [default: 0]";
     let adopt_after = below("All services", [value("adopt-after", "DURATION", help)]);
     [all()].into_iter().chain(which_services()).chain(adopt_after)
 }
@@ -164,9 +168,9 @@ fn login() -> impl Iterator<Item = Arg> {
     below("Login", [
         hyphens("user", "USER", "User; one without a password is a token [NATS_USER]").conflicts_with_all(&LOGINS[3..]),
         hyphens("password", "PASSWORD", "Password; better from NATS_PASSWORD or a file [NATS_PASSWORD]").conflicts_with_all(&LOGINS[2..]),
-        hyphens("password-file", "FILE", "Read the password from this file").conflicts_with_all(&LOGINS[3..]),
+        hyphens("password-file", "FILE", "File with the password").conflicts_with_all(&LOGINS[3..]),
         hyphens("token", "TOKEN", "Token; better from NATS_TOKEN or a file [NATS_TOKEN]").conflicts_with_all(&LOGINS[4..]),
-        hyphens("token-file", "FILE", "Read the token from this file").conflicts_with_all(&LOGINS[5..]),
+        hyphens("token-file", "FILE", "File with the token").conflicts_with_all(&LOGINS[5..]),
         hyphens("creds", "FILE", "Credentials file, a user JWT and its seed [NATS_CREDS]").conflicts_with_all(&LOGINS[6..]),
         hyphens("nkey", "FILE", "File with the seed of a user NKey [NATS_NKEY]"),
     ])
@@ -175,7 +179,7 @@ fn login() -> impl Iterator<Item = Arg> {
 #[rustfmt::skip]
 fn tls() -> impl Iterator<Item = Arg> {
     below("TLS", [
-        switch("tls", "Require TLS for every server, as any of the files below does too"),
+        switch("tls", "Require TLS for every server; implied by any of the files below"),
         value("tlsca", "FILE", "Trusted CA certificates (PEM), instead of the system's [NATS_CA]"),
         value("tlscert", "FILE", "Client certificate (PEM) [NATS_CERT]"),
         value("tlskey", "FILE", "Key of the client certificate (PEM) [NATS_KEY]"),
@@ -187,49 +191,49 @@ fn state_file() -> impl Iterator<Item = Arg> {
     below("State", [
         value("state", "FILE", "State file"),
         value("state-dir", "DIR", "Folder of the state files").conflicts_with("state"),
-        switch("no-state", "Keep no state: an outage is seen only with -c or -w").conflicts_with_all(["state", "state-dir"]),
+        switch("no-state", "Keep no state; an outage is then reported only with -c or -w").conflicts_with_all(["state", "state-dir"]),
     ])
 }
 
 #[rustfmt::skip]
 fn timing() -> impl Iterator<Item = Arg> {
-    below("Asking", [
-        value("confirm", "DURATION", "How long to retry when no instance answers; 0 disables retries [default: 5s]"),
-        value("stall", "DURATION", "How long to wait for one more answer after the latest [default: 300ms]"),
-        value("census", "DURATION", "How often at least to wait for unknown instances [default: 5m]"),
+    below("Retries", [
+        value("confirm", "DURATION", "Time to retry when no instance replies; 0 disables retries [default: 5s]"),
+        value("stall", "DURATION", "Time to wait for one more reply after the latest [default: 300ms]"),
+        value("census", "DURATION", "Maximum time between sweeps, which wait for unknown instances [default: 5m]"),
     ])
 }
 
 #[rustfmt::skip]
 fn judgement() -> impl Iterator<Item = Arg> {
     below("Judgement", [
-        hyphens("warning", "RANGE", "WARNING by the number of instances").short('w'),
-        hyphens("critical", "RANGE", "CRITICAL by the number of instances").short('c'),
-        value("rtt-warning", "DURATION", "WARNING if the slowest answer took longer"),
-        value("rtt-critical", "DURATION", "CRITICAL if the slowest answer took longer"),
-        value("never-seen", "STATUS", "When no run has ever seen the service [default: unknown]"),
-        value("unreachable", "STATUS", "When NATS cannot be asked [default: unknown]"),
-        value("silent", "STATUS", "When somebody is subscribed but nobody answers [default: critical]"),
-        value("forget-after", "DURATION", "Forget an outage that is older than this"),
-        value("expect-version", "REQ", "WARNING if an instance has another version: ^1.4, '>=1.2, <2'"),
-        value("mixed-versions", "STATUS", "When there is more than one version for longer than --baseline-settle"),
-        repeated("mixed-metadata", "KEY", "Metadata that tells versions apart, such as a commit; can be repeated"),
-        value("creds-warning", "DURATION", "WARNING if the user JWT of the creds file expires before that"),
-        value("creds-critical", "DURATION", "CRITICAL if the user JWT of the creds file expires before that"),
+        hyphens("warning", "RANGE", "WARNING range for the number of instances").short('w'),
+        hyphens("critical", "RANGE", "CRITICAL range for the number of instances").short('c'),
+        value("rtt-warning", "DURATION", "Maximum time of the slowest reply; WARNING beyond"),
+        value("rtt-critical", "DURATION", "Maximum time of the slowest reply; CRITICAL beyond"),
+        value("never-seen", "STATUS", "Status if no run has ever seen the service [default: unknown]"),
+        value("unreachable", "STATUS", "Status if NATS cannot be asked [default: unknown]"),
+        value("silent", "STATUS", "Status if a subscription exists but no instance replies [default: critical]"),
+        value("forget-after", "DURATION", "Maximum age of an outage, which is then forgotten [default: never]"),
+        value("expect-version", "REQ", "Required version, such as ^1.4 or '>=1.2, <2'; WARNING for any other"),
+        value("mixed-versions", "STATUS", "Status if more than one version runs for longer than --baseline-settle"),
+        repeated("mixed-metadata", "KEY", "Metadata key that distinguishes versions too, such as a commit; can be repeated"),
+        value("creds-warning", "DURATION", "Minimum time until the user JWT of the creds file expires; WARNING below"),
+        value("creds-critical", "DURATION", "Minimum time until the user JWT of the creds file expires; CRITICAL below"),
     ])
 }
 
 #[rustfmt::skip]
 fn request() -> impl Iterator<Item = Arg> {
     below("Request", [
-        value("request", "ENDPOINT", "Send one request to this endpoint of the service, to one of its instances, and judge the reply"),
-        value("subject", "SUBJECT", "The same to this subject, instead of the one that the service reports").conflicts_with("request"),
+        value("request", "ENDPOINT", "Endpoint of the service; one of its instances gets one request, whose reply is judged"),
+        value("subject", "SUBJECT", "Subject of the request, instead of the one that the service reports").conflicts_with("request"),
         hyphens("payload", "TEXT", "Payload of the request [default: none]"),
         value("payload-file", "FILE", "File with the payload of the request").conflicts_with("payload"),
         repeated("header", "KEY:VALUE", "Header of the request; can be repeated").allow_hyphen_values(true),
-        hyphens("reply-contains", "TEXT", "CRITICAL if this is not in the reply"),
-        value("request-warning", "DURATION", "WARNING if the reply took longer"),
-        value("request-critical", "DURATION", "CRITICAL if the reply took longer"),
+        hyphens("reply-contains", "TEXT", "Text that the reply must contain; CRITICAL if it does not"),
+        value("request-warning", "DURATION", "Maximum time of the reply; WARNING beyond"),
+        value("request-critical", "DURATION", "Maximum time of the reply; CRITICAL beyond"),
     ])
 }
 
@@ -238,21 +242,21 @@ fn changes() -> impl Iterator<Item = Arg> {
     below("Losses and restarts", [
         hyphens("lost-warning", "N|N%", "WARNING if at least N instances (or N%) are missing"),
         hyphens("lost-critical", "N|N%", "CRITICAL if at least N instances (or N%) are missing"),
-        value("baseline-settle", "DURATION", "The largest number of instances within this time is normal [default: 15m]"),
+        value("baseline-settle", "DURATION", "Time window whose largest number of instances is normal [default: 15m]"),
         hyphens("restarts-warning", "N", "WARNING if at least N instances were replaced by others of the same version"),
-        hyphens("restarts-critical", "N", "CRITICAL if at least N instances were replaced"),
-        value("restarts-window", "DURATION", "Within this time, 1d at most [default: 15m]"),
+        hyphens("restarts-critical", "N", "CRITICAL if at least N instances were replaced by others of the same version"),
+        value("restarts-window", "DURATION", "Time window for restarts, 1d at most [default: 15m]"),
     ])
 }
 
 #[rustfmt::skip]
 fn statistics() -> impl Iterator<Item = Arg> {
     below("Statistics", [
-        switch("stats", "Ask for the statistics of the endpoints, too; the flags below imply it"),
-        value("error-rate-warning", "PERCENT", "WARNING if more of the requests failed since the run before"),
-        value("error-rate-critical", "PERCENT", "CRITICAL if more of the requests failed"),
-        value("latency-warning", "DURATION", "WARNING if the mean processing time was longer"),
-        value("latency-critical", "DURATION", "CRITICAL if the mean processing time was longer"),
+        switch("stats", "Request the statistics of the endpoints too; implied by the flags below"),
+        value("error-rate-warning", "PERCENT", "Maximum share of failed requests since the previous run; WARNING above"),
+        value("error-rate-critical", "PERCENT", "Maximum share of failed requests; CRITICAL above"),
+        value("latency-warning", "DURATION", "Maximum mean processing time; WARNING above"),
+        value("latency-critical", "DURATION", "Maximum mean processing time; CRITICAL above"),
         value("min-requests", "NUMBER", "Minimum number of requests for a rate [default: 10]"),
     ])
 }
@@ -264,28 +268,28 @@ fn format(formats: &[Format]) -> Arg {
 }
 
 fn verbose() -> Arg {
-    let help = "More text below the line; -vv every instance, -vvv each step with its time";
+    let help = "More output: -v the reasons, -vv every instance, -vvv each step with its time";
     switch("verbose", help).short('v').action(ArgAction::Count)
 }
 
 fn per_service() -> Arg {
-    switch("per-service", "A performance value for each service of --all too")
+    switch("per-service", "Performance data for each service of --all too")
 }
 
 #[rustfmt::skip]
 fn metrics() -> impl Iterator<Item = Arg> {
     below("Output", [
-        repeated("label", "NAME=VALUE", "One more label for every sample; can be repeated"),
-        value("nats-label", "TEXT", "Name of this NATS system, the label nats of every sample; '' for none [default: the context, else the first server]"),
-        switch("per-instance", "Metrics of each instance too, whose ids change with every restart"),
+        repeated("label", "NAME=VALUE", "Additional label for every sample; can be repeated"),
+        value("nats-label", "TEXT", "Label nats of every sample, the name of this NATS system; '' for none [default: the context, else the first server]"),
+        switch("per-instance", "Metrics for each instance too, whose ids change with every restart"),
     ])
 }
 
 #[rustfmt::skip]
 fn textfile_output() -> impl Iterator<Item = Arg> {
     below("Output", [
-        value("output", "FILE", "The file to write, in the folder of the collector, ending in .prom").short('o').required(true),
-        switch("exit-status", "Exit with the status of the check, and not 0 when the file was written"),
+        value("output", "FILE", "Metrics file in the folder of the textfile collector, ending in .prom").short('o').required(true),
+        switch("exit-status", "Exit with the status of the check, instead of 0 when the file was written"),
     ])
 }
 
@@ -294,21 +298,21 @@ fn textfile_output() -> impl Iterator<Item = Arg> {
 fn own_instance() -> impl Iterator<Item = Arg> {
     const WAYS: [&str; 5] = ["id", "id-file", "match", "match-env", "any-instance"];
     below("Which instance", [
-        value("id", "ID", "The instance with this id").conflicts_with_all(&WAYS[1..]),
-        value("id-file", "FILE", "The instance whose id the application wrote into this file").conflicts_with_all(&WAYS[2..]),
-        repeated("match", "KEY=VALUE", "The instance with this in its metadata; can be repeated").conflicts_with(WAYS[4]),
-        repeated("match-env", "KEY=VARIABLE", "The instance with the value of this variable in its metadata: pod=POD_NAME").conflicts_with(WAYS[4]),
-        switch("any-instance", "Any instance, also one of another pod"),
+        value("id", "ID", "Id of the instance").conflicts_with_all(&WAYS[1..]),
+        value("id-file", "FILE", "File into which the application writes the id of its instance").conflicts_with_all(&WAYS[2..]),
+        repeated("match", "KEY=VALUE", "Metadata of the instance; can be repeated").conflicts_with(WAYS[4]),
+        repeated("match-env", "KEY=VARIABLE", "Metadata of the instance, with the value of a variable: pod=POD_NAME").conflicts_with(WAYS[4]),
+        switch("any-instance", "Any instance, even one of another pod"),
     ])
 }
 
 #[rustfmt::skip]
 fn exec_probe() -> impl Iterator<Item = Arg> {
     below("Probe", [
-        value("unreachable", "pass|fail", "When NATS cannot be asked [default: fail for readiness, else pass]"),
-        value("confirm", "DURATION", "How long to retry when no instance answers; 0 disables retries [default: 300ms]"),
-        value("stall", "DURATION", "How long to wait for an answer to the last retry [default: 300ms]"),
-        value("from", "FILE", "Read this status file of watch, and ask nobody"),
+        value("unreachable", "pass|fail", "Result if NATS cannot be asked [default: fail for readiness, else pass]"),
+        value("confirm", "DURATION", "Time to retry when no instance replies; 0 disables retries [default: 300ms]"),
+        value("stall", "DURATION", "Time to wait for a reply to the last retry [default: 300ms]"),
+        value("from", "FILE", "Status file of watch to answer from, without a connection to NATS"),
         value("max-age", "DURATION", "Maximum age of the file of --from [default: 1m]").requires("from"),
     ])
 }
@@ -316,9 +320,9 @@ fn exec_probe() -> impl Iterator<Item = Arg> {
 #[rustfmt::skip]
 fn watch_files() -> impl Iterator<Item = Arg> {
     below("Watch", [
-        value("interval", "DURATION", "How often to check [default: 15s]"),
-        value("textfile", "FILE", "Write metrics for the textfile collector, ending in .prom"),
-        value("status-file", "FILE", "Write the verdict as JSON, for probe --from"),
+        value("interval", "DURATION", "Time between two checks [default: 15s]"),
+        value("textfile", "FILE", "Metrics file for the textfile collector, ending in .prom"),
+        value("status-file", "FILE", "Status file, the verdict as JSON, for probe --from"),
     ])
 }
 
