@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::rule::{RuleInput, RuleOutput, crossed};
 use super::verdict::Metric;
 use crate::probe::observation::Outcome;
+use crate::values::dated;
 use crate::values::duration::age;
 use crate::values::range::Range;
 use crate::values::status::{Reason, Status};
@@ -32,7 +33,10 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
 }
 
 fn expiring(input: &RuleInput<'_>, file: &str, at: Timestamp, left: Duration, output: &mut RuleOutput) {
-    let text = format!("credentials {file} expire in {}, at {at}", age(left));
+    let text = format!(
+        "credentials {file} expire in {}, at {at}",
+        dated::time_left(at, input.now)
+    );
     match limit(input, left) {
         Some((status, word, limit)) => {
             let text = format!("{text}, {word} below {}", age(limit));
@@ -51,7 +55,7 @@ fn expired(input: &RuleInput<'_>, file: &str, at: Timestamp, output: &mut RuleOu
     };
     let text = format!(
         "credentials {file} expired {} ago, at {at}{let_in}",
-        age(input.now.since(at))
+        dated::age(at, input.now)
     );
     match limit(input, Duration::ZERO) {
         Some((status, ..)) => output.add_finding(status, Reason::CredentialsExpiring, text),

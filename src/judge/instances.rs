@@ -25,7 +25,7 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
         findings.extend(lost::finding(input, replies.len()));
         // The last one that reports the number names those that are missing.
         if let Some(finding) = findings.last_mut() {
-            finding.text.push_str(&missing(input, replies));
+            finding.append(&missing(input, replies));
         }
     }
     output.add_findings(findings);

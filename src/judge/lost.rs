@@ -4,7 +4,7 @@ use super::policy::Loss;
 use super::rule::{RuleInput, RuleOutput, crossed};
 use super::verdict::{Finding, Metric};
 use crate::state::baseline::Baseline;
-use crate::values::duration::age;
+use crate::values::dated;
 use crate::values::status::Reason;
 
 /// Reports the baseline. The finding is reported with the number of instances: [`finding`].
@@ -25,7 +25,7 @@ pub fn finding(input: &RuleInput<'_>, instances: usize) -> Option<Finding> {
     let at = input.observation.at;
     let since = baseline.fewer_since().filter(|since| *since < at);
     let since = since
-        .map(|since| format!(" for {}", age(at.since(since))))
+        .map(|since| format!(" for {}", dated::age(since, at)))
         .unwrap_or_default();
     let text = format!(
         "{instances} of {normal} instances, {lost} lost{since}, {word} from {}",

@@ -10,7 +10,7 @@ use super::verdict::Metric;
 use crate::probe::observation::{Fate, Instance, InstanceReply, Observation, Outcome};
 use crate::probe::reply::{KEY_CHARS, VALUE_CHARS};
 use crate::state::memory::Memory;
-use crate::values::duration::age;
+use crate::values::dated;
 use crate::values::status::Reason;
 use crate::values::text::{clean, some_of};
 use crate::values::timestamp::Timestamp;
@@ -84,9 +84,9 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
         return;
     };
     output.add_metric(Metric::count("versions", input.instances().map(|_| builds.len())));
-    let time = mixed.map(|since| input.observation.at.since(since));
-    if let Some(time) = time.filter(|time| *time >= input.policy.loss.settle) {
-        let (time, list) = (age(time), list(&builds));
+    let at = input.observation.at;
+    if let Some(since) = mixed.filter(|since| at.since(*since) >= input.policy.loss.settle) {
+        let (time, list) = (dated::age(since, at), list(&builds));
         let text = format!("mixed versions for {time}: {list} (is a rollout stuck?)");
         output.add_finding(status, Reason::VersionsMixed, text);
     }

@@ -12,6 +12,7 @@ use super::{credentials, details, presence};
 use crate::probe::observation::{Observation, Outcome};
 use crate::state::baseline::Baseline;
 use crate::state::memory::Memory;
+use crate::values::dated;
 use crate::values::duration::age;
 use crate::values::status::{Reason, Status};
 use crate::values::text::{count, digest, shorten};
@@ -75,10 +76,11 @@ impl<'a> ServiceResult<'a> {
         of_nats || finding.reason == Reason::CredentialsExpiring
     }
 
-    /// What is said of the service besides what holds for the whole run; `None` if that is nothing.
+    /// What is said of the service besides what holds for the whole run, its ages [`dated`]; `None` if that is nothing.
     pub fn told(&self, common: Option<&Observation>) -> Option<String> {
         let is_own = |finding: &Finding| common.is_none_or(|common| !self.is_common(finding, common));
-        let own: Vec<&str> = self.verdict.told_where(is_own).collect();
+        let own = self.verdict.told_where(is_own);
+        let own: Vec<&str> = own.map(|finding| finding.dated.as_str()).collect();
         let server = self.seen.and_then(|seen| seen.server.as_ref());
         let fine = server.map(presence::is_fine).filter(|_| common.is_some());
         (!own.is_empty()).then(|| match fine {
@@ -251,7 +253,7 @@ impl OverviewInput<'_> {
         let mut text = String::new();
         let mut told = 0;
         for (service, lead) in group.iter().take(MAX_NAMED) {
-            if told > 0 && text.chars().count() > length {
+            if told > 0 && dated::plain(&text).chars().count() > length {
                 break;
             }
             text += if told > 0 { ", " } else { "" };
@@ -278,7 +280,7 @@ impl OverviewInput<'_> {
             (Reason::ServiceDown | Reason::ServiceSilent, Some(epoch), _) => format!(
                 "{} until {} ago",
                 count(epoch.count, "instance"),
-                age(moment.since(epoch.at))
+                dated::age(epoch.at, moment)
             ),
             (Reason::InstancesOutOfRange | Reason::InstancesLost, _, Some(number)) if number < normal => {
                 format!("{number} of {}", count(normal, "instance"))
@@ -295,9 +297,9 @@ impl OverviewInput<'_> {
                 after.unwrap_or_default().to_owned()
             }
             // Cut short it would not say which permission to add.
-            (Reason::PermissionDenied, ..) => shorten(&lead.text, MAX_PERMISSION),
+            (Reason::PermissionDenied, ..) => dated::shorten(&lead.dated, MAX_PERMISSION),
             _ if service.is_common(lead, self.common) => String::new(),
-            _ => shorten(&lead.text, MAX_WHAT),
+            _ => dated::shorten(&lead.dated, MAX_WHAT),
         }
     }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::probe::observation::{Observation, Outcome, shown_id};
 use crate::probe::plan::Wanted;
 use crate::probe::reply::{KEY_CHARS, VALUE_CHARS};
+use crate::values::dated;
 use crate::values::duration::latency;
 use crate::values::text::{CUT, clean, count, readable};
 
@@ -137,7 +138,7 @@ impl PodProbe {
                 );
                 self.say(ProbeResult::Fail, &text)
             }
-            Outcome::Failed(failure) => self.cannot_ask(&failure.text),
+            Outcome::Failed(failure) => self.cannot_ask(&dated::plain(&failure.text)),
         }
     }
 

@@ -7,6 +7,7 @@ use super::suggest;
 use super::verdict::Finding;
 use crate::probe::observation::{Failure, Ignored, Instance, Outcome, Server, Silence};
 use crate::state::memory::{Epoch, Outage};
+use crate::values::dated;
 use crate::values::duration::{age, latency};
 use crate::values::status::{Reason, Status};
 use crate::values::text::{count, some_of};
@@ -26,7 +27,7 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
             .epoch
             .as_ref()
             .map_or(outage.first_missed, |epoch| epoch.at);
-        let ago = age(input.now.since(last));
+        let ago = dated::age(last, input.now);
         let how = format!("as of the last answer {ago} ago");
         output.add_findings([still_down(input, outage, &how)]);
     }
@@ -74,7 +75,7 @@ fn not_asked(input: &RuleInput<'_>, failure: &Failure) -> Finding {
     };
     let text = match &input.previous.unreachable {
         Some(unreachable) if failure.reason != Reason::Interrupted => {
-            let since = age(input.observation.at.since(unreachable.since));
+            let since = dated::age(unreachable.since, input.observation.at);
             format!("{} (not asked for {since})", failure.text)
         }
         _ => failure.text.clone(),
@@ -94,7 +95,7 @@ fn down_since(now: Timestamp, outage: &Outage, how: &str, fine: &str) -> String 
     let epoch = &outage.last_seen;
     format!(
         "still down for {}, {how}, had {}{fine}{}",
-        age(now.since(epoch.at)),
+        dated::age(epoch.at, now),
         count(epoch.count, "instance"),
         last_seen(epoch),
     )
@@ -132,7 +133,7 @@ fn had_until(input: &RuleInput<'_>, epoch: &Epoch) -> String {
     format!(
         "{} until {} ago",
         count(epoch.count, "instance"),
-        age(input.observation.at.since(epoch.at))
+        dated::age(epoch.at, input.observation.at)
     )
 }
 

@@ -8,6 +8,7 @@ use super::verdict::{Finding, Metric, Unit};
 use crate::probe::observation::{InstanceReply, Outcome};
 use crate::probe::stats::SeenStats;
 use crate::state::statistics::{RateWindow, RequestCounts, Statistics};
+use crate::values::dated;
 use crate::values::duration::{age, latency};
 use crate::values::range::Range;
 use crate::values::status::{Reason, Status};
@@ -90,8 +91,8 @@ struct Rate<'a> {
     /// `None`: all endpoints.
     endpoint: Option<&'a str>,
     window: RateWindow,
-    /// From the beginning of the window to now, where it is not of this run.
-    ended: Option<Duration>,
+    /// Age of the window's end, where it is not of this run.
+    ended: Option<String>,
 }
 
 /// The windows that can be judged: all endpoints first, then each.
@@ -102,7 +103,7 @@ fn current<'a>(input: &RuleInput<'_>, statistics: &'a Statistics) -> Vec<Rate<'a
         (old < STALE).then_some(Rate {
             endpoint,
             window,
-            ended: (old > Duration::ZERO).then_some(old),
+            ended: (old > Duration::ZERO).then(|| dated::age(window.until, input.observation.at)),
         })
     };
     let each = statistics
@@ -136,7 +137,7 @@ impl Rate<'_> {
     fn requests(&self) -> String {
         let requests = usize::try_from(self.window.counted.requests).unwrap_or(usize::MAX);
         let span = age(self.window.until.since(self.window.since));
-        let ended = self.ended.map(|ended| format!(" until {} ago", age(ended)));
+        let ended = self.ended.as_ref().map(|age| format!(" until {age} ago"));
         format!("{} in {span}{}", count(requests, "request"), ended.unwrap_or_default())
     }
 

@@ -9,6 +9,7 @@ use super::rule::{RuleInput, RuleOutput, crossed};
 use super::verdict::{Finding, Metric};
 use crate::probe::observation::{Fate, Outcome};
 use crate::state::changes::Change;
+use crate::values::dated;
 use crate::values::duration::age;
 use crate::values::range::Range;
 use crate::values::status::{Reason, Status};
@@ -54,7 +55,7 @@ fn too_many(input: &RuleInput<'_>, limits: &RestartLimits, restarts: &[&Change],
         count(restarts.len(), "restart"),
         age(input.policy.restarts.window),
         where_most(restarts),
-        age(input.observation.at.since(latest.at)),
+        dated::age(latest.at, input.observation.at),
         latest.instance.in_brief(),
         why_presumed(input, restarts.len(), presumed),
     );

@@ -6,6 +6,7 @@ use super::policy::Policy;
 use super::verdict::{Detail, Finding, Metric, Verdict};
 use crate::probe::observation::{InstanceReply, Observation};
 use crate::state::memory::Memory;
+use crate::values::dated;
 use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
 
@@ -64,8 +65,8 @@ impl RuleOutput {
     }
 
     /// Adds a line that is shown from this verbosity on (`-v` is 1).
-    pub fn add_detail(&mut self, verbosity: u8, text: impl Into<String>) {
-        let text = text.into();
+    pub fn add_detail(&mut self, verbosity: u8, text: impl AsRef<str>) {
+        let text = dated::plain(text.as_ref());
         self.details.push(Detail { verbosity, text });
     }
 

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::values::dated;
 use crate::values::range::Range;
 use crate::values::status::{Reason, Status};
 
@@ -13,15 +14,26 @@ pub struct Finding {
     pub reason: Reason,
     /// For an operator: what is the matter, since when, and where to look.
     pub text: String,
+    /// The same with the moments of its ages ([`dated`]), for a page that is read later.
+    pub dated: String,
 }
 
 impl Finding {
+    /// The finding with this text, in which ages may be [`dated`].
     pub fn new(status: Status, reason: Reason, text: impl Into<String>) -> Finding {
+        let dated = text.into();
         Finding {
             status,
             reason,
-            text: text.into(),
+            text: dated::plain(&dated),
+            dated,
         }
+    }
+
+    /// Appends to the text.
+    pub fn append(&mut self, text: &str) {
+        self.dated += text;
+        self.text += &dated::plain(text);
     }
 }
 
@@ -125,11 +137,11 @@ impl Verdict {
 
     /// The texts of the findings that a single line tells: all, but not twice how many instances there are.
     pub fn told(&self) -> impl Iterator<Item = &str> {
-        self.told_where(|_| true)
+        self.told_where(|_| true).map(|finding| finding.text.as_str())
     }
 
-    /// The same of those findings for which `is_wanted` holds.
-    pub fn told_where(&self, is_wanted: impl Fn(&Finding) -> bool) -> impl Iterator<Item = &str> {
+    /// The same findings, those for which `is_wanted` holds.
+    pub fn told_where(&self, is_wanted: impl Fn(&Finding) -> bool) -> impl Iterator<Item = &Finding> {
         let number_told = self
             .findings
             .iter()
@@ -137,7 +149,6 @@ impl Verdict {
         self.findings
             .iter()
             .filter(move |f| is_wanted(f) && !(number_told && f.reason == Reason::ServiceUp))
-            .map(|f| f.text.as_str())
     }
 
     /// The worst finding's status. Nothing found is UNKNOWN: only a finding can say OK.

@@ -9,7 +9,8 @@ use crate::connect::request::shown;
 use crate::connect::target::Auth;
 use crate::probe::observation::Failure;
 use crate::probe::reach::Unreached;
-use crate::values::duration::{age, latency};
+use crate::values::dated;
+use crate::values::duration::latency;
 use crate::values::status::Reason;
 use crate::values::text::clean;
 use crate::values::timestamp::Timestamp;
@@ -368,12 +369,12 @@ fn refused(peer: &Peer<'_>, said: &str) -> String {
             let claims = &credentials.claims;
             let cause = match (claims.expires, claims.not_before) {
                 (Some(expires), _) if expires <= *now => {
-                    format!("the user JWT expired {} ago", age(now.since(expires)))
+                    format!("the user JWT expired {} ago", dated::age(expires, *now))
                 }
                 (_, Some(begin)) if begin > *now => {
                     format!(
                         "the user JWT is not valid before {begin}, in {}",
-                        age(begin.since(*now))
+                        dated::time_left(begin, *now)
                     )
                 }
                 _ => {

@@ -98,7 +98,7 @@ pub fn versions(answers: &[InstanceReply]) -> BTreeMap<&str, usize> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub reason: Reason,
-    /// What failed, where, and what to change. Clean.
+    /// What failed, where, and what to change. Clean; its ages are [`dated`](crate::values::dated).
     pub text: String,
 }
 

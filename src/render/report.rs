@@ -6,6 +6,7 @@ use crate::judge::overview::ServiceResult;
 use crate::judge::verdict::{Finding, Verdict};
 use crate::probe::observation::Observation;
 use crate::state::memory::Memory;
+use crate::values::dated;
 use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
 
@@ -42,6 +43,11 @@ impl AllReport {
 
     /// What is said of a service; `None` if the overview says it of all that could not be asked.
     pub fn told(&self, report: &Report) -> Option<String> {
+        self.told_dated(report).map(|text| dated::plain(&text))
+    }
+
+    /// The same, its ages [`dated`].
+    pub fn told_dated(&self, report: &Report) -> Option<String> {
         report.result().told(self.common.as_deref())
     }
 

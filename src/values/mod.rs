@@ -1,5 +1,6 @@
 //! Small values with their texts: how they are typed, and how they are told. Pure.
 
+pub mod dated;
 pub mod duration;
 pub mod env;
 pub mod range;
