@@ -49,7 +49,7 @@ pub fn up() -> Memory {
         status: Some(Status::Ok),
         epoch: Some(epoch(40, 3)),
         census: Some(at(40)),
-        history: vec![EpochSummary { at: at(40), count: 3 }],
+        history: vec![EpochSummary::new(at(40), 3)],
         ..Memory::default()
     }
 }
@@ -65,10 +65,7 @@ pub fn down() -> Memory {
             first_missed: at(60),
         }),
         census: Some(at(60)),
-        history: vec![
-            EpochSummary { at: at(40), count: 3 },
-            EpochSummary { at: at(60), count: 0 },
-        ],
+        history: vec![EpochSummary::new(at(40), 3), EpochSummary::new(at(60), 0)],
         ..Memory::default()
     }
 }
@@ -80,7 +77,7 @@ pub fn absent() -> Memory {
         status: Some(Status::Unknown),
         epoch: Some(epoch(40, 0)),
         census: Some(at(40)),
-        history: vec![EpochSummary { at: at(40), count: 0 }],
+        history: vec![EpochSummary::new(at(40), 0)],
         ..Memory::default()
     }
 }

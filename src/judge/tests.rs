@@ -964,10 +964,7 @@ fn memories() -> Vec<Memory> {
         for last_seen in [None, Some(self::epoch(40, 3))] {
             for since in [None, Some(at(70))] {
                 for status in [None, Some(Status::Ok), Some(Status::Critical)] {
-                    let history = epoch.iter().map(|e| EpochSummary {
-                        at: e.at,
-                        count: e.count,
-                    });
+                    let history = epoch.iter().map(|e| EpochSummary::new(e.at, e.count));
                     memories.push(Memory {
                         statistics: None,
                         changes: None,

@@ -153,7 +153,14 @@ fn memory_lines(memory: &Memory, now: Timestamp) -> Vec<String> {
         ));
     }
     for brief in memory.history.iter().rev() {
-        lines.push(format!("epoch {}: {}", brief.at, count(brief.count, "instance")));
+        let not_asked = brief.not_asked_since;
+        let not_asked = not_asked.map(|since| format!(" (NATS could not be asked before, since {since})"));
+        lines.push(format!(
+            "epoch {}: {}{}",
+            brief.at,
+            count(brief.count, "instance"),
+            not_asked.unwrap_or_default(),
+        ));
     }
     lines
 }

@@ -77,12 +77,7 @@ pub fn memory() -> Memory {
         census: Some(at(60)),
         statistics: Some(statistics()),
         changes: Some(changes()),
-        history: (0..MAX_HISTORY)
-            .map(|n| EpochSummary {
-                at: at(n as i64),
-                count: n,
-            })
-            .collect(),
+        history: (0..MAX_HISTORY).map(|n| EpochSummary::new(at(n as i64), n)).collect(),
     }
 }
 

@@ -192,7 +192,11 @@ fn times(memory: &mut Memory) -> Vec<&mut Timestamp> {
     times.extend(epoch.iter_mut().map(|epoch| &mut epoch.at));
     times.extend(absentees.iter_mut().map(|absentee| &mut absentee.since));
     times.extend(unreachable.iter_mut().map(|unreachable| &mut unreachable.since));
-    times.extend(history.iter_mut().map(|summary| &mut summary.at));
+    times.extend(
+        history
+            .iter_mut()
+            .flat_map(|summary| once(&mut summary.at).chain(&mut summary.not_asked_since)),
+    );
     times.extend(
         changes
             .iter_mut()

@@ -101,6 +101,20 @@ pub struct Unreachable {
 pub struct EpochSummary {
     pub at: Timestamp,
     pub count: usize,
+    /// Since when NATS could not be asked, if that was so just before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_asked_since: Option<Timestamp>,
+}
+
+impl EpochSummary {
+    /// The epoch before which NATS could be asked.
+    pub const fn new(at: Timestamp, count: usize) -> EpochSummary {
+        EpochSummary {
+            at,
+            count,
+            not_asked_since: None,
+        }
+    }
 }
 
 /// An instance that answered before and does not any more, while others do.
@@ -219,8 +233,8 @@ impl Memory {
     /// Makes this epoch the latest one.
     pub fn enter(&mut self, epoch: Epoch) {
         self.history.push(EpochSummary {
-            at: epoch.at,
-            count: epoch.count,
+            not_asked_since: self.unreachable.map(|unreachable| unreachable.since),
+            ..EpochSummary::new(epoch.at, epoch.count)
         });
         let surplus = self.history.len().saturating_sub(MAX_HISTORY);
         self.history.drain(..surplus);
@@ -267,6 +281,21 @@ mod tests {
             KnownInstances::Counted(all),
             "but all of them are expected"
         );
+    }
+
+    #[test]
+    fn the_history_tells_when_nats_was_not_asked() {
+        let at = Timestamp::from_seconds;
+        let mut memory = Memory::default();
+        memory.enter(Epoch::new(at(10), &answers(2)));
+        memory.unreachable = Some(Unreachable {
+            since: at(20),
+            reason: Reason::NatsUnreachable,
+        });
+        memory.enter(Epoch::new(at(30), &answers(2)));
+        memory.enter(Epoch::new(at(40), &answers(2)));
+        let gaps: Vec<_> = memory.history.iter().map(|epoch| epoch.not_asked_since).collect();
+        assert_eq!(gaps, [None, Some(at(20)), None]);
     }
 
     #[test]

@@ -57,7 +57,9 @@ fn the_first_file_of_this_format_is_read() {
 
 #[test]
 fn what_has_not_come_yet_is_as_of_now() {
-    let text = write(&state_key(), &memory());
+    let mut memory = memory();
+    memory.history[3].not_asked_since = Some(at(2));
+    let text = write(&state_key(), &memory);
     let now = at(30);
     let read = |text: &str| read(&state_key(), text.as_bytes(), now).expect("a memory");
     let early = read(&text);
@@ -76,6 +78,7 @@ fn what_has_not_come_yet_is_as_of_now() {
         "/census",
         "/mixed_since",
         "/history/3/at",
+        "/history/3/not_asked_since",
         "/absentees/0/since",
         "/baseline/peaks/0/until",
         "/baseline/raised/latest",
