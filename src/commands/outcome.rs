@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -148,17 +149,26 @@ pub struct ServedAll {
 }
 
 impl Served {
-    /// Writes the result to the file.
+    /// Writes the result to the file. `max_age`: a check that is older says nothing any more.
     ///
     /// # Errors
     ///
     /// That of the system.
-    pub fn write(file: &File, report: &CheckReport, times: &StatusTimes, style: &Style) -> io::Result<()> {
+    pub fn write(
+        file: &File,
+        report: &CheckReport,
+        times: &StatusTimes,
+        style: &Style,
+        max_age: Duration,
+    ) -> io::Result<()> {
         let mut writer = TextWriter::new(file);
         let since = |verdict: &Verdict, now| times.since(&verdict.service, verdict.status(), now);
         let html = match report {
-            CheckReport::One(one) => render::html::checked(one, times.since("", one.verdict.status(), one.now)),
-            CheckReport::All(all) => render::html::checked_all(all, since(&all.overview, all.now)),
+            CheckReport::One(one) => {
+                let since = times.since("", one.verdict.status(), one.now);
+                render::html::checked(one, since, max_age)
+            }
+            CheckReport::All(all) => render::html::checked_all(all, |verdict| since(verdict, all.now)),
         };
         let texts = ServedTexts {
             json: writer.add(&report.json())?,
@@ -175,7 +185,7 @@ impl Served {
             CheckReport::All(all) => {
                 let mut services = BTreeMap::new();
                 for report in all.reports.iter() {
-                    let html = render::html::checked(report, since(&report.verdict, report.now));
+                    let html = render::html::checked(report, since(&report.verdict, report.now), max_age);
                     let served = (report.verdict.status(), writer.add(&html)?);
                     services.insert(report.verdict.service.clone(), served);
                 }
@@ -250,7 +260,14 @@ mod tests {
                 "{state}"
             );
             let file = handover::file().expect("a file");
-            Served::write(&file, &report, &StatusTimes::default(), &Style::default()).expect("written");
+            Served::write(
+                &file,
+                &report,
+                &StatusTimes::default(),
+                &Style::default(),
+                Duration::MAX,
+            )
+            .expect("written");
             let copy = file.try_clone().expect("a copy");
             let served = Served::read(copy).expect("a whole result");
             let texts = served.texts();

@@ -210,9 +210,9 @@ impl Watch<'_> {
         };
         let report = self.write_files(report);
         // Where that fails, what was served before grows old, and is reported to be that.
-        if let Some(file) = served {
+        if let (Some(file), Some(listen)) = (served, &self.options.listen) {
             let style = &settings.output.metrics;
-            let _ = Served::write(&file, &report, &self.times, style);
+            let _ = Served::write(&file, &report, &self.times, style, listen.max_age);
         }
         finish(encode_outcome(&report, state))
     }

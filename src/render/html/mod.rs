@@ -9,7 +9,7 @@ mod verdict;
 use std::time::Duration;
 
 pub use self::list::checked_all;
-use self::markup::{escape, in_url, moment, words};
+use self::markup::{escape, in_url, moment, time, words};
 pub use self::service::checked;
 use self::verdict::verdict;
 use crate::values::dated;
@@ -81,7 +81,7 @@ pub fn page(subject: Subject<'_>, checked: Option<&Checked<'_>>, interval: Durat
             let old = age(now.since(*at));
             page += &format!(
                 "<p class=\"dim\">Checked {old} ago, at {}, every {every}</p>\n",
-                moment(*at)
+                time(*at)
             );
             if *is_stale {
                 let warning = format!("The last check is {old} old. What it found may not be so any more:");
