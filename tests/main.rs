@@ -87,6 +87,9 @@ mod watch;
 /// The sidecar over HTTP: the right pod fails, and no client delays a check.
 mod listen;
 
+/// The page for people, in a real browser.
+mod page;
+
 /// The image: from scratch, read-only, as anybody.
 mod container;
 

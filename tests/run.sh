@@ -43,6 +43,7 @@ debian openssl command -v openssl
 debian file command -v file
 debian systemd command -v systemd-analyze
 debian mandoc command -v mandoc
+debian chromium command -v chromium
 debian buildah command -v buildah
 debian ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 

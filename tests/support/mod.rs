@@ -5,6 +5,7 @@
 
 pub mod all;
 pub mod blackhole;
+pub mod browser;
 pub mod certs;
 pub mod check;
 pub mod cost;
