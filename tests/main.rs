@@ -35,6 +35,9 @@ mod topologies;
 /// Every outcome on every server and topology, with services of every client library.
 mod matrix;
 
+/// The judge and its memory under every sequence of events.
+mod model;
+
 /// One instance among several: gone, not answering or slow; and who is there when the one asked for is not.
 mod instances;
 /// Each PING reaches one instance only, two processes share an id, and the round trip is measured.

@@ -9,7 +9,7 @@ use crate::cli::{Config, Settings};
 use crate::judge::judge;
 use crate::judge::verdict::{Finding, Verdict};
 use crate::probe::client::{ProbeRequest, probe};
-use crate::probe::observation::{Failure, Observation, Outcome};
+use crate::probe::observation::{Failure, Observation};
 use crate::probe::plan::{FIRST_RETRY, PingPlan, Wanted};
 use crate::process::user::euid;
 use crate::process::watchdog::{self, Alarm};
@@ -119,11 +119,7 @@ pub fn judge_beside_others(
     memory: &Memory,
     seen: &Arc<Observation>,
 ) -> (Report, Arc<Memory>) {
-    let newer = memory.epoch.as_ref().filter(|epoch| {
-        let answered = !matches!(seen.outcome, Outcome::Failed(_));
-        answered && memory.sequence != peeked.sequence && epoch.at > seen.at && epoch.is_complete()
-    });
-    let (seen, next) = match newer {
+    let (seen, next) = match memory.newer_epoch(peeked, seen) {
         Some(epoch) => (Arc::new(epoch.observed_like(seen)), Some(memory.clone().into())),
         None => (Arc::clone(seen), None),
     };

@@ -230,6 +230,15 @@ impl Memory {
         last_seen.map(|instance| instance.id.clone()).collect()
     }
 
+    /// The latest epoch, if a run that overlaps saw it after this observation, and after `peeked` was read.
+    pub fn newer_epoch(&self, peeked: &Memory, seen: &Observation) -> Option<&Epoch> {
+        let is_epoch = !matches!(seen.outcome, Outcome::Failed(_));
+        let newer = |epoch: &&Epoch| epoch.at > seen.at && epoch.is_complete();
+        (is_epoch && self.sequence != peeked.sequence)
+            .then_some(self.epoch.as_ref())?
+            .filter(newer)
+    }
+
     /// Makes this epoch the latest one.
     pub fn enter(&mut self, epoch: Epoch) {
         self.history.push(EpochSummary {
