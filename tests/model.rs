@@ -118,5 +118,5 @@ fn every_sequence_of_events_is_judged_rightly() {
 
 #[test]
 fn long_sequences_of_few_events_are_judged_rightly() {
-    search("few events", &narrow(), 4);
+    search("few events", &narrow(), 3);
 }

@@ -179,6 +179,8 @@ fn without_trouble(memory: &Memory) -> Memory {
         sequence: 0,
         status: None,
         unreachable: None,
+        // It has a mark where NATS could not be asked.
+        history: Vec::new(),
         ..memory.clone()
     }
 }
