@@ -1513,6 +1513,18 @@ fn a_state_of_another_login_is_named_and_not_taken_for_nothing() {
         shown.code == Some(0) && shown.stdout.ends_with(": 0 instances\n"),
         "{shown:?}"
     );
+    // Who gives no server means the only one that there is. That is what the alerts of Prometheus tell people to run.
+    let alone = || Check::new(["state", "show", "-n", "orders", "--state-dir", &folder]).run();
+    let first = format!("service orders under $SRV, asked at {server} as user a");
+    alone().assert_first_line(0, &first);
+    args(&["check", "--confirm", "0"], "b")
+        .run()
+        .assert(3, "NATS_SERVICE UNKNOWN - *");
+    alone().assert(
+        3,
+        "NATS_SERVICE UNKNOWN - there is no state of orders at 127.0.0.1:4222, but of orders at *: give its --server and login",
+    );
+    args(&["state", "reset"], "b").run().assert(0, "forgotten: *");
     args(&["state", "reset"], "a").run().assert(0, "forgotten: *");
     args(&["state", "reset"], "a")
         .run()

@@ -776,7 +776,10 @@ fn mistakes_are_reported_on_stderr_and_nothing_is_written() {
             &["-n", "orders", "-o", &file, "--format", "json"],
             "unexpected argument '--format' found*",
         ),
-        (&["-n", "orders", "-o", &file, "-v"], "unexpected argument '-v' found"),
+        (
+            &["-n", "orders", "-o", &file, "-vv"],
+            "the argument '--verbose' cannot be used multiple times",
+        ),
         (
             &["-n", "orders", "-o", &file, "--label", "a-b=c"],
             "--label: 'a-b' is no label name: *",
@@ -814,6 +817,48 @@ fn nobody_needs_to_listen() {
     closed(bench.run()).assert(0, "");
     assert_says(&bench.metrics(), 3, Some(0), None, &["nats_unreachable"]);
     closed(bench.run_to(bench.dir.join("missing/orders.prom"))).assert(3, "");
+}
+
+/// What the journal of the unit has.
+#[test]
+#[ignore = "needs nats-server"]
+fn verbose_prints_what_is_wrong_and_nothing_when_all_is_well() {
+    let server = Server::start(Version::Newest);
+    let service = Service::async_nats(&server.url(), "orders").start();
+    let bench = Bench::new(server.url());
+    let verbose = || bench.run().arg("-v").run();
+    verbose().assert(0, "");
+    service.kill();
+    server.wait_for_instances("orders", 0);
+    verbose().assert(
+        0,
+        "orders CRITICAL service_down: down, no responders, 1 instance until * ago, *",
+    );
+    assert_says(&bench.metrics(), 2, Some(1), Some(0), &["service_down"]);
+    let _service = Service::async_nats(&server.url(), "orders").start();
+    verbose().assert(0, "orders OK service_recovered: 1 instance, recovered after *");
+    let all = |flags: &[&str]| {
+        let file = bench.dir.join("all.prom");
+        let check = Check::new(["textfile", "-s", &server.url(), "--all", "-v", "-o", &file]).home(&bench.dir);
+        check.args(["--confirm", "50ms"]).args(flags).run()
+    };
+    all(&[]).assert(0, "");
+    let out = all(&["-c", "3:"]);
+    out.assert(
+        0,
+        "all services CRITICAL instances_out_of_range: *\norders CRITICAL instances_out_of_range: 1 instance, fewer than 3 *",
+    );
+    // It is printed also where the file cannot be written.
+    let out = bench
+        .run_to(bench.dir.join("missing/orders.prom"))
+        .args(["-v", "-c", "3:"])
+        .run();
+    assert_eq!(out.code, Some(3), "{out:?}");
+    assert!(
+        out.stdout.starts_with("orders CRITICAL instances_out_of_range: "),
+        "{out:?}"
+    );
+    assert!(out.stderr.contains("cannot write"), "{out:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::config::{
     Arguments, Command, Format, ListOptions, ListenOptions, OutputOptions, ProbeOptions, Selector, Settings,
-    StateListOptions, TextfileOptions, Timing, WatchOptions,
+    StateListOptions, StateShowOptions, TextfileOptions, Timing, WatchOptions,
 };
 use super::connection;
 use super::flag_values::FlagValues;
@@ -54,8 +54,12 @@ pub(super) fn check(values: &FlagValues<'_>) -> Result<Command, String> {
 pub(super) fn textfile(values: &FlagValues<'_>) -> Result<Command, String> {
     let arguments = judged(values, CHECK)?;
     let output = values.path("output")?.ok_or("which file? Give it with --output")?;
-    let exit_status = values.has("exit-status");
-    Ok(Command::Textfile(arguments, TextfileOptions { output, exit_status }))
+    let options = TextfileOptions {
+        output,
+        exit_status: values.has("exit-status"),
+        verbose: values.has("verbose"),
+    };
+    Ok(Command::Textfile(arguments, options))
 }
 
 pub(super) fn probe(values: &FlagValues<'_>, kind: ProbeKind) -> Result<Command, String> {
@@ -99,7 +103,11 @@ pub(super) fn watch(values: &FlagValues<'_>) -> Result<Command, String> {
 }
 
 pub(super) fn state_show(values: &FlagValues<'_>) -> Result<Command, String> {
-    Ok(Command::StateShow(judged(values, CHECK)?))
+    let is_server_given = connection::is_given(values)?;
+    Ok(Command::StateShow(
+        judged(values, CHECK)?,
+        StateShowOptions { is_server_given },
+    ))
 }
 
 pub(super) fn state_reset(values: &FlagValues<'_>) -> Result<Command, String> {

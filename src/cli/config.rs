@@ -31,7 +31,7 @@ pub enum Command {
     Probe(Box<Arguments>, ProbeOptions),
     /// A sidecar that checks again and again.
     Watch(Box<Arguments>, WatchOptions),
-    StateShow(Box<Arguments>),
+    StateShow(Box<Arguments>, StateShowOptions),
     StateReset(Box<Arguments>),
     StateList(StateListOptions),
     /// Services that answer, and those that are remembered.
@@ -46,6 +46,15 @@ pub struct TextfileOptions {
     pub output: PathBuf,
     /// Exit with the status of the verdict, and not with that of the writing.
     pub exit_status: bool,
+    /// Print what is wrong.
+    pub verbose: bool,
+}
+
+/// Options of `state show`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StateShowOptions {
+    /// Whether flags or variables say which server or login is meant.
+    pub is_server_given: bool,
 }
 
 /// Options of `watch`, the sidecar.

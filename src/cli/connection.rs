@@ -114,6 +114,35 @@ fn context(values: &FlagValues<'_>) -> Result<Context, ConfigError> {
     Ok(context)
 }
 
+/// Whether anything says which server, login or prefix is meant.
+pub(super) fn is_given(values: &FlagValues<'_>) -> Result<bool, String> {
+    const FLAGS: [&str; 10] = [
+        "server",
+        "hostname",
+        "context",
+        "user",
+        "password",
+        "token",
+        "token-file",
+        "creds",
+        "nkey",
+        "srv-prefix",
+    ];
+    const VARIABLES: [&str; 6] = [
+        "NATS_URL",
+        "NATS_CONTEXT",
+        "NATS_USER",
+        "NATS_TOKEN",
+        "NATS_CREDS",
+        "NATS_NKEY",
+    ];
+    let mut is_given = values.first_given(&FLAGS).is_some();
+    for name in VARIABLES {
+        is_given |= values.setting(name)?.is_some();
+    }
+    Ok(is_given)
+}
+
 fn servers(values: &FlagValues<'_>, context: &Context) -> Result<(Vec<ServerUrl>, Level), ConfigError> {
     if let Some(host) = values.text("hostname")? {
         return Ok((vec![server_of(host, values.text("port")?)?], Level::Flags));

@@ -290,6 +290,7 @@ fn textfile_output() -> impl Iterator<Item = Arg> {
     below("Output", [
         value("output", "FILE", "Metrics file in the folder of the textfile collector, ending in .prom").short('o').required(true),
         switch("exit-status", "Exit with the status of the check, instead of 0 when the file was written"),
+        switch("verbose", "Print a line for each finding except service_up, for the journal").short('v'),
     ])
 }
 

@@ -49,6 +49,14 @@ impl CheckReport {
         }
     }
 
+    /// A line for each finding that is worth one.
+    pub fn lines(&self) -> String {
+        match self {
+            CheckReport::One(report) => render::text::lines(&report.verdict),
+            CheckReport::All(report) => render::text::lines_of_all(report),
+        }
+    }
+
     /// One JSON value.
     pub fn json(&self) -> String {
         match self {

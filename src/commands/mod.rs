@@ -77,7 +77,7 @@ fn run_command(command: Command, env: Env<'_>, start: Instant) -> Result<Output,
                 &options,
             ))
         }
-        Command::StateShow(arguments) => Ok(state::show(&question(&arguments, env, start)?)),
+        Command::StateShow(arguments, options) => Ok(state::show(&question(&arguments, env, start)?, options)),
         Command::StateReset(arguments) => Ok(state::reset(&question(&arguments, env, start)?, start)),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::check_report::unknown;
 use super::run_check::state_environment;
 use super::scope::Question;
-use crate::cli::{Format, StateListOptions};
+use crate::cli::{Format, StateListOptions, StateShowOptions};
 use crate::process::exit::Output;
 use crate::process::watchdog;
 use crate::render;
@@ -22,18 +22,22 @@ use crate::values::timestamp::Timestamp;
 /// Maximum number of services that are named in one line.
 const MAX_NAMED: usize = 10;
 
-pub fn show(question: &Question) -> Output {
+pub fn show(question: &Question, options: StateShowOptions) -> Output {
     let now = Timestamp::now();
     let shown = match question {
-        Question::One(config, store) => show_one(&config.state_key(), store, now),
+        Question::One(config, store) => show_one(&config.state_key(), store, options, now),
         Question::All(config, store) => show_all(&config.services.selection, store, now),
     };
     shown.map_or_else(|problem| unknown(Reason::StateUnusable, problem), Output::success)
 }
 
-fn show_one(key: &StateKey, store: &Store, now: Timestamp) -> Result<String, String> {
+fn show_one(key: &StateKey, store: &Store, options: StateShowOptions, now: Timestamp) -> Result<String, String> {
     let shown = store.show(now)?;
     if shown.is_none() {
+        // There is no other one that could be meant.
+        if let (false, Some((path, loaded))) = (options.is_server_given, store.only_sibling(now)?) {
+            return Ok(render::memory::render(&loaded.key, Some(&path), Some(&loaded), now));
+        }
         others(key, store, now).map_or(Ok(()), Err)?;
     }
     let (path, loaded) = shown

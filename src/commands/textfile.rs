@@ -1,4 +1,5 @@
-//! Metrics for the textfile collector of node_exporter: the file is written, whatever the verdict.
+//! Metrics for the textfile collector of node_exporter: the file is written, whatever the verdict. With `--verbose`, what is wrong
+//! is printed too, for the journal.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,12 +21,14 @@ pub fn run(question: &Question, start: Instant, style: &Style, options: &Textfil
     let report = question.check(start, &last_words);
     let text = report.metrics(style);
     watchdog::set_last_words(Box::new(move |cause| not_written(&cause.to_string())));
-    match replace::write(path, &text) {
+    let stdout = if options.verbose { report.lines() } else { String::new() };
+    let written = match replace::write(path, &text) {
         Ok(()) if options.exit_status => Output {
             exit_code: report.status().exit_code(),
             ..Output::default()
         },
         Ok(()) => Output::default(),
         Err(problem) => Output::failure(&problem),
-    }
+    };
+    Output { stdout, ..written }
 }

@@ -4,11 +4,13 @@
 //! files. So these texts never change, and every sample carries the service. Whatever changes with the status is in a
 //! value: a series that comes and goes cannot be alerted on. What is not known is absent, and not 0.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
+use std::time::Duration;
 
 use crate::judge::verdict::Verdict;
-use crate::probe::observation::{EndpointSeen, Instance, InstanceReply, Observation, versions};
-use crate::probe::stats::Counters;
+use crate::probe::observation::{EndpointSeen, Fate, Instance, InstanceReply, Observation, Outcome, Silence, versions};
+use crate::probe::stats::{Counters, MAX_ENDPOINTS};
 use crate::render::report::{AllReport, Report};
 use crate::state::memory::Memory;
 use crate::values::status::Reason;
@@ -16,6 +18,19 @@ use crate::values::text::clean;
 
 /// How many instances are told one by one.
 const MAX_INSTANCES: usize = 200;
+
+/// Maximum number of missing instances that are reported of one service, and about of all services together; at least one of each.
+const MAX_MISSING: usize = 10;
+const MAX_MISSING_OF_ALL: usize = 1000;
+
+/// Maximum number of places whose restarts are reported of one service.
+const MAX_PLACES: usize = 10;
+
+/// Age up to which a restart counts as recent.
+const RECENT: Duration = Duration::from_secs(900);
+
+/// Maximum number of digits in the code of an error.
+const MAX_CODE: usize = 5;
 
 /// A label of every sample, as the user said. The name is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +46,17 @@ impl Label {
     ///
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Label, String> {
-        const OURS: [&str; 5] = ["service", "reason", "instance_id", "version", "endpoint"];
+        const OURS: [&str; 9] = [
+            "service",
+            "reason",
+            "instance_id",
+            "version",
+            "endpoint",
+            "pod",
+            "host",
+            "fate",
+            "code",
+        ];
         let Some((name, value)) = text.split_once('=') else {
             return Err("a label is NAME=VALUE".into());
         };
@@ -118,6 +143,10 @@ fn services(reports: &[Report], style: &Style) -> String {
         (service.labels(&style.labels), service)
     };
     let subjects: Vec<_> = reports.iter().map(subject).collect();
+    let with_missing = subjects
+        .iter()
+        .filter(|(_, service)| service.missing().next().is_some());
+    let max_missing = (MAX_MISSING_OF_ALL / with_missing.count().max(1)).clamp(1, MAX_MISSING);
     let mut page = Page::new(&subjects);
     page.gauge(
         "nats_service_up",
@@ -168,6 +197,17 @@ fn services(reports: &[Report], style: &Style) -> String {
         "When an instance was last seen, in seconds since 1970; absent if none is remembered.",
         |service| Some(service.memory.last_seen()?.at.as_seconds()),
     );
+    page.family(
+        "nats_service_instance_missing",
+        "gauge",
+        "1 for each instance that was there and is missed, the first ones; pod and host are from its metadata.",
+        |service| {
+            service
+                .missing_labels(max_missing)
+                .into_iter()
+                .map(|labels| (labels, 1.0))
+        },
+    );
     page.gauge(
         "nats_service_rtt_max_seconds",
         "Time until the slowest answer; absent without one.",
@@ -211,10 +251,22 @@ fn services(reports: &[Report], style: &Style) -> String {
                 .memory
                 .changes
                 .iter()
-                .map(|changes| ([], changes.restarts as f64))
+                .map(|changes| (NO_LABELS, changes.restarts as f64))
         },
     );
+    page.family(
+        "nats_service_recent_restarts",
+        "gauge",
+        "Restarts within the last 15 minutes by place, those with the most; pod and host are from the metadata.",
+        |service| service.recent_restarts(),
+    );
     statistics(&mut page);
+    page.family(
+        "nats_service_last_error",
+        "gauge",
+        "1 for each endpoint of which an instance reports a last error, with the code of the error.",
+        |service| service.last_errors().into_iter().map(|labels| (labels, 1.0)),
+    );
     page.gauge(
         "nats_service_request_success",
         "Whether the endpoint replied as wanted, however slowly; absent when that could not be found out.",
@@ -230,11 +282,20 @@ fn services(reports: &[Report], style: &Style) -> String {
         "Whether this is a reason for the status.",
         |service| &service.report.verdict,
     );
+    page.family(
+        "nats_service_build_info",
+        "gauge",
+        "1, with the version of check_nats_service that wrote these metrics.",
+        |_| [([("version", env!("CARGO_PKG_VERSION"))], 1.0)],
+    );
     if style.per_instance {
         instances(&mut page);
     }
     page.text
 }
+
+/// A sample with the labels of all samples alone.
+const NO_LABELS: [(&str, &str); 0] = [];
 
 fn flag(set: bool) -> f64 {
     f64::from(u8::from(set))
@@ -284,19 +345,95 @@ impl<'a> Service<'a> {
         &answers[..answers.len().min(MAX_INSTANCES)]
     }
 
-    /// The instances that were there and are not any more, as far as they are remembered and there is room.
-    fn missing(&self) -> impl Iterator<Item = &'a Instance> {
-        let outage = self.memory.outage.iter();
-        let absentees = self.memory.absentees.iter();
-        let room = self.answers.map_or(0, |_| MAX_INSTANCES - self.told().len());
+    /// The instances that were there and are not any more, as far as they are remembered, with what is known of their fate. While
+    /// NATS cannot be asked, only those of an open outage are known to be missing.
+    fn missing(&self) -> impl Iterator<Item = (&'a Instance, Option<Fate>)> {
+        let outcome = self.seen.map(|seen| &seen.outcome);
+        let hidden = self.seen.is_some_and(|seen| seen.silence == Silence::Hidden);
+        let of_all = match outcome {
+            Some(Outcome::NoResponders) => Some(Fate::Gone),
+            Some(Outcome::Silent(_)) if !hidden => Some(Fate::NotAnswering),
+            _ => None,
+        };
+        let absentees = self.answers.iter().flat_map(|_| &self.memory.absentees);
+        let outage = self.memory.outage.iter().flat_map(|outage| &outage.last_seen.instances);
         absentees
-            .map(|absentee| &absentee.instance)
-            .chain(outage.flat_map(|outage| &outage.last_seen.instances))
-            .take(room)
+            .map(move |absentee| {
+                let is_in_doubt = hidden && absentee.fate == Fate::NotAnswering;
+                (&absentee.instance, Some(absentee.fate).filter(|_| !is_in_doubt))
+            })
+            .chain(outage.map(move |instance| (instance, of_all)))
+    }
+
+    /// The labels of the first missing instances, each once.
+    fn missing_labels(&self, max: usize) -> BTreeSet<[(&'static str, String); 5]> {
+        let labels = self.missing().take(max).map(|(instance, fate)| {
+            let (pod, host) = place(instance);
+            let fate = fate.unwrap_or(Fate::NotAsked).name().replace(' ', "_");
+            [
+                ("instance_id", instance.shown_id()),
+                ("version", instance.version.clone()),
+                ("pod", pod.to_owned()),
+                ("host", host.to_owned()),
+                ("fate", fate),
+            ]
+        });
+        labels.collect()
+    }
+
+    /// The number of recent restarts of each place, those with the most.
+    fn recent_restarts(&self) -> Vec<([(&'static str, &'a str); 2], f64)> {
+        let mut places: BTreeMap<(&str, &str), u32> = BTreeMap::new();
+        let changes = self.memory.changes.iter();
+        for restart in changes.flat_map(|changes| changes.restarts_within(RECENT, self.report.now)) {
+            *places.entry(place(&restart.instance)).or_default() += 1;
+        }
+        let mut places: Vec<_> = places.into_iter().collect();
+        places.sort_by_key(|(_, restarts)| std::cmp::Reverse(*restarts));
+        places.truncate(MAX_PLACES);
+        let sample = |((pod, host), restarts)| ([("pod", pod), ("host", host)], f64::from(restarts));
+        places.into_iter().map(sample).collect()
+    }
+
+    /// The labels of the last error of each endpoint: that of the first instance which reports one. Of its text, only a code can
+    /// be trusted not to make a new series each time.
+    fn last_errors(&self) -> Vec<[(&'static str, String); 4]> {
+        let stats = self.seen.and_then(|seen| seen.stats.as_ref());
+        let mut errors: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
+        for (id, stats) in stats.iter().flat_map(|stats| &stats.instances) {
+            for (endpoint, error) in &stats.last_errors {
+                errors.entry(endpoint).or_insert((id, error));
+            }
+        }
+        let labels = |(endpoint, (id, error)): (&str, (&str, &str))| {
+            let mut answers = self.answers.unwrap_or_default().iter();
+            let instance = answers.find(|answer| answer.instance.id == id);
+            let (pod, host) = instance.map_or(("", ""), |answer| place(&answer.instance));
+            let code = error.split(':').next().unwrap_or_default().trim();
+            let is_code = code.len() <= MAX_CODE && code.bytes().all(|byte| byte.is_ascii_digit());
+            [
+                ("endpoint", endpoint.to_owned()),
+                ("code", if is_code { code.to_owned() } else { String::new() }),
+                ("pod", pod.to_owned()),
+                ("host", host.to_owned()),
+            ]
+        };
+        errors.into_iter().take(MAX_ENDPOINTS).map(labels).collect()
     }
 }
 
-/// A text with metrics.
+/// Pod and host (or node) of an instance, from its metadata; empty where it does not say. An empty label keeps a Prometheus that
+/// honours labels from putting those of the target in its place.
+fn place(instance: &Instance) -> (&str, &str) {
+    let find = |is_it: &dyn Fn(&str) -> bool| {
+        let value = instance.metadata.iter().find(|(key, _)| is_it(key));
+        value.map(|(_, value)| value.as_str())
+    };
+    let pod = find(&|key| key == "pod").or_else(|| find(&|key| key.contains("pod")));
+    let host = find(&|key| key == "host").or_else(|| find(&|key| key.contains("host") || key.contains("node")));
+    (pod.unwrap_or_default(), host.unwrap_or_default())
+}
+
 /// The metrics of one service among those of all.
 pub fn of_service(metrics: &str, service: &str) -> String {
     let label = format!("{{service=\"{}\"", escape(service));
@@ -315,6 +452,7 @@ pub fn of_service(metrics: &str, service: &str) -> String {
     text
 }
 
+/// A text with metrics.
 struct Page<'s, S> {
     text: String,
     /// What the samples are of, each with the labels of all of them, as they are written between the braces.
@@ -330,9 +468,10 @@ impl<'s, S> Page<'s, S> {
     }
 
     /// HELP, TYPE and samples of a metric; nothing if it has none.
-    fn family<const N: usize, I>(&mut self, name: &str, kind: &str, help: &str, samples: impl Fn(&'s S) -> I)
+    fn family<const N: usize, V, I>(&mut self, name: &str, kind: &str, help: &str, samples: impl Fn(&'s S) -> I)
     where
-        I: IntoIterator<Item = ([(&'s str, &'s str); N], f64)>,
+        V: AsRef<str>,
+        I: IntoIterator<Item = ([(&'static str, V); N], f64)>,
     {
         let mut is_first = true;
         for (labels, subject) in self.subjects {
@@ -346,13 +485,13 @@ impl<'s, S> Page<'s, S> {
         }
     }
 
-    fn sample<const N: usize>(&mut self, name: &str, labels: &str, more: [(&str, &str); N], value: f64) {
+    fn sample<const N: usize, V: AsRef<str>>(&mut self, name: &str, labels: &str, more: [(&str, V); N], value: f64) {
         self.text += name;
         if N > 0 || !labels.is_empty() {
             self.text.extend(["{", labels]);
             for (n, (label, text)) in more.into_iter().enumerate() {
                 let comma = if n == 0 && labels.is_empty() { "" } else { "," };
-                let _ = write!(self.text, "{comma}{label}=\"{}\"", escape(text));
+                let _ = write!(self.text, "{comma}{label}=\"{}\"", escape(text.as_ref()));
             }
             self.text += "}";
         }
@@ -360,7 +499,9 @@ impl<'s, S> Page<'s, S> {
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: impl Fn(&'s S) -> Option<f64>) {
-        self.family(name, "gauge", help, |subject| value(subject).map(|value| ([], value)));
+        self.family(name, "gauge", help, |subject| {
+            value(subject).map(|value| (NO_LABELS, value))
+        });
     }
 
     /// Each reason, and whether the verdict has it.
@@ -411,7 +552,9 @@ fn instances(page: &mut Page<'_, Service<'_>>) {
         "Whether this instance answered.",
         |service| {
             let up = service.told().iter().map(|answer| (labels_of(&answer.instance), 1.0));
-            up.chain(service.missing().map(|instance| (labels_of(instance), 0.0)))
+            let room = service.answers.map_or(0, |_| MAX_INSTANCES - service.told().len());
+            let missing = service.missing().take(room);
+            up.chain(missing.map(|(instance, _)| (labels_of(instance), 0.0)))
         },
     );
     page.family(
@@ -425,7 +568,7 @@ fn instances(page: &mut Page<'_, Service<'_>>) {
     );
 }
 
-fn labels_of(instance: &Instance) -> [(&str, &str); 2] {
+fn labels_of(instance: &Instance) -> [(&'static str, &str); 2] {
     [("instance_id", &instance.id), ("version", &instance.version)]
 }
 

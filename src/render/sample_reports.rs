@@ -94,6 +94,7 @@ fn counting(second: i64, requests: u64) -> Observation {
         };
         stats.add(endpoint, counters);
     }
+    stats.last_errors.insert("delete".into(), "500:disk full".into());
     let mut seen = saw(second, answered(0..3));
     seen.stats = Some(SeenStats {
         instances: BTreeMap::from([("id0".to_owned(), stats)]),

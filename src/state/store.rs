@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::mem;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -231,6 +231,24 @@ impl Store {
         let mut keys = keys_beside(self.usable()?, now)?;
         keys.retain(|other| other.service == self.key.service && *other != self.key);
         Ok(keys)
+    }
+
+    /// The other state of the same service in the folder, and the file that has it, if there is exactly one.
+    ///
+    /// # Errors
+    ///
+    /// Why the folder cannot be looked at.
+    pub fn only_sibling(&self, now: Timestamp) -> Result<Option<(PathBuf, Loaded)>, String> {
+        let file = self.usable()?;
+        let of_service = list_beside(file, now)?.into_iter().filter_map(|state| {
+            let loaded = state
+                .loaded
+                .ok()
+                .filter(|loaded| loaded.key.service == self.key.service)?;
+            Some((file.path().with_file_name(state.name), loaded))
+        });
+        let mut siblings: Vec<(PathBuf, Loaded)> = of_service.collect();
+        Ok(siblings.pop().filter(|_| siblings.is_empty()))
     }
 
     fn usable(&self) -> Result<&StateFile, String> {

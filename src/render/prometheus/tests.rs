@@ -138,7 +138,7 @@ fn help_and_type_are_the_same_in_every_state() {
         }
         assert_eq!(lines.len(), 2 * metrics(&text).len(), "{state}: one of a kind");
     }
-    assert_eq!(heads.len(), 23, "{heads:?}");
+    assert_eq!(heads.len(), 27, "{heads:?}");
 }
 
 fn metric_of<'a>(line: &'a str, kind: &str) -> &'a str {
@@ -164,8 +164,15 @@ fn only_values_change_with_the_status() {
     for text in &texts {
         all.extend(samples(text).into_keys());
     }
+    // What names instances and errors comes and goes; no alert is for it alone.
+    let of_instances = [
+        "nats_service_instance_missing",
+        "nats_service_recent_restarts",
+        "nats_service_last_error",
+    ];
+    all.retain(|series| !of_instances.iter().any(|name| series.starts_with(name)));
     // One series for each metric, one for each reason, and three for each of two endpoints.
-    assert_eq!(all.len(), 17 + Reason::ALL.len() + 6, "{all:?}");
+    assert_eq!(all.len(), 18 + Reason::ALL.len() + 6, "{all:?}");
     for text in &texts {
         let mine: BTreeSet<&str> = samples(text).into_keys().collect();
         for series in all.iter().filter(|series| !mine.contains(**series)) {
@@ -291,6 +298,10 @@ fn bad_labels_are_refused() {
         ("instance_id=x", "'instance_id' is a label of the metrics themselves"),
         ("version=x", "'version' is a label of the metrics themselves"),
         ("endpoint=x", "'endpoint' is a label of the metrics themselves"),
+        ("pod=x", "'pod' is a label of the metrics themselves"),
+        ("host=x", "'host' is a label of the metrics themselves"),
+        ("fate=x", "'fate' is a label of the metrics themselves"),
+        ("code=x", "'code' is a label of the metrics themselves"),
     ];
     for (text, why) in cases {
         assert_eq!(Label::parse(text).err().as_deref(), Some(why), "{text:?}");
@@ -320,6 +331,166 @@ fn ten_thousand_instances_are_counted_and_not_all_told() {
         .lines()
         .filter(|line| line.starts_with("nats_service_instance_up{"));
     assert_eq!(lines.count(), MAX_INSTANCES);
+}
+
+/// The series of a metric, with what stands between its braces after the service.
+fn of_metric(text: &str, metric: &str) -> Vec<String> {
+    let head = format!("{metric}{{service=\"orders\",");
+    let lines = text.lines().filter_map(|line| line.strip_prefix(&head));
+    lines.map(str::to_owned).collect()
+}
+
+#[test]
+fn missing_instances_are_named_with_their_place_and_fate() {
+    let missing = |text: &str| of_metric(text, "nats_service_instance_missing");
+    let named = |n: usize, fate: &str| {
+        format!(r#"instance_id="id{n}",version="1.2.3",pod="orders-{n}",host="",fate="{fate}"}} 1"#)
+    };
+    for (state, report) in sample_reports() {
+        let expected = match state {
+            "degraded" => vec![named(2, "gone")],
+            "down" => vec![named(0, "gone"), named(1, "gone")],
+            // Still those that were there before the outage.
+            "down_and_nats_away" => vec![named(0, "missing"), named(1, "missing")],
+            "silent" => [3, 4, 5].map(|n| named(n, "not_answering")).into(),
+            _ => vec![],
+        };
+        assert_eq!(missing(&render(&report, &Style::default())), expected, "{state}");
+    }
+
+    // A wildcard subscriber hides that an instance is gone: nobody can tell that it hangs.
+    let fewer = |silence| {
+        let memory = &mut Memory::default();
+        run(memory, saw(0, answered(0..2)));
+        let mut fewer = saw(60, answered(0..1));
+        fewer.absent = vec![("id1".into(), Fate::NotAnswering)];
+        fewer.silence = silence;
+        missing(&render(&run(memory, fewer), &Style::default()))
+    };
+    assert_eq!(fewer(Silence::Subscribed), [named(1, "not_answering")]);
+    assert_eq!(fewer(Silence::Hidden), [named(1, "missing")]);
+}
+
+#[test]
+fn place_of_an_instance_is_pod_and_host_of_its_metadata() {
+    let cases: [(&[(&str, &str)], (&str, &str)); 6] = [
+        (&[], ("", "")),
+        (&[("pod", "web-0"), ("host", "n1")], ("web-0", "n1")),
+        (
+            &[("pod_ip", "10.0.0.1"), ("pod", "web-0"), ("node", "n1")],
+            ("web-0", "n1"),
+        ),
+        (&[("pod_name", "web-0"), ("hostname", "n1")], ("web-0", "n1")),
+        (&[("region", "eu")], ("", "")),
+        (&[("node", "n1"), ("host", "h1")], ("", "h1")),
+    ];
+    for (metadata, expected) in cases {
+        let metadata = metadata.iter().map(|(key, value)| ((*key).into(), (*value).into()));
+        let instance = Instance {
+            metadata: metadata.collect(),
+            ..instance(0)
+        };
+        assert_eq!(place(&instance), expected, "{metadata:?}", metadata = instance.metadata);
+    }
+}
+
+/// The text of an id is a service's own: two that look alike once they are cleaned are one series.
+#[test]
+fn hostile_ids_forge_no_series_and_make_none_twice() {
+    let mut seen = saw(0, answered(0..3));
+    if let Outcome::Answered(answers) = &mut seen.outcome {
+        answers[0].instance.id = "a\"} 7\n".into();
+        answers[1].instance.id = "a\"} 7\r".into();
+        for answer in &mut answers[..2] {
+            answer.instance.metadata.clear();
+        }
+    }
+    let memory = &mut Memory::default();
+    run(memory, seen);
+    let text = render(&run(memory, saw(60, Outcome::NoResponders)), &Style::default());
+    // Panics if a series is there twice.
+    samples(&text);
+    assert_eq!(
+        of_metric(&text, "nats_service_instance_missing")[0],
+        r#"instance_id="a?} 7?",version="1.2.3",pod="",host="",fate="gone"} 1"#
+    );
+}
+
+#[test]
+fn restarts_are_counted_by_place() {
+    let memory = &mut Memory::default();
+    // One that crashes again and again in one pod, beside one that is well.
+    let of_pod = |n: usize| InstanceReply {
+        instance: Instance {
+            metadata: vec![("pod".into(), "orders-1".into())],
+            ..instance(n)
+        },
+        rtt: Some(Duration::from_micros(600)),
+    };
+    let crash = |memory: &mut Memory, n: usize| {
+        let Outcome::Answered(mut answers) = answered(0..1) else {
+            unreachable!()
+        };
+        answers.push(of_pod(n));
+        let mut seen = saw(60 * n as i64, Outcome::Answered(answers));
+        seen.absent = vec![(instance(n - 1).id, Fate::Gone)];
+        let text = render(&run(memory, seen), &Style::default());
+        of_metric(&text, "nats_service_recent_restarts")
+    };
+    assert_eq!(crash(memory, 10), [""; 0]);
+    assert_eq!(crash(memory, 11), [r#"pod="orders-1",host=""} 1"#]);
+    assert_eq!(crash(memory, 12), [r#"pod="orders-1",host=""} 2"#]);
+    let later = render(&run(memory, saw(3600, answered([0, 12]))), &Style::default());
+    assert_eq!(
+        of_metric(&later, "nats_service_recent_restarts"),
+        [""; 0],
+        "15 minutes later"
+    );
+}
+
+#[test]
+fn last_error_is_reported_by_its_code() {
+    let cases = [
+        ("500:disk full", "500"),
+        ("404: no such order 7f3a", "404"),
+        ("disk full", ""),
+        ("123456:x", ""),
+        ("", ""),
+        ("5\"} 7:x", ""),
+    ];
+    for (error, code) in cases {
+        let mut stats = crate::probe::stats::Stats::default();
+        stats.last_errors.insert("delete".into(), error.into());
+        let mut seen = saw(0, answered(0..3));
+        seen.stats = Some(crate::probe::stats::SeenStats {
+            instances: BTreeMap::from([("id1".to_owned(), stats)]),
+            denied: String::new(),
+        });
+        let text = render(&run(&mut Memory::default(), seen), &Style::default());
+        let expected = format!(r#"endpoint="delete",code="{code}",pod="orders-1",host=""}} 1"#);
+        assert_eq!(of_metric(&text, "nats_service_last_error"), [expected], "{error:?}");
+    }
+}
+
+/// Every service of a large account is down: the file stays small, and each is named with an instance.
+#[test]
+fn missing_instances_of_many_services_are_bounded() {
+    let reports = |services: usize| -> Vec<Report> {
+        let memory = &mut Memory::default();
+        run(memory, saw(0, answered(0..20)));
+        let down = run(memory, saw(60, Outcome::NoResponders));
+        let named = |n: usize| {
+            let mut report = down.clone();
+            report.verdict.service = format!("service{n}");
+            report
+        };
+        (0..services).map(named).collect()
+    };
+    for (number, each) in [(1, 10), (100, 10), (500, 2), (2000, 1)] {
+        let text = services(&reports(number), &Style::default());
+        let missing = text.matches("\nnats_service_instance_missing{").count();
+        assert_eq!(missing, number * each, "{number}");
+    }
 }
 
 /// One series twice, and the collector drops it.

@@ -132,7 +132,7 @@ fn run(input: &[u8]) {
         Err(problem) => return told(problem),
         Ok(Command::Print(text)) => return assert!(text.ends_with('\n'), "{text}"),
         Ok(Command::StateList(_)) => return,
-        Ok(Command::Check(arguments) | Command::StateShow(arguments) | Command::StateReset(arguments)) => arguments,
+        Ok(Command::Check(arguments) | Command::StateShow(arguments, _) | Command::StateReset(arguments)) => arguments,
         Ok(Command::Textfile(arguments, _)) => arguments,
         Ok(Command::Probe(arguments, _)) => arguments,
         Ok(Command::List(arguments, _)) => arguments,
