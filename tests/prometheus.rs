@@ -33,9 +33,77 @@ fn the_rules_are_valid_and_fire_when_they_should() {
     let checked = promtool(&["check", "rules", "nats-service.rules.yml"]);
     assert_eq!(checked.code, Some(0), "{checked:?}");
     assert!(checked.stdout.contains("12 rules found"), "{checked:?}");
-    let tested = promtool(&["test", "rules", "nats-service.test.yml"]);
+    let tested = promtool(&["test", "rules", "nats-service.test.yml", "nats-service-days.test.yml"]);
     assert_eq!(tested.code, Some(0), "{tested:?}");
-    assert!(tested.stdout.contains("SUCCESS"), "{tested:?}");
+    assert_eq!(tested.stdout.matches("SUCCESS").count(), 2, "{tested:?}");
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// The names of our metrics in a query or a text.
+fn metrics_in(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '?'));
+    let ours = words.filter(|word| word.starts_with("nats_service") && word.len() > "nats_services".len());
+    ours.filter(|name| !name.contains('?')).collect()
+}
+
+#[test]
+fn every_alert_has_its_runbook_and_asks_for_metrics_that_there_are() {
+    let (rules, runbook) = (
+        read("packaging/prometheus/nats-service.rules.yml"),
+        read("packaging/prometheus/README.md"),
+    );
+    let source = read("src/render/prometheus.rs");
+    for name in metrics_in(&rules) {
+        assert!(source.contains(&format!("\"{name}\"")), "{name}");
+    }
+    let alerts: Vec<&str> = rules.split("- alert: ").skip(1).collect();
+    assert_eq!(alerts.len(), 12);
+    for alert in alerts {
+        let name = alert.lines().next().expect("a name");
+        let url = format!(
+            "\n          runbook_url: \"file:///usr/share/doc/check-nats-service/examples/prometheus/README.md#{}\"\n",
+            name.to_lowercase()
+        );
+        assert_eq!(alert.matches(&url).count(), 1, "{name}: {url}");
+        assert!(runbook.contains(&format!("\n### {name}\n")), "{name} has no section");
+        assert!(
+            alert.contains("severity: critical") || alert.contains("severity: warning"),
+            "{name}"
+        );
+    }
+    let sections = runbook.lines().filter_map(|line| line.strip_prefix("### Nats"));
+    for section in sections {
+        assert!(
+            rules.contains(&format!("- alert: Nats{section}\n")),
+            "there is no Nats{section}"
+        );
+    }
+}
+
+/// Its table is the list of the metrics, with the words of their HELP.
+#[test]
+fn readme_of_prometheus_lists_every_metric() {
+    let readme = read("packaging/prometheus/README.md");
+    let listed: BTreeSet<&str> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `nats_service")?.split(['`', '{']).next())
+        .collect();
+    let man = read("man/sections.roff");
+    let documented: BTreeSet<&str> = man
+        .lines()
+        .filter_map(|line| line.strip_prefix("nats_service"))
+        .filter(|name| !name.contains(' '))
+        .collect();
+    assert_eq!(listed, documented);
+    for name in metrics_in(&readme) {
+        assert!(
+            documented.contains(name.strip_prefix("nats_service").unwrap()),
+            "{name}"
+        );
+    }
 }
 
 #[test]
@@ -299,21 +367,23 @@ fn a_real_prometheus_fires_and_resolves_the_right_alerts() {
         up.contains("orders").then_some(())
     });
     expect("all is well", &[]);
+    let lost = one.ids()[0].clone();
     one.kill();
     server.wait_for_instances("orders", 2);
+    // As if its baseline settled for longer than the rules wait.
     expect("degraded", &["ServiceDegraded"]);
+    // The pod of a missing instance is its own, where it says one, and never that of the watcher.
+    let missing = prometheus.query("nats_service_instance_missing");
+    assert!(missing.contains(&lost), "{missing}");
+    assert!(!missing.contains("watcher"), "{missing}");
+    assert!(prometheus.query("nats_service_up").contains("\"pod\":\"watcher\""));
     two.kill();
     server.wait_for_instances("orders", 0);
     expect("down", &["ServiceDown", "ServiceDownForLong"]);
     server.stop();
     expect(
         "down, and NATS away",
-        &[
-            "ServiceDown",
-            "ServiceDownForLong",
-            "ServiceProbeFailing",
-            "Unreachable",
-        ],
+        &["ServiceDown", "ServiceDownForLong", "Unreachable"],
     );
     server.start_again();
     let service = Service::async_nats(&url, "orders").count(3).start();
@@ -370,30 +440,142 @@ fn the_queries_of_the_dashboard_are_right() {
     );
 }
 
-/// What Alertmanager inhibits is alerts and labels that there are.
-#[test]
-#[ignore = "needs nats-py"]
-fn the_example_for_alertmanager_names_our_alerts() {
-    let script = "import json, sys, yaml; print(json.dumps([yaml.safe_load(open(path)) for path in sys.argv[1:]]))";
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/prometheus");
-    let python = Check::program(
-        &from_env("NATS_PY_PYTHON"),
-        ["-c", script, "alertmanager.yml", "nats-service.rules.yml"],
-    );
-    let out = python.cwd(folder).run();
-    let files: serde_json::Value = serde_json::from_str(&out.stdout).unwrap_or_else(|e| panic!("{e}: {out:?}"));
-    let rules = files[1]["groups"][0]["rules"].as_array().expect("rules");
-    let names: BTreeSet<&str> = rules.iter().filter_map(|rule| rule["alert"].as_str()).collect();
-    let inhibitions = files[0]["inhibit_rules"].as_array().expect("inhibitions");
-    assert!(!inhibitions.is_empty());
-    for inhibition in inhibitions {
-        for side in ["source_matchers", "target_matchers"] {
-            let matcher = inhibition[side][0].as_str().expect("a matcher");
-            let name = matcher.strip_prefix("alertname = ").expect("a name");
-            assert!(names.contains(name), "{name}");
+/// An Alertmanager with the example, which has been sent these alerts. Killed on drop.
+struct Alertmanager {
+    child: Child,
+    port: u16,
+    _dir: TempDir,
+}
+
+impl Alertmanager {
+    fn start(alerts: &[&[&str]]) -> Alertmanager {
+        let (dir, port) = (TempDir::new(), free_port());
+        let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/prometheus/alertmanager.yml");
+        let program = from_env("ALERTMANAGER");
+        // Debian's looks for its templates in /usr/share; it is unpacked, and not installed.
+        let share = Path::new(&program).ancestors().nth(2).expect("a tree").join("share");
+        let mut command = process::command("unshare");
+        let user: &[&str] = if is_root() { &[] } else { &["--map-root-user"] };
+        command
+            .args(user)
+            .args(["--mount", "sh", "-c", "mount --bind \"$0\" /usr/share && exec \"$@\""])
+            .arg(share)
+            .arg(&program)
+            .arg(format!("--config.file={}", config.display()))
+            .arg(format!("--storage.path={}", dir.join("data")))
+            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
+            .arg("--cluster.listen-address=")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let alertmanager = Alertmanager {
+            child: process::spawn(command),
+            port,
+            _dir: dir,
+        };
+        wait_for("Alertmanager is ready", || http::get(port, "/-/ready").ok());
+        let amtool = Path::new(&program).with_file_name("amtool");
+        for labels in alerts {
+            let url = format!("--alertmanager.url=http://127.0.0.1:{port}");
+            let add = Check::program(amtool.to_str().expect("a path"), ["alert", "add", &url]);
+            add.args(labels.iter()).run().assert(0, "");
         }
-        assert_eq!(inhibition["equal"], serde_json::json!(["nats", "instance"]));
+        alertmanager
     }
+
+    /// The alerts that call somebody, and whom: `NatsServiceDown orders: on-call`.
+    fn notified(&self) -> BTreeSet<String> {
+        let text = http::get(self.port, "/api/v2/alerts").expect("alerts");
+        let alerts: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let of = |alert: &serde_json::Value, label: &str| alert["labels"][label].as_str().unwrap_or("-").to_owned();
+        let alerts = alerts.as_array().expect("alerts").iter();
+        let active = alerts.filter(|alert| alert["status"]["state"] == "active");
+        active
+            .map(|alert| {
+                let receiver = alert["receivers"][0]["name"].as_str().expect("a receiver");
+                format!(
+                    "{} {} {}: {receiver}",
+                    of(alert, "alertname"),
+                    of(alert, "service"),
+                    of(alert, "nats")
+                )
+            })
+            .collect()
+    }
+}
+
+impl Drop for Alertmanager {
+    fn drop(&mut self) {
+        process::kill(&mut self.child);
+    }
+}
+
+#[test]
+#[ignore = "needs Alertmanager"]
+fn a_real_alertmanager_calls_somebody_once() {
+    let alertmanager = Alertmanager::start(&[
+        // In eu NATS is away; an outage of orders is open. In us, where NATS is well, mail is down for long.
+        &["NatsUnreachable", "nats=eu", "severity=critical"],
+        &["NatsServiceDown", "service=orders", "nats=eu", "severity=critical"],
+        &[
+            "NatsServiceProbeFailing",
+            "service=billing",
+            "nats=eu",
+            "severity=warning",
+        ],
+        &["NatsServiceProbeFailing", "nats=eu", "severity=warning"],
+        &[
+            "NatsServiceErrors",
+            "service=billing",
+            "nats=eu",
+            "endpoint=add",
+            "severity=warning",
+        ],
+        &[
+            "NatsServiceRestarting",
+            "service=billing",
+            "nats=eu",
+            "severity=warning",
+        ],
+        &["NatsServiceDegraded", "service=billing", "nats=eu", "severity=warning"],
+        &[
+            "NatsServiceRequestFailing",
+            "service=billing",
+            "nats=eu",
+            "severity=critical",
+        ],
+        &[
+            "NatsServiceProbeFailing",
+            "service=billing",
+            "nats=us",
+            "severity=warning",
+        ],
+        &["NatsServiceDown", "service=mail", "nats=us", "severity=critical"],
+        &["NatsServiceDownForLong", "service=mail", "nats=us", "severity=warning"],
+        &[
+            "NatsServiceErrors",
+            "service=mail",
+            "nats=us",
+            "endpoint=add",
+            "severity=warning",
+        ],
+        &["NatsServiceRestarting", "service=orders", "nats=us", "severity=warning"],
+    ]);
+    let expected = [
+        "NatsUnreachable - eu: on-call",
+        "NatsServiceDown orders eu: on-call",
+        "NatsServiceProbeFailing billing us: tickets",
+        "NatsServiceDown mail us: on-call",
+        "NatsServiceDownForLong mail us: tickets",
+        "NatsServiceRestarting orders us: tickets",
+    ];
+    let expected: BTreeSet<String> = expected.map(str::to_owned).into();
+    wait_for("the alerts are routed", || {
+        (alertmanager.notified() == expected)
+            .then_some(())
+            .ok_or(alertmanager.notified())
+            .ok()
+    });
 }
 
 #[test]
@@ -401,11 +583,21 @@ fn the_example_for_alertmanager_names_our_alerts() {
 fn systemd_takes_the_units() {
     let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/systemd");
     let dir = TempDir::new();
-    for (name, unit) in [
-        ("check-nats-service@", "check-nats-service@orders"),
-        ("check-nats-services", "check-nats-services"),
+    for (name, unit, kinds) in [
+        (
+            "check-nats-service@",
+            "check-nats-service@orders",
+            &["service", "timer"][..],
+        ),
+        ("check-nats-services", "check-nats-services", &["service", "timer"]),
+        (
+            "check-nats-service-watch@",
+            "check-nats-service-watch@orders",
+            &["service"],
+        ),
+        ("check-nats-services-watch", "check-nats-services-watch", &["service"]),
     ] {
-        let [service, timer] = ["service", "timer"].map(|kind| {
+        let paths = kinds.iter().map(|kind| {
             let text = fs::read_to_string(units.join(format!("{name}.{kind}"))).unwrap();
             // What is not on every machine: the program in its place, and its user.
             let text = text
@@ -415,21 +607,45 @@ fn systemd_takes_the_units() {
             fs::write(&path, text).unwrap();
             path
         });
-        let verified = Check::program("systemd-analyze", ["verify", "--man=no", &service, &timer]).run();
-        verified.assert(0, "");
+        let paths: Vec<String> = paths.collect();
+        let verify = Check::program("systemd-analyze", ["verify", "--man=no"]);
+        verify.args(&paths).run().assert(0, "");
         // At most 2 of 10, where 10 is fully exposed.
-        let secure = ["security", "--offline=true", "--threshold=20", &service];
+        let secure = ["security", "--offline=true", "--threshold=20", &paths[0]];
         let rated = Check::program("systemd-analyze", secure).run();
         assert_eq!(rated.code, Some(0), "{rated:?}");
     }
-    // The sandbox of both is the same.
+    // The sandbox of all is the same, but for the memory of a process that has others.
     let sandbox = |unit: &str| {
         let text = fs::read_to_string(units.join(unit)).unwrap();
         let (_, sandbox) = text.split_once("User=check-nats-service\n").expect("a sandbox");
-        sandbox.to_owned()
+        let sandbox = sandbox.split("\n[Install]").next().unwrap_or_default();
+        sandbox.replace("MemoryMax=192M", "MemoryMax=64M").trim_end().to_owned()
     };
-    assert_eq!(
-        sandbox("check-nats-services.service"),
-        sandbox("check-nats-service@.service")
-    );
+    let one = sandbox("check-nats-service@.service");
+    for unit in [
+        "check-nats-services.service",
+        "check-nats-service-watch@.service",
+        "check-nats-services-watch.service",
+    ] {
+        assert_eq!(sandbox(unit), one, "{unit}");
+    }
+    // Settings of all services, and of one, which beat them.
+    for unit in ["check-nats-service@.service", "check-nats-service-watch@.service"] {
+        let text = fs::read_to_string(units.join(unit)).unwrap();
+        let files =
+            "EnvironmentFile=-/etc/default/check-nats-service\nEnvironmentFile=-/etc/default/check-nats-service-%i\n";
+        assert!(text.contains(files), "{unit}");
+    }
+    // A monitor is started again for ever.
+    for unit in ["check-nats-service-watch@.service", "check-nats-services-watch.service"] {
+        let text = fs::read_to_string(units.join(unit)).unwrap();
+        for line in [
+            "StartLimitIntervalSec=0",
+            "Restart=always",
+            "WantedBy=multi-user.target",
+        ] {
+            assert!(text.contains(&format!("\n{line}\n")), "{unit}: {line}");
+        }
+    }
 }

@@ -104,6 +104,8 @@ PROMTOOL=$tools/prometheus/usr/bin/promtool
 PROMETHEUS=$tools/prometheus/usr/bin/prometheus
 unpack prometheus-node-exporter /usr/bin/prometheus-node-exporter
 NODE_EXPORTER=$tools/prometheus-node-exporter/usr/bin/prometheus-node-exporter
+unpack prometheus-alertmanager /usr/bin/prometheus-alertmanager
+ALERTMANAGER=$tools/prometheus-alertmanager/usr/bin/prometheus-alertmanager
 
 # Whatever is started from here on must not hold the lock.
 exec 9>&-
@@ -111,7 +113,7 @@ exec 9>&-
 for server in "$NATS_SERVER_2_9" "$NATS_SERVER_2_10" "$NATS_SERVER_NEWEST"; do
     "$server" --version >/dev/null || die "does not run: $server"
 done
-export NAGIOS4 ICINGA2 NRPE ZABBIX_AGENT NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_SERVERS NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE NATS_GO_1_41 NATS_MICRO_PYTHON NATS_MICRO_JS PROMTOOL PROMETHEUS NODE_EXPORTER
+export NAGIOS4 ICINGA2 NRPE ZABBIX_AGENT NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_SERVERS NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE NATS_GO_1_41 NATS_MICRO_PYTHON NATS_MICRO_JS PROMTOOL PROMETHEUS NODE_EXPORTER ALERTMANAGER
 
 # lint NAME: whether it can be checked. A toolchain without the component is no reason to fail, except in CI.
 lint() {

@@ -19,7 +19,8 @@ pub fn assert_clean(text: &str) {
         .assert(0, "");
 }
 
-/// A Prometheus that scrapes an exporter at this port each second, with our rules in seconds instead of minutes. Killed on drop.
+/// A Prometheus that scrapes an exporter at this port each second, as a pod named watcher and with honorLabels, with our rules in seconds
+/// instead of minutes. Killed on drop.
 pub struct Prometheus {
     child: Child,
     pub port: u16,
@@ -39,6 +40,8 @@ impl Prometheus {
             ("> 3600", "> 2"),
             ("> 300", "> 6"),
             ("[5m]", "[4s]"),
+            ("[16m]", "[3s]"),
+            ("offset 16m", "offset 3s"),
         ] {
             assert!(rules.contains(slow), "{slow}");
             rules = rules.replace(slow, quick);
@@ -46,7 +49,7 @@ impl Prometheus {
         fs::write(dir.join("rules.yml"), rules).unwrap();
         let config = format!(
             "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\nrule_files: [rules.yml]\nscrape_configs:\n\
-             - job_name: node\n  static_configs: [{{targets: [\"127.0.0.1:{exporter}\"]}}]\n"
+             - job_name: node\n  honor_labels: true\n  static_configs: [{{targets: [\"127.0.0.1:{exporter}\"], labels: {{pod: watcher}}}}]\n"
         );
         fs::write(dir.join("prometheus.yml"), config).unwrap();
         let port = free_port();
@@ -65,6 +68,11 @@ impl Prometheus {
         };
         wait_for("Prometheus is ready", || http::get(port, "/-/ready").ok());
         prometheus
+    }
+
+    /// The result of a query, as JSON.
+    pub fn query(&self, query: &str) -> String {
+        http::get(self.port, &format!("/api/v1/query?query={query}")).unwrap_or_default()
     }
 
     /// The alerts that fire.
