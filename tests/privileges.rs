@@ -184,7 +184,7 @@ fn root_does_nothing_below_a_folder_of_another_user() {
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| path.is_file());
     let units: Vec<_> = systemd.collect();
-    assert_eq!(units.len(), 6, "{units:?}");
+    assert_eq!(units.len(), 8, "{units:?}");
     for path in scripts.iter().map(|script| root.join(script)).chain(units) {
         let text = fs::read_to_string(&path).expect("a text");
         for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
@@ -199,6 +199,13 @@ fn root_does_nothing_below_a_folder_of_another_user() {
             );
         }
     }
-    let unit = fs::read_to_string(root.join("systemd/check-nats-service@.service")).expect("the unit");
-    assert!(unit.contains("\nUser=check-nats-service\n"), "{unit}");
+    for unit in [
+        "check-nats-service@",
+        "check-nats-services",
+        "check-nats-service-watch@",
+        "check-nats-services-watch",
+    ] {
+        let unit = fs::read_to_string(root.join(format!("systemd/{unit}.service"))).expect("the unit");
+        assert!(unit.contains("\nUser=check-nats-service\n"), "{unit}");
+    }
 }
