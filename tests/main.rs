@@ -120,7 +120,7 @@ mod icinga;
 /// The real NRPE brings the output over, in its small packets and in its large ones.
 mod nrpe;
 
-/// The line of the README behind a real Zabbix agent.
+/// The lines of packaging/zabbix behind a real Zabbix agent.
 mod zabbix;
 
 /// Definitions and completions are made from the flags, and the shells take them.

@@ -1,4 +1,4 @@
-//! The lines of the README and of packaging/zabbix behind a real Zabbix agent: what it answers, and that the template finds in it what it
+//! The lines of packaging/zabbix behind a real Zabbix agent: what it answers, and that the template finds in it what it
 //! looks for.
 
 use std::collections::BTreeSet;
@@ -55,7 +55,7 @@ fn item(server: &Server, dir: &TempDir, parameters: &[&str], key: &str) -> Value
 fn the_agent_gives_the_json_of_the_service_that_is_asked_for() {
     let server = Server::start(Version::Newest);
     let dir = TempDir::new();
-    let readme = root("README.md");
+    let readme = root("packaging/zabbix/README.md");
     let item = |key| item(&server, &dir, &user_parameters(&readme), key);
     let service = Service::async_nats(&server.url(), "orders").count(2).start();
     let up = item("nats.service[orders]");
