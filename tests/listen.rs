@@ -1380,12 +1380,7 @@ fn a_real_prometheus_scrapes_it_and_fires_and_resolves_the_right_alerts() {
     server.stop();
     expect(
         "down, and NATS away",
-        &[
-            "ServiceDown",
-            "ServiceDownForLong",
-            "ServiceProbeFailing",
-            "Unreachable",
-        ],
+        &["ServiceDown", "ServiceDownForLong", "Unreachable"],
     );
     clean();
     server.start_again();

@@ -244,6 +244,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand te
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l stats -d 'Request the statistics of the endpoints too; implied by the flags below'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l all -d 'All services of the account that reply or ever did, instead of --name'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l exit-status -d 'Exit with the status of the check, instead of 0 when the file was written'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -s v -l verbose -d 'Print a line for each finding except service_up, for the journal'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l per-instance -d 'Metrics for each instance too, whose ids change with every restart'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -s h -l help -d 'Print help'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand probe; and not __fish_seen_subcommand_from liveness readiness startup" -s h -l help -d 'Print help'

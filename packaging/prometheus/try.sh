@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # try.sh TARBALL: goes the way of a Prometheus user on a clean Debian that has booted: unpacks the released tarball, installs the
-# program, its unit and its timer, NATS, node_exporter and Prometheus with the alert rules, and waits for the first right alert and
-# for its end. With the intervals and waiting times that are delivered.
+# program and its units, NATS, node_exporter and Prometheus with the alert rules, as README.md beside it says, and waits for the first
+# right alert and for its end. It runs the commands of the alert as they stand, and goes on with the unit that watches, in the place of the
+# timer, and with the one that needs no node_exporter. With the intervals and waiting times that are delivered.
 #
 # Needs root, debootstrap, systemd-nspawn (systemd-container), and the network for Debian's packages; takes about ten minutes. All is
 # in a folder of its own, which goes at the end; the machine that boots has a network of its own. SERVICE names the demo service
@@ -44,6 +45,12 @@ is_false() {
     curl -sfG --data-urlencode "query=$1" http://127.0.0.1:9090/api/v1/query | grep -q '"result":\[\]'
 }
 
+# annotation ALERT NAME: of the alert that fires.
+annotation() {
+    curl -sf http://127.0.0.1:9090/api/v1/alerts |
+        jq -r --arg alert "$1" --arg name "$2" '.data.alerts[] | select(.labels.alertname == $alert) | .annotations[$name]'
+}
+
 inside() {
     wait_for 60 "nats-server listens" bash -c '</dev/tcp/127.0.0.1/4222'
     wait_for 120 "Prometheus is ready" curl -sf http://127.0.0.1:9090/-/ready
@@ -60,8 +67,22 @@ inside() {
     is_false 'ALERTS{alertname=~"NatsService.*"}' || die "an alert while all is well"
 
     systemctl kill --signal=KILL orders
+    local down=$SECONDS
     wait_for 180 "Prometheus knows of the outage" is_true 'nats_service_outage{service="orders"} == 1'
     wait_for 240 "NatsServiceDown fires" is_true 'ALERTS{alertname="NatsServiceDown",service="orders",alertstate="firing"}'
+    say "from nothing to the first right alert: $(($(date +%s) - $(cat /try/started))) s, $((SECONDS - down)) s of them after the service died"
+
+    # What it tells people to do works as written, and answers their question.
+    local description commands answer
+    description=$(annotation NatsServiceDown description)
+    [[ $description == *"Missing: "*" on $(hostname)"* ]] || die "it names no missing instance: $description"
+    commands=$(annotation NatsServiceDown commands)
+    [[ $commands == "On localhost:9100: sudo journalctl "* ]] || die "not the commands that were expected: $commands"
+    answer=$(bash -c "${commands#On localhost:9100: }" 2>&1) || die "does not work as written: $commands: $answer"
+    [[ $answer == *"orders CRITICAL service_down: down, no responders"* ]] || die "the journal says nothing: $answer"
+    [[ $answer == *"service orders under"*"outage since"* ]] || die "state show says nothing: $answer"
+    say "the commands of the alert work as written"
+    curl -sf "file://$(annotation NatsServiceDown runbook_url | sed 's,^file://,,; s,#.*,,')" | grep -q '^### NatsServiceDown$' || die "no runbook"
 
     # NATS is away for a while in the outage: it stays one.
     systemctl stop nats-server
@@ -73,6 +94,22 @@ inside() {
     systemctl reset-failed orders || true
     systemd-run --quiet --unit=orders --property=Restart=no /try/service --url nats://127.0.0.1:4222 --name orders
     wait_for 180 "the alert ends with the outage" is_false 'ALERTS{alertname="NatsServiceDown"}'
+
+    # The unit that watches takes the place of the timer.
+    systemctl disable --quiet --now check-nats-service@orders.timer
+    systemctl enable --quiet --now check-nats-service-watch@orders.service
+    systemctl kill --signal=KILL check-nats-service-watch@orders
+    wait_for 60 "systemd starts it again" systemctl is-active check-nats-service-watch@orders
+    wait_for 60 "it writes the file" bash -c 'find /var/lib/prometheus-nats/node-exporter -name nats-service-orders.prom -newermt "-20 seconds" | grep -q .'
+    systemctl kill --signal=KILL orders
+    wait_for 180 "Prometheus knows of the outage" is_true 'nats_service_outage{service="orders"} == 1'
+    systemctl reset-failed orders || true
+    systemd-run --quiet --unit=orders --property=Restart=no /try/service --url nats://127.0.0.1:4222 --name orders
+    wait_for 60 "and of its end" is_false 'nats_service_outage{service="orders"} == 1'
+
+    # Without node_exporter, and for all services.
+    systemctl enable --quiet --now check-nats-services-watch.service
+    wait_for 60 "the unit for all services serves metrics" bash -c "curl -sf http://127.0.0.1:9422/metrics | grep -q 'nats_service_up{service=\"orders\".* 1$'"
 }
 
 if [ "${1:-}" = inside ]; then
@@ -84,6 +121,7 @@ fi
 
 [[ $# = 1 && -f $1 ]] || die "usage: try.sh TARBALL"
 [ "$(id -u)" = 0 ] || die "this needs root"
+started=$(date +%s)
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 temp=$(mktemp -d)
 trap 'rm -rf "$temp"' EXIT
@@ -107,7 +145,7 @@ nspawn() {
 quietly "making a clean Debian (debootstrap)" debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,ca-certificates,curl \
     bookworm "$temp/root"
 quietly "installing Prometheus, node_exporter and nats-server" nspawn --pipe --resolv-conf=copy-host \
-    --setenv=DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends prometheus prometheus-node-exporter nats-server
+    --setenv=DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends prometheus prometheus-node-exporter nats-server sudo jq
 
 # What an installer writes, and debootstrap does not.
 echo "127.0.0.1 localhost" >"$temp/root/etc/hosts"
@@ -116,15 +154,17 @@ echo "127.0.0.1 localhost" >"$temp/root/etc/hosts"
 install -d "$temp/root/try" "$temp/unpacked"
 tar -xzf "$1" -C "$temp/unpacked" --strip-components=1
 install -m 755 "$temp/unpacked/check_nats_service" "$temp/root/usr/bin/"
-install -m 644 "$temp/unpacked/examples/systemd"/check-nats-service@.{service,timer} "$temp/root/etc/systemd/system/"
+install -m 644 "$temp/unpacked/examples/systemd"/*.{service,timer} "$temp/root/etc/systemd/system/"
 install -D -m 644 "$temp/unpacked/examples/systemd/check-nats-service.sysusers.conf" "$temp/root/etc/sysusers.d/check-nats-service.conf"
 install -D -m 644 "$temp/unpacked/examples/systemd/check-nats-service.tmpfiles.conf" "$temp/root/etc/tmpfiles.d/check-nats-service.conf"
 echo 'ARGS="--collector.textfile.directory=/var/lib/prometheus*/node-exporter"' >>"$temp/root/etc/default/prometheus-node-exporter"
+install -D -m 644 "$temp/unpacked/examples/prometheus/README.md" "$temp/root/usr/share/doc/check-nats-service/examples/prometheus/README.md"
 install -m 644 "$temp/unpacked/examples/prometheus/nats-service.rules.yml" "$temp/root/etc/prometheus/"
 sed -i 's,^rule_files:,&\n  - /etc/prometheus/nats-service.rules.yml,' "$temp/root/etc/prometheus/prometheus.yml"
 
 install -m 755 "${SERVICE:-$(find "$here/../../target" -path "*/debug/examples/demo_service" -print -quit)}" "$temp/root/try/service"
 install -m 755 "$0" "$temp/root/try/try.sh"
+echo "$started" >"$temp/root/try/started"
 cat >"$temp/root/etc/systemd/system/try.service" <<'UNIT'
 [Unit]
 After=prometheus.service nats-server.service
