@@ -1,4 +1,5 @@
-//! The judge and its memory under every sequence of events, breadth first, as deep as time allows: no outage is missed, none is invented.
+//! The judge and its memory under every sequence of events, and the schedule of one run under every order of messages, breadth first, as
+//! deep as time allows: no outage is missed, none is invented.
 //!
 //! Each memory goes through the bytes of the state file. Memories that differ only in how long ago things were are told apart, those that
 //! differ only in the time of day are not. An independent model of a few lines knows the truth of each path, and every step is
@@ -8,6 +9,7 @@
 //! of `tests/README.md`.
 
 mod events;
+mod order;
 mod truth;
 
 use std::collections::HashSet;
@@ -77,7 +79,11 @@ impl Search<'_> {
     }
 }
 
-fn hash(node: &Node) -> u64 {
+fn ensure(is_true: bool, what: &str) -> Result<(), String> {
+    if is_true { Ok(()) } else { Err(what.to_owned()) }
+}
+
+fn hash(node: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     node.hash(&mut hasher);
     hasher.finish()
@@ -119,4 +125,15 @@ fn every_sequence_of_events_is_judged_rightly() {
 #[test]
 fn long_sequences_of_few_events_are_judged_rightly() {
     search("few events", &narrow(), 3);
+}
+
+#[test]
+fn every_order_of_messages_ends_rightly() {
+    for (name, run) in order::runs() {
+        let end = long_form().map(|time| Instant::now() + time);
+        let is_over = |depth| end.map_or(depth == 4, |end| Instant::now() > end);
+        let (runs, transitions, depth) = order::search(run, is_over).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
+        println!("{name}: {runs} runs, {transitions} transitions, complete to depth {depth}");
+        assert!(runs > 10, "{name}: too few");
+    }
 }

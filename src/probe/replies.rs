@@ -20,7 +20,7 @@ const MAX_OTHERS: usize = 1000;
 const MAX_SAME_ID: usize = 16;
 
 /// An instance that replied.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Replied {
     instance: Instance,
     rtt: Duration,
@@ -29,7 +29,7 @@ struct Replied {
 }
 
 /// The replies to the queries of one probe.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Replies {
     instances: BTreeMap<String, Replied>,
     /// The known instances that have not replied yet.

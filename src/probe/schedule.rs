@@ -65,7 +65,7 @@ impl FollowUp {
 }
 
 /// One probe of a service.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Schedule {
     plan: PingPlan,
     replies: Replies,

@@ -12,6 +12,7 @@ use check_nats_service::state::memory::Memory;
 use check_nats_service::values::status::{Reason, Status};
 use check_nats_service::values::timestamp::Timestamp;
 
+use super::ensure;
 use super::events::{Event, File, INSTANCES, NOW, Seen, instance};
 
 /// Time window of the baseline, in microseconds: the default of `--baseline-settle`.
@@ -56,10 +57,6 @@ fn key() -> StateKey {
         service: "orders".into(),
         user: None,
     }
-}
-
-fn ensure(is_true: bool, what: &str) -> Result<(), String> {
-    if is_true { Ok(()) } else { Err(what.to_owned()) }
 }
 
 impl Node {
