@@ -67,6 +67,23 @@
         if (before.content !== "none" && before.content !== "normal") look(before.content, element, before.color, 4.5);
     }
 
+    // One moment has one age, which counts from the time of the page.
+    const shown = document.querySelector("footer").textContent.match(/Page of ([\d-]+) ([\d:]+) UTC/);
+    const now = Date.parse(`${shown[1]}T${shown[2]}Z`);
+    const seconds = age => [...age.matchAll(/([\d.]+)([smhd])/g)]
+        .reduce((sum, [, number, unit]) => sum + number * { s: 1, m: 60, h: 3600, d: 86400 }[unit], 0);
+    const ages = new Map();
+    for (const time of document.querySelectorAll("time")) {
+        const behind = time.nextSibling?.data?.match(/^ \((.*) ago\)/)?.[1];
+        const age = behind ?? time.textContent.match(/^([\d.]+[^ ]*(?: \d+[^ ]+)?) ago$/)?.[1];
+        if (age === undefined) continue;
+        const other = ages.get(time.dateTime) ?? age;
+        if (other !== age) problems.push(`${time.dateTime} is ${other} and ${age} old`);
+        ages.set(time.dateTime, age);
+        const found = (now - Date.parse(time.dateTime)) / 1000;
+        if (Math.abs(found - seconds(age)) > 1.1) problems.push(`${time.dateTime} is ${age} old, and not ${found}s`);
+    }
+
     // Each drawing can be seen.
     for (const shape of document.querySelectorAll("svg :is(rect, line, path, circle)")) {
         const { fill, stroke } = getComputedStyle(shape);
@@ -105,5 +122,5 @@
     if (document.getAnimations().length) problems.push("something moves");
 
     const looks = [...document.querySelectorAll(".history g")].map(slot => slot.classList[0]);
-    return { problems, texts, graphics, greens, looks: [...new Set(looks)].sort(), title, text: document.body.innerText };
+    return { problems, texts, graphics, greens, ages: [...ages.values()], looks: [...new Set(looks)].sort(), title, text: document.body.innerText };
 })()

@@ -7,6 +7,7 @@ use crate::judge::verdict::Verdict;
 use crate::render::report::{AllReport, Report};
 use crate::values::dated;
 use crate::values::status::Status;
+use crate::values::text::count;
 use crate::values::timestamp::Timestamp;
 
 /// Maximum number of services in the table.
@@ -42,9 +43,17 @@ pub fn checked_all(report: &AllReport, since: impl Fn(&Verdict) -> Timestamp) ->
     text
 }
 
+/// What is known of a service that could not be asked.
+fn not_asked(service: &Report) -> String {
+    service.memory.last_seen().map_or("not asked".into(), |epoch| {
+        let instances = count(epoch.count, "instance");
+        format!("not asked, had {instances} {} ago", dated::age(epoch.at, service.now))
+    })
+}
+
 fn row(all: &AllReport, service: &Report, since: impl Fn(&Verdict) -> Timestamp) -> String {
     let (name, status) = (&service.verdict.service, service.verdict.status());
-    let found = all.told_dated(service).unwrap_or("not asked".into());
+    let found = all.told_dated(service).unwrap_or_else(|| not_asked(service));
     let condition = Condition::of(service).map(|condition| condition.since());
     let since = condition.or_else(|| (status != Status::Ok).then(|| since(&service.verdict)));
     let normal = service.memory.baseline.as_ref().map_or(0, |baseline| baseline.count());
