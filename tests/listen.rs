@@ -364,7 +364,7 @@ fn the_policy_of_the_page_is_that_of_its_style() {
     let expected = format!("; style-src 'sha256-{}'; img-src data:", digest.trim());
     assert!(
         policy.ends_with(&expected),
-        "src/render/html.rs: {policy}, but it is {expected}"
+        "src/render/html/mod.rs: {policy}, but it is {expected}"
     );
 }
 

@@ -219,7 +219,7 @@ fn ages(page: &str) -> (Vec<(Timestamp, String)>, Vec<String>) {
         of_moments.push((moment, age.split(" ago").next().unwrap_or_default().to_owned()));
     }
     let is_part = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit()) && word.ends_with(['s', 'm', 'h', 'd']);
-    let texts = page.replace('>', " ").replace('(', " ");
+    let texts = page.replace(['>', '('], " ");
     let texts = texts.split(" ago").map(|text| {
         let mut words: Vec<&str> = text.split(' ').rev().take(2).take_while(is_part).collect();
         words.reverse();
