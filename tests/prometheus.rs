@@ -42,6 +42,36 @@ fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
+/// The changes to the rules that the README offers, as they stand there.
+#[test]
+#[ignore = "needs Prometheus"]
+fn changes_of_the_rules_in_the_readme_work_as_written() {
+    let readme = read("packaging/prometheus/README.md");
+    let commands = readme
+        .split('`')
+        .filter(|text| text.starts_with("sed -i") && text.ends_with(" nats-service.rules.yml"));
+    let expected = [
+        "by (service, nats, env)",
+        "\"https://wiki.example.org/README.md#natsservicedown\"",
+    ];
+    let mut number = 0;
+    for (command, expected) in commands.zip(expected) {
+        number += 1;
+        let dir = TempDir::new();
+        let rules = dir.join("nats-service.rules.yml");
+        fs::write(&rules, read("packaging/prometheus/nats-service.rules.yml")).unwrap();
+        Check::program("bash", ["-c", command])
+            .cwd(dir.path())
+            .run()
+            .assert(0, "");
+        let changed = fs::read_to_string(&rules).unwrap();
+        assert!(changed.contains(expected), "{command}: {expected}");
+        let checked = promtool(&["check", "rules", &rules]);
+        assert_eq!(checked.code, Some(0), "{checked:?}");
+    }
+    assert_eq!(number, 2);
+}
+
 /// The names of our metrics in a query or a text.
 fn metrics_in(text: &str) -> BTreeSet<&str> {
     let words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '?'));
