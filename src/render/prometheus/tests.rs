@@ -373,7 +373,8 @@ fn missing_instances_are_named_with_their_place_and_fate() {
 
 #[test]
 fn place_of_an_instance_is_pod_and_host_of_its_metadata() {
-    let cases: [(&[(&str, &str)], (&str, &str)); 6] = [
+    type Pair = (&'static str, &'static str);
+    let cases: [(&[Pair], Pair); 6] = [
         (&[], ("", "")),
         (&[("pod", "web-0"), ("host", "n1")], ("web-0", "n1")),
         (
