@@ -27,7 +27,7 @@ const FLAGS: [&str; 11] = [
     "about:blank",
 ];
 
-/// One browser with one page. Killed on drop, with all its processes.
+/// One browser with one page. Ended on drop, with all its processes.
 pub struct Browser {
     child: Child,
     to: ChildStdin,
@@ -52,6 +52,7 @@ impl Browser {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", dir.path())
+            .env("TMPDIR", dir.path())
             .current_dir("/")
             .process_group(0)
             .stdin(Stdio::piped())
@@ -175,6 +176,10 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
+        // So that it leaves nothing behind; where it hangs, it is killed.
+        let close = json!({"id": 0, "method": "Browser.close"});
+        let _ = self.to.write_all(format!("{close}\0").as_bytes());
+        process::ends(&self.child, LIMIT);
         // SAFETY: kill has no memory effects; the group is that of a child that has not been waited for.
         unsafe { libc::kill(-(self.child.id() as i32), libc::SIGKILL) };
         process::kill(&mut self.child);
