@@ -837,9 +837,10 @@ fn verbose_prints_what_is_wrong_and_nothing_when_all_is_well() {
     assert_says(&bench.metrics(), 2, Some(1), Some(0), &["service_down"]);
     let _service = Service::async_nats(&server.url(), "orders").start();
     verbose().assert(0, "orders OK service_recovered: 1 instance, recovered after *");
+    let home = TempDir::new();
     let all = |flags: &[&str]| {
         let file = bench.dir.join("all.prom");
-        let check = Check::new(["textfile", "-s", &server.url(), "--all", "-v", "-o", &file]).home(&bench.dir);
+        let check = Check::new(["textfile", "-s", &server.url(), "--all", "-v", "-o", &file]).home(&home);
         check.args(["--confirm", "50ms"]).args(flags).run()
     };
     all(&[]).assert(0, "");
@@ -848,6 +849,10 @@ fn verbose_prints_what_is_wrong_and_nothing_when_all_is_well() {
         0,
         "all services CRITICAL instances_out_of_range: *\norders CRITICAL instances_out_of_range: 1 instance, fewer than 3 *",
     );
+    // The memory of one of them, as the alerts of Prometheus tell people to look at it: without a server.
+    let first = "service orders under $SRV, asked at 127.0.0.1:*";
+    let show = Check::new(["state", "show", "-n", "orders"]).home(&home);
+    show.run().assert_first_line(0, first);
     // It is printed also where the file cannot be written.
     let out = bench
         .run_to(bench.dir.join("missing/orders.prom"))

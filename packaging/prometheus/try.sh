@@ -59,8 +59,11 @@ inside() {
     # A user prometheus who is hostile gets nothing: no step of the unit follows what lies below its folders.
     setpriv --reuid prometheus --regid prometheus --clear-groups \
         bash -c 'mv /var/lib/prometheus/node-exporter /var/lib/prometheus/moved && ln -s /etc/cron.d /var/lib/prometheus/node-exporter'
+    # Settings of all services, and of one.
+    echo NATS_URL=nats://127.0.0.1:4222 >>/etc/default/check-nats-service
+    echo OPTIONS=--label team=shop >>/etc/default/check-nats-service-orders
     systemctl enable --quiet --now check-nats-service@orders.timer
-    wait_for 120 "Prometheus knows that orders is up" is_true 'nats_service_up{service="orders"} == 1'
+    wait_for 120 "Prometheus knows that orders is up" is_true 'nats_service_up{service="orders",team="shop"} == 1'
     [ "$(stat -c %U /etc/cron.d)" = root ] || die "/etc/cron.d was given away"
     ! ls /etc/cron.d/*nats* 2>/dev/null || die "something was written to /etc/cron.d"
     say "the unit follows no link of the user prometheus"
@@ -70,7 +73,7 @@ inside() {
     local down=$SECONDS
     wait_for 180 "Prometheus knows of the outage" is_true 'nats_service_outage{service="orders"} == 1'
     wait_for 240 "NatsServiceDown fires" is_true 'ALERTS{alertname="NatsServiceDown",service="orders",alertstate="firing"}'
-    say "from nothing to the first right alert: $(($(date +%s) - $(cat /try/started))) s, $((SECONDS - down)) s of them after the service died"
+    say "from nothing to the first right alert: $(($(date +%s) - $(cat /try/started))) s, $SECONDS s of them since it has booted, $((SECONDS - down)) s since the service died"
 
     # What it tells people to do works as written, and answers their question.
     local description commands answer
