@@ -38,11 +38,11 @@ wait_for() {
 
 # is_true QUERY: whether Prometheus finds something.
 is_true() {
-    curl -sfG --data-urlencode "query=$1" http://127.0.0.1:9090/api/v1/query | grep -q '"value":'
+    curl -sfG --data-urlencode "query=$1" http://127.0.0.1:9090/api/v1/query | grep '"value":' >/dev/null
 }
 
 is_false() {
-    curl -sfG --data-urlencode "query=$1" http://127.0.0.1:9090/api/v1/query | grep -q '"result":\[\]'
+    curl -sfG --data-urlencode "query=$1" http://127.0.0.1:9090/api/v1/query | grep '"result":\[\]' >/dev/null
 }
 
 # annotation ALERT NAME: of the alert that fires.
@@ -85,7 +85,7 @@ inside() {
     [[ $answer == *"orders CRITICAL service_down: down, no responders"* ]] || die "the journal says nothing: $answer"
     [[ $answer == *"service orders under"*"outage since"* ]] || die "state show says nothing: $answer"
     say "the commands of the alert work as written"
-    curl -sf "file://$(annotation NatsServiceDown runbook_url | sed 's,^file://,,; s,#.*,,')" | grep -q '^### NatsServiceDown$' || die "no runbook"
+    grep -q '^### NatsServiceDown$' "$(annotation NatsServiceDown runbook_url | sed 's,^file://,,; s,#.*,,')" || die "no runbook"
 
     # NATS is away for a while in the outage: it stays one.
     systemctl stop nats-server
@@ -103,7 +103,7 @@ inside() {
     systemctl enable --quiet --now check-nats-service-watch@orders.service
     systemctl kill --signal=KILL check-nats-service-watch@orders
     wait_for 60 "systemd starts it again" systemctl is-active check-nats-service-watch@orders
-    wait_for 60 "it writes the file" bash -c 'find /var/lib/prometheus-nats/node-exporter -name nats-service-orders.prom -newermt "-20 seconds" | grep -q .'
+    wait_for 60 "it writes the file" bash -c '[ -n "$(find /var/lib/prometheus-nats/node-exporter -name nats-service-orders.prom -newermt "-20 seconds")" ]'
     systemctl kill --signal=KILL orders
     wait_for 180 "Prometheus knows of the outage" is_true 'nats_service_outage{service="orders"} == 1'
     systemctl reset-failed orders || true
@@ -112,7 +112,7 @@ inside() {
 
     # Without node_exporter, and for all services.
     systemctl enable --quiet --now check-nats-services-watch.service
-    wait_for 60 "the unit for all services serves metrics" bash -c "curl -sf http://127.0.0.1:9422/metrics | grep -q 'nats_service_up{service=\"orders\".* 1$'"
+    wait_for 60 "the unit for all services serves metrics" bash -c "curl -sf http://127.0.0.1:9422/metrics | grep 'nats_service_up{service=\"orders\".* 1$'"
 }
 
 if [ "${1:-}" = inside ]; then
