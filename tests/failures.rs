@@ -385,7 +385,7 @@ fn timed_a_server_that_hangs() {
                     conn.hold(LIMIT)
                 }),
                 reason: "nats_unreachable",
-                text: "NATS at ADDRESS did not finish the login within *s",
+                text: "NATS at ADDRESS did not finish the login within *s, is it too slow for --timeout?",
             },
             // After the request.
             Case {

@@ -116,7 +116,9 @@ pub fn timed_out(address: &str, stage: Stage, waited: &str) -> Failure {
             "{address} accepts the connection but says nothing for {waited}, \
              is nats-server frozen, does it want TLS first (handshake_first), or is this another service?"
         ),
-        Stage::LoggingIn => format!("NATS at {address} did not finish the login within {waited}"),
+        Stage::LoggingIn => {
+            format!("NATS at {address} did not finish the login within {waited}, is it too slow for --timeout?")
+        }
         Stage::Answering => format!("NATS at {address} took the request but stopped answering, waited {waited}"),
     };
     Failure::new(Reason::NatsUnreachable, text)
@@ -424,10 +426,21 @@ pub fn lost_with_request(failure: Failure, is_under_way: bool) -> Failure {
     }
 }
 
-/// The service may be up, down or slow: the server answers, and there was no time for a retry.
-pub fn no_time_to_retry(address: &str, waited: &str) -> Failure {
-    let text = format!("NATS at {address} is too slow: no time left to ask again after {waited}, raise --timeout");
+/// The service may be up, down or slow: the server is so far away that the time was up before it could answer, the login having taken
+/// this long.
+pub fn too_slow(address: &str, login: Duration, waited: &str) -> Failure {
+    let text = format!(
+        "NATS at {address} is too slow for --timeout: after a login of {} no time was left to ask, or to ask again, within {waited}, \
+         raise --timeout",
+        latency(login)
+    );
     Failure::new(Reason::NatsUnreachable, text)
+}
+
+/// Whether the server has not had the time to answer what was sent this long ago: the login took four round trips or more, and an answer
+/// takes one.
+pub fn is_far(login: Duration, since_sent: Duration) -> bool {
+    since_sent < login / 2
 }
 
 /// Returns the remark on a login without TLS: the secret that can be read on the way; `None` if there is none.

@@ -175,6 +175,7 @@ impl Probe<'_> {
                     server: server.clone(),
                     secure,
                     relayed: connected.relayed,
+                    login: connected.at.0.saturating_duration_since(began),
                     began: connected.at,
                     unused_id: connected.unused_id,
                     clock,

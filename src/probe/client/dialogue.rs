@@ -249,8 +249,10 @@ impl Probe<'_> {
         Err(Stop::Final(match link.clock.server_answered() {
             // It does not stop answering, but with what is no answer.
             false if schedules.ignored() > FLOOD => diagnosis::flooded(&address),
-            false => diagnosis::timed_out(&address, Stage::Answering, &waited),
-            true => diagnosis::no_time_to_retry(&address, &waited),
+            false if !diagnosis::is_far(link.login, now.saturating_sub(link.clock.last_sent())) => {
+                diagnosis::timed_out(&address, Stage::Answering, &waited)
+            }
+            _ => diagnosis::too_slow(&address, link.login, &waited),
         }))
     }
 }

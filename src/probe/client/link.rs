@@ -76,6 +76,8 @@ pub(super) struct Link {
     pub(super) secure: bool,
     /// Set if it goes through a relay.
     pub(super) relayed: bool,
+    /// Time that the connection and the login took.
+    pub(super) login: Duration,
     /// When the first request was about to leave.
     pub(super) began: (Instant, Timestamp),
     /// An id that no instance has.
