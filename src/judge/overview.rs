@@ -328,6 +328,7 @@ impl OverviewInput<'_> {
             Reason::ServiceRecovered => "recovered",
             Reason::ServiceUp => "up",
             Reason::Usage
+            | Reason::ConfigUnusable
             | Reason::CredentialsExpiring
             | Reason::AuthRejected
             | Reason::TlsFailed

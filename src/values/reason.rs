@@ -38,8 +38,11 @@ macro_rules! reasons {
 
             /// Whether it keeps NATS from being asked for any service at all.
             pub fn is_of_whole_run(self) -> bool {
-                use Reason::{AuthRejected, Interrupted, NatsUnreachable, ProtocolError, TlsFailed, Usage};
-                matches!(self, NatsUnreachable | AuthRejected | TlsFailed | ProtocolError | Interrupted | Usage)
+                use Reason::{AuthRejected, ConfigUnusable, Interrupted, NatsUnreachable, ProtocolError, TlsFailed, Usage};
+                matches!(
+                    self,
+                    NatsUnreachable | AuthRejected | TlsFailed | ProtocolError | ConfigUnusable | Interrupted | Usage
+                )
             }
 
             /// The entry of the man page.
@@ -56,6 +59,10 @@ reasons! {
     Usage "usage" "UNKNOWN"
         when "bad arguments, or a context, credentials or certificate file that is missing or malformed"
         action "correct the flag or file that the text names"
+    ConfigUnusable "config_unusable" "UNKNOWN"
+        when "`watch`: a context, credentials, certificate or other file that a flag names is missing or malformed; it goes on checking. \
+              In the other commands that is `usage`"
+        action "correct the file that the text names; it is read for each check. A Secret may come late"
     ServiceDown "service_down" "CRITICAL"
         when "no instances, confirmed, after an epoch with some; or an outage that is still open"
         action "start the service; if it was taken out of use: `state reset`"
