@@ -909,6 +909,14 @@ fn each_change_of_a_probe_is_logged_with_its_line() {
         1,
         &format!("200 OK: readiness pass: orders: {} answered * ago", service.id()),
     );
+    expect(
+        "/startupz",
+        1,
+        &format!("200 OK: startup pass: orders: {} answered * ago", service.id()),
+    );
+    // As it is asked: with its parameter.
+    assert_eq!(listening.ask("/livez?verbose&unreachable=fail").status, 200);
+    expect("/livez?unreachable=fail", 1, "200 OK: liveness pass: *");
     let own_up = || Metrics::parse(&listening.ask("/metrics").body).of("orders", "nats_service_own_instance_up");
     assert_eq!(own_up(), Some(1.0));
     service.stop();
@@ -923,6 +931,16 @@ fn each_change_of_a_probe_is_logged_with_its_line() {
         2,
         &format!("503 Service Unavailable: readiness fail: orders: {gone}"),
     );
+    expect(
+        "/startupz",
+        2,
+        &format!("503 Service Unavailable: startup fail: orders: {gone}"),
+    );
+    expect(
+        "/livez?unreachable=fail",
+        2,
+        "503 Service Unavailable: liveness fail: *",
+    );
     wait_for("the metric", || (own_up() == Some(0.0)).then_some(()));
     (0..3).for_each(|_| drop(listening.sidecar.wait_for_the_next()));
     expect("/livez", 2, "503 *");
@@ -935,43 +953,183 @@ fn each_change_of_a_probe_is_logged_with_its_line() {
     );
     wait_for("the metric", || own_up().is_none().then_some(()));
     expect("/readyz", 2, "503 *");
+    expect("/startupz", 3, "200 OK: startup pass: orders: cannot ask, *");
+    expect("/livez?unreachable=fail", 2, "503 *");
     // Whatever becomes of them, the watcher itself works.
     assert_eq!(listening.ask("/healthz").status, 200);
     drop(other);
     listening.sidecar.end(libc::SIGTERM);
 }
 
+/// The watcher of one service and that of all, whatever the checks find.
 #[test]
 #[ignore = "needs nats-server"]
 fn the_watcher_is_well_while_it_checks() {
     let server = Server::start(Version::Newest);
+    each([&["-n", "orders"][..], &["--all"]], |what| {
+        let name = if what[0] == "--all" { "all services" } else { "orders" };
+        let port = free_port();
+        let mut command = process::command(binary());
+        command
+            .args(["watch", "-s", &server.url(), "--listen", &format!("127.0.0.1:{port}")])
+            .args([
+                "--timeout",
+                "800ms",
+                "--interval",
+                "100ms",
+                "--stall",
+                "50ms",
+                "--max-age",
+                "1s",
+            ])
+            .args(what)
+            .env("STATE_DIRECTORY", "")
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
+        let mut child = process::spawn(command);
+        let health = |status: u16, text: &str| {
+            wait_for(&format!("{name} {status}"), || {
+                let reply = http::ask(port, "GET", "/healthz").ok()?;
+                (reply.status == status && matches(text, &reply.body)).then_some(())
+            });
+        };
+        let ok = format!("ok: {name}: the last check is *s old, every 0.1s\n");
+        health(200, &ok);
+        process::freeze(&child);
+        health(503, &format!("fail: {name}: the last check is *s old, every 0.1s\n"));
+        process::thaw(&child);
+        health(200, &ok);
+        process::signal(&child, libc::SIGTERM);
+        assert_eq!(
+            process::wait(&mut child, LIMIT).and_then(|status| status.code()),
+            Some(0)
+        );
+    });
+    let listening = Listening::start("nats://127.0.0.1:1", &SOON);
+    assert_eq!(
+        listening.ask("/healthz").status,
+        200,
+        "NATS is away, and the watcher works"
+    );
+}
+
+/// The container ends and starts again between two checks. By the check before, it would pass at once, and liveness would then
+/// kill it for being slow.
+#[test]
+#[ignore = "needs nats-server"]
+fn a_slow_start_does_not_pass_by_a_check_of_the_container_before() {
+    let server = Server::start(Version::Newest);
+    let pod = |name| {
+        Service::async_nats(&server.url(), "orders")
+            .metadata("pod", name)
+            .start()
+    };
+    let (one, _two) = (pod("one"), pod("two"));
     let flags = [
-        "--timeout",
-        "800ms",
         "--interval",
-        "100ms",
+        "1h",
         "--stall",
-        "50ms",
-        "--max-age",
-        "1s",
+        "100ms",
+        "--confirm",
+        "100ms",
+        "--match",
+        "pod=one",
     ];
     let listening = Listening::start(&server.url(), &flags);
-    let reply = listening.wait_for("/healthz", 200);
-    assert!(
-        matches("ok: orders: the last check is *s old, every 0.1s\n", &reply.body),
-        "{reply:?}"
-    );
+    // No check comes by itself any more.
+    let passes = |path: &str, id: &str| {
+        let reply = listening.wait_for(path, 200);
+        assert!(reply.body.contains(&format!("{id} answered ")), "{reply:?}");
+    };
+    let all_pass = |id: &str| {
+        ["/startupz", "/livez", "/readyz"]
+            .into_iter()
+            .for_each(|path| passes(path, id))
+    };
+    all_pass(one.id());
+    let fails = |why: &str| {
+        for _ in 0..3 {
+            let reply = listening.ask("/startupz");
+            assert_eq!(reply.status, 503, "{reply:?}");
+            assert!(reply.body.contains(why), "{reply:?}");
+        }
+    };
+    one.kill();
+    server.wait_for_instances("orders", 1);
+    assert_eq!(listening.ask("/livez").status, 200, "nobody has checked");
+    fails("the instance with pod=one did not answer ");
+    assert_eq!(listening.ask("/livez").status, 503);
+    let one = pod("one");
+    all_pass(one.id());
+    one.freeze();
+    fails("the instance with pod=one did not answer ");
+    one.thaw();
+    // Lost, it is looked for each second until it is back, though no probe asks for a check.
+    passes("/livez", one.id());
+    one.kill();
+    server.wait_for_instances("orders", 1);
+    listening.sidecar.signal(libc::SIGHUP);
+    listening.wait_for("/livez", 503);
+    let one = pod("one");
+    passes("/livez", one.id());
+    // A check that does not end: the start is not excused, and not answered late.
     server.freeze();
-    listening.wait_for("/healthz", 200);
-    listening.sidecar.signal(libc::SIGSTOP);
-    let reply = listening.wait_for("/healthz", 503);
+    let reply = listening.ask("/startupz");
+    let old = "startup fail: orders: the last check began before this start of the container, waiting for the next\n";
+    assert_eq!((reply.status, reply.body.as_str()), (503, old));
+    server.thaw();
+    passes("/startupz", one.id());
+    listening.end_without_trouble();
+}
+
+/// Valid credentials of another account: a restart of the pod changes nothing. A service that hangs is not excused by it.
+#[test]
+#[ignore = "needs nats-server"]
+fn liveness_passes_until_an_instance_was_seen_in_the_account() {
+    let server = Server::start(Version::Newest);
+    let listening = Listening::start(&server.url(), &[&SOON[..], &["--match", "pod=one"]].concat());
+    let why = "no instance was ever seen in this account, is it the right one?";
+    let file = listening.sidecar.dir.join("orders.json");
+    let assert_excused = |kind: &str, path: &str, is_excused: bool| {
+        let (status, line) = match is_excused {
+            true => (200, format!("{kind} pass: orders: {why} Passes until one was\n")),
+            false => (503, format!("{kind} fail: orders: {why}\n")),
+        };
+        let reply = listening.ask(path);
+        assert_eq!((reply.status, &reply.body), (status, &line), "{path}");
+        let probe = Check::new(["probe", kind, "-n", "orders", "--match", "pod=one", "--from", &file]);
+        probe.run().assert(i32::from(!is_excused), &line);
+    };
+    assert_excused("liveness", "/livez", true);
+    assert_excused("readiness", "/readyz", false);
+    assert_excused("startup", "/startupz", false);
+    assert_eq!(listening.ask("/livez?unreachable=fail").status, 503);
+    // Once any was seen, it is the right account.
+    let other = Service::async_nats(&server.url(), "orders")
+        .metadata("pod", "two")
+        .start();
+    let reply = listening.wait_for("/livez", 503);
     assert!(
-        matches("fail: orders: the last check is *s old, every 0.1s\n", &reply.body),
+        matches(
+            "liveness fail: orders: the instance with pod=one did not answer * ago, though others did",
+            &reply.body
+        ),
         "{reply:?}"
     );
-    listening.sidecar.signal(libc::SIGCONT);
-    listening.wait_for("/healthz", 200);
-    listening.sidecar.end(libc::SIGTERM);
+    drop(other);
+    server.wait_for_instances("orders", 0);
+    (0..2).for_each(|_| drop(listening.sidecar.wait_for_the_next()));
+    assert_eq!(listening.ask("/livez").status, 503);
+    drop(listening);
+    // One that is subscribed, and was never seen to answer.
+    let hangs = Service::async_nats(&server.url(), "orders")
+        .metadata("pod", "one")
+        .start();
+    hangs.freeze();
+    let listening = Listening::start(&server.url(), &[&SOON[..], &["--match", "pod=one"]].concat());
+    let reply = listening.ask("/livez");
+    assert_eq!(reply.status, 503, "{reply:?}");
+    listening.end_without_trouble();
 }
 
 #[test]
@@ -994,6 +1152,16 @@ fn the_user_decides_what_nats_being_away_means_over_http() {
             let reply = listening.ask(path);
             assert_eq!(reply.status, expected, "{flags:?} {path}: {reply:?}");
             assert!(reply.body.contains("cannot reach NATS at 127.0.0.1:1: "), "{reply:?}");
+            // Each probe can decide for itself.
+            for (result, expected) in [("pass", 200), ("fail", 503)] {
+                let reply = listening.ask(&format!("{path}?unreachable={result}"));
+                assert_eq!(reply.status, expected, "{flags:?} {path} {result}: {reply:?}");
+            }
+            let reply = listening.ask(&format!("{path}?unreachable=maybe"));
+            assert_eq!(
+                (reply.status, reply.body.as_str()),
+                (400, "unreachable is pass or fail, as in /livez?unreachable=fail\n")
+            );
         }
         assert_eq!(listening.sidecar.wait_for_the_next()["status"], status);
         listening.sidecar.end(libc::SIGTERM);
@@ -1088,7 +1256,10 @@ fn sigterm_after_the_first_line_ends_it_with_zero() {
         stderr.read_line(&mut line).expect("its first line");
         process::signal(&child, libc::SIGTERM);
         assert!(
-            line.ends_with(&format!("orders answers over HTTP on {address}\n")),
+            matches(
+                "*Z check_nats_service * watches orders, NATS at 127.0.0.1:1, every 1h, timeout 10s, no state\n",
+                &line
+            ),
             "{line:?}"
         );
         let status = process::wait(&mut child, LIMIT).expect("it ends");

@@ -629,6 +629,86 @@ fn a_metadata_key_that_no_instance_has_is_named() {
     }
 }
 
+/// A pod with two instances of the service passes while one of them answers: nothing says how many there ought to be. Who wants each
+/// of them to answer tells them apart by metadata, or by their ids.
+#[test]
+#[ignore = "needs nats-server"]
+fn a_pod_of_two_instances_passes_while_one_answers() {
+    let server = Server::start(Version::Newest);
+    let start = |worker| {
+        let service = Service::async_nats(&server.url(), "orders").metadata("pod", "one");
+        service.metadata("worker", worker).start()
+    };
+    let [first, second] = ["1", "2"].map(start);
+    first.freeze();
+    let ask = |flags: &[&str]| probe("liveness", &server.url(), flags).run();
+    for flags in [
+        &["--match", "pod=one"][..],
+        &["--match", "pod=one", "--match", "worker=2"],
+    ] {
+        let text = format!("{} (1.0.0, pod=one) answered in *", second.id());
+        assert_says(ask(flags), "liveness", "pass", &text);
+    }
+    for flags in [
+        &["--match", "pod=one", "--match", "worker=1"][..],
+        &["--id", first.id()],
+    ] {
+        assert_says(ask(flags), "liveness", "fail", "* does not answer within *");
+    }
+    second.freeze();
+    let text = "the instance with pod=one does not answer within *";
+    assert_says(ask(&["--match", "pod=one"]), "liveness", "fail", text);
+}
+
+/// The server is so far away that a probe cannot ask within its time: it says so, and does not take the server for one that hangs.
+/// With more time it tells a dead instance from one that lives.
+#[test]
+#[ignore = "needs nats-server"]
+fn a_way_that_is_too_long_is_named() {
+    let server = Server::start(Version::Newest);
+    let lives = Service::async_nats(&server.url(), "orders")
+        .metadata("pod", "one")
+        .start();
+    let proxy = Proxy::start(server.port());
+    let ask = |kind, more: &[&str]| probe(kind, &proxy.url(), &[&["--id", "GONE"], more].concat()).run();
+    for (ms, why) in [
+        (
+            90,
+            "NATS at 127.0.0.1:* is too slow for --timeout: after a login of * no time was left to ask, or to ask again, within *ms, \
+             raise --timeout",
+        ),
+        (
+            300,
+            "NATS at 127.0.0.1:* did not finish the login within *ms, is it too slow for --timeout?",
+        ),
+    ] {
+        proxy.delay(Duration::from_millis(ms));
+        let excused = format!("cannot ask, which is not this pod's fault: {why}");
+        assert_says(ask("liveness", &[]), "liveness", "pass", &excused);
+        assert_says(
+            ask("readiness", &[]),
+            "readiness",
+            "fail",
+            &format!("cannot ask: {why}"),
+        );
+    }
+    proxy.delay(Duration::from_millis(90));
+    let more = ["--timeout", "20s"];
+    assert_says(
+        ask("liveness", &more),
+        "liveness",
+        "fail",
+        "instance GONE is gone, no responders, NATS 2.15.1 at 127.0.0.1:* is fine",
+    );
+    let out = probe("liveness", &proxy.url(), &[&["--id", lives.id()], &more[..]].concat()).run();
+    assert_says(
+        out,
+        "liveness",
+        "pass",
+        &format!("{} (1.0.0, pod=one) answered in *ms", lives.id()),
+    );
+}
+
 #[test]
 #[ignore = "needs nats-server"]
 fn the_file_of_the_sidecar_answers_without_the_network() {

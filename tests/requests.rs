@@ -600,20 +600,21 @@ fn the_sidecar_reads_its_payload_anew_each_time() {
     write("bad");
     wait_until("request_failed");
     fs::remove_file(&payload).unwrap();
-    wait_until("usage");
+    wait_until("config_unusable");
     write("good again");
     wait_until("service_up");
     sidecar.signal(libc::SIGTERM);
     let out = sidecar.wait();
     let lines: Vec<&str> = out.stderr.lines().collect();
-    for (line, text) in lines.iter().zip([
+    // The first line is that of the start.
+    for (line, text) in lines.iter().skip(1).zip([
         " orders OK service_up: 1 instance, ",
         " orders CRITICAL request_failed: request failed: the reply of orders.echo (3 bytes) does not contain: good",
-        " orders UNKNOWN usage: --payload-file ",
+        " orders UNKNOWN config_unusable: --payload-file ",
     ]) {
         assert!(line.contains(text), "{text}: {out:?}");
     }
-    assert!(lines.len() >= 3 && out.code == Some(0), "{out:?}");
+    assert!(lines.len() >= 5 && out.code == Some(0), "{out:?}");
 }
 
 // --- What services may do. ---

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::support::check::{find_secret, matches};
 use super::support::http;
 use super::support::server::free_port;
 use super::support::sidecar::{GRACE, Sidecar, memory};
@@ -257,13 +258,139 @@ fn sighup_checks_at_once_and_reads_the_credentials_anew() {
     // What is wrong with the new ones is told, and the next ones are read again.
     fs::remove_file(&password).unwrap();
     again(&format!(
-        "orders UNKNOWN usage: --password-file {password}: No such file"
+        "orders UNKNOWN config_unusable: --password-file {password}: No such file"
     ));
-    assert_eq!(sidecar.status().unwrap()["reason"], "usage");
+    assert_eq!(sidecar.status().unwrap()["reason"], "config_unusable");
+    let metrics = fs::read_to_string(sidecar.dir.join("orders.prom")).unwrap();
+    assert_eq!(Metrics::parse(&metrics).reasons("orders"), ["config_unusable"]);
+    // Another cause is worth another line, under the same reason; the same one is not.
+    fs::write(&password, "\n").unwrap();
+    for _ in 0..2 {
+        let signals = || sidecar.log().matches("SIGHUP: checking now").count();
+        let before = signals();
+        again(&format!(
+            "orders UNKNOWN config_unusable: --password-file {password}: its first line is empty"
+        ));
+        wait_for("the signal", || (signals() > before).then_some(()));
+        wait_for("the end of the check", || sidecar.check().is_none().then_some(()));
+        assert_eq!(
+            sidecar.log().matches(" config_unusable: ").count(),
+            2,
+            "{}",
+            sidecar.log()
+        );
+    }
     fs::write(&password, "new\n").unwrap();
     again("SIGHUP: checking now");
     sidecar.wait_for_status("it is let in", |status| status["reason"] == "service_never_seen");
     sidecar.end(libc::SIGTERM);
+}
+
+/// The first line says what is watched, and how; the last one, why it ends. Neither has a secret.
+#[test]
+#[ignore = "needs nats-server"]
+fn the_log_begins_and_ends_with_a_line_and_can_be_json() {
+    let server = Server::with_config(Version::Newest, "authorization { user: mon, password: s3cret }");
+    let login = server.url().replace("//", "//mon:s3cret@");
+    let service = Service::async_nats(&login, "orders").metadata("pod", "one").start();
+    let port = free_port();
+    let listen = format!("127.0.0.1:{port}");
+    let flags = [
+        "--listen",
+        &listen,
+        "--match",
+        "pod=one",
+        "--interval",
+        "100ms",
+        "--stall",
+        "50ms",
+    ];
+    let nats = format!("127.0.0.1:{}", server.port());
+    let what = |sidecar: &Sidecar, state: &str| {
+        format!(
+            "watches orders, NATS at {nats}, every 0.1s, timeout 10s, own instance by pod=one, {state}, metrics in {}, status in {}",
+            sidecar.dir.join("orders.prom"),
+            sidecar.dir.join("orders.json")
+        )
+    };
+    let version = env!("CARGO_PKG_VERSION");
+
+    let sidecar = Sidecar::start(&login, &flags);
+    sidecar.wait_for_line("/readyz 200 OK: ");
+    let log = sidecar.log();
+    let first = format!("* check_nats_service {version} {}", what(&sidecar, "state in memory"));
+    assert!(matches(&first, log.lines().next().unwrap()), "{log}");
+    assert_eq!(sidecar.lines()[0], format!("orders answers over HTTP on {listen}"));
+    assert_eq!(find_secret(&log), None, "{log}");
+    let log = sidecar.end(libc::SIGTERM);
+    let last = log.lines().last().unwrap();
+    assert!(matches("*Z SIGTERM: ends, after * check* in *s", last), "{log}");
+
+    let sidecar = Sidecar::start(
+        &login,
+        &[&flags[..], &["--no-state", "--log-format", "json", "-c", "1:"]].concat(),
+    );
+    sidecar.wait_for_line("/readyz");
+    service.stop();
+    sidecar.wait_for_line("\"CRITICAL\"");
+    sidecar.wait_for_line("503");
+    let log = sidecar.log();
+    let objects: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect();
+    for object in &objects {
+        let time = object["time"].as_str().unwrap_or_default();
+        assert!(time.len() == 24 && time.ends_with('Z'), "{object}");
+        assert_eq!(object["service"], "orders", "{object}");
+        assert!(object["msg"].is_string(), "{object}");
+    }
+    let with = |expected: Value, msg: &str| {
+        let fits = |object: &&Value| {
+            let mut fields = expected.as_object().unwrap().iter();
+            fields.all(|(key, value)| object[key] == *value) && matches(msg, object["msg"].as_str().unwrap())
+        };
+        assert!(objects.iter().any(|object| fits(&object)), "{expected} {msg}: {log}");
+    };
+    with(
+        json!({"level": "info", "version": version}),
+        &what(&sidecar, "no state"),
+    );
+    with(
+        json!({"level": "info"}),
+        &format!("orders answers over HTTP on {listen}"),
+    );
+    with(
+        json!({"level": "info", "status": "OK", "reason": "service_up"}),
+        "1 instance, slowest answer *",
+    );
+    with(
+        json!({"level": "error", "status": "CRITICAL", "reason": "instances_out_of_range"}),
+        "0 instances*",
+    );
+    with(
+        json!({"level": "info", "probe": "/livez", "http_status": 200}),
+        "liveness pass: orders: * answered * ago",
+    );
+    with(
+        json!({"level": "warning", "probe": "/readyz", "http_status": 503}),
+        "readiness fail: orders: the instance with pod=one did not answer * ago",
+    );
+    let log = sidecar.end(libc::SIGINT);
+    assert_eq!(find_secret(&log), None, "{log}");
+    let last: Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    assert!(
+        matches("SIGINT: ends, after * check* in *s", last["msg"].as_str().unwrap()),
+        "{log}"
+    );
+
+    Check::new(["watch", "-n", "orders", "--log-format", "xml"])
+        .run()
+        .assert_stderr(
+            3,
+            "",
+            "check_nats_service: --log-format: 'xml' is neither text nor json (see --help)",
+        );
 }
 
 /// What `nohup` is for: the end of a terminal ends nothing.

@@ -1899,7 +1899,7 @@ _check_nats_service() {
             return 0
             ;;
         check_nats_service__subcmd__watch)
-            opts="-n -s -H -p -t -w -c -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --state --state-dir --no-state --confirm --stall --warning --critical --rtt-warning --rtt-critical --never-seen --silent --forget-after --expect-version --mixed-versions --mixed-metadata --creds-warning --creds-critical --request --subject --payload --payload-file --header --reply-contains --request-warning --request-critical --lost-warning --lost-critical --baseline-settle --restarts-warning --restarts-critical --restarts-window --stats --error-rate-warning --error-rate-critical --latency-warning --latency-critical --min-requests --all --only --exclude --expect --expect-file --adopt-after --interval --textfile --status-file --listen --max-age --id --id-file --match --match-env --any-instance --label --nats-label --per-instance --census --unreachable --help"
+            opts="-n -s -H -p -t -w -c -h --service --name --srv-prefix --server --hostname --port --context --timeout --inbox-prefix --connection-name --user --password --password-file --token --token-file --creds --nkey --tls --tlsca --tlscert --tlskey --state --state-dir --no-state --confirm --stall --warning --critical --rtt-warning --rtt-critical --never-seen --silent --forget-after --expect-version --mixed-versions --mixed-metadata --creds-warning --creds-critical --request --subject --payload --payload-file --header --reply-contains --request-warning --request-critical --lost-warning --lost-critical --baseline-settle --restarts-warning --restarts-critical --restarts-window --stats --error-rate-warning --error-rate-critical --latency-warning --latency-critical --min-requests --all --only --exclude --expect --expect-file --adopt-after --interval --textfile --status-file --log-format --listen --max-age --id --id-file --match --match-env --any-instance --label --nats-label --per-instance --census --unreachable --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -2182,6 +2182,10 @@ _check_nats_service() {
                     return 0
                     ;;
                 --status-file)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-format)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

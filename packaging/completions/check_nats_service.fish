@@ -406,6 +406,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l interval -d 'Time between two checks [default: 15s]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l textfile -d 'Metrics file for the textfile collector, ending in .prom' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l status-file -d 'Status file, the verdict as JSON, for probe --from' -r
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l log-format -d 'Format of the log lines on stderr: text, or one JSON object each [default: text]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l listen -d 'Answer over HTTP, without TLS: /livez /readyz /startupz /healthz /metrics /status /' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l max-age -d 'Maximum age of a check for the probes of --listen [default: 3 intervals; more if --timeout is long]' -r
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l id -d 'Id of the instance' -r

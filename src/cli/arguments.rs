@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::config::{
-    Arguments, Command, Format, ListOptions, ListenOptions, OutputOptions, ProbeOptions, Selector, Settings,
+    Arguments, Command, Format, ListOptions, ListenOptions, LogFormat, OutputOptions, ProbeOptions, Selector, Settings,
     StateListOptions, StateShowOptions, TextfileOptions, Timing, WatchOptions,
 };
 use super::connection;
@@ -98,6 +98,11 @@ pub(super) fn watch(values: &FlagValues<'_>) -> Result<Command, String> {
         textfile: values.path("textfile")?,
         status_file: values.path("status-file")?,
         listen: listen(values, interval, arguments.settings.timing.timeout, result)?,
+        log_format: values
+            .read("log-format", |word| {
+                LogFormat::parse(word).ok_or(format!("'{}' is neither text nor json", clean(word, 80)))
+            })?
+            .unwrap_or_default(),
     };
     Ok(Command::Watch(arguments, options))
 }

@@ -64,6 +64,27 @@ pub struct WatchOptions {
     pub textfile: Option<PathBuf>,
     pub status_file: Option<PathBuf>,
     pub listen: Option<ListenOptions>,
+    pub log_format: LogFormat,
+}
+
+/// Format of the lines that `watch` logs on stderr.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+impl LogFormat {
+    /// Reads `text` or `json`.
+    pub fn parse(word: &str) -> Option<LogFormat> {
+        match word {
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            _ => None,
+        }
+    }
 }
 
 /// What a Kubernetes exec probe asks for.

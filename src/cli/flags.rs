@@ -324,6 +324,7 @@ fn watch_files() -> impl Iterator<Item = Arg> {
         value("interval", "DURATION", "Time between two checks [default: 15s]"),
         value("textfile", "FILE", "Metrics file for the textfile collector, ending in .prom"),
         value("status-file", "FILE", "Status file, the verdict as JSON, for probe --from"),
+        value("log-format", "text|json", "Format of the log lines on stderr: text, or one JSON object each [default: text]"),
     ])
 }
 

@@ -21,8 +21,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 pub use self::commands::{COMMANDS, command, whole_command};
 pub use self::config::{
-    AllConfig, Arguments, Command, Config, Format, ListOptions, ListenOptions, OutputOptions, ProbeOptions, Selector,
-    Settings, StateListOptions, StateShowOptions, TextfileOptions, Timing, WatchOptions,
+    AllConfig, Arguments, Command, Config, Format, ListOptions, ListenOptions, LogFormat, OutputOptions, ProbeOptions,
+    Selector, Settings, StateListOptions, StateShowOptions, TextfileOptions, Timing, WatchOptions,
 };
 pub use self::flag_values::ConfigError;
 use self::flag_values::FlagValues;

@@ -1,7 +1,7 @@
 //! The HTTP server of `watch`, as a process of its own: the checks wait for none of its clients, and end with none of them.
 //!
 //! This is the side of the sidecar. The process ([`http_child`]) first gets the port and what to serve, then what each check found. It
-//! acknowledges each, so that one that hangs is seen. One that hangs or dies is started again; the port is the sidecar's, and
+//! acknowledges each, so that one that hangs is seen, and can request a check. One that hangs or dies is started again; the port is the sidecar's, and
 //! stays.
 
 use std::fs::File;
@@ -18,7 +18,7 @@ use rustix::stdio::dup2_stdin;
 use super::child::{fork, reap, run_anew};
 use super::handover;
 use super::http_child::{self, HANG_LIMIT};
-use super::log::log;
+use super::log::Log;
 use super::site::Site;
 use crate::cli::{ListenOptions, Scope};
 use crate::process::exit::finish;
@@ -39,6 +39,9 @@ pub struct HttpServer {
     latest: Option<File>,
     /// When to start it again, if it does not run.
     due: Instant,
+    /// How many of the checks that were requested have been made.
+    answered_requests: u64,
+    log: Log,
 }
 
 struct ServerChild {
@@ -47,6 +50,8 @@ struct ServerChild {
     socket: UnixStream,
     /// Since when it has left news alone.
     unheard: Option<Instant>,
+    /// How many checks it has requested since this was looked at.
+    check_requests: u64,
 }
 
 impl HttpServer {
@@ -55,7 +60,7 @@ impl HttpServer {
     /// # Errors
     ///
     /// One line that says why the port cannot be had.
-    pub fn bind(options: &ListenOptions, scope: &Scope, interval: Duration) -> Result<HttpServer, String> {
+    pub fn bind(options: &ListenOptions, scope: &Scope, interval: Duration, log: Log) -> Result<HttpServer, String> {
         let listener = listen_on(&options.addresses).map_err(|error| {
             let way_out = match error.kind() {
                 io::ErrorKind::AddrInUse => ", give another port, or end who has it (ss -ltnp)",
@@ -70,7 +75,6 @@ impl HttpServer {
             .map_err(|e| format!("--listen: the system gives no files without a name (memfd_create): {e}"))?;
         // Otherwise 128, and in a storm of connections that of a probe would have to come again, a second later.
         let _ = rustix::net::listen(&listener, MAX_BACKLOG);
-        log(&format!("{} answers over HTTP on {}", scope.name(), options.typed));
         Ok(HttpServer {
             listener,
             site: Site {
@@ -81,11 +85,14 @@ impl HttpServer {
                 unreachable: options.unreachable,
                 selector: options.selector.clone(),
                 started: Timestamp::now(),
+                check_requests: 0,
                 served: None,
             },
             child: None,
             latest: None,
             due: Instant::now(),
+            answered_requests: 0,
+            log,
         })
     }
 
@@ -94,7 +101,7 @@ impl HttpServer {
         self.due = Instant::now() + RESTART_DELAY;
         match self.run() {
             Ok(child) => self.child = Some(child),
-            Err(e) => log(&format!("cannot start the HTTP server: {e}")),
+            Err(e) => self.log.error(&format!("cannot start the HTTP server: {e}")),
         }
         self.send_latest();
     }
@@ -104,7 +111,7 @@ impl HttpServer {
         socket.set_nonblocking(true)?;
         theirs.set_nonblocking(true)?;
         let site = handover::file()?;
-        handover::write(&site, &self.site)?;
+        handover::write(&site, &(&self.site, &self.log))?;
         let Some(pid) = fork()? else {
             drop(socket);
             let why = match dup2_stdin(&theirs) {
@@ -112,7 +119,7 @@ impl HttpServer {
                 Err(e) => e.into(),
             };
             // Without /proc, say. It is still a process of its own.
-            log(&format!(
+            self.log.error(&format!(
                 "the HTTP server cannot be run anew, and may have secrets in its memory: {why}"
             ));
             finish(http_child::serve_until_closed(theirs))
@@ -121,6 +128,7 @@ impl HttpServer {
             pid,
             socket,
             unheard: None,
+            check_requests: 0,
         };
         child.send(&[self.listener.as_fd(), site.as_fd()]);
         Ok(child)
@@ -138,25 +146,44 @@ impl HttpServer {
 
     /// Sees whether it lives, and starts it again if it does not.
     pub fn look_after(&mut self) {
-        if self.child.as_mut().is_some_and(|child| !child.lives()) {
+        let lives = self.child.as_mut().is_none_or(ServerChild::lives);
+        let requests = self
+            .child
+            .as_mut()
+            .map(|child| std::mem::take(&mut child.check_requests));
+        self.site.check_requests += requests.unwrap_or_default();
+        if !lives {
             // The sidecar may have reaped it with the orphans: then the process id may be another's.
             self.child.take().iter().for_each(|child| reap(child.pid));
-            log("the HTTP server died; it is started again");
+            self.log.error("the HTTP server died; it is started again");
         }
         if self.child.is_none() && Instant::now() >= self.due {
             self.start();
         }
     }
 
-    /// Hands over what a check found.
-    pub fn publish(&mut self, results: File) {
+    /// Whether it has requested a check that has not been made yet.
+    pub fn wants_check(&self) -> bool {
+        self.site.check_requests > self.answered_requests
+    }
+
+    /// Returns how many checks it has requested so far: one that begins now answers them all.
+    pub fn check_requests(&mut self) -> u64 {
+        self.look_after();
+        self.site.check_requests
+    }
+
+    /// Hands over what a check found that began after so many requests for one.
+    pub fn publish(&mut self, results: File, check_requests: u64) {
         self.latest = Some(results);
+        self.answered_requests = check_requests;
         self.look_after();
         let unheard = self.child.as_ref().and_then(|child| child.unheard);
         match unheard.is_some_and(|since| since.elapsed() > HANG_LIMIT) {
             true => {
                 self.end_running();
-                log("the HTTP server hung and was ended; it is started again");
+                self.log
+                    .error("the HTTP server hung and was ended; it is started again");
                 self.start();
             }
             false => self.send_latest(),
@@ -186,11 +213,22 @@ impl HttpServer {
 }
 
 impl ServerChild {
-    /// Takes what it has acknowledged.
+    /// Takes what it has acknowledged and requested.
     fn lives(&mut self) -> bool {
+        let mut bytes = [0; 64];
         loop {
-            match self.socket.read(&mut [0; 64]) {
-                Ok(1..) => self.unheard = None,
+            match self.socket.read(&mut bytes) {
+                Ok(length @ 1..) => {
+                    let requests = bytes[..length]
+                        .iter()
+                        .filter(|byte| **byte == http_child::CHECK_REQUEST);
+                    let count = requests.count();
+                    self.check_requests += count as u64;
+                    // A request is no acknowledgement.
+                    if count < length {
+                        self.unheard = None;
+                    }
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 end => return end.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock),
             }

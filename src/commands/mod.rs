@@ -16,6 +16,7 @@ mod scope;
 pub mod site;
 mod state;
 mod textfile;
+mod verdict_log;
 mod watch;
 
 use std::ffi::OsString;

@@ -27,6 +27,8 @@ pub struct CheckOutcome {
     pub verdict: ShortVerdict,
     /// Those of each service, where there are many.
     pub services: BTreeMap<String, ShortVerdict>,
+    /// Whether the pod's own instance answered; `None`: NATS could not be asked, or no instance was named.
+    pub own_up: Option<bool>,
     /// The state to carry to the next check, where no file holds it.
     pub state: Option<String>,
 }
@@ -52,14 +54,15 @@ impl From<&Verdict> for ShortVerdict {
 
 impl CheckOutcome {
     pub fn new(report: &CheckReport, state: Option<String>) -> CheckOutcome {
-        let services = match report {
-            CheckReport::One(_) => &[][..],
-            CheckReport::All(report) => &report.reports,
+        let (services, own_up) = match report {
+            CheckReport::One(report) => (&[][..], report.own_up),
+            CheckReport::All(report) => (&report.reports[..], None),
         };
         let of_service = |report: &Report| (report.verdict.service.clone(), (&report.verdict).into());
         CheckOutcome {
             verdict: report.verdict().into(),
             services: services.iter().map(of_service).collect(),
+            own_up,
             state,
         }
     }
@@ -73,6 +76,7 @@ impl CheckOutcome {
                 text,
             },
             services: BTreeMap::new(),
+            own_up: None,
             state: None,
         }
     }
@@ -105,9 +109,19 @@ impl StatusTimes {
 #[derive(Clone, Debug)]
 pub struct Served {
     pub result: ServedResult,
+    /// How many checks the process that answers over HTTP had requested when this one began.
+    pub check_requests: u64,
     file: Rc<File>,
     /// Texts that are being sent, by their offsets: each is in the memory once, however many ask for it.
     sent: Rc<RefCell<BTreeMap<Span, Weak<str>>>>,
+}
+
+/// What stands at the end of the file, and tells of the texts in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServedIndex {
+    pub result: ServedResult,
+    /// See [`Served::check_requests`].
+    pub check_requests: u64,
 }
 
 /// The result of a check, without its texts.
@@ -160,6 +174,7 @@ impl Served {
         times: &StatusTimes,
         style: &Style,
         max_age: Duration,
+        check_requests: u64,
     ) -> io::Result<()> {
         let mut writer = TextWriter::new(file);
         let since = |verdict: &Verdict, now| times.since(&verdict.service, verdict.status(), now);
@@ -197,13 +212,15 @@ impl Served {
                 })
             }
         };
-        writer.finish(&result)
+        writer.finish(&ServedIndex { result, check_requests })
     }
 
     /// Reads what [`Served::write`] has written. `None`: it is not whole.
     pub fn read(file: File) -> Option<Served> {
+        let ServedIndex { result, check_requests } = handover::read_index(&file)?;
         Some(Served {
-            result: handover::read_index(&file)?,
+            result,
+            check_requests,
             file: Rc::new(file),
             sent: Rc::default(),
         })
@@ -266,11 +283,13 @@ mod tests {
                 &StatusTimes::default(),
                 &Style::default(),
                 Duration::MAX,
+                7,
             )
             .expect("written");
             let copy = file.try_clone().expect("a copy");
             let served = Served::read(copy).expect("a whole result");
             let texts = served.texts();
+            assert_eq!(served.check_requests, 7);
             assert_eq!(*served.text(texts.json), *report.json(), "{state}");
             assert_eq!(
                 *served.text(texts.metrics),

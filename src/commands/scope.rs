@@ -6,6 +6,7 @@ use super::check_report::{AbortReport, CheckReport};
 use super::run_all::{account_store, run_all};
 use super::run_check::{run_check, state_store};
 use crate::cli::{AllConfig, Arguments, Config, ConfigError, Scope};
+use crate::connect::target::Target;
 use crate::state::account_store::AccountStore;
 use crate::state::store::Store;
 use crate::values::env::Env;
@@ -59,6 +60,14 @@ impl Question {
                 Question::All(Box::new(config), store)
             }
         })
+    }
+
+    /// How to connect.
+    pub fn target(&self) -> &Target {
+        match self {
+            Question::One(config, _) => &config.target,
+            Question::All(config, _) => &config.target,
+        }
     }
 
     /// The state after this report, to be carried on; `None` where a file holds it.

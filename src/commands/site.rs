@@ -33,6 +33,8 @@ pub struct Site {
     pub selector: Option<Selector>,
     /// When this server began.
     pub started: Timestamp,
+    /// How many checks the process that serves has requested.
+    pub check_requests: u64,
     /// The last check; `None` before the first one has ended.
     #[serde(skip)]
     pub served: Option<Served>,
@@ -53,6 +55,11 @@ const NO_POD: &str = "a probe is about one service: start watch with --name, and
 const NO_INSTANCE: &str = "which instance is this pod's? Start watch with --id, --id-file, --match or --match-env, or with \
                            --any-instance\n";
 
+/// The parameter that decides over a probe where NATS cannot be asked.
+pub const UNREACHABLE: &str = "unreachable";
+
+const BAD_UNREACHABLE: &str = "unreachable is pass or fail, as in /livez?unreachable=fail\n";
+
 const NO_CHECK: &str = "no check has ended yet";
 
 fn not_found(text: &'static str) -> HttpResponse {
@@ -60,11 +67,13 @@ fn not_found(text: &'static str) -> HttpResponse {
 }
 
 impl Site {
-    /// The page. `own`: which instance is this pod's, if that was said, or why there is none yet.
+    /// The page. `own`: which instance is this pod's, if that was said, or why there is none yet. `check_request`: a startup probe
+    /// passes only by a check that began after this request for one; 0: by any.
     pub fn answer(
         &self,
         request: &HttpRequest<'_>,
         own: impl FnOnce() -> Option<Result<Wanted, String>>,
+        check_request: u64,
         now: Timestamp,
     ) -> HttpResponse {
         let kind = match request.path {
@@ -89,7 +98,21 @@ impl Site {
         let Some(own) = own() else {
             return not_found(NO_INSTANCE);
         };
-        let (answer, line) = self.probe(kind, own, now);
+        let unreachable = match request.parameter(UNREACHABLE).map(ProbeResult::parse) {
+            None => self.unreachable,
+            Some(Some(result)) => Some(result),
+            Some(None) => return HttpResponse::new(HttpStatus::BadRequest, Content::Text, BAD_UNREACHABLE),
+        };
+        let question = |wanted| PodProbe {
+            kind,
+            service: self.service.clone(),
+            wanted,
+            unreachable,
+        };
+        let (answer, line) = match own {
+            Ok(own) => self.probe(&question(own), check_request, now),
+            Err(why) => question(Wanted::Any).say(ProbeResult::Fail, &why),
+        };
         let status = match answer {
             ProbeResult::Pass => HttpStatus::Ok,
             ProbeResult::Fail => HttpStatus::Unavailable,
@@ -102,37 +125,18 @@ impl Site {
         HttpResponse::new(status, Content::Text, format!("{line}\n{more}"))
     }
 
-    fn probe(&self, kind: ProbeKind, own: Result<Wanted, String>, now: Timestamp) -> (ProbeResult, String) {
-        let question = |wanted| PodProbe {
-            kind,
-            service: self.service.clone(),
-            wanted,
-            unreachable: self.unreachable,
-        };
-        match (own, &self.served) {
-            (Err(why), _) => question(Wanted::Any).say(ProbeResult::Fail, &why),
-            (Ok(own), None) => question(own).no_check(NO_CHECK),
+    fn probe(&self, question: &PodProbe, check_request: u64, now: Timestamp) -> (ProbeResult, String) {
+        match &self.served {
+            Some(Served {
+                result: ServedResult::One(served),
+                check_requests,
+                ..
+            }) => {
+                let source = status_file::Source::last_check(*check_requests >= check_request);
+                status_file::answer(question, source, &served.check, self.max_age, now)
+            }
             // Of many services there are no probes.
-            (
-                Ok(own),
-                Some(Served {
-                    result: ServedResult::All(_),
-                    ..
-                }),
-            ) => question(own).no_check(NO_CHECK),
-            (
-                Ok(own),
-                Some(Served {
-                    result: ServedResult::One(served),
-                    ..
-                }),
-            ) => status_file::answer(
-                &question(own),
-                status_file::LAST_CHECK,
-                &served.check,
-                self.max_age,
-                now,
-            ),
+            _ => question.no_check(NO_CHECK),
         }
     }
 

@@ -5,14 +5,13 @@
 //! for the next check, for the end of the running one, and for signals. The HTTP server of `--listen` is a process of its
 //! own, too, so that none of its clients delays a check.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -26,11 +25,13 @@ use super::check_report::{AbortReport, CheckReport};
 use super::child::{fork, reap};
 use super::handover;
 use super::listen::HttpServer;
-use super::log::log;
-use super::outcome::{CheckOutcome, Served, ShortVerdict, StatusTimes};
+use super::log::Log;
+use super::outcome::{CheckOutcome, Served, StatusTimes};
 use super::probe;
 use super::scope::Question;
-use crate::cli::{Arguments, ConfigError, WatchOptions};
+use super::verdict_log::VerdictLog;
+use crate::cli::{Arguments, ConfigError, Scope, Selector, WatchOptions};
+use crate::connect::target::{ServerUrl, Target};
 use crate::files::read::shown;
 use crate::files::replace;
 use crate::judge::pod;
@@ -39,6 +40,7 @@ use crate::process::exit::{Output, finish};
 use crate::process::watchdog;
 use crate::render::report::Report;
 use crate::state::store::StateLocation;
+use crate::values::duration::age;
 use crate::values::env::Env;
 use crate::values::status::{Reason, Status};
 use crate::values::text::count;
@@ -47,8 +49,11 @@ use crate::values::timestamp::Timestamp;
 /// Time between the timeout of a check and its end by SIGKILL. Its own watchdog is faster.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Maximum number of verdicts of one check that are logged.
-const MAX_LINES: usize = 20;
+/// Time between two checks while the pod's own instance is lost.
+const LOST_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Minimum time between the begins of two checks that were requested over HTTP: anybody who reaches the port can do so.
+const REQUEST_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Checks until SIGTERM or SIGINT comes. The checks exit by themselves. The error is a mistake in what the user has said.
 pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Result<Output, String> {
@@ -57,28 +62,41 @@ pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Resul
     // A mistake is reported at once. Later a file may well be missing for a while, when it is renewed. Where probes are
     // answered, it may be from the beginning: without this process they would fail.
     let deadline = Instant::now() + arguments.settings.timing.timeout;
-    match Question::new(arguments, env, deadline, None) {
-        Err(ConfigError::File(_)) if answers_probes => {}
-        checked => drop(checked.map_err(ConfigError::into_text)?),
-    }
+    let question = match Question::new(arguments, env, deadline, None) {
+        Err(ConfigError::File(_)) if answers_probes => None,
+        checked => Some(checked.map_err(ConfigError::into_text)?),
+    };
     // Before the log says that it answers: a SIGTERM from then on ends it with 0.
     let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(e) => return Ok(Output::failure(&format!("cannot take over the signals: {e}"))),
     };
+    let log = Log {
+        format: options.log_format,
+        service: match &arguments.scope {
+            Scope::One(service) => Some(service.as_str().to_owned()),
+            Scope::All(_) => None,
+        },
+    };
     let server = listen
         .as_ref()
-        .map(|listen| HttpServer::bind(listen, &arguments.scope, *interval))
+        .map(|listen| HttpServer::bind(listen, &arguments.scope, *interval, log.clone()))
         .transpose();
     let mut server = match server {
         Ok(server) => server,
         Err(problem) => return Ok(Output::failure(&problem)),
     };
-    if let Some(server) = &mut server {
-        server.start();
-    }
     let state = (arguments.settings.location == StateLocation::Default)
         && env("STATE_DIRECTORY").is_none_or(|dir| dir.is_empty());
+    let target = question.as_ref().map(Question::target);
+    log.start(&introduction(arguments, options, target, state));
+    // Each check reads the credentials for itself.
+    drop(question);
+    if let (Some(server), Some(listen)) = (&mut server, listen) {
+        let name = arguments.scope.name();
+        log.info(&format!("{name} answers over HTTP on {}", listen.typed));
+        server.start();
+    }
     let mut watch = Watch {
         env,
         arguments,
@@ -88,13 +106,51 @@ pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Resul
         // Without a file for the state, this process keeps it for as long as it lives.
         state: state.then(String::new),
         times: StatusTimes::default(),
-        logged: BTreeMap::new(),
+        log,
+        logged: VerdictLog::default(),
     };
     watch.check_until_the_end();
     if let Some(server) = watch.server {
         server.end();
     }
     Ok(Output::default())
+}
+
+/// What is watched, and how, for the first line of the log. Without a secret: of the servers, only the addresses.
+fn introduction(arguments: &Arguments, options: &WatchOptions, target: Option<&Target>, carried: bool) -> String {
+    let servers = target.map(|target| {
+        let addresses: Vec<String> = target.servers.iter().map(ServerUrl::address).collect();
+        format!("NATS at {}", addresses.join(", "))
+    });
+    let own = options.listen.as_ref().and_then(|listen| listen.selector.as_ref());
+    let own = own.map(|selector| match selector {
+        Selector::Id(id) => format!("own instance {id}"),
+        Selector::IdFile(file) => format!("own instance by its id in {}", shown(Path::new(file))),
+        Selector::Match(values) => {
+            let values: Vec<String> = values.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            format!("own instance by {}", values.join(", "))
+        }
+        Selector::Any => "any instance is its own".to_owned(),
+    });
+    let state = match &arguments.settings.location {
+        StateLocation::Nowhere => "no state".to_owned(),
+        StateLocation::File(path) | StateLocation::Dir(path) => format!("state in {}", shown(path)),
+        StateLocation::Default if carried => "state in memory".to_owned(),
+        StateLocation::Default => "state in $STATE_DIRECTORY".to_owned(),
+    };
+    let file = |what: &str, path: &Option<PathBuf>| path.as_ref().map(|path| format!("{what} in {}", shown(path)));
+    let timeout = arguments.settings.timing.timeout;
+    let parts = [
+        Some(format!("watches {}", arguments.scope.name())),
+        Some(servers.unwrap_or_else(|| "NATS is not known yet".to_owned())),
+        Some(format!("every {}", age(options.interval))),
+        Some(format!("timeout {}", age(timeout))),
+        own,
+        Some(state),
+        file("metrics", &options.textfile),
+        file("status", &options.status_file),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// The sidecar under way.
@@ -107,37 +163,56 @@ struct Watch<'a> {
     /// The state, where no file holds it.
     state: Option<String>,
     times: StatusTimes,
-    /// The status and the reason of each verdict that was logged last.
-    logged: BTreeMap<String, (Status, Reason)>,
+    log: Log,
+    logged: VerdictLog,
 }
 
 impl Watch<'_> {
     /// Returns when a signal says so.
     fn check_until_the_end(&mut self) {
         let mut times = CheckTimes::new(self.options.interval);
+        let (begin, mut checks, mut own) = (Instant::now(), 0_usize, OwnInstance::default());
         loop {
+            let started = Instant::now();
             let outcome = match self.check() {
                 Ok(Some(outcome)) => outcome,
                 // A signal to end.
-                Ok(None) => return,
+                Ok(None) => break,
                 Err(e) => CheckOutcome::failure(format!("cannot start a check: {e}")),
             };
+            checks += 1;
             self.times.update(&outcome, Timestamp::now());
-            self.log_changes(&outcome);
+            self.logged.log_changes(&self.log, &outcome);
             if let (Some(carried), Some(state)) = (&mut self.state, outcome.state) {
                 *carried = state;
             }
             let next = times.next();
-            while !self.signals.end() && !self.signals.again() && Instant::now() < next {
+            let next = own
+                .next_check(outcome.own_up, started)
+                .map_or(next, |soon| soon.min(next));
+            while !self.signals.is_over() && !self.signals.again() {
+                let requested = self.server.as_ref().is_some_and(HttpServer::wants_check);
+                let next = match requested {
+                    true => next.min(started + REQUEST_INTERVAL),
+                    false => next,
+                };
+                if Instant::now() >= next {
+                    break;
+                }
                 self.wait(None, next);
             }
-            if self.signals.end() {
-                return;
+            if self.signals.is_over() {
+                break;
             }
             if self.signals.take_again() {
-                log("SIGHUP: checking now; configuration and credentials are read for each check");
+                self.log
+                    .info("SIGHUP: checking now; configuration and credentials are read for each check");
             }
         }
+        let signal = self.signals.end().unwrap_or_default();
+        let took = age(begin.elapsed());
+        self.log
+            .info(&format!("{signal}: ends, after {} in {took}", count(checks, "check")));
     }
 
     /// Forks a check and waits for its end. `None`: a signal to end came.
@@ -145,6 +220,7 @@ impl Watch<'_> {
         let start = Instant::now();
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let served = self.server.as_ref().map(|_| handover::file()).transpose()?;
+        let check_requests = self.server.as_mut().map_or(0, HttpServer::check_requests);
         // A signal can wake us with nothing to read, and a read that waits would miss any other one.
         fcntl_setfl(&reader, OFlags::NONBLOCK)?;
         let Some(pid) = fork()? else {
@@ -152,7 +228,7 @@ impl Watch<'_> {
             let _ = dup2_stdout(&writer);
             // The port and the server are not the check's.
             drop((reader, writer, self.server.take()));
-            self.run_check_child(start, served)
+            self.run_check_child(start, served, check_requests)
         };
         drop(writer);
         let deadline = start + self.arguments.settings.timing.timeout + GRACE;
@@ -160,7 +236,7 @@ impl Watch<'_> {
         let mut written = Vec::new();
         loop {
             self.wait(Some(pipe.as_fd()), deadline);
-            if self.signals.end() || Instant::now() >= deadline {
+            if self.signals.is_over() || Instant::now() >= deadline {
                 // The child has not been waited for, so the process id is its own.
                 let _ = kill_process(pid, Signal::KILL);
                 break;
@@ -179,7 +255,7 @@ impl Watch<'_> {
         {
             replace::remove_leftovers_of(path, pid.as_raw_nonzero().get());
         }
-        if self.signals.end() {
+        if self.signals.is_over() {
             return Ok(None);
         }
         let Ok(outcome) = serde_json::from_slice(&written) else {
@@ -188,13 +264,13 @@ impl Watch<'_> {
             )));
         };
         if let (Some(server), Some(served)) = (&mut self.server, served) {
-            server.publish(served);
+            server.publish(served, check_requests);
         }
         Ok(Some(outcome))
     }
 
     /// The child: one check, with a watchdog of its own. Its outcome goes to the parent.
-    fn run_check_child(&self, start: Instant, served: Option<File>) -> ! {
+    fn run_check_child(&self, start: Instant, served: Option<File>, check_requests: u64) -> ! {
         let aborted =
             |reason, text: String| encode_outcome(&CheckReport::One(Box::new(Report::unknown("", reason, text))), None);
         if let Err(e) = watchdog::install(Box::new(move |cause| aborted(cause.reason(), cause.to_string()))) {
@@ -206,49 +282,16 @@ impl Watch<'_> {
         // Anew each time: credentials are renewed, and files come late.
         let (report, state) = match Question::new(self.arguments, self.env, deadline, self.state.as_deref()) {
             Ok(question) => self.run_with(&question, start),
-            Err(problem) => (CheckReport::unknown(scope, Reason::Usage, problem.text()), None),
+            Err(ConfigError::File(why)) => (CheckReport::unknown(scope, Reason::ConfigUnusable, &why), None),
+            Err(ConfigError::Usage(why)) => (CheckReport::unknown(scope, Reason::Usage, &why), None),
         };
         let report = self.write_files(report);
         // Where that fails, what was served before grows old, and is reported to be that.
         if let (Some(file), Some(listen)) = (served, &self.options.listen) {
             let style = &settings.output.metrics;
-            let _ = Served::write(&file, &report, &self.times, style, listen.max_age);
+            let _ = Served::write(&file, &report, &self.times, style, listen.max_age, check_requests);
         }
         finish(encode_outcome(&report, state))
-    }
-
-    /// Logs each verdict that has changed. Of many services, those that are well from the beginning are not worth a line each, nor is
-    /// what holds for all of them.
-    fn log_changes(&mut self, outcome: &CheckOutcome) {
-        let whole = self.arguments.scope.name();
-        self.logged
-            .retain(|name, _| name == whole || outcome.services.contains_key(name));
-        let of_services = outcome
-            .services
-            .iter()
-            .filter(|(_, verdict)| !verdict.reason.is_of_whole_run());
-        let mut changed = Vec::new();
-        for (name, verdict) in of_services.map(|(name, verdict)| (name.as_str(), verdict)) {
-            let ShortVerdict { status, reason, .. } = verdict;
-            let before = self.logged.insert(name.to_owned(), (*status, *reason));
-            let is_well = before.is_none() && *status == Status::Ok;
-            if before != Some((*status, *reason)) && !is_well {
-                changed.push((name, verdict));
-            }
-        }
-        let ShortVerdict { status, reason, .. } = &outcome.verdict;
-        if self.logged.insert(whole.to_owned(), (*status, *reason)) != Some((*status, *reason)) {
-            changed.insert(0, (whole, &outcome.verdict));
-        }
-        for (name, ShortVerdict { status, reason, text }) in changed.iter().take(MAX_LINES) {
-            log(&format!("{name} {} {}: {text}", status.name(), reason.name()));
-        }
-        if changed.len() > MAX_LINES {
-            log(&format!(
-                "{whole}: {} more changed",
-                count(changed.len() - MAX_LINES, "verdict")
-            ));
-        }
     }
 
     /// Runs the check; with the state to carry on, where no file holds it.
@@ -308,7 +351,7 @@ impl Watch<'_> {
         let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).ok();
         let _ = poll(&mut polled, left.as_ref());
         self.signals.drain();
-        if let Some(server) = self.server.as_mut().filter(|_| !self.signals.end()) {
+        if let Some(server) = self.server.as_mut().filter(|_| !self.signals.is_over()) {
             server.look_after();
         }
     }
@@ -318,6 +361,35 @@ impl Watch<'_> {
 fn encode_outcome(report: &CheckReport, state: Option<String>) -> Output {
     // No part of it fails to be written as JSON; if one did, the sidecar would take the check for dead.
     Output::success(serde_json::to_string(&CheckOutcome::new(report, state)).unwrap_or_default())
+}
+
+/// What is known of the pod's own instance: while it is lost, checks come sooner than at the interval.
+#[derive(Debug, Default)]
+enum OwnInstance {
+    /// It has not answered yet, or there is none.
+    #[default]
+    Unseen,
+    Up,
+    Lost,
+}
+
+impl OwnInstance {
+    /// When to check again, given whether it answered the check that started then; `None`: at the interval. After the loss at once, then
+    /// each second until it is back. Nothing is known of it while NATS cannot be asked.
+    fn next_check(&mut self, is_up: Option<bool>, started: Instant) -> Option<Instant> {
+        match (is_up?, &self) {
+            (true, _) => {
+                *self = OwnInstance::Up;
+                None
+            }
+            (false, OwnInstance::Unseen) => None,
+            (false, OwnInstance::Up) => {
+                *self = OwnInstance::Lost;
+                Some(Instant::now())
+            }
+            (false, OwnInstance::Lost) => Some(started + LOST_INTERVAL),
+        }
+    }
 }
 
 /// The times of the checks: steady, and shifted by a random part of the interval, so that a thousand sidecars that were
@@ -357,7 +429,8 @@ impl CheckTimes {
 /// The signals that end this process, or start a check.
 struct Signals {
     woken: UnixStream,
-    end: Arc<AtomicBool>,
+    /// The signal that ends it; 0 before.
+    end: Arc<AtomicUsize>,
     again: Arc<AtomicBool>,
 }
 
@@ -366,20 +439,26 @@ impl Signals {
         let (woken, waker) = UnixStream::pair()?;
         woken.set_nonblocking(true)?;
         waker.set_nonblocking(true)?;
-        let (end, again) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        for (signal, flag) in [(SIGTERM, &end), (SIGINT, &end), (SIGHUP, &again)] {
-            if signal == SIGHUP && watchdog::is_ignored(signal) {
-                continue;
-            }
-            // In this order: when this process wakes, the flag is set.
-            signal_hook::flag::register(signal, Arc::clone(flag))?;
+        let (end, again) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        // In this order: when this process wakes, the flag is set.
+        for signal in [SIGTERM, SIGINT] {
+            signal_hook::flag::register_usize(signal, Arc::clone(&end), signal as usize)?;
             signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;
+        }
+        if !watchdog::is_ignored(SIGHUP) {
+            signal_hook::flag::register(SIGHUP, Arc::clone(&again))?;
+            signal_hook::low_level::pipe::register(SIGHUP, waker.try_clone()?)?;
         }
         Ok(Signals { woken, end, again })
     }
 
-    fn end(&self) -> bool {
-        self.end.load(SeqCst)
+    fn is_over(&self) -> bool {
+        self.end.load(SeqCst) != 0
+    }
+
+    /// The name of the signal that ends it.
+    fn end(&self) -> Option<&'static str> {
+        signal_hook::low_level::signal_name(i32::try_from(self.end.load(SeqCst)).ok()?)
     }
 
     fn again(&self) -> bool {
@@ -404,6 +483,19 @@ fn reap_orphans() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn checks_come_each_second_while_the_own_instance_is_lost() {
+        let mut own = OwnInstance::default();
+        let started = Instant::now();
+        let mut next = |is_up| own.next_check(is_up, started);
+        assert_eq!([next(None), next(Some(false)), next(Some(true))], [None; 3]);
+        assert!(next(Some(false)).is_some_and(|at| at <= Instant::now()), "at once");
+        assert_eq!(next(Some(false)), Some(started + LOST_INTERVAL));
+        assert_eq!(next(None), None);
+        assert_eq!(next(Some(false)), Some(started + LOST_INTERVAL));
+        assert_eq!([next(Some(true)), next(Some(true))], [None; 2]);
+    }
 
     #[test]
     fn the_times_are_steady_and_leaves_out_what_was_missed() {

@@ -13,7 +13,7 @@ mod mixed_versions;
 pub mod overview;
 pub mod pod;
 mod policy;
-mod presence;
+pub mod presence;
 mod rates;
 mod request;
 mod response_time;

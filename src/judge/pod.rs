@@ -161,6 +161,18 @@ impl PodProbe {
         self.say(answer, &text)
     }
 
+    /// Nobody is subscribed, and no instance was ever seen: NATS may have been asked in the wrong account, which a restart of the
+    /// pod does not change. A container that hangs from its first moment on fails its startup probe.
+    pub fn never_seen(&self) -> (ProbeResult, String) {
+        let why = "no instance was ever seen in this account, is it the right one?";
+        match (self.kind, self.unreachable) {
+            (ProbeKind::Liveness, None | Some(ProbeResult::Pass)) => {
+                self.say(ProbeResult::Pass, &format!("{why} Passes until one was"))
+            }
+            _ => self.say(ProbeResult::Fail, why),
+        }
+    }
+
     /// Instances answer, none of which has the metadata that was asked for. `None`: the question is not about metadata.
     pub fn lacks_key(&self, instances: usize) -> Option<(ProbeResult, String)> {
         let Wanted::Match(values) = &self.wanted else {

@@ -13,6 +13,12 @@ use crate::values::status::{Reason, Status};
 use crate::values::text::{count, some_of};
 use crate::values::timestamp::Timestamp;
 
+/// Stands between the cause and since when NATS cannot be asked, which is another text each time.
+pub const NOT_ASKED_FOR: &str = " (not asked for ";
+
+/// The text of a service that no epoch knows of, where nobody is subscribed: it may be the wrong account.
+pub const NEVER_SEEN: &str = "never seen in this account, no responders";
+
 pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     output.add_findings(match &input.observation.outcome {
         // The number of instances says that they are there.
@@ -76,7 +82,7 @@ fn not_asked(input: &RuleInput<'_>, failure: &Failure) -> Finding {
     let text = match &input.previous.unreachable {
         Some(unreachable) if failure.reason != Reason::Interrupted => {
             let since = dated::age(unreachable.since, input.observation.at);
-            format!("{} (not asked for {since})", failure.text)
+            format!("{}{NOT_ASKED_FOR}{since})", failure.text)
         }
         _ => failure.text.clone(),
     };

@@ -6,12 +6,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::judge::pod::{PodProbe, ProbeResult};
+use crate::judge::pod::{PodProbe, ProbeKind, ProbeResult};
+use crate::judge::presence::NEVER_SEEN;
 use crate::judge::verdict::Verdict;
 use crate::probe::observation::{InstanceReply, Observation, Outcome, shown_id};
 use crate::probe::plan::Wanted;
 use crate::probe::reply::{KEY_CHARS, METADATA_ENTRIES, VALUE_CHARS};
 use crate::values::duration::age;
+use crate::values::status::Reason;
 use crate::values::text::{clean, readable};
 use crate::values::timestamp::Timestamp;
 
@@ -29,19 +31,28 @@ const MAX_CAUSE: usize = 400;
 pub struct Source {
     name: &'static str,
     hint: &'static str,
+    /// Whether the check began after the container had started, as far as that is known: a startup probe wants that.
+    is_current: bool,
 }
 
 /// The file of `watch --status-file`.
 const FILE: Source = Source {
     name: "the status file",
     hint: "does the sidecar run?",
+    is_current: true,
 };
 
-/// What the sidecar itself has at hand, for its own HTTP server.
-pub const LAST_CHECK: Source = Source {
-    name: "the last check",
-    hint: "do the checks hang?",
-};
+impl Source {
+    /// What the sidecar itself has at hand, for its own HTTP server. `is_current`: the check began after the container had started, as
+    /// far as that is known.
+    pub fn last_check(is_current: bool) -> Source {
+        Source {
+            name: "the last check",
+            hint: "do the checks hang?",
+            is_current,
+        }
+    }
+}
 
 /// What a check found, as far as probes want to know it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +61,8 @@ pub struct LastCheck {
     service: String,
     /// The instances that answered, or why NATS could not be asked.
     seen: Result<Instances, String>,
+    /// Whether nobody is subscribed, and no instance was ever seen in this account.
+    never_seen: bool,
     /// The reason and the text of the verdict. Clean.
     pub reason: String,
     pub text: String,
@@ -84,6 +97,10 @@ impl LastCheck {
             time: now,
             service: verdict.service.clone(),
             seen,
+            never_seen: verdict
+                .findings()
+                .iter()
+                .any(|finding| is_never_seen(finding.reason.name(), &finding.text)),
             reason: lead.map_or("", |finding| finding.reason.name()).to_owned(),
             text,
         }
@@ -108,10 +125,19 @@ impl LastCheck {
             time,
             service: word("service").ok_or("is damaged: no service in it")?.to_owned(),
             seen,
+            never_seen: status["findings"].as_array().into_iter().flatten().any(|finding| {
+                let word = |key: &str| finding[key].as_str().unwrap_or_default();
+                is_never_seen(word("reason"), word("text"))
+            }),
             reason: clean(word("reason").unwrap_or_default(), 64),
             text: readable(word("text").unwrap_or_default(), MAX_CAUSE),
         })
     }
+}
+
+/// Whether a finding says that nobody is subscribed, and that no instance was ever seen. A service that hangs is subscribed.
+fn is_never_seen(reason: &str, text: &str) -> bool {
+    reason == Reason::ServiceNeverSeen.name() && text.starts_with(NEVER_SEEN)
 }
 
 fn instances(status: &Value) -> Option<Instances> {
@@ -151,7 +177,7 @@ pub fn answer_from_file(question: &PodProbe, text: &str, max_age: Duration, now:
 /// the pod is.
 pub fn answer(
     question: &PodProbe,
-    Source { name, hint }: Source,
+    Source { name, hint, is_current }: Source,
     check: &LastCheck,
     max_age: Duration,
     now: Timestamp,
@@ -173,6 +199,10 @@ pub fn answer(
     };
     let when = age(old);
     if let Some(id) = find(&question.wanted, listed) {
+        if question.kind == ProbeKind::Startup && !is_current {
+            let text = format!("{name} began before this start of the container, waiting for the next");
+            return question.say(ProbeResult::Fail, &text);
+        }
         return question.say(ProbeResult::Pass, &format!("{} answered {when} ago", shown_id(id)));
     }
     // Of a large service, it may be one of those that are not listed, which says nothing of it.
@@ -184,6 +214,9 @@ pub fn answer(
     }
     if let Some(answer) = lacks_key(question, listed) {
         return answer;
+    }
+    if check.never_seen {
+        return question.never_seen();
     }
     let others = if listed.is_empty() { "" } else { ", though others did" };
     question.say(
@@ -231,8 +264,6 @@ fn lacks_key(question: &PodProbe, listed: &[ListedInstance]) -> Option<(ProbeRes
 mod tests {
     use super::*;
     use serde_json::json;
-
-    use crate::judge::pod::ProbeKind;
 
     fn ask(kind: ProbeKind, wanted: Wanted, status: &str) -> (ProbeResult, String) {
         let question = PodProbe {
@@ -317,6 +348,57 @@ mod tests {
         assert!(
             line.ends_with("the instance with node=n1 did not answer 10s ago, though others did"),
             "{line}"
+        );
+    }
+
+    /// It may be the wrong account, which a restart of the pod does not change.
+    #[test]
+    fn liveness_passes_until_an_instance_was_seen_in_this_account() {
+        let nobody = |text: &str| {
+            let mut status = status(990, true);
+            status["answers"] = json!([]);
+            status["findings"] = json!([
+                {"reason": "instances_out_of_range", "text": "0 instances"},
+                {"reason": "service_never_seen", "text": text},
+            ]);
+            status.to_string()
+        };
+        let wrong = nobody("never seen in this account, no responders, no other service is there");
+        let why = "no instance was ever seen in this account, is it the right one?";
+        for (kind, result, line) in [
+            (
+                ProbeKind::Liveness,
+                ProbeResult::Pass,
+                format!("liveness pass: orders: {why} Passes until one was"),
+            ),
+            (
+                ProbeKind::Readiness,
+                ProbeResult::Fail,
+                format!("readiness fail: orders: {why}"),
+            ),
+            (
+                ProbeKind::Startup,
+                ProbeResult::Fail,
+                format!("startup fail: orders: {why}"),
+            ),
+        ] {
+            assert_eq!(ask(kind, Wanted::Id("C".into()), &wrong), (result, line));
+        }
+        // One that is subscribed hangs, or may not answer.
+        let hangs = nobody("never seen in this account, no answer within 5.0s though somebody is subscribed");
+        let (result, line) = ask(ProbeKind::Liveness, Wanted::Any, &hangs);
+        assert_eq!(
+            (result, line.as_str()),
+            (
+                ProbeResult::Fail,
+                "liveness fail: orders: the service did not answer 10s ago"
+            )
+        );
+        let mut seen: Value = serde_json::from_str(&wrong).expect("JSON");
+        seen["findings"][1]["reason"] = "service_down".into();
+        assert_eq!(
+            ask(ProbeKind::Liveness, Wanted::Any, &seen.to_string()).0,
+            ProbeResult::Fail
         );
     }
 

@@ -21,11 +21,14 @@ struct Limits {
     request: Duration,
     /// To read the reply.
     reply: Duration,
+    /// How long it may have to wait for an answer that depends on news. A probe of Kubernetes has a second in all.
+    answer: Duration,
 }
 
 const LIMITS: Limits = Limits {
     request: Duration::from_secs(1),
     reply: Duration::from_secs(5),
+    answer: Duration::from_millis(800),
 };
 
 /// How long it may take to close the connection, so that what it still sends does not destroy what it has not read yet.
@@ -34,10 +37,21 @@ const CLOSE: Duration = Duration::from_secs(1);
 /// How long to take no more connections if the system has no descriptor for one.
 const WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
 
+/// The answer to a request.
+#[derive(Debug)]
+pub enum Answer {
+    Now(HttpResponse),
+    /// When there are news, or the time is up: then [`Pages::answer_later`] gets this ticket.
+    Later(u64),
+}
+
 /// Who knows the pages.
 pub trait Pages {
     /// The page that is asked for.
-    fn answer(&mut self, request: &HttpRequest<'_>) -> HttpResponse;
+    fn answer(&mut self, request: &HttpRequest<'_>) -> Answer;
+
+    /// The page for which the client has waited; `None`: it is to wait on. `is_last`: it has no more time.
+    fn answer_later(&mut self, request: &HttpRequest<'_>, ticket: u64, is_last: bool) -> Option<HttpResponse>;
 
     /// Where news come from.
     fn news(&self) -> BorrowedFd<'_>;
@@ -50,11 +64,15 @@ pub trait Pages {
 struct OnlyHere<'p>(&'p mut dyn Pages);
 
 impl Pages for OnlyHere<'_> {
-    fn answer(&mut self, request: &HttpRequest<'_>) -> HttpResponse {
+    fn answer(&mut self, request: &HttpRequest<'_>) -> Answer {
         match request.is_for_loopback() {
             true => self.0.answer(request),
-            false => HttpResponse::refusal(HttpStatus::Misdirected),
+            false => Answer::Now(HttpResponse::refusal(HttpStatus::Misdirected)),
         }
+    }
+
+    fn answer_later(&mut self, request: &HttpRequest<'_>, ticket: u64, is_last: bool) -> Option<HttpResponse> {
+        self.0.answer_later(request, ticket, is_last)
     }
 
     fn news(&self) -> BorrowedFd<'_> {
@@ -90,9 +108,11 @@ fn serve_all(listener: &TcpListener, pages: &mut dyn Pages, limits: Limits) -> i
         let mut n = 0;
         connections.retain_mut(|connection| {
             n += 1;
-            match ready.connections[n - 1] || connection.deadline <= now {
-                true => connection.advance(pages, now),
-                false => true,
+            match ready.connections[n - 1] {
+                // It is polled for nothing, so it is broken.
+                true if connection.is_waiting() => false,
+                is_ready if is_ready || connection.deadline <= now => connection.advance(pages, now),
+                _ => true,
             }
         });
         if ready.news {
@@ -102,6 +122,7 @@ fn serve_all(listener: &TcpListener, pages: &mut dyn Pages, limits: Limits) -> i
             if !pages.receive_update() {
                 return Ok(());
             }
+            connections.retain_mut(|connection| !connection.is_waiting() || connection.advance(pages, now));
         }
         if ready.listener {
             pause = accept(listener, pages, &mut connections, limits).err();
@@ -188,7 +209,7 @@ fn accept(
 
 /// The oldest that is not being answered, or else the oldest.
 fn eviction_candidate(connections: &[Connection]) -> usize {
-    let is_idle = |connection: &Connection| !matches!(connection.state, State::Replying(_));
+    let is_idle = |connection: &Connection| !matches!(connection.state, State::Waiting { .. } | State::Replying(_));
     connections.iter().position(is_idle).unwrap_or(0)
 }
 
@@ -203,6 +224,11 @@ struct Connection {
 enum State {
     /// The request, as far as it has come.
     Requesting(Vec<u8>),
+    /// The request is whole, and its answer depends on news.
+    Waiting {
+        bytes: Vec<u8>,
+        ticket: u64,
+    },
     Replying(Reply),
     /// Nothing more is to be said; what still comes is thrown away.
     Closing,
@@ -254,9 +280,14 @@ impl Connection {
     fn polled(&self) -> PollFd<'_> {
         let flags = match self.state {
             State::Replying(_) => PollFlags::OUT,
+            State::Waiting { .. } => PollFlags::empty(),
             State::Requesting(_) | State::Closing => PollFlags::IN,
         };
         PollFd::from_borrowed_fd(self.stream.as_fd(), flags)
+    }
+
+    fn is_waiting(&self) -> bool {
+        matches!(self.state, State::Waiting { .. })
     }
 
     fn is_old(&self) -> bool {
@@ -269,18 +300,40 @@ impl Connection {
         }
     }
 
+    fn reply(&mut self, response: &HttpResponse, head_only: bool, now: Instant) {
+        self.state = State::Replying(Reply::new(response, head_only));
+        self.deadline = now + self.limits.reply;
+    }
+
     /// Reads and writes what is possible without waiting. `false`: the connection is to be closed.
     fn advance(&mut self, pages: &mut dyn Pages, now: Instant) -> bool {
         let is_late = self.deadline <= now;
-        if let State::Requesting(bytes) = &mut self.state {
-            let Some(reply) = request(&mut self.stream, bytes, pages, is_late) else {
-                return false;
-            };
-            let Some(reply) = reply else { return true };
-            self.state = State::Replying(reply);
-            self.deadline = now + self.limits.reply;
-        } else if is_late {
-            return false;
+        match &mut self.state {
+            State::Requesting(bytes) => match request(&mut self.stream, bytes, pages, is_late) {
+                Received::Nothing => return false,
+                Received::Part => return true,
+                Received::Request(Answer::Now(response), head_only) => self.reply(&response, head_only, now),
+                Received::Request(Answer::Later(ticket), _) => {
+                    let bytes = std::mem::take(bytes);
+                    self.state = State::Waiting { bytes, ticket };
+                    self.deadline = now + self.limits.answer;
+                    return true;
+                }
+            },
+            State::Waiting { bytes, ticket } => {
+                let ParsedRequest::Complete(request) = parse(bytes) else {
+                    return false;
+                };
+                match pages.answer_later(&request, *ticket, is_late) {
+                    Some(response) => {
+                        let head_only = request.head_only;
+                        self.reply(&response, head_only, now);
+                    }
+                    None => return !is_late,
+                }
+            }
+            State::Replying(_) | State::Closing if is_late => return false,
+            State::Replying(_) | State::Closing => {}
         }
         if let State::Replying(reply) = &mut self.state {
             match write(&mut self.stream, reply) {
@@ -303,28 +356,38 @@ impl Connection {
     }
 }
 
+/// What has come of a request.
+enum Received {
+    /// The connection is over.
+    Nothing,
+    /// It is not whole yet.
+    Part,
+    /// Its answer, and whether that goes without its body.
+    Request(Answer, bool),
+}
+
 fn is_patience(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
 
-/// Reads on. `None`: the connection is over; `Some(None)`: the request is not whole yet.
-fn request(stream: &mut TcpStream, bytes: &mut Vec<u8>, pages: &mut dyn Pages, late: bool) -> Option<Option<Reply>> {
+/// Reads on.
+fn request(stream: &mut TcpStream, bytes: &mut Vec<u8>, pages: &mut dyn Pages, late: bool) -> Received {
     let mut buffer = [0; MAX_HEAD_BYTES];
     let room = MAX_HEAD_BYTES.saturating_sub(bytes.len());
     match stream.read(&mut buffer[..room]) {
-        Ok(0) => return None,
+        Ok(0) => return Received::Nothing,
         Ok(length) => bytes.extend_from_slice(&buffer[..length]),
         Err(e) if is_patience(&e) => {}
-        Err(_) => return None,
+        Err(_) => return Received::Nothing,
     }
-    let refusal = |status| Some(Some(Reply::new(&HttpResponse::refusal(status), false)));
+    let refusal = |status| Received::Request(Answer::Now(HttpResponse::refusal(status)), false);
     match parse(bytes) {
-        ParsedRequest::Complete(request) => Some(Some(Reply::new(&pages.answer(&request), request.head_only))),
+        ParsedRequest::Complete(request) => Received::Request(pages.answer(&request), request.head_only),
         ParsedRequest::Refused(status) => refusal(status),
         // Who has said nothing is told nothing.
-        ParsedRequest::Partial if late && bytes.is_empty() => None,
+        ParsedRequest::Partial if late && bytes.is_empty() => Received::Nothing,
         ParsedRequest::Partial if late => refusal(HttpStatus::RequestTimeout),
-        ParsedRequest::Partial => Some(None),
+        ParsedRequest::Partial => Received::Part,
     }
 }
 
@@ -364,11 +427,19 @@ mod tests {
     }
 
     impl Pages for TwoPages {
-        fn answer(&mut self, request: &HttpRequest<'_>) -> HttpResponse {
+        fn answer(&mut self, request: &HttpRequest<'_>) -> Answer {
             match request.path {
-                "/large" => HttpResponse::new(HttpStatus::Ok, Content::Text, Rc::clone(&self.large)),
-                _ => HttpResponse::new(HttpStatus::Ok, Content::Text, "small"),
+                "/large" => Answer::Now(HttpResponse::new(HttpStatus::Ok, Content::Text, Rc::clone(&self.large))),
+                "/later" => Answer::Later(1 + self.updates.load(SeqCst) as u64),
+                _ => Answer::Now(HttpResponse::new(HttpStatus::Ok, Content::Text, "small")),
             }
+        }
+
+        /// The ticket is the number of the update that it waits for.
+        fn answer_later(&mut self, _: &HttpRequest<'_>, ticket: u64, is_last: bool) -> Option<HttpResponse> {
+            let is_there = self.updates.load(SeqCst) as u64 >= ticket;
+            let text = if is_there { "new" } else { "old" };
+            (is_there || is_last).then(|| HttpResponse::new(HttpStatus::Ok, Content::Text, text))
         }
 
         fn news(&self) -> BorrowedFd<'_> {
@@ -384,6 +455,7 @@ mod tests {
     const NO_LIMITS: Limits = Limits {
         request: Duration::from_secs(3600),
         reply: Duration::from_secs(3600),
+        answer: Duration::from_secs(3600),
     };
 
     /// A server that ends with the socket.
@@ -468,6 +540,28 @@ mod tests {
         update(2);
         assert!(read(stuck).0 < LARGE);
         assert_eq!(read(late), (LARGE, true));
+    }
+
+    #[test]
+    fn a_page_can_wait_for_news_but_not_for_ever() {
+        let later = |address| connect(address, "GET /later HTTP/1.0\r\n\r\n");
+        let text = |mut stream: TcpStream| {
+            let mut text = String::new();
+            stream.read_to_string(&mut text).expect("a reply");
+            text.rsplit("\r\n\r\n").next().unwrap_or_default().to_owned()
+        };
+        let (address, mut news) = start(NO_LIMITS);
+        let waiting = [later(address), later(address)];
+        // Who has gone away is missed by nobody.
+        drop(later(address));
+        assert_eq!(read(connect(address, SMALL_PAGE)), (5, true), "nobody waits for them");
+        news.write_all(b"!").expect("news");
+        assert_eq!(waiting.map(text), ["new", "new"]);
+        let (address, _news) = start(Limits {
+            answer: Duration::from_millis(1),
+            ..NO_LIMITS
+        });
+        assert_eq!(text(later(address)), "old");
     }
 
     #[test]

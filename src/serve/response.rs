@@ -32,6 +32,21 @@ impl HttpStatus {
         }
     }
 
+    /// The number in the status line.
+    pub fn code(self) -> u16 {
+        match self {
+            HttpStatus::Ok => 200,
+            HttpStatus::BadRequest => 400,
+            HttpStatus::NotFound => 404,
+            HttpStatus::MethodNotAllowed => 405,
+            HttpStatus::RequestTimeout => 408,
+            HttpStatus::Misdirected => 421,
+            HttpStatus::HeadTooLarge => 431,
+            HttpStatus::Unavailable => 503,
+            HttpStatus::VersionNotSupported => 505,
+        }
+    }
+
     /// In words, for a refusal.
     fn text(self) -> &'static str {
         match self {
@@ -139,6 +154,8 @@ mod tests {
              base-uri 'none'; form-action 'none'; frame-ancestors 'none'\r\nReferrer-Policy: no-referrer\r\n\
              Connection: close\r\n\r\n"
         );
+        assert_eq!(HttpStatus::Misdirected.line(), "421 Misdirected Request");
+        assert_eq!(HttpStatus::Misdirected.code(), 421);
         let head = HttpResponse::refusal(HttpStatus::MethodNotAllowed).head();
         assert!(head.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"), "{head}");
         assert!(head.contains("\r\nAllow: GET, HEAD\r\n"), "{head}");

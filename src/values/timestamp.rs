@@ -71,6 +71,12 @@ impl Timestamp {
         self.0 as f64 / 1e6
     }
 
+    /// RFC 3339 in UTC with milliseconds, all of them of one length, as lines of a log have it.
+    pub fn to_millis(self) -> String {
+        let text = self.to_string();
+        format!("{}.{:03}Z", &text[..19], self.0.rem_euclid(1_000_000) / 1000)
+    }
+
     /// How long ago `earlier` was; zero if the clock went back meanwhile.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
@@ -233,6 +239,18 @@ mod tests {
                 read,
                 "{text}"
             );
+        }
+    }
+
+    #[test]
+    fn lines_of_a_log_have_milliseconds() {
+        for (micros, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_500_999, "1970-01-01T00:00:01.500Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+            (i64::MAX, "9999-12-31T23:59:59.775Z"),
+        ] {
+            assert_eq!(Timestamp::from_micros(micros).to_millis(), text);
         }
     }
 

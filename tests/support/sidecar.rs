@@ -62,15 +62,19 @@ impl Sidecar {
         fs::read_to_string(self.dir.join("stderr")).unwrap()
     }
 
-    /// The lines of the log, without their times.
+    /// The lines of the log, without their times, and without the one at the start.
     #[track_caller]
     pub fn lines(&self) -> Vec<String> {
         let strip = |line: &str| {
             let (time, text) = line.split_once(' ').unwrap_or_else(|| panic!("{line}"));
-            assert!(time.ends_with('Z') && time.contains('T'), "{line}");
+            // RFC 3339 with milliseconds.
+            assert!(time.len() == 24 && time.ends_with('Z') && time.contains('T'), "{line}");
             text.to_owned()
         };
-        self.log().lines().map(strip).collect()
+        let mut lines: Vec<String> = self.log().lines().map(strip).collect();
+        assert!(lines[0].contains(" watches orders, "), "{lines:?}");
+        lines.remove(0);
+        lines
     }
 
     #[track_caller]
@@ -107,9 +111,9 @@ impl Sidecar {
         children.split_whitespace().next()?.parse().ok()
     }
 
-    /// Ends it, and looks at what it leaves behind.
+    /// Ends it, and looks at what it leaves behind. Returns its log.
     #[track_caller]
-    pub fn end(mut self, signal: i32) {
+    pub fn end(mut self, signal: i32) -> String {
         let (sent, queued) = (Instant::now(), process::queued(&self.child));
         self.signal(signal);
         assert!(process::ends(&self.child, LIMIT), "it ends");
@@ -120,6 +124,7 @@ impl Sidecar {
         assert_took(took, GRACE + SLACK, &self.log());
         assert_eq!(fs::read_to_string(self.dir.join("stdout")).unwrap(), "");
         self.assert_whole();
+        self.log()
     }
 
     /// Whole files or none, and no others.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::commands::handover::{self, TextWriter};
-use crate::commands::outcome::ServedCheck;
+use crate::commands::outcome::{ServedCheck, ServedIndex};
 use serde_json::{Value, json};
 
 fn at(second: i64) -> Timestamp {
@@ -12,6 +12,7 @@ fn served(status: Status, seen: Value) -> Served {
         "time": at(1000).to_string(),
         "service": "orders",
         "seen": seen,
+        "never_seen": false,
         "reason": "service_up",
         "text": "1 instance",
     });
@@ -25,7 +26,11 @@ fn served(status: Status, seen: Value) -> Served {
     };
     let check = serde_json::from_value(check).expect("a check");
     let result = ServedResult::One(ServedCheck { status, check, texts });
-    writer.finish(&result).expect("written");
+    let index = ServedIndex {
+        result,
+        check_requests: 1,
+    };
+    writer.finish(&index).expect("written");
     Served::read(file).expect("a whole result")
 }
 
@@ -40,6 +45,7 @@ fn site() -> Site {
         unreachable: None,
         selector: None,
         started: at(1000),
+        check_requests: 1,
         served: Some(served(Status::Ok, seen)),
     }
 }
@@ -52,7 +58,7 @@ fn ask(site: &Site, path: &str, own: Option<Result<&str, &str>>, now: i64) -> (H
         host: None,
     };
     let own = own.map(|own| own.map(|id| Wanted::Id(id.into())).map_err(str::to_owned));
-    let response = site.answer(&request, || own, at(now));
+    let response = site.answer(&request, || own, 0, at(now));
     (response.status, response.content, response.body.to_string())
 }
 
@@ -182,14 +188,69 @@ fn a_probe_can_be_asked_for_more() {
     };
     let own = || Some(Ok(Wanted::Any));
     assert_eq!(
-        &*site().answer(&request, own, at(1010)).body,
+        &*site().answer(&request, own, 0, at(1010)).body,
         "liveness pass: orders: A answered 10s ago\nOK service_up: 1 instance\nchecked 10s ago, every 15s; counts for 45s\n"
     );
     let nothing = Site { served: None, ..site() };
     assert_eq!(
-        &*nothing.answer(&request, own, at(1010)).body,
+        &*nothing.answer(&request, own, 0, at(1010)).body,
         "liveness pass: orders: cannot ask, which is not this pod's fault: no check has ended yet\nno check has ended yet\n"
     );
+}
+
+/// The container may have ended and started again since the last check.
+#[test]
+fn a_start_passes_only_by_a_check_that_began_since() {
+    let ask = |site: &Site, path, check_request| {
+        let own = || Some(Ok(Wanted::Id("A".into())));
+        let response = site.answer(&HttpRequest::get(path), own, check_request, at(1010));
+        (response.status, response.body.trim_end().to_owned())
+    };
+    let old = "startup fail: orders: the last check began before this start of the container, waiting for the next";
+    let passes = |kind: &str| (HttpStatus::Ok, format!("{kind} pass: orders: A answered 10s ago"));
+    assert_eq!(ask(&site(), "/startupz", 1), passes("startup"));
+    assert_eq!(ask(&site(), "/startupz", 2), (HttpStatus::Unavailable, old.into()));
+    assert_eq!(ask(&site(), "/livez", 2), passes("liveness"));
+    assert_eq!(ask(&site(), "/readyz", 2), passes("readiness"));
+    // NATS being away excuses a start, whenever that was found.
+    let away = Site {
+        served: Some(served(Status::Unknown, json!({"Err": "refused"}))),
+        ..site()
+    };
+    assert_eq!(ask(&away, "/startupz", 2).0, HttpStatus::Ok);
+}
+
+#[test]
+fn a_parameter_decides_what_nats_being_away_means() {
+    let away = Site {
+        unreachable: Some(ProbeResult::Fail),
+        served: Some(served(Status::Unknown, json!({"Err": "refused"}))),
+        ..site()
+    };
+    let ask = |query, own: Option<Wanted>| {
+        let request = HttpRequest {
+            query,
+            ..HttpRequest::get("/readyz")
+        };
+        let response = away.answer(&request, || own.map(Ok), 0, at(1010));
+        (
+            response.status,
+            response.body.lines().next().unwrap_or_default().to_owned(),
+        )
+    };
+    let excused = "readiness pass: orders: cannot ask, which is not this pod's fault: refused";
+    let blamed = "readiness fail: orders: cannot ask: refused";
+    for (query, status, line) in [
+        ("unreachable=pass", HttpStatus::Ok, excused),
+        ("verbose&unreachable=pass", HttpStatus::Ok, excused),
+        ("unreachable=fail", HttpStatus::Unavailable, blamed),
+        ("", HttpStatus::Unavailable, blamed),
+        ("unreachable=PASS", HttpStatus::BadRequest, BAD_UNREACHABLE.trim_end()),
+        ("unreachable", HttpStatus::BadRequest, BAD_UNREACHABLE.trim_end()),
+    ] {
+        assert_eq!(ask(query, Some(Wanted::Any)), (status, line.to_owned()), "{query}");
+    }
+    assert_eq!(ask("unreachable=pass", None).0, HttpStatus::NotFound);
 }
 
 #[test]

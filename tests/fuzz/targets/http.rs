@@ -32,6 +32,7 @@ pub const TARGET: Target = Target {
         "/metrics",
         "/status",
         "?verbose",
+        "unreachable=pass",
         "&",
         "%2e",
         " HTTP/1.1",
@@ -72,9 +73,10 @@ fn run(input: &[u8]) {
         unreachable: None,
         selector: None,
         started: Timestamp::from_seconds(0),
+        check_requests: 0,
         served: None,
     };
-    let answer = |request| site.answer(&request, || Some(Ok(Wanted::Any)), Timestamp::from_seconds(0));
+    let answer = |request| site.answer(&request, || Some(Ok(Wanted::Any)), 0, Timestamp::from_seconds(0));
     let response = answer(request);
     let is_page = match site.is_of_many {
         true => PATHS_OF_MANY.contains(&path) || path.starts_with("/service/"),
