@@ -32,7 +32,7 @@ impl Scene {
         let billing = Service::nats_py(&url, "billing").metadata("pod", "billing-0").start();
         let monitor = AllMonitor::new(&url);
         monitor
-            .all(SOON)
+            .all(["--stall", "2s"])
             .run()
             .assert_first(0, "NATS_SERVICES OK - 3 services, 6 instances*");
         lost.kill();

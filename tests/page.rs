@@ -69,7 +69,9 @@ fn assert_readable(browser: &mut Browser, port: u16, path: &str, state: &str) ->
     let on_screen = on_screen.map(|(width, dark)| (width, dark, "screen"));
     for (width, dark, medium) in on_screen.into_iter().chain(on_paper) {
         browser.look(width, dark, medium);
-        measured = browser.evaluate(MEASURE);
+        measured = wait_for("a whole page", || {
+            Some(browser.evaluate(MEASURE)).filter(|page| !page.is_null())
+        });
         let what = format!("{state} {path} {width} dark={dark} {medium}");
         // To look at them oneself: PAGE_PICTURES=FOLDER tests/run.sh page
         if let Ok(folder) = std::env::var("PAGE_PICTURES") {

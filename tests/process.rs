@@ -471,7 +471,9 @@ fn starve(limit: &str, sizes: impl IntoIterator<Item = u64>, up: impl Fn() -> Ch
             .under(["prlimit", &format!("--{limit}={size}")])
             .run();
         // So little that the system could not even start it.
-        let started = !(out.code == Some(127) && out.stderr.contains("error while loading shared libraries"));
+        let no_library = out.code == Some(127) && out.stderr.contains("error while loading shared libraries");
+        let no_stack = out.stderr.contains("failed to allocate an alternative stack");
+        let started = !no_library && !no_stack;
         started.then_some(out)
     };
     let mut said = [0; 4];

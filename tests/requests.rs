@@ -651,7 +651,7 @@ fn requests(fake: &Fake) -> usize {
 }
 
 fn ask(fake: &Fake, flags: &[&str]) -> Output {
-    check(&fake.url(), &["--no-state", "--request", "echo", "-t", "60s"])
+    check(&fake.url(), &["--no-state", "--request", "echo"])
         .args(flags)
         .run()
 }
@@ -841,7 +841,7 @@ fn hostile_replies_cannot_forge_or_grow() {
 
     // 20 MiB is within the bound on memory.
     let fake = endpoint(|conn, request, _| conn.reply(request, &vec![b'|'; 20 << 20]));
-    let out = ask(&fake, &["-v", "--reply-contains", "x"]);
+    let out = ask(&fake, &["-v", "--reply-contains", "x", "-t", "60s"]);
     assert!(
         out.stdout.len() < 1500 && out.stdout.matches('|').count() == 1,
         "{out:?}"

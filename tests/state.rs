@@ -1269,7 +1269,7 @@ fn what_is_remembered_can_be_shown() {
     bench.check().run().assert(2, DOWN);
     // Being unable to ask is remembered beside the outage.
     let (url, other) = (bench.server.url(), "nats://127.0.0.1:1");
-    let args = ["--state", &bench.path(""), "-n", "orders", "-t", "200ms"];
+    let args = ["--state", &bench.path(""), "-n", "orders", "-t", "2s"];
     Check::new(["-s", other]).args(args).run().assert(
         3,
         "NATS_SERVICE UNKNOWN - orders: cannot reach NATS at 127.0.0.1:1: connection refused (is nats-server running there?), \
@@ -1281,7 +1281,7 @@ fn what_is_remembered_can_be_shown() {
     Check::new(["-s", &url]).args(args).run().assert(
         2,
         "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago, had 1 instance, last seen: *, * accepts the \
-         connection but says nothing for *ms, is nats-server frozen, does it want TLS first (handshake_first), or is this another service? | instances=U *",
+         connection but says nothing for *s, is nats-server frozen, does it want TLS first (handshake_first), or is this another service? | instances=U *",
     );
     bench.server.thaw();
     show(&format!(

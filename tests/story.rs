@@ -560,8 +560,8 @@ fn a_reset_ends_the_outage_and_says_no_ok() {
 
 /// A run waits for unknown instances only where it has a reason to.
 #[test]
-#[ignore = "needs nats-server"]
-fn a_census_is_taken_when_it_is_due() {
+#[ignore = "timed: tests/run.sh runs it alone"]
+fn timed_a_census_is_taken_when_it_is_due() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").count(2).start();
     let leaver = Service::async_nats(&server.url(), "orders").start();

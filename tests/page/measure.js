@@ -1,5 +1,7 @@
 // Looks at the page as a reader would, by the numbers. The value is an object: `problems`, and how much was looked at.
 (() => {
+    // The page loads itself again now and then.
+    if (document.readyState !== "complete") return null;
     const problems = [];
     let texts = 0, graphics = 0;
 
