@@ -583,19 +583,13 @@ fn it_needs_no_state_no_home_no_name_and_writes_nothing() {
     }
 }
 
-/// A status file as `watch` writes it.
-fn status_of(server: &Server) -> Value {
-    let out = Check::new([
-        "-s",
-        &server.url(),
-        "-n",
-        "orders",
-        "--format",
-        "json",
-        "--never-seen",
-        "ok",
-    ])
-    .run();
+/// A status file as `watch` writes it, which remembers what was in the ones before from the same home.
+fn status_of(server: &Server, home: &TempDir) -> Value {
+    let flags = ["--format", "json", "--never-seen", "ok", "--confirm", "200ms"];
+    let out = Check::new(["-s", &server.url(), "-n", "orders"])
+        .args(flags)
+        .home(home)
+        .run();
     serde_json::from_str(&out.stdout).unwrap()
 }
 
@@ -612,7 +606,7 @@ fn a_metadata_key_that_no_instance_has_is_named() {
     let _services = [service("one"), service("two")];
     let dir = TempDir::new();
     let file = dir.join("status.json");
-    fs::write(&file, status_of(&server).to_string()).unwrap();
+    fs::write(&file, status_of(&server, &TempDir::new()).to_string()).unwrap();
     let none = "2 instances answer, none has node in its metadata";
     for more in [&[][..], &["--from", &file]] {
         for kind in KINDS {
@@ -720,15 +714,16 @@ fn the_file_of_the_sidecar_answers_without_the_network() {
     };
     let (one, two) = (start("one"), start("two"));
     let (one_id, two_id) = (one.id().to_owned(), two.id().to_owned());
-    let fresh = status_of(&server);
+    let home = TempDir::new();
+    let fresh = status_of(&server, &home);
     two.stop();
     server.wait_for_instances("orders", 1);
-    let without_two = status_of(&server);
+    let without_two = status_of(&server, &home);
     one.stop();
     server.wait_for_instances("orders", 0);
-    let without_any = status_of(&server);
+    let without_any = status_of(&server, &home);
     server.stop();
-    let unasked = status_of(&server);
+    let unasked = status_of(&server, &TempDir::new());
     assert_eq!((&unasked["asked"], &fresh["asked"]), (&json!(false), &json!(true)));
 
     let dir = TempDir::new();
