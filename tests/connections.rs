@@ -52,14 +52,14 @@ fn assert_refused(out: Output, reason: &str, text: &str) -> Output {
 #[track_caller]
 fn assert_refused_in(timeout: Duration, out: Output, reason: &str, text: &str) -> Output {
     out.assert_first(3, &format!("NATS_SERVICE UNKNOWN - orders: {text} | {REFUSED}"))
-        .assert_line(&format!("UNKNOWN {reason}: {text}"))
+        .assert_finding(&format!("UNKNOWN {reason}: {text}"))
         .assert_within(timeout + AFTER)
 }
 
 #[track_caller]
 fn assert_let_in(out: Output) -> Output {
     out.assert_first(0, "NATS_SERVICE OK - orders: 1 instance, slowest answer *ms | *")
-        .assert_line("OK service_up: 1 instance, *")
+        .assert_finding("OK service_up: 1 instance, *")
 }
 
 /// The port takes the place of PORT.
@@ -404,7 +404,7 @@ fn a_service_that_may_not_answer_is_silent() {
         let line = format!("still down for *s, {silent}, had 1 instance, {nats}");
         mon(&["-vvv"])
             .assert_first(2, &format!("NATS_SERVICE CRITICAL - orders: {line} | {none}"))
-            .assert_line(&format!("CRITICAL service_silent: {line}"))
+            .assert_finding(&format!("CRITICAL service_silent: {line}"))
             .assert_within(TIMEOUT + AFTER);
     });
 }

@@ -85,7 +85,7 @@ fn credentials_that_expire_soon_are_reported() {
         let text = format!("credentials {soon} expire in 11h 59m, at 20*Z, warning below 1d");
         run(&soon, &LIMITS)
             .assert_first(1, &format!("NATS_SERVICE WARNING - orders: {text}, {up} | *"))
-            .assert_line(&format!("WARNING credentials_expiring: {text}"));
+            .assert_finding(&format!("WARNING credentials_expiring: {text}"));
         run(&soon, &["--creds-critical", "1h"])
             .assert_first(0, &format!("NATS_SERVICE OK - orders: {up} | *s;;3600:;0;"));
         run(&soon, &[]).assert_first(0, &format!("NATS_SERVICE OK - orders: {up} | *"));

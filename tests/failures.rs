@@ -253,7 +253,7 @@ fn endures(case: Case) {
     place.get_into(trouble);
     let unknown = format!("NATS_SERVICE UNKNOWN - orders: {text}* | {NOT_ASKED}");
     let out = place.check_in_time(&[]).assert_first(3, &unknown);
-    let out = out.assert_line(&format!("UNKNOWN {reason}: {text}*"));
+    let out = out.assert_finding(&format!("UNKNOWN {reason}: {text}*"));
     assert_eq!(out.perfdata("outage"), Some(0.0));
     in_time(out);
     assert_eq!(place.monitor.epoch(), known);
@@ -266,13 +266,13 @@ fn endures(case: Case) {
                 0,
                 &format!("NATS_SERVICE OK - orders: {text} (not asked for *s) | {NOT_ASKED}"),
             )
-            .assert_line(&format!("OK {reason}: {text} (not asked for *s)")),
+            .assert_finding(&format!("OK {reason}: {text} (not asked for *s)")),
         _ => out
             .assert_first(
                 3,
                 &format!("NATS_SERVICE UNKNOWN - orders: {text} (not asked for *s) | {NOT_ASKED}"),
             )
-            .assert_line(&format!("UNKNOWN {reason}: {text} (not asked for *s)")),
+            .assert_finding(&format!("UNKNOWN {reason}: {text} (not asked for *s)")),
     });
     assert_eq!(place.monitor.epoch(), known);
 
@@ -284,7 +284,7 @@ fn endures(case: Case) {
             2,
             "NATS_SERVICE CRITICAL - orders: down, no responders, 3 instances until *s ago, *",
         )
-        .assert_line("CRITICAL service_down: down, *");
+        .assert_finding("CRITICAL service_down: down, *");
     let known = place.monitor.epoch();
     assert!(known.contains(", 0 instances\noutage since "), "{known}");
 
@@ -297,8 +297,8 @@ fn endures(case: Case) {
     );
     assert!(out.perfdata("outage") > Some(0.0));
     in_time(
-        out.assert_line(&format!("CRITICAL service_down: {still}"))
-            .assert_line(&format!("* {reason}: {text}*")),
+        out.assert_finding(&format!("CRITICAL service_down: {still}"))
+            .assert_finding(&format!("* {reason}: {text}*")),
     );
     assert_eq!(place.monitor.epoch(), known);
 
@@ -661,7 +661,7 @@ fn tls_that_is_not_offered() {
     );
     checked(server.port())
         .assert_first(3, &format!("NATS_SERVICE UNKNOWN - orders: {text} | {NOT_ASKED}"))
-        .assert_line(&format!("UNKNOWN tls_failed: {text}"))
+        .assert_finding(&format!("UNKNOWN tls_failed: {text}"))
         .assert_within(TIMEOUT + AFTER);
     checked(fake.port()).assert_first(3, &format!("NATS_SERVICE UNKNOWN - orders: * | {NOT_ASKED}"));
     let received = fake.received().concat();
@@ -720,7 +720,7 @@ fn in_the_middle(happens: impl Fn(&mut Server), text: &str) {
     let text = text.replace("ADDRESS", "127.0.0.1:*");
     run_with_a_middle(&happens)
         .assert_first(3, &format!("NATS_SERVICE UNKNOWN - orders: {text} | {NOT_ASKED}"))
-        .assert_line(&format!("UNKNOWN nats_unreachable: {text}"))
+        .assert_finding(&format!("UNKNOWN nats_unreachable: {text}"))
         .assert_within(limit + AFTER);
 }
 
@@ -789,7 +789,7 @@ fn unreachable_flag_sets_the_status() {
                     code,
                     &format!("NATS_SERVICE {word} - orders: *NATS at 127.0.0.1:* | {NOT_ASKED}"),
                 )
-                .assert_line(&format!("{word} {reason}: *NATS at 127.0.0.1:*"));
+                .assert_finding(&format!("{word} {reason}: *NATS at 127.0.0.1:*"));
         }
     }
 }
@@ -868,7 +868,7 @@ fn timed_all_failures_are_reported_and_the_most_important_leads() {
         let monitor = Monitor::new(list);
         let out = monitor.check(["--timeout", "2s", "-v"]).run();
         out.assert_first(3, &format!("NATS_SERVICE UNKNOWN - orders: {text}* | {NOT_ASKED}"))
-            .assert_line(&format!("UNKNOWN auth_rejected: {text}*"))
+            .assert_finding(&format!("UNKNOWN auth_rejected: {text}*"))
             .assert_line(&format!("*cannot reach NATS at {refused}: connection refused *"))
             .assert_line(&format!(
                 "*cannot reach NATS at 127.0.0.1:{hole_port}: no answer to the TCP connection within *"
@@ -907,7 +907,7 @@ fn logins(server: &Server, cases: &[Login]) {
                     3,
                     &format!("NATS_SERVICE UNKNOWN - orders: NATS at *:{port} {text} | {NOT_ASKED}"),
                 )
-                .assert_line(&format!("UNKNOWN auth_rejected: NATS at *:{port} {text}")),
+                .assert_finding(&format!("UNKNOWN auth_rejected: NATS at *:{port} {text}")),
         };
     }
 }

@@ -78,7 +78,7 @@ fn each_end_of_a_request_to_a_real_service() {
                 2,
                 &failed("orders.fail answered with error 500: no database: kaputt ünï"),
             )
-            .assert_line("CRITICAL request_failed: *");
+            .assert_finding("CRITICAL request_failed: *");
         run(&["--request", "echo", "--payload", "good", "--reply-contains", "bad"])
             .assert_first(2, &failed("the reply of orders.echo (4 bytes) does not contain: bad"))
             .assert_line("the reply begins: good");
@@ -104,7 +104,7 @@ fn each_end_of_a_request_to_a_real_service() {
                 "NATS_SERVICE WARNING - orders: request slow: orders.slow took *ms, warning above 200ms{AND_UP}*s;0.2;;0;"
             ),
         )
-        .assert_line("WARNING request_slow: *");
+        .assert_finding("WARNING request_slow: *");
         let late = run(&[
             &slow[..],
             &["--request-warning", "100ms", "--request-critical", "200ms"],
@@ -370,7 +370,7 @@ fn what_is_not_allowed_is_no_failure_of_the_service() {
         };
         let out = check(&mon, &["--request", "echo", "-v"]).run();
         out.assert_first(3, &denied("$SRV.INFO.orders"))
-            .assert_line("UNKNOWN permission_denied: *");
+            .assert_finding("UNKNOWN permission_denied: *");
         check(&mon, &["--subject", "orders.echo"])
             .run()
             .assert_first(3, &denied("orders.echo"));
@@ -400,7 +400,7 @@ fn a_payload_that_the_server_does_not_take_is_not_sent() {
             3,
             "NATS_SERVICE UNKNOWN - orders: request not sent: it has 1001 bytes, and the server takes 1000 (max_payload), *",
         )
-        .assert_line("UNKNOWN usage: *");
+        .assert_finding("UNKNOWN usage: *");
     // The headers count: 24 bytes.
     let run = |size: usize| {
         let payload = "x".repeat(size);

@@ -172,7 +172,7 @@ fn each_service_counts_its_own_answers_among_all() {
             0,
             &format!(
                 "NATS_SERVICE OK - {service}: {many}, slowest answer *ms* | instances={};*\n\
-                 OK service_up: *\n\
+                 OK service_up\n\
                  asked NATS *\n\
                  {}\
                  * replies not counted: * of another service, 0 of JetStream, * malformed",

@@ -42,7 +42,7 @@ fn a_certificate_counts_for_the_name_that_the_user_gave_alone() {
                 3,
                 "NATS_SERVICE UNKNOWN - orders: TLS with NATS at * failed: its certificate is for another name, *",
             )
-            .assert_line("UNKNOWN tls_failed: *");
+            .assert_finding("UNKNOWN tls_failed: *");
     }
 }
 

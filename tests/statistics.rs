@@ -69,7 +69,7 @@ fn errors_since_the_previous_run_are_reported() {
         requests(&url, 30, 30);
         check(&["-v"])
             .assert_first(2, "NATS_SERVICE CRITICAL - orders: 100.0% errors of 30 requests in *s to all endpoints, critical above 20%, *")
-            .assert_line("CRITICAL error_rate: *");
+            .assert_finding("CRITICAL error_rate: *");
         requests(&url, 5, 0);
         check(&[]).assert_first(
             2,

@@ -81,7 +81,7 @@ fn up_down_still_down_recovered(version: Version, start: fn(&str, &str) -> Build
         1,
         &format!(
             "{line}\n\
-             WARNING instances_out_of_range: 2 instances, fewer than 3 (range 3:), gone: {lost} (1.2.3, pod=orders-7)\n\
+             WARNING instances_out_of_range\n\
              OK service_up: 2 instances, slowest answer *ms\n\
              asked {nats}*\n\
              answered in *ms: {a} version 1.0.0\n\
@@ -99,7 +99,7 @@ fn up_down_still_down_recovered(version: Version, start: fn(&str, &str) -> Build
         &format!(
             "NATS_SERVICE CRITICAL - orders: down, no responders, 2 instances until *s ago, {nats} is fine (*ms), last seen: * \
              | instances=0;3:;1:;0; {ABSENT}\n\
-             CRITICAL service_down: down, no responders, 2 instances until *s ago, {nats} is fine (*ms), last seen: *\n\
+             CRITICAL service_down\n\
              asked {nats}, round trip *ms\n\
              asked 2 times\n\
              last seen *T*Z, missed since *T*Z\n\
@@ -132,8 +132,8 @@ fn up_down_still_down_recovered(version: Version, start: fn(&str, &str) -> Build
                 "NATS_SERVICE CRITICAL - orders: still down for *s, as of the last answer *s ago, had 2 instances, last seen: *, \
                  cannot reach NATS at 127.0.0.1:{port}: connection refused (is nats-server running there?)* | \
                  {NOT_ASKED}\n\
-                 CRITICAL service_down: still down for *s, as of the last answer *s ago, had 2 instances, last seen: *\n\
-                 UNKNOWN nats_unreachable: cannot reach NATS at 127.0.0.1:{port}: connection refused *\n\
+                 CRITICAL service_down\n\
+                 UNKNOWN nats_unreachable\n\
                  last seen *T*Z, missed since *T*Z\n\
                  was there: {a} version 1.0.0\n\
                  was there: {b} version 1.0.0{since}",
@@ -155,7 +155,7 @@ fn up_down_still_down_recovered(version: Version, start: fn(&str, &str) -> Build
         0,
         &format!(
             "NATS_SERVICE OK - orders: 3 instances (had 2), recovered after *s | instances=3;3:;1:;0; {ANSWERED}\n\
-             OK service_recovered: 3 instances (had 2), recovered after *s\n\
+             OK service_recovered\n\
              asked {nats}*\n\
              answered in *ms: {a} version 1.0.0\n\
              answered in *ms: {b} version 1.0.0\n\
@@ -176,7 +176,7 @@ fn more_v_tell_more() {
     let service = Service::async_nats(&server.url(), "orders").count(12).start();
     let monitor = Monitor::new(server.url());
     let first = format!("NATS_SERVICE OK - orders: 12 instances, slowest answer *ms | instances=12;;;0; {ANSWERED}\n");
-    let found = "OK service_up: 12 instances, slowest answer *ms\n";
+    let found = "OK service_up\n";
     let asked = format!(
         "asked NATS {} at 127.0.0.1:{}*\n",
         number(server.version()),
@@ -233,18 +233,16 @@ fn thresholds_add_up_and_the_worst_leads() {
     let parent = TempDir::new();
     let folder = parent.join("state");
     fs::create_dir(&folder).expect("a folder");
-    let up = "OK service_up: 3 instances, slowest answer *ms";
+    // Its text is told where no threshold tells the number.
+    let up = "OK service_up*";
     let few = "3 instances, fewer than 4 (range 4:)";
     let too_few = "3 instances, fewer than 4 (range 4:)";
     let slow = "slow: an answer took *ms, warning above 0.00ms";
     let too_slow = "slow: an answer took *ms, critical above 0.00ms";
     let no_state = format!("the state {folder} is a folder, name a file");
     let no_state = no_state.as_str();
-    let warning = ["WARNING instances_out_of_range: ", few].concat();
-    let critical = ["CRITICAL instances_out_of_range: ", too_few].concat();
-    let slow_warning = ["WARNING slow: ", slow].concat();
-    let slow_critical = ["CRITICAL slow: ", too_slow].concat();
-    let unusable = format!("UNKNOWN state_unusable: {no_state}");
+    let (warning, critical) = ("WARNING instances_out_of_range", "CRITICAL instances_out_of_range");
+    let (slow_warning, slow_critical, unusable) = ("WARNING slow", "CRITICAL slow", "UNKNOWN state_unusable");
     let cases: &[(&[&str], i32, &str, &[&str])] = &[
         // flags; exit code; the first line's text; the findings
         (
@@ -271,81 +269,81 @@ fn thresholds_add_up_and_the_worst_leads() {
             "OK - orders: 3 instances, *",
             &[up],
         ),
-        (&["-w", "4:"], 1, &format!("WARNING - orders: {few}"), &[&warning, up]),
+        (&["-w", "4:"], 1, &format!("WARNING - orders: {few}"), &[warning, up]),
         (
             &["-w", "4:", "-c", "1:"],
             1,
             &format!("WARNING - orders: {few}"),
-            &[&warning, up],
+            &[warning, up],
         ),
         (
             &["-w", "2"],
             1,
             "WARNING - orders: 3 instances, more than 2 (range 2), for fewer than 2 write 2:",
-            &["WARNING instances_out_of_range: *", up],
+            &["WARNING instances_out_of_range", up],
         ),
         (
             &["-c", "@3:3"],
             2,
             "CRITICAL - orders: 3 instances, exactly 3 (range @3:3)",
-            &["CRITICAL instances_out_of_range: *", up],
+            &["CRITICAL instances_out_of_range", up],
         ),
         // Only the worse of two thresholds on one thing is told.
         (
             &["-w", "5:", "-c", "4:"],
             2,
             &format!("CRITICAL - orders: {too_few}"),
-            &[&critical, up],
+            &[critical, up],
         ),
         (
             &["--rtt-warning", "1us"],
             1,
             &format!("WARNING - orders: {slow}, 3 instances, slowest answer *ms"),
-            &[&slow_warning, up],
+            &[slow_warning, up],
         ),
         (
             &["--rtt-warning", "1us", "--rtt-critical", "1us"],
             2,
             &format!("CRITICAL - orders: {too_slow}, 3 instances, slowest answer *ms"),
-            &[&slow_critical, up],
+            &[slow_critical, up],
         ),
         // Two things at once: the worst first, whichever it is.
         (
             &["-w", "4:", "--rtt-warning", "1us"],
             1,
             &format!("WARNING - orders: {few}, {slow}"),
-            &[&warning, &slow_warning, up],
+            &[warning, slow_warning, up],
         ),
         (
             &["-w", "4:", "--rtt-critical", "1us"],
             2,
             &format!("CRITICAL - orders: {too_slow}, {few}"),
-            &[&slow_critical, &warning, up],
+            &[slow_critical, warning, up],
         ),
         (
             &["-c", "4:", "--rtt-warning", "1us"],
             2,
             &format!("CRITICAL - orders: {too_few}, {slow}"),
-            &[&critical, &slow_warning, up],
+            &[critical, slow_warning, up],
         ),
         // UNKNOWN is worse than WARNING, and better than CRITICAL.
         (
             &["--state", &folder],
             3,
             &format!("UNKNOWN - orders: {no_state}, 3 instances, slowest answer *ms"),
-            &[&unusable, up],
+            &[unusable, up],
         ),
         (
             &["--state", &folder, "-w", "4:"],
             3,
             &format!("UNKNOWN - orders: {no_state}, {few}"),
-            &[&unusable, &warning, up],
+            &[unusable, warning, up],
         ),
         (
             &["--state", &folder, "-c", "4:"],
             2,
             &format!("CRITICAL - orders: {too_few}, {no_state}"),
-            &[&critical, &unusable, up],
+            &[critical, unusable, up],
         ),
     ];
     each(cases, |(flags, code, text, findings)| {
@@ -451,8 +449,8 @@ fn an_outage_is_forgotten_only_after_forget_after() {
         &format!(
             "NATS_SERVICE CRITICAL - orders: 0 instances, fewer than 1 (range 1:), {forgotten} | instances=0;;1:;0; \
              rtt_max=U nats_rtt=* outage=0.000000s;;;0; probe=*s;;;0;\n\
-             CRITICAL instances_out_of_range: 0 instances, fewer than 1 (range 1:)\n\
-             UNKNOWN service_never_seen: {forgotten}\n\
+             CRITICAL instances_out_of_range\n\
+             UNKNOWN service_never_seen\n\
              asked NATS *"
         ),
     );
@@ -545,7 +543,7 @@ fn a_reset_ends_the_outage_and_says_no_ok() {
                 "NATS_SERVICE UNKNOWN - orders: never seen in this account, no responders, no service at all \
                  answers here: is this the right account, and --srv-prefix? \
                  | instances=0;;;0; {ABSENT}\n\
-                 UNKNOWN service_never_seen: never seen in this account, no responders, *\n\
+                 UNKNOWN service_never_seen\n\
                  asked NATS *\n\
                  asked 2 times"
             ),

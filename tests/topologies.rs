@@ -306,14 +306,14 @@ fn all_instances_are_counted_through_an_import() {
         match version {
             Version::Newest => out
                 .assert_first(2, "NATS_SERVICE CRITICAL - orders: down, no responders, 3 instances until *s ago, NATS *")
-                .assert_line("CRITICAL service_down: *"),
+                .assert_finding("CRITICAL service_down: *"),
             _ => out
                 .assert_first(
                     2,
                     "NATS_SERVICE CRITICAL - orders: silent, no answer within *s though somebody is subscribed (hung, or \
                      nobody is there: through an import, a server before 2.10.26 does not say so), 3 instances until *s ago, NATS *",
                 )
-                .assert_line("CRITICAL service_silent: *"),
+                .assert_finding("CRITICAL service_silent: *"),
         };
     });
 }

@@ -37,7 +37,7 @@ fn an_instance_of_another_version_is_named() {
         let line =
             format!("NATS_SERVICE WARNING - orders: {text}, 3 instances, slowest answer *ms | instances=3;;;0; *");
         out.assert_first(1, &line)
-            .assert_line(&format!("WARNING version_unexpected: {text}"));
+            .assert_finding(&format!("WARNING version_unexpected: {text}"));
         // As long as it is there.
         run("^1.4").assert_first(1, &line);
         monitor

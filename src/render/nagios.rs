@@ -49,6 +49,11 @@ pub fn render_all(report: &AllReport, verbosity: u8) -> String {
     output("NATS_SERVICES", &report.overview, verbosity, services)
 }
 
+/// The same for NATS itself: `NATS_SERVER STATUS - text | perfdata`.
+pub fn render_server(verdict: &Verdict, verbosity: u8) -> String {
+    output("NATS_SERVER", verdict, verbosity, std::iter::empty())
+}
+
 /// The output with this word before the status. `lines` come before the steps of the probe, each with the verbosity that
 /// shows it.
 fn output(word: &str, verdict: &Verdict, verbosity: u8, lines: impl Iterator<Item = (u8, String)>) -> String {
@@ -60,7 +65,9 @@ fn output(word: &str, verdict: &Verdict, verbosity: u8, lines: impl Iterator<Ite
     let texts: Vec<&str> = verdict.told().collect();
     text.push_str(&texts.join(", "));
     // Nagios separates the fields of its log by semicolons, and writes ':' for one in the output of a plugin.
-    let mut output = shorten(&one_line(&text).replace(';', ","), FIRST_LINE);
+    let first = |text: &str| one_line(text).replace(';', ",");
+    let mut output = shorten(&first(&text), FIRST_LINE);
+    let told = output.clone();
     let end = output.len() + MAX_PERFDATA;
     let mut metrics = verdict.metrics.iter().map(perfdata);
     let mut separator = " | ";
@@ -77,7 +84,11 @@ fn output(word: &str, verdict: &Verdict, verbosity: u8, lines: impl Iterator<Ite
     let left_out = (left_out > 0).then(|| (0, format!("{} left out, no room", count(left_out, "metric"))));
     let findings = verdict.findings().iter().map(|finding| {
         let (status, reason) = (finding.status.name(), finding.reason.name());
-        (1, format!("{status} {reason}: {}", finding.text))
+        // The first line is not repeated, but where it was cut.
+        match told.contains(&first(&finding.text)) {
+            true => (1, format!("{status} {reason}")),
+            false => (1, format!("{status} {reason}: {}", finding.text)),
+        }
     });
     let (steps, details): (Vec<&Detail>, Vec<&Detail>) = verdict.details.iter().partition(|d| d.verbosity >= STEPS);
     let line = |detail: &&Detail| (detail.verbosity, detail.text.clone());
@@ -179,7 +190,8 @@ mod tests {
         let line = "NATS_SERVICE OK - orders: 3 instances, slowest answer 1.2ms \
                     | instances=3;3:;1:;0; rtt_max=0.001204s;;;0; nats_rtt=U\n";
         assert_eq!(render(&verdict, 0), line);
-        let found = "OK service_up: 3 instances, slowest answer 1.2ms\n";
+        // What the line says is not repeated.
+        let found = "OK service_up\n";
         assert_eq!(render(&verdict, 1), format!("{line}{found}more\n"));
         assert_eq!(render(&verdict, 3), format!("{line}{found}more\nmost\n"));
     }
@@ -304,7 +316,7 @@ mod tests {
         }
         let output = render_all(&report, 1);
         assert!(output.contains("\nCRITICAL service-002: still down for "), "{output}");
-        assert!(output.ends_with("\nand 975 more lines\n"), "{output}");
+        assert!(output.ends_with("\nand 974 more lines\n"), "{output}");
         let output = render_all(&report, 3);
         assert!(output.contains("\nCRITICAL service-000: still down for "), "{output}");
         assert!(output.contains(" more lines\n0ms step\n1ms step\n"), "{output}");

@@ -411,6 +411,17 @@ impl Output {
         self
     }
 
+    /// `-v` reports a finding, as in `WARNING slow: TEXT`: the first line has its text, and a line of its own the status and the reason.
+    /// Where the first line has no room or no need for the text, both are on that line.
+    #[track_caller]
+    pub fn assert_finding(self, pattern: &str) -> Output {
+        let (head, text) = pattern.split_once(": ").expect("a finding");
+        let has = |pattern: &str| self.stdout.lines().skip(1).any(|line| line_matches(pattern, line));
+        let found = has(pattern) || has(head) && line_matches(&format!("*{text}*"), self.first_line());
+        assert!(found, "expected the finding {pattern:?}, but\n{}", self.report());
+        self
+    }
+
     fn report(&self) -> String {
         let Output {
             command,
