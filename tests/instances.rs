@@ -289,7 +289,7 @@ fn assert_never_seen(monitor: &Monitor, service: &str, text: &str) {
             3,
             &format!("NATS_SERVICE UNKNOWN - {service}: {text} | instances=0;;;0; *"),
         )
-        .assert_line(&format!("UNKNOWN service_never_seen: {text}"));
+        .assert_finding(&format!("UNKNOWN service_never_seen: {text}"));
 }
 
 const NOBODY: &str = "no service at all answers here: is this the right account, and --srv-prefix?";
@@ -316,7 +316,10 @@ fn a_wrong_name_is_reported_with_the_nearest_names() {
     asks("orders-v3", "did you mean orders-v2 or orders?");
     asks("billing", "here are: orders, orders-v2");
     let elsewhere = Monitor::new(&url).login(&["--srv-prefix", "APP.$SRV"]);
-    assert_never_seen(&elsewhere, "orders", NOBODY);
+    // The subject that was asked shows a prefix that was mistyped, or lost its dollar sign on the way.
+    let asked =
+        "NATS_SERVICE UNKNOWN - orders: never seen in this account (asked APP.$SRV.PING.orders), no responders, *";
+    elsewhere.check(["--confirm", "50ms"]).run().assert(3, asked);
     let _more: Vec<Service> = ["a", "b", "c", "d", "e"]
         .map(|name| Service::async_nats(&url, name).start())
         .into();

@@ -100,7 +100,9 @@ pub(super) fn policy(
             window: restarts_window(values)?.unwrap_or(standard.restarts.window),
         },
         remembers,
-        imported: prefix.is_some_and(|prefix| prefix.is_imported()),
+        imported: prefix
+            .filter(Prefix::is_imported)
+            .map(|prefix| prefix.as_str().to_owned()),
     })
 }
 

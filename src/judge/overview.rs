@@ -13,7 +13,7 @@ use crate::probe::observation::{Observation, Outcome};
 use crate::state::baseline::Baseline;
 use crate::state::memory::Memory;
 use crate::values::dated;
-use crate::values::duration::age;
+use crate::values::duration::{age, latency};
 use crate::values::status::{Reason, Status};
 use crate::values::text::{count, digest, shorten};
 use crate::values::timestamp::Timestamp;
@@ -143,6 +143,36 @@ pub fn overview(input: &OverviewInput<'_>) -> Verdict {
     verdict
 }
 
+/// Returns the verdict on NATS itself, of a probe that asked no service. Its `service` is empty.
+pub fn server(seen: &Observation, policy: &Policy, now: Timestamp) -> Verdict {
+    let mut output = RuleOutput::default();
+    if let (Outcome::Answered(_), Some(server)) = (&seen.outcome, &seen.server) {
+        match server.rtt {
+            Some(rtt) => {
+                let text = format!("{server} is fine ({})", latency(rtt));
+                output.add_finding(Status::Ok, Reason::NatsReachable, text);
+            }
+            None => {
+                let text = format!("{server} took the login, and does not answer");
+                output.add_finding(policy.unreachable, Reason::NatsUnreachable, text);
+            }
+        }
+    }
+    let input = OverviewInput {
+        services: &[],
+        common: seen,
+        too_many: 0,
+        candidates: &BTreeMap::new(),
+        policy,
+        per_service: false,
+        now,
+    };
+    input.whole_run(&mut output);
+    let mut verdict = output.verdict("");
+    verdict.metrics.retain(|metric| metric.name != "outage");
+    verdict
+}
+
 /// Adds a problem of the account state to the verdict of [`overview`]. There may be outages that could not be read.
 pub fn add_problem(overview: &mut Verdict, problem: &str) {
     overview.add(Finding::new(Status::Unknown, Reason::StateUnusable, problem));
@@ -183,7 +213,7 @@ impl OverviewInput<'_> {
         if self.services.is_empty() && asked {
             let text = match (self.candidates.len(), self.policy.remembers) {
                 (0, true) => {
-                    let import = match self.policy.imported {
+                    let import = match self.policy.imported.is_some() {
                         true => ", and are $SRV.PING and $SRV.PING.> exported and imported, both",
                         false => "",
                     };
@@ -326,7 +356,7 @@ impl OverviewInput<'_> {
             Reason::ServiceNeverSeen => "never seen",
             Reason::StateUnusable => "without a usable state",
             Reason::ServiceRecovered => "recovered",
-            Reason::ServiceUp => "up",
+            Reason::ServiceUp | Reason::NatsReachable => "up",
             Reason::Usage
             | Reason::ConfigUnusable
             | Reason::CredentialsExpiring

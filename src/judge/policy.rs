@@ -41,8 +41,8 @@ pub struct Policy {
     pub restarts: RestartLimits,
     /// Whether there is a state at all; without one the texts must not speak of earlier runs.
     pub remembers: bool,
-    /// Whether the service is asked through an account import.
-    pub imported: bool,
+    /// The prefix of the subjects where the service is asked through an account import.
+    pub imported: Option<String>,
 }
 
 /// How long the reply of an endpoint may take.
@@ -87,7 +87,7 @@ impl Default for Policy {
             loss: LossLimits::default(),
             restarts: RestartLimits::default(),
             remembers: true,
-            imported: false,
+            imported: None,
         }
     }
 }

@@ -127,9 +127,14 @@ fn forgotten(input: &RuleInput<'_>, outage: &Outage) -> Finding {
 
 fn never_seen(input: &RuleInput<'_>, how: &str) -> Finding {
     let others = suggest::other_services(input);
+    // A prefix that was not quoted, or whose $ was not doubled for the caller, is seen by its subject.
+    let asked = match &input.policy.imported {
+        Some(prefix) => format!(" (asked {prefix}.PING.{})", input.service),
+        None => String::new(),
+    };
     let text = match input.policy.remembers {
-        true => format!("never seen in this account, {how}, {others}"),
-        false => format!("{how}, and nobody remembers whether it was ever there (--no-state), {others}"),
+        true => format!("never seen in this account{asked}, {how}, {others}"),
+        false => format!("{how}{asked}, and nobody remembers whether it was ever there (--no-state), {others}"),
     };
     Finding::new(input.policy.never_seen, Reason::ServiceNeverSeen, text)
 }
@@ -149,7 +154,7 @@ fn how_silent(input: &RuleInput<'_>, waited: Duration) -> String {
         Ignored { acks: 1.., .. } => "a JetStream stream captures the request, so nobody may be there",
         Ignored { foreign: 1.., .. } => "another service replies in its place",
         Ignored { broken: 1.., .. } => "what came was no PING reply",
-        _ if input.policy.imported && server_may_be_before(input, [2, 10, 26]) => {
+        _ if input.policy.imported.is_some() && server_may_be_before(input, [2, 10, 26]) => {
             "hung, or nobody is there: through an import, a server before 2.10.26 does not say so"
         }
         _ => match input.observation.silence {

@@ -64,7 +64,7 @@ fn too_many(input: &RuleInput<'_>, limits: &RestartLimits, restarts: &[&Change],
 
 /// ` (2 of them presumed: a wildcard subscriber hides whether silent instances are gone)`, where some are.
 fn why_presumed(input: &RuleInput<'_>, restarts: usize, presumed: usize) -> String {
-    let cause = match input.policy.imported {
+    let cause = match input.policy.imported.is_some() {
         true => "the account import or a wildcard subscriber",
         false => "a wildcard subscriber",
     };

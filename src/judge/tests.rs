@@ -190,7 +190,7 @@ fn who_else_is_there() {
 #[test]
 fn hints_for_imports() {
     let imported = Policy {
-        imported: true,
+        imported: Some("APP.$SRV".into()),
         ..Policy::default()
     };
     let told = |seen: &Observation, policy| findings(&judge("orders", &up(), seen, policy, at(100)).0);

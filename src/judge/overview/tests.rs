@@ -276,7 +276,7 @@ fn account_has_findings_of_its_own() {
         "UNKNOWN service_never_seen: no service has ever answered here: is this the right account, and --srv-prefix?",
     );
     let mut run = Run::new(vec![]);
-    run.policy.imported = true;
+    run.policy.imported = Some("APP.$SRV".into());
     run.finds(
         "UNKNOWN service_never_seen: no service has ever answered here: is this the right account, and --srv-prefix, \
          and are $SRV.PING and $SRV.PING.> exported and imported, both?",

@@ -127,7 +127,7 @@ fn policy(kind: u8) -> Policy {
             silent: Status::Warning,
             never_seen: Status::Ok,
             forget_after: Some(Duration::from_secs(3600)),
-            imported: true,
+            imported: Some("APP.$SRV".into()),
             ..standard
         },
         _ => Policy {
