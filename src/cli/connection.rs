@@ -148,6 +148,10 @@ fn servers(values: &FlagValues<'_>, context: &Context) -> Result<(Vec<ServerUrl>
         return Ok((vec![server_of(host, values.text("port")?)?], Level::Flags));
     }
     if let Some(list) = values.text("server")? {
+        // clap does not say so: --port needs --hostname, which contradicts --server.
+        if values.raw("port").is_some() {
+            return Err("--server and --port: write the port into the URL, like nats://nats.example.org:4223".into());
+        }
         return Ok((server_list("--server", list)?, Level::Flags));
     }
     if let Some(list) = values.setting("NATS_URL")? {
