@@ -52,7 +52,7 @@ fn a_mistake_is_one_line() {
     );
     says(
         &["orders"],
-        "'orders' is not a command: check, textfile, probe, watch, state or list",
+        "'orders' is not a command: check, textfile, probe, watch, state, list or server",
     );
     says(
         &["-n", "a", "state", "show"],
@@ -72,9 +72,34 @@ fn a_mistake_is_one_line() {
         "the argument '--state <FILE>' cannot be used with '--no-state'",
     );
     says(
+        &["-n", "a", "-s", "nats://h", "-p", "4223"],
+        "--server and --port: write the port into the URL, like nats://nats.example.org:4223",
+    );
+    says(
+        &["-n", "a", "-s", "nats://h", "-H", "h"],
+        "the argument '--server <URL[,URL...]>' cannot be used with '--hostname <HOST>'",
+    );
+    says(
         &["-n", "a", "-p", "4222"],
         "the following required arguments were not provided: --hostname <HOST>",
     );
+}
+
+/// The Nagios commands always give the host: a variable of the daemon's own environment does not change that.
+#[test]
+fn hostname_and_port_beat_nats_url() {
+    for command in [&["-n", "a", "--no-state"][..], &["server"]] {
+        let out = Check::new(command)
+            .args(["-H", "127.0.0.1", "-p", "1"])
+            .env("NATS_URL", "nats://127.0.0.1:2")
+            .run();
+        assert!(out.stdout.contains("cannot reach NATS at 127.0.0.1:1: "), "{out:?}");
+        let of_variable = Check::new(command).env("NATS_URL", "nats://127.0.0.1:2").run();
+        assert!(
+            of_variable.stdout.contains("cannot reach NATS at 127.0.0.1:2: "),
+            "{of_variable:?}"
+        );
+    }
 }
 
 #[test]
@@ -271,8 +296,8 @@ fn a_run_without_a_place_for_its_state_reports_it() {
         3,
         "NATS_SERVICE UNKNOWN - a: cannot reach NATS at 127.0.0.1:1: connection refused (is nats-server running there?), \
          no folder for the state: neither HOME nor XDG_STATE_HOME is set, give --state-dir, or --no-state to go without | *\n\
-         UNKNOWN nats_unreachable: *\n\
-         UNKNOWN state_unusable: *",
+         UNKNOWN nats_unreachable\n\
+         UNKNOWN state_unusable",
     );
     let run = Check::program(
         "env",

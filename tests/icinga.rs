@@ -12,6 +12,7 @@ use check_nats_service::cli;
 use clap::ArgAction;
 
 use crate::support::check::{BINARY, Running, matches};
+use crate::support::document::blocks;
 use crate::support::{Check, LIMIT, Server, Service, TempDir, Version, from_env, wait_for};
 
 fn packaging(file: &str) -> String {
@@ -25,6 +26,7 @@ fn packaging(file: &str) -> String {
 /// The files have the second in their names, so there must be one a second at most.
 const COMMON: &str = r#"
 include <itl>
+include <plugins>
 include "nats-service.conf"
 include "services.conf"
 const NodeName = "localhost"
@@ -53,15 +55,18 @@ impl Icinga {
     fn start(plugin: &Path, services: &str, more: &str) -> Icinga {
         let dir = TempDir::new();
         fs::write(dir.join("nats-service.conf"), packaging("nats-service.conf")).unwrap();
+        // NATS itself is HARD first, as in the example.
         let services = services
             .replace("check_interval = 1m", "check_interval = 1s")
-            .replace("retry_interval = 20s", "retry_interval = 1s");
+            .replace("check_interval = 20s", "check_interval = 1s")
+            .replace("retry_interval = 20s", "retry_interval = 2s")
+            .replace("retry_interval = 10s", "retry_interval = 1s");
         fs::write(dir.join("services.conf"), services).unwrap();
         fs::write(dir.join("icinga2.conf"), format!("{COMMON}{more}")).unwrap();
         fs::create_dir(dir.join("plugins")).unwrap();
         fs::create_dir_all(dir.join("data/results")).unwrap();
         fs::copy(plugin, dir.join("plugins/check_nats_service")).unwrap();
-        let daemon = Icinga::program(&dir, &["daemon"]).limit(3 * LIMIT).spawn();
+        let daemon = Icinga::program(&dir, &["daemon"]).limit(12 * LIMIT).spawn();
         Icinga {
             daemon: Some(daemon),
             dir,
@@ -71,7 +76,8 @@ impl Icinga {
     fn program(dir: &TempDir, words: &[&str]) -> Check {
         let plugins = format!("PluginContribDir={}", dir.join("plugins"));
         let args = words.iter().copied().chain(["-c"]).map(String::from);
-        let args = args.chain([dir.join("icinga2.conf"), "-D".into(), plugins]);
+        let of_itl = format!("PluginDir={}", dir.join("plugins"));
+        let args = args.chain([dir.join("icinga2.conf"), "-D".into(), plugins, "-D".into(), of_itl]);
         Check::program(&from_env("ICINGA2"), [dir.path().to_str().unwrap().to_owned()]).args(args)
     }
 
@@ -98,9 +104,22 @@ impl Icinga {
     }
 }
 
+impl Icinga {
+    /// Ends it, and looks at its log: a variable that is not defined would be a warning at each check.
+    #[track_caller]
+    fn end_without_a_word(mut self) {
+        let daemon = self.daemon.take().expect("it runs");
+        daemon.signal(libc::SIGTERM);
+        let out = daemon.wait();
+        for word in ["warning/", "critical/"] {
+            assert!(!out.stdout.contains(word), "{}", out.stdout);
+        }
+    }
+}
+
 impl Drop for Icinga {
     fn drop(&mut self) {
-        let daemon = self.daemon.take().expect("it runs");
+        let Some(daemon) = self.daemon.take() else { return };
         daemon.signal(libc::SIGTERM);
         let out = daemon.wait();
         if thread::panicking() {
@@ -142,30 +161,67 @@ fn it_takes_the_definitions_without_a_word() {
     fs::write(dir.join("icinga2.conf"), COMMON).unwrap();
     let out = Icinga::program(&dir, &["daemon", "-C"]).run();
     assert_eq!(out.code, Some(0), "{out:?}");
-    assert!(out.stdout.contains("Instantiated 4 Services."), "{out:?}");
+    assert!(out.stdout.contains("Instantiated 5 Services."), "{out:?}");
     for word in ["warning/", "critical/"] {
         assert!(!out.stdout.contains(word), "{out:?}");
     }
 }
 
-/// An outage goes OK, SOFT, HARD, OK; with the password in the environment, and one rule for all services.
+/// So are the definitions of the documents, as they stand.
+#[test]
+#[ignore = "needs Icinga"]
+fn definitions_of_the_documents_are_taken() {
+    for (document, services) in [("README.md", 2), ("packaging/icinga2/README.md", 5)] {
+        let dir = TempDir::new();
+        fs::write(dir.join("nats-service.conf"), packaging("nats-service.conf")).unwrap();
+        fs::write(dir.join("services.conf"), blocks(document, "icinga2").concat()).unwrap();
+        fs::write(dir.join("icinga2.conf"), COMMON).unwrap();
+        let out = Icinga::program(&dir, &["daemon", "-C"]).run();
+        assert_eq!(out.code, Some(0), "{document}: {out:?}");
+        assert!(
+            out.stdout.contains(&format!("Instantiated {services} Services.")),
+            "{document}: {out:?}"
+        );
+        for word in ["warning/", "critical/"] {
+            assert!(!out.stdout.contains(word), "{document}: {out:?}");
+        }
+    }
+}
+
+/// Who is told what, in a file.
+fn notifications(file: &str) -> String {
+    format!(
+        "\nobject NotificationComponent \"notification\" {{ }}
+         object User \"admin\" {{ }}
+         object NotificationCommand \"note\" {{
+           command = [ \"/bin/sh\", \"-c\", \"echo $service.name$ $notification.type$ $service.state$ >>{file}\" ]
+         }}
+         apply Notification \"note\" to Service {{ command = \"note\", users = [ \"admin\" ], interval = 0, assign where true }}
+         "
+    )
+}
+
+/// An outage goes OK, SOFT, HARD, OK; with the password in the environment, and one rule for all services. NATS away is one
+/// notification.
 #[test]
 #[ignore = "needs nats-server"]
-fn an_outage_becomes_hard_and_ends_with_the_service_s_return() {
+fn an_outage_becomes_hard_and_nats_away_is_one_notification() {
     let config = "authorization { users: [
         { user: svc, password: svc },
         { user: mon, password: s3cret, permissions: { publish: { allow: [\"$SRV.>\"] } } },
     ] }";
-    let server = Server::with_config(Version::Newest, config);
+    let mut server = Server::with_config(Version::Newest, config);
     let url = server.url().replace("//", "//svc:svc@");
     let start = || Service::nats_py(&url, "payments").count(3).start();
     let service = start();
+    let _orders = Service::async_nats(&url, "orders").start();
     let (port, metrics) = graphite();
     let state = TempDir::new();
+    // The address is that of the host.
     let services = packaging("services.conf").replace(
-        "vars.nats_service_server = \"nats://$host.address$\"",
+        "// vars.nats_service_port = 4223",
         &format!(
-            "vars.nats_service_server = \"nats://$host.address$:{}\"
+            "vars.nats_service_port = {}
              vars.nats_service_user = \"mon\"
              vars.nats_service_password = \"s3cret\"
              vars.nats_service_state_dir = \"{}\"",
@@ -176,23 +232,26 @@ fn an_outage_becomes_hard_and_ends_with_the_service_s_return() {
     let graphite = format!(
         "object GraphiteWriter \"graphite\" {{ host = \"127.0.0.1\", port = {port}, enable_send_thresholds = true }}"
     );
-    let icinga = Icinga::start(Path::new(BINARY), &services, &graphite);
+    let told = state.join("notifications");
+    let icinga = Icinga::start(Path::new(BINARY), &services, &(graphite + &notifications(&told)));
+    let told = || -> Vec<String> {
+        let text = fs::read_to_string(&told).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    };
     let payments = "nats-payments";
     let ok = "OK HARD NATS_SERVICE OK - payments: 3 instances, slowest answer *ms";
     let seen = icinga.wait_for(payments, 0, ok);
     let all = "nats-services";
-    let all_seen = icinga.wait_for(all, 0, "OK HARD NATS_SERVICES OK - 1 service, 3 instances*");
+    let all_seen = icinga.wait_for(all, 0, "OK HARD NATS_SERVICES OK - 2 services, 4 instances*");
     // The others of the same rule, each with its own options.
-    icinga.wait_for(
-        "nats-orders",
-        0,
-        "UNKNOWN * NATS_SERVICE UNKNOWN - orders: never seen *",
-    );
+    icinga.wait_for("nats-orders", 0, "OK HARD NATS_SERVICE OK - orders: 1 instance*");
     icinga.wait_for(
         "nats-mail",
         0,
-        "UNKNOWN * NATS_SERVICE UNKNOWN - mail: *APP.$SRV.PING.mail*",
+        "UNKNOWN HARD NATS_SERVICE UNKNOWN - mail: *APP.$SRV.PING.mail*",
     );
+    let up = "OK HARD NATS_SERVER OK - NATS at 127.0.0.1:* is fine (*)";
+    let mut server_seen = icinga.wait_for("nats-server", 0, up);
 
     // The check of all services has the same memory, and may be the first that sees it, or its end.
     service.kill();
@@ -201,17 +260,81 @@ fn an_outage_becomes_hard_and_ends_with_the_service_s_return() {
     let still = "CRITICAL HARD NATS_SERVICE CRITICAL - payments: still down for *, no responders, had 3 instances, NATS 2.15.* is fine (*), last seen: *";
     let seen = icinga.wait_for(payments, seen, still);
     let all_down =
-        "CRITICAL HARD NATS_SERVICES CRITICAL - 1 of 1 service still down: payments (3 instances until * ago)*";
+        "CRITICAL HARD NATS_SERVICES CRITICAL - 1 of 2 services still down: payments (3 instances until * ago)*";
     let all_seen = icinga.wait_for(all, all_seen, all_down);
-    let _service = start();
-    icinga.wait_for(payments, seen, ok);
-    icinga.wait_for(all, all_seen, "OK HARD NATS_SERVICES OK - 1 service, 3 instances*");
+    let service = start();
+    let seen = icinga.wait_for(payments, seen, ok);
+    let all_seen = icinga.wait_for(all, all_seen, "OK HARD NATS_SERVICES OK - 2 services, 4 instances*");
+    let sorted = |mut told: Vec<String>| {
+        told.sort();
+        told
+    };
+    let expected = [
+        "nats-mail PROBLEM UNKNOWN",
+        "nats-payments PROBLEM CRITICAL",
+        "nats-payments RECOVERY OK",
+        "nats-services PROBLEM CRITICAL",
+        "nats-services RECOVERY OK",
+    ];
+    wait_for("notifications", || (told().len() == expected.len()).then_some(()));
+    assert_eq!(sorted(told()), expected);
+
+    // NATS away, and every service was there: one notification.
+    server.stop();
+    let away = "CRITICAL HARD NATS_SERVER CRITICAL - cannot reach NATS at 127.0.0.1:*: connection refused *";
+    server_seen = icinga.wait_for("nats-server", server_seen, away);
+    let seen = icinga.wait_for(
+        payments,
+        seen,
+        "UNKNOWN HARD NATS_SERVICE UNKNOWN - payments: cannot reach NATS *",
+    );
+    icinga.wait_for(
+        all,
+        all_seen,
+        "UNKNOWN HARD NATS_SERVICES UNKNOWN - cannot reach NATS *",
+    );
+    icinga.wait_for(
+        "nats-orders",
+        0,
+        "UNKNOWN HARD NATS_SERVICE UNKNOWN - orders: cannot reach NATS *",
+    );
+    assert_eq!(told()[expected.len()..], ["nats-server PROBLEM CRITICAL"]);
+    server.start_again();
+    let seen = icinga.wait_for(payments, seen, ok);
+    server_seen = icinga.wait_for("nats-server", server_seen, up);
+    wait_for("nats-server RECOVERY", || {
+        (told().len() > expected.len() + 1).then_some(())
+    });
+
+    // An outage, and NATS goes just then: it is told, when NATS is back at the latest.
+    let before = told().len();
+    service.kill();
+    let seen = icinga.wait_for(payments, seen, down);
+    server.stop();
+    icinga.wait_for("nats-server", server_seen, away);
+    icinga.wait_for(
+        payments,
+        seen,
+        "CRITICAL HARD NATS_SERVICE CRITICAL - payments: still down for *, as of the last answer *",
+    );
+    let of = |service: &str| {
+        let told = told();
+        told[before..].iter().filter(|line| line.starts_with(service)).count()
+    };
+    assert_eq!(of("nats-server"), 1, "{:?}", told());
+    server.start_again();
+    wait_for("the outage is told", || (of(payments) == 1).then_some(()));
+    assert!(
+        told().contains(&"nats-payments PROBLEM CRITICAL".to_owned()),
+        "{:?}",
+        told()
+    );
 
     // It parsed the numbers and the thresholds.
     for metric in [
         "instances.value 3 ",
         "instances.warn *",
-        "rtt_max.value 0.00*",
+        "rtt_max.value 0.*",
         "outage.value 0 ",
     ] {
         let pattern = format!("*.nats-payments.nats_service.perfdata.{metric}*");
@@ -235,20 +358,67 @@ fn each_variable_reaches_its_flag() {
     let of_all = ["only", "exclude", "expect", "expect-file", "adopt-after", "per-service"];
     assert_variables("nats_service", None, |flag| !of_all.contains(&flag));
     assert_variables("nats_services", Some("--all"), |flag| flag != "name");
+    let command = cli::whole_command();
+    let server = command.find_subcommand("server").unwrap();
+    let of_server: Vec<&str> = server.get_arguments().filter_map(clap::Arg::get_long).collect();
+    assert_variables("nats_server", Some("server"), |flag| of_server.contains(&flag));
+}
+
+/// The server is the address of the host, unless a server or a context is given.
+#[test]
+#[ignore = "needs Icinga"]
+fn the_server_is_the_host_of_the_service() {
+    let plugin = plugin_that_shows_its_arguments();
+    let services: String = [
+        ("host", "vars.nats_service_port = 4223"),
+        ("server", "vars.nats_service_server = \"tls://nats.example.org:4443\""),
+        ("context", "vars.nats_service_context = \"prod\""),
+        ("named", "vars.nats_service_hostname = \"other.example.org\""),
+    ]
+    .iter()
+    .map(|(name, variables)| {
+        format!(
+            "object Service \"{name}\" {{ host_name = \"h\", check_command = \"nats_service\", check_interval = 1s
+             vars.nats_service_name = \"{name}\"\n {variables} }}\n"
+        )
+    })
+    .collect();
+    let host = "object Host \"h\" { check_command = \"dummy\", address = \"192.0.2.1\" }\n";
+    let icinga = Icinga::start(Path::new(&plugin.join("plugin")), &format!("{host}{services}"), "");
+    for (name, expected) in [
+        ("host", "--hostname 192.0.2.1 --name host --port 4223"),
+        ("server", "--name server --server tls://nats.example.org:4443"),
+        ("context", "--context prod --name context"),
+        ("named", "--hostname other.example.org --name named"),
+    ] {
+        let args = wait_for("a run", || fs::read_to_string(plugin.join(name)).ok());
+        let args: Vec<&str> = args.lines().filter(|line| !line.starts_with("NATS_")).collect();
+        assert_eq!(args.join(" "), expected);
+    }
+    icinga.end_without_a_word();
+}
+
+/// Each run leaves its arguments, a line each, and the secrets of its environment, in a file with the name of its service, or `args`.
+fn plugin_that_shows_its_arguments() -> TempDir {
+    let plugin = TempDir::new();
+    let script = format!(
+        "#!/bin/sh
+file=args
+last=
+for word; do [ \"$last\" != --name ] || file=$word; last=$word; done
+case $file in *[!a-z]*) file=args ;; esac
+printf '%s\\n' \"$@\" NATS_PASSWORD=\"$NATS_PASSWORD\" NATS_TOKEN=\"$NATS_TOKEN\" >{0}/new.$$\nmv {0}/new.$$ {0}/$file\n",
+        plugin.path().display()
+    );
+    fs::write(plugin.join("plugin"), script).unwrap();
+    fs::set_permissions(plugin.join("plugin"), fs::Permissions::from_mode(0o755)).unwrap();
+    plugin
 }
 
 /// The command runs the program with `first`, all flags that are its own and nothing besides.
 #[track_caller]
 fn assert_variables(check_command: &str, first: Option<&str>, is_own: impl Fn(&str) -> bool) {
-    let plugin = TempDir::new();
-    // Each run leaves its arguments, a line each, and the secrets of its environment.
-    let script = format!(
-        "#!/bin/sh\nprintf '%s\\n' \"$@\" NATS_PASSWORD=\"$NATS_PASSWORD\" NATS_TOKEN=\"$NATS_TOKEN\" >{0}/new.$$\nmv {0}/new.$$ {0}/args\n",
-        plugin.path().display()
-    );
-    fs::write(plugin.join("plugin"), script).unwrap();
-    fs::set_permissions(plugin.join("plugin"), fs::Permissions::from_mode(0o755)).unwrap();
-
+    let plugin = plugin_that_shows_its_arguments();
     let mut services = format!(
         "object Host \"h\" {{ check_command = \"dummy\" }}
          object Service \"s\" {{\n host_name = \"h\"\n check_command = \"{check_command}\"\n check_interval = 1s\n",

@@ -23,6 +23,9 @@ mod restarts;
 /// Each way in which NATS cannot be asked: its reason, its time, and an epoch that stays.
 mod failures;
 
+/// The check of NATS itself.
+mod server_check;
+
 /// All ways to connect, and each way in which a server refuses.
 mod connections;
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::check::{BINARY, Output, Running};
+use crate::support::document::{blocks, read};
 use crate::support::server::free_port;
 use crate::support::{Check, LIMIT, Server, Service, TempDir, Version, from_env, wait_for};
 
@@ -36,6 +37,10 @@ impl Nrpe {
         );
         let commands = fs::read_to_string(path)
             .unwrap()
+            .replace(
+                "/usr/lib/nagios/plugins/check_nats_service server",
+                &format!("{} server -s {}", path_of("check_nats_service"), server.url()),
+            )
             .replace("/usr/lib/nagios/plugins/check_nats_service", &plugin);
         let config = format!(
             "server_port={port}
@@ -124,4 +129,24 @@ fn the_line_fits_into_a_small_packet_and_all_lines_into_a_large_one() {
         "NATS_SERVICE CRITICAL - orders: down, no responders, 200 instances until *, NATS 2.15.* is fine (*), last seen: * | instances=0;3:;1:;0; *",
     );
     assert_eq!(nrpe.ask("", "nothing").code, Some(3));
+
+    // NATS itself; and a dollar sign, which is doubled in its file.
+    nrpe.ask("", "check_nats_server").assert(
+        0,
+        "NATS_SERVER OK - NATS at 127.0.0.1:* is fine (*) | nats_rtt=*s;;;0; probe=*s;;;0;",
+    );
+    let mail =
+        "NATS_SERVICE UNKNOWN - mail: never seen in this account (asked APP.$SRV.PING.mail), no responders, * | *";
+    nrpe.ask("", "check_nats_mail").assert(3, mail);
+}
+
+/// The commands of the document are those that are tested above.
+#[test]
+fn commands_of_the_document_are_in_the_file() {
+    let file = read("packaging/nagios/nrpe.cfg");
+    let lines = blocks("packaging/nagios/README.md", "nrpe").concat();
+    assert!(lines.lines().count() > 2, "{lines}");
+    for line in lines.lines() {
+        assert!(file.lines().any(|known| known == line), "{line}");
+    }
 }

@@ -10,7 +10,7 @@ use super::config::{
 use super::connection;
 use super::flag_values::FlagValues;
 use super::policy::policy;
-use super::scope::{self, Scope, scope};
+use super::scope::{self, AllServices, Scope, scope};
 use crate::connect::target::ServiceName;
 use crate::judge::Policy;
 use crate::judge::pod::{ProbeKind, ProbeResult};
@@ -129,7 +129,24 @@ pub(super) fn state_list(values: &FlagValues<'_>) -> Result<Command, String> {
     }))
 }
 
-/// The arguments of a command that has the flags of a check.
+/// NATS itself. It is its own subject, so being unable to ask it is CRITICAL.
+pub(super) fn server(values: &FlagValues<'_>) -> Result<Command, String> {
+    values.refuse_secrets()?;
+    Ok(Command::Server(Box::new(Arguments {
+        scope: Scope::All(AllServices::default()),
+        settings: Settings {
+            timing: timing(values, CHECK)?,
+            policy: Policy {
+                unreachable: values.status("unreachable")?.unwrap_or(Status::Critical),
+                ..Policy::default()
+            },
+            output: output_options(values, &[Format::Nagios])?,
+            location: StateLocation::Nowhere,
+        },
+        matches: values.matches.clone(),
+    })))
+}
+
 /// Services of the account: those that answer, and those that are remembered.
 pub(super) fn list(values: &FlagValues<'_>) -> Result<Command, String> {
     values.refuse_secrets()?;
@@ -155,6 +172,7 @@ pub(super) fn list(values: &FlagValues<'_>) -> Result<Command, String> {
     Ok(Command::List(Box::new(arguments), ListOptions { template }))
 }
 
+/// The arguments of a command that has the flags of a check.
 fn judged(values: &FlagValues<'_>, standard: Timing) -> Result<Box<Arguments>, String> {
     arguments(values, standard, values.status("unreachable")?, location(values)?)
 }

@@ -2,7 +2,7 @@
 
 use clap::Command as Definition;
 
-use super::arguments::{check, list, probe, state_list, state_reset, state_show, textfile, watch};
+use super::arguments::{check, list, probe, server, state_list, state_reset, state_show, textfile, watch};
 use super::config::{Command, Format};
 use super::flag_values::FlagValues;
 use super::flags;
@@ -22,7 +22,7 @@ pub struct CommandSpec {
 }
 
 /// Every command. The first one needs no word.
-pub static COMMANDS: [CommandSpec; 10] = [
+pub static COMMANDS: [CommandSpec; 11] = [
     CommandSpec {
         name: "check",
         summary: "Check a service, or all of them (what happens without a command)",
@@ -91,6 +91,14 @@ pub static COMMANDS: [CommandSpec; 10] = [
         formats: &Format::OF_LIST,
         define: flags::list,
         read: list,
+    },
+    CommandSpec {
+        name: "server",
+        summary: "Check NATS itself: whether it can be reached and takes the login",
+        ways: &[""],
+        formats: &[],
+        define: flags::server,
+        read: server,
     },
 ];
 

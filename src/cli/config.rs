@@ -36,6 +36,8 @@ pub enum Command {
     StateList(StateListOptions),
     /// Services that answer, and those that are remembered.
     List(Box<Arguments>, ListOptions),
+    /// NATS itself, and no service.
+    Server(Box<Arguments>),
     /// Print the help or the version.
     Print(String),
 }

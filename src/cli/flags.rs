@@ -102,6 +102,22 @@ pub(super) fn list(command: Command) -> Command {
         })
 }
 
+/// NATS itself: no service, no state.
+pub(super) fn server(command: Command) -> Command {
+    let of_server = |flag: &Arg| !matches!(flag.get_id().as_str(), "name" | "srv-prefix" | "inbox-prefix");
+    let unreachable = value(
+        "unreachable",
+        "STATUS",
+        "Status if NATS cannot be asked [default: critical]",
+    );
+    command
+        .args(connection().filter(of_server))
+        .args(login())
+        .args(tls())
+        .args(below("Judgement", [unreachable]))
+        .args(below("Output", [verbose()]))
+}
+
 pub(super) fn state_list(command: Command) -> Command {
     let kept = |flag: &Arg| matches!(flag.get_id().as_str(), "name" | "timeout");
     command
@@ -131,8 +147,8 @@ fn connection() -> impl Iterator<Item = Arg> {
         value("name", "NAME", "Name of the service").short('n').visible_alias("service"),
         value("srv-prefix", "SUBJECT", "Subject prefix of the services, APP.$SRV through an account import [default: $SRV]"),
         value("server", "URL[,URL...]", "Servers, tried in this order [NATS_URL] [default: nats://127.0.0.1:4222]").short('s'),
-        value("hostname", "HOST", "The server's host, instead of --server").short('H').conflicts_with("server"),
-        value("port", "PORT", "The server's port, with --hostname [default: 4222]").short('p').requires("hostname"),
+        value("hostname", "HOST", "Host of the server, instead of --server and NATS_URL").short('H').conflicts_with("server"),
+        value("port", "PORT", "Port of --hostname; a URL of --server has its own [default: 4222]").short('p').requires("hostname"),
         value("context", "NAME|FILE.json", "Context of the nats CLI, for values that are not given otherwise [NATS_CONTEXT]"),
         value("timeout", "DURATION", "Time limit for the whole run [default: 10s]").short('t'),
         value("inbox-prefix", "SUBJECT", "Subject prefix of the replies [default: _INBOX]"),

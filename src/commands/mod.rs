@@ -13,6 +13,7 @@ mod probe;
 mod run_all;
 mod run_check;
 mod scope;
+mod server;
 pub mod site;
 mod state;
 mod textfile;
@@ -63,6 +64,7 @@ fn run_command(command: Command, env: Env<'_>, start: Instant) -> Result<Output,
         Command::Print(text) => Ok(Output::success(text)),
         Command::StateList(options) => Ok(state::list(&options, env, start)),
         Command::List(arguments, options) => list::run(&arguments, &options, env, start),
+        Command::Server(arguments) => server::run(&arguments, env, start),
         Command::Probe(arguments, options) => probe::run(&arguments, &options, env, start),
         Command::Watch(arguments, options) => watch::run(&arguments, &options, env),
         Command::Check(arguments) => {

@@ -87,7 +87,18 @@ pub struct ProbePlan {
     pub discovery: Option<DiscoveryPlan>,
 }
 
+/// Time limit for the PONG where nothing else is asked.
+const ROUND_TRIP: Duration = Duration::from_secs(1);
+
 impl ProbePlan {
+    /// The plan of a check of the server alone: connect, log in, PING.
+    pub fn of_server() -> ProbePlan {
+        ProbePlan {
+            services: Vec::new(),
+            discovery: None,
+        }
+    }
+
     /// The service of a single check.
     pub fn single(&self) -> Option<&PingPlan> {
         match self.discovery {
@@ -99,7 +110,7 @@ impl ProbePlan {
     /// Time limit for one more reply after the latest.
     pub fn stall(&self) -> Duration {
         let of_all = self.discovery.as_ref().map(|discovery| discovery.stall);
-        of_all.or(self.single().map(|plan| plan.stall)).unwrap_or_default()
+        of_all.or(self.single().map(|plan| plan.stall)).unwrap_or(ROUND_TRIP)
     }
 }
 

@@ -508,8 +508,8 @@ impl<'s, S> Page<'s, S> {
     fn reasons(&mut self, name: &str, help: &str, verdict: impl Fn(&'s S) -> &'s Verdict) {
         self.family(name, "gauge", help, |subject| {
             let findings = verdict(subject).findings();
-            Reason::ALL.iter().map(move |reason| {
-                let given = findings.iter().any(|finding| finding.reason == *reason);
+            Reason::of_services().map(move |reason| {
+                let given = findings.iter().any(|finding| finding.reason == reason);
                 ([("reason", reason.name())], flag(given))
             })
         });

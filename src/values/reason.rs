@@ -140,9 +140,20 @@ reasons! {
     ServiceUp "service_up" "OK"
         when "at least one instance, nothing to complain of"
         action ""
+    NatsReachable "nats_reachable" "OK"
+        when "`server`: NATS took the login and answered"
+        action ""
 }
 
 impl Reason {
+    /// Every reason of the check of a service, or of all.
+    pub fn of_services() -> impl Iterator<Item = Reason> {
+        Reason::ALL
+            .iter()
+            .copied()
+            .filter(|reason| *reason != Reason::NatsReachable)
+    }
+
     /// Reads a reason by its word.
     pub fn parse(word: &str) -> Option<Reason> {
         Reason::ALL.iter().copied().find(|reason| reason.name() == word)

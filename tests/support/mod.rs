@@ -10,6 +10,7 @@ pub mod certs;
 pub mod check;
 pub mod cost;
 pub mod crowd;
+pub mod document;
 pub mod fake;
 pub mod http;
 pub mod jwt;

@@ -133,6 +133,7 @@ fn run(input: &[u8]) {
         Ok(Command::Print(text)) => return assert!(text.ends_with('\n'), "{text}"),
         Ok(Command::StateList(_)) => return,
         Ok(Command::Check(arguments) | Command::StateShow(arguments, _) | Command::StateReset(arguments)) => arguments,
+        Ok(Command::Server(arguments)) => arguments,
         Ok(Command::Textfile(arguments, _)) => arguments,
         Ok(Command::Probe(arguments, _)) => arguments,
         Ok(Command::List(arguments, _)) => arguments,

@@ -1,0 +1,55 @@
+//! The check of NATS itself: it needs no service and keeps no state.
+
+use std::fs;
+
+use crate::support::{Check, Fake, Server, TempDir, Version};
+
+const AWAY: &str = "NATS_SERVER CRITICAL - cannot reach NATS at 127.0.0.1:*: connection refused (is nats-server running there?) \
+                    | nats_rtt=U probe=*s;;;0;";
+
+#[test]
+#[ignore = "needs nats-server"]
+fn nats_is_ok_when_it_takes_the_login_and_answers() {
+    // No permission is needed: nothing is asked.
+    let config = "authorization { user: mon, password: s3cret, permissions: { publish: {deny: [\">\"]} } }";
+    let mut server = Server::with_config(Version::Newest, config);
+    let home = TempDir::new();
+    let check = |flags: &[&str]| {
+        let command = ["server", "-s", &server.url(), "--user", "mon"];
+        Check::new(command).args(flags).home(&home).run()
+    };
+    let ok = "NATS_SERVER OK - NATS at 127.0.0.1:* is fine (*) | nats_rtt=*s;;;0; probe=*s;;;0;";
+    check(&["--password", "s3cret"]).assert(0, ok);
+    check(&["--password", "s3cret", "-v"]).assert(0, &format!("{ok}\nOK nats_reachable\nasked NATS at *, round trip *\n*: the password went over a connection without TLS: *"));
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "it keeps no state");
+
+    let refused = "NATS at 127.0.0.1:* refused the user mon or the password * | nats_rtt=U probe=*s;;;0;";
+    check(&["--password", "wrong"]).assert(2, &format!("NATS_SERVER CRITICAL - {refused}"));
+    let lenient = check(&["--password", "wrong", "--unreachable", "warning"]);
+    lenient.assert(1, &format!("NATS_SERVER WARNING - {refused}"));
+
+    let url = server.url();
+    server.stop();
+    Check::new(["server", "-s", &url]).run().assert(2, AWAY);
+}
+
+/// Whoever listens there, and says nothing, or nothing of NATS, is no NATS.
+#[test]
+fn what_is_no_nats_is_not_ok() {
+    let silent = Fake::start(|conn| conn.hold(std::time::Duration::from_secs(20)));
+    Check::new(["server", "-s", &silent.url(), "-t", "500ms"])
+        .run()
+        .assert(2, "NATS_SERVER CRITICAL - *127.0.0.1:* | nats_rtt=U probe=*s;;;0;");
+    let hung = Fake::start(|conn| {
+        conn.handshake()?;
+        conn.answer_pings(false);
+        conn.hold(std::time::Duration::from_secs(20))
+    });
+    Check::new(["server", "-s", &hung.url(), "-t", "5s"]).run().assert(
+        2,
+        "NATS_SERVER CRITICAL - NATS at 127.0.0.1:* * | nats_rtt=U probe=*s;;;0;",
+    );
+    let http = Fake::start(|conn| conn.send_raw(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+    let out = Check::new(["server", "-s", &http.url()]).run();
+    assert!(out.code != Some(0) && out.stdout.starts_with("NATS_SERVER "), "{out:?}");
+}
