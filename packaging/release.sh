@@ -52,6 +52,8 @@ install -m 755 "$temp/context/check_nats_service" packaging/make-state-folders "
 install -m 644 LICENSE README.md CHANGELOG.md man/check_nats_service.8 target/packaging/copyright "$temp/static/$name/"
 install -m 644 packaging/completions/* "$temp/static/$name/completions/"
 cp -r packaging/{icinga2,kubernetes,nagios,prometheus,systemd,zabbix} "$temp/static/$name/examples/"
+# These are for the sources.
+rm "$temp/static/$name"/examples/*/try.sh
 archive "$temp/static.tar" "$temp/static"
 gzip -9n <"$temp/static.tar" >"$temp/made/$name.tar.gz"
 

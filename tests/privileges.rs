@@ -168,6 +168,41 @@ fn the_user_of_the_unit_can_write_its_metrics_and_replace_no_folder() {
     out.assert(0, "check-nats-service:/:/usr/sbin/nologin");
 }
 
+/// Removal leaves no unit enabled whose file is gone; purge leaves nothing, and no file of a user who may be gone.
+#[test]
+#[ignore = "needs root, mount and systemd"]
+fn removal_disables_the_units_and_purge_leaves_nothing() {
+    if !is_root() {
+        return;
+    }
+    for (upgrade, removal) in [
+        ("debian/prerm upgrade 0.2.0", "debian/prerm remove"),
+        ("rpm/pre_uninstall 1", "rpm/pre_uninstall 0"),
+    ] {
+        let out = on_a_host(&format!(
+            "mount -t tmpfs tmpfs /etc/systemd/system; mount -t tmpfs tmpfs /etc/default
+             cp packaging/systemd/*.service packaging/systemd/*.timer /etc/systemd/system/
+             systemctl enable -q check-nats-service@orders.timer check-nats-services.timer
+             enabled() {{ find /etc/systemd/system -type l -printf '%f\n' | sort | tr '\n' ' '; echo; }}
+             sh packaging/{upgrade}; enabled
+             sh packaging/{removal} 2>/dev/null; enabled
+             mkdir -p /var/lib/check_nats_service/112 /var/lib/prometheus-nats/node-exporter
+             touch /var/lib/prometheus-nats/node-exporter/nats-service-orders.prom
+             ln -s /var/lib/victim /var/lib/check_nats_service/112/link
+             chown -R nagios /var/lib/check_nats_service/112; chown -R check-nats-service /var/lib/prometheus-nats/node-exporter
+             touch /etc/default/check-nats-service /etc/default/check-nats-service-orders /etc/default/other
+             sh packaging/debian/postrm remove; ls /var/lib
+             sh packaging/debian/postrm purge; ls /var/lib /var/lib/victim /etc/default"
+        ));
+        out.assert(
+            0,
+            "check-nats-service@orders.timer check-nats-services.timer \n\n\
+             check_nats_service\nprometheus-nats\nvictim\n\
+             /etc/default:\nother\n\n/var/lib:\nvictim\n\n/var/lib/victim:\nfile",
+        );
+    }
+}
+
 /// What runs as root names no path below a folder that the user prometheus owns, and gives nothing away by path but in
 /// make-state-folders, which the tests above attack.
 #[test]
@@ -176,8 +211,10 @@ fn root_does_nothing_below_a_folder_of_another_user() {
     let scripts = [
         "debian/postinst",
         "debian/postrm",
+        "debian/prerm",
         "rpm/post_install",
         "rpm/post_uninstall",
+        "rpm/pre_uninstall",
     ];
     let systemd = fs::read_dir(root.join("systemd")).expect("the units");
     let systemd = systemd

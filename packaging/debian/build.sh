@@ -9,6 +9,13 @@ set -euo pipefail
     echo "usage: build.sh OUT" >&2
     exit 2
 }
+# Before anything is compiled.
+for tool in "cargo-deb (cargo install --locked cargo-deb)" "lintian (apt install lintian)" "python3"; do
+    command -v "${tool%% *}" >/dev/null || {
+        echo "build.sh: no $tool" >&2
+        exit 1
+    }
+done
 # shellcheck source=packaging/package.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../package.sh"
 

@@ -92,7 +92,7 @@ inside() {
     disown
 
     # As services.cfg says, but for the intervals.
-    sed 's/retry_interval .*/retry_interval 1/' /usr/share/doc/check-nats-service/examples/nagios/services.cfg \
+    sed 's/retry_interval .*/retry_interval 1/; s/check_interval  *0.25/check_interval 1/' /usr/share/doc/check-nats-service/examples/nagios/services.cfg \
         >/etc/nagios4/conf.d/nats.cfg
     sed -i 's/^interval_length=.*/interval_length=1/' /etc/nagios4/nagios.cfg
     expect "Nagios takes the definitions" nagios4 -v /etc/nagios4/nagios.cfg
@@ -104,6 +104,7 @@ inside() {
     # An upgrade in the middle of an outage keeps it, and what the admin has changed.
     kill -KILL "$service"
     wait_for "Nagios says CRITICAL, and HARD" in_status 'last_hard_state=2'
+    say "from the bare Debian to the first right alert: $SECONDS s"
     expect "it says why" in_status 'plugin_output=NATS_SERVICE CRITICAL - orders: still down'
     echo "# changed by the admin" >>/etc/nagios-plugins/config/check-nats-service.cfg
     install_quietly /try/new.deb

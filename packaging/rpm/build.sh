@@ -10,6 +10,13 @@ set -euo pipefail
     echo "usage: build.sh OUT" >&2
     exit 2
 }
+# Before anything is compiled.
+for tool in "cargo-generate-rpm (cargo install --locked cargo-generate-rpm)" "rpm (apt install rpm)" "python3"; do
+    command -v "${tool%% *}" >/dev/null || {
+        echo "build.sh: no $tool" >&2
+        exit 1
+    }
+done
 # shellcheck source=packaging/package.sh
 . "$(dirname "${BASH_SOURCE[0]}")/../package.sh"
 
@@ -19,6 +26,10 @@ gzip -9n <man/check_nats_service.8 >"$made/check_nats_service.8.gz"
 # Where plugins are.
 for file in check-nats-service.cfg services.cfg nrpe.cfg; do
     sed 's,/usr/lib/nagios/,/usr/lib64/nagios/,g' "packaging/nagios/$file" >"$made/$file"
+done
+for file in package-readme.md nagios/README.md; do
+    sed 's,/usr/lib/nagios/,/usr/lib64/nagios/,g; s,/etc/nagios-plugins/config/,/etc/nagios/conf.d/,g' "packaging/$file" \
+        >"$made/${file##*/}"
 done
 cargo generate-rpm --payload-compress gzip --output "$temp/"
 rpm -qp --requires --scripts "$temp"/*.rpm >/dev/null
