@@ -8,6 +8,7 @@ use check_nats_service::cli;
 use check_nats_service::values::reason::Reason;
 
 use crate::support::Check;
+use crate::support::document::{blocks, words};
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
@@ -93,6 +94,8 @@ fn help_fits_into_80_columns() {
         &["watch", "--help"],
         &["state", "show", "--help"],
         &["state", "list", "--help"],
+        &["list", "--help"],
+        &["server", "--help"],
     ] {
         let help = Check::new(words).run();
         assert_eq!((help.code, help.stderr.as_str()), (Some(0), ""), "{words:?}");
@@ -174,6 +177,46 @@ fn links_of_all_documents_lead_somewhere() {
         }
     }
     assert!(links > 3, "{links}");
+}
+
+/// Every command in the documents, whoever is to run it, has arguments that the program understands.
+#[test]
+fn commands_in_the_documents_are_understood() {
+    let mut number = 0;
+    for document in documents() {
+        let languages = ["", "console", "sh", "nrpe", "nagios"];
+        let blocks = languages.iter().flat_map(|language| blocks(&document, language));
+        for line in blocks.flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>()) {
+            let line = line
+                .trim()
+                .trim_start_matches("$ ")
+                .trim_start_matches("sudo -u nagios ");
+            let line = line
+                .split_once("]=/usr/lib/nagios/plugins/")
+                .map_or(line, |(_, command)| command);
+            let command = match line.strip_prefix("check_command") {
+                Some(definition) => {
+                    let (name, options) = definition.trim().split_once('!').unwrap_or((definition.trim(), ""));
+                    match (name, options.split_once('!')) {
+                        ("check_nats_server", _) => format!("check_nats_service server -H h {options}"),
+                        ("check_nats_services", _) => format!("check_nats_service --all -H h {options}"),
+                        ("check_nats_service", Some((service, rest))) => {
+                            format!("check_nats_service -n {service} -H h {rest}")
+                        }
+                        _ => format!("check_nats_service -n {options} -H h"),
+                    }
+                }
+                None => line.to_owned(),
+            };
+            let is_ours = command.starts_with("check_nats_service ") && !command.contains('…');
+            if is_ours && !command.contains("state reset") {
+                let known = cli::parse(&words(&command.replace("$$", "$")), &|_: &str| None);
+                assert!(known.is_ok(), "{document}: {line}: {known:?}");
+                number += 1;
+            }
+        }
+    }
+    assert!(number > 10, "{number}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn nats_is_ok_when_it_takes_the_login_and_answers() {
 #[test]
 fn what_is_no_nats_is_not_ok() {
     let silent = Fake::start(|conn| conn.hold(std::time::Duration::from_secs(20)));
-    Check::new(["server", "-s", &silent.url(), "-t", "500ms"])
+    Check::new(["server", "-s", &silent.url(), "-t", "3s"])
         .run()
         .assert(2, "NATS_SERVER CRITICAL - *127.0.0.1:* | nats_rtt=U probe=*s;;;0;");
     let hung = Fake::start(|conn| {

@@ -463,6 +463,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l interval -d 'Time between two checks [default: 15s]' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l textfile -d 'Metrics file for the textfile collector, ending in .prom' -r -F
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l status-file -d 'Status file, the verdict as JSON, for probe --from' -r -F
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l log-format -d 'Format of the log lines on stderr: text, or one JSON object each [default: text]' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l listen -d 'Answer over HTTP, without TLS: /livez /readyz /startupz /healthz /metrics /status /' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l max-age -d 'Maximum age of a check for the probes of --listen [default: 3 intervals; more if --timeout is long]' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l id -d 'Id of the instance' -r -f
