@@ -223,11 +223,15 @@ fn commands_in_the_documents_are_understood() {
 fn no_document_names_a_flag_that_is_not_there() {
     let flags = flags();
     let foreign = [
+        "--arch",
+        "--check",
         "--collector",
         "--create",
         "--release",
         "--locked",
         "--example",
+        "--from-file",
+        "--ignore-missing",
         "--nocapture",
         "--comment",
         "--duration",

@@ -158,12 +158,18 @@ venv() {
     quietly python3 -m venv "$tools/venv" || die "could not make a Python environment"
 }
 
-# nats_py: gets the Python client into $tools/venv.
-nats_py() {
+# pypi PACKAGE VERSION: gets a package into $tools/venv.
+pypi() {
     venv
-    if "$tools/venv/bin/python" -c 'import importlib.metadata as m; assert m.version("nats-py") == "2.16.0"' 2>/dev/null; then return; fi
-    say "installing nats-py 2.16.0 (PyPI)"
-    quietly "$tools/venv/bin/python" -m pip install nats-py==2.16.0 || die "could not install nats-py"
+    if "$tools/venv/bin/python" -c "import importlib.metadata as m; assert m.version('$1') == '$2'" 2>/dev/null; then return; fi
+    say "installing $1 $2 (PyPI)"
+    quietly "$tools/venv/bin/python" -m pip install "$1==$2" || die "could not install $1"
+}
+
+# nats_py: gets the Python client into $tools/venv, and what it needs to log in with a credentials file.
+nats_py() {
+    pypi nkeys 0.2.1
+    pypi nats-py 2.16.0
 }
 
 # nats_micro_py: gets the community's Python library of services into an environment of its own, $tools/nats-micro-venv.
@@ -265,7 +271,7 @@ nats_go_1_41() {
         for package in *.deb; do dpkg-deb -x "$package" tree || exit; done) || die "could not download Debian's Go client 1.41"
     go=$temp/tree/usr/lib/go-1.24
     for source in "$@"; do
-        quietly env GOROOT="$go" GOPATH="$temp/tree/usr/share/gocode" GO111MODULE=off GOFLAGS='' GOCACHE="$temp/go-cache" \
+        quietly env GOROOT="$go" GOPATH="$temp/tree/usr/share/gocode" CGO_ENABLED=0 GO111MODULE=off GOFLAGS='' GOCACHE="$temp/go-cache" \
             GOTOOLCHAIN=local "$go/bin/go" build -o "$temp/bin/$(basename "$source" .go)" "$source" ||
             die "$source does not build with the Go client 1.41"
     done

@@ -102,8 +102,11 @@ mod container;
 /// The static program: what the host cannot load into it, and where it lies.
 mod static_program;
 
-/// The manifests are valid, and the commands in them run as they stand.
+/// The manifests are valid and safe, and the commands in them run as they stand.
 mod manifests;
+
+/// The kustomize component, rendered and run.
+mod kustomize;
 
 /// Arguments, variables, help, and what is said of mistakes.
 mod cli;

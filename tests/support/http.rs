@@ -62,3 +62,12 @@ pub fn read(stream: &mut TcpStream) -> io::Result<Reply> {
         body: body.to_owned(),
     })
 }
+
+/// The body of the first answer with this status.
+#[track_caller]
+pub fn wait_for_status(port: u16, path: &str, status: u16) -> String {
+    super::wait_for(&format!("{path} {status}"), || {
+        let reply = ask(port, "GET", path).ok()?;
+        (reply.status == status).then_some(reply.body)
+    })
+}

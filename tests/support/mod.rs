@@ -14,6 +14,8 @@ pub mod document;
 pub mod fake;
 pub mod http;
 pub mod jwt;
+pub mod manifest;
+pub mod markdown;
 pub mod metrics;
 pub mod monitor;
 pub mod mount;

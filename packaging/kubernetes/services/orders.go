@@ -1,9 +1,10 @@
-// An ADR-32 service whose instance says which pod it is in. Needs github.com/nats-io/nats.go, of which 1.41 is tested, and 1.22 knows no
-// metadata yet.
+// An ADR-32 service that names its pod in its metadata, logs in with a credentials file, and waits for a NATS that is away at the start. Needs
+// github.com/nats-io/nats.go: tested with 1.41; 1.22 has no metadata yet.
 package main
 
 import (
 	"context"
+	"errors"
 	"log"
 	"os"
 	"os/signal"
@@ -17,7 +18,19 @@ import (
 func main() {
 	stop, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer cancel()
-	connection, err := nats.Connect(os.Getenv("NATS_URL"), nats.MaxReconnects(-1), nats.ReconnectWait(500*time.Millisecond))
+	options := []nats.Option{
+		nats.RetryOnFailedConnect(true), // else a NATS that is away at the start ends the program
+		nats.MaxReconnects(-1),          // else the client gives up after two minutes
+		nats.ReconnectWait(500 * time.Millisecond),
+	}
+	if credentials := os.Getenv("NATS_CREDS"); credentials != "" {
+		options = append(options, nats.UserCredentials(credentials)) // read at each attempt
+	}
+	connection, err := nats.Connect(os.Getenv("NATS_URL"), options...)
+	for errors.Is(err, os.ErrNotExist) && stop.Err() == nil { // the Secret may come later
+		time.Sleep(500 * time.Millisecond)
+		connection, err = nats.Connect(os.Getenv("NATS_URL"), options...)
+	}
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -29,7 +42,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// For probes that ask by id:
+	// For probes with --id-file.
 	if path := os.Getenv("ID_FILE"); path != "" {
 		if err := os.WriteFile(path, []byte(service.Info().ID), 0o644); err != nil {
 			log.Fatal(err)
