@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # release.sh OUT: makes all that is published, in the folder OUT: the static binary with its documents, the Debian and the RPM
 # package, the container image as an OCI archive, the SBOM, and the checksums. From the last commit, whatever lies around; the same
-# commit, tools and authorities make the same bytes, wherever and whenever.
+# commit, tools, authorities and Git remote make the same bytes, wherever and whenever. With MINISIGN_KEY, the file of a secret key, the
+# checksums are signed (packaging/container/README.md).
 #
 # Needs what packaging/debian/build.sh, packaging/rpm/build.sh and packaging/container/context.sh need, git, and buildah.
 # Takes some minutes, since everything is built anew.
@@ -24,6 +25,8 @@ temp=$(mktemp -d)
 trap 'rm -rf "$temp"' EXIT
 git clone -q "$root" "$temp/source"
 cd "$temp/source"
+# The labels of the image name it.
+git remote set-url origin "$(git -C "$root" remote get-url origin 2>/dev/null || echo "$root")"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 name=check_nats_service-$version-$arch-linux
 say "$version, commit $(git rev-parse --short HEAD)"
@@ -65,6 +68,10 @@ image build -q --isolation chroot --timestamp "$SOURCE_DATE_EPOCH" --identity-la
 image push -q "check_nats_service:$version" "oci:$temp/oci:check_nats_service:$version"
 archive "$temp/made/$name.oci.tar" "$temp/oci"
 
-(cd "$temp/made" && sha256sum -- * >SHA256SUMS)
+if [ -n "${MINISIGN_KEY:-}" ]; then
+    "$root/packaging/sign.sh" "$temp/made" "$MINISIGN_KEY"
+else
+    (cd "$temp/made" && sha256sum -- * >SHA256SUMS)
+fi
 cp "$temp/made"/* "$out/"
 say "all made in $out"

@@ -2,90 +2,13 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::support::image::{CREATED, Image, REVISION, SOURCE};
 use super::support::jwt::{Account, Operator, User};
-use super::support::{Certs, Check, Output, Server, Service, TempDir, Version, each, from_env, is_root};
-
-const UID: &str = "65532";
-
-/// An image, built in storage of its own, and a container of it.
-struct Image {
-    dir: TempDir,
-    name: String,
-    root: String,
-}
-
-impl Image {
-    /// With these authorities in the place of the system's.
-    fn build(ca: &str) -> Image {
-        let dir = TempDir::new();
-        let context = dir.join("context");
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/container/context.sh");
-        // Cargo is asked for the parts of the SBOM only.
-        let home = std::env::var("HOME").unwrap_or_default();
-        let cargo = std::env::var("CARGO_HOME").unwrap_or(format!("{home}/.cargo"));
-        let rustup = std::env::var("RUSTUP_HOME").unwrap_or(format!("{home}/.rustup"));
-        Check::program(script.to_str().unwrap(), [&context])
-            .env("STATIC_BINARY", from_env("CHECK_NATS_SERVICE_STATIC"))
-            .env("CA_BUNDLE", ca)
-            .env("CARGO_HOME", cargo)
-            .env("RUSTUP_HOME", rustup)
-            .limit(Duration::from_secs(600))
-            .run()
-            .assert(0, "");
-        let mut image = Image {
-            dir,
-            name: String::new(),
-            root: String::new(),
-        };
-        image.buildah(&["build", "--isolation", "chroot", "-q", "-t", "probe", &context]);
-        image.name = image.buildah(&["from", "probe"]);
-        image.root = image.buildah(&["mount", &image.name]);
-        image
-    }
-
-    /// What it says, in one word.
-    #[track_caller]
-    fn buildah(&self, args: &[&str]) -> String {
-        let out = self.run_buildah(args);
-        assert_eq!(out.code, Some(0), "{out:?}");
-        out.stdout.trim().to_owned()
-    }
-
-    fn run_buildah(&self, args: &[&str]) -> Output {
-        let (root, run) = (self.dir.join("storage"), self.dir.join("run"));
-        Check::program(
-            "buildah",
-            ["--storage-driver", "vfs", "--root", &root, "--runroot", &run],
-        )
-        .args(args)
-        .limit(Duration::from_secs(120))
-        .run()
-    }
-
-    /// Gives the container a file, as a mounted secret.
-    fn give(&self, path: &str, text: &[u8]) {
-        let path = format!("{}{path}", self.root);
-        fs::create_dir_all(Path::new(&path).parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    /// Runs it in the file system of the container, which is read-only.
-    fn run(&self, args: &[&str]) -> Output {
-        // Every runtime gives it /dev/null.
-        let script = format!(
-            "mount --bind {0} {0} && mount --bind /dev/null {0}/dev/null && mount -o remount,bind,ro {0} && \
-             exec env -i /usr/sbin/chroot --userspec={UID}:{UID} --groups= {0} /check_nats_service \"$@\"",
-            self.root
-        );
-        Check::program("unshare", ["-m", "sh", "-c", &script, "sh"])
-            .args(args)
-            .run()
-    }
-}
+use super::support::manifest::{parse, validate};
+use super::support::{Certs, Check, Server, Service, TempDir, Version, each, is_root, markdown};
 
 #[test]
 #[ignore = "needs the release build"]
@@ -118,6 +41,17 @@ fn the_image_does_what_the_program_does() {
     ]);
     assert_eq!(user, "65532:65532 [/check_nats_service]");
 
+    // Every label is true: what is not known is left out.
+    let labels = image.buildah(&["inspect", &image.name]);
+    let labels = serde_json::from_str::<Value>(&labels).unwrap()["OCIv1"]["config"]["Labels"].take();
+    let label = |name: &str| labels[format!("org.opencontainers.image.{name}")].as_str();
+    assert_eq!(label("version"), Some(env!("CARGO_PKG_VERSION")));
+    assert_eq!(label("licenses"), Some("Apache-2.0"));
+    assert_eq!(label("created"), Some(CREATED.1));
+    assert_eq!((label("source"), label("url")), (Some(SOURCE), Some(SOURCE)));
+    assert_eq!(label("documentation"), Some(format!("{SOURCE}#readme").as_str()));
+    assert_eq!(label("revision"), Some(REVISION));
+
     let elf = Check::program("readelf", ["-ld", &format!("{}/check_nats_service", image.root)]).run();
     assert!(
         !elf.stdout.contains("INTERP") && !elf.stdout.contains("(NEEDED)"),
@@ -137,7 +71,7 @@ fn the_image_does_what_the_program_does() {
         .iter()
         .filter_map(|part| part["name"].as_str())
         .collect();
-    for part in ["nats", "clap", "rust-std", "glibc", "libgcc"] {
+    for part in ["nats", "clap", "rust-std", "glibc", "libgcc", "ca-certificates"] {
         assert!(names.contains(&part), "{part} is missing: {names:?}");
     }
     assert!(
@@ -151,6 +85,17 @@ fn the_image_does_what_the_program_does() {
             "{part}"
         );
     }
+
+    let bundle = sbom["components"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|part| part["name"] == "ca-certificates");
+    let digest = Check::program("sha256sum", [certs.path("ca.pem")]).run().stdout;
+    assert_eq!(
+        (&bundle.unwrap()["type"], &bundle.unwrap()["hashes"][0]["content"]),
+        (&json!("file"), &json!(digest.split(' ').next()))
+    );
 
     let server = Server::start(Version::Newest);
     let tls = Server::with_config(Version::Newest, &certs.config("server", ""));
@@ -256,4 +201,94 @@ fn the_image_does_what_the_program_does() {
     // A check says where to keep its state.
     let out = image.run(&["-s", &server.url(), "-n", "orders"]);
     out.assert(3, "NATS_SERVICE UNKNOWN - orders: *1 instance*");
+}
+
+/// The commands that packaging/container/README.md gives to whoever publishes, and to whoever checks what was published.
+#[test]
+#[ignore = "needs minisign"]
+fn a_release_is_signed_and_checked_as_documented() {
+    let section = markdown::section("packaging/container/README.md", "## Signatures");
+    let blocks = markdown::blocks(&section, "");
+    let [publish, check] = &blocks[..] else {
+        panic!("two blocks: {section}")
+    };
+    let dir = TempDir::new();
+    std::os::unix::fs::symlink(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging"),
+        dir.join("packaging"),
+    )
+    .unwrap();
+    fs::create_dir(dir.join("out")).unwrap();
+    let archive = dir.join("out/check_nats_service-0.1.0-x86_64-linux.tar.gz");
+    fs::write(&archive, "the archive").unwrap();
+    let run = |script: &str, cwd: &str| Check::program("bash", ["-euc", script]).cwd(cwd).run();
+    // A key without a password, since nobody is there to type it. release.sh builds for minutes, and signs with this at its end.
+    let key = "minisign -G -W -s minisign.key -p minisign.pub";
+    assert!(
+        publish.contains("minisign -G -s minisign.key -p minisign.pub"),
+        "{publish}"
+    );
+    assert!(
+        publish.contains("MINISIGN_KEY=minisign.key packaging/release.sh out"),
+        "{publish}"
+    );
+    let out = run(&format!("{key}\npackaging/sign.sh out minisign.key"), &dir.join(""));
+    assert_eq!(out.code, Some(0), "{out:?}");
+    fs::copy(dir.join("minisign.pub"), dir.join("out/minisign.pub")).unwrap();
+    let out = run(check, &dir.join("out"));
+    assert_eq!(out.code, Some(0), "{out:?}");
+    assert!(
+        out.stdout.contains("Signature and comment signature verified"),
+        "{out:?}"
+    );
+    assert!(
+        out.stdout.contains("Trusted comment: check_nats_service-0.1.0\n"),
+        "{out:?}"
+    );
+    assert!(out.stdout.contains("x86_64-linux.tar.gz: OK"), "{out:?}");
+    // What was changed after that is found, with or without its checksum.
+    fs::write(&archive, "another archive").unwrap();
+    assert_eq!(run(check, &dir.join("out")).code, Some(1));
+    run("sha256sum check* >SHA256SUMS", &dir.join("out"));
+    let out = run(check, &dir.join("out"));
+    assert!(
+        out.code == Some(1) && out.stderr.contains("Signature verification failed"),
+        "{out:?}"
+    );
+}
+
+/// The pods and the service of packaging/container/README.md are valid, and what they run is there.
+#[test]
+#[ignore = "needs kubernetes-validate"]
+fn the_ways_to_take_the_binary_are_valid() {
+    let section = markdown::read("packaging/container/README.md");
+    let (pods, others): (Vec<_>, Vec<_>) = markdown::blocks(&section, "yaml")
+        .into_iter()
+        .partition(|block| block.starts_with("spec:"));
+    assert_eq!((pods.len(), others.len()), (2, 1));
+    let dir = TempDir::new();
+    let path = dir.join("block.yaml");
+    for pod in pods {
+        fs::write(
+            &path,
+            format!("apiVersion: v1\nkind: Pod\nmetadata: {{name: orders}}\n{pod}"),
+        )
+        .unwrap();
+        validate(&path, 0);
+    }
+    // Docker Compose runs the words after CMD in the container.
+    fs::write(&path, &others[0]).unwrap();
+    let orders = parse(&path).remove(0)["services"]["orders"].take();
+    let test: Vec<String> = serde_json::from_value(orders["healthcheck"]["test"].clone()).unwrap();
+    assert_eq!(test[..2], ["CMD", "/check_nats_service"]);
+    assert_eq!(orders["environment"]["NATS_URL"], "nats://nats:4222");
+    let server = Server::start(Version::Newest);
+    let _service = Service::async_nats(&server.url(), "orders").start();
+    let out = Check::new(&test[2..]).env("NATS_URL", server.url()).run();
+    out.assert(0, "liveness pass: orders: * (1.0.0) answered in *");
+    let copy = markdown::blocks(&section, "dockerfile");
+    assert_eq!(
+        copy,
+        ["COPY --from=registry.example.org/check_nats_service:0.1.0 /check_nats_service /check_nats_service\n"]
+    );
 }

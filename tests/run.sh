@@ -45,6 +45,7 @@ debian systemd command -v systemd-analyze
 debian mandoc command -v mandoc
 debian chromium command -v chromium
 debian buildah command -v buildah
+debian minisign command -v minisign
 debian ca-certificates test -e /etc/ssl/certs/ca-certificates.crt
 
 NAGIOS4=/usr/sbin/nagios4

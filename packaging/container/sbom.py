@@ -1,15 +1,19 @@
-"""Prints what the static program is made of: a CycloneDX 1.5 SBOM. `sbom.py TARGET`.
+"""Prints what the static program and the image are made of: a CycloneDX 1.5 SBOM. `sbom.py TARGET`.
 
 From `cargo metadata` and Cargo.lock, and the toolchain that is installed: the standard library of Rust, glibc and libgcc are in the
-program, too.
+program, too. The image has the CA certificates of the host that built it. From the environment: CC (cc), the compiler of TARGET, and
+CA_BUNDLE, other certificates.
 """
 
 import hashlib
 import json
+import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tomllib
+
 
 def metadata(target):
     command = ["cargo", "metadata", "--quiet", "--locked", "--format-version", "1", "--filter-platform", target]
@@ -42,32 +46,41 @@ def component(package, checksums):
     return entry
 
 
-def output(*command):
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+def output(*command, **options):
+    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, **options).stdout.strip()
+
+
+def part(name, version, licence, path, **more):
+    """A component that Cargo.lock does not name, with the digest of the file that it comes from."""
+    purl = f"pkg:generic/{name}" + (f"@{version}" if version else "")
+    entry = {"type": "library", "bom-ref": purl, "name": name, "purl": purl, **more}
+    if version:
+        entry["version"] = version
+    digest = hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()
+    return {**entry, "licenses": [{"expression": licence}], "hashes": [{"alg": "SHA-256", "content": digest}]}
 
 
 def toolchain(target):
-    """What the compiler links into the static program, and Cargo.lock does not name: each with the archive that it comes from."""
+    """What the compiler links into the static program."""
     rust = dict(line.split(": ", 1) for line in output("rustc", "-vV").splitlines() if ": " in line)
     libraries = pathlib.Path(output("rustc", "--print", "sysroot"), "lib/rustlib", target, "lib")
-    std = next(libraries.glob("libstd-*.rlib"))
-    compiler = output("cc", "-dumpfullversion")
-    for name, version, licence, archive in [
-        ("rust-std", rust["release"], "MIT OR Apache-2.0", std),
-        ("glibc", output("getconf", "GNU_LIBC_VERSION").split()[1], "LGPL-2.1-or-later", output("cc", "-print-file-name=libc.a")),
-        ("libgcc", compiler, "GPL-3.0-or-later WITH GCC-exception-3.1", output("cc", "-print-file-name=libgcc_eh.a")),
-    ]:
-        purl = f"pkg:generic/{name}@{version}"
-        digest = hashlib.sha256(pathlib.Path(archive).read_bytes()).hexdigest()
-        yield {
-            "type": "library",
-            "bom-ref": purl,
-            "name": name,
-            "version": version,
-            "purl": purl,
-            "licenses": [{"expression": licence}],
-            "hashes": [{"alg": "SHA-256", "content": digest}],
-        }
+    yield part("rust-std", rust["release"], "MIT OR Apache-2.0", next(libraries.glob("libstd-*.rlib")))
+    cc = os.environ.get("CC", "cc")
+    glibc = output(cc, "-E", "-P", "-x", "c", "-", input="#include <features.h>\n__GLIBC__ __GLIBC_MINOR__\n")
+    glibc = ".".join(glibc.split()[-2:])
+    yield part("glibc", glibc, "LGPL-2.1-or-later", output(cc, "-print-file-name=libc.a"))
+    compiler = output(cc, "-dumpfullversion")
+    yield part("libgcc", compiler, "GPL-3.0-or-later WITH GCC-exception-3.1", output(cc, "-print-file-name=libgcc_eh.a"))
+
+
+def certificates():
+    """The CA bundle of the image, and for that of a Debian host the version of its package."""
+    bundle, version = os.environ.get("CA_BUNDLE"), None
+    if not bundle:
+        bundle = "/etc/ssl/certs/ca-certificates.crt"
+        if shutil.which("dpkg-query"):
+            version = output("dpkg-query", "-W", "-f", "${Version}", "ca-certificates")
+    return part("ca-certificates", version, "MPL-2.0", bundle, type="file")
 
 
 def main():
@@ -80,7 +93,7 @@ def main():
     refs = {key: component(package, checksums)["bom-ref"] for key, package in packages.items()}
     ids = linked(graph)
     nodes = {node["id"]: node for node in graph["resolve"]["nodes"]}
-    libraries = list(toolchain(sys.argv[1]))
+    libraries = [*toolchain(sys.argv[1]), certificates()]
     sbom = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",

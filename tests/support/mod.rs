@@ -13,6 +13,7 @@ pub mod crowd;
 pub mod document;
 pub mod fake;
 pub mod http;
+pub mod image;
 pub mod jwt;
 pub mod manifest;
 pub mod markdown;
