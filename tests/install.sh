@@ -119,6 +119,31 @@ EOF
     "$tools/icinga2" "$tools/.new.icinga2" --version >/dev/null 2>&1 || die "Icinga 2 does not run"
 }
 
+# podman: gets $tools/podman, a program that runs podman with its runtime and libraries. Installed, it would enable units of systemd.
+podman() {
+    local temp
+    if [ -x "$tools/podman" ]; then return; fi
+    apt_update
+    say "unpacking podman, conmon, crun, catatonit and their libraries (Debian)"
+    temp=$(mktemp -d "$tools/.new.XXXXXX")
+    (cd "$temp" && quietly apt-get download podman conmon crun catatonit libglib2.0-0 libsubid4 libyajl2 &&
+        for package in *.deb; do dpkg-deb -x "$package" tree || exit; done) || die "could not download podman"
+    rm -rf "$tools/podman-bin"
+    mv "$temp/tree" "$tools/podman-bin"
+    cat >"$temp/podman" <<'EOF'
+#!/bin/sh
+here=$(dirname "$0")/podman-bin
+export PATH="$here/usr/bin:$PATH"
+LD_LIBRARY_PATH=$(echo "$here"/usr/lib/*-linux-gnu)
+export LD_LIBRARY_PATH
+exec "$here/usr/bin/podman" "$@"
+EOF
+    chmod +x "$temp/podman"
+    mv "$temp/podman" "$tools/podman"
+    rm -rf "$temp"
+    "$tools/podman" --version >/dev/null || die "podman does not run"
+}
+
 # nrpe: gets the NRPE daemon and its client, as $tools/nrpe/usr/sbin/nrpe and $tools/nrpe/usr/lib/nagios/plugins/check_nrpe.
 nrpe() {
     local temp

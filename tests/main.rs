@@ -99,6 +99,9 @@ mod page;
 /// The image: from scratch, read-only, as anybody.
 mod container;
 
+/// The manifests in a real container runtime.
+mod podman;
+
 /// The static program: what the host cannot load into it, and where it lies.
 mod static_program;
 

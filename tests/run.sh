@@ -58,6 +58,10 @@ icinga2
 ICINGA2=$tools/icinga2
 nrpe
 NRPE=$tools/nrpe
+podman
+PODMAN=$tools/podman
+unpack busybox-static /bin/busybox
+BUSYBOX=$tools/busybox-static/bin/busybox
 zabbix_agent
 ZABBIX_AGENT=$tools/zabbix-agent
 
@@ -112,7 +116,7 @@ exec 9>&-
 for server in "$NATS_SERVER_2_9" "$NATS_SERVER_2_10" "$NATS_SERVER_NEWEST"; do
     "$server" --version >/dev/null || die "does not run: $server"
 done
-export NAGIOS4 ICINGA2 NRPE ZABBIX_AGENT NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_SERVERS NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE NATS_GO_1_41 NATS_MICRO_PYTHON NATS_MICRO_JS PROMTOOL PROMETHEUS NODE_EXPORTER ALERTMANAGER
+export PODMAN BUSYBOX NAGIOS4 ICINGA2 NRPE ZABBIX_AGENT NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_SERVERS NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE NATS_GO_1_41 NATS_MICRO_PYTHON NATS_MICRO_JS PROMTOOL PROMETHEUS NODE_EXPORTER ALERTMANAGER
 
 # lint NAME: whether it can be checked. A toolchain without the component is no reason to fail, except in CI.
 lint() {
@@ -178,8 +182,8 @@ timed() {
 }
 
 failed=''
-cargo test --locked --no-fail-fast -- --include-ignored --skip timed_ --skip budgets:: --skip by_the_release_build --skip container:: --skip static_program:: || failed=yes
+cargo test --locked --no-fail-fast -- --include-ignored --skip timed_ --skip budgets:: --skip by_the_release_build --skip container:: --skip podman:: --skip static_program:: || failed=yes
 finish_meanwhile || failed=yes
-cargo test --locked --test tests -- --include-ignored container:: static_program:: || failed=yes
+cargo test --locked --test tests -- --include-ignored container:: podman:: static_program:: || failed=yes
 timed timed_ budgets:: by_the_release_build || failed=yes
 [ -z "$failed" ]
