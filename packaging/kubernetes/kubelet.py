@@ -3,9 +3,10 @@
     kubelet.py MANIFEST ROOT COMMAND [NAME=VALUE]...
 
 COMMAND, as the manifest's user, is the application; NAME=VALUE are variables that its cluster would have said otherwise, and without
-a value they are taken away. A startup probe comes before the others; a liveness probe that failed as often as it may kills and restarts its
-container, a readiness probe makes it unready; a probe that takes longer than its timeout is killed and has failed. Prints a line
-for each change, with the seconds since the start. Needs root and PyYAML; ends on SIGTERM, and so does all that it started.
+a value they are taken away. A startup probe comes before the others; a startup or liveness probe that failed as often as it may kills
+and restarts its container, a readiness probe makes it unready; a probe that takes longer than its timeout is killed and has failed. A
+container that exits is unready and is started again. Prints a line for each change, with the seconds since the start. Needs root and PyYAML;
+ends on SIGTERM, and so does all that it started.
 """
 
 import os
@@ -41,6 +42,7 @@ class Container:
             if value:
                 self.environment[name] = value
         self.ready = False
+        self.started = threading.Event()
         self.process = None
 
     def run(self, command, **more):
@@ -69,11 +71,19 @@ class Container:
             return False, "took too long"
         return process.returncode == 0, text.strip()
 
+    def runs_for(self, seconds):
+        """Waits, and returns whether the container still runs."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and not STOP.wait(0.2):
+            if self.process.poll() is not None:
+                return False
+        return self.process.poll() is None
+
     def watch(self, kind):
-        """Probes until the threshold is reached in one direction or the other; again and again."""
+        """Probes again and again, and yields each result that counts; ends with the container."""
         probe = self.spec[f"{kind}Probe"]
         failures, told = 0, None
-        while not STOP.wait(probe.get("periodSeconds", 10)):
+        while self.runs_for(probe.get("periodSeconds", 10)) and not STOP.is_set():
             passed, text = self.probe(kind)
             failures = 0 if passed else failures + 1
             if (passed, failures) != told and failures <= 1:
@@ -85,26 +95,38 @@ class Container:
             elif passed:
                 yield True
 
+    def run_once(self):
+        """Runs the container until it has to be restarted, and returns why."""
+        self.start()
+        for passed in self.watch("startup"):
+            if not passed:
+                return "restarted by its startup probe"
+            self.started.set()
+            break
+        for passed in self.watch("liveness"):
+            if not passed:
+                return "restarted by its liveness probe"
+        return f"exited with {self.process.returncode}"
+
     def live(self):
         while not STOP.is_set():
-            self.start()
-            for passed in self.watch("startup"):
-                if passed:
-                    break
-                self.kill()
-                self.start()
-            for passed in self.watch("liveness"):
-                if not passed:
-                    break
+            why = self.run_once()
             if not STOP.is_set():
-                say(f"{self.pod} restarted by its liveness probe")
+                say(f"{self.pod} {why}")
+            self.started.clear()
             self.kill()
+            self.become(False)
 
     def judge(self):
-        for passed in self.watch("readiness"):
-            if passed != self.ready:
-                self.ready = passed
-                say(f"{self.pod} {'ready' if passed else 'unready'}")
+        while not STOP.wait(0.2):
+            if self.started.is_set():
+                for passed in self.watch("readiness"):
+                    self.become(passed)
+
+    def become(self, ready):
+        if ready != self.ready:
+            self.ready = ready
+            say(f"{self.pod} {'ready' if ready else 'unready'}")
 
 
 def main(manifest, root, command, *given):
