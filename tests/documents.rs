@@ -271,3 +271,16 @@ fn the_man_page_knows_every_variable_that_the_program_reads() {
         assert!(man.contains(variable) || *variable == *"CARGO_PKG_NAME", "{variable}");
     }
 }
+
+#[test]
+fn no_document_is_longer_than_its_limit() {
+    for document in documents() {
+        let limit = match document.as_str() {
+            "README.md" => 250,
+            "CHANGELOG.md" => 25,
+            _ => 400,
+        };
+        let lines = read(&document).lines().count();
+        assert!(lines <= limit, "{document} has {lines} lines, more than {limit}");
+    }
+}
