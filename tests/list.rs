@@ -235,6 +235,7 @@ fn icinga_takes_the_definitions() {
     let list = shop.text(&["--format", "icinga", "--use", "of-host"]);
     fs::write(dir.join("list.conf"), &list).unwrap();
     let config = r#"include <itl>
+        include <plugins>
         const NodeName = "localhost"
         const ZoneName = NodeName
         object Endpoint NodeName { }
@@ -253,6 +254,8 @@ fn icinga_takes_the_definitions() {
         &dir.join("icinga2.conf"),
         "-D",
         "PluginContribDir=/usr/lib/nagios/plugins",
+        "-D",
+        "PluginDir=/usr/lib/nagios/plugins",
     ];
     let out = Check::program(&from_env("ICINGA2"), [dir.path().to_str().unwrap()])
         .args(words)
