@@ -501,7 +501,7 @@ fn a_lack_of_memory_or_descriptors_is_never_ok() {
     let (well, ill) = (Bench::up_then(up), Bench::down_then(down));
     starve("nofile", 4..=20, || well.check(), || ill.check());
     // With less the kernel cannot even load the program, and kills it.
-    let mib = (12..26).chain([256]).map(|mib| mib << 20);
+    let mib = (14..28).chain([256]).map(|mib| mib << 20);
     starve("as", mib, || well.check(), || ill.check());
 }
 

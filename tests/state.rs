@@ -1223,10 +1223,10 @@ fn each_question_has_a_memory_of_its_own_and_thresholds_are_no_question() {
     }
     let turned = format!("{with_localhost},{url}");
     ask(&["-s", &turned]).run().assert(0, UP);
-    ask(&["-s", &url])
-        .args(["--srv-prefix", "X.$SRV"])
-        .run()
-        .assert(3, &format!("NATS_SERVICE UNKNOWN - orders: {NEVER_SEEN} | *"));
+    ask(&["-s", &url]).args(["--srv-prefix", "X.$SRV"]).run().assert(
+        3,
+        "NATS_SERVICE UNKNOWN - orders: never seen in this account (asked X.$SRV.PING.orders), *",
+    );
     assert_eq!(names(dir.path()).len(), questions.len() + 1);
     assert!(names(dir.path()).iter().all(|name| name.starts_with("orders-")));
 
