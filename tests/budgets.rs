@@ -1,6 +1,6 @@
 //! What a run may cost, in counts that do not depend on how fast or how busy the machine is. Of the static
 //! program, which has the same C library everywhere. The marks of a single check were 3.2 MiB of memory, 3.4 MB static and 2.6 MB
-//! dynamic; the run for all services is in the same program, and costs 0.4 MiB, 0.6 MB and 0.6 MB more.
+//! dynamic; what came since (all services at once, the exporter, its page and its metrics) is in the same program.
 
 use std::fmt::Write;
 use std::fs;
@@ -73,10 +73,10 @@ const ALL_SERVICES: Budget = Budget {
 };
 
 /// The program itself, linked dynamically.
-const BINARY_BYTES: u64 = 3_325_000;
+const BINARY_BYTES: u64 = 3_410_000;
 
 /// That of the tarball and the image.
-const STATIC_BYTES: u64 = 4_250_000;
+const STATIC_BYTES: u64 = 4_350_000;
 
 /// In percent: another compiler, another libc. Threads and descriptors have none.
 const TOLERANCE: u64 = 10;
