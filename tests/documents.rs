@@ -1,18 +1,13 @@
 //! README, man page and help say the same as the program.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::Path;
 
 use check_nats_service::cli;
 use check_nats_service::values::reason::Reason;
 
 use crate::support::Check;
-use crate::support::document::{blocks, words};
-
-fn read(path: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
-}
+use crate::support::markdown::{blocks, read, words};
 
 /// All flags of all commands, with their dashes.
 fn flags() -> BTreeSet<String> {
@@ -185,7 +180,7 @@ fn commands_in_the_documents_are_understood() {
     let mut number = 0;
     for document in documents() {
         let languages = ["", "console", "sh", "nrpe", "nagios"];
-        let blocks = languages.iter().flat_map(|language| blocks(&document, language));
+        let blocks = languages.iter().flat_map(|language| blocks(&read(&document), language));
         for line in blocks.flat_map(|block| block.lines().map(str::to_owned).collect::<Vec<_>>()) {
             let line = line
                 .trim()

@@ -12,7 +12,7 @@ use check_nats_service::cli;
 use clap::ArgAction;
 
 use crate::support::check::{BINARY, Running, matches};
-use crate::support::document::blocks;
+use crate::support::markdown::{blocks, read};
 use crate::support::{Check, LIMIT, Server, Service, TempDir, Version, from_env, wait_for};
 
 fn packaging(file: &str) -> String {
@@ -174,7 +174,7 @@ fn definitions_of_the_documents_are_taken() {
     for (document, services) in [("README.md", 2), ("packaging/icinga2/README.md", 5)] {
         let dir = TempDir::new();
         fs::write(dir.join("nats-service.conf"), packaging("nats-service.conf")).unwrap();
-        fs::write(dir.join("services.conf"), blocks(document, "icinga2").concat()).unwrap();
+        fs::write(dir.join("services.conf"), blocks(&read(document), "icinga2").concat()).unwrap();
         fs::write(dir.join("icinga2.conf"), COMMON).unwrap();
         let out = Icinga::program(&dir, &["daemon", "-C"]).run();
         assert_eq!(out.code, Some(0), "{document}: {out:?}");

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::thread;
 
 use crate::support::check::{BINARY, Running, matches};
-use crate::support::document::blocks;
+use crate::support::markdown::{blocks, read};
 use crate::support::{Check, LIMIT, Monitor, Server, Service, TempDir, Version, from_env, is_root, wait_for};
 
 /// A user of no rights: Nagios is not meant to run as root.
@@ -422,7 +422,7 @@ fn definitions_of_the_documents_are_taken() {
     }
     ";
     for (document, services) in [("README.md", 2), ("packaging/nagios/README.md", 3)] {
-        let definitions = blocks(document, "nagios").concat();
+        let definitions = blocks(&read(document), "nagios").concat();
         let dir = TempDir::new();
         let objects = packaging("check-nats-service.cfg") + host + &definitions;
         let out = nagios4(&dir, &objects, &["-v"]).run();
@@ -445,7 +445,7 @@ fn definitions_of_the_documents_are_taken() {
 #[test]
 #[ignore = "needs nats-server"]
 fn permissions_of_the_document_are_enough() {
-    let [one, all, accounts] = &blocks("packaging/nagios/README.md", "nats")[..] else {
+    let [one, all, accounts] = &blocks(&read("packaging/nagios/README.md"), "nats")[..] else {
         panic!("three blocks");
     };
     for (permissions, flags) in [(one, ["-n", "orders", "-v"]), (all, ["--all", "-v", "-v"])] {

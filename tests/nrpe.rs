@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::check::{BINARY, Output, Running};
-use crate::support::document::{blocks, read};
+use crate::support::markdown::{blocks, read};
 use crate::support::server::free_port;
 use crate::support::{Check, LIMIT, Server, Service, TempDir, Version, from_env, wait_for};
 
@@ -144,7 +144,7 @@ fn the_line_fits_into_a_small_packet_and_all_lines_into_a_large_one() {
 #[test]
 fn commands_of_the_document_are_in_the_file() {
     let file = read("packaging/nagios/nrpe.cfg");
-    let lines = blocks("packaging/nagios/README.md", "nrpe").concat();
+    let lines = blocks(&read("packaging/nagios/README.md"), "nrpe").concat();
     assert!(lines.lines().count() > 2, "{lines}");
     for line in lines.lines() {
         assert!(file.lines().any(|known| known == line), "{line}");

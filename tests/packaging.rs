@@ -7,7 +7,7 @@ use std::path::Path;
 use check_nats_service::cli;
 use serde_json::Value;
 
-use crate::support::document::read;
+use crate::support::markdown::read;
 use crate::support::service::example;
 use crate::support::{Check, TempDir};
 

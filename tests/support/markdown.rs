@@ -1,8 +1,10 @@
 //! What documents say: their sections, and the blocks in them that people paste.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
+/// Returns the text of a file of the repository.
 pub fn read(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     fs::read_to_string(root.join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
@@ -36,6 +38,25 @@ pub fn blocks(text: &str, language: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// Splits a command into words as a shell does: by blanks, with quotes, up to a comment.
+pub fn words(command: &str) -> Vec<OsString> {
+    let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None);
+    for c in command.chars() {
+        match (quote, c) {
+            (Some(end), _) if c == end => quote = None,
+            (None, '\'' | '"') => {
+                quote = Some(c);
+                word.get_or_insert_default();
+            }
+            (None, ' ') => words.extend(word.take()),
+            (None, '#') if word.is_none() => break,
+            _ => word.get_or_insert_default().push(c),
+        }
+    }
+    words.extend(word);
+    words.into_iter().map(OsString::from).collect()
 }
 
 #[test]

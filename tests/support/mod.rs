@@ -10,7 +10,6 @@ pub mod certs;
 pub mod check;
 pub mod cost;
 pub mod crowd;
-pub mod document;
 pub mod fake;
 pub mod http;
 pub mod image;
