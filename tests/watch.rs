@@ -333,7 +333,7 @@ fn the_log_begins_and_ends_with_a_line_and_can_be_json() {
     sidecar.wait_for_line("/readyz");
     service.stop();
     sidecar.wait_for_line("\"CRITICAL\"");
-    sidecar.wait_for_line("503");
+    sidecar.wait_for_line("readiness fail");
     let log = sidecar.log();
     let objects: Vec<Value> = log
         .lines()
