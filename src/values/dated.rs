@@ -1,8 +1,6 @@
 //! Ages in a text that is read later than it is written: each stands there with its moment, so that it can count from the time of
 //! reading.
 
-use std::fmt::Write;
-
 use super::text::CUT;
 use super::{duration, timestamp::Timestamp};
 
@@ -16,16 +14,15 @@ const END: char = '\u{4}';
 
 /// How long ago the moment was at `now`, with the moment.
 pub fn age(moment: Timestamp, now: Timestamp) -> String {
-    mark(PAST, moment, now)
+    mark(PAST, moment, &distance(PAST, moment, now))
 }
 
 /// How much time was left at `now` until the moment, with the moment.
 pub fn time_left(moment: Timestamp, now: Timestamp) -> String {
-    mark(FUTURE, moment, now)
+    mark(FUTURE, moment, &distance(FUTURE, moment, now))
 }
 
-fn mark(direction: char, moment: Timestamp, now: Timestamp) -> String {
-    let at_writing = distance(direction, moment, now);
+fn mark(direction: char, moment: Timestamp, at_writing: &str) -> String {
     format!("{direction}{:x}{AGE}{at_writing}{END}", moment.as_micros())
 }
 
@@ -86,9 +83,7 @@ pub fn append(page: &mut String, text: &str, now: Timestamp) {
     for part in parts(text) {
         match part {
             Part::Text(text) => page.push_str(text),
-            Part::Age { direction, moment, .. } => {
-                let _ = write!(page, "{}", distance(direction, moment, now));
-            }
+            Part::Age { direction, moment, .. } => page.push_str(&distance(direction, moment, now)),
         }
     }
 }
@@ -113,9 +108,7 @@ pub fn shorten(text: &str, max: usize) -> String {
                 direction,
                 moment,
                 at_writing,
-            } => {
-                let _ = write!(short, "{direction}{:x}{AGE}{at_writing}{END}", moment.as_micros());
-            }
+            } => short += &mark(direction, moment, at_writing),
         }
         left -= length;
     }
