@@ -16,14 +16,23 @@ use crate::values::timestamp::Timestamp;
 /// Stands between the cause and since when NATS cannot be asked, which is another text each time.
 pub const NOT_ASKED_FOR: &str = " (not asked for ";
 
-/// The text of a service that no epoch knows of, where nobody is subscribed: it may be the wrong account.
-pub const NEVER_SEEN: &str = "never seen in this account, no responders";
+const NEVER_SEEN: &str = "never seen in this account";
+
+const NO_RESPONDERS: &str = "no responders";
+
+/// Returns `true` for the text of a service that no epoch knows of and to which nobody is subscribed: it may be the wrong account.
+/// A service that hangs is subscribed.
+pub fn is_never_seen(text: &str) -> bool {
+    // The subject that was asked may stand between them, and has no comma.
+    let rest = text.strip_prefix(NEVER_SEEN).and_then(|rest| rest.split_once(", "));
+    rest.is_some_and(|(_, how)| how.starts_with(NO_RESPONDERS))
+}
 
 pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     output.add_findings(match &input.observation.outcome {
         // The number of instances says that they are there.
         Outcome::Answered(_) => None,
-        Outcome::NoResponders => Some(absent(input, Reason::ServiceDown, "no responders")),
+        Outcome::NoResponders => Some(absent(input, Reason::ServiceDown, NO_RESPONDERS)),
         Outcome::Silent(waited) => Some(silent(input, *waited)),
         Outcome::Failed(failure) => Some(not_asked(input, failure)),
     });
@@ -133,7 +142,7 @@ fn never_seen(input: &RuleInput<'_>, how: &str) -> Finding {
         None => String::new(),
     };
     let text = match input.policy.remembers {
-        true => format!("never seen in this account{asked}, {how}, {others}"),
+        true => format!("{NEVER_SEEN}{asked}, {how}, {others}"),
         false => format!("{how}{asked}, and nobody remembers whether it was ever there (--no-state), {others}"),
     };
     Finding::new(input.policy.never_seen, Reason::ServiceNeverSeen, text)

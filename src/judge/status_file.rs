@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::judge::pod::{PodProbe, ProbeKind, ProbeResult};
-use crate::judge::presence::NEVER_SEEN;
+use crate::judge::presence;
 use crate::judge::verdict::Verdict;
 use crate::probe::observation::{InstanceReply, Observation, Outcome, shown_id};
 use crate::probe::plan::Wanted;
@@ -135,9 +135,8 @@ impl LastCheck {
     }
 }
 
-/// Whether a finding says that nobody is subscribed, and that no instance was ever seen. A service that hangs is subscribed.
 fn is_never_seen(reason: &str, text: &str) -> bool {
-    reason == Reason::ServiceNeverSeen.name() && text.starts_with(NEVER_SEEN)
+    reason == Reason::ServiceNeverSeen.name() && presence::is_never_seen(text)
 }
 
 fn instances(status: &Value) -> Option<Instances> {
@@ -364,6 +363,8 @@ mod tests {
             status.to_string()
         };
         let wrong = nobody("never seen in this account, no responders, no other service is there");
+        let imported =
+            nobody("never seen in this account (asked APP.$SRV.PING.orders), no responders, no other service is there");
         let why = "no instance was ever seen in this account, is it the right one?";
         for (kind, result, line) in [
             (
@@ -382,7 +383,9 @@ mod tests {
                 format!("startup fail: orders: {why}"),
             ),
         ] {
-            assert_eq!(ask(kind, Wanted::Id("C".into()), &wrong), (result, line));
+            for seen in [&wrong, &imported] {
+                assert_eq!(ask(kind, Wanted::Id("C".into()), seen), (result, line.clone()));
+            }
         }
         // One that is subscribed hangs, or may not answer.
         let hangs = nobody("never seen in this account, no answer within 5.0s though somebody is subscribed");
