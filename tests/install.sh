@@ -67,6 +67,14 @@ debian() {
     "$@" >/dev/null 2>&1 || die "$package is installed, but this still fails: $*"
 }
 
+# download FOLDER PACKAGE...: gets what is in these Debian packages as FOLDER/tree.
+download() {
+    local folder=$1
+    shift
+    (cd "$folder" && quietly apt-get download "$@" && for package in *.deb; do quietly dpkg-deb -x "$package" tree || exit; done) ||
+        die "could not download from Debian: $*"
+}
+
 # unpack PACKAGE PROGRAM: gets the program of a Debian package as $tools/PACKAGE/PROGRAM.
 unpack() {
     local package=$1 program=$2 temp
@@ -74,8 +82,7 @@ unpack() {
     apt_update
     say "unpacking $package (Debian)"
     temp=$(mktemp -d "$tools/.new.XXXXXX")
-    (cd "$temp" && quietly apt-get download "$package" && quietly dpkg-deb -x ./*.deb tree) ||
-        die "could not download the Debian package $package"
+    download "$temp" "$package"
     [ -x "$temp/tree$program" ] || die "the Debian package $package has no $program"
     # In one step, so that an interrupted run leaves no half of it.
     rm -rf "${tools:?}/$package"
@@ -95,8 +102,7 @@ icinga2() {
         icinga2-bin | grep -E '^(libboost|libprotobuf)' | sort -u)
     temp=$(mktemp -d "$tools/.new.XXXXXX")
     # shellcheck disable=SC2086
-    (cd "$temp" && quietly apt-get download icinga2-bin icinga2-common $libraries &&
-        for package in *.deb; do dpkg-deb -x "$package" tree || exit; done) || die "could not download Icinga 2"
+    download "$temp" icinga2-bin icinga2-common $libraries
     rm -rf "$tools/icinga2-bin"
     mv "$temp/tree" "$tools/icinga2-bin"
     cat >"$temp/icinga2" <<'EOF'
@@ -126,8 +132,7 @@ podman() {
     apt_update
     say "unpacking podman, conmon, crun, catatonit and their libraries (Debian)"
     temp=$(mktemp -d "$tools/.new.XXXXXX")
-    (cd "$temp" && quietly apt-get download podman conmon crun catatonit libglib2.0-0 libsubid4 libyajl2 &&
-        for package in *.deb; do dpkg-deb -x "$package" tree || exit; done) || die "could not download podman"
+    download "$temp" podman conmon crun catatonit libglib2.0-0 libsubid4 libyajl2
     rm -rf "$tools/podman-bin"
     mv "$temp/tree" "$tools/podman-bin"
     cat >"$temp/podman" <<'EOF'
@@ -151,8 +156,7 @@ nrpe() {
     apt_update
     say "unpacking nagios-nrpe-server, nagios-nrpe-plugin and libwrap0 (Debian)"
     temp=$(mktemp -d "$tools/.new.XXXXXX")
-    (cd "$temp" && quietly apt-get download nagios-nrpe-server nagios-nrpe-plugin libwrap0 &&
-        for package in *.deb; do dpkg-deb -x "$package" tree || exit; done) || die "could not download NRPE"
+    download "$temp" nagios-nrpe-server nagios-nrpe-plugin libwrap0
     rm -rf "$tools/nrpe"
     mv "$temp/tree" "$tools/nrpe"
     rm -rf "$temp"
@@ -168,8 +172,7 @@ zabbix_agent() {
     libraries=$(apt-cache depends zabbix-agent | grep -oE 'lib(modbus|ldap|curl)[^ ]*' | sort -u)
     temp=$(mktemp -d "$tools/.new.XXXXXX")
     # shellcheck disable=SC2086
-    (cd "$temp" && quietly apt-get download zabbix-agent $libraries &&
-        for package in *.deb; do dpkg-deb -x "$package" tree || exit; done) || die "could not download the Zabbix agent"
+    download "$temp" zabbix-agent $libraries
     rm -rf "$tools/zabbix-agent"
     mv "$temp/tree" "$tools/zabbix-agent"
     rm -rf "$temp"
