@@ -21,7 +21,7 @@ use check_nats_service::judge::Policy;
 use self::events::{Event, narrow, wide};
 use self::truth::Node;
 
-/// What is visited, and how each node was reached.
+/// The nodes that were visited, and the path to each.
 struct Search<'a> {
     policy: &'a Policy,
     events: &'a [Event],

@@ -55,7 +55,7 @@ pub struct TextfileOptions {
 /// Options of `state show`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StateShowOptions {
-    /// Whether flags or variables say which server or login is meant.
+    /// Set if flags or variables name a server or a login.
     pub is_server_given: bool,
 }
 

@@ -114,7 +114,7 @@ fn context(values: &FlagValues<'_>) -> Result<Context, ConfigError> {
     Ok(context)
 }
 
-/// Whether anything says which server, login or prefix is meant.
+/// Returns `true` if a flag or a variable names a server, a login or a prefix.
 pub(super) fn is_given(values: &FlagValues<'_>) -> Result<bool, String> {
     const FLAGS: [&str; 10] = [
         "server",

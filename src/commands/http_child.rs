@@ -85,7 +85,7 @@ const PROBES: [&str; 3] = ["/livez", "/readyz", STARTUP];
 /// The probe of a container that starts.
 const STARTUP: &str = "/startupz";
 
-/// How long a check that was requested serves the startup probes that come: more than the usual time between two of them.
+/// Time for which a requested check serves the startup probes that come: more than the usual time between two of them.
 const REQUEST_AGE: Duration = Duration::from_secs(60);
 
 /// The pages of one service, and the socket to the sidecar.

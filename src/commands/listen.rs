@@ -39,7 +39,7 @@ pub struct HttpServer {
     latest: Option<File>,
     /// When to start it again, if it does not run.
     due: Instant,
-    /// How many of the checks that were requested have been made.
+    /// Number of requested checks that have been made.
     answered_requests: u64,
     log: Log,
 }
@@ -50,7 +50,7 @@ struct ServerChild {
     socket: UnixStream,
     /// Since when it has left news alone.
     unheard: Option<Instant>,
-    /// How many checks it has requested since this was looked at.
+    /// Number of checks that it has requested since this was last read.
     check_requests: u64,
 }
 
@@ -162,7 +162,7 @@ impl HttpServer {
         }
     }
 
-    /// Whether it has requested a check that has not been made yet.
+    /// Returns `true` if it has requested a check that has not been made yet.
     pub fn wants_check(&self) -> bool {
         self.site.check_requests > self.answered_requests
     }

@@ -19,7 +19,7 @@ pub struct Log {
     pub service: Option<String>,
 }
 
-/// How urgent an event is.
+/// Urgency of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     Info,

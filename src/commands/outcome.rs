@@ -27,7 +27,7 @@ pub struct CheckOutcome {
     pub verdict: ShortVerdict,
     /// Those of each service, where there are many.
     pub services: BTreeMap<String, ShortVerdict>,
-    /// Whether the pod's own instance answered; `None`: NATS could not be asked, or no instance was named.
+    /// Set if the pod's own instance replied; `None`: NATS could not be asked, or no instance was named.
     pub own_up: Option<bool>,
     /// The state to carry to the next check, where no file holds it.
     pub state: Option<String>,
@@ -109,7 +109,7 @@ impl StatusTimes {
 #[derive(Clone, Debug)]
 pub struct Served {
     pub result: ServedResult,
-    /// How many checks the process that answers over HTTP had requested when this one began.
+    /// Number of checks that the process that answers over HTTP had requested when this one began.
     pub check_requests: u64,
     file: Rc<File>,
     /// Texts that are being sent, by their offsets: each is in the memory once, however many ask for it.

@@ -33,7 +33,7 @@ pub struct Site {
     pub selector: Option<Selector>,
     /// When this server began.
     pub started: Timestamp,
-    /// How many checks the process that serves has requested.
+    /// Number of checks that the process that serves has requested.
     pub check_requests: u64,
     /// The last check; `None` before the first one has ended.
     #[serde(skip)]

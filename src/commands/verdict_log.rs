@@ -14,11 +14,11 @@ const MAX_LINES: usize = 20;
 /// The units of a duration, as texts have them.
 const UNITS: [&str; 5] = ["ms", "s", "m", "h", "d"];
 
-/// What was logged last of each verdict: that over all services under an empty name.
+/// Latest log entry of each verdict; that over all services has an empty name.
 #[derive(Debug, Default)]
 pub struct VerdictLog(BTreeMap<String, Logged>);
 
-/// What makes a verdict worth a line: another status, reason or cause.
+/// Parts of a verdict whose change is logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Logged {
     status: Status,
@@ -62,7 +62,7 @@ impl VerdictLog {
         changed
     }
 
-    /// Whether the verdict is another one than before, and whether it is the first one.
+    /// Returns two flags: the verdict differs from the one before, and it is the first one.
     fn update(&mut self, name: &str, verdict: &ShortVerdict) -> (bool, bool) {
         let logged = Logged {
             status: verdict.status,
@@ -91,7 +91,7 @@ fn cause(verdict: &ShortVerdict) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Whether the word is a duration, as `12m` or `(0.26ms),`.
+/// Returns `true` for a duration, such as `12m` or `(0.26ms),`.
 fn is_duration(word: &str) -> bool {
     let word = word.trim_matches(|c: char| !c.is_ascii_alphanumeric());
     let number = UNITS.iter().find_map(|unit| word.strip_suffix(unit));

@@ -31,7 +31,7 @@ const MAX_CAUSE: usize = 400;
 pub struct Source {
     name: &'static str,
     hint: &'static str,
-    /// Whether the check began after the container had started, as far as that is known: a startup probe wants that.
+    /// Set if the check began after the container had started, as far as that is known: a startup probe requires it.
     is_current: bool,
 }
 
@@ -61,7 +61,7 @@ pub struct LastCheck {
     service: String,
     /// The instances that answered, or why NATS could not be asked.
     seen: Result<Instances, String>,
-    /// Whether nobody is subscribed, and no instance was ever seen in this account.
+    /// Set if nobody is subscribed, and no instance was ever seen in this account.
     never_seen: bool,
     /// The reason and the text of the verdict. Clean.
     pub reason: String,

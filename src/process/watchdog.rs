@@ -173,7 +173,7 @@ pub fn watch(deadline: Instant) -> Receiver<Alarm> {
 /// The name of the watchdog's thread.
 const THREAD: &str = "watchdog";
 
-/// Whether there is such a thread, even if it has not run yet.
+/// Set if there is such a thread, even if it has not run yet.
 static HAS_THREAD: AtomicBool = AtomicBool::new(false);
 
 /// The thread id of the watchdog; zero: it has not run yet.

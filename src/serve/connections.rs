@@ -21,7 +21,7 @@ struct Limits {
     request: Duration,
     /// To read the reply.
     reply: Duration,
-    /// How long it may have to wait for an answer that depends on news. A probe of Kubernetes has a second in all.
+    /// Time limit for an answer that depends on news. A probe of Kubernetes has a second in all.
     answer: Duration,
 }
 
@@ -356,7 +356,7 @@ impl Connection {
     }
 }
 
-/// What has come of a request.
+/// Result of a request.
 enum Received {
     /// The connection is over.
     Nothing,

@@ -12,12 +12,12 @@ const FUTURE: char = '\u{2}';
 const AGE: char = '\u{3}';
 const END: char = '\u{4}';
 
-/// How long ago the moment was at `now`, with the moment.
+/// Returns the age of the moment at `now`, with the moment.
 pub fn age(moment: Timestamp, now: Timestamp) -> String {
     mark(PAST, moment, &distance(PAST, moment, now))
 }
 
-/// How much time was left at `now` until the moment, with the moment.
+/// Returns the time that was left at `now` until the moment, with the moment.
 pub fn time_left(moment: Timestamp, now: Timestamp) -> String {
     mark(FUTURE, moment, &distance(FUTURE, moment, now))
 }

@@ -36,7 +36,7 @@ pub fn instance(nth: usize) -> Instance {
     }
 }
 
-/// What a run sees.
+/// Observation of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// These instances answer, by number; of the others that are known this is found out. `queue`: each request reaches one instance.
@@ -50,7 +50,7 @@ pub enum Seen {
     Failed(Reason),
 }
 
-/// What happens to the state file before the run reads it.
+/// State of the file when the run reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum File {
     Whole,

@@ -113,7 +113,7 @@ pub fn table<const N: usize>(class: &str, titles: [&str; N], rows: &str) -> Stri
     )
 }
 
-/// How many more there are than are shown.
+/// Number of those that are not shown.
 pub fn more(number: usize) -> String {
     match number {
         0 => String::new(),

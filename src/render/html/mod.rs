@@ -22,12 +22,12 @@ const STYLE: &str = include_str!("page.css");
 /// What the page may do, for its Content-Security-Policy: nothing but its own style (that with this digest) and its icon.
 pub const POLICY: &str = "style-src 'sha256-95sqTQH+ENf2371HynoC3ASFU+eudf8OEgUQU44qEGw='; img-src data:";
 
-/// What the last check has to tell.
+/// Result of the last check, for the page.
 pub struct Checked<'t> {
     pub status: Status,
     /// When it was.
     pub at: Timestamp,
-    /// Whether that is too long ago for it to say anything.
+    /// Set if that is too long ago to be reported as current.
     pub is_stale: bool,
     /// Of [`checked`] or [`checked_all`].
     pub text: &'t str,

@@ -67,7 +67,7 @@ pub fn checked(report: &Report, since: Timestamp, max_age: Duration) -> String {
         + &history(&report.memory, now, max_age)
 }
 
-/// What stands beside the verdict.
+/// Text beside the verdict.
 fn other_facts(report: &Report) -> Vec<(&'static str, String)> {
     let Report { seen, memory, now, .. } = report;
     let mut facts = Vec::new();
