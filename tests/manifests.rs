@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
@@ -39,8 +39,8 @@ fn the_manifests_are_valid() {
             "sidecar.yaml"
         ]
     );
-    // Kinds of the Prometheus operator, which the validator does not know: the_pod_monitors_find_their_ports and
-    // the_rules_of_the_operator_are_those_of_prometheus look at them. checkov.yaml is no manifest.
+    // Kinds of the Prometheus operator, which the validator does not know: the_kinds_of_the_operator_fit_its_schemas looks at
+    // them. checkov.yaml is no manifest.
     let known = |name: &&String| !["checkov.yaml", "podmonitor.yaml", "prometheusrule.yaml"].contains(&name.as_str());
     names
         .iter()
@@ -50,6 +50,51 @@ fn the_manifests_are_valid() {
     let wrong = dir.join("wrong.yaml");
     fs::write(&wrong, text("app.yaml").replace("livenessProbe:", "livelinessProbe:")).unwrap();
     validate(&wrong, 1);
+}
+
+/// Types that were made from the schemas of the operator: an unknown key, a wrong type and a missing part are errors of the compiler.
+#[test]
+#[ignore = "needs the types of the Prometheus operator"]
+fn the_kinds_of_the_operator_fit_its_schemas() {
+    let types = PathBuf::from(from_env("OPERATOR_TYPES")).join("node_modules");
+    let dir = TempDir::new();
+    symlink(&types, dir.join("node_modules")).unwrap();
+    let mut code: String = ["PodMonitor", "PrometheusRule"]
+        .map(|kind| {
+            format!(
+                "import {{ I{kind} }} from '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1/{kind}';\n"
+            )
+        })
+        .concat();
+    let all: Vec<Value> = ["podmonitor.yaml", "prometheusrule.yaml"]
+        .into_iter()
+        .flat_map(documents)
+        .collect();
+    assert_eq!(all.len(), 3);
+    for (n, object) in all.iter().enumerate() {
+        let kind = object["kind"].as_str().unwrap();
+        code += &format!("export const object{n}: I{kind} = {object};\n");
+    }
+    // What is wrong has to be an error: without one, the compiler complains of the line before it.
+    for (n, (right, wrong)) in [
+        ("\"honorLabels\"", "\"honourLabels\""),
+        ("\"honorLabels\":true", "\"honorLabels\":\"yes\""),
+        ("\"selector\"", "\"selectors\""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let text = all[0].to_string();
+        assert!(text.contains(right), "{text}");
+        let text = text.replace(right, wrong);
+        code += &format!("// @ts-expect-error\nexport const wrong{n}: IPodMonitor = {text};\n");
+    }
+    fs::write(dir.join("objects.ts"), code).unwrap();
+    let compiler = types.join("typescript/bin/tsc").display().to_string();
+    let out = Check::program("node", [&compiler, "--noEmit", "--strict", "--skipLibCheck"])
+        .args(["--module", "nodenext", &dir.join("objects.ts")])
+        .run();
+    assert_eq!((out.code, out.stdout.as_str()), (Some(0), ""), "{out:?}");
 }
 
 /// All Deployments, each with the name of its manifest.

