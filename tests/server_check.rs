@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Check, Fake, Server, TempDir, Version};
+use crate::support::{Check, Fake, LIMIT, Server, TempDir, Version, each};
 
 const AWAY: &str = "NATS_SERVER CRITICAL - cannot reach NATS at 127.0.0.1:*: connection refused (is nats-server running there?) \
                     | nats_rtt=U probe=*s;;;0;";
@@ -35,21 +35,42 @@ fn nats_is_ok_when_it_takes_the_login_and_answers() {
 
 /// Whoever listens there, and says nothing, or nothing of NATS, is no NATS.
 #[test]
-fn what_is_no_nats_is_not_ok() {
-    let silent = Fake::start(|conn| conn.hold(std::time::Duration::from_secs(20)));
-    Check::new(["server", "-s", &silent.url(), "-t", "3s"])
-        .run()
-        .assert(2, "NATS_SERVER CRITICAL - *127.0.0.1:* | nats_rtt=U probe=*s;;;0;");
+#[ignore = "timed: tests/run.sh runs it alone"]
+fn timed_what_is_no_nats_is_not_ok() {
+    let silent = Fake::start(|conn| conn.hold(LIMIT));
     let hung = Fake::start(|conn| {
         conn.handshake()?;
         conn.answer_pings(false);
-        conn.hold(std::time::Duration::from_secs(20))
+        conn.hold(LIMIT)
     });
-    Check::new(["server", "-s", &hung.url(), "-t", "5s"]).run().assert(
-        2,
-        "NATS_SERVER CRITICAL - NATS at 127.0.0.1:* * | nats_rtt=U probe=*s;;;0;",
-    );
     let http = Fake::start(|conn| conn.send_raw(b"HTTP/1.1 400 Bad Request\r\n\r\n"));
-    let out = Check::new(["server", "-s", &http.url()]).run();
-    assert!(out.code != Some(0) && out.stdout.starts_with("NATS_SERVER "), "{out:?}");
+    let cases = [
+        (silent, 2, "CRITICAL - *127.0.0.1:*"),
+        (hung, 2, "CRITICAL - NATS at 127.0.0.1:* *"),
+        (
+            http,
+            3,
+            "UNKNOWN - 127.0.0.1:* is no NATS server: it said HTTP/1.1 400 Bad Request",
+        ),
+    ];
+    each(cases, |(fake, code, text)| {
+        let line = format!("NATS_SERVER {text} | nats_rtt=U probe=*s;;;0;");
+        Check::new(["server", "-s", &fake.url(), "-t", "1s"])
+            .run()
+            .assert(code, &line);
+    });
+}
+
+#[test]
+fn mistakes_are_unknown() {
+    for (flags, text) in [
+        (["--creds", "/nowhere.creds"], "--creds /nowhere.creds: *"),
+        (["--frobnicate", "1"], "unexpected argument '--frobnicate' found*"),
+    ] {
+        let line = format!("NATS_SERVER UNKNOWN - {text}");
+        Check::new(["server", "-s", "nats://127.0.0.1:1"])
+            .args(flags)
+            .run()
+            .assert(3, &line);
+    }
 }

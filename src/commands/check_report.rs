@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::cli::{Format, OutputOptions, Scope};
 use crate::judge::verdict::{Finding, Verdict};
-use crate::process::exit::Output;
+use crate::process::exit::{Output, UNKNOWN};
 use crate::render;
 use crate::render::prometheus::Style;
 use crate::render::report::{AllReport, Report};
@@ -94,19 +94,35 @@ impl CheckReport {
     }
 }
 
+/// What a run was to be about.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Subject {
+    #[default]
+    Service,
+    AllServices,
+    /// NATS itself.
+    Server,
+}
+
 /// UNKNOWN before there is a service to speak of.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BeforeAnyCheck {
-    /// Whether it was to be about all services.
-    pub is_of_all: bool,
+    pub subject: Subject,
     pub format: Format,
 }
 
 impl BeforeAnyCheck {
     pub fn output(self, reason: Reason, text: &str) -> Output {
-        let report = match self.is_of_all {
-            true => CheckReport::All(AllReport::unknown(reason, text)),
-            false => CheckReport::One(Box::new(Report::unknown("", reason, text))),
+        let one = || Box::new(Report::unknown("", reason, text));
+        let report = match self.subject {
+            Subject::Service => CheckReport::One(one()),
+            Subject::AllServices => CheckReport::All(AllReport::unknown(reason, text)),
+            Subject::Server => {
+                return Output {
+                    exit_code: UNKNOWN,
+                    ..Output::success(render::nagios::render_server(&one().verdict, 0))
+                };
+            }
         };
         report.output(&OutputOptions {
             format: self.format,

@@ -27,7 +27,7 @@ use std::time::Instant;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use signal_hook::consts::SIGXFSZ;
 
-use self::check_report::BeforeAnyCheck;
+use self::check_report::{BeforeAnyCheck, Subject};
 use self::scope::Question;
 use crate::cli::{self, Arguments, Command, ConfigError, Format};
 use crate::process::exit::Output;
@@ -104,8 +104,13 @@ fn usage(args: &[OsString], problem: &str) -> Output {
 
 /// How to say that nothing could be asked: as far as that can be told of arguments that may be wrong, as what was asked for.
 fn before_any_check(args: &[OsString]) -> BeforeAnyCheck {
+    let subject = match args.get(1).is_some_and(|command| command == "server") {
+        true => Subject::Server,
+        false if args.iter().any(|arg| arg == "--all") => Subject::AllServices,
+        false => Subject::Service,
+    };
     BeforeAnyCheck {
-        is_of_all: args.iter().any(|arg| arg == "--all"),
+        subject,
         format: Format::guess(args),
     }
 }
