@@ -20,7 +20,7 @@ use super::support::crowd;
 use super::support::http::{self, Reply};
 use super::support::prometheus::{Prometheus, assert_clean};
 use super::support::server::free_port;
-use super::support::sidecar::{Sidecar, memory};
+use super::support::sidecar::{Sidecar, at_rest, memory, wait_for_rest};
 use super::support::{
     Check, Crowd, Fake, LIMIT, Metrics, Proxy, Server, Service, TempDir, Version, each, from_env, is_root, process,
     raw, wait_for,
@@ -801,8 +801,8 @@ fn on_loopback_only_requests_for_loopback_are_answered() {
     );
 }
 
-/// Whether a part of the memory of this process has these bytes.
-fn has_in_memory(pid: u32, bytes: &[u8]) -> bool {
+/// Returns whether the memory of this process has this text somewhere.
+fn has_in_memory(pid: u32, text: &str) -> bool {
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
     let (mut read, mut found) = (0, false);
@@ -816,7 +816,7 @@ fn has_in_memory(pid: u32, bytes: &[u8]) -> bool {
         // Some of the kernel's own cannot be read.
         if memory.read_exact_at(&mut part, begin).is_ok() {
             read += part.len();
-            found |= part.windows(bytes.len()).any(|window| window == bytes);
+            found |= String::from_utf8_lossy(&part).contains(text);
         }
     }
     assert!(read > 1_000_000, "only {read} bytes of {pid} could be read");
@@ -856,14 +856,14 @@ fn the_process_that_answers_has_no_secret() {
         // The one that is started later, too, when all has been read.
         let pid = listening.server();
         assert_ne!(pid, first);
-        assert!(!has_in_memory(pid, password.as_bytes()), "{flags:?}");
+        assert!(!has_in_memory(pid, password), "{flags:?}");
         assert_eq!(fs::read(format!("/proc/{pid}/environ")).unwrap(), b"", "{flags:?}");
         assert_eq!(
             fs::read(format!("/proc/{pid}/cmdline")).unwrap(),
             b"check_nats_service\0serve-http\0"
         );
         // And it would be found.
-        let is_in_parent = has_in_memory(listening.sidecar.pid(), password.as_bytes());
+        let is_in_parent = has_in_memory(listening.sidecar.pid(), password);
         assert!(is_in_parent || flags.contains(&"--password-file"), "{flags:?}");
         listening.sidecar.end(libc::SIGTERM);
     }
@@ -1084,6 +1084,32 @@ fn a_slow_start_does_not_pass_by_a_check_of_the_container_before() {
     assert_eq!((reply.status, reply.body.as_str()), (503, old));
     server.thaw();
     passes("/startupz", one.id());
+    listening.end_without_trouble();
+}
+
+/// It waits for an instance that hangs, longer than a probe waits for it.
+#[test]
+#[ignore = "needs nats-server"]
+fn a_check_that_takes_long_costs_a_start_one_probe() {
+    let server = Server::start(Version::Newest);
+    let pod = |name| {
+        Service::async_nats(&server.url(), "orders")
+            .metadata("pod", name)
+            .start()
+    };
+    let (_one, two) = (pod("one"), pod("two"));
+    let listening = Listening::start(&server.url(), &["--interval", "1h", "--match", "pod=one"]);
+    listening.wait_for("/startupz", 200);
+    two.freeze();
+    let before = listening.ask("/status").body;
+    let reply = listening.ask("/startupz");
+    let why = "startup fail: orders: the last check began before this start of the container, waiting for the next\n";
+    assert_eq!((reply.status, reply.body.as_str()), (503, why));
+    wait_for("the check that was requested", || {
+        (listening.ask("/status").body != before).then_some(())
+    });
+    let reply = listening.ask("/startupz");
+    assert_eq!(reply.status, 200, "{reply:?}");
     listening.end_without_trouble();
 }
 
@@ -1595,31 +1621,23 @@ fn a_soak_leaks_nothing() {
     ];
     let listening = Listening::start(&server.url(), &flags);
     let pids = [listening.sidecar.pid(), listening.server()];
-    // The least of many looks: a check or a client under way takes more, a leak is in each.
-    let at_rest = || {
-        let look = |_| {
-            thread::sleep(Duration::from_millis(1));
-            pids.map(|pid| (descriptors(pid).len(), memory(pid)))
-        };
-        let looks: Vec<_> = (0..200).map(look).collect();
-        [0, 1].map(|n| {
-            let least = |of: fn(&(usize, u64)) -> u64| looks.iter().map(|look| of(&look[n])).min().unwrap();
-            (least(|look| look.0 as u64), least(|look| look.1))
-        })
-    };
+    let restarting = AtomicBool::new(false);
     let over = AtomicBool::new(false);
     let asked: Vec<usize> = thread::scope(|scope| {
         let end = AtTheEnd(&over);
         let listening = &listening;
-        let over = &over;
+        let (over, restarting) = (&over, &restarting);
         let clients: Vec<_> = ["/livez", "/metrics", "/status", "/"]
             .into_iter()
             .map(|path| {
                 scope.spawn(move || {
                     let mut asked = 0;
                     while !over.load(SeqCst) {
+                        // After a restart of NATS, the service may take longer to come back than a check waits.
+                        let calm = !restarting.load(SeqCst);
                         let reply = listening.ask(path);
-                        assert!(path != "/livez" || reply.status == 200, "{reply:?}");
+                        let calm = calm && !restarting.load(SeqCst);
+                        assert!(path != "/livez" || reply.status == 200 || !calm, "{reply:?}");
                         asked += 1;
                         thread::sleep(Duration::from_millis(10));
                     }
@@ -1638,6 +1656,7 @@ fn a_soak_leaks_nothing() {
                 }
                 thread::sleep(Duration::from_millis(2));
             }
+            restarting.store(true, SeqCst);
             server.stop();
             wait_for("cannot ask", || {
                 listening.ask("/status").body.contains("\"asked\":false").then_some(())
@@ -1646,21 +1665,24 @@ fn a_soak_leaks_nothing() {
             wait_for("up", || {
                 listening.ask("/status").body.contains("\"up\":true").then_some(())
             });
+            restarting.store(false, SeqCst);
         };
         // What is allocated once is no leak.
         round(50);
-        let before = at_rest();
+        let before = pids.map(|pid| (at_rest(|| descriptors(pid).len()), at_rest(|| memory(pid))));
         let checks = epochs().min(1000);
         (0..epochs().div_ceil(checks)).for_each(|_| round(checks));
-        let after = at_rest();
+        let after = [0, 1].map(|n| {
+            let (pid, (held, used)) = (pids[n], before[n]);
+            (
+                wait_for_rest(&held, || descriptors(pid).len()),
+                wait_for_rest(&(used + 256), || memory(pid)),
+            )
+        });
         eprintln!(
             "at least {} checks; descriptors and KiB of the sidecar and of the server: {before:?} before, {after:?} after",
             epochs()
         );
-        for ((held, used), (held_before, used_before)) in after.into_iter().zip(before) {
-            assert_eq!(held, held_before, "{before:?} {after:?}");
-            assert!(used <= used_before + 256, "{before:?} {after:?}");
-        }
         drop(end);
         clients.into_iter().map(|client| client.join().unwrap()).collect()
     });

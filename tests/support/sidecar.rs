@@ -1,8 +1,10 @@
 //! `watch`: the sidecar, with a metrics file and a status file.
 
+use std::fmt::Debug;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -147,6 +149,29 @@ impl Sidecar {
 impl Drop for Sidecar {
     fn drop(&mut self) {
         process::kill(&mut self.child);
+    }
+}
+
+/// The least of many looks: a check under way takes more, a leak is in each.
+pub fn at_rest<T: Ord>(look: impl Fn() -> T) -> T {
+    let looks = (0..200).map(|_| {
+        thread::sleep(Duration::from_millis(1));
+        look()
+    });
+    looks.min().unwrap()
+}
+
+/// Waits for a look that is this at most. On a busy machine a check is nearly always under way.
+#[track_caller]
+pub fn wait_for_rest<T: Ord + Debug>(most: &T, look: impl Fn() -> T) -> T {
+    let start = Instant::now();
+    loop {
+        let now = look();
+        if now <= *most {
+            return now;
+        }
+        assert!(start.elapsed() < LIMIT, "{now:?}, and not {most:?} at most as before");
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
