@@ -15,7 +15,7 @@ use targets::{TARGETS, Target};
 use crate::support::{Check, Fake, Output, in_parallel};
 
 /// How many mutations of the seeds each target reads.
-const MUTATIONS: u64 = 1200;
+const MUTATIONS: u64 = 400;
 
 fn number(variable: &str, otherwise: u64) -> u64 {
     let text = std::env::var(variable).ok();
