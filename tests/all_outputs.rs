@@ -84,7 +84,7 @@ fn every_format_says_the_same() {
         ),
     );
     let out = scene.check(&["-vv"]).run();
-    out.assert_line("OK orders: 3 instances, slowest answer *ms");
+    out.assert_line("OK orders: 3 instances, slowest answer *");
     let out = scene.check(&["-vvv"]).run();
     assert!(out.stdout.contains(" logged in\n"), "the steps: {out:?}");
 

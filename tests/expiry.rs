@@ -69,7 +69,7 @@ fn credentials_that_expire_soon_are_reported() {
     on(&Version::ALL, |version| {
         let bench = Bench::new(version);
         let run = |creds: &str, flags: &[&str]| bench.check(&[&["--creds", creds, "-v"], flags].concat()).run();
-        let up = "1 instance, slowest answer *ms";
+        let up = "1 instance, slowest answer *";
 
         let far = bench.expiring(48 * HOUR);
         let told = format!("credentials {far} expire in 1d 23h, at 20*Z");

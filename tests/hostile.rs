@@ -1213,7 +1213,7 @@ fn a_reply_that_is_no_answer_does_not_count() {
             0,
             &format!(
                 "NATS_SERVICE OK - orders: 1 instance, slowest answer * | instances=1;*\n\
-                 OK service_up\nasked NATS *\nanswered in *ms: A\n1 reply not counted: {kind}"
+                 OK service_up\nasked NATS *\nanswered in *: A\n1 reply not counted: {kind}"
             ),
         );
     });
@@ -1348,11 +1348,11 @@ fn no_text_of_a_service_or_a_server_can_forge_output() {
     let up = check(&fake).arg("-vv").home(&home).run().assert(
         0,
         &format!(
-            "NATS_SERVICE OK - orders: 1 instance, slowest answer *ms | instances=1;;;0; rtt_max=*s;;;0; nats_rtt=*s;;;0; \
+            "NATS_SERVICE OK - orders: 1 instance, slowest answer * | instances=1;;;0; rtt_max=*s;;;0; nats_rtt=*s;;;0; \
              outage=0.000000s;;;0; probe=*s;;;0;\n\
              OK service_up\n\
              asked {server}*\n\
-             answered in *ms: A version 1.0?instances=99 {host} {node} {pod} {html} {rest}"
+             answered in *: A version 1.0?instances=99 {host} {node} {pod} {html} {rest}"
         ),
     );
     assert_cannot_forge(&up);
@@ -1365,7 +1365,7 @@ fn no_text_of_a_service_or_a_server_can_forge_output() {
         .assert(
             2,
             &format!(
-                "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until *s ago, {server} is fine (*ms), last seen: * \
+                "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until *s ago, {server} is fine (*), last seen: * \
              | instances=0;;;0; rtt_max=U nats_rtt=*s;;;0; outage=*s;;;0; probe=*s;;;0;\n\
              CRITICAL service_down\n\
              asked {server}*\n\

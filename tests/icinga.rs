@@ -239,7 +239,7 @@ fn an_outage_becomes_hard_and_nats_away_is_one_notification() {
         text.lines().map(str::to_owned).collect()
     };
     let payments = "nats-payments";
-    let ok = "OK HARD NATS_SERVICE OK - payments: 3 instances, slowest answer *ms";
+    let ok = "OK HARD NATS_SERVICE OK - payments: 3 instances, slowest answer *";
     let seen = icinga.wait_for(payments, 0, ok);
     let all = "nats-services";
     let all_seen = icinga.wait_for(all, 0, "OK HARD NATS_SERVICES OK - 2 services, 4 instances*");

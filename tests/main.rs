@@ -1,9 +1,10 @@
 //! All tests against real servers and real services, in one binary. Run them with tests/run.sh, which gets what they need.
 //!
-//! There are three kinds:
+//! There are four kinds:
 //! - behaviour: run in parallel; limits on time are generous (tens of seconds).
-//! - timed (`timed_...`, and `budgets`): run one after the other, after all else, on the release build. Upper limits on time and
-//!   budgets are asserted here alone, and the best of up to five tries counts.
+//! - of the release builds (`container`, `podman`, `static_program`, `budgets`): run in parallel, when the builds are done.
+//! - timed (`timed_...`): run one after the other, after all else, on the release build. Upper limits on time are asserted here
+//!   alone, and the best of up to five tries counts.
 //! - long: an environment variable (`MATRIX`, `CHAOS_SECONDS`, ...) makes a short test the long one, with a command of its own.
 
 mod support;

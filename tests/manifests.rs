@@ -306,23 +306,23 @@ fn the_probes_run_as_they_stand() {
     fs::write(dir.join("orders.creds"), creds).unwrap();
     let [one, _two] = ["orders-1", "orders-2"].map(|pod| instance(&server, &dir, pod));
     for name in ["orders-1", "orders-2"] {
-        pod(name).probes(&app, 0, &format!("* (1.0.0, pod={name}) answered in *ms"));
+        pod(name).probes(&app, 0, &format!("* (1.0.0, pod={name}) answered in *"));
     }
     pod("orders-1").probes(&by_file, 1, "no instance yet: the id file *");
     fs::write(dir.join("instance-id"), one.id()).unwrap();
     pod("orders-1").probes(
         &by_file,
         0,
-        &format!("{} (1.0.0, pod=orders-1) answered in *ms", one.id()),
+        &format!("{} (1.0.0, pod=orders-1) answered in *", one.id()),
     );
     one.kill();
     pod("orders-1").probes(
         &app,
         1,
-        "the instance with pod=orders-1 does not answer within *ms, though others do, NATS *",
+        "the instance with pod=orders-1 does not answer within *, though others do, NATS *",
     );
     pod("orders-1").probes(&by_file, 1, "instance * is gone, no responders, NATS *");
-    pod("orders-2").probes(&app, 0, "* (1.0.0, pod=orders-2) answered in *ms");
+    pod("orders-2").probes(&app, 0, "* (1.0.0, pod=orders-2) answered in *");
 }
 
 #[test]
@@ -579,11 +579,11 @@ fn the_services_wait_for_nats_and_say_which_pod_they_are_in() {
         let id = wait_for("its id", || {
             fs::read_to_string(&id_file).ok().filter(|id| !id.is_empty())
         });
-        pod.probes(&app, 0, &format!("{id} (1.0.0, pod={name}) answered in *ms"));
+        pod.probes(&app, 0, &format!("{id} (1.0.0, pod={name}) answered in *"));
         pod.probes(
             &container("app-id-file.yaml", "orders"),
             0,
-            &format!("{id} (1.0.0, pod={name}) answered in *ms"),
+            &format!("{id} (1.0.0, pod={name}) answered in *"),
         );
         process::signal(&service, libc::SIGTERM);
         let ended = process::wait(&mut service, LIMIT);
@@ -613,7 +613,7 @@ fn the_least_permissions_are_enough() {
             .args(login)
             .args(which)
             .run();
-        out.assert(0, "readiness pass: orders: * (1.0.0, pod=one) answered in *ms");
+        out.assert(0, "readiness pass: orders: * (1.0.0, pod=one) answered in *");
     }
     // And not more than enough.
     let out = Check::new(["probe", "readiness", "--any-instance", "-n", "billing"])

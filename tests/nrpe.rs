@@ -106,7 +106,7 @@ fn the_line_fits_into_a_small_packet_and_all_lines_into_a_large_one() {
         .metadata("host", &"h".repeat(60))
         .start();
     let nrpe = Nrpe::start(&server);
-    let line = "NATS_SERVICE OK - orders: 200 instances, slowest answer *ms | instances=200;3:;1:;0; *probe=*s;;;0;";
+    let line = "NATS_SERVICE OK - orders: 200 instances, slowest answer * | instances=200;3:;1:;0; *probe=*s;;;0;";
     let ok = wait_for("NRPE answers", || {
         let out = nrpe.ask("-2", "check_nats_orders");
         (out.code == Some(0)).then_some(out)

@@ -20,7 +20,7 @@ const fn ms(ms: u64) -> Duration {
 }
 
 /// The rest of a line that has another finding in front.
-const AND_UP: &str = ", 2 instances, slowest answer *ms | instances=2;;;0; * request=";
+const AND_UP: &str = ", 2 instances, slowest answer * | instances=2;;;0; * request=";
 
 fn check(url: &str, flags: &[&str]) -> Check {
     Check::new(["-s", url, "-n", "orders"]).args(flags)
@@ -57,9 +57,9 @@ fn each_end_of_a_request_to_a_real_service() {
         ])
         .assert_first(
             0,
-            "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms | instances=2;;;0; * request=0.*s;;;0;",
+            "NATS_SERVICE OK - orders: 2 instances, slowest answer * | instances=2;;;0; * request=0.*s;;;0;",
         )
-        .assert_line("request to orders.echo (endpoint echo) answered in *ms, 12 bytes");
+        .assert_line("request to orders.echo (endpoint echo) answered in *, 12 bytes");
         // The same by the subject, with headers, which change nothing here.
         run(&[
             "--subject",
@@ -70,7 +70,7 @@ fn each_end_of_a_request_to_a_real_service() {
             "X-Check:2",
         ])
         .assert_first(0, "NATS_SERVICE OK - orders: 2 instances, *")
-        .assert_line("request to orders.echo answered in *ms, 0 bytes");
+        .assert_line("request to orders.echo answered in *, 0 bytes");
 
         let failed = |text: &str| format!("NATS_SERVICE CRITICAL - orders: request failed: {text}{AND_UP}*");
         run(&["--request", "fail"])
@@ -101,7 +101,7 @@ fn each_end_of_a_request_to_a_real_service() {
         late.assert_first(
             1,
             &format!(
-                "NATS_SERVICE WARNING - orders: request slow: orders.slow took *ms, warning above 200ms{AND_UP}*s;0.2;;0;"
+                "NATS_SERVICE WARNING - orders: request slow: orders.slow took *, warning above 200ms{AND_UP}*s;0.2;;0;"
             ),
         )
         .assert_finding("WARNING request_slow: *");
@@ -113,7 +113,7 @@ fn each_end_of_a_request_to_a_real_service() {
         assert!(late.perfdata("request").is_some_and(|took| took > 0.4), "{late:?}");
         late.assert_first(
             2,
-            "NATS_SERVICE CRITICAL - orders: request slow: orders.slow took *ms, critical above 200ms, *s;0.1;0.2;0;",
+            "NATS_SERVICE CRITICAL - orders: request slow: orders.slow took *, critical above 200ms, *s;0.1;0.2;0;",
         );
         run(&[&slow[..], &["--request-critical", "20s"]].concat()).assert_first(0, "NATS_SERVICE OK - *s;;20;0;");
 
@@ -136,7 +136,7 @@ fn timed_no_reply_ends_in_time() {
             .assert_first(
                 2,
                 "NATS_SERVICE CRITICAL - orders: request failed: no reply on orders.never within 1.*s, though 1 instance \
-                 answered PING: hung, overloaded, or not allowed to publish to our inbox, 1 instance, *ms | instances=1;;;0; * \
+                 answered PING: hung, overloaded, or not allowed to publish to our inbox, 1 instance, * | instances=1;;;0; * \
                  request=U",
             )
             .assert_line("request to orders.never (endpoint never) not answered");
@@ -151,7 +151,7 @@ fn an_old_library_has_a_default_endpoint() {
     let run = |flags: &[&str]| check(&server.url(), &["-v"]).args(flags).run();
     run(&["--request", "default", "--payload", "x"])
         .assert_first(0, "NATS_SERVICE OK - orders: 1 instance, * request=0.*s;;;0;")
-        .assert_line("request to orders.echo (endpoint default) answered in *ms, 1 byte");
+        .assert_line("request to orders.echo (endpoint default) answered in *, 1 byte");
     run(&["--request", "echo"]).assert_first(
         2,
         "NATS_SERVICE CRITICAL - orders: request failed: no endpoint is named echo, there are: default, *",
@@ -167,7 +167,7 @@ fn endpoints_that_are_an_object_are_found() {
     check(&server.url(), &["-v", "--request", "find", "--payload", "x"])
         .run()
         .assert_first(0, "NATS_SERVICE OK - orders: 1 instance, * request=0.*s;;;0;")
-        .assert_line("request to v1.find (endpoint find) answered in *ms, 6 bytes");
+        .assert_line("request to v1.find (endpoint find) answered in *, 6 bytes");
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn a_hundred_endpoints_with_schemas_are_read() {
             0,
             "NATS_SERVICE OK - orders: 1 instance, * requests=0c;;;0; * request=0.*s;;;0;",
         )
-        .assert_line("request to orders.echo (endpoint echo) answered in *ms, 5 bytes")
+        .assert_line("request to orders.echo (endpoint echo) answered in *, 5 bytes")
         .assert_line("no rates yet: they are made of the requests between two runs");
 }
 
@@ -221,7 +221,7 @@ fn a_reply_with_headers_that_are_not_utf8_is_read() {
         check(&url, &["-v", "--request", "echo", "--payload", "x"])
             .run()
             .assert_first(0, "NATS_SERVICE OK - orders: 1 instance, * request=0.*s;;;0;")
-            .assert_line("request to orders.echo (endpoint echo) answered in *ms, 6 bytes")
+            .assert_line("request to orders.echo (endpoint echo) answered in *, 6 bytes")
             .assert_line("headers that are not UTF-8, or malformed, in replies of: *");
         one.stop();
         let _one = Service::odd(&url, "orders", 1, &options(ERROR)).start();
@@ -273,7 +273,7 @@ fn over_tls_and_with_a_file_of_any_bytes() {
         check(&url, &flags)
             .run()
             .assert_first(0, "NATS_SERVICE OK - orders: 1 instance, * request=0.*s;;;0;")
-            .assert_line("request to orders.echo (endpoint echo) answered in *ms, 200000 bytes");
+            .assert_line("request to orders.echo (endpoint echo) answered in *, 200000 bytes");
     }
     let flags = ["--tlsca", &ca, "--request", "never", "-t", "2s"];
     check(&url, &flags).run().assert_first(
@@ -294,7 +294,7 @@ fn statistics_and_endpoints_are_requested_with_the_ping() {
         let out = monitor.check(flags).run();
         assert!(!out.stdout.contains("a message to no request of ours"), "{out:?}");
         out.assert_first(0, "NATS_SERVICE OK - orders: 2 instances, *")
-            .assert_line("request to orders.echo (endpoint echo) answered in *ms, 1 byte");
+            .assert_line("request to orders.echo (endpoint echo) answered in *, 1 byte");
     }
     // Neither denial is taken for the other, or for that of the question.
     let user = "{user: mon, password: pw, permissions: {publish: {allow: [\"$SRV.PING.orders\"]}}}";
@@ -948,7 +948,7 @@ fn instances_that_disagree_are_reported() {
     });
     ask(&fake, &["-v"])
         .assert_first(0, "NATS_SERVICE OK - orders: 4 instances, *")
-        .assert_line("request to v2.echo (endpoint echo) answered in *ms, 2 bytes, from B")
+        .assert_line("request to v2.echo (endpoint echo) answered in *, 2 bytes, from B")
         .assert_line("endpoint echo: 1 of 4 instances do not have it, of the same name: v1.echo");
 }
 

@@ -40,13 +40,13 @@ fn errors_since_the_previous_run_are_reported() {
         check(&["-v"])
             .assert_first(
                 0,
-                "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms | instances=2;;;0; * error_rate=U latency=U \
+                "NATS_SERVICE OK - orders: 2 instances, slowest answer * | instances=2;;;0; * error_rate=U latency=U \
                  requests=0c;;;0; errors=0c;;;0;",
             )
             .assert_line("no rates yet: they are made of the requests between two runs");
 
         requests(&url, 20, 0);
-        let out = check(&["-v"]).assert_line("endpoint echo: 20 requests in *s, 0.0% errors, mean processing time *ms");
+        let out = check(&["-v"]).assert_line("endpoint echo: 20 requests in *s, 0.0% errors, mean processing time *");
         assert_eq!(
             (out.code, out.perfdata("error_rate"), out.perfdata("requests")),
             (Some(0), Some(0.0), Some(20.0))
@@ -57,7 +57,7 @@ fn errors_since_the_previous_run_are_reported() {
             1,
             &format!(
                 "NATS_SERVICE WARNING - orders: 10.0% errors of 20 requests in *s to all endpoints, warning above 1%, last \
-                 error: {error}, 2 instances, slowest answer *ms | instances=2;;;0; * error_rate=10.00%;1;20;0;100 latency=*"
+                 error: {error}, 2 instances, slowest answer * | instances=2;;;0; * error_rate=10.00%;1;20;0;100 latency=*"
             ),
         );
         assert_eq!(
@@ -184,8 +184,8 @@ fn a_slow_endpoint_is_found_by_its_mean_processing_time() {
     requests(&url, 10, 0);
     check(["--latency-warning", "0s"]).assert_first(
         1,
-        "NATS_SERVICE WARNING - orders: mean processing time *ms of 10 requests in *s to all endpoints, warning above 0.00ms, 1 \
-         instance, slowest answer *ms | * latency=0.*s;0;;0; requests=10c;;;0; errors=0c;;;0;",
+        "NATS_SERVICE WARNING - orders: mean processing time * of 10 requests in *s to all endpoints, warning above 0.00ms, 1 \
+         instance, slowest answer * | * latency=0.*s;0;;0; requests=10c;;;0; errors=0c;;;0;",
     );
     requests(&url, 10, 0);
     let out = check(["--latency-critical", "1m"]);
@@ -208,14 +208,14 @@ fn processing_times_are_those_of_the_service() {
             raw::request(&url, "orders.slow", "30", 1).expect("a reply");
         }
         let out = check()
-            .assert_first(1, "NATS_SERVICE WARNING - orders: mean processing time *ms of 10 requests in *s to *, warning above 20ms, *")
-            .assert_line("endpoint slow: 10 requests in *s, 0.0% errors, mean processing time *ms");
+            .assert_first(1, "NATS_SERVICE WARNING - orders: mean processing time * of 10 requests in *s to *, warning above 20ms, *")
+            .assert_line("endpoint slow: 10 requests in *s, 0.0% errors, mean processing time *");
         let mean = out.perfdata("latency").expect("a mean");
         assert!((0.03..1.0).contains(&mean), "{mean}");
         // Once more, and fast again.
         check().assert_first(
             1,
-            "NATS_SERVICE WARNING - orders: mean processing time *ms of 10 requests in *s until *s ago to *",
+            "NATS_SERVICE WARNING - orders: mean processing time * of 10 requests in *s until *s ago to *",
         );
         for _ in 0..10 {
             raw::request(&url, "orders.slow", "0", 1).expect("a reply");
@@ -256,7 +256,7 @@ fn statistics_that_may_not_be_asked_for_are_never_ok() {
         monitor.check(["--stats"]).run().assert_first(
             3,
             "NATS_SERVICE UNKNOWN - orders: no statistics: NATS at * does not let us publish to $SRV.STATS.orders*, 1 instance, \
-             slowest answer *ms | instances=1;;;0; * error_rate=U latency=U requests=0c;;;0; errors=0c;;;0;",
+             slowest answer * | instances=1;;;0; * error_rate=U latency=U requests=0c;;;0; errors=0c;;;0;",
         );
         // The service itself is judged all the same.
         monitor

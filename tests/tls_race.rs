@@ -29,9 +29,9 @@ const SERVICES: [(&str, i32, &str); 4] = [
         2,
         "CRITICAL - gone: still down for *s, no responders, had 1 instance, *",
     ),
-    ("one", 0, "OK - one: 1 instance, slowest answer *ms | *"),
-    ("ten", 0, "OK - ten: 10 instances, slowest answer *ms | *"),
-    ("slow", 0, "OK - slow: 1 instance, slowest answer *ms | *"),
+    ("one", 0, "OK - one: 1 instance, slowest answer * | *"),
+    ("ten", 0, "OK - ten: 10 instances, slowest answer * | *"),
+    ("slow", 0, "OK - slow: 1 instance, slowest answer * | *"),
 ];
 
 /// A server with the services, and how to ask it.

@@ -20,7 +20,7 @@ fn an_instance_of_another_version_is_named() {
         let new = Service::async_nats(&server.url(), "orders").version("1.4.2").start();
         let js = Service::nats_js(&server.url(), "orders").version("1.5.0").start();
         let run = |requirement: &str| monitor.check(["--expect-version", requirement, "-v"]).run();
-        let up = "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms | instances=2;;;0; *";
+        let up = "NATS_SERVICE OK - orders: 2 instances, slowest answer * | instances=2;;;0; *";
         run("^1.4").assert_first(0, up);
         run(">=1.4.2, <2").assert_first(0, up);
 
@@ -34,8 +34,7 @@ fn an_instance_of_another_version_is_named() {
         );
         // A newcomer is heard by a census.
         let out = monitor.check(["--expect-version", "^1.4", "--census", "0", "-v"]).run();
-        let line =
-            format!("NATS_SERVICE WARNING - orders: {text}, 3 instances, slowest answer *ms | instances=3;;;0; *");
+        let line = format!("NATS_SERVICE WARNING - orders: {text}, 3 instances, slowest answer * | instances=3;;;0; *");
         out.assert_first(1, &line)
             .assert_finding(&format!("WARNING version_unexpected: {text}"));
         // As long as it is there.
@@ -60,7 +59,7 @@ fn an_instance_of_another_version_is_named() {
         wait_until_gone(&server.url(), &id);
         run("^1.4").assert_first(
             0,
-            "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms, gone: * | *",
+            "NATS_SERVICE OK - orders: 2 instances, slowest answer *, gone: * | *",
         );
         // Nobody has a version where nobody is.
         js.stop();
@@ -275,7 +274,7 @@ fn a_stuck_rollout_is_reported_after_the_settle_time() {
             monitor.check([&usual[..], flags].concat()).run()
         };
         let start = |version: &str| Service::async_nats(&url, "orders").version(version).start();
-        let ok = |instances: &str| format!("NATS_SERVICE OK - orders: {instances}, slowest answer *ms | instances=*");
+        let ok = |instances: &str| format!("NATS_SERVICE OK - orders: {instances}, slowest answer * | instances=*");
         let _old = [start("1.3.9"), start("1.3.9")];
         run(&[]).assert_first(0, &(ok("2 instances") + " versions=1;;;0;"));
         assert_eq!(state.since(), None);
@@ -294,7 +293,7 @@ fn a_stuck_rollout_is_reported_after_the_settle_time() {
         // It is, when it does not end.
         state.set_minutes(20);
         let text = "mixed versions for 20m*: 2 of 1.3.9, 1 of 1.4.0 (is a rollout stuck?)";
-        let line = format!("orders: {text}, 3 instances, slowest answer *ms | *");
+        let line = format!("orders: {text}, 3 instances, slowest answer * | *");
         run(&[])
             .assert_first(1, &format!("NATS_SERVICE WARNING - {line}"))
             .assert_line(since);
@@ -320,7 +319,7 @@ fn a_stuck_rollout_is_reported_after_the_settle_time() {
         // An instance that hangs is still there.
         new.freeze();
         let alone =
-            "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms, not answering: * (1.4.0) | *versions=1;;;0;";
+            "NATS_SERVICE OK - orders: 2 instances, slowest answer *, not answering: * (1.4.0) | *versions=1;;;0;";
         run(&[]).assert_first(0, alone);
         assert!(state.since().is_some());
         new.thaw();
@@ -333,7 +332,7 @@ fn a_stuck_rollout_is_reported_after_the_settle_time() {
         wait_until_gone(&url, &id);
         run(&[]).assert_first(
             0,
-            "NATS_SERVICE OK - orders: 2 instances, slowest answer *ms, gone: * (1.4.0) | *versions=1;;;0;",
+            "NATS_SERVICE OK - orders: 2 instances, slowest answer *, gone: * (1.4.0) | *versions=1;;;0;",
         );
         assert_eq!(state.since(), None);
         let _newer = start("1.5.0");

@@ -702,31 +702,33 @@ fn soak(tls: bool, epochs: u64) {
     let sidecar = Sidecar::start(&scheme(proxy.url()), &flags);
     sidecar.wait_for_line("orders OK service_up: ");
     let reason = |reason: &'static str| sidecar.wait_for_status(reason, |status| status["reason"] == reason);
+    // A machine that is too busy has other reasons for it than the trouble.
+    let cannot_ask = || sidecar.wait_for_status("cannot ask", |status| status["asked"] == false);
     // All troubles, one after the other.
     let mut round = |calm: u64| {
         reason("service_up");
         (0..calm).for_each(|_| drop(sidecar.wait_for_the_next()));
         server.stop();
-        reason("nats_unreachable");
+        cannot_ask();
         server.start_again();
         reason("service_up");
         server.freeze();
-        reason("nats_unreachable");
+        cannot_ask();
         server.thaw();
         reason("service_up");
         proxy.cut();
-        reason("nats_unreachable");
+        cannot_ask();
         proxy.mend();
         reason("service_up");
         proxy.stick();
-        reason("nats_unreachable");
+        cannot_ask();
         proxy.unstick();
         reason("service_up");
         drop(service.take());
         reason("service_down");
         // An open outage is still open when NATS was away meanwhile.
         proxy.cut();
-        sidecar.wait_for_status("cannot ask", |status| status["asked"] == false);
+        cannot_ask();
         assert_eq!(sidecar.status().unwrap()["reason"], "service_down");
         proxy.mend();
         service = Some(start(&server));
