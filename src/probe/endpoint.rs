@@ -65,7 +65,7 @@ struct SentRequest {
 }
 
 /// One request to an endpoint under way.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Call {
     service: String,
     request: EndpointRequest,
@@ -231,7 +231,7 @@ impl Call {
     /// it counts.
     pub fn reply(&mut self, now: Duration, nth: usize, headers: &Headers, payload: &[u8]) -> bool {
         // To an earlier one there can be no reply: nobody has received it.
-        if nth + 1 != self.attempts.len() || self.reply.is_some() {
+        if nth + 1 != self.attempts.len() || self.reply.is_some() || self.end.is_some() {
             return false;
         }
         let wanted = self.request.reply_contains.as_deref();
@@ -263,8 +263,11 @@ impl Call {
         self.end.get_or_insert(end);
     }
 
+    /// It failed, unless the reply came before.
     pub fn failed(&mut self, failure: Failure) {
-        self.ended(EndpointEnd::Failed(failure));
+        if self.reply.is_none() {
+            self.ended(EndpointEnd::Failed(failure));
+        }
     }
 
     /// Whether the request may have been received.

@@ -259,6 +259,23 @@ fn a_reply_ends_the_wait() {
 }
 
 #[test]
+fn a_reply_counts_though_the_connection_breaks_behind_it() {
+    let lost = Failure::new(Reason::NatsUnreachable, "lost");
+    let mut call = asked("orders.echo");
+    assert!(call.reply(ms(9), 0, &plain(), b"ok"));
+    call.failed(lost.clone());
+    assert_eq!(call.next(ms(9), &answered()), EndpointAction::Done);
+    assert!(call.seen().reply().is_some(), "{:?}", call.seen());
+
+    // One that somebody makes up after that is none.
+    let mut call = asked("orders.echo");
+    call.failed(lost.clone());
+    assert!(!call.reply(ms(9), 0, &plain(), b"ok"));
+    assert_eq!(call.next(ms(9), &answered()), EndpointAction::Done);
+    assert_eq!(call.seen().end, EndpointEnd::Failed(lost));
+}
+
+#[test]
 fn a_reply_is_searched_for_the_text() {
     for (payload, lacks) in [
         (&b"all ok\xff"[..], ""),
