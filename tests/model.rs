@@ -1,4 +1,4 @@
-//! The judge and its memory under every sequence of events, and the schedule of one run under every order of messages, breadth first, as
+//! The judge and its memory under every sequence of events, and the schedules of one run under every order of messages, breadth first, as
 //! deep as time allows: no outage is missed, none is invented.
 //!
 //! Each memory goes through the bytes of the state file. Memories that differ only in how long ago things were are told apart, those that
@@ -8,74 +8,126 @@
 //! The usual run takes seconds; with `MODEL=SECONDS` it goes on for so long with each alphabet and each set of flags, and prints the table
 //! of `tests/README.md`.
 
+mod account;
+mod endpoint;
 mod events;
 mod order;
 mod truth;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-use check_nats_service::judge::Policy;
+/// Maximum number of states that are kept to go on from: beyond it, steps are checked, and no further ones follow.
+const MAX_KEPT: usize = 1_500_000;
 
-use self::events::{Event, narrow, wide};
-use self::truth::Node;
+/// What can be searched: states, and the events that lead from one to the next.
+trait World {
+    type State: Hash;
+    type Event: Clone + Display;
 
-/// The nodes that were visited, and the path to each.
-struct Search<'a> {
-    policy: &'a Policy,
-    events: &'a [Event],
-    seen: HashSet<u64>,
-    /// Of each node the one before it, and the number of the event between them.
-    paths: Vec<(u32, u16)>,
-    transitions: u64,
+    fn start(&self) -> Self::State;
+
+    /// What can happen in this state.
+    fn events(&self, state: &Self::State) -> Cow<'_, [Self::Event]>;
+
+    /// The state after this event; `None`: that is the end of the path.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the step.
+    fn after(&self, state: &Self::State, event: &Self::Event) -> Result<Option<Self::State>, String>;
 }
 
-impl Search<'_> {
-    /// Visits all nodes up to this depth, or up to the depth that is complete within the time that `MODEL` gives. Returns the depth.
-    fn run(&mut self, depth: usize) -> usize {
+/// What a search has visited.
+#[derive(Default)]
+struct Search {
+    seen: HashSet<u64>,
+    /// Of each state the one before it, and the number of the event between them.
+    paths: Vec<(u32, u16)>,
+    transitions: u64,
+    /// Number of events from which on no path is left out; `None`: of none.
+    depth: Option<usize>,
+}
+
+impl Search {
+    /// Visits all states up to this depth, or up to the depth that is complete within the time that `MODEL` gives.
+    fn of<W: World>(world: &W, depth: usize) -> Search {
         let end = long_form().map(|time| Instant::now() + time);
-        let mut frontier = vec![(0, Node::default())];
-        self.paths.push((0, 0));
+        let mut search = Search::default();
+        let mut frontier = vec![(0, world.start())];
+        search.paths.push((0, 0));
         for done in 0.. {
+            search.depth = Some(done);
             if end.is_none() && done == depth {
-                return depth;
+                break;
             }
             let mut next = Vec::new();
-            for (number, node) in frontier {
+            let mut is_whole = true;
+            for (number, state) in frontier {
                 if end.is_some_and(|end| Instant::now() > end) {
-                    return done;
+                    return search;
                 }
-                for (nth, event) in self.events.iter().enumerate() {
-                    self.transitions += 1;
-                    let after = match node.after(event, self.policy) {
+                for (nth, event) in world.events(&state).iter().enumerate() {
+                    search.transitions += 1;
+                    let after = match world.after(&state, event) {
                         Ok(after) => after,
-                        Err(wrong) => panic!("{wrong}\n{}", self.table(number, event)),
+                        Err(wrong) => panic!("{wrong}\n{}", search.table(world, number, event)),
                     };
-                    if self.seen.insert(hash(&after)) {
-                        self.paths.push((number, nth as u16));
-                        next.push((self.paths.len() as u32 - 1, after));
+                    let Some(after) = after.filter(|after| search.seen.insert(hash(after))) else {
+                        continue;
+                    };
+                    is_whole &= next.len() < MAX_KEPT;
+                    if is_whole {
+                        search.paths.push((number, nth as u16));
+                        next.push((search.paths.len() as u32 - 1, after));
                     }
                 }
             }
             if next.is_empty() {
-                return usize::MAX;
+                search.depth = None;
+                break;
+            }
+            if !is_whole {
+                search.depth = Some(done + 1);
+                break;
             }
             frontier = next;
         }
-        unreachable!("the depth is bounded");
+        search
     }
 
-    /// The events on the way to this node, and the one that went wrong.
-    fn table(&self, mut number: u32, last: &Event) -> String {
-        let mut lines = vec![last.to_string()];
+    /// The events on the way to this state, and the one that went wrong.
+    fn table<W: World>(&self, world: &W, mut number: u32, last: &W::Event) -> String {
+        let mut path = Vec::new();
         while number > 0 {
             let (before, nth) = self.paths[number as usize];
-            lines.push(self.events[nth as usize].to_string());
+            path.push(usize::from(nth));
             number = before;
         }
-        lines.reverse();
+        let (mut lines, mut state) = (Vec::new(), world.start());
+        for nth in path.into_iter().rev() {
+            let event = world.events(&state)[nth].clone();
+            lines.push(event.to_string());
+            if let Ok(Some(after)) = world.after(&state, &event) {
+                state = after;
+            }
+        }
+        lines.push(last.to_string());
         lines.join("\n")
+    }
+
+    /// A row of the table of `tests/README.md`.
+    fn tell(&self, name: &str, states: &str) {
+        let (seen, transitions) = (self.seen.len(), self.transitions);
+        let depth = match self.depth {
+            Some(depth) => format!("complete to depth {depth}"),
+            None => "complete".to_owned(),
+        };
+        println!("{name}: {seen} {states}, {transitions} transitions, {depth}");
+        assert!(seen > 10, "{name}: too few {states}");
     }
 }
 
@@ -83,9 +135,9 @@ fn ensure(is_true: bool, what: &str) -> Result<(), String> {
     if is_true { Ok(()) } else { Err(what.to_owned()) }
 }
 
-fn hash(node: &impl Hash) -> u64 {
+fn hash(state: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
-    node.hash(&mut hasher);
+    state.hash(&mut hasher);
     hasher.finish()
 }
 
@@ -97,43 +149,49 @@ fn long_form() -> Option<Duration> {
     ))
 }
 
-fn search(name: &str, events: &[Event], usual_depth: usize) {
+fn search_of_one_service(name: &str, events: &[events::Event], usual_depth: usize) {
     for (flags, policy) in events::policies() {
-        let mut search = Search {
-            policy: &policy,
-            events,
-            seen: HashSet::new(),
-            paths: Vec::new(),
-            transitions: 0,
-        };
-        let depth = search.run(usual_depth);
-        println!(
-            "{name}, {flags}: {} events, {} memories, {} transitions, complete to depth {depth}",
-            events.len(),
-            search.paths.len(),
-            search.transitions
-        );
-        assert!(search.paths.len() > 10, "{name}, {flags}: too few memories");
+        let world = truth::OneService { policy, events };
+        Search::of(&world, usual_depth).tell(&format!("{name}, {flags}"), "memories");
     }
 }
 
 #[test]
 fn every_sequence_of_events_is_judged_rightly() {
-    search("all events", &wide(), 1);
+    search_of_one_service("all events", &events::wide(), 1);
 }
 
 #[test]
 fn long_sequences_of_few_events_are_judged_rightly() {
-    search("few events", &narrow(), 3);
+    search_of_one_service("few events", &events::narrow(), 3);
+}
+
+#[test]
+fn every_sequence_of_events_of_two_services_is_judged_rightly() {
+    for flags in account::FLAGS {
+        let world = account::TwoServices::new(flags, account::wide());
+        Search::of(&world, 1).tell(&format!("--all, all events, {}", world.name()), "memories");
+    }
+}
+
+#[test]
+fn long_sequences_of_few_events_of_two_services_are_judged_rightly() {
+    for flags in account::FLAGS {
+        let world = account::TwoServices::new(flags, account::narrow());
+        Search::of(&world, 3).tell(&format!("--all, few events, {}", world.name()), "memories");
+    }
 }
 
 #[test]
 fn every_order_of_messages_ends_rightly() {
-    for (name, run) in order::runs() {
-        let end = long_form().map(|time| Instant::now() + time);
-        let is_over = |depth| end.map_or(depth == 4, |end| Instant::now() > end);
-        let (runs, transitions, depth) = order::search(run, is_over).unwrap_or_else(|wrong| panic!("{name}: {wrong}"));
-        println!("{name}: {runs} runs, {transitions} transitions, complete to depth {depth}");
-        assert!(runs > 10, "{name}: too few");
+    for run in order::runs() {
+        Search::of(&run, 4).tell(&run.name, "runs");
+    }
+}
+
+#[test]
+fn every_order_of_messages_of_a_request_ends_rightly() {
+    for run in endpoint::runs() {
+        Search::of(&run, 3).tell(&run.name, "runs");
     }
 }

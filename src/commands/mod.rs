@@ -10,7 +10,7 @@ mod listen;
 mod log;
 mod outcome;
 mod probe;
-mod run_all;
+pub mod run_all;
 mod run_check;
 mod scope;
 mod server;

@@ -44,7 +44,7 @@ pub fn run_all(config: &AllConfig, store: &AccountStore, start: Instant, last_wo
         alarms: &alarms,
     });
     let (report, problems) = store.update(deadline + SAVING, &peeked, |turn| {
-        let report = judge_all(config, &peeked, &seen, turn);
+        let report = judge_all(config, &peeked, &seen, turn, Timestamp::now());
         // If the state hangs or the run is interrupted, the verdict is said all the same.
         watchdog::set_last_words(unsaved(report.clone(), last_words));
         report
@@ -89,8 +89,14 @@ fn watched<'a>(services: &'a AllServices, memory: &'a AccountMemory) -> BTreeSet
     selected.chain(services.expected.iter().map(String::as_str)).collect()
 }
 
-/// Judges every service that is watched, and takes in those that are new.
-fn judge_all(config: &AllConfig, peeked: &AccountMemory, seen: &AllObservation, turn: &mut Turn) -> AllReport {
+/// Judges every service that is watched, and takes in those that are new. `now` is the time of the verdicts.
+pub fn judge_all(
+    config: &AllConfig,
+    peeked: &AccountMemory,
+    seen: &AllObservation,
+    turn: &mut Turn,
+    now: Timestamp,
+) -> AllReport {
     let AllConfig { services, settings, .. } = config;
     let watched = watched(services, peeked);
     if !matches!(seen.common.outcome, Outcome::Failed(_)) {
@@ -109,7 +115,7 @@ fn judge_all(config: &AllConfig, peeked: &AccountMemory, seen: &AllObservation, 
         let before = peeked.services.get(name).unwrap_or(&nothing);
         let observation = with_others(observation, before, seen);
         let (mut report, problems) = turn.service(name, |memory| {
-            let (mut report, next) = judge_beside_others(name, settings, before, memory, &observation);
+            let (mut report, next) = judge_beside_others(name, settings, before, memory, &observation, now);
             // The turn may shorten it: then there is one of it, and no copy.
             report.memory = Arc::default();
             (report, next)
@@ -124,7 +130,7 @@ fn judge_all(config: &AllConfig, peeked: &AccountMemory, seen: &AllObservation, 
             reports.push(report);
         }
     }
-    all_report(config, reports, seen, turn)
+    all_report(config, reports, seen, turn, now)
 }
 
 /// Whether a service that is not remembered has answered for long enough to be watched from now on.
@@ -171,9 +177,14 @@ fn with_others(observation: &Arc<Observation>, before: &Memory, seen: &AllObserv
 }
 
 /// The report over these, before it is known whether they can be saved.
-fn all_report(config: &AllConfig, reports: Vec<Report>, seen: &AllObservation, turn: &Turn) -> AllReport {
+fn all_report(
+    config: &AllConfig,
+    reports: Vec<Report>,
+    seen: &AllObservation,
+    turn: &Turn,
+    now: Timestamp,
+) -> AllReport {
     let results: Vec<ServiceResult<'_>> = reports.iter().map(Report::result).collect();
-    let now = Timestamp::now();
     let overview = overview(&OverviewInput {
         services: &results,
         common: &seen.common,
@@ -210,10 +221,11 @@ fn unread(store: &AccountStore, last_words: &AbortReport) -> watchdog::FallbackO
 fn interrupted(config: &AllConfig, peeked: &Arc<AccountMemory>, last_words: &AbortReport) -> watchdog::FallbackOutput {
     let (last_words, config, peeked) = (Arc::clone(last_words), config.clone(), Arc::clone(peeked));
     Box::new(move |cause| {
+        let now = Timestamp::now();
         let failed = Arc::new(Observation {
             credentials: config.target.expiry(),
             remarks: config.target.remarks.clone(),
-            ..Observation::failed(Timestamp::now(), Failure::new(cause.reason(), cause.to_string()))
+            ..Observation::failed(now, Failure::new(cause.reason(), cause.to_string()))
         });
         let watched = watched(&config.services, &peeked);
         let seen = AllObservation {
@@ -224,7 +236,7 @@ fn interrupted(config: &AllConfig, peeked: &Arc<AccountMemory>, last_words: &Abo
             common: (*failed).clone(),
             too_many: 0,
         };
-        let report = judge_all(&config, &peeked, &seen, &mut Turn::of(&peeked));
+        let report = judge_all(&config, &peeked, &seen, &mut Turn::of(&peeked), now);
         last_words(&CheckReport::All(report), &cause.to_string())
     })
 }

@@ -71,7 +71,7 @@ pub fn run_check(config: &Config, store: &Store, start: Instant, last_words: &Ab
             let next = Arc::clone(&judged.memory);
             return (judged, next);
         }
-        let (report, next) = judge_beside_others(service, settings, &peeked, memory, &seen);
+        let (report, next) = judge_beside_others(service, settings, &peeked, memory, &seen, Timestamp::now());
         watchdog::set_last_words(unsaved(report.clone(), last_words));
         (report, next)
     });
@@ -118,12 +118,13 @@ pub fn judge_beside_others(
     peeked: &Memory,
     memory: &Memory,
     seen: &Arc<Observation>,
+    now: Timestamp,
 ) -> (Report, Arc<Memory>) {
     let (seen, next) = match memory.newer_epoch(peeked, seen) {
         Some(epoch) => (Arc::new(epoch.observed_like(seen)), Some(memory.clone().into())),
         None => (Arc::clone(seen), None),
     };
-    let (verdict, judged) = judge(service, memory, &seen, &settings.policy, Timestamp::now());
+    let (verdict, judged) = judge(service, memory, &seen, &settings.policy, now);
     let next: Arc<Memory> = next.unwrap_or_else(|| judged.into());
     (report(verdict, &seen, Arc::clone(&next)), next)
 }

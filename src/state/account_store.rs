@@ -435,7 +435,8 @@ impl<'a> Turn<'a> {
         entries.map(|(name, memory)| (name.as_str(), memory)).collect()
     }
 
-    fn memory(&self) -> AccountMemory {
+    /// Returns what is remembered after this turn, of the services without a state file of their own.
+    pub fn memory(&self) -> AccountMemory {
         let entries = self.entries().into_iter();
         AccountMemory {
             services: entries

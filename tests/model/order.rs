@@ -1,7 +1,9 @@
 //! Every order of what can come over the connection of one run, by the real schedule in simulated time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use check_nats_service::probe::clock::PingClock;
@@ -13,7 +15,7 @@ use check_nats_service::probe::schedule::{PingAction, Schedule};
 use check_nats_service::values::range::Range;
 use check_nats_service::values::timestamp::Timestamp;
 
-use super::ensure;
+use super::{World, ensure};
 
 /// The deadline of every run.
 const END: Duration = Duration::from_secs(10);
@@ -63,13 +65,44 @@ pub struct Run {
 }
 
 /// What a run came to.
-pub enum Step {
+enum Step {
     Goes(Box<Run>),
     Ended,
 }
 
-/// The runs to begin with.
-pub fn runs() -> Vec<(String, Run)> {
+/// A probe with this plan.
+pub struct Probe {
+    pub name: String,
+    plan: PingPlan,
+    secure: bool,
+}
+
+impl World for Probe {
+    type State = Run;
+    type Event = Message;
+
+    fn start(&self) -> Run {
+        match Run::new(self.plan.clone(), self.secure).act() {
+            Ok(Step::Goes(run)) => *run,
+            Ok(Step::Ended) => panic!("{} ends before anything can come", self.name),
+            Err(wrong) => panic!("{}: {wrong}", self.name),
+        }
+    }
+
+    fn events(&self, run: &Run) -> Cow<'_, [Message]> {
+        Cow::Owned(run.messages())
+    }
+
+    fn after(&self, run: &Run, message: &Message) -> Result<Option<Run>, String> {
+        Ok(match run.receive(message)? {
+            Step::Goes(run) => Some(*run),
+            Step::Ended => None,
+        })
+    }
+}
+
+/// The probes to search.
+pub fn runs() -> Vec<Probe> {
     let mut runs = Vec::new();
     for known in [&[][..], &["a"], &["a", "b"]] {
         for (secure, census) in [(false, true), (false, false), (true, true), (true, false)] {
@@ -89,7 +122,7 @@ pub fn runs() -> Vec<(String, Run)> {
                 let tls = if secure { "TLS" } else { "plain" };
                 let census = if census { "census" } else { "usual" };
                 let name = format!("{} known, {tls}, {census}, {at_least} wanted", known.len());
-                runs.push((name, Run::new(plan, secure)));
+                runs.push(Probe { name, plan, secure });
             }
         }
     }
@@ -114,7 +147,7 @@ impl Run {
     }
 
     /// Acts until it has to listen, or has ended.
-    pub fn act(mut self) -> Result<Step, String> {
+    fn act(mut self) -> Result<Step, String> {
         for _ in 0..100 {
             match self.schedule.next(self.now, &self.clock) {
                 PingAction::Send(queries) => self.send(&queries)?,
@@ -178,7 +211,7 @@ impl Run {
     }
 
     /// What can come now.
-    pub fn messages(&self) -> Vec<Message> {
+    fn messages(&self) -> Vec<Message> {
         let mut messages = vec![Message::Nothing];
         if self.pongs < self.pings {
             messages.push(Message::Pong);
@@ -215,7 +248,7 @@ impl Run {
     }
 
     /// The run after this message.
-    pub fn receive(&self, message: &Message) -> Result<Step, String> {
+    fn receive(&self, message: &Message) -> Result<Step, String> {
         let mut run = self.clone();
         run.now = match message {
             Message::Nothing => run.until,
@@ -305,49 +338,12 @@ impl Run {
             .filter(|(query, _)| matches!(query, Query::Ping(_)))
             .count()
     }
-
-    /// Everything that decides how it goes on.
-    pub fn fingerprint(&self) -> String {
-        format!(
-            "{:?}{:?}{:?}{:?}{:?}",
-            self.schedule, self.clock, self.now, self.nobody, self.replied
-        )
-    }
 }
 
-/// Each path of messages up to this length, from this run.
-pub fn search(start: Run, mut is_over: impl FnMut(usize) -> bool) -> Result<(usize, usize, usize), String> {
-    let mut seen = BTreeMap::new();
-    let mut frontier = match start.act()? {
-        Step::Goes(run) => vec![(*run, Vec::new())],
-        Step::Ended => Vec::new(),
-    };
-    let mut transitions = 0;
-    for depth in 0.. {
-        let mut next = Vec::new();
-        for (run, path) in frontier {
-            if is_over(depth) {
-                return Ok((seen.len(), transitions, depth));
-            }
-            for message in run.messages() {
-                transitions += 1;
-                let mut path: Vec<Message> = path.clone();
-                path.push(message.clone());
-                let step = run.receive(&message).map_err(|wrong| {
-                    let lines: Vec<String> = path.iter().map(Message::to_string).collect();
-                    format!("{wrong}\n{}", lines.join("\n"))
-                })?;
-                if let Step::Goes(run) = step
-                    && seen.insert(super::hash(&run.fingerprint()), ()).is_none()
-                {
-                    next.push((*run, path));
-                }
-            }
-        }
-        if next.is_empty() {
-            return Ok((seen.len(), transitions, usize::MAX));
-        }
-        frontier = next;
+impl Hash for Run {
+    /// Everything that decides how it goes on.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let text = format!("{:?}{:?}{:?}{:?}", self.schedule, self.clock, self.now, self.nobody);
+        (text, &self.replied).hash(state);
     }
-    unreachable!("the depth is bounded")
 }

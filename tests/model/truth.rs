@@ -1,5 +1,6 @@
 //! One step of the search, by the real judge and the real format, and what must be true of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -12,19 +13,19 @@ use check_nats_service::state::memory::Memory;
 use check_nats_service::values::status::{Reason, Status};
 use check_nats_service::values::timestamp::Timestamp;
 
-use super::ensure;
 use super::events::{Event, File, INSTANCES, NOW, Seen, instance};
+use super::{World, ensure};
 
 /// Time window of the baseline, in microseconds: the default of `--baseline-settle`.
-const SETTLE: i64 = 900 * 1_000_000;
+pub const SETTLE: i64 = 900 * 1_000_000;
 
 /// What is true after a path, found out without the judge. Times are microseconds before now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Truth {
+pub struct Truth {
     /// Number of instances in the last epoch that the memory can know.
-    last: Option<usize>,
+    pub last: Option<usize>,
     /// The open outage: how long ago it was first missed, and how many instances there were before.
-    outage: Option<(i64, usize)>,
+    pub outage: Option<(i64, usize)>,
     /// Numbers of instances, each with how long ago there was another one; `None`: an earlier version did not remember.
     sizes: Option<Vec<(usize, i64)>>,
     /// The instances of the last epoch that had any.
@@ -33,6 +34,29 @@ struct Truth {
     latest_loss: Option<i64>,
     /// How many instances of each version disappeared, and how many came.
     went_and_came: BTreeMap<&'static str, (u64, u64)>,
+}
+
+/// One service under these events.
+pub struct OneService<'a> {
+    pub policy: Policy,
+    pub events: &'a [Event],
+}
+
+impl World for OneService<'_> {
+    type State = Node;
+    type Event = Event;
+
+    fn start(&self) -> Node {
+        Node::default()
+    }
+
+    fn events(&self, _: &Node) -> Cow<'_, [Event]> {
+        Cow::Borrowed(self.events)
+    }
+
+    fn after(&self, node: &Node, event: &Event) -> Result<Option<Node>, String> {
+        node.after(event, &self.policy).map(Some)
+    }
 }
 
 /// A memory, and the truth about it.
@@ -65,7 +89,7 @@ impl Node {
     /// # Errors
     ///
     /// What is wrong with the step.
-    pub fn after(&self, event: &Event, policy: &Policy) -> Result<Node, String> {
+    fn after(&self, event: &Event, policy: &Policy) -> Result<Node, String> {
         let mut truth = self.truth.clone();
         truth.wait(event.pause);
         let memory = self.read(event, &mut truth)?;
@@ -90,7 +114,7 @@ impl Node {
         if let Some(verdict) = verdict {
             let class = Class::of(&seen.outcome, policy);
             let before = truth.clone();
-            let recovered = truth.learn(event, class);
+            let recovered = truth.learn(&event.seen, class);
             ensure(next.sequence >= memory.sequence, "the sequence number falls")?;
             truth.check_status(&verdict, class, recovered, policy)?;
             if class == Class::Unknown {
@@ -171,7 +195,7 @@ impl Node {
 }
 
 /// The memory without what a run that could not ask may change.
-fn without_trouble(memory: &Memory) -> Memory {
+pub fn without_trouble(memory: &Memory) -> Memory {
     Memory {
         sequence: 0,
         status: None,
@@ -193,7 +217,7 @@ fn forget_what_is_new(text: &[u8]) -> Vec<u8> {
 }
 
 /// Moves all times of the memory.
-fn shift(memory: &mut Memory, micros: i64) {
+pub fn shift(memory: &mut Memory, micros: i64) {
     let moved = |at: &mut Timestamp| *at = Timestamp::from_micros(at.as_micros() + micros);
     let epochs = memory.epoch.iter_mut();
     epochs.for_each(|epoch| moved(&mut epoch.at));
@@ -228,7 +252,20 @@ fn shift(memory: &mut Memory, micros: i64) {
 impl Event {
     /// What the run sees, of what this memory tells it to look for.
     fn observation(&self, memory: &Memory) -> Observation {
-        let outcome = match &self.seen {
+        let mut seen = self.seen.observation(memory);
+        if self.overlaps
+            && let Some(epoch) = &memory.epoch
+        {
+            seen.at = Timestamp::from_micros(epoch.at.as_micros() - 10_000);
+        }
+        seen
+    }
+}
+
+impl Seen {
+    /// What the run sees, of what this memory tells it to look for.
+    pub fn observation(&self, memory: &Memory) -> Observation {
+        let outcome = match self {
             Seen::Instances { answer, .. } => {
                 let reply = |nth: &usize| InstanceReply {
                     instance: instance(*nth),
@@ -243,7 +280,7 @@ impl Event {
         let mut seen = Observation::new(NOW, outcome);
         seen.rounds = 1;
         seen.census = true;
-        match &self.seen {
+        match self {
             Seen::Instances { answer, absent, queue } => {
                 let is_absent = |id: &str| !answer.iter().any(|nth| INSTANCES[*nth].0 == id);
                 let known = memory.known().iter().map(|instance| instance.id.clone());
@@ -257,18 +294,13 @@ impl Event {
             Seen::Silent(silence) => seen.silence = *silence,
             _ => {}
         }
-        if self.overlaps
-            && let Some(epoch) = &memory.epoch
-        {
-            seen.at = Timestamp::from_micros(epoch.at.as_micros() - 10_000);
-        }
         seen
     }
 }
 
 /// What a run learned of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Class {
+pub enum Class {
     Up,
     Empty,
     /// Nothing.
@@ -278,7 +310,7 @@ enum Class {
 }
 
 impl Class {
-    fn of(outcome: &Outcome, policy: &Policy) -> Class {
+    pub fn of(outcome: &Outcome, policy: &Policy) -> Class {
         match outcome {
             Outcome::Answered(_) => Class::Up,
             Outcome::Silent(_) if policy.silent != Status::Critical => Class::Silent,
@@ -289,7 +321,16 @@ impl Class {
 }
 
 impl Truth {
-    fn wait(&mut self, pause: i64) {
+    /// The outage is forgotten.
+    pub fn forget(&mut self) {
+        *self = Truth {
+            last: Some(0),
+            went_and_came: std::mem::take(&mut self.went_and_came),
+            ..Truth::default()
+        };
+    }
+
+    pub fn wait(&mut self, pause: i64) {
         // Where the clock was set back, what is in the future counts as of now.
         let older = |ago: &mut i64| *ago = (*ago + pause).max(0);
         self.outage.iter_mut().for_each(|(ago, _)| older(ago));
@@ -300,7 +341,7 @@ impl Truth {
     }
 
     /// Takes in what the run learned, and returns whether an outage is over.
-    fn learn(&mut self, event: &Event, class: Class) -> bool {
+    pub fn learn(&mut self, seen: &Seen, class: Class) -> bool {
         match class {
             Class::Unknown | Class::Silent => false,
             Class::Empty => {
@@ -311,7 +352,7 @@ impl Truth {
                 false
             }
             Class::Up => {
-                let Seen::Instances { answer, .. } = &event.seen else {
+                let Seen::Instances { answer, .. } = seen else {
                     return false;
                 };
                 let latest = self.there.len();
@@ -343,7 +384,13 @@ impl Truth {
         }
     }
 
-    fn check_status(&self, verdict: &Verdict, class: Class, recovered: bool, policy: &Policy) -> Result<(), String> {
+    pub fn check_status(
+        &self,
+        verdict: &Verdict,
+        class: Class,
+        recovered: bool,
+        policy: &Policy,
+    ) -> Result<(), String> {
         let has = |reason: Reason| verdict.findings().iter().any(|finding| finding.reason == reason);
         let says_down =
             has(Reason::ServiceDown) || (has(Reason::ServiceSilent) && verdict.status() == Status::Critical);
@@ -378,7 +425,7 @@ impl Truth {
         Ok(())
     }
 
-    fn check_memory(&self, memory: &Memory) -> Result<(), String> {
+    pub fn check_memory(&self, memory: &Memory) -> Result<(), String> {
         let ago = |at: Timestamp| NOW.as_micros() - at.as_micros();
         let outage = memory
             .outage
