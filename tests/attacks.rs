@@ -21,7 +21,7 @@ const A: &[u8] = br#"{"name":"orders","id":"A"}"#;
 const MAX_MEMORY_KIB: u64 = 64 * 1024;
 
 /// What each run has, and how much longer it may take on a busy machine.
-const TIMEOUT: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_millis(2000);
 const SLACK: Duration = Duration::from_secs(5);
 
 type Script = Arc<dyn Fn(&mut Conn) -> io::Result<()> + Send + Sync>;
@@ -507,7 +507,8 @@ impl Target {
     }
 
     fn attacked(&self, mode: Mode, end: End) -> Seen {
-        let flags = ["--confirm", "100ms", "--stall", "100ms", "-t", "3"];
+        let timeout = format!("{}ms", TIMEOUT.as_millis());
+        let flags = ["--confirm", "100ms", "--stall", "100ms", "-t", &timeout];
         let (state, file) = (self.dir.join("state/s.json"), self.dir.join("file"));
         let with_state = |words: &[&str]| self.run(words).args(flags).args(["--state", &state]);
         match mode {

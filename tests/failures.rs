@@ -13,13 +13,14 @@ use serde_json::json;
 
 use super::support::server::free_port;
 use super::support::{
-    Blackhole, Check, Conn, Fake, LIMIT, Monitor, Output, SLACK, Server, Service, TempDir, Version, each, is_root, raw,
-    wait_for,
+    Blackhole, Check, Conn, Fake, LIMIT, Monitor, Output, SLACK, Server, Service, TempDir, Version, each, is_root,
+    is_timed, raw, wait_for,
 };
 
-/// What a run has that may have to use it up. A tenth of it has to be enough for what comes after the asking, on a busy machine
-/// too.
-const TIMEOUT: Duration = Duration::from_millis(2000);
+/// Time of a run that may have to use it up. A tenth of it has to be enough for what comes after the asking, on a busy machine too.
+fn timeout() -> Duration {
+    Duration::from_secs(if is_timed() { 1 } else { 2 })
+}
 
 /// How much later than its deadline a run may end: what the contract allows, and what a busy machine may add.
 const AFTER: Duration = Duration::from_millis(100).saturating_add(SLACK);
@@ -97,7 +98,7 @@ impl Place {
 
     /// A run that waits for its deadline, and changes nothing that another one would see.
     fn check_in_time(&self, flags: &[&str]) -> Output {
-        let timeout = format!("{}ms", TIMEOUT.as_millis());
+        let timeout = format!("{}ms", timeout().as_millis());
         let flags = [flags, &["--timeout", &timeout]].concat();
         self.check(&flags)
     }
@@ -236,7 +237,7 @@ fn endures(case: Case) {
     let mut place = Place::new(trouble, login);
     let address = format!("127.0.0.1:{}", place.server.port());
     let text = text.replace("ADDRESS", &address);
-    let in_time = |out: Output| drop(out.assert_within(TIMEOUT + AFTER));
+    let in_time = |out: Output| drop(out.assert_within(timeout() + AFTER));
 
     let service = Service::async_nats(&place.server.url(), "orders").count(3).start();
     place
@@ -652,7 +653,7 @@ fn tls_that_is_not_offered() {
     });
     let checked = |port: u16| {
         Monitor::new(format!("tls://mon:pw@127.0.0.1:{port}"))
-            .check(["--timeout", "2s", "-v"])
+            .check(["--timeout", &format!("{}s", timeout().as_secs()), "-v"])
             .run()
     };
     let text = format!(
@@ -662,7 +663,7 @@ fn tls_that_is_not_offered() {
     checked(server.port())
         .assert_first(3, &format!("NATS_SERVICE UNKNOWN - orders: {text} | {NOT_ASKED}"))
         .assert_finding(&format!("UNKNOWN tls_failed: {text}"))
-        .assert_within(TIMEOUT + AFTER);
+        .assert_within(timeout() + AFTER);
     checked(fake.port()).assert_first(3, &format!("NATS_SERVICE UNKNOWN - orders: * | {NOT_ASKED}"));
     let received = fake.received().concat();
     assert!(!received.contains("CONNECT") && !received.contains("pw"), "{received}");
@@ -866,14 +867,15 @@ fn timed_all_failures_are_reported_and_the_most_important_leads() {
     for order in [[0, 1, 2, 3], [3, 2, 1, 0], [2, 3, 0, 1]] {
         let list = order.map(|n| urls[n].clone()).join(",");
         let monitor = Monitor::new(list);
-        let out = monitor.check(["--timeout", "2s", "-v"]).run();
+        let seconds = format!("{}s", timeout().as_secs());
+        let out = monitor.check(["--timeout", &seconds, "-v"]).run();
         out.assert_first(3, &format!("NATS_SERVICE UNKNOWN - orders: {text}* | {NOT_ASKED}"))
             .assert_finding(&format!("UNKNOWN auth_rejected: {text}*"))
             .assert_line(&format!("*cannot reach NATS at {refused}: connection refused *"))
             .assert_line(&format!(
                 "*cannot reach NATS at 127.0.0.1:{hole_port}: no answer to the TCP connection within *"
             ))
-            .assert_within(TIMEOUT + AFTER);
+            .assert_within(timeout() + AFTER);
     }
 }
 

@@ -518,7 +518,7 @@ fn timed_the_wordiest_service_fits() {
         }
     });
     let last = format!("{:0>128}", 999);
-    let listening = Listening::start(&fake.url(), &["--interval", "500ms", "--stall", "2s", "--id", &last]);
+    let listening = Listening::start(&fake.url(), &["--interval", "500ms", "--stall", "500ms", "--id", &last]);
     let (pid, begin) = (listening.server(), memory(listening.server()));
     let size = listening.ask("/status").body.len();
     assert!(size > 2_000_000, "{size}");
@@ -530,10 +530,11 @@ fn timed_the_wordiest_service_fits() {
             scope.spawn(move || {
                 while !done.load(SeqCst) {
                     assert_eq!(listening.ask(path).status, 200, "{path}");
+                    thread::sleep(Duration::from_millis(50));
                 }
             });
         }
-        for _ in 0..3 {
+        for _ in 0..2 {
             listening.sidecar.wait_for_the_next();
         }
     });

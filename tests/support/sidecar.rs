@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Stdio};
 use std::thread;
@@ -92,7 +93,16 @@ impl Sidecar {
 
     #[track_caller]
     pub fn wait_for_status(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
-        wait_for(what, || self.status().filter(&condition))
+        let mut seen = None;
+        wait_for(what, || {
+            // It can be large, and is read again when it was replaced.
+            let file = fs::metadata(self.dir.join("orders.json")).ok()?;
+            let file = Some((file.ino(), file.mtime(), file.mtime_nsec()));
+            if std::mem::replace(&mut seen, file) == file {
+                return None;
+            }
+            self.status().filter(&condition)
+        })
     }
 
     /// Waits until another check has ended.
