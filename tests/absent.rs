@@ -12,7 +12,7 @@ use super::support::{Fake, LIMIT, Monitor, SLACK, Server, Service, Version, each
 const SOON: [&str; 2] = ["--confirm", "50ms"];
 
 /// Half of the time is patience with a service that does not answer.
-const IMPATIENT: [&str; 6] = ["--timeout", "1s", "--confirm", "50ms", "--stall", "100ms"];
+const IMPATIENT: [&str; 6] = ["--timeout", "3s", "--confirm", "50ms", "--stall", "100ms"];
 
 /// As real services answer.
 const ANSWER: &[u8] =
@@ -332,7 +332,7 @@ fn frozen_instances_are_silent_and_not_down() {
         let monitor = Monitor::new(server.url());
         let check = |flags: &[&str]| monitor.check(IMPATIENT).arg("-v").args(flags).run();
         let nobody = "no answer within *s though somebody is subscribed (hung, not allowed to publish to our inbox, or behind a link or server that hangs)";
-        let perfdata = "instances=0;;;0; rtt_max=U nats_rtt=0.*s;;;0; outage=*s;;;0; probe=*s;;;0;";
+        let perfdata = "instances=0;;;0; rtt_max=U nats_rtt=*s;;;0; outage=*s;;;0; probe=*s;;;0;";
         check(&[]).assert_finding("OK service_up: 2 instances, slowest answer *");
 
         service.freeze();

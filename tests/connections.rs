@@ -880,10 +880,12 @@ fn handshake_first_is_reported_as_not_supported() {
             assert_refused_in(Duration::from_secs(3), out, "tls_failed", &at(&server, text));
         }
         // With less time than the server takes.
+        let patient = Server::with_config(version, &certs.config("server", "handshake_first: true\ntimeout: 30"));
         let text = "127.0.0.1:PORT accepts the connection but says nothing for *, is nats-server frozen, does it want TLS \
                     first (handshake_first), or is this another service?";
-        let out = check(&["-s", &at(&server, "tls://127.0.0.1:PORT"), "--tlsca", &ca]).run();
-        assert_refused(out, "nats_unreachable", &at(&server, text));
+        let flags = ["-s", &at(&patient, "tls://127.0.0.1:PORT"), "--tlsca", &ca, "--timeout", "4s"];
+        let out = Check::new(["-n", "orders", "--no-state", "-vvv"]).args(flags).run();
+        assert_refused(out, "nats_unreachable", &at(&patient, text));
 
         // A server that waits for that a moment only.
         let config = certs.config("server", "handshake_first: auto") + "allow_non_tls: true";

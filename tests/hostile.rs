@@ -1071,7 +1071,7 @@ fn a_late_503_does_not_count_for_a_later_request() {
         }
     });
     check(&fake)
-        .args(["-t", "1", "--confirm", "60ms", "--stall", "100ms"])
+        .args(["-t", "4", "--confirm", "60ms", "--stall", "100ms"])
         .home(&home)
         .run()
         .assert(2, "NATS_SERVICE CRITICAL - orders: silent, no answer within *, 1 instance until * ago, NATS * is fine (*), last seen: * | *");

@@ -83,7 +83,9 @@ fn the_story_in_objects() {
     assert_eq!((&up["service"], &up["status"]), (&json!("orders"), &json!("OK")));
     assert_eq!(reasons(&up), ["service_up"]);
     assert_eq!([&up["asked"], &up["up"]], [&json!(true), &json!(true)]);
-    assert_eq!([&up["instances"], &up["baseline_instances"], &up["rounds"]], [3, 3, 1]);
+    assert_eq!([&up["instances"], &up["baseline_instances"]], [3, 3]);
+    // Another one on a busy machine.
+    assert!(up["rounds"].as_u64().is_some_and(|rounds| rounds >= 1), "{up}");
     let answers = up["answers"].as_array().unwrap();
     let seventh = answers
         .iter()

@@ -363,3 +363,21 @@ fn services_behind_an_import_are_listed() {
         (&"orders".into(), &2.into())
     );
 }
+
+/// A mistake is one line, whatever the format of the list.
+#[test]
+fn mistakes_are_told_in_one_line() {
+    for (args, why) in [
+        (
+            &["--format", "prometheus"][..],
+            "--format: 'prometheus' is not a format: text, json, *",
+        ),
+        (
+            &["--format", "json", "--frobnicate"],
+            "unexpected argument '--frobnicate' found*",
+        ),
+    ] {
+        let line = format!("NATS_SERVICE UNKNOWN - {why}");
+        Check::new(["list"]).args(args).run().assert(3, &line);
+    }
+}

@@ -145,7 +145,10 @@ pub(super) fn is_given(values: &FlagValues<'_>) -> Result<bool, String> {
 
 fn servers(values: &FlagValues<'_>, context: &Context) -> Result<(Vec<ServerUrl>, Level), ConfigError> {
     if let Some(host) = values.text("hostname")? {
-        return Ok((vec![server_of(host, values.text("port")?)?], Level::Flags));
+        let mut server = server_of(host, values.text("port")?)?;
+        // Only the host is another one: a password does not go without TLS because of it.
+        server.tls = configured_servers(values, context)?.0.iter().any(|server| server.tls);
+        return Ok((vec![server], Level::Flags));
     }
     if let Some(list) = values.text("server")? {
         // clap does not say so: --port needs --hostname, which contradicts --server.
@@ -154,6 +157,11 @@ fn servers(values: &FlagValues<'_>, context: &Context) -> Result<(Vec<ServerUrl>
         }
         return Ok((server_list("--server", list)?, Level::Flags));
     }
+    configured_servers(values, context)
+}
+
+/// Returns the servers where no flag names one.
+fn configured_servers(values: &FlagValues<'_>, context: &Context) -> Result<(Vec<ServerUrl>, Level), ConfigError> {
     if let Some(list) = values.setting("NATS_URL")? {
         return Ok((server_list("NATS_URL", &list)?, Level::Variables));
     }

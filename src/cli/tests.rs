@@ -157,6 +157,20 @@ fn flags_beat_variables_and_urls_beat_the_rest_of_their_kind() {
     }
 }
 
+/// A host in the place of the one in a URL takes no TLS away.
+#[test]
+fn a_host_keeps_the_tls_of_the_url_that_it_replaces() {
+    for (args, url, tls) in [
+        ("-H h", "tls://nats:4222", true),
+        ("-H h -p 1", "nats://a,tls://b", true),
+        ("-H h", "nats://nats:4222", false),
+        ("-s nats://h", "tls://nats:4222", false),
+    ] {
+        let servers = parsed(args, &[("NATS_URL", url)]).expect("a host").target.servers;
+        assert_eq!((servers.len(), servers[0].tls), (1, tls), "{args} {url}");
+    }
+}
+
 #[test]
 fn contradictions_are_named() {
     let both = [("NATS_USER", "u"), ("NATS_TOKEN", "t")];

@@ -104,13 +104,16 @@ fn usage(args: &[OsString], problem: &str) -> Output {
 
 /// How to say that nothing could be asked: as far as that can be told of arguments that may be wrong, as what was asked for.
 fn before_any_check(args: &[OsString]) -> BeforeAnyCheck {
-    let subject = match args.get(1).is_some_and(|command| command == "server") {
-        true => Subject::Server,
-        false if args.iter().any(|arg| arg == "--all") => Subject::AllServices,
-        false => Subject::Service,
+    let command = args.get(1).and_then(|command| command.to_str());
+    let subject = match command {
+        Some("server") => Subject::Server,
+        _ if args.iter().any(|arg| arg == "--all") => Subject::AllServices,
+        _ => Subject::Service,
     };
-    BeforeAnyCheck {
-        subject,
-        format: Format::guess(args),
-    }
+    // The formats of a list are not those of a verdict.
+    let format = match command {
+        Some("list" | "state") => Format::default(),
+        _ => Format::guess(args),
+    };
+    BeforeAnyCheck { subject, format }
 }
