@@ -883,7 +883,14 @@ fn handshake_first_is_reported_as_not_supported() {
         let patient = Server::with_config(version, &certs.config("server", "handshake_first: true\ntimeout: 30"));
         let text = "127.0.0.1:PORT accepts the connection but says nothing for *, is nats-server frozen, does it want TLS \
                     first (handshake_first), or is this another service?";
-        let flags = ["-s", &at(&patient, "tls://127.0.0.1:PORT"), "--tlsca", &ca, "--timeout", "4s"];
+        let flags = [
+            "-s",
+            &at(&patient, "tls://127.0.0.1:PORT"),
+            "--tlsca",
+            &ca,
+            "--timeout",
+            "4s",
+        ];
         let out = Check::new(["-n", "orders", "--no-state", "-vvv"]).args(flags).run();
         assert_refused(out, "nats_unreachable", &at(&patient, text));
 
