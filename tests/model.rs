@@ -169,7 +169,7 @@ fn long_sequences_of_few_events_are_judged_rightly() {
 #[test]
 fn every_sequence_of_events_of_two_services_is_judged_rightly() {
     for flags in account::FLAGS {
-        let world = account::TwoServices::new(flags, account::wide());
+        let world = account::TwoServices::known(flags, account::wide());
         Search::of(&world, 1).tell(&format!("--all, all events, {}", world.name()), "memories");
     }
 }

@@ -245,9 +245,12 @@ pub struct TwoServices {
     flags: &'static str,
     config: AllConfig,
     events: Vec<Event>,
+    /// The events before the search.
+    begin: Vec<Event>,
 }
 
 impl TwoServices {
+    /// Nothing is remembered.
     pub fn new(flags: &'static str, events: Vec<Event>) -> TwoServices {
         let always = "check_nats_service check --all --server 127.0.0.1 --state-dir /nowhere";
         let args: Vec<OsString> = always
@@ -267,7 +270,21 @@ impl TwoServices {
             target: arguments.target(&|_| None, Instant::now()).expect("a target"),
             settings: arguments.settings.clone(),
         };
-        TwoServices { flags, config, events }
+        TwoServices {
+            flags,
+            config,
+            events,
+            begin: Vec::new(),
+        }
+    }
+
+    /// Both services have answered.
+    pub fn known(flags: &'static str, events: Vec<Event>) -> TwoServices {
+        let both = run(PAUSES[2], asked(&up(&[0]), &up(&[0])));
+        TwoServices {
+            begin: vec![both.clone(), both],
+            ..TwoServices::new(flags, events)
+        }
     }
 
     /// The flags.
@@ -281,7 +298,11 @@ impl World for TwoServices {
     type Event = Event;
 
     fn start(&self) -> Node {
-        Node::default()
+        let step = |node: Node, event: &Event| match self.after(&node, event) {
+            Ok(Some(after)) => after,
+            wrong => panic!("{event}: {wrong:?}"),
+        };
+        self.begin.iter().fold(Node::default(), step)
     }
 
     fn events(&self, _: &Node) -> Cow<'_, [Event]> {

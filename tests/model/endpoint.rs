@@ -15,8 +15,7 @@ use check_nats_service::values::status::Reason;
 
 use super::{World, ensure};
 
-/// When the instances had replied, and when the wait for a reply ends.
-const BEGIN: Duration = ms(5);
+/// When the wait for a reply ends.
 const END: Duration = ms(9500);
 
 /// How long nothing must have come to say that nothing comes.
@@ -67,7 +66,19 @@ pub enum Message {
     Denied,
     InfoDenied,
     Disconnected,
+    /// All instances have replied to the question itself.
+    Begin,
     Nothing,
+}
+
+impl Message {
+    /// Whether the client takes it after all that is in the inbox.
+    fn is_event(self) -> bool {
+        matches!(
+            self,
+            Message::Disconnected | Message::Pong | Message::Denied | Message::InfoDenied
+        )
+    }
 }
 
 /// What comes, and whether more comes before the run acts.
@@ -218,18 +229,18 @@ impl Run {
             run.call.info_asked(Duration::ZERO);
             run.infos_asked = 1;
         }
-        run.now = BEGIN;
-        run.call.begin(
-            BEGIN,
-            EndpointPlan {
-                instances: request.instances.iter().map(|id| (*id).to_owned()).collect(),
-                imported: false,
-                end: END,
-                patience: PATIENCE,
-                stall: ms(300),
-            },
-        );
         run
+    }
+
+    fn begin(&mut self) {
+        let plan = EndpointPlan {
+            instances: self.instances.iter().map(|id| (*id).to_owned()).collect(),
+            imported: false,
+            end: END,
+            patience: PATIENCE,
+            stall: ms(300),
+        };
+        self.call.begin(self.now, plan);
     }
 
     fn request_sent(&mut self) {
@@ -245,6 +256,12 @@ impl Run {
     /// Acts until it has to listen. Returns `false` when it has ended.
     fn act(&mut self) -> Result<bool, String> {
         self.batch = None;
+        if !self.call.has_begun() {
+            let next = self.call.next(self.now, &self.clock);
+            ensure(next == EndpointAction::Listen(Duration::MAX), "it begins too early")?;
+            self.until = END / 2;
+            return Ok(true);
+        }
         for _ in 0..100 {
             match self.call.next(self.now, &self.clock) {
                 EndpointAction::AskInfo => {
@@ -329,12 +346,17 @@ impl Run {
         }
         if self.infos_asked > 0 {
             let reports = [Report::HasIt, Report::HasOthers, Report::Wild];
-            let ids = ["a", "b", "c"].into_iter().filter(|id| !self.told.contains(id));
+            let ids = ["a", "b"].into_iter().filter(|id| !self.told.contains(id));
             messages.extend(ids.flat_map(|id| reports.map(|report| Message::Info(id, report))));
+            messages.push(Message::Info("c", Report::HasOthers));
             let refused = (0..self.infos_asked).filter(|round| !self.info_refused.contains(round));
             messages.extend(refused.map(Message::InfoNoResponders));
             messages.push(Message::Foreign);
             events.push(Message::InfoDenied);
+        }
+        if !self.call.has_begun() {
+            messages.push(Message::Begin);
+            events.retain(|event| matches!(event, Message::Pong | Message::InfoDenied));
         }
         // The client takes what is in the inbox first, and then the events.
         if self.batch == Some(true) {
@@ -342,9 +364,16 @@ impl Run {
         }
         let all = messages.into_iter().chain(events);
         let mut arrivals: Vec<Arrival> = all
-            .flat_map(|message| [false, true].map(|is_with_next| Arrival { message, is_with_next }))
+            .flat_map(|message| {
+                // Nothing acts on these, so that it makes no difference when they come.
+                let is_idle = matches!(message, Message::Foreign | Message::StreamAck(_) | Message::Begin);
+                let both = [false, true]
+                    .into_iter()
+                    .filter(move |is_with_next| !(is_idle && *is_with_next));
+                both.map(move |is_with_next| Arrival { message, is_with_next })
+            })
             .collect();
-        if self.batch.is_none() {
+        if self.batch.is_none() && self.call.has_begun() {
             arrivals.push(Arrival {
                 message: Message::Nothing,
                 is_with_next: false,
@@ -359,11 +388,7 @@ impl Run {
             _ if self.batch.is_some() => self.now,
             _ => (self.now + ms(1)).min(self.until),
         };
-        let is_event = matches!(
-            arrival.message,
-            Message::Disconnected | Message::Pong | Message::Denied | Message::InfoDenied
-        );
-        self.batch = arrival.is_with_next.then_some(is_event);
+        self.batch = arrival.is_with_next.then_some(arrival.message.is_event());
         let latest = self.sent.len();
         let denied = Failure::new(Reason::PermissionDenied, "denied");
         match arrival.message {
@@ -453,6 +478,7 @@ impl Run {
                 self.call.failed(Failure::new(Reason::NatsUnreachable, "lost"));
                 self.is_failed |= self.reply.is_none();
             }
+            Message::Begin => self.begin(),
             Message::Nothing => {}
         }
         Ok(())
