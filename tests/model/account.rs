@@ -438,7 +438,7 @@ impl Node {
                     return Ok(read);
                 };
                 if let File::Broken(_) = file {
-                    text.insert_str(at + begin.len() - 1, "!");
+                    text.insert(at + begin.len() - 1, '!');
                     lost.push(nth);
                     read.is_broken[nth] = true;
                 } else {
@@ -450,8 +450,7 @@ impl Node {
         let loaded =
             account_format::read(&key(), text.as_bytes(), NOW).map_err(|why| format!("unreadable: {why:?}"))?;
         ensure(loaded.damage.is_some() != lost.is_empty(), "damage is not told")?;
-        for nth in 0..2 {
-            let name = NAMES[nth];
+        for (nth, name) in NAMES.into_iter().enumerate() {
             if lost.contains(&nth) {
                 ensure(!loaded.memory.services.contains_key(name), "half a memory is read")?;
                 self.truths[nth].truth = Truth::default();
@@ -484,8 +483,8 @@ impl Node {
         let next = turn.memory();
         let mut is_unknown = read.damage.is_some() || look.common != Common::Asked;
         let mut recovered = 0;
-        for nth in 0..2 {
-            let (name, own) = (NAMES[nth], &mut self.truths[nth]);
+        for (nth, name) in NAMES.into_iter().enumerate() {
+            let own = &mut self.truths[nth];
             let seen = seen.services.get(name);
             let is_up = matches!(look.seen[nth], Seen::Instances { .. }) && seen.is_some();
             let is_watched = peeked.is_watched[nth] || own.is_remembered();
@@ -495,8 +494,8 @@ impl Node {
             }
             let nothing = Memory::default();
             let before = self.memory.services.get(name).unwrap_or(&nothing);
-            let verdict = report.reports.iter().map(|report| &report.verdict);
-            let verdict = verdict.filter(|verdict| verdict.service == name).next();
+            let mut verdicts = report.reports.iter().map(|report| &report.verdict);
+            let verdict = verdicts.find(|verdict| verdict.service == name);
             let wrong = |why: String| format!("{name}: {why}");
             let mut expected = Some(before.clone()).filter(Memory::is_remembered);
             if let Some(seen) = seen.filter(|_| is_watched || is_adopted) {
