@@ -166,7 +166,7 @@ says 2 'NATS_SERVICE CRITICAL - orders: still down for *, no responders, had 2 i
 
 scene "NATS itself is stopped: that is no answer, so the outage stays."
 stop "$nats"
-says 2 'NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago, had 2 instances, last seen: *, cannot reach NATS * | instances=U *'
+says 2 'NATS_SERVICE CRITICAL - orders: still down for *, last answer from NATS * ago, had 2 instances, last seen: *, cannot reach NATS * | instances=U *'
 
 scene "NATS is back, the service is not."
 start_nats || die "somebody else has taken port $port"

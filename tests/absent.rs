@@ -46,8 +46,7 @@ fn what_never_was_is_unknown_for_ever() {
     for _ in 0..2 {
         monitor.check(SOON).args(["-c", "1:", "-v"]).run().assert(2, &line);
     }
-    let nobody_knows =
-        "no responders, and nobody remembers whether it was ever there (--no-state), did you mean orders?";
+    let nobody_knows = "no responders, and without a state it is not known whether it was ever there (--no-state), did you mean orders?";
     let without_state = |flags: &[&str]| monitor.check(SOON).args(["--no-state", "-v"]).args(flags).run();
     for _ in 0..2 {
         without_state(&[]).assert(
@@ -574,7 +573,7 @@ fn replies_that_are_no_answers_name_the_cause() {
         ),
         (
             b"pong",
-            "what came was no PING reply",
+            "what came is no reply to a PING",
             "0 of another service, 0 of JetStream, * malformed",
         ),
     ];

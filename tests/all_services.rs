@@ -380,10 +380,7 @@ fn a_denied_request_for_all_services_names_the_permission_and_the_known_ones_are
             .run()
             .assert_first(0, "NATS_SERVICE OK - orders: 1 instance*");
         let out = check();
-        assert!(
-            out.stdout.contains("services that are not known yet are not seen"),
-            "{out:?}"
-        );
+        assert!(out.stdout.contains("new services cannot be found"), "{out:?}");
         let out = out.assert_first(
             3,
             &format!("NATS_SERVICES UNKNOWN - {denied} | services=1;;;0; services_down=0;;;0; instances=1;*"),
@@ -521,7 +518,7 @@ fn an_import_that_lets_one_reply_through_hides_no_known_service_and_is_told() {
                 true => out.assert_first(
                     3,
                     "NATS_SERVICES UNKNOWN - * only by name, its export needs response_type: stream (*), --expect names new \
-                     ones: services that are not known yet are not seen* | services=3;;;0; services_down=0;;;0; instances=6;*",
+                     ones: new services cannot be found* | services=3;;;0; services_down=0;;;0; instances=6;*",
                 ),
                 false => out.assert_first(0, "NATS_SERVICES OK - 3 services, 6 instances*"),
             };
@@ -549,7 +546,7 @@ fn an_import_without_the_query_to_all_is_told() {
             .run()
             .assert_first(0, "NATS_SERVICE OK - orders: 1 instance*");
         let told = "NATS_SERVICES UNKNOWN - nobody is subscribed to APP.$SRV.PING, though services reply to APP.$SRV.PING.NAME, \
-                    export and import it, too: services that are not known yet are not seen* | services=1;*";
+                    export and import it, too: new services cannot be found* | services=1;*";
         for _ in 0..2 {
             monitor.all([""; 0]).run().assert_first(3, told);
         }

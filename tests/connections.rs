@@ -230,7 +230,7 @@ fn a_server_without_free_connections_is_reported() {
         // The server may be faster with the end of the connection than the client with its first write.
         let why = match out.stdout.contains("it closed the connection") {
             true => "it closed the connection during the login (is it stopping, or at its connection limit?)",
-            false => "no connection is left for us (maximum connections exceeded)",
+            false => "it is at its connection limit (maximum connections exceeded)",
         };
         let text = at(&server, &format!("cannot reach NATS at 127.0.0.1:PORT: {why}"));
         assert_refused(out, "nats_unreachable", &text);
@@ -240,7 +240,7 @@ fn a_server_without_free_connections_is_reported() {
         let server = Server::with_config(version, &operator.config(&[&account]));
         let creds = files.write("mon.creds", &account.creds(&User::new("mon")));
         let _guest = Service::async_nats(&server.url(), "orders").creds(&creds).start();
-        let text = "cannot reach NATS at 127.0.0.1:PORT: no connection is left for us (maximum account active connections \
+        let text = "cannot reach NATS at 127.0.0.1:PORT: it is at its connection limit (maximum account active connections \
                     exceeded)";
         let out = check(&["-s", &server.url(), "--creds", &creds]).run();
         assert_refused(out, "nats_unreachable", &at(&server, text));
@@ -441,14 +441,14 @@ fn tls_that_fails_is_reported_with_the_cause() {
     let refusals = [
         Tls {
             flags: &["--tlsca", "DIR/other-ca.pem"],
-            text: "its certificate is of an authority that we do not believe, give the authority with --tlsca (invalid peer \
+            text: "its certificate is signed by an authority that is not trusted here, give the CA certificate with --tlsca (invalid peer \
                    certificate: UnknownIssuer)",
             ..Tls::default()
         },
         // The authorities of the system do not help.
         Tls {
             flags: &[],
-            text: "its certificate is of an authority that we do not believe, give the authority with --tlsca (invalid peer \
+            text: "its certificate is signed by an authority that is not trusted here, give the CA certificate with --tlsca (invalid peer \
                    certificate: UnknownIssuer)",
             ..Tls::default()
         },
@@ -471,7 +471,7 @@ fn tls_that_fails_is_reported_with_the_cause() {
         Tls {
             more: MUTUAL,
             // Those of 2.9 say BadCertificate, later ones CertificateRequired.
-            text: "it wants a certificate of ours, give --tlscert and --tlskey (received fatal alert: *Certificate*)",
+            text: "it requires a client certificate, give --tlscert and --tlskey (received fatal alert: *Certificate*)",
             ..Tls::default()
         },
         Tls {
@@ -485,7 +485,7 @@ fn tls_that_fails_is_reported_with_the_cause() {
                 "DIR/stranger.key",
             ],
             // 2.9 says BadCertificate.
-            text: "it * our certificate* (received fatal alert: *)",
+            text: "it * client certificate* (received fatal alert: *)",
             ..Tls::default()
         },
         Tls {
@@ -498,7 +498,7 @@ fn tls_that_fails_is_reported_with_the_cause() {
                 "--tlskey",
                 "DIR/client-expired.key",
             ],
-            text: "it * our certificate* (received fatal alert: *)",
+            text: "it * client certificate* (received fatal alert: *)",
             ..Tls::default()
         },
         // The key of another certificate, and files that are PEM and no more.
@@ -512,7 +512,7 @@ fn tls_that_fails_is_reported_with_the_cause() {
                 "--tlskey",
                 "DIR/stranger.key",
             ],
-            text: "our key (--tlskey) is not that of our certificate (--tlscert) (received fatal alert: DecryptError)",
+            text: "the key (--tlskey) does not belong to the certificate (--tlscert) (received fatal alert: DecryptError)",
             ..Tls::default()
         },
         Tls {
@@ -530,7 +530,7 @@ fn tls_that_fails_is_reported_with_the_cause() {
                 "--tlskey",
                 "DIR/client.key",
             ],
-            text: "it refused our certificate, or the handshake (received fatal alert: *)",
+            text: "it refused the client certificate, or the handshake (received fatal alert: *)",
             ..Tls::default()
         },
         Tls {
@@ -559,7 +559,7 @@ fn tls_that_fails_is_reported_with_the_cause() {
                 "--tlskey",
                 "DIR/client.key",
             ],
-            text: "NATS at 127.0.0.1:PORT refused our certificate as a login (Authorization Violation)",
+            text: "NATS at 127.0.0.1:PORT refused the client certificate as a login (Authorization Violation)",
             ..Tls::default()
         },
     ];
@@ -799,7 +799,7 @@ fn what_is_no_nonce_is_not_signed() {
                 conn.hold(TIMEOUT)
             });
             let text = format!(
-                "127.0.0.1:{} sent something to be signed that no NATS server sends as a nonce, nothing was signed or sent",
+                "127.0.0.1:{} asked for a signature of something that is no NATS nonce, so nothing was signed or sent",
                 fake.port()
             );
             let out = check(&["-s", &fake.url(), flag, file]).run();
@@ -827,7 +827,7 @@ fn a_login_without_tls_is_remarked() {
     let creds = files.write("mon.creds", &account.creds(&User::new("mon")));
     let seed = files.write("mon.nk", &key.seed().expect("a seed"));
     let open = Server::start(Version::Newest);
-    let remark = "is on the way can";
+    let remark = "on the network path can";
     for (server, flags, line) in [
         (
             &server,
@@ -872,7 +872,7 @@ fn handshake_first_is_reported_as_not_supported() {
         let certs = Certs::new();
         let ca = certs.path("ca.pem");
         let server = Server::with_config(version, &certs.config("server", "handshake_first: true"));
-        let text = "127.0.0.1:PORT closed the connection without a word after 2*s, it seems to want TLS first \
+        let text = "127.0.0.1:PORT sent nothing and closed the connection after 2*s, it seems to want TLS first \
                     (handshake_first), which this client cannot do: allow handshake_first: auto, or another port";
         for url in ["tls://127.0.0.1:PORT", "nats://127.0.0.1:PORT"] {
             let flags = ["-s", &at(&server, url), "--tlsca", &ca, "--timeout", "4s"];
@@ -881,7 +881,7 @@ fn handshake_first_is_reported_as_not_supported() {
         }
         // With less time than the server takes.
         let patient = Server::with_config(version, &certs.config("server", "handshake_first: true\ntimeout: 30"));
-        let text = "127.0.0.1:PORT accepts the connection but says nothing for *, is nats-server frozen, does it want TLS \
+        let text = "127.0.0.1:PORT accepts the connection but sends nothing for *, is nats-server frozen, does it want TLS \
                     first (handshake_first), or is this another service?";
         let flags = [
             "-s",
@@ -1099,7 +1099,7 @@ fn faults_of_the_systems_ca_certificates_are_reported() {
     let out = check(&["-s", &at(&server, "tls://127.0.0.1:PORT")])
         .env("SSL_CERT_FILE", "/nowhere.pem")
         .run();
-    let text = "TLS with NATS at 127.0.0.1:PORT failed: the authorities of the system cannot be read, give one with --tlsca (could \
+    let text = "TLS with NATS at 127.0.0.1:PORT failed: the CA certificates of the system cannot be read, give one with --tlsca (could \
                 not load platform certs: *)";
     assert_refused(out, "tls_failed", &at(&server, text));
 }

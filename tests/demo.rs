@@ -40,7 +40,7 @@ $ echo $?
 
 5. NATS itself is stopped: that is no answer, so the outage stays.
 $ check_nats_service *
-NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago, *: connection refused *
+NATS_SERVICE CRITICAL - orders: still down for *, last answer from NATS * ago, *: connection refused *
 $ echo $?
 2
 

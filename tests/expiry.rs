@@ -171,7 +171,7 @@ fn expired_credentials_that_the_server_accepts_are_reported() {
             .run()
     };
     let text = format!(
-        "credentials {expired} expired 2h ago, at 20*Z, yet NATS lets us in: does it look at them, and are the clocks right?"
+        "credentials {expired} expired 2h ago, at 20*Z, yet NATS accepts them: does it verify the JWT, and are the clocks right?"
     );
     check(&LIMITS).assert_first(2, &format!("NATS_SERVICE CRITICAL - orders: {text}, 1 instance, * | *"));
     check(&["--creds-warning", "1d"])

@@ -260,20 +260,20 @@ fn endures(case: Case) {
     assert_eq!(place.monitor.epoch(), known);
     // The user may think less of it, if it is only that NATS cannot be reached.
     let out = place.check_in_time(&["--unreachable", "ok"]);
-    let out = out.assert_line(&format!("NATS not asked since *: {reason}"));
+    let out = out.assert_line(&format!("NATS could not be asked since *: {reason}"));
     in_time(match *reason {
         "nats_unreachable" | "auth_rejected" | "tls_failed" => out
             .assert_first(
                 0,
-                &format!("NATS_SERVICE OK - orders: {text} (not asked for *s) | {NOT_ASKED}"),
+                &format!("NATS_SERVICE OK - orders: {text} (failing for *s) | {NOT_ASKED}"),
             )
-            .assert_finding(&format!("OK {reason}: {text} (not asked for *s)")),
+            .assert_finding(&format!("OK {reason}: {text} (failing for *s)")),
         _ => out
             .assert_first(
                 3,
-                &format!("NATS_SERVICE UNKNOWN - orders: {text} (not asked for *s) | {NOT_ASKED}"),
+                &format!("NATS_SERVICE UNKNOWN - orders: {text} (failing for *s) | {NOT_ASKED}"),
             )
-            .assert_finding(&format!("UNKNOWN {reason}: {text} (not asked for *s)")),
+            .assert_finding(&format!("UNKNOWN {reason}: {text} (failing for *s)")),
     });
     assert_eq!(place.monitor.epoch(), known);
 
@@ -290,7 +290,7 @@ fn endures(case: Case) {
     assert!(known.contains(", 0 instances\noutage since "), "{known}");
 
     place.get_into(trouble);
-    let still = "still down for *s, as of the last answer *s ago, had 3 instances, last seen: *";
+    let still = "still down for *s, last answer from NATS *s ago, had 3 instances, last seen: *";
     let out = place.check_in_time(&["--unreachable", "ok"]);
     let out = out.assert_first(
         2,
@@ -374,7 +374,7 @@ fn timed_a_server_that_hangs() {
                 login: &[],
                 trouble: Trouble::Frozen,
                 reason: "nats_unreachable",
-                text: "ADDRESS accepts the connection but says nothing for *s, is nats-server frozen, does it want \
+                text: "ADDRESS accepts the connection but sends nothing for *s, is nats-server frozen, does it want \
                        TLS first (handshake_first), or is this another service?",
             },
             // A web server waits for a request.
@@ -385,7 +385,18 @@ fn timed_a_server_that_hangs() {
                     Ok(())
                 }),
                 reason: "nats_unreachable",
-                text: "ADDRESS accepts the connection but says nothing for *s, is nats-server frozen, does it want \
+                text: "ADDRESS accepts the connection but sends nothing for *s, is nats-server frozen, does it want \
+                       TLS first (handshake_first), or is this another service?",
+            },
+            // A web server waits for a request.
+            Case {
+                login: &[],
+                trouble: Trouble::Fake(|conn| {
+                    conn.read_line()?;
+                    Ok(())
+                }),
+                reason: "nats_unreachable",
+                text: "ADDRESS accepts the connection but sends nothing for *s, is nats-server frozen, does it want \
                        TLS first (handshake_first), or is this another service?",
             },
             // After its INFO.
@@ -510,7 +521,7 @@ fn no_connection_left() {
                     "accounts { A { users: [{user: mon, password: pw}], limits { max_connections: 1 } } }",
                 ),
                 reason: "nats_unreachable",
-                text: "cannot reach NATS at ADDRESS: no connection is left for us (maximum account active \
+                text: "cannot reach NATS at ADDRESS: it is at its connection limit (maximum account active \
                        connections exceeded)",
             },
             // The server says so, and closes, before anybody has asked: the client may only see the end.
@@ -566,7 +577,7 @@ fn something_that_is_no_nats_server() {
                 login: &[],
                 trouble: Trouble::Fake(ssh),
                 reason: "protocol_error",
-                text: "ADDRESS is no NATS server: it said SSH-2.0-OpenSSH_9.2p1 Debian-2",
+                text: "ADDRESS is no NATS server: it sent SSH-2.0-OpenSSH_9.2p1 Debian-2",
             },
             Case {
                 login: &[],
@@ -575,7 +586,7 @@ fn something_that_is_no_nats_server() {
                     conn.close()
                 }),
                 reason: "protocol_error",
-                text: "ADDRESS is no NATS server: it said HTTP/1.1 400 Bad Request",
+                text: "ADDRESS is no NATS server: it sent HTTP/1.1 400 Bad Request",
             },
             // It says nothing.
             Case {
@@ -633,7 +644,7 @@ fn tls_that_is_required() {
             login: MON,
             trouble: Trouble::Config(format!("tls {{ cert_file: \"{certificate}\", key_file: \"{key}\" }}")),
             reason: "tls_failed",
-            text: "TLS with NATS at ADDRESS failed: its certificate is that of an authority itself, *",
+            text: "TLS with NATS at ADDRESS failed: its certificate is a CA certificate, *",
         });
     }
     each(cases, endures);
@@ -860,7 +871,7 @@ fn timed_all_failures_are_reported_and_the_most_important_leads() {
     let text = format!(
         "NATS at 127.0.0.1:{locked_port} wants credentials (Authorization Violation): give --creds, --user, --token \
          or --nkey, \
-         127.0.0.1:{ssh_port} is no NATS server: it said SSH-2.0-OpenSSH_9.2p1 Debian-2, \
+         127.0.0.1:{ssh_port} is no NATS server: it sent SSH-2.0-OpenSSH_9.2p1 Debian-2, \
          cannot reach NATS at "
     );
     let urls = [format!("nats://{refused}"), hole.url(), ssh.url(), locked.url()];

@@ -82,7 +82,7 @@ fn assert_no_epoch(fake: &Fake, home: &TempDir) {
         .home(home)
         .run();
     assert!(
-        shown.stdout.contains("\nno outage\n") && shown.stdout.matches("\nepoch ").count() == 1,
+        shown.stdout.contains("\nno outage\n") && shown.stdout.matches("\ncheck ").count() == 1,
         "{}",
         shown.stdout
     );
@@ -188,7 +188,7 @@ fn no_certificates_are_read_for_a_plain_connection() {
 #[test]
 #[ignore = "timed: tests/run.sh runs it alone"]
 fn timed_a_server_that_hangs_ends_the_run_at_its_deadline() {
-    let accepts = "127.0.0.1:* accepts the connection but says nothing for *, \
+    let accepts = "127.0.0.1:* accepts the connection but sends nothing for *, \
                    is nats-server frozen, does it want TLS first (handshake_first), or is this another service?";
     let login = "NATS at 127.0.0.1:* did not finish the login within *";
     let request = "NATS at 127.0.0.1:* took the request but stopped answering, waited *";
@@ -590,7 +590,7 @@ fn timed_memory_is_bounded_whatever_is_sent() {
                     }
                     conn.hold(LIMIT)
                 },
-                "the server sent more than fits into the memory allowed: 100000000 bytes at once",
+                "the server sent more than the memory limit allows: 100000000 bytes at once",
             ),
         ),
         (
@@ -600,7 +600,7 @@ fn timed_memory_is_bounded_whatever_is_sent() {
                     conn.send_raw(format!("MSG {} {} 4294967295\r\n", request.reply, request.sid).as_bytes())?;
                     conn.hold(LIMIT)
                 },
-                "the server sent more than fits into the memory allowed: 4294967295 bytes at once",
+                "the server sent more than the memory limit allows: 4294967295 bytes at once",
             ),
         ),
         (
@@ -611,7 +611,7 @@ fn timed_memory_is_bounded_whatever_is_sent() {
                     conn.send_raw(format!("HMSG {} {} {sizes}\r\n", request.reply, request.sid).as_bytes())?;
                     conn.hold(LIMIT)
                 },
-                "the server sent more than fits into the memory allowed: 4294967295 bytes at once",
+                "the server sent more than the memory limit allows: 4294967295 bytes at once",
             ),
         ),
         (
@@ -1228,7 +1228,7 @@ fn replies_that_do_not_count_make_a_silent_service() {
         let cause = match kind {
             FOREIGN => "another service replies in its place",
             JETSTREAM => "a JetStream stream captures the request, so nobody may be there",
-            _ => "what came was no PING reply",
+            _ => "what came is no reply to a PING",
         };
         let (fake, home) = well_then_service(move |conn, request, _| conn.reply(request, &payload));
         check(&fake)
@@ -1297,11 +1297,11 @@ fn timed_a_flood_of_instances_ends_and_costs_little() {
         // What a starved reader has not read yet takes memory too.
         _ if output.stdout.contains("memory") => output.assert(
             3,
-            "NATS_SERVICE UNKNOWN - orders: the server sent more than fits into the memory allowed* | instances=U *",
+            "NATS_SERVICE UNKNOWN - orders: the server sent more than the memory limit allows* | instances=U *",
         ),
         _ => output.assert(
             3,
-            "NATS_SERVICE UNKNOWN - orders: 127.0.0.1:* floods us with replies | instances=U *",
+            "NATS_SERVICE UNKNOWN - orders: 127.0.0.1:* sends far more replies than any service | instances=U *",
         ),
     };
 }
@@ -1388,14 +1388,14 @@ fn what_is_no_nats_server_is_named() {
             "SSH",
             (
                 "SSH-2.0-OpenSSH_9.2\r\n",
-                "127.0.0.1:* is no NATS server: it said SSH-2.0-OpenSSH_9.2",
+                "127.0.0.1:* is no NATS server: it sent SSH-2.0-OpenSSH_9.2",
             ),
         ),
         (
             "SMTP",
             (
                 "220 mail ESMTP|x=1 <b>\x1b[2J\r\n",
-                "127.0.0.1:* is no NATS server: it said 220 mail ESMTP?x=1 ?b?*[2J",
+                "127.0.0.1:* is no NATS server: it sent 220 mail ESMTP?x=1 ?b?*[2J",
             ),
         ),
         (
@@ -1405,7 +1405,7 @@ fn what_is_no_nats_server_is_named() {
                 "127.0.0.1:* does not speak the NATS protocol: cannot parse server info",
             ),
         ),
-        ("an empty line", ("\r\n", "127.0.0.1:* is no NATS server: it said ")),
+        ("an empty line", ("\r\n", "127.0.0.1:* is no NATS server: it sent ")),
     ];
     each(cases, |(greeting, text)| {
         let fake = Fake::start(move |conn| {
@@ -1425,27 +1425,27 @@ fn a_permission_that_is_denied_names_what_to_allow_and_forges_nothing() {
             "publish",
             (
                 r#"Permissions Violation for Publish to "$SRV.PING.orders""#,
-                "publish to $SRV.PING.orders, add to the user's permissions: publish: {allow: [\"$SRV.PING.orders\"]}",
+                "does not let us publish to $SRV.PING.orders, add to the user's permissions: publish: {allow: [\"$SRV.PING.orders\"]}",
             ),
         ),
         (
             "subscribe",
             (
                 r#"Permissions Violation for Subscription to "_INBOX.x""#,
-                "subscribe to _INBOX.x, add to the user's permissions: subscribe: {allow: [\"_INBOX.>\"]}",
+                "does not let us subscribe to _INBOX.x, add to the user's permissions: subscribe: {allow: [\"_INBOX.>\"]}",
             ),
         ),
         (
             "a forger",
             (
                 "Permissions Violation for Publish to \"a|x=1<b>`id`\x1b[2J\"",
-                "ask: Permissions Violation for Publish to a?x=1?b??id??[2J",
+                "denies a permission: Permissions Violation for Publish to a?x=1?b??id??[2J",
             ),
         ),
     ];
     each(cases, |(error, text)| {
         let (fake, home) = well_then_service(move |conn, _, _| conn.send_raw(format!("-ERR '{error}'\r\n").as_bytes()));
-        let line = format!("NATS_SERVICE UNKNOWN - orders: NATS at 127.0.0.1:* does not let us {text} | instances=U *");
+        let line = format!("NATS_SERVICE UNKNOWN - orders: NATS at 127.0.0.1:* {text} | instances=U *");
         let output = check(&fake).home(&home).run().assert(3, &line);
         assert_eq!(output.stdout.matches('|').count(), 1, "{}", output.stdout);
         assert_no_epoch(&fake, &home);

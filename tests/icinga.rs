@@ -315,7 +315,7 @@ fn an_outage_becomes_hard_and_nats_away_is_one_notification() {
     icinga.wait_for(
         payments,
         seen,
-        "CRITICAL HARD NATS_SERVICE CRITICAL - payments: still down for *, as of the last answer *",
+        "CRITICAL HARD NATS_SERVICE CRITICAL - payments: still down for *, last answer from NATS *",
     );
     let of = |service: &str| {
         let told = told();

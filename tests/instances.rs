@@ -351,7 +351,7 @@ fn a_missing_permission_for_the_list_of_services_is_reported() {
         let url = format!("nats://svc:svc@127.0.0.1:{}", server.port());
         let _orders = Service::async_nats(&url, "orders").start();
         let text = format!(
-            "and we may not look who is there: NATS at 127.0.0.1:{} does not let us publish to $SRV.PING, add to the user's \
+            "and other services cannot be listed: NATS at 127.0.0.1:{} does not let us publish to $SRV.PING, add to the user's \
              permissions: publish: {{allow: [\"$SRV.PING\"]}}",
             server.port()
         );

@@ -218,7 +218,7 @@ fn nats_being_away_is_not_the_fault_of_the_pod() {
             server.start_again();
             listening.wait_for("/readyz", 200);
             server.freeze();
-            away("says nothing for");
+            away("sends nothing for");
             server.thaw();
             listening.wait_for("/readyz", 200);
             listening.wait_for("/startupz", 200);
@@ -465,7 +465,7 @@ fn a_pod_of_a_large_service_is_not_restarted() {
         let listening = Listening::start(&server.url(), &flags);
         assert_eq!(listening.ask("/livez").status, 200, "{id}");
         let reply = listening.ask("/readyz");
-        let told = reply.body.contains("tells only 1000 of 1500 instances");
+        let told = reply.body.contains("lists only 1000 of 1500 instances");
         assert_eq!((reply.status, told), (readiness, readiness == 503), "{reply:?}");
     }
 }

@@ -272,7 +272,7 @@ fn an_outage_becomes_hard_and_nats_away_is_one_notification() {
     server.stop();
     nagios.wait_for_output(
         payments,
-        "NATS_SERVICE CRITICAL - payments: still down for *, as of the last answer * ago, *: connection refused *",
+        "NATS_SERVICE CRITICAL - payments: still down for *, last answer from NATS * ago, *: connection refused *",
     );
     away(0);
     assert_eq!(state(payments), ["2", "1"]);
@@ -347,7 +347,7 @@ fn an_outage_becomes_hard_and_nats_away_is_one_notification() {
     nagios.wait_for_alert(
         payments,
         alerts + 2,
-        "CRITICAL;HARD;3;*still down for *, as of the last answer *",
+        "CRITICAL;HARD;3;*still down for *, last answer from NATS *",
     );
     server.start_again();
     let told = wait_for("the outage is told", || of(payments).get(before).cloned());

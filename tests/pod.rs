@@ -324,13 +324,13 @@ fn timed_nats_being_away_is_not_the_fault_of_the_pod() {
         (stopped.url(), "cannot reach NATS at 127.0.0.1:*: connection refused *"),
         (
             frozen.url(),
-            "127.0.0.1:* accepts the connection but says nothing for *",
+            "127.0.0.1:* accepts the connection but sends nothing for *",
         ),
         (
             hole.url(),
             "cannot reach NATS at 127.0.0.1:*: no answer to the TCP connection within *",
         ),
-        (mute.url(), "127.0.0.1:* accepts the connection but says nothing for *"),
+        (mute.url(), "127.0.0.1:* accepts the connection but sends nothing for *"),
         (
             stops.url(),
             "NATS at 127.0.0.1:* took the request but stopped answering, waited *ms",
@@ -341,7 +341,7 @@ fn timed_nats_being_away_is_not_the_fault_of_the_pod() {
         ),
         (
             ssh.url(),
-            "127.0.0.1:* is no NATS server: it said SSH-2.0-OpenSSH_9.2p1",
+            "127.0.0.1:* is no NATS server: it sent SSH-2.0-OpenSSH_9.2p1",
         ),
         (
             locked.url(),

@@ -27,7 +27,7 @@ const DOWN: &str =
     "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until * ago, NATS * | instances=0;*";
 /// The latch: what is said of an open outage by a run that could not ask, with why not.
 const LATCHED: &str =
-    "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago, had 1 instance, last seen: *, ";
+    "NATS_SERVICE CRITICAL - orders: still down for *, last answer from NATS * ago, had 1 instance, last seen: *, ";
 const UNKNOWN: &str = "NATS_SERVICE UNKNOWN - orders: ";
 
 type Script = fn(&mut Conn) -> io::Result<()>;
@@ -402,10 +402,13 @@ fn flood_of_large_replies(conn: &mut Conn) -> io::Result<()> {
 fn timed_what_crashes_the_client_is_reported_as_sent_by_the_server() {
     let cases: [(Script, &str); 3] = [
         (long_line, "internal error at *"),
-        (flood_of_large_replies, "127.0.0.1:* floods us with replies"),
+        (
+            flood_of_large_replies,
+            "127.0.0.1:* sends far more replies than any service",
+        ),
         (
             reply_of_4_gib,
-            "the server sent more than fits into the memory allowed: 4294967295 bytes at once",
+            "the server sent more than the memory limit allows: 4294967295 bytes at once",
         ),
     ];
     for (script, text) in cases {
@@ -454,8 +457,8 @@ fn timed_ten_thousand_instances_are_remembered_when_memory_is_short() {
     );
     weigh(
         2,
-        "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago, had 10000 instances, last seen: *, \
-         the server sent more than fits into the memory allowed* | instances=U *",
+        "NATS_SERVICE CRITICAL - orders: still down for *, last answer from NATS * ago, had 10000 instances, last seen: *, \
+         the server sent more than the memory limit allows* | instances=U *",
     );
 }
 
@@ -517,7 +520,7 @@ fn timed_a_reply_that_the_system_has_no_memory_for_is_reported() {
     };
     for (bench, code, line) in up_and_down(reply_of_36_mib) {
         let out = bench.check().under(["prlimit", "--as=44000000"]).run();
-        let text = "the server sent more than fits into the memory allowed: 37748736 bytes at once";
+        let text = "the server sent more than the memory limit allows: 37748736 bytes at once";
         out.assert(code, &format!("{line}{text} | instances=U *"));
     }
 }

@@ -205,7 +205,7 @@ fn a_hundred_endpoints_with_schemas_are_read() {
             "NATS_SERVICE OK - orders: 1 instance, * requests=0c;;;0; * request=0.*s;;;0;",
         )
         .assert_line("request to orders.echo (endpoint echo) answered in *, 5 bytes")
-        .assert_line("no rates yet: they are made of the requests between two runs");
+        .assert_line("no rates yet: they need the counters of two checks");
 }
 
 #[test]
@@ -292,7 +292,7 @@ fn statistics_and_endpoints_are_requested_with_the_ping() {
     for _ in 0..3 {
         let flags = ["--stats", "--request", "echo", "--payload", "x", "-vvv"];
         let out = monitor.check(flags).run();
-        assert!(!out.stdout.contains("a message to no request of ours"), "{out:?}");
+        assert!(!out.stdout.contains("a message that answers no request"), "{out:?}");
         out.assert_first(0, "NATS_SERVICE OK - orders: 2 instances, *")
             .assert_line("request to orders.echo (endpoint echo) answered in *, 1 byte");
     }
@@ -444,7 +444,7 @@ fn through_an_import_the_subject_may_have_another_name() {
     let run = |flags: &[&str]| check(&mon, &["--srv-prefix", "APP.$SRV"]).args(flags).run();
     run(&["--request", "echo"]).assert_first(
         3,
-        "NATS_SERVICE UNKNOWN - orders: request not judged: nobody tells endpoints: no responders on APP.$SRV.INFO.orders, \
+        "NATS_SERVICE UNKNOWN - orders: request not judged: the endpoints are unknown: no responders on APP.$SRV.INFO.orders, \
          though 1 instance answered PING, import it too, or give --subject, *",
     );
     server.restart(&config(&[ping, "$SRV.INFO.>", "orders.>"]));
@@ -876,16 +876,16 @@ fn no_request_is_sent_to_a_hostile_subject() {
     let cases = [
         (
             r#"{"name":"orders","id":"A","endpoints":[{"name":"echo","subject":"x 0\r\n\r\nPUB victim 5\r\nhello\r\nPUB y"}]}"#,
-            "UNKNOWN - orders: request not sent: the endpoint echo is asked on x?0????PUB?victim?5??hello??PUB?y, which has \
+            "UNKNOWN - orders: request not sent: the endpoint echo reports the subject x?0????PUB?victim?5??hello??PUB?y, which has \
              wildcards or belongs to NATS itself: give a subject with --subject, *",
         ),
         (
             r#"{"name":"orders","id":"A","endpoints":[{"name":"echo","subject":"orders.*.echo"}]}"#,
-            "UNKNOWN - orders: request not sent: the endpoint echo is asked on orders.*.echo, which has wildcards *",
+            "UNKNOWN - orders: request not sent: the endpoint echo reports the subject orders.*.echo, which has wildcards *",
         ),
         (
             r#"{"name":"orders","id":"A","endpoints":[{"name":"echo","subject":"$JS.API.STREAM.DELETE.ORDERS"}]}"#,
-            "UNKNOWN - orders: request not sent: the endpoint echo is asked on $JS.API.STREAM.DELETE.ORDERS, which *",
+            "UNKNOWN - orders: request not sent: the endpoint echo reports the subject $JS.API.STREAM.DELETE.ORDERS, which *",
         ),
         (
             r#"{"name":"orders","id":"A","endpoints":[{"name":"a|b=1\nX","subject":"s"}]}"#,

@@ -50,7 +50,7 @@ fn timed_what_is_no_nats_is_not_ok() {
         (
             http,
             3,
-            "UNKNOWN - 127.0.0.1:* is no NATS server: it said HTTP/1.1 400 Bad Request",
+            "UNKNOWN - 127.0.0.1:* is no NATS server: it sent HTTP/1.1 400 Bad Request",
         ),
     ];
     each(cases, |(fake, code, text)| {

@@ -382,7 +382,7 @@ fn timed_a_state_that_hangs_does_not_cost_the_verdict() {
         ("fdatasync", "1", ".tmp"),
     ];
     let unread = "NATS_SERVICE UNKNOWN - orders: the state * cannot be read: the time is up (--timeout)";
-    let unsaved = "the state may not be saved: the time is up (--timeout)";
+    let unsaved = "the state was perhaps not saved: the time is up (--timeout)";
     let still_down = "still down for *, no responders, had 1 instance, NATS * is fine*";
     let recovered = "1 instance, recovered after *";
     let all_hang = |code: i32, line: &str| {
@@ -474,7 +474,7 @@ fn a_full_disk_keeps_the_old_state_and_every_outage() {
     let still_down = "still down for *, no responders, had 1 instance, NATS * is fine*";
     bench.check().run().assert(2, &beside("CRITICAL", still_down, full));
     bench.server.stop();
-    let latched = "still down for *, as of the last answer * ago, had 1 instance, last seen: *, cannot reach NATS at *";
+    let latched = "still down for *, last answer from NATS * ago, had 1 instance, last seen: *, cannot reach NATS at *";
     bench.check().run().assert(2, &beside("CRITICAL", latched, full));
 }
 
@@ -504,7 +504,7 @@ fn a_read_only_file_system_does_not_hide_an_outage() {
     assert_eq!(bench.read(), before);
     bench.state("show").run().assert(
         0,
-        "*\n*\nlast verdict CRITICAL\n*\noutage since *\nlast seen *\n*\n*\nepoch *\nepoch *",
+        "*\n*\nlast verdict CRITICAL\n*\noutage since *\nlast seen *\n*\n*\ncheck *\ncheck *",
     );
     bench
         .state("reset")
@@ -736,7 +736,7 @@ fn another_user_cannot_use_a_state_that_is_not_theirs() {
     // One that they may read could say anything.
     fs::set_permissions(bench.path(""), Permissions::from_mode(0o644)).unwrap();
     let problem =
-        "the state *.json belongs to user 0, not to user 65534, set aside as *.json.bad, all before is forgotten";
+        "the state *.json belongs to user 0, not to user 65534, set aside as *.json.bad, what it remembered is lost";
     let out = bench.check().uid(NOBODY).run();
     out.assert(3, &beside("UNKNOWN", up, problem));
     assert_eq!(fs::read(bench.path(".bad")).ok(), before);
@@ -842,7 +842,7 @@ fn what_is_no_state_of_ours_is_set_aside() {
             .run()
             .assert(3, &format!("NATS_SERVICE UNKNOWN - the state *.json {why}"));
         assert_eq!(&bench.read().unwrap(), bytes, "looking at it changes nothing");
-        let problem = format!("the state *.json {why}, set aside as *.json.bad, all before is forgotten");
+        let problem = format!("the state *.json {why}, set aside as *.json.bad, what it remembered is lost");
         // Over the one of the case before.
         bench.check().run().assert(3, &beside("UNKNOWN", NEVER_SEEN, &problem));
         assert_eq!(&fs::read(bench.path(".bad")).unwrap(), bytes);
@@ -854,7 +854,7 @@ fn what_is_no_state_of_ours_is_set_aside() {
     let service = bench.start(1);
     for (bytes, why) in &cases {
         bench.write(bytes);
-        let problem = format!("the state *.json {why}, set aside as *.json.bad, all before is forgotten");
+        let problem = format!("the state *.json {why}, set aside as *.json.bad, what it remembered is lost");
         bench
             .check()
             .run()
@@ -879,7 +879,7 @@ fn a_state_from_the_future_keeps_its_outage() {
         memory.to_string().into_bytes()
     };
     let problem =
-        "the state *.json comes from the future (2999-01-01T00:00:00Z), and counts as of now, check the clock";
+        "the state *.json has a time in the future (2999-01-01T00:00:00Z), which counts as now, check the clock";
     let still_down = "still down for *, no responders, had 1 instance, NATS * is fine*";
     let cases = ["/epoch/at", "/census", "/outage/first_missed", "/outage/last_seen/at"].map(ahead);
     for bytes in &cases {
@@ -941,7 +941,7 @@ fn an_outage_survives_what_lies_behind_it() {
 fn of_a_huge_file_no_more_is_read_than_is_ever_written() {
     let (bench, _service) = Bench::up();
     File::create(bench.path("")).unwrap().set_len(100 << 20).unwrap();
-    let problem = "the state *.json is damaged: expected value at line 1 column 1, set aside as *.json.bad, all before is forgotten";
+    let problem = "the state *.json is damaged: expected value at line 1 column 1, set aside as *.json.bad, what it remembered is lost";
     bench
         .check()
         .run()
@@ -969,7 +969,7 @@ fn a_file_that_would_take_much_memory_is_read_within_bounds() {
     bench.check().run().assert(2, STILL_DOWN);
     memory["absentees"] = many("[0]").unwrap();
     bench.write(memory.to_string().as_bytes());
-    let problem = "the state *.json is damaged: a field is missing or malformed, set aside as *.json.bad, all before is forgotten";
+    let problem = "the state *.json is damaged: a field is missing or malformed, set aside as *.json.bad, what it remembered is lost";
     bench.check().run().assert(3, &beside("UNKNOWN", NEVER_SEEN, problem));
 }
 
@@ -1002,7 +1002,7 @@ fn symbolic_links_are_not_followed() {
 
     // The link that lies there now is replaced, not written through.
     bench.write(b"garbage");
-    let problem = "the state *.json is damaged: *, set aside as *.json.bad, all before is forgotten";
+    let problem = "the state *.json is damaged: *, set aside as *.json.bad, what it remembered is lost";
     bench.check().run().assert(3, &beside("UNKNOWN", up, problem));
     assert_eq!(fs::read(bench.path(".bad")).unwrap(), b"garbage");
 
@@ -1262,8 +1262,8 @@ fn what_is_remembered_can_be_shown() {
     bench.check().run().assert(0, UP);
     let before = bench.read();
     show(&format!(
-        "last verdict OK\nlast answer 20*Z (*s ago), 1 instance\n{instance}\nno outage\nlast census 20*Z (*s ago)\n\
-         epoch 20*Z: 1 instance"
+        "last verdict OK\nlast answer 20*Z (*s ago), 1 instance\n{instance}\nno outage\nlast full count 20*Z (*s ago)\n\
+         check 20*Z: 1 instance"
     ));
     bench.end(service);
     bench.check().run().assert(2, DOWN);
@@ -1273,20 +1273,20 @@ fn what_is_remembered_can_be_shown() {
     Check::new(["-s", other]).args(args).run().assert(
         3,
         "NATS_SERVICE UNKNOWN - orders: cannot reach NATS at 127.0.0.1:1: connection refused (is nats-server running there?), \
-         the state * belongs to another question (service, servers, user or prefix), set aside as *.bad, all before is \
-         forgotten | *",
+         the state * belongs to another question (service, servers, user or prefix), set aside as *.bad, what it \
+         remembered is lost | *",
     );
     fs::rename(bench.path(".bad"), bench.path("")).unwrap();
     bench.server.stop();
     Check::new(["-s", &url]).args(args).run().assert(
         2,
-        "NATS_SERVICE CRITICAL - orders: still down for *, as of the last answer * ago, had 1 instance, last seen: *, cannot reach NATS at \
+        "NATS_SERVICE CRITICAL - orders: still down for *, last answer from NATS * ago, had 1 instance, last seen: *, cannot reach NATS at \
          *: connection refused (is nats-server running there?) | instances=U *",
     );
     let shown = format!(
         "{head}last verdict CRITICAL\nlast answer 20*Z (*s ago), 0 instances\noutage since 20*Z (*s ago)\n\
-         last seen 20*Z (*s ago), 1 instance\n{instance}\nnot asked since 20*Z (*s ago): nats_unreachable\n\
-         last census 20*Z (*s ago)\nepoch 20*Z: 0 instances\nepoch 20*Z: 1 instance"
+         last seen 20*Z (*s ago), 1 instance\n{instance}\nNATS could not be asked since 20*Z (*s ago): nats_unreachable\n\
+         last full count 20*Z (*s ago)\ncheck 20*Z: 0 instances\ncheck 20*Z: 1 instance"
     );
     bench.state("show").run().assert(0, &shown);
     assert_ne!(bench.read(), before);
@@ -1347,7 +1347,7 @@ fn a_service_has_one_memory_whether_it_is_checked_alone_or_with_the_others() {
     check(&["--all"]).assert(0, "NATS_SERVICES OK - 1 service, 1 instance* | services=1;*");
     let instance = format!("  {}*", service.id());
     let of_service = format!(
-        "last verdict OK\nlast answer 20*Z (*s ago), 1 instance\n{instance}\nno outage\nlast census 20*Z (*s ago)\nepoch 20*Z: 1 instance"
+        "last verdict OK\nlast answer 20*Z (*s ago), 1 instance\n{instance}\nno outage\nlast full count 20*Z (*s ago)\ncheck 20*Z: 1 instance"
     );
     show(&["state", "show", "-n", "orders"]).assert(
         0,
@@ -1355,7 +1355,7 @@ fn a_service_has_one_memory_whether_it_is_checked_alone_or_with_the_others() {
     );
     show(&["state", "show", "--all"]).assert(
         0,
-        &format!("all services under $SRV, asked at *\nstate file */all-*.json\n1 service, none down\nlast census *\n\nservice orders\n{of_service}"),
+        &format!("all services under $SRV, asked at *\nstate file */all-*.json\n1 service, none down\nlast full count *\n\nservice orders\n{of_service}"),
     );
     run(&["state", "list"]).assert(0, "orders at 127.0.0.1:*: 1 instance *s ago, no outage");
     bench.end(service);

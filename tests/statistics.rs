@@ -43,7 +43,7 @@ fn errors_since_the_previous_run_are_reported() {
                 "NATS_SERVICE OK - orders: 2 instances, slowest answer * | instances=2;;;0; * error_rate=U latency=U \
                  requests=0c;;;0; errors=0c;;;0;",
             )
-            .assert_line("no rates yet: they are made of the requests between two runs");
+            .assert_line("no rates yet: they need the counters of two checks");
 
         requests(&url, 20, 0);
         let out = check(&["-v"]).assert_line("endpoint echo: 20 requests in *s, 0.0% errors, mean processing time *");
@@ -111,14 +111,14 @@ fn errors_counted_beside_the_requests_are_requests_too() {
         (
             &["per_s=20", "errors_per_s=20", "last_error="],
             1,
-            "50.0% errors of *, critical above 10% (no last error is told: the client library may count each success as an error),",
+            "50.0% errors of *, critical above 10% (no last error is reported: the client library may count each success as an error),",
             50.0..=50.0,
         ),
         // These are counted among the requests, and maybe are none.
         (
             &["per_s=20", "errors_per_s=20", "among=1", "last_error="],
             1,
-            "100.0% errors of *, critical above 10% (no last error is told: the client library may count each success as an error),",
+            "100.0% errors of *, critical above 10% (no last error is reported: the client library may count each success as an error),",
             100.0..=100.0,
         ),
     ];

@@ -125,11 +125,11 @@ fn up_down_still_down_recovered(version: Version, start: fn(&str, &str) -> Build
 
     // NATS goes as well. Nobody can tell now, and an outage that was seen is not over.
     server.stop();
-    for since in ["", "\nNATS not asked since *T*Z: nats_unreachable"] {
+    for since in ["", "\nNATS could not be asked since *T*Z: nats_unreachable"] {
         let blind = monitor.check(limits).arg("-v").run().assert(
             2,
             &format!(
-                "NATS_SERVICE CRITICAL - orders: still down for *s, as of the last answer *s ago, had 2 instances, last seen: *, \
+                "NATS_SERVICE CRITICAL - orders: still down for *s, last answer from NATS *s ago, had 2 instances, last seen: *, \
                  cannot reach NATS at 127.0.0.1:{port}: connection refused (is nats-server running there?)* | \
                  {NOT_ASKED}\n\
                  CRITICAL service_down\n\
@@ -490,7 +490,7 @@ fn the_state_can_be_shown_and_reset() {
         0,
         &format!(
             "{question}\nlast verdict OK\nlast answer *T*Z (*s ago), 2 instances\n{instances}\nno outage\n\
-             last census *T*Z (*s ago)\nepoch *T*Z: 2 instances"
+             last full count *T*Z (*s ago)\ncheck *T*Z: 2 instances"
         ),
     );
 
@@ -504,12 +504,12 @@ fn the_state_can_be_shown_and_reset() {
     drop(server);
     monitor.check(SOON).run().assert(
         2,
-        "NATS_SERVICE CRITICAL - orders: still down for *s, as of the last answer *",
+        "NATS_SERVICE CRITICAL - orders: still down for *s, last answer from NATS *",
     );
     let shown = format!(
         "{question}\nlast verdict CRITICAL\nlast answer *T*Z (*s ago), 0 instances\noutage since *T*Z (*s ago)\n\
-         last seen *T*Z (*s ago), 2 instances\n{instances}\nnot asked since *T*Z (*s ago): nats_unreachable\n\
-         last census *T*Z (*s ago)\nepoch *T*Z: 0 instances\nepoch *T*Z: 2 instances"
+         last seen *T*Z (*s ago), 2 instances\n{instances}\nNATS could not be asked since *T*Z (*s ago): nats_unreachable\n\
+         last full count *T*Z (*s ago)\ncheck *T*Z: 0 instances\ncheck *T*Z: 2 instances"
     );
     monitor.state("show").run().assert(0, &shown);
     // Showing changes nothing.

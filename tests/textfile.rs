@@ -668,7 +668,7 @@ fn a_disk_that_hangs_does_not_hang_the_run() {
     let state = bench.home.join("state");
     let check = bench.run().args(["--state", &state, "-t", "300ms"]);
     let out = check.tampered("fdatasync", "delay_enter=1000000:when=1", &[]).run();
-    let why = "the state may not be saved: the time is up (--timeout)";
+    let why = "the state was perhaps not saved: the time is up (--timeout)";
     let line = format!("check_nats_service: cannot write {}: {why}", bench.path());
     assert_eq!((out.code, out.stdout.as_str()), (Some(3), ""), "{out:?}");
     assert!(out.stderr.lines().any(|told| told == line), "{out:?}");

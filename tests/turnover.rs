@@ -503,7 +503,7 @@ fn without_the_permission_restarts_cannot_be_counted() {
     });
     monitor.check(["--restarts-warning", "1"]).run().assert_first(
         3,
-        "NATS_SERVICE UNKNOWN - orders: restarts cannot be told: NATS at * does not let us publish to $SRV.PING.orders.*, add to \
+        "NATS_SERVICE UNKNOWN - orders: restarts unknown: NATS at * does not let us publish to $SRV.PING.orders.*, add to \
          the user's permissions: publish: {allow: [\"$SRV.PING.orders.*\"]}, 1 instance, slowest answer * | *",
     );
     // Whoever does not ask for restarts, misses nobody: another one has taken the place.

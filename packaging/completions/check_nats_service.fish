@@ -47,7 +47,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l s
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l state-dir -d 'Folder of the state files' -r -f -a "(__fish_complete_directories)"
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l confirm -d 'Time to retry when no instance replies; 0 disables retries [default: 5s]' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l stall -d 'Time to wait for one more reply after the latest [default: 300ms]' -r -f
-complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l census -d 'Maximum time between sweeps, which wait for unknown instances [default: 5m]' -r -f
+complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l census -d 'Maximum time between full counts, which wait for unknown instances [default: 5m]' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -s w -l warning -d 'WARNING range for the number of instances' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -s c -l critical -d 'CRITICAL range for the number of instances' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_needs_command" -l rtt-warning -d 'Maximum time of the slowest reply; WARNING beyond' -r -f
@@ -143,7 +143,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand ch
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l state-dir -d 'Folder of the state files' -r -f -a "(__fish_complete_directories)"
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l confirm -d 'Time to retry when no instance replies; 0 disables retries [default: 5s]' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l stall -d 'Time to wait for one more reply after the latest [default: 300ms]' -r -f
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l census -d 'Maximum time between sweeps, which wait for unknown instances [default: 5m]' -r -f
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l census -d 'Maximum time between full counts, which wait for unknown instances [default: 5m]' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -s w -l warning -d 'WARNING range for the number of instances' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -s c -l critical -d 'CRITICAL range for the number of instances' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand check" -l rtt-warning -d 'Maximum time of the slowest reply; WARNING beyond' -r -f
@@ -231,7 +231,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand te
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l state-dir -d 'Folder of the state files' -r -f -a "(__fish_complete_directories)"
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l confirm -d 'Time to retry when no instance replies; 0 disables retries [default: 5s]' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l stall -d 'Time to wait for one more reply after the latest [default: 300ms]' -r -f
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l census -d 'Maximum time between sweeps, which wait for unknown instances [default: 5m]' -r -f
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l census -d 'Maximum time between full counts, which wait for unknown instances [default: 5m]' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -s w -l warning -d 'WARNING range for the number of instances' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -s c -l critical -d 'CRITICAL range for the number of instances' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand textfile" -l rtt-warning -d 'Maximum time of the slowest reply; WARNING beyond' -r -f
@@ -472,7 +472,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l match-env -d 'Metadata of the instance, with the value of a variable: pod=POD_NAME' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l label -d 'Additional label for every sample; can be repeated' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l nats-label -d 'Label nats of every sample, the name of this NATS system; \'\' for none [default: the context, else the first server]' -r -f
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l census -d 'Maximum time between sweeps, which wait for unknown instances [default: 5m; 0 for one service with --listen or --status-file]' -r -f
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l census -d 'Maximum time between full counts, which wait for unknown instances [default: 5m; 0 for one service with --listen or --status-file]' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand watch" -l unreachable -d 'Status if NATS cannot be asked [default: unknown]; pass or fail for the probes of --listen' -r -f -a "ok\t''
 warning\t''
 unknown\t''
@@ -489,7 +489,7 @@ complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand wa
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset list" -s h -l help -d 'Print help'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset list" -f -a "show" -d 'Show the state of a service, or of all'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset list" -f -a "reset" -d 'Remove the state of a service or of all, open outages too'
-complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset list" -f -a "list" -d 'List the states in a folder: service, servers, user, last epoch, outage'
+complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and not __fish_seen_subcommand_from show reset list" -f -a "list" -d 'List the states in a folder: service, servers, user, last answer, outage'
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -s n -l name -l service -d 'Name of the service' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -l srv-prefix -d 'Subject prefix of the services, APP.$SRV through an account import [default: $SRV]' -r -f
 complete -c check_nats_service -n "__fish_check_nats_service_using_subcommand state; and __fish_seen_subcommand_from show" -s s -l server -d 'Servers, tried in this order [NATS_URL] [default: nats://127.0.0.1:4222]' -r -f

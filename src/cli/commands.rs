@@ -78,7 +78,7 @@ pub static COMMANDS: [CommandSpec; 11] = [
     },
     CommandSpec {
         name: "state list",
-        summary: "List the states in a folder: service, servers, user, last epoch, outage",
+        summary: "List the states in a folder: service, servers, user, last answer, outage",
         ways: &[""],
         formats: &Format::OF_STATE_LIST,
         define: flags::state_list,

@@ -63,7 +63,7 @@ pub(super) fn watch(command: Command) -> Command {
     command
         .mut_arg("census", |flag| {
             flag.help(
-                "Maximum time between sweeps, which wait for unknown instances [default: 5m; 0 for one service with --listen or --status-file]",
+                "Maximum time between full counts, which wait for unknown instances [default: 5m; 0 for one service with --listen or --status-file]",
             )
         })
         .mut_arg("unreachable", |flag| {
@@ -216,7 +216,7 @@ fn timing() -> impl Iterator<Item = Arg> {
     below("Retries", [
         value("confirm", "DURATION", "Time to retry when no instance replies; 0 disables retries [default: 5s]"),
         value("stall", "DURATION", "Time to wait for one more reply after the latest [default: 300ms]"),
-        value("census", "DURATION", "Maximum time between sweeps, which wait for unknown instances [default: 5m]"),
+        value("census", "DURATION", "Maximum time between full counts, which wait for unknown instances [default: 5m]"),
     ])
 }
 

@@ -245,7 +245,7 @@ fn interrupted(config: &AllConfig, peeked: &Arc<AccountMemory>, last_words: &Abo
 fn unsaved(report: AllReport, last_words: &AbortReport) -> watchdog::FallbackOutput {
     let last_words = Arc::clone(last_words);
     Box::new(move |cause| {
-        let text = format!("the state may not be saved: {cause}");
+        let text = format!("the state was perhaps not saved: {cause}");
         let report = with_problem(report.clone(), &text);
         last_words(&CheckReport::All(report), &text)
     })

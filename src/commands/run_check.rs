@@ -192,7 +192,7 @@ fn unsaved(report: Report, last_words: &AbortReport) -> watchdog::FallbackOutput
     let last_words = Arc::clone(last_words);
     Box::new(move |cause| {
         let mut report = report.clone();
-        let text = format!("the state may not be saved: {cause}");
+        let text = format!("the state was perhaps not saved: {cause}");
         report
             .verdict
             .add(Finding::new(Status::Unknown, Reason::StateUnusable, text.as_str()));

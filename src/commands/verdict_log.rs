@@ -117,17 +117,17 @@ mod tests {
             (Reason::ConfigUnusable, "--creds x: no user JWT in it", true),
             (
                 Reason::NatsUnreachable,
-                "10.0.0.1:4222 says nothing for 5.0s, is it frozen?",
+                "10.0.0.1:4222 sends nothing for 5.0s, is it frozen?",
                 true,
             ),
             (
                 Reason::NatsUnreachable,
-                "10.0.0.1:4222 says nothing for 899ms, is it frozen? (not asked for 12m 4s)",
+                "10.0.0.1:4222 sends nothing for 899ms, is it frozen? (failing for 12m 4s)",
                 false,
             ),
             (
                 Reason::NatsUnreachable,
-                "10.0.0.2:4222 says nothing for 5.0s, is it frozen?",
+                "10.0.0.2:4222 sends nothing for 5.0s, is it frozen?",
                 true,
             ),
             (

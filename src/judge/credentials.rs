@@ -51,7 +51,7 @@ fn expired(input: &RuleInput<'_>, file: &str, at: Timestamp, output: &mut RuleOu
         // It says so itself.
         Outcome::Failed(failure) if failure.reason == Reason::AuthRejected => return,
         Outcome::Failed(_) => "",
-        _ => ", yet NATS lets us in: does it look at them, and are the clocks right?",
+        _ => ", yet NATS accepts them: does it verify the JWT, and are the clocks right?",
     };
     let text = format!(
         "credentials {file} expired {} ago, at {at}{let_in}",
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn expired_ones_are_told_once() {
         let plain = "credentials /mon.creds expired 60s ago, at 1970-01-01T00:00:40Z";
-        let let_in = format!("{plain}, yet NATS lets us in: does it look at them, and are the clocks right?");
+        let let_in = format!("{plain}, yet NATS accepts them: does it verify the JWT, and are the clocks right?");
         let cases = [
             (answered(1), let_in.as_str()),
             (Outcome::NoResponders, &let_in),

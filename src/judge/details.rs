@@ -75,7 +75,7 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
         output.add_detail(
             1,
             format!(
-                "NATS not asked since {}: {}",
+                "NATS could not be asked since {}: {}",
                 unreachable.since,
                 unreachable.reason.name()
             ),

@@ -44,7 +44,7 @@ fn answered(input: &RuleInput<'_>, replies: &[InstanceReply]) -> Finding {
     }
     let text = match slowest(replies) {
         Some(_) if input.observation.without_ping => {
-            format!("{many}, though not to PING: they answer STATS and INFO only")
+            format!("{many}, found by STATS and INFO only, PING gets no reply")
         }
         Some(rtt) => format!("{many}, slowest answer {}", latency(rtt)),
         None => format!("{many}, seen by an overlapping run"),

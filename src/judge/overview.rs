@@ -153,7 +153,7 @@ pub fn server(seen: &Observation, policy: &Policy, now: Timestamp) -> Verdict {
                 output.add_finding(Status::Ok, Reason::NatsReachable, text);
             }
             None => {
-                let text = format!("{server} took the login, and does not answer");
+                let text = format!("{server} accepted the login, but does not answer");
                 output.add_finding(policy.unreachable, Reason::NatsUnreachable, text);
             }
         }
@@ -199,7 +199,7 @@ impl OverviewInput<'_> {
         let outcome = &self.common.outcome;
         let is_said = matches!(outcome, Outcome::Failed(failure) if failure.reason == Reason::PermissionDenied);
         if !self.common.denied.is_empty() && !is_said {
-            let text = format!("{}: services that are not known yet are not seen", self.common.denied);
+            let text = format!("{}: new services cannot be found", self.common.denied);
             findings.push(Finding::new(Status::Unknown, Reason::PermissionDenied, text));
         }
         if self.too_many > 0 {
@@ -220,7 +220,7 @@ impl OverviewInput<'_> {
                     format!("no service has ever answered here: is this the right account, and --srv-prefix{import}?")
                 }
                 (0, false) => {
-                    "no service answers here, and nobody remembers whether any was ever there (--no-state)".to_owned()
+                    "no service answers here, and without a state it is not known whether any was ever there (--no-state)".to_owned()
                 }
                 (number, _) => format!("no service is watched yet, {number} answer for less than --adopt-after"),
             };

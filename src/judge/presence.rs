@@ -14,7 +14,7 @@ use crate::values::text::{count, some_of};
 use crate::values::timestamp::Timestamp;
 
 /// Stands between the cause and since when NATS cannot be asked, which is another text each time.
-pub const NOT_ASKED_FOR: &str = " (not asked for ";
+pub const NOT_ASKED_FOR: &str = " (failing for ";
 
 const NEVER_SEEN: &str = "never seen in this account";
 
@@ -43,7 +43,7 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
             .as_ref()
             .map_or(outage.first_missed, |epoch| epoch.at);
         let ago = dated::age(last, input.now);
-        let how = format!("as of the last answer {ago} ago");
+        let how = format!("last answer from NATS {ago} ago");
         output.add_findings([still_down(input, outage, &how)]);
     }
 }
@@ -143,7 +143,9 @@ fn never_seen(input: &RuleInput<'_>, how: &str) -> Finding {
     };
     let text = match input.policy.remembers {
         true => format!("{NEVER_SEEN}{asked}, {how}, {others}"),
-        false => format!("{how}{asked}, and nobody remembers whether it was ever there (--no-state), {others}"),
+        false => format!(
+            "{how}{asked}, and without a state it is not known whether it was ever there (--no-state), {others}"
+        ),
     };
     Finding::new(input.policy.never_seen, Reason::ServiceNeverSeen, text)
 }
@@ -162,7 +164,7 @@ fn how_silent(input: &RuleInput<'_>, waited: Duration) -> String {
     let cause = match input.observation.ignored {
         Ignored { acks: 1.., .. } => "a JetStream stream captures the request, so nobody may be there",
         Ignored { foreign: 1.., .. } => "another service replies in its place",
-        Ignored { broken: 1.., .. } => "what came was no PING reply",
+        Ignored { broken: 1.., .. } => "what came is no reply to a PING",
         _ if input.policy.imported.is_some() && server_may_be_before(input, [2, 10, 26]) => {
             "hung, or nobody is there: through an import, a server before 2.10.26 does not say so"
         }

@@ -47,11 +47,11 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     output.add_findings(failing(limits, &rates, seen, apart > 0));
     output.add_findings(slow(limits, &rates));
     if rates.is_empty() {
-        output.add_detail(1, "no rates yet: they are made of the requests between two runs");
+        output.add_detail(1, "no rates yet: they need the counters of two checks");
     }
     if apart > 0 {
         let text = format!(
-            "errors are counted apart from requests by {}: both together are taken as requests",
+            "errors are not among the requests of {}: each error counts as one more request",
             count(apart, "instance")
         );
         output.add_detail(1, text);
@@ -81,7 +81,7 @@ fn no_statistics(limits: &RateLimits, output: &mut RuleOutput, seen: &SeenStats,
             (None, None) => Reason::Latency,
             _ => Reason::ErrorRate,
         };
-        let text = "cannot be told: no instance answers $SRV.STATS";
+        let text = "no statistics: no instance answers $SRV.STATS";
         output.add_finding(Status::Unknown, reason, text);
     }
 }
@@ -181,7 +181,7 @@ fn failing(limits: &RateLimits, rates: &[Rate<'_>], seen: Option<&SeenStats>, ap
     let hint = match last_error {
         Some(last_error) => last_error,
         None if all_fail => {
-            " (no last error is told: the client library may count each success as an error)".to_owned()
+            " (no last error is reported: the client library may count each success as an error)".to_owned()
         }
         None => String::new(),
     };

@@ -25,7 +25,9 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     if matches!(input.observation.outcome, Outcome::Answered(_)) {
         output.add_findings(match seen {
             Some(seen) => finding(input, limits, seen),
-            None => Some(unjudged("this run saw no instance itself, and another one did")),
+            None => Some(unjudged(
+                "this check saw no instance, but another one at the same time did",
+            )),
         });
     }
     if let Some(seen) = seen {
@@ -99,18 +101,18 @@ fn finding(input: &RuleInput<'_>, limits: &RequestLimits, seen: &EndpointSeen) -
             );
             match complete {
                 true => failed(text),
-                false => unjudged(format!("{text}, not all instances told theirs")),
+                false => unjudged(format!("{text}, not all instances reported theirs")),
             }
         }
         EndpointEnd::NotASubject { told } => unaskable(format!(
-            "the endpoint {} is asked on {told}, which has wildcards or belongs to NATS itself: give a subject with --subject",
+            "the endpoint {} reports the subject {told}, which has wildcards or belongs to NATS itself: give a subject with --subject",
             seen.endpoint
         )),
         EndpointEnd::NoInfo {
             subject,
             no_responders: true,
         } => unjudged(format!(
-            "nobody tells endpoints: no responders on {subject}, though {there}, import it too, or \
+            "the endpoints are unknown: no responders on {subject}, though {there}, import it too, or \
              give --subject"
         )),
         EndpointEnd::NoInfo { subject, .. } => unjudged(format!("no answer on {subject}, though {there}")),

@@ -94,7 +94,7 @@ fn may_not_ask(input: &RuleInput<'_>) -> Option<Finding> {
     let denied = &input.observation.denied;
     let not_asked = input.observation.absent.iter().any(|(_, fate)| *fate == Fate::NotAsked);
     let unknown = not_asked && !denied.is_empty() && matches!(input.observation.outcome, Outcome::Answered(_));
-    let text = format!("restarts cannot be told: {denied}");
+    let text = format!("restarts unknown: {denied}");
     unknown.then(|| Finding::new(Status::Unknown, Reason::PermissionDenied, text))
 }
 

@@ -208,7 +208,7 @@ pub fn answer(
     if *count > listed.len() as u64 {
         let told = listed.len();
         return question.no_check(&format!(
-            "{name} tells only {told} of {count} instances, ask NATS itself, with probe"
+            "{name} lists only {told} of {count} instances, use probe without --from, which asks NATS"
         ));
     }
     if let Some(answer) = lacks_key(question, listed) {
@@ -318,7 +318,7 @@ mod tests {
     fn who_is_not_told_is_not_gone() {
         let mut large = status(990, true);
         large["instances"] = 3.into();
-        let why = "the status file tells only 2 of 3 instances, ask NATS itself, with probe";
+        let why = "the status file lists only 2 of 3 instances, use probe without --from, which asks NATS";
         let (answer, line) = ask(ProbeKind::Liveness, Wanted::Id("C".into()), &large.to_string());
         assert!(answer == ProbeResult::Pass && line.ends_with(why), "{line}");
         let (answer, line) = ask(ProbeKind::Readiness, Wanted::Id("C".into()), &large.to_string());

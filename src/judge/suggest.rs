@@ -18,7 +18,7 @@ pub fn other_services(input: &RuleInput<'_>) -> String {
     match (others, names.len()) {
         (None, _) => "check the name, the account and --srv-prefix".to_owned(),
         (Some(_), 0) if !input.observation.denied.is_empty() => {
-            format!("and we may not look who is there: {}", input.observation.denied)
+            format!("and other services cannot be listed: {}", input.observation.denied)
         }
         (Some(_), 0) => "no service at all answers here: is this the right account, and --srv-prefix?".to_owned(),
         _ if !near.is_empty() => format!("did you mean {}?", near.join(" or ")),

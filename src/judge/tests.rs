@@ -168,7 +168,7 @@ fn who_else_is_there() {
         ),
         (
             look(others(&[]), "NATS forbids it"),
-            "and we may not look who is there: NATS forbids it",
+            "and other services cannot be listed: NATS forbids it",
         ),
         (
             look(others(&["billing", "order", "orders-v2"]), ""),
@@ -456,7 +456,7 @@ fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
             "a JetStream stream captures the request, so nobody may be there",
         ),
         ((1, 0, 1), "another service replies in its place"),
-        ((0, 0, 1), "what came was no PING reply"),
+        ((0, 0, 1), "what came is no reply to a PING"),
     ] {
         let (foreign, acks, broken) = ignored;
         seen.ignored = Ignored {
@@ -503,7 +503,7 @@ fn never_seen_and_forgotten() {
             ..row(
                 Memory::default(),
                 Outcome::NoResponders,
-                "UNKNOWN service_never_seen: no responders, and nobody remembers whether it was ever there (--no-state), check the name, the account and --srv-prefix",
+                "UNKNOWN service_never_seen: no responders, and without a state it is not known whether it was ever there (--no-state), check the name, the account and --srv-prefix",
                 "#1 UNKNOWN, epoch 0@100, census 100, history 0@100",
             )
         },
@@ -566,7 +566,7 @@ fn never_seen_and_forgotten() {
             ..row(
                 down(),
                 failed(Reason::NatsUnreachable),
-                "CRITICAL service_down: still down for 60s, as of the last answer 40s ago, had 3 instances, \
+                "CRITICAL service_down: still down for 60s, last answer from NATS 40s ago, had 3 instances, \
              last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)\n\
                  UNKNOWN nats_unreachable: it is nats_unreachable",
                 "#9 CRITICAL, epoch 0@60, outage 3@40 since 60, nats_unreachable since 100, census 60, \
@@ -744,7 +744,7 @@ fn each_failure_has_its_status_and_a_latch() {
 
             // Said 20 s after it was seen: the ages are those of the moment in which it is said.
             let (verdict, next) = judge("orders", &down(), &saw(failed(reason)), &policy, at(120));
-            let latch = "CRITICAL service_down: still down for 80s, as of the last answer 60s ago, had 3 instances, \
+            let latch = "CRITICAL service_down: still down for 80s, last answer from NATS 60s ago, had 3 instances, \
              last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)";
             assert_eq!(findings(&verdict), format!("{latch}\n{said}"));
             assert_eq!((&next.epoch, &next.outage), (&down().epoch, &down().outage));
@@ -759,15 +759,15 @@ fn trouble_is_told_since_its_beginning() {
         row(
             in_trouble(up()),
             failed(Reason::AuthRejected),
-            "UNKNOWN auth_rejected: it is auth_rejected (not asked for 30s)",
+            "UNKNOWN auth_rejected: it is auth_rejected (failing for 30s)",
             "#7 UNKNOWN, epoch 3@40, nats_unreachable since 70, census 40, history 3@40",
         ),
         row(
             in_trouble(down()),
             failed(Reason::ProtocolError),
-            "CRITICAL service_down: still down for 60s, as of the last answer 40s ago, had 3 instances, \
+            "CRITICAL service_down: still down for 60s, last answer from NATS 40s ago, had 3 instances, \
              last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)\n\
-             UNKNOWN protocol_error: it is protocol_error (not asked for 30s)",
+             UNKNOWN protocol_error: it is protocol_error (failing for 30s)",
             "#9 CRITICAL, epoch 0@60, outage 3@40 since 60, nats_unreachable since 70, census 60, history 3@40 0@60",
         ),
         row(
@@ -787,7 +787,7 @@ fn an_outage_without_an_epoch_is_latched_too() {
         row(
             memory.clone(),
             failed(Reason::NatsUnreachable),
-            "CRITICAL service_down: still down for 60s, as of the last answer 40s ago, had 3 instances, \
+            "CRITICAL service_down: still down for 60s, last answer from NATS 40s ago, had 3 instances, \
              last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)\n\
              UNKNOWN nats_unreachable: it is nats_unreachable",
             "#9 CRITICAL, outage 3@40 since 60, nats_unreachable since 100, census 60, history 3@40 0@60",
@@ -829,9 +829,9 @@ fn a_clock_that_went_back_neither_panics_nor_forgets() {
     );
     assert_eq!(
         judged(&in_trouble(down()), failed(Reason::TlsFailed)),
-        "CRITICAL service_down: still down for 0.0s, as of the last answer 0.0s ago, had 3 instances, \
+        "CRITICAL service_down: still down for 0.0s, last answer from NATS 0.0s ago, had 3 instances, \
              last seen: id0 (1.2.3, pod=web-0), id1 (1.2.3, pod=web-1), id2 (1.2.3, pod=web-2)\n\
-         UNKNOWN tls_failed: it is tls_failed (not asked for 0.0s)\n\
+         UNKNOWN tls_failed: it is tls_failed (failing for 0.0s)\n\
          #9 CRITICAL, epoch 0@60, outage 3@40 since 60, nats_unreachable since 70, census 60, history 3@40 0@60"
     );
     assert_eq!(
@@ -939,7 +939,7 @@ fn the_details_answer_the_next_question() {
             "1 was there: id0 version 1.2.3 pod=web-0",
             "1 was there: id1 version 1.2.3 pod=web-1",
             "1 was there: id2 version 1.2.3 pod=web-2",
-            "1 NATS not asked since 1970-01-01T00:01:10Z: nats_unreachable",
+            "1 NATS could not be asked since 1970-01-01T00:01:10Z: nats_unreachable",
         ]
     );
     // With many instances, -v names the first of them and -vv all.

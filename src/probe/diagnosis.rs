@@ -113,7 +113,7 @@ pub fn timed_out(address: &str, stage: Stage, waited: &str) -> Failure {
              (is the host up, or does a firewall drop it?)"
         ),
         Stage::Greeting => format!(
-            "{address} accepts the connection but says nothing for {waited}, \
+            "{address} accepts the connection but sends nothing for {waited}, \
              is nats-server frozen, does it want TLS first (handshake_first), or is this another service?"
         ),
         Stage::LoggingIn => {
@@ -143,7 +143,7 @@ pub fn not_connected(peer: &Peer<'_>, error: &Error, waited: Duration) -> Failur
     let text = error.to_string();
     if text == NO_NONCE {
         return protocol(format!(
-            "{address} sent something to be signed that no NATS server sends as a nonce, nothing was signed or sent"
+            "{address} asked for a signature of something that is no NATS nonce, so nothing was signed or sent"
         ));
     }
     if let Some(said) = text.strip_prefix("unexpected line while connecting: Err(") {
@@ -156,7 +156,7 @@ pub fn not_connected(peer: &Peer<'_>, error: &Error, waited: Duration) -> Failur
         }
         let said = said.trim_start_matches("Unknown(").trim_matches(['(', ')', '"']);
         let said = clean(said.trim_end_matches("\\r\\n"), QUOTED);
-        return protocol(format!("{address} is no NATS server: it said {said}"));
+        return protocol(format!("{address} is no NATS server: it sent {said}"));
     }
     if let Some(why) = tls_error(error) {
         return Failure::new(
@@ -169,12 +169,15 @@ pub fn not_connected(peer: &Peer<'_>, error: &Error, waited: Duration) -> Failur
     }
     match error.kind() {
         ErrorKind::ConnectionRefused => unreachable(address, "connection refused (is nats-server running there?)"),
-        ErrorKind::TimedOut => unreachable(address, "TCP gave up (is the host up, or does a firewall drop it?)"),
+        ErrorKind::TimedOut => unreachable(
+            address,
+            "the TCP connection timed out (is the host up, or does a firewall drop it?)",
+        ),
         // A server that wants TLS first waits for us to begin, and gives up after 2 s without a word.
         ErrorKind::UnexpectedEof if text == "failed to fill whole buffer" && waited > TLS_FIRST => Failure::new(
             Reason::TlsFailed,
             format!(
-                "{address} closed the connection without a word after {}, it seems to want TLS first (handshake_first), \
+                "{address} sent nothing and closed the connection after {}, it seems to want TLS first (handshake_first), \
                  which this client cannot do: allow handshake_first: auto, or another port",
                 latency(waited)
             ),
@@ -219,24 +222,24 @@ pub fn tls_error(error: &Error) -> Option<String> {
 fn explain_tls(why: &str, identity: bool) -> String {
     let is = |part: &str| why.contains(part);
     let known = if is("UnknownIssuer") {
-        "its certificate is of an authority that we do not believe, give the authority with --tlsca"
+        "its certificate is signed by an authority that is not trusted here, give the CA certificate with --tlsca"
     } else if is("NotValidForName") {
         "its certificate is for another name, connect by a name that is in it"
     } else if is("certificate: Expired") || is("CertExpired") {
         "its certificate has expired, renew it"
     } else if is("CaUsedAsEndEntity") {
-        "its certificate is that of an authority itself, give it one of its own, signed by the authority"
+        "its certificate is a CA certificate, give the server one of its own, signed by that CA"
     } else if is("NotValidYet") {
         "its certificate is not valid yet, look at the clocks"
     } else if is("CertificateRequired") || is("BadCertificate") && !identity {
         // A 2.9 server calls no certificate a bad one.
-        "it wants a certificate of ours, give --tlscert and --tlskey"
+        "it requires a client certificate, give --tlscert and --tlskey"
     } else if is("alert: CertificateExpired") {
-        "it says that our certificate has expired, renew it"
+        "it says that the client certificate (--tlscert) has expired, renew it"
     } else if is("alert: UnknownCA") {
-        "it does not believe the authority of our certificate"
+        "it does not trust the authority that signed the client certificate"
     } else if is("alert: DecryptError") && identity {
-        "our key (--tlskey) is not that of our certificate (--tlscert)"
+        "the key (--tlskey) does not belong to the certificate (--tlscert)"
     } else if is("UnsupportedCertVersion") {
         "its certificate, or one of those that signed it, is of X.509 version 1, which this client does not accept, issue one of \
          version 3 (with a subjectAltName)"
@@ -252,11 +255,11 @@ fn explain_tls(why: &str, identity: bool) -> String {
     } else if is("fatal alert") && !identity {
         "it refused the handshake"
     } else if is("fatal alert") {
-        "it refused our certificate, or the handshake"
+        "it refused the client certificate, or the handshake"
     } else if is("InvalidContentType") {
         "it does not answer in TLS, which is required by tls://, --tls, or a TLS file of a flag, a variable or the context"
     } else if is("could not load platform certs") {
-        "the authorities of the system cannot be read, give one with --tlsca"
+        "the CA certificates of the system cannot be read, give one with --tlsca"
     } else if is("could not load certs") {
         "a certificate in the file of --tlsca is damaged"
     } else if is("could not add certificate") || is("could not find client key") {
@@ -282,7 +285,7 @@ pub fn server_said(peer: &Peer<'_>, text: &str) -> Failure {
             false => ("publish to", "publish"),
         };
         let text = match peer.used(subject) {
-            None => format!("NATS at {address} does not let us ask: {said}"),
+            None => format!("NATS at {address} denies a permission: {said}"),
             Some((subject, allow)) => format!(
                 "NATS at {address} does not let us {verb} {subject}, add to the user's permissions: {list}: {{allow: [\"{allow}\"]}}"
             ),
@@ -304,7 +307,7 @@ pub fn server_said(peer: &Peer<'_>, text: &str) -> Failure {
         );
     }
     if is("maximum") && is("connections exceeded") {
-        return unreachable(address, &format!("no connection is left for us ({said})"));
+        return unreachable(address, &format!("it is at its connection limit ({said})"));
     }
     if is("stale connection") || is("shutdown") {
         return unreachable(address, &said.to_lowercase());
@@ -352,7 +355,7 @@ pub fn denied_subject(text: &str) -> Option<&str> {
 fn refused(peer: &Peer<'_>, said: &str) -> String {
     let Peer { address, now, .. } = peer;
     match peer.auth {
-        Auth::None if peer.identity => format!("NATS at {address} refused our certificate as a login ({said})"),
+        Auth::None if peer.identity => format!("NATS at {address} refused the client certificate as a login ({said})"),
         Auth::None => format!("NATS at {address} wants credentials ({said}): give --creds, --user, --token or --nkey"),
         Auth::Token(_) => format!("NATS at {address} refused the token ({said})"),
         Auth::UserPassword { user, .. } => {
@@ -392,7 +395,7 @@ fn refused(peer: &Peer<'_>, said: &str) -> String {
 
 /// More replies came than any service has to give.
 pub fn flooded(address: &str) -> Failure {
-    protocol(format!("{address} floods us with replies"))
+    protocol(format!("{address} sends far more replies than any service"))
 }
 
 /// The connection broke while the service was asked, twice.
@@ -448,14 +451,14 @@ pub fn login_without_tls(auth: &Auth) -> Option<&'static str> {
     Some(match auth {
         Auth::None => return None,
         Auth::UserPassword { .. } => {
-            "the password went over a connection without TLS: whoever is on the way can read it"
+            "the password went over a connection without TLS: anybody on the network path can read it"
         }
-        Auth::Token(_) => "the token went over a connection without TLS: whoever is on the way can read it",
+        Auth::Token(_) => "the token went over a connection without TLS: anybody on the network path can read it",
         Auth::Nkey { .. } => {
-            "the NKey was used over a connection without TLS: whoever is on the way can log in as its user meanwhile"
+            "the NKey was used over a connection without TLS: anybody on the network path can log in as its user meanwhile"
         }
         Auth::Credentials { .. } => {
-            "the creds were used over a connection without TLS: whoever is on the way can read the user JWT, and log in as \
+            "the creds were used over a connection without TLS: anybody on the network path can read the user JWT, and log in as \
              this user meanwhile"
         }
     })

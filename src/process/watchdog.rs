@@ -266,7 +266,7 @@ impl std::fmt::Display for Alarm {
             Alarm::Deadline => f.write_str("the time is up (--timeout)"),
             Alarm::Signal(name) => write!(f, "interrupted by {name}"),
             Alarm::Memory => {
-                f.write_str("the server sent more than fits into the memory allowed")?;
+                f.write_str("the server sent more than the memory limit allows")?;
                 match memory::refused_size() {
                     size if size < LARGE_MESSAGE => Ok(()),
                     size => write!(f, ": {size} bytes at once"),

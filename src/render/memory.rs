@@ -47,7 +47,7 @@ pub fn render_all(
         if down == 0 { "none".into() } else { down.to_string() }
     ));
     if let Some(census) = memory.census {
-        lines.push(format!("last census {}", when(census, now)));
+        lines.push(format!("last full count {}", when(census, now)));
     }
     for (service, since) in &memory.candidates {
         lines.push(format!("candidate {service} since {}", when(*since, now)));
@@ -117,13 +117,13 @@ fn memory_lines(memory: &Memory, now: Timestamp) -> Vec<String> {
     }
     if let Some(unreachable) = &memory.unreachable {
         lines.push(format!(
-            "not asked since {}: {}",
+            "NATS could not be asked since {}: {}",
             when(unreachable.since),
             unreachable.reason.name()
         ));
     }
     if let Some(census) = memory.census {
-        lines.push(format!("last census {}", when(census)));
+        lines.push(format!("last full count {}", when(census)));
     }
     if let Some((baseline, since)) = memory.baseline.as_ref().and_then(|b| Some((b, b.fewer_since()?))) {
         let normally = count(baseline.count(), "instance");
@@ -156,7 +156,7 @@ fn memory_lines(memory: &Memory, now: Timestamp) -> Vec<String> {
         let not_asked = brief.not_asked_since;
         let not_asked = not_asked.map(|since| format!(" (NATS could not be asked before, since {since})"));
         lines.push(format!(
-            "epoch {}: {}{}",
+            "check {}: {}{}",
             brief.at,
             count(brief.count, "instance"),
             not_asked.unwrap_or_default(),

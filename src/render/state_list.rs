@@ -17,7 +17,7 @@ const MAX_NAMED: usize = 10;
 /// Maximum number of characters of a name, of the servers or of a user.
 const MAX_CHARS: usize = 200;
 
-/// One line for each state: service, servers, user, last epoch, outage.
+/// One line for each state: service, servers, user, last answer, outage.
 pub fn text(dir: &Path, states: &[Listed], now: Timestamp) -> String {
     let mut lines: Vec<String> = states.iter().map(|state| line(state, now)).collect();
     if lines.is_empty() {
@@ -35,7 +35,7 @@ fn line(state: &Listed, now: Timestamp) -> String {
     let ago = |at: Timestamp| format!("{} ago", age(now.since(at)));
     let epoch = match &memory.epoch {
         Some(epoch) => format!("{} {}", count(epoch.count, "instance"), ago(epoch.at)),
-        None => "no epoch".into(),
+        None => "no answer yet".into(),
     };
     let outage = match &memory.outage {
         Some(outage) => format!(

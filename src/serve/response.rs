@@ -59,7 +59,7 @@ impl HttpStatus {
                 "this server is for its own machine only: it answers where the Host is localhost or a loopback address"
             }
             HttpStatus::HeadTooLarge => "the request line and the headers are longer than 8 KiB, or more than 64",
-            HttpStatus::Unavailable => "there is nothing to tell yet",
+            HttpStatus::Unavailable => "there is nothing to report yet",
             HttpStatus::VersionNotSupported => "only HTTP/1.1 and HTTP/1.0 are spoken",
         }
     }

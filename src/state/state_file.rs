@@ -248,13 +248,13 @@ impl StateFile {
                 }
                 if let Some(latest) = loaded.future {
                     state.problems.push(format!(
-                        "the state {shown} comes from the future ({latest}), and counts as of now, check the clock"
+                        "the state {shown} has a time in the future ({latest}), which counts as now, check the clock"
                     ));
                 }
                 state.memory = loaded.memory;
             }
             Err(LoadError::Missing) => state.is_missing = true,
-            Err(LoadError::Damaged(why)) => state.set_aside(why, "all before is forgotten"),
+            Err(LoadError::Damaged(why)) => state.set_aside(why, "what it remembered is lost"),
             Err(LoadError::Failed(why) | LoadError::OtherKind(why)) => return Err(why),
         }
         Ok(state)

@@ -65,8 +65,8 @@ impl Monitor {
                 "outage ",
                 "no outage",
                 "last seen ",
-                "last census",
-                "epoch ",
+                "last full count",
+                "check ",
             ]
             .iter()
             .any(|start| line.starts_with(start))

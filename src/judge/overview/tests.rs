@@ -227,7 +227,7 @@ fn nats_that_cannot_be_asked_is_one_finding() {
     run.finds("CRITICAL tls_failed: it is tls_failed");
     Run::new(vec![("a", in_trouble(up()), SILENT), ("b", in_trouble(up()), SILENT)])
         .away(Reason::NatsUnreachable)
-        .finds("UNKNOWN nats_unreachable: it is nats_unreachable (not asked for 30s)");
+        .finds("UNKNOWN nats_unreachable: it is nats_unreachable (failing for 30s)");
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn account_has_findings_of_its_own() {
     run.common.denied = "not allowed to publish to $SRV.PING".into();
     run.too_many = 1;
     run.finds(
-        "UNKNOWN permission_denied: not allowed to publish to $SRV.PING: services that are not known yet are not seen\n\
+        "UNKNOWN permission_denied: not allowed to publish to $SRV.PING: new services cannot be found\n\
          UNKNOWN protocol_error: 1 service more than can be watched: choose with --only or --exclude\n\
          OK service_up: 2 services, 6 instances",
     );
@@ -296,7 +296,7 @@ fn account_has_findings_of_its_own() {
     let mut run = Run::new(vec![]);
     run.policy.remembers = false;
     run.finds(
-        "UNKNOWN service_never_seen: no service answers here, and nobody remembers whether any was ever there (--no-state)",
+        "UNKNOWN service_never_seen: no service answers here, and without a state it is not known whether any was ever there (--no-state)",
     );
 }
 

@@ -80,7 +80,7 @@ fn what_was_counted_between_two_runs_is_judged() {
         (
             &[("add", (0, 0, 0))],
             &[("add", (10, 10, 0))],
-            "CRITICAL error_rate: 100.0% errors of 10 requests in 60s to all endpoints, critical above 10% (no last error is told: \
+            "CRITICAL error_rate: 100.0% errors of 10 requests in 60s to all endpoints, critical above 10% (no last error is reported: \
              the client library may count each success as an error)",
         ),
         // One that fails among others that are busy.
@@ -104,7 +104,7 @@ fn what_was_counted_between_two_runs_is_judged() {
         (
             &[("add", (5000, 0, 0))],
             &[("add", (5000, 30, 30))],
-            "CRITICAL error_rate: 100.0% errors of 30 requests in 60s to all endpoints, critical above 10% (no last error is told: \
+            "CRITICAL error_rate: 100.0% errors of 30 requests in 60s to all endpoints, critical above 10% (no last error is reported: \
              the client library may count each success as an error)",
         ),
         (&[("add", (5000, 0, 0))], &[("add", (5000, 9, 9000))], ""),
@@ -176,7 +176,7 @@ fn a_rate_of_few_requests_is_that_of_several_runs_and_stays_for_a_while() {
     }
     let (told, _) = after(&limits(), &epochs[..6]);
     let text = "CRITICAL error_rate: 100.0% errors of 10 requests in 3m until 60s ago to all endpoints, critical above 10% (no last error \
-         is told: the client library may count each success as an error)";
+         is reported: the client library may count each success as an error)";
     assert_eq!(told, format!("{text}\n{UP}"));
 }
 
@@ -205,12 +205,12 @@ fn what_cannot_be_had_is_never_ok_where_it_is_judged() {
         (
             limits(),
             without(&all, ""),
-            "UNKNOWN error_rate: cannot be told: no instance answers $SRV.STATS",
+            "UNKNOWN error_rate: no statistics: no instance answers $SRV.STATS",
         ),
         (
             latency_only,
             without(&all, ""),
-            "UNKNOWN latency: cannot be told: no instance answers $SRV.STATS",
+            "UNKNOWN latency: no statistics: no instance answers $SRV.STATS",
         ),
         (wanted_only.clone(), without(&all, ""), ""),
         (
@@ -262,7 +262,7 @@ fn errors_that_are_counted_apart_are_requests_too() {
             apart(seen(160, &[("add", (90, 90, 0))])),
         ],
     );
-    let text = "CRITICAL error_rate: 50.0% errors of 180 requests in 60s to all endpoints, critical above 10% (no last error is told: \
+    let text = "CRITICAL error_rate: 50.0% errors of 180 requests in 60s to all endpoints, critical above 10% (no last error is reported: \
                 the client library may count each success as an error)";
     assert_eq!(told, format!("{text}\n{UP}"));
     let some_fail = [(100, (0, 0, 0)), (160, (90, 60, 0))].map(|(at, counted)| apart(seen(at, &[("add", counted)])));

@@ -167,18 +167,18 @@ fn each_end_has_its_verdict() {
         (
             unknown(&["boom"], false),
             "UNKNOWN request_failed: request not judged: no endpoint is named echo, there are: boom, not all instances \
-             told theirs",
+             reported theirs",
         ),
         (
             EndpointEnd::NotASubject {
                 told: "orders.*.get".into(),
             },
-            "UNKNOWN usage: request not sent: the endpoint echo is asked on orders.*.get, which has wildcards or \
+            "UNKNOWN usage: request not sent: the endpoint echo reports the subject orders.*.get, which has wildcards or \
              belongs to NATS itself: give a subject with --subject",
         ),
         (
             no_info(true),
-            "UNKNOWN request_failed: request not judged: nobody tells endpoints: no responders on $SRV.INFO.orders, \
+            "UNKNOWN request_failed: request not judged: the endpoints are unknown: no responders on $SRV.INFO.orders, \
              though 3 instances answered PING, import it too, or give --subject",
         ),
         (
@@ -280,7 +280,7 @@ fn an_outage_says_all() {
 fn instances_without_a_request_are_not_ok() {
     let (verdict, _) = judged(None, &policy());
     assert!(
-        findings(&verdict).starts_with("UNKNOWN request_failed: request not judged: this run saw no instance itself"),
+        findings(&verdict).starts_with("UNKNOWN request_failed: request not judged: this check saw no instance"),
         "{}",
         findings(&verdict)
     );

@@ -186,7 +186,7 @@ fn who_may_not_ask_is_told_so() {
     let (verdict, _) = judge("orders", &up(), &denied, &policy(Some(1), None), at(100));
     let told = findings(&verdict);
     assert!(
-        told.starts_with("UNKNOWN permission_denied: restarts cannot be told: NATS does not let us\n"),
+        told.starts_with("UNKNOWN permission_denied: restarts unknown: NATS does not let us\n"),
         "{told}"
     );
     let (verdict, _) = judge("orders", &up(), &denied, &Policy::default(), at(100));

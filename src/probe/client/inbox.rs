@@ -68,7 +68,7 @@ impl Probe<'_> {
                 if let Some(server) = &mut self.server {
                     server.rtt = Some(server.rtt.map_or(rtt, |best| best.min(rtt)));
                 }
-                self.step("PONG: the server has dealt with all so far");
+                self.step("PONG: the server has processed everything so far");
             }
             ClientEvent::ServerError(text) => return self.server_error(dialogue, &text),
             ClientEvent::Disconnected => return Err(Stop::Lost(diagnosis::connection_broke(&link.server.address()))),
@@ -152,7 +152,7 @@ impl Probe<'_> {
         let number = message.subject.rsplit('.').next();
         let number = number.and_then(|token| token.parse::<usize>().ok());
         let Some(published) = number.and_then(|number| link.published.get(number)) else {
-            return "a message to no request of ours";
+            return "a message that answers no request";
         };
         let is_503 = message.is_no_responders() && !is_changed(message);
         match (&published.purpose, call) {
@@ -189,7 +189,7 @@ impl Probe<'_> {
                 true => "the reply to the request",
                 false => "a message that is no reply to the request, or a further one",
             },
-            (Purpose::Info(_) | Purpose::Endpoint(_), None) => "a message to no request of ours",
+            (Purpose::Info(_) | Purpose::Endpoint(_), None) => "a message that answers no request",
         }
     }
 }

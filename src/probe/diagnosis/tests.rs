@@ -37,7 +37,7 @@ fn failed_connects() {
         (
             Error::from_raw_os_error(libc::ETIMEDOUT),
             NatsUnreachable,
-            "cannot reach NATS at h:4222: TCP gave up (is the host up, or does a firewall drop it?)",
+            "cannot reach NATS at h:4222: the TCP connection timed out (is the host up, or does a firewall drop it?)",
         ),
         (
             Error::from_raw_os_error(libc::ENETUNREACH),
@@ -75,22 +75,22 @@ fn failed_connects() {
                 r#"unexpected line while connecting: Err("maximum account active connections exceeded")"#,
             ),
             NatsUnreachable,
-            "cannot reach NATS at h:4222: no connection is left for us (maximum account active connections exceeded)",
+            "cannot reach NATS at h:4222: it is at its connection limit (maximum account active connections exceeded)",
         ),
         (
             Error::other(r#"expected INFO, received: Err("maximum connections exceeded")"#),
             NatsUnreachable,
-            "cannot reach NATS at h:4222: no connection is left for us (maximum connections exceeded)",
+            "cannot reach NATS at h:4222: it is at its connection limit (maximum connections exceeded)",
         ),
         (
             Error::other(r#"expected INFO, received: Unknown("SSH-2.0-OpenSSH_9.2\r\n")"#),
             ProtocolError,
-            "h:4222 is no NATS server: it said SSH-2.0-OpenSSH_9.2",
+            "h:4222 is no NATS server: it sent SSH-2.0-OpenSSH_9.2",
         ),
         (
             Error::other("expected INFO, received: Ping"),
             ProtocolError,
-            "h:4222 is no NATS server: it said Ping",
+            "h:4222 is no NATS server: it sent Ping",
         ),
         (
             Error::new(
@@ -157,27 +157,27 @@ fn words_of_the_server() {
         (
             r#"Permissions Violation for Publish to ">""#,
             PermissionDenied,
-            "NATS at h:4222 does not let us ask: Permissions Violation for Publish to ?",
+            "NATS at h:4222 denies a permission: Permissions Violation for Publish to ?",
         ),
         (
             r#"Permissions Violation for Publish to "$SRV.PING.x.>""#,
             PermissionDenied,
-            "NATS at h:4222 does not let us ask: Permissions Violation for Publish to ?SRV.PING.x.?",
+            "NATS at h:4222 denies a permission: Permissions Violation for Publish to ?SRV.PING.x.?",
         ),
         (
             r#"Permissions Violation for Publish to "$SRV.PING.y""#,
             PermissionDenied,
-            "NATS at h:4222 does not let us ask: Permissions Violation for Publish to ?SRV.PING.y",
+            "NATS at h:4222 denies a permission: Permissions Violation for Publish to ?SRV.PING.y",
         ),
         (
             r#"Permissions Violation for Subscription to "_INBOX.>""#,
             PermissionDenied,
-            "NATS at h:4222 does not let us ask: Permissions Violation for Subscription to _INBOX.?",
+            "NATS at h:4222 denies a permission: Permissions Violation for Subscription to _INBOX.?",
         ),
         (
             "Permissions Violation",
             PermissionDenied,
-            "NATS at h:4222 does not let us ask: Permissions Violation",
+            "NATS at h:4222 denies a permission: Permissions Violation",
         ),
         (
             "maximum subscriptions exceeded",
@@ -212,7 +212,7 @@ fn words_of_the_server() {
         (
             "slow consumer detected for subscription on subject _INBOX.x. dropping messages",
             ProtocolError,
-            "h:4222 floods us with replies",
+            "h:4222 sends far more replies than any service",
         ),
         (
             "Unknown Protocol Operation",
@@ -234,7 +234,7 @@ fn words_of_the_server() {
 fn a_server_that_wants_tls_first() {
     let error = Error::new(ErrorKind::UnexpectedEof, "failed to fill whole buffer");
     let failure = not_connected(&peer(&Auth::None), &error, Duration::from_millis(2010));
-    let text = "h:4222 closed the connection without a word after 2.0s, it seems to want TLS first (handshake_first), \
+    let text = "h:4222 sent nothing and closed the connection after 2.0s, it seems to want TLS first (handshake_first), \
                 which this client cannot do: allow handshake_first: auto, or another port";
     assert_eq!(failure, Failure::new(Reason::TlsFailed, text));
 }
@@ -303,7 +303,7 @@ fn tls_is_explained() {
     let cases = [
         (
             "TLS error: invalid peer certificate: UnknownIssuer",
-            "give the authority with --tlsca",
+            "give the CA certificate with --tlsca",
         ),
         (
             "TLS error: invalid peer certificate: NotValidForName",
@@ -313,7 +313,7 @@ fn tls_is_explained() {
         ("TLS error: invalid peer certificate: NotValidYet", "look at the clocks"),
         (
             "TLS error: invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))",
-            "give it one of its own",
+            "give the server one of its own",
         ),
         (
             "TLS error: received fatal alert: CertificateRequired",
@@ -340,11 +340,11 @@ fn tls_is_explained() {
         ("could not find client key", "or the key is encrypted"),
         (
             "TLS error: received fatal alert: UnknownCA",
-            "does not believe the authority of our certificate",
+            "does not trust the authority that signed the client certificate",
         ),
         (
             "TLS error: received fatal alert: CertificateExpired",
-            "our certificate has expired",
+            "the client certificate (--tlscert) has expired",
         ),
     ];
     for (text, words) in cases {
@@ -364,7 +364,11 @@ fn tls_is_explained() {
     };
     let error = Error::other("TLS error: received fatal alert: BadCertificate");
     let failure = not_connected(&shown, &error, Duration::ZERO);
-    assert!(failure.text.contains("it refused our certificate"), "{}", failure.text);
+    assert!(
+        failure.text.contains("it refused the client certificate"),
+        "{}",
+        failure.text
+    );
 }
 
 #[test]

@@ -246,7 +246,7 @@ fn a_broken_own_file_is_told_with_its_service() {
     assert_eq!(
         told,
         [format!(
-            "the state {path} is damaged: expected value at line 1 column 1, set aside as {path}.bad, all before is forgotten"
+            "the state {path} is damaged: expected value at line 1 column 1, set aside as {path}.bad, what it remembered is lost"
         )]
     );
     assert_eq!(place.account().peek(at(100)).services["orders"], up(1));
