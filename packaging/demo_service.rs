@@ -77,7 +77,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 type Reply = fn(&Instance) -> Value;
 
-/// How an instance replies to each verb of the discovery.
+/// Replies of an instance to each verb of the discovery.
 const VERBS: [(&str, Reply); 3] = [
     ("PING", Instance::ping),
     ("INFO", Instance::info),
@@ -94,7 +94,7 @@ struct Instance {
     traffic: Mutex<Traffic>,
 }
 
-/// What the endpoint has had to do since the start.
+/// Counters of the endpoint since the start.
 #[derive(Default)]
 struct Traffic {
     requests: u64,

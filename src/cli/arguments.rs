@@ -326,11 +326,11 @@ fn selector(values: &FlagValues<'_>) -> Result<Option<Selector>, String> {
 /// Number of intervals for which the last check counts by default: one may be late, and one may fail.
 const INTERVALS: u32 = 3;
 
-/// How much longer than its timeout a check may take on a busy machine.
+/// Time that a check may take beyond its timeout on a busy machine.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// How long the last check counts for. Longer than the next one may take: else a pod that hangs, and with it each check,
-/// would pass now and then.
+/// Returns the time for which the last check counts. It is longer than the next check may take: else a pod that hangs, and with
+/// it each check, would pass now and then.
 fn max_age(values: &FlagValues<'_>, interval: Duration, timeout: Duration) -> Result<Duration, String> {
     let least = interval.saturating_add(timeout);
     match values.duration_above_zero("max-age")? {

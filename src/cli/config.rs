@@ -1,4 +1,4 @@
-//! What the user has said, as types that cannot be wrong.
+//! The options of the user, validated, as types that cannot be wrong.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -89,7 +89,7 @@ impl LogFormat {
     }
 }
 
-/// What a Kubernetes exec probe asks for.
+/// Options of a Kubernetes exec probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbeOptions {
     pub kind: ProbeKind,
@@ -100,12 +100,12 @@ pub struct ProbeOptions {
     pub from: Option<(PathBuf, Duration)>,
 }
 
-/// What a sidecar answers over HTTP.
+/// Options of the HTTP server of a sidecar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenOptions {
     /// As the user typed it.
     pub typed: String,
-    /// What it stands for: the first that this machine has.
+    /// Addresses of `typed` to try in this order: the first one that this machine has is used.
     pub addresses: Vec<SocketAddr>,
     /// Without one, there are no probes.
     pub selector: Option<Selector>,
@@ -133,7 +133,7 @@ pub struct ListOptions {
     pub template: Option<String>,
 }
 
-/// How a verdict is told, or a list of services.
+/// Format of a verdict, or of a list of services.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Format {
     #[default]
@@ -226,18 +226,18 @@ pub struct StateListOptions {
     pub timeout: Duration,
 }
 
-/// How everything is told.
+/// Options of the output.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OutputOptions {
     pub format: Format,
-    /// How many times `-v` was given.
+    /// Number of `-v`, 0 to 3.
     pub verbosity: u8,
     /// With `--all`: a performance value for each service too.
     pub per_service: bool,
     pub metrics: Style,
 }
 
-/// How long things may take.
+/// Time limits of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// The whole run.
@@ -246,7 +246,7 @@ pub struct Timing {
     pub confirm: Duration,
     /// Waiting for one more answer after the latest.
     pub stall: Duration,
-    /// How often at least to wait for instances that nobody knows of.
+    /// Maximum time between two full counts, which wait for unknown instances.
     pub census: Duration,
 }
 
@@ -306,14 +306,14 @@ pub struct AllConfig {
 }
 
 impl Config {
-    /// What identifies the question, in the state.
+    /// Returns the key of the state of one service: all that identifies the question.
     pub fn state_key(&self) -> StateKey {
         account_key(&self.target).of_service(self.service.as_str())
     }
 }
 
 impl AllConfig {
-    /// What identifies the account, in the state.
+    /// Returns the key of the state of an account: all that identifies it.
     pub fn account_key(&self) -> AccountKey {
         account_key(&self.target)
     }

@@ -1,4 +1,4 @@
-//! How to connect: flags beat variables, variables beat the context of the nats CLI.
+//! The connection options: flags beat variables, variables beat the context of the nats CLI.
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -194,7 +194,7 @@ pub fn nats_label(values: &FlagValues<'_>) -> Result<Option<String>, String> {
     Ok(Some(label).filter(|label| !label.is_empty() && !is_secret(label)))
 }
 
-/// How to log in, and who said so.
+/// Returns the login, and where it was given.
 fn login(values: &FlagValues<'_>, context: &Context) -> Result<(Auth, Level), ConfigError> {
     const USER: Origin = Origin::Variable("NATS_USER");
     let user_variable = values.setting("NATS_USER")?;

@@ -20,7 +20,7 @@ use crate::values::secret::{Secret, is_secret, redact};
 use crate::values::status::Status;
 use crate::values::text::clean;
 
-/// What is wrong with what the user has said.
+/// Error in the options, as a text for the user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigError {
     /// With the arguments or variables themselves.
@@ -108,7 +108,7 @@ const SECRET_FLAGS: [&str; 7] = [
     "reply-contains",
 ];
 
-/// What was given by flags, and what by the environment.
+/// Values of the flags and of the environment.
 pub struct FlagValues<'a> {
     pub matches: &'a ArgMatches,
     pub env: Env<'a>,
@@ -151,7 +151,7 @@ impl<'a> FlagValues<'a> {
         flags.iter().copied().find(is_given)
     }
 
-    /// Whether the command has this flag, given or not.
+    /// Returns `true` if the command has this flag, given or not.
     pub fn defines(&self, flag: &str) -> bool {
         self.matches.try_contains_id(flag).is_ok()
     }

@@ -1,4 +1,4 @@
-//! What to ask an endpoint (`--request` and its kin). Headers and payload may be secrets: no message shows them.
+//! The options of a request to an endpoint (`--request` and its kin). Headers and payload may be secrets: no message shows them.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::values::text::clean;
 /// The largest payload that is read from a file, in bytes; a server takes 1 MiB unless told otherwise.
 const MAX_PAYLOAD_BYTES: u64 = 8 * 1024 * 1024;
 
-/// How long a text in a reply, and the headers in all, may be, in bytes.
+/// Maximum length of a text in a reply, and of all headers together, in bytes.
 const MAX_TEXT_BYTES: usize = 1000;
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
@@ -39,7 +39,7 @@ pub(super) fn read(values: &FlagValues<'_>) -> Result<Option<EndpointRequest>, C
     }))
 }
 
-/// How long the reply may take; `None` where nothing is to be asked.
+/// Returns the time limits for the reply; `None` if there is no request.
 pub(super) fn limits(values: &FlagValues<'_>) -> Result<Option<RequestLimits>, String> {
     Ok(match destination(values)? {
         Some(_) => Some(RequestLimits {

@@ -9,7 +9,7 @@ use crate::connect::target::ServiceName;
 use crate::files::read::shown;
 use crate::values::selection::{Glob, Selection};
 
-/// What a run is about.
+/// Subject of a run: one service, or all of them.
 #[derive(Clone, Debug)]
 pub enum Scope {
     /// `--name`

@@ -94,7 +94,7 @@ impl CheckReport {
     }
 }
 
-/// What a run was to be about.
+/// Subject of a run that may have failed before its options were known.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum Subject {
     #[default]

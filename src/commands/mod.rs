@@ -85,7 +85,7 @@ fn run_command(command: Command, env: Env<'_>, start: Instant) -> Result<Output,
     }
 }
 
-/// What the command is about. Until its deadline the files that say how to connect are read.
+/// Returns the subject of the command. Reads the files that say how to connect, until the deadline of the run.
 fn question(arguments: &Arguments, env: Env<'_>, start: Instant) -> Result<Question, String> {
     let deadline = start + arguments.settings.timing.timeout;
     // Files can hang, too.
@@ -102,7 +102,7 @@ fn usage(args: &[OsString], problem: &str) -> Output {
     }
 }
 
-/// How to say that nothing could be asked: as far as that can be told of arguments that may be wrong, as what was asked for.
+/// Returns the report for a run that ends before its check, in the format that the arguments ask for, as far as they can be read.
 fn before_any_check(args: &[OsString]) -> BeforeAnyCheck {
     let command = args.get(1).and_then(|command| command.to_str());
     let subject = match command {

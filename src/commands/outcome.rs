@@ -116,7 +116,7 @@ pub struct Served {
     sent: Rc<RefCell<BTreeMap<Span, Weak<str>>>>,
 }
 
-/// What stands at the end of the file, and tells of the texts in it.
+/// Index at the end of the file: the places of the texts in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServedIndex {
     pub result: ServedResult,

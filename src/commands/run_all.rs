@@ -133,7 +133,7 @@ pub fn judge_all(
     all_report(config, reports, seen, turn, now)
 }
 
-/// Whether a service that is not remembered has answered for long enough to be watched from now on.
+/// Returns `true` if a service that is not remembered has answered for long enough to be watched from now on.
 fn is_adopted(services: &AllServices, seen: &AllObservation, name: &str, turn: &Turn) -> bool {
     let since = turn.candidates.get(name).copied().unwrap_or(seen.common.at);
     answers(seen, name) && seen.common.at.since(since) >= services.adopt_after
@@ -207,7 +207,7 @@ fn with_problem(mut report: AllReport, problem: &str) -> AllReport {
     report
 }
 
-/// What is said if the run is ended while it reads what is remembered.
+/// Returns the output of a run that is ended while it reads the state.
 fn unread(store: &AccountStore, last_words: &AbortReport) -> watchdog::FallbackOutput {
     let (last_words, path) = (Arc::clone(last_words), store.shown_path());
     Box::new(move |cause| {
@@ -217,7 +217,7 @@ fn unread(store: &AccountStore, last_words: &AbortReport) -> watchdog::FallbackO
     })
 }
 
-/// What is said if the run is ended before it has a verdict: also then open outages are told.
+/// Returns the output of a run that is ended before it has a verdict: it reports open outages, too.
 fn interrupted(config: &AllConfig, peeked: &Arc<AccountMemory>, last_words: &AbortReport) -> watchdog::FallbackOutput {
     let (last_words, config, peeked) = (Arc::clone(last_words), config.clone(), Arc::clone(peeked));
     Box::new(move |cause| {
@@ -241,7 +241,7 @@ fn interrupted(config: &AllConfig, peeked: &Arc<AccountMemory>, last_words: &Abo
     })
 }
 
-/// What is said if the run is ended while it saves.
+/// Returns the output of a run that is ended while it saves the state.
 fn unsaved(report: AllReport, last_words: &AbortReport) -> watchdog::FallbackOutput {
     let last_words = Arc::clone(last_words);
     Box::new(move |cause| {

@@ -23,7 +23,7 @@ use crate::values::timestamp::Timestamp;
 /// Made by the package, for the state of every user of the host.
 const PACKAGE_STATE_DIR: &str = "/var/lib/check_nats_service";
 
-/// How long after the deadline a run may still wait for its turn to save. The watchdog waits longer.
+/// Time after the deadline that a run may still wait for the lock of the state. The watchdog waits longer.
 pub const SAVING: Duration = Duration::from_millis(40);
 
 /// The state of the question, wherever the user or the environment says.
@@ -83,7 +83,7 @@ pub fn run_check(config: &Config, store: &Store, start: Instant, last_words: &Ab
     report
 }
 
-/// How to ask for a service of which this is remembered.
+/// Returns the plan of the requests for a service with this memory.
 pub fn plan(service: &str, memory: &Memory, settings: &Settings) -> PingPlan {
     let (timing, policy) = (&settings.timing, &settings.policy);
     let confirm = match memory.is_absent() {
@@ -129,7 +129,8 @@ pub fn judge_beside_others(
     (report(verdict, &seen, Arc::clone(&next)), next)
 }
 
-/// Whether to wait for instances that nobody knows of (SPEC, section 3): also while a replacement may come.
+/// Returns `true` if the run is a full count, which waits for unknown instances (SPEC, section 3): also while a replacement may
+/// come.
 pub fn needs_census(memory: &Memory, settings: &Settings, now: Timestamp) -> bool {
     let recent = |at: Timestamp| at <= now && now.since(at) < settings.timing.census;
     let quiet = memory.status == Some(Status::Ok) && memory.outage.is_none() && !memory.known_instances().is_empty();
@@ -146,7 +147,7 @@ pub fn needs_census(memory: &Memory, settings: &Settings, now: Timestamp) -> boo
     fewer || no_successor || !(quiet && memory.census.is_some_and(recent))
 }
 
-/// What is said if the run is ended while it reads what is remembered, on a network file system say.
+/// Returns the output of a run that is ended while it reads the state, on a network file system for example.
 fn unread(config: &Config, store: &Store, last_words: &AbortReport) -> watchdog::FallbackOutput {
     let last_words = Arc::clone(last_words);
     let service = config.service.clone();
@@ -167,7 +168,7 @@ pub fn unreadable(path: &str, cause: &Alarm) -> String {
     format!("the state {path} cannot be read: {why}")
 }
 
-/// What is said if the run is ended before it has a verdict: also then an open outage is told.
+/// Returns the output of a run that is ended before it has a verdict: it reports an open outage, too.
 fn interrupted(config: &Config, memory: &Memory, last_words: &AbortReport) -> watchdog::FallbackOutput {
     let last_words = Arc::clone(last_words);
     let (config, memory) = (config.clone(), memory.clone());
@@ -187,7 +188,7 @@ fn interrupted(config: &Config, memory: &Memory, last_words: &AbortReport) -> wa
     })
 }
 
-/// What is said if the run is ended while it saves.
+/// Returns the output of a run that is ended while it saves the state.
 fn unsaved(report: Report, last_words: &AbortReport) -> watchdog::FallbackOutput {
     let last_words = Arc::clone(last_words);
     Box::new(move |cause| {

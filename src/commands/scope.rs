@@ -11,7 +11,7 @@ use crate::state::account_store::AccountStore;
 use crate::state::store::Store;
 use crate::values::env::Env;
 
-/// What a command is about, with its state.
+/// Subject of a command, with its state.
 pub enum Question {
     One(Box<Config>, Store),
     All(Box<AllConfig>, AccountStore),
@@ -62,7 +62,7 @@ impl Question {
         })
     }
 
-    /// How to connect.
+    /// Returns the servers, the login and TLS.
     pub fn target(&self) -> &Target {
         match self {
             Question::One(config, _) => &config.target,

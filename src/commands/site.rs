@@ -22,7 +22,7 @@ use crate::values::timestamp::Timestamp;
 pub struct Site {
     /// The service; in words where it is every one.
     pub service: String,
-    /// Whether all services are watched, and not one.
+    /// Set if all services are watched, and not one.
     pub is_of_many: bool,
     pub interval: Duration,
     /// A check that is older says nothing any more.
@@ -140,7 +140,7 @@ impl Site {
         }
     }
 
-    /// What a probe is told besides, for whoever looks into it.
+    /// Returns the further lines of the answer to a probe, for people.
     fn more(&self, now: Timestamp) -> String {
         let Some(ServedResult::One(served)) = self.served.as_ref().map(|served| &served.result) else {
             return format!("{NO_CHECK}\n");
@@ -156,7 +156,7 @@ impl Site {
         )
     }
 
-    /// Whether this watcher works: it checks, whatever the checks find.
+    /// Returns the page about the watcher itself: it is fine if it checks, whatever the checks find.
     fn health(&self, now: Timestamp) -> HttpResponse {
         let last = self.served.as_ref().map(Served::time);
         let text = match last {

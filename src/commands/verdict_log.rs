@@ -74,8 +74,8 @@ impl VerdictLog {
     }
 }
 
-/// What stands behind a reason that has many causes: the text, without the durations in it, which differ each time. Of other reasons
-/// the text tells what differs with each check, such as response times, and is no cause.
+/// Returns the cause behind a reason that has many causes: the text without its durations, which differ each time. The texts of
+/// other reasons hold values that differ with each check, such as response times, and name no cause.
 fn cause(verdict: &ShortVerdict) -> String {
     use Reason::{PermissionDenied, StateUnusable, StatusFileUnwritable, TextfileUnwritable};
     let reason = verdict.reason;

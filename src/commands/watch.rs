@@ -116,7 +116,7 @@ pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Resul
     Ok(Output::default())
 }
 
-/// What is watched, and how, for the first line of the log. Without a secret: of the servers, only the addresses.
+/// Returns the first line of the log: the subject, the servers (addresses only, no secret) and the options.
 fn introduction(arguments: &Arguments, options: &WatchOptions, target: Option<&Target>, carried: bool) -> String {
     let servers = target.map(|target| {
         let addresses: Vec<String> = target.servers.iter().map(ServerUrl::address).collect();
@@ -363,7 +363,7 @@ fn encode_outcome(report: &CheckReport, state: Option<String>) -> Output {
     Output::success(serde_json::to_string(&CheckOutcome::new(report, state)).unwrap_or_default())
 }
 
-/// What is known of the pod's own instance: while it is lost, checks come sooner than at the interval.
+/// State of the pod's own instance: while it is lost, checks come sooner than at the interval.
 #[derive(Debug, Default)]
 enum OwnInstance {
     /// It has not answered yet, or there is none.

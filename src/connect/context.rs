@@ -33,7 +33,7 @@ pub struct Context {
 }
 
 impl Context {
-    /// Whether a secret stands in the file itself.
+    /// Returns `true` if the file itself contains a secret.
     pub fn has_secrets(&self) -> bool {
         let is_inline = |value: &Option<Secret>| {
             let value = value.as_ref().map_or("", Secret::reveal);
@@ -57,7 +57,7 @@ pub enum Setting {
     Text(Secret),
 }
 
-/// What a value means that is not a reference.
+/// Meaning of a value that is no reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plain {
     Path,
@@ -69,7 +69,7 @@ pub enum Plain {
 ///
 /// # Errors
 ///
-/// What is wrong with it, without showing it.
+/// The error in it, without its text.
 pub fn resolve(value: &Secret, plain: Plain, env: Env<'_>) -> Result<Setting, String> {
     let value = value.reveal();
     let (scheme, rest) = value.split_once(':').unwrap_or_default();
@@ -121,7 +121,7 @@ fn read_data(uri: &str) -> Result<String, String> {
 ///
 /// # Errors
 ///
-/// What is wrong with the name, or with the environment.
+/// The error in the name, or in the environment.
 pub fn path(name: &str, env: Env<'_>) -> Result<PathBuf, String> {
     if name.ends_with(".json") {
         return Ok(expand(name, env));
@@ -155,7 +155,7 @@ pub fn selection(env: Env<'_>) -> Option<PathBuf> {
     Some(folder(env)?.join("context.txt"))
 }
 
-/// How many contexts are named where another one was asked for.
+/// Maximum number of contexts that are named if the wanted one does not exist.
 const MAX_NAMED: usize = 5;
 
 /// There is no context of this name at its path: says which ones there are, the nearest first.
@@ -186,7 +186,7 @@ pub fn not_there(name: &str, path: &Path) -> String {
 ///
 /// # Errors
 ///
-/// What is wrong with it, without showing any of it.
+/// The error in it, without any of its text.
 pub fn parse(name: &str, text: &str) -> Result<Context, String> {
     let value: Value = serde_json::from_str(text).map_err(|e| format!("is not JSON: {e}"))?;
     let object = value.as_object().ok_or("is not a JSON object")?;

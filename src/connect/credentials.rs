@@ -31,7 +31,7 @@ impl Nkey {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, without showing it.
+    /// The error in it, without its text.
     pub fn parse(text: &str) -> Result<Nkey, String> {
         let mut lines = text.lines().map(str::trim);
         let seed = lines
@@ -55,8 +55,8 @@ impl Nkey {
     }
 }
 
-/// Whether a server can have sent this to be signed: nats-server sends 11 random bytes in URL-safe base64, or nothing where it lets
-/// everybody in. Anything else may be a document, a JWT say, whose signature is worth more than a login.
+/// Returns `true` if a server can have sent this as a nonce: nats-server sends 11 random bytes in URL-safe base64, or nothing if
+/// it needs no login. Anything else may be a document, such as a JWT, whose signature is worth more than a login.
 pub fn is_nonce(nonce: &[u8]) -> bool {
     const LENGTHS: std::ops::RangeInclusive<usize> = 11..=64;
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
@@ -85,7 +85,7 @@ pub struct Credentials {
     pub claims: Claims,
 }
 
-/// What the JWT says of itself. Whether it is true is for the server to tell.
+/// Claims of the JWT, not verified: that is the server's task.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
     /// The public NKey of the user.
@@ -101,7 +101,7 @@ impl Credentials {
     ///
     /// # Errors
     ///
-    /// What is wrong with it, without showing any of it.
+    /// The error in it, without any of its text.
     pub fn parse(text: &str) -> Result<Credentials, String> {
         let jwt = block(text, "JWT").ok_or("there is no user JWT in it (-----BEGIN NATS USER JWT-----)")?;
         let seed = block(text, "SEED").ok_or("there is no NKey seed in it (-----BEGIN USER NKEY SEED-----)")?;

@@ -1,4 +1,4 @@
-//! What to ask an endpoint of the service, as the user wants it: validated, and shown nowhere.
+//! The request to an endpoint of the service: validated, and never printed.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::values::secret::Secret;
 use crate::values::text::{clean, keep};
 
-/// How long a subject may be, in bytes: a protocol line of a server ends at 4096.
+/// Maximum length of a subject, in bytes: a protocol line of a server ends at 4096.
 pub const MAX_SUBJECT_BYTES: usize = 1024;
 
 /// A subject that can be published to.
@@ -16,7 +16,7 @@ pub struct Subject(String);
 impl Subject {
     /// # Errors
     ///
-    /// What is wrong. The server would take a wildcard for a literal, and a line break for the end of a protocol line.
+    /// The error. The server would take a wildcard for a literal, and a line break for the end of a protocol line.
     pub fn parse(text: &str) -> Result<Subject, String> {
         let good = |token: &str| {
             let plain = token.chars().all(|c| !c.is_control() && !c.is_whitespace());
@@ -86,7 +86,7 @@ pub struct EndpointRequest {
 }
 
 impl EndpointRequest {
-    /// How many bytes the server counts: those of the headers, as they are sent, and those of the payload.
+    /// Returns the size that the server counts, in bytes: the headers as they are sent, and the payload.
     pub fn size(&self) -> usize {
         let lines = self
             .headers

@@ -16,7 +16,7 @@ pub const DEFAULT_PORT: u16 = 4222;
 /// The server of the nats CLI where none is given.
 pub const DEFAULT_SERVER: &str = "nats://127.0.0.1:4222";
 
-/// How to log in.
+/// Kind of login, with its credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Auth {
     #[default]
@@ -50,7 +50,7 @@ impl Auth {
     }
 }
 
-/// What TLS needs beside the names of the servers; files in PEM form, looked at before.
+/// TLS options; the PEM files were checked before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tls {
     /// Whom to believe; `None`: the authorities that the system believes.
@@ -76,7 +76,7 @@ impl ServerUrl {
     ///
     /// # Errors
     ///
-    /// What is wrong, without the user info.
+    /// The error, without the user info.
     pub fn parse(text: &str) -> Result<ServerUrl, String> {
         let shown = clean(&redact_url(text), 200);
         // Before the rest is read: of http:// and its kin, a host that is not ASCII takes other ways.
@@ -171,7 +171,7 @@ pub struct ServiceName(String);
 impl ServiceName {
     /// # Errors
     ///
-    /// What is wrong. The server would not say: a name with a blank or a wildcard simply has no responders, which looks
+    /// The error. The server reports none: a name with a blank or a wildcard simply has no responders, which looks
     /// like an outage, and one with a line break would be a protocol line of its own.
     pub fn parse(text: &str) -> Result<ServiceName, String> {
         let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
@@ -203,14 +203,14 @@ impl Prefix {
     /// Of replies.
     pub const INBOX: &'static str = "_INBOX";
 
-    /// Whether the services below it are those of another account, imported.
+    /// Returns `true` if the services below this prefix belong to another account, and are imported.
     pub fn is_imported(&self) -> bool {
         self.as_str() != Prefix::SERVICES
     }
 
     /// # Errors
     ///
-    /// What is wrong; see [`ServiceName::parse`].
+    /// The error; see [`ServiceName::parse`].
     pub fn parse(text: &str) -> Result<Prefix, String> {
         let good =
             |token: &str| !token.is_empty() && token.chars().all(|c| c.is_ascii_graphic() && !matches!(c, '*' | '>'));
@@ -239,9 +239,9 @@ pub struct Target {
     pub tls: Tls,
     /// The subject below which replies come.
     pub inbox_prefix: Prefix,
-    /// How we introduce ourselves to the server.
+    /// Name of this client at the server.
     pub connection_name: String,
-    /// What to ask one of its endpoints, where somebody answers.
+    /// Request to an endpoint, sent if an instance answers.
     pub request: Option<EndpointRequest>,
     /// Stands behind the text of a connection that failed: how to connect that may have been meant. Clean.
     pub hint: Option<String>,

@@ -29,7 +29,7 @@ pub struct Folder {
     stat: Stat,
 }
 
-/// Who may change the way to a trusted folder.
+/// Users who may own, and write to, the folders above a trusted folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ancestors {
     /// Only we and root.
@@ -109,7 +109,7 @@ impl Folder {
         Some(FileType::from_raw_mode(stat.st_mode))
     }
 
-    /// Whether there is anything under this name.
+    /// Returns `true` if there is anything under this name.
     ///
     /// # Errors
     ///
@@ -258,7 +258,7 @@ impl Walk<'_> {
         }
     }
 
-    /// What is in this folder could be replaced by whoever can write to it.
+    /// Checks a folder above: who can write to it could replace the state folder.
     fn check_ancestor(&self, dir: &Folder) -> Result<(), String> {
         let mode = dir.stat.st_mode;
         if mode & OTHERS_WRITE == 0 || mode & STICKY != 0 || self.ancestors == Ancestors::SharedInPod {

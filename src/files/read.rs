@@ -16,7 +16,7 @@ pub fn shown(path: &Path) -> String {
     UserPath(path).to_string()
 }
 
-/// How long to wait between two looks at a pipe.
+/// Time between two reads of a pipe.
 const PIPE_POLL: Duration = Duration::from_millis(5);
 
 /// Reads a file of text that has at most this many bytes. It may be a pipe: until the deadline, its writer may be late.

@@ -140,7 +140,8 @@ fn remove_leftovers(folder: &Folder, name: &OsStr) {
     }
 }
 
-/// Whether it is a file of ours that nobody writes to. What others have put in its place is neither followed nor waited for.
+/// Returns `true` for a file of this user that no process writes to. A file that others have put in its place is neither followed
+/// nor waited for.
 fn is_abandoned(folder: &Folder, name: &OsStr) -> bool {
     let Ok(file) = folder.open_file(name, OFlags::RDONLY, 0) else {
         return false;

@@ -19,14 +19,14 @@ const EXTENSIONS: [&str; 14] = [
 const MAX_SHOWN: usize = 200;
 
 impl UserPath<'_> {
-    /// Whether the value is a key, a JWT or another secret in the place of the name of its file.
+    /// Returns `true` if the value is a key, a JWT or another secret in the place of a file name.
     pub fn is_secret(&self) -> bool {
         let text = self.0.to_string_lossy();
         let is_blob = is_base64(&text) || text.trim().contains(['\n', '\r']);
         is_secret(&text) || is_blob && !self.0.exists()
     }
 
-    /// Whether it may be shown: it says that it is a path, or there is such a file.
+    /// Returns `true` if the value may be printed: it has the form of a path, or there is such a file.
     pub fn is_plain(&self) -> bool {
         let text = self.0.to_string_lossy();
         let says_so = ["/", "./", "../", "~/"].iter().any(|start| text.starts_with(start));

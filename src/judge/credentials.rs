@@ -88,7 +88,7 @@ mod tests {
         }
     }
 
-    /// What is found, else told with `-v`, of credentials that expire then; and the metric.
+    /// Returns the finding, or else the detail of `-v`, for credentials with this time of expiry; and the metric.
     fn judged(outcome: Outcome, expires: Option<Timestamp>, policy: &Policy) -> (String, Option<Option<f64>>) {
         let seen = Observation {
             credentials: Some(Expiry {

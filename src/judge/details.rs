@@ -1,4 +1,4 @@
-//! What is told beside the findings: how NATS and the probe itself did, and lines for `-v` and `-vv`.
+//! The details beside the findings: NATS, the probe itself, and the lines of `-v` and `-vv`.
 
 use std::time::Duration;
 
@@ -7,10 +7,10 @@ use super::verdict::Metric;
 use crate::probe::observation::{Ignored, Outcome};
 use crate::values::duration::latency;
 
-/// How many instances `-v` names.
+/// Maximum number of instances that `-v` names.
 pub const MAX_NAMED: usize = 10;
 
-/// How many `-vv` names: more than any output has room for.
+/// Maximum number of instances that `-vv` names: more than any output has room for.
 pub const LISTED: usize = 500;
 
 /// Maximum number of equal steps in a row that have a line each.

@@ -1,4 +1,4 @@
-//! Whether every instance that answers has a version as required (`--expect-version`).
+//! The rule for the versions of the instances that answer (`--expect-version`).
 
 use super::rule::{MAX_NAMED, RuleInput, RuleOutput};
 use crate::probe::observation::Instance;
@@ -45,7 +45,7 @@ mod tests {
     use crate::judge::{Policy, judge};
     use crate::probe::observation::Outcome;
 
-    /// What is found beside what the presence of the service says.
+    /// Returns the findings, except those about the presence of the service.
     fn found(requirement: Option<&str>, outcome: Outcome) -> String {
         let policy = Policy {
             expected_version: requirement.map(|text| Requirement::parse(text).expect("a requirement")),
@@ -98,7 +98,7 @@ mod tests {
         assert_ne!(found(Some("^9"), answered(1)), "");
     }
 
-    /// What an overlapping run has left in the state tells the versions of some hundred instances only.
+    /// The state that an overlapping run has left has the versions of some hundred instances only.
     #[test]
     fn a_version_that_is_not_remembered_is_not_judged() {
         let mut outcome = versions(&["1.4.0", "", "1.3.0", ""]);

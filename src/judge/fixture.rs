@@ -1,4 +1,4 @@
-//! What the tests of the rules judge: memories and observations at fixed times, and tables of cases.
+//! Inputs for the tests of the rules: memories and observations at fixed times, and tables of cases.
 
 use std::time::Duration;
 
@@ -94,7 +94,7 @@ pub fn in_trouble(memory: Memory) -> Memory {
     }
 }
 
-/// What a usual probe sees at second 100.
+/// Returns the observation of a usual probe at second 100.
 pub fn saw(outcome: Outcome) -> Observation {
     Observation {
         rounds: 1,

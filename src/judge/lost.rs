@@ -1,4 +1,4 @@
-//! Whether there are fewer instances than normal (`--lost-warning`, `--lost-critical`).
+//! The rule for fewer instances than normal (`--lost-warning`, `--lost-critical`).
 
 use super::policy::Loss;
 use super::rule::{RuleInput, RuleOutput, crossed};

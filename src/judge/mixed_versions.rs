@@ -1,5 +1,5 @@
-//! Whether the instances have been of more than one version for longer than a rollout takes (`--mixed-versions`). Values of
-//! their metadata (`--mixed-metadata`) tell versions apart, too.
+//! The rule for instances of more than one version for longer than a rollout takes (`--mixed-versions`). Values of their metadata
+//! (`--mixed-metadata`) tell versions apart, too.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::values::timestamp::Timestamp;
 /// Maximum length of a version, in characters.
 const VERSION_CHARS: usize = 32;
 
-/// What an instance runs: its version, and the value of each key of the metadata that tells versions apart.
+/// Build that an instance runs: its version, and the value of each metadata key that distinguishes versions.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Build<'a> {
     version: &'a str,
@@ -113,7 +113,7 @@ pub fn since(previous: &Memory, next: &Memory, observation: &Observation, policy
     }
 }
 
-/// Whether an instance of another version is missing without being gone: one slow answer is no end of a rollout.
+/// Returns `true` if an instance of another version is missing without being gone: one slow answer is no end of a rollout.
 fn is_another_missing(next: &Memory, policy: &Policy, builds: &BTreeMap<Build<'_>, usize>) -> bool {
     next.absentees.iter().any(|absentee| {
         let build = Build::of(&absentee.instance, &policy.mixed_metadata);
@@ -156,7 +156,7 @@ mod tests {
         }
     }
 
-    /// What is found of the versions, and since when they are mixed from then on.
+    /// Returns the findings about the versions, and since when they are mixed after this run.
     fn judged(memory: &Memory, seen: &Observation, policy: &Policy) -> (String, Option<Timestamp>) {
         let (verdict, next) = judge("orders", memory, seen, policy, at(101));
         let lines = findings(&verdict);

@@ -68,7 +68,7 @@ impl<'a> ServiceResult<'a> {
         (Reverse(self.verdict.status()), Duration::from_secs(age.as_secs()))
     }
 
-    /// Whether a finding is none of the service's own: it is found of the whole run.
+    /// Returns `true` if the finding belongs to the whole run, and not to the service.
     fn is_common(&self, finding: &Finding, common: &Observation) -> bool {
         let failed =
             |outcome: &Outcome| matches!(outcome, Outcome::Failed(failure) if failure.reason == finding.reason);
@@ -76,7 +76,7 @@ impl<'a> ServiceResult<'a> {
         of_nats || finding.reason == Reason::CredentialsExpiring
     }
 
-    /// What is said of the service besides what holds for the whole run, its ages [`dated`]; `None` if that is nothing.
+    /// Returns the text about the service without what holds for the whole run, its ages [`dated`]; `None` if nothing is left.
     pub fn told(&self, common: Option<&Observation>) -> Option<String> {
         let is_own = |finding: &Finding| common.is_none_or(|common| !self.is_common(finding, common));
         let own = self.verdict.told_where(is_own);
@@ -98,14 +98,14 @@ type Group<'a> = Vec<(&'a ServiceResult<'a>, &'a Finding)>;
 pub struct OverviewInput<'a> {
     /// The watched services, by name.
     pub services: &'a [ServiceResult<'a>],
-    /// What the probe saw that holds for the whole run.
+    /// Part of the observation that holds for the whole run.
     pub common: &'a Observation,
     /// Number of services that answered and were too many to be watched.
     pub too_many: usize,
     /// Services that are not watched yet (`--adopt-after`): since when they answer.
     pub candidates: &'a BTreeMap<String, Timestamp>,
     pub policy: &'a Policy,
-    /// Whether to add a metric for each service (`--per-service`).
+    /// Set if each service has a metric of its own (`--per-service`).
     pub per_service: bool,
     pub now: Timestamp,
 }
@@ -193,7 +193,7 @@ impl OverviewInput<'_> {
         }
     }
 
-    /// What is found of the account, and of no service in particular.
+    /// Returns the findings about the account, and no single service.
     fn account(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         let outcome = &self.common.outcome;
@@ -333,7 +333,7 @@ impl OverviewInput<'_> {
         }
     }
 
-    /// What the services of a group are.
+    /// Returns the adjective for the services of a group.
     fn word(&self, reason: Reason, group: &[(&ServiceResult<'_>, &Finding)]) -> &'static str {
         let was_down = |service: &ServiceResult<'_>| {
             let outage = service.memory.outage.as_ref();
@@ -370,7 +370,7 @@ impl OverviewInput<'_> {
         }
     }
 
-    /// What the rules of the single check say of NATS, of the probe and of the credentials.
+    /// Adds the findings of the single check's rules about NATS, the probe and the credentials.
     fn whole_run(&self, output: &mut RuleOutput) {
         // The latest of the times since when NATS cannot be asked: earlier ones are of services that could not be asked alone.
         let unreachable = self.services.iter().filter_map(|service| service.memory.unreachable);

@@ -15,7 +15,7 @@ use crate::values::text::{CUT, clean, count, readable};
 /// Maximum length of a line, in characters. An event of Kubernetes has about 1000.
 const MAX_LINE: usize = 500;
 
-/// What the probe is for.
+/// Kind of probe in a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProbeKind {
     Liveness,
@@ -50,7 +50,7 @@ impl ProbeKind {
     }
 }
 
-/// What Kubernetes is told.
+/// Result of a probe for Kubernetes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProbeResult {
     Pass,
@@ -89,7 +89,7 @@ pub struct PodProbe {
     pub kind: ProbeKind,
     pub service: String,
     pub wanted: Wanted,
-    /// What the user says of it when NATS cannot be asked (`--unreachable`).
+    /// Result if NATS cannot be asked (`--unreachable`).
     pub unreachable: Option<ProbeResult>,
 }
 
@@ -211,7 +211,7 @@ impl PodProbe {
     }
 }
 
-/// Whether an instance that is wanted is among those that answered. `None`: NATS could not be asked.
+/// Returns `true` if a wanted instance is among those that answered; `None` if NATS could not be asked.
 pub fn is_up(wanted: &Wanted, seen: &Observation) -> Option<bool> {
     let Outcome::Answered(answers) = &seen.outcome else {
         return match seen.outcome {

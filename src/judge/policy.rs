@@ -1,4 +1,4 @@
-//! What the user wants to be told, and how loudly.
+//! The limits and statuses that the user has set.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::values::range::Range;
 use crate::values::status::Status;
 use crate::values::version::Requirement;
 
-/// What the user wants to be told, and how loudly.
+/// Limits and statuses that the user has set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     /// On the number of instances.
@@ -39,13 +39,13 @@ pub struct Policy {
     pub request: Option<RequestLimits>,
     pub loss: LossLimits,
     pub restarts: RestartLimits,
-    /// Whether there is a state at all; without one the texts must not speak of earlier runs.
+    /// Set if there is a state; without one the texts must not mention earlier runs.
     pub remembers: bool,
     /// The prefix of the subjects where the service is asked through an account import.
     pub imported: Option<String>,
 }
 
-/// How long the reply of an endpoint may take.
+/// Time limits for the reply of an endpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestLimits {
     pub warning: Option<Duration>,
@@ -92,10 +92,10 @@ impl Default for Policy {
     }
 }
 
-/// What is judged of the statistics.
+/// Limits for the statistics.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RateLimits {
-    /// Whether the statistics are asked for.
+    /// Set if the statistics are requested.
     pub wanted: bool,
     /// In percent of the requests.
     pub error_warning: Option<f64>,
@@ -103,7 +103,7 @@ pub struct RateLimits {
     /// On the mean processing time of a request.
     pub latency_warning: Option<Duration>,
     pub latency_critical: Option<Duration>,
-    /// How many requests a rate is made of, at least.
+    /// Minimum number of requests for a rate.
     pub min_requests: u64,
 }
 
@@ -121,7 +121,7 @@ impl Default for RateLimits {
 }
 
 impl RateLimits {
-    /// Whether nothing is judged.
+    /// Returns `true` if no limit is set.
     pub fn are_none(&self) -> bool {
         let none = (None, None, None, None);
         none == (
@@ -133,7 +133,7 @@ impl RateLimits {
     }
 }
 
-/// How many instances fewer than normal.
+/// Number or share of missing instances, compared with the normal number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
     Instances(usize),
@@ -151,7 +151,7 @@ impl Loss {
     }
 }
 
-/// What is judged of the instances that are lost.
+/// Limits for missing instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LossLimits {
     pub warning: Option<Loss>,
@@ -176,7 +176,7 @@ impl LossLimits {
     }
 }
 
-/// What is judged of the restarts.
+/// Limits for restarts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RestartLimits {
     pub warning: Option<usize>,

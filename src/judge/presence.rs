@@ -180,7 +180,7 @@ fn how_silent(input: &RuleInput<'_>, waited: Duration) -> String {
     format!("no answer within {waited} though somebody is subscribed ({cause})")
 }
 
-/// What is no number, or not told, may be less.
+/// Returns `true` if the server's version may be less than this one: also if it is unknown or no number.
 fn server_may_be_before(input: &RuleInput<'_>, first: [u32; 3]) -> bool {
     let version = input
         .observation
@@ -195,7 +195,7 @@ fn nats_is_fine(input: &RuleInput<'_>) -> String {
     input.observation.server.as_ref().map_or(String::new(), is_fine)
 }
 
-/// What the text of an outage says of NATS.
+/// Returns the words about a healthy NATS in the text of an outage.
 pub fn is_fine(server: &Server) -> String {
     match server.rtt {
         Some(rtt) => format!(", {server} is fine ({})", latency(rtt)),

@@ -1,4 +1,5 @@
-//! How often the endpoints fail and how long they take, since the epochs before (`--stats`, `--error-rate-…`, `--latency-…`).
+//! The rule for the error rate and the processing time of endpoints, since the checks before (`--stats`, `--error-rate-…`,
+//! `--latency-…`).
 
 use std::time::Duration;
 
@@ -86,7 +87,7 @@ fn no_statistics(limits: &RateLimits, output: &mut RuleOutput, seen: &SeenStats,
     }
 }
 
-/// What was counted of an endpoint, or of all of them together, in a window that is to be judged.
+/// Counts of an endpoint, or of all of them together, in a window that is judged.
 struct Rate<'a> {
     /// `None`: all endpoints.
     endpoint: Option<&'a str>,

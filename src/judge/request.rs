@@ -1,4 +1,4 @@
-//! What came of the request to an endpoint (`--request`, `--subject`): a PING proves that a service lives, not that it works.
+//! The rule for the request to an endpoint (`--request`, `--subject`): a PING proves that a service lives, not that it works.
 
 use super::policy::RequestLimits;
 use super::rule::{RuleInput, RuleOutput, crossed};
@@ -52,7 +52,7 @@ fn unjudged(text: impl std::fmt::Display) -> Finding {
     Finding::new(Status::Unknown, Reason::RequestFailed, text)
 }
 
-/// What the user wants cannot be asked.
+/// Returns the finding for a request that cannot be sent as the user wants it.
 fn unaskable(text: String) -> Finding {
     Finding::new(Status::Unknown, Reason::Usage, format!("request not sent: {text}"))
 }

@@ -1,4 +1,4 @@
-//! How long the slowest answer took (`--rtt-warning`, `--rtt-critical`).
+//! The rule for the time of the slowest answer (`--rtt-warning`, `--rtt-critical`).
 
 use super::rule::{RuleInput, RuleOutput, crossed, slowest};
 use super::verdict::Metric;

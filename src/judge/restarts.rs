@@ -1,5 +1,5 @@
-//! How many instances were replaced by others of the same version (`--restarts-…`): a crash loop that each single run would
-//! take for a service that is up.
+//! The rule for instances that were replaced by others of the same version (`--restarts-…`): a crash loop in which each single
+//! run finds the service up.
 
 use std::collections::BTreeMap;
 

@@ -17,7 +17,7 @@ use crate::values::status::Reason;
 use crate::values::text::{clean, readable};
 use crate::values::timestamp::Timestamp;
 
-/// How far the file may be ahead of our clock, both being of one host.
+/// Maximum time that the file may be ahead of the clock; both are of one host.
 const SLACK: Duration = Duration::from_secs(2);
 
 /// Maximum number of instances that are listed one by one.
@@ -43,8 +43,8 @@ const FILE: Source = Source {
 };
 
 impl Source {
-    /// What the sidecar itself has at hand, for its own HTTP server. `is_current`: the check began after the container had started, as
-    /// far as that is known.
+    /// Returns the source that the sidecar's own HTTP server uses. `is_current`: the check began after the container had started,
+    /// as far as that is known.
     pub fn last_check(is_current: bool) -> Source {
         Source {
             name: "the last check",
@@ -54,7 +54,7 @@ impl Source {
     }
 }
 
-/// What a check found, as far as probes want to know it.
+/// Result of a check, as far as probes need it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastCheck {
     pub time: Timestamp,
@@ -110,7 +110,7 @@ impl LastCheck {
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The error in it.
     fn parse(text: &str) -> Result<LastCheck, String> {
         let status: Value = serde_json::from_str(text).map_err(|e| format!("is damaged: {e}"))?;
         let word = |key: &str| status[key].as_str();

@@ -1,4 +1,4 @@
-//! What is said in the end: a status, the findings behind it, and the numbers.
+//! The verdict: a status, its findings, and the metrics.
 
 use std::borrow::Cow;
 use std::time::Duration;

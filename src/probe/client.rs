@@ -146,7 +146,7 @@ impl Probe<'_> {
         diagnosis::lost_twice(address)
     }
 
-    /// What was seen of a service, with what is known of all of them; or what was seen by the whole run.
+    /// Returns the observation of a service, with the facts about all of them; without a service, that of the whole run.
     fn of_service(&self, seen: Observation, service: Option<&str>) -> Observation {
         // Without headers there is no 503, so it is not known who is gone.
         let fate = |fate| match fate {

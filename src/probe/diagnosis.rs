@@ -1,4 +1,4 @@
-//! What the client and the server say when something fails, put into reasons and into words for an operator. Pure.
+//! The errors of the client and the server, as reasons and as texts for an operator. Pure.
 //!
 //! The client reports everything as text in an `io::Error`; the texts were measured, and each has its row in the tests.
 
@@ -21,7 +21,7 @@ pub const LONG_LINE: &str = "received command exceeded fixed command buffer";
 /// The beginning of the client's words for an INFO that it did not expect.
 pub const UNTIMELY_INFO: &str = "unexpected line while connecting: Info(";
 
-/// How much of a foreign text is shown, in characters.
+/// Maximum length of a foreign text that is printed, in characters.
 const QUOTED: usize = 120;
 
 /// Whom we talk to, and how.
@@ -29,7 +29,7 @@ const QUOTED: usize = 120;
 pub struct Peer<'a> {
     /// `host:port`.
     pub address: String,
-    /// What we logged in with.
+    /// Login that was used.
     pub auth: &'a Auth,
     /// The first tokens of our inboxes.
     pub inbox_prefix: &'a str,
@@ -39,7 +39,7 @@ pub struct Peer<'a> {
     pub subjects: Vec<String>,
     /// Set if all of these subjects are those of all services: one token more, and it is that of one.
     pub all_services: bool,
-    /// Whether we show a certificate of our own.
+    /// Set if a client certificate is used.
     pub identity: bool,
     /// When it happened.
     pub now: Timestamp,
@@ -89,7 +89,7 @@ impl Peer<'_> {
 /// After how long without a word a server has waited for TLS, rather than stopped: it waits for 2 s.
 const TLS_FIRST: Duration = Duration::from_millis(1500);
 
-/// What waits for an answer that does not come.
+/// Step that gets no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// The name does not resolve.
@@ -204,7 +204,7 @@ pub fn not_connected(peer: &Peer<'_>, error: &Error, waited: Duration) -> Failur
     }
 }
 
-/// What the client says of TLS, if that is what failed.
+/// Returns the client's text about TLS, if TLS is what failed.
 pub fn tls_error(error: &Error) -> Option<String> {
     let text = error.to_string();
     let of_files = [
@@ -440,8 +440,8 @@ pub fn too_slow(address: &str, login: Duration, waited: &str) -> Failure {
     Failure::new(Reason::NatsUnreachable, text)
 }
 
-/// Whether the server has not had the time to answer what was sent this long ago: the login took four round trips or more, and an answer
-/// takes one.
+/// Returns `true` if the server has not had the time to answer a request sent this long ago: the login took four round trips or
+/// more, and an answer takes one.
 pub fn is_far(login: Duration, since_sent: Duration) -> bool {
     since_sent < login / 2
 }

@@ -131,13 +131,13 @@ impl Discovery {
         }
     }
 
-    /// How long to wait before services that have not replied are asked by name, while the replies of others come in.
+    /// Returns the time before services that have not replied are asked by name, while the replies of others come in.
     pub fn hold(&self) -> Duration {
         let latest = self.latest.filter(|_| self.replied);
         latest.map_or(Duration::ZERO, |latest| (latest + MAX_GAP).min(MAX_WAIT))
     }
 
-    /// What is known when the probe ended at this time, beside the services.
+    /// Reports the facts beside the services when the probe has ended at this time.
     pub fn tell(self, ended: Option<Duration>, common: &mut Observation) {
         common.census = self.denied.is_empty() && ended.is_some_and(|ended| self.end() <= ended);
         common.denied = self.denied;

@@ -16,7 +16,7 @@ use crate::values::text::{clean, count};
 /// the last of these, nobody is there.
 const ASK_AGAIN: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
 
-/// How long after a request a 503 of the server itself can come, over the longest of lines.
+/// Maximum time after a request in which a 503 of the server itself can come, over the longest of lines.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// Of how many instances it is kept what they tell, how many subjects of one name from each, and how many other names in all.
@@ -30,11 +30,11 @@ const NAME_CHARS: usize = 64;
 pub struct EndpointPlan {
     /// The ids of the instances that answered a PING.
     pub instances: BTreeSet<String>,
-    /// Whether the service is one of another account, imported.
+    /// Set if the service belongs to another account, and is imported.
     pub imported: bool,
     /// When the wait for a reply ends, with time left to tell the verdict.
     pub end: Duration,
-    /// How long nothing must have come to say that nothing comes.
+    /// Time without a message after which none is expected any more.
     pub patience: Duration,
     /// Time limit for one more instance to report its endpoints.
     pub stall: Duration,
@@ -83,7 +83,7 @@ pub struct Call {
     latest_info: Duration,
     /// When the instances had answered, and the rules from then on.
     plan: Option<(Duration, EndpointPlan)>,
-    /// How many times the instances were asked for their endpoints since the plan was made.
+    /// Number of times that the instances were asked for their endpoints since the plan was made.
     info_again: usize,
     subject: Option<Subject>,
     doubt: String,
@@ -193,7 +193,7 @@ impl Call {
         self.plan = Some((now, plan));
     }
 
-    /// Whether the instances have answered.
+    /// Returns `true` once the instances have answered.
     pub fn has_begun(&self) -> bool {
         self.plan.is_some()
     }
@@ -270,7 +270,7 @@ impl Call {
         }
     }
 
-    /// Whether the request may have been received.
+    /// Returns `true` if the request may have been received.
     pub fn is_under_way(&self) -> bool {
         self.attempts.iter().any(|attempt| !attempt.no_responders)
     }
@@ -430,7 +430,7 @@ impl Call {
         }
     }
 
-    /// What came of it.
+    /// Returns the result of the request.
     pub fn seen(&self) -> EndpointSeen {
         EndpointSeen {
             endpoint: match &self.request.to {

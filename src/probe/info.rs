@@ -16,22 +16,22 @@ const MAX_NAME_BYTES: usize = 255;
 /// The name of the only endpoint of a service whose library had no names for them yet; later ones call it so, too.
 const DEFAULT_ENDPOINT: &str = "default";
 
-/// How much of an error of a service is kept, in characters.
+/// Maximum length of a service's error that is kept, in characters.
 const ERROR_CHARS: usize = 120;
 const CODE_CHARS: usize = 16;
 
-/// How much of a reply is kept, in characters.
+/// Maximum length of a reply that is kept, in characters.
 const EXCERPT_CHARS: usize = 80;
 
 /// The headers of an error (ADR-32), in lower case.
 const ERROR: &str = "nats-service-error";
 const ERROR_CODE: &str = "nats-service-error-code";
 
-/// What the client makes of the first line, `NATS/1.0 503 No Responders`.
+/// Header in which the client keeps the first line, `NATS/1.0 503 No Responders`.
 const STATUS: &str = "status";
 const DESCRIPTION: &str = "description";
 
-/// What an instance says of itself.
+/// Fields of an instance's INFO reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Info {
     pub id: String,
@@ -91,7 +91,7 @@ pub fn error(headers: &Headers) -> Option<ServiceError> {
     })
 }
 
-/// Whether a 503 may be the server's own. A service may send that status, too, and then it has received the request.
+/// Returns `true` if a 503 may be the server's own. A service may send that status, too, and then it has received the request.
 pub fn is_of_the_server(headers: &Headers) -> bool {
     let known = [STATUS, DESCRIPTION, "nats-subject"];
     headers
@@ -106,7 +106,7 @@ pub fn sender<'i>(headers: &Headers, ids: impl IntoIterator<Item = &'i String>) 
     ids.into_iter().find(|id| values.contains(id)).map(String::as_str)
 }
 
-/// Whether this is the acknowledgement of a JetStream stream that captures the request: no reply of an endpoint.
+/// Returns `true` for the acknowledgement of a JetStream stream that captures the request: it is no reply of an endpoint.
 pub fn is_stream_ack(payload: &[u8]) -> bool {
     // It has a handful of short fields.
     if payload.len() > 1024 {
@@ -118,13 +118,13 @@ pub fn is_stream_ack(payload: &[u8]) -> bool {
     reply["stream"].is_string() && reply["seq"].is_u64() && reply.as_object().is_some_and(only_known)
 }
 
-/// Whether the text is anywhere in the payload.
+/// Returns `true` if the payload contains the text.
 pub fn contains(payload: &[u8], text: &str) -> bool {
     let text = text.as_bytes();
     text.is_empty() || payload.windows(text.len()).any(|window| window == text)
 }
 
-/// How a reply begins, clean.
+/// Returns the beginning of a reply, clean.
 pub fn excerpt(payload: &[u8]) -> String {
     // A character has four bytes at most.
     let beginning = &payload[..payload.len().min(EXCERPT_CHARS * 4 + 4)];

@@ -72,7 +72,7 @@ impl KnownInstances {
 #[derive(Clone, Debug)]
 pub struct Outstanding {
     known: KnownInstances,
-    /// How many of those known by id are still to answer.
+    /// Number of instances known by id that have not answered yet.
     missing: usize,
     answered: IdFingerprint,
 }
@@ -94,7 +94,7 @@ impl Outstanding {
         }
     }
 
-    /// Whether all that are expected have answered. Of those that are only counted, nobody else may have.
+    /// Returns `true` if all expected instances have answered. If some are known by number only, no other instance has answered.
     pub fn is_complete(&self) -> bool {
         match &self.known {
             KnownInstances::Ids(_) => self.missing == 0,

@@ -1,4 +1,4 @@
-//! What one probe saw: the instances that answered, or why there is no answer. No clock, no file, no network.
+//! The observation of one probe: the instances that answered, or why there is no answer. No clock, no file, no network.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -79,7 +79,7 @@ pub struct InstanceReply {
 }
 
 impl InstanceReply {
-    /// Whether it is known what it says of its version: of what another run got, not all words are remembered.
+    /// Returns `true` if all words of its version are known: of the reply to another run, not all are remembered.
     pub fn tells_its_version(&self) -> bool {
         self.rtt.is_some() || !self.instance.version.is_empty()
     }
@@ -98,7 +98,8 @@ pub fn versions(answers: &[InstanceReply]) -> BTreeMap<&str, usize> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     pub reason: Reason,
-    /// What failed, where, and what to change. Clean; its ages are [`dated`](crate::values::dated).
+    /// Text for an operator: the failed step, the place, and the change to make. Clean; its ages are
+    /// [`dated`](crate::values::dated).
     pub text: String,
 }
 
@@ -147,8 +148,8 @@ impl Outcome {
     }
 }
 
-/// What is known of the silence of a service or of an instance: the server does not say that nobody is subscribed, and nobody
-/// answers.
+/// Cause, as far as it is known, of the silence of a service or an instance: the server does not say that nobody is subscribed,
+/// and no reply comes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Silence {
     /// Nothing.
@@ -160,7 +161,7 @@ pub enum Silence {
     Hidden,
 }
 
-/// What is known of an instance that answered before and does not now.
+/// State of an instance that answered before and does not now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// Nobody is subscribed under its id any more.
@@ -207,7 +208,7 @@ pub struct Ignored {
 }
 
 impl Ignored {
-    /// How many came from something else than the service.
+    /// Returns the number of replies that did not come from the service.
     pub fn total(&self) -> u32 {
         self.foreign.saturating_add(self.acks).saturating_add(self.broken)
     }
@@ -233,7 +234,7 @@ pub enum NotCounted {
     Sibling,
 }
 
-/// What came of a request to an endpoint of the service. All text in it is clean.
+/// Result of a request to an endpoint of the service. All text in it is clean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointSeen {
     /// Its name; empty where a subject was given.
@@ -241,7 +242,7 @@ pub struct EndpointSeen {
     /// Where it was asked; empty where that did not become known.
     pub subject: String,
     pub end: EndpointEnd,
-    /// What instances do not agree on, or which other subjects have the same name; empty if nothing.
+    /// Disagreement among the instances, or other subjects of the same name; empty if there is none.
     pub doubt: String,
 }
 
@@ -253,7 +254,7 @@ impl EndpointSeen {
         }
     }
 
-    /// Whether the endpoint did what it is there for, however slowly; `None` where that could not be found out.
+    /// Returns `true` if the endpoint replied as wanted, however slowly; `None` if that could not be found out.
     pub fn success(&self) -> Option<bool> {
         match &self.end {
             EndpointEnd::Replied(reply) => Some(reply.error.is_none() && reply.lacks.is_empty()),
@@ -270,31 +271,31 @@ impl EndpointSeen {
     }
 }
 
-/// How a request to an endpoint ended.
+/// End of a request to an endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EndpointEnd {
     Replied(EndpointReply),
     /// Nobody is subscribed to its subject (status 503), also at the last asking.
     NoResponders {
-        /// Whether it is surely the subject that the endpoint has here: through an import, the service tells another.
+        /// Set if the endpoint certainly has this subject here: through an import, the service reports another one.
         certain: bool,
     },
     /// Nothing came within this time.
     NoReply {
         waited: Duration,
-        /// Whether that was long enough to say so.
+        /// Set if the wait was long enough for a verdict.
         enough: bool,
-        /// Whether a JetStream stream acknowledged the request.
+        /// Set if a JetStream stream acknowledged the request.
         captured: bool,
     },
     /// No instance has an endpoint of this name.
     Unknown {
         /// The names of those that there are.
         known: Vec<String>,
-        /// Whether all instances were heard.
+        /// Set if all instances have replied.
         complete: bool,
     },
-    /// What the service tells has wildcards, is none, or belongs to NATS itself.
+    /// The subject that the service reports has wildcards, is none, or belongs to NATS itself.
     NotASubject {
         told: String,
     },
@@ -326,7 +327,7 @@ pub struct EndpointReply {
     pub error: Option<ServiceError>,
     /// The text that it should contain and does not; empty if it is as wanted.
     pub lacks: String,
-    /// How it begins.
+    /// Beginning of the reply.
     pub excerpt: String,
     /// The id of the instance, where the reply tells; else empty.
     pub sender: String,
@@ -366,15 +367,15 @@ impl fmt::Display for Server {
     }
 }
 
-/// What one probe saw.
+/// Observation of one probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observation {
     /// The moment that it tells of: with instances, when the request left that they answered; else when it was complete.
     pub at: Timestamp,
     pub outcome: Outcome,
-    /// Whether it waited for instances that nobody knew of.
+    /// Set if the run was a full count, which waits for unknown instances.
     pub census: bool,
-    /// How many times the service was asked.
+    /// Number of times that the service was asked.
     pub rounds: usize,
     pub server: Option<Server>,
     /// Of the credentials that it logs in with; `None` where nothing that we log in with can expire.
@@ -384,9 +385,9 @@ pub struct Observation {
     pub absent: Vec<(String, Fate)>,
     /// The other services that are there, with how many instances; `None` where nobody looked.
     pub others: Option<Vec<(String, usize)>>,
-    /// What we were not allowed to ask beside the question. Clean; empty if nothing.
+    /// Denied permission for a further request. Clean; empty if there is none.
     pub denied: String,
-    /// What came of the request to an endpoint; `None` where none was to be asked, or no instance answered.
+    /// Result of the request to an endpoint; `None` if there was none to send, or no instance answered.
     pub request: Option<EndpointSeen>,
     /// From the start of the run to the end of the probe.
     pub took: Duration,
@@ -394,18 +395,18 @@ pub struct Observation {
     pub trace: Vec<(Duration, String)>,
     /// Where nobody answered, or not all of the instances known.
     pub silence: Silence,
-    /// Whether each PING reached one instance only, and not always the same one: a queue group, or an import that lets one
-    /// reply through. There may be more instances than answered.
+    /// Set if each PING reached one instance only, and not always the same one: a queue group, or an import that lets one reply
+    /// through. There may be more instances than answered.
     pub queue_group: bool,
     /// The ids that replied to one request more than once, and how often.
     pub same_id: Vec<(String, usize)>,
-    /// Whether those who answered did so to other questions, and not to a PING.
+    /// Set if instances answered other requests, but none a PING.
     pub without_ping: bool,
     /// Ids of instances that sent a reply with headers that the client cannot read; `?` for a reply of an endpoint.
     pub unreadable: Vec<String>,
-    /// Whether the server was asked to leave out all headers, since a reply has some that the client cannot read.
+    /// Set if the server was asked to leave out all headers, since a reply has some that the client cannot read.
     pub headerless: bool,
-    /// What the instances have counted; `None` if that was not asked.
+    /// Counters of the instances; `None` if they were not requested.
     pub stats: Option<SeenStats>,
     /// Remarks on how it was connected, for `-v`. Clean.
     pub remarks: Vec<String>,
@@ -445,22 +446,22 @@ impl Observation {
     }
 }
 
-/// What one probe of all services saw.
+/// Observation of one probe of all services.
 #[derive(Clone, Debug)]
 pub struct AllObservation {
     /// Each service that was planned, or that replied to a PING and is selected, by name. Their `trace` and `remarks` are empty: those
     /// of the run are in `common`.
     pub services: BTreeMap<String, Arc<Observation>>,
-    /// What holds for the whole run. `outcome` is `Failed` where NATS could not be asked, or not to the end, else `Answered` without
-    /// instances; a service of which nothing is known then has the same failure. `denied` is set if asking all services with one query
-    /// is not allowed, and names what to allow: services that nobody knows of were not seen. `census` is set if the probe waited
-    /// for such services. `ignored` counts the replies that belong to no service.
+    /// Facts of the whole run. `outcome` is `Failed` where NATS could not be asked, or not to the end, else `Answered` without
+    /// instances; a service of which nothing is known then has the same failure. `denied` is set if asking all services with one
+    /// query is not allowed, and names what to allow: services that nobody knows of were not seen. `census` is set if the probe
+    /// waited for such services. `ignored` counts the replies that belong to no service.
     pub common: Observation,
     /// Number of services that replied and were not taken in, since there were too many.
     pub too_many: usize,
 }
 
-/// Whether the value under this key tells where an instance runs.
+/// Returns `true` if the metadata value under this key names the place where an instance runs.
 pub fn names_a_place(key: &str) -> bool {
     ["pod", "host", "node"].iter().any(|place| key.contains(place))
 }

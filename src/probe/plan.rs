@@ -78,7 +78,7 @@ impl Query {
     }
 }
 
-/// What to ask over one connection.
+/// Plan of the requests over one connection.
 #[derive(Clone, Debug)]
 pub struct ProbePlan {
     /// The services that are known or expected, each with what is known of it. The single check has one.
@@ -136,8 +136,8 @@ pub struct DiscoveryPlan {
     pub census: bool,
     /// Time limit for one more reply after the latest, of whatever service.
     pub stall: Duration,
-    /// How long services that nobody knows of are waited for at least, from the first request on: they may be slower than the others.
-    /// At most a quarter of the time of the run.
+    /// Minimum time, from the first request on, to wait for unknown services: they may be slower than the others. At most a
+    /// quarter of the time of the run.
     pub least: Duration,
 }
 

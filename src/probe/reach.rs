@@ -1,5 +1,5 @@
-//! Whether the query to all services reaches those that reply when asked by name: it does not through an import that lets one reply
-//! through, or where several services share a queue group. Then a service that nobody knows of is not seen. Pure.
+//! The reach of the query to all services: through an import that lets one reply through, or where several services share a queue
+//! group, it does not reach all that reply when asked by name. Then an unknown service is not seen. Pure.
 //!
 //! Services that did not reply to the first query are asked a second time, with all and by name in one write. So one that was not there
 //! yet, or is slow, is not taken for one that the query does not reach.
@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How many times as long as the latest reply took to wait for one more, beside the stall time.
+/// Factor of the latest reply's time for which one more reply is waited for, beside the stall time.
 const PATIENCE: u32 = 3;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,9 +23,9 @@ pub struct Reach {
     stall: Duration,
     /// Time of the latest reply to any of these queries.
     latest: Duration,
-    /// What came of each service that was asked by name, by its number.
+    /// Replies of each service that was asked by name, by its number.
     services: BTreeMap<usize, Heard>,
-    /// Whether the server said that nobody is subscribed, to the first query and to the second.
+    /// Set if the server said that nobody is subscribed, to the first query and to the second.
     no_responders: (bool, bool),
     server_answered: bool,
 }
@@ -86,7 +86,8 @@ impl Reach {
         }
     }
 
-    /// What is known when the probe ended at this time: the numbers of services. `None`: nothing is wrong.
+    /// Returns the services that the query did not reach when the probe has ended at this time, by their numbers; `None` if it
+    /// reached all.
     pub fn unreached(&self, ended: Duration) -> Option<Unreached<usize>> {
         let services = self.services.iter().filter(|(_, heard)| heard.by_name && !heard.to_all);
         let services: Vec<usize> = services.map(|(number, _)| *number).collect();

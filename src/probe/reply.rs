@@ -9,15 +9,15 @@ use crate::probe::stats::{Counters, MAX_ENDPOINTS, Stats};
 use crate::values::text::{clean, digest};
 use crate::values::timestamp::Timestamp;
 
-/// How many characters of an endpoint's name and of its error text are kept.
+/// Maximum length of an endpoint's name and of its error text, in characters.
 const NAME_CHARS: usize = 64;
 const ERROR_CHARS: usize = 80;
 
 /// The endpoint of an instance whose reply has no list of them: nats.go before 1.27 had one only.
 const ONLY_ENDPOINT: &str = "default";
 
-/// How much of an instance's own words is kept: characters of the version, entries of the metadata, and characters of
-/// each key and value. Bounds the memory, the state file and the output, whatever a service says.
+/// Maximum length of an instance's version, in characters. With the limits for the metadata (entries, and characters of each key
+/// and value) it bounds the memory, the state file and the output, whatever a service sends.
 ///
 /// A semantic version is that long where it names a commit.
 const VERSION_CHARS: usize = 64;
@@ -143,8 +143,8 @@ fn keep_metadata(entries: Vec<(String, String)>, metadata: &Value, keys: &[Strin
     kept
 }
 
-/// Whether a reply is of this type: `io.nats.micro.v1.ping_response`, say. Another version of the same may come, and old
-/// libraries say nothing.
+/// Returns `true` if a reply is of this type, such as `io.nats.micro.v1.ping_response`. Another version of the same type may
+/// come, and old libraries send none.
 fn is_of_type(reply: &Value, kind: &str) -> bool {
     let is_kind = |text: &str| {
         let version = text.strip_prefix("io.nats.micro.v");

@@ -338,8 +338,8 @@ impl Schedule {
         PingAction::Send(queries)
     }
 
-    /// What to ask when the outcome is known: those who have not replied, one by one, also where others have taken their places
-    /// (only so it is known that they are gone, and not slow); why a service is silent; which other services there are.
+    /// Returns the queries after the outcome is known: to each instance that has not replied, also where others have taken their
+    /// places (only then it is known that they are gone, and not slow); for the cause of a silence; for other services.
     fn follow_up_queries(&self, outcome: &Outcome) -> Vec<Query> {
         let plan = &self.plan;
         let known = plan.known.ids().chain(&plan.before_outage);
@@ -404,7 +404,7 @@ impl Schedule {
         (previous < end).then(|| retry_time(nth).min(end))
     }
 
-    /// What is known so far of the answer to the question itself, or `None`.
+    /// Returns the answer to the question itself as known so far, or `None`.
     pub fn so_far(&self) -> Option<Outcome> {
         match &self.follow_up {
             _ if !self.replies.is_empty() => Some(self.heard()),

@@ -61,7 +61,7 @@ pub enum Action {
     Flooded,
 }
 
-/// What became of a reply.
+/// Use that was made of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     Counted,
@@ -109,12 +109,12 @@ pub struct Schedules {
     ended: Option<Duration>,
 }
 
-/// What was seen of all services.
+/// Observation of all services.
 #[derive(Debug)]
 pub struct Seen {
     /// By name.
     pub services: BTreeMap<String, Observation>,
-    /// What belongs to no service: `denied`, `ignored`, `census` and the outcome of the run.
+    /// Facts that belong to no service: `denied`, `ignored`, `census` and the outcome of the run.
     pub common: Observation,
     pub too_many: usize,
 }
@@ -209,7 +209,8 @@ impl Schedules {
         })
     }
 
-    /// What to ask when all else is known: whether the query to all services reaches those that replied only when asked by name.
+    /// Returns the last questions: those that find out whether the query to all services reaches those that replied only when
+    /// asked by name.
     fn check_reach(&mut self, now: Duration) -> Vec<Question> {
         let is_asked = |number: &usize| self.services[*number].is_as_before;
         let up = (0..self.services.len()).filter(is_asked);

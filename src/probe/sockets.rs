@@ -1,9 +1,9 @@
-//! What the kernel knows of a TCP connection that the client is stuck in.
+//! The kernel's facts about a TCP connection in which the client hangs.
 
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
-/// How far a connection has come.
+/// Progress of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
     /// No TCP connection yet: the packets get no answer.
@@ -17,7 +17,7 @@ pub enum Progress {
 /// Descriptors below this number are looked at. The kernel gives the lowest one that is free.
 const MAX_DESCRIPTOR: RawFd = 1024;
 
-/// How far this process has come with a connection to this peer.
+/// Returns the progress of this process's connection to this peer.
 pub fn progress(peer: SocketAddr) -> Progress {
     descriptors()
         .filter_map(|fd| bytes_received(fd, peer))
@@ -28,7 +28,7 @@ pub fn progress(peer: SocketAddr) -> Progress {
         })
 }
 
-/// Whether this process has the end of a TCP connection with this local address and this peer.
+/// Returns `true` if this process has the end of a TCP connection with this local address and this peer.
 pub fn is_own(local: SocketAddr, peer: SocketAddr) -> bool {
     descriptors()
         .filter_map(|fd| connection_to(fd, peer))
@@ -50,7 +50,7 @@ fn connection_to(fd: RawFd, peer: SocketAddr) -> Option<TcpStream> {
     (stream.peer_addr().ok()? == peer).then_some(stream)
 }
 
-/// How many bytes came from this peer through this descriptor; `None` if it is no connection to it.
+/// Returns the number of bytes received from this peer through this descriptor; `None` if it is no connection to it.
 fn bytes_received(fd: RawFd, peer: SocketAddr) -> Option<u64> {
     let stream = connection_to(fd, peer)?;
     // struct tcp_info of linux/tcp.h; libc's ends before tcpi_bytes_received, which is a u64 at 128.

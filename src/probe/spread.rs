@@ -36,7 +36,7 @@ pub struct Spread {
     first: Vec<Option<u64>>,
     /// All digests, of at most [`MAX_REQUESTS`] ids.
     ids: BTreeSet<u64>,
-    /// Whether several instances replied to one request.
+    /// Set if several instances replied to one request.
     several: bool,
     /// Those requests that were last sent several in one write.
     batch: Option<Batch>,

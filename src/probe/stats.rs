@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::values::timestamp::Timestamp;
 
-/// How many endpoints of an instance are counted.
+/// Maximum number of endpoints of an instance that are counted.
 pub const MAX_ENDPOINTS: usize = 64;
 
-/// What an endpoint has counted, or how much it has since.
+/// Counters of an endpoint, or their growth.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     pub requests: u64,
@@ -27,8 +27,8 @@ impl Counters {
         }
     }
 
-    /// Whether errors are counted apart from the requests, as nats.ex does, and not among them. Then there are more errors than
-    /// requests, or the mean processing time in nanoseconds (0: unknown) is that of requests and errors together.
+    /// Returns `true` if errors are counted apart from the requests, as nats.ex does, and not among them. Then there are more
+    /// errors than requests, or the mean processing time in nanoseconds (0: unknown) is that of requests and errors together.
     #[must_use]
     pub fn has_errors_apart(self, mean: u64) -> bool {
         let (requests, errors, processing, mean) = (
@@ -55,7 +55,7 @@ impl Counters {
         }
     }
 
-    /// What has been counted since `before`. A counter that went back began anew: then all of it has.
+    /// Returns the growth of the counters since `before`. A counter that went back began anew: then all of it is growth.
     #[must_use]
     pub fn since(self, before: Counters) -> Counters {
         if self.requests < before.requests {
@@ -69,7 +69,7 @@ impl Counters {
     }
 }
 
-/// What the endpoints of an instance have counted: by name, in order. There are few, and there can be many instances.
+/// Counters of the endpoints of an instance: by name, in order. There are few, and there can be many instances.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Endpoints(Vec<(String, Counters)>);
 
@@ -112,7 +112,7 @@ pub struct Stats {
     pub endpoints: Endpoints,
     /// The latest error of each endpoint that had one; clean.
     pub last_errors: BTreeMap<String, String>,
-    /// Whether an endpoint counts its errors apart from the requests: [`Counters::has_errors_apart`].
+    /// Set if an endpoint counts its errors apart from the requests: [`Counters::has_errors_apart`].
     pub errors_apart: bool,
 }
 

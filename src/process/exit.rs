@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use signal_hook::low_level;
 
-/// What a run has to say, and the status it ends with.
+/// Output of a run, and its exit status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
     /// For stdout, with its line ends.
@@ -15,7 +15,7 @@ pub struct Output {
     /// For stderr, with its line ends. Empty for a check: monitoring systems mix it into the output.
     pub stderr: String,
     pub exit_code: u8,
-    /// Whether it is worth nothing if nobody can read it: a verdict that is lost is not OK.
+    /// Set if the output must be read to be worth anything: a verdict that is lost is not OK.
     pub must_be_read: bool,
 }
 
@@ -43,13 +43,13 @@ impl Output {
 /// The exit code of UNKNOWN (Monitoring Plugins guidelines), and of a command that failed.
 pub const UNKNOWN: u8 = 3;
 
-/// How long a second thread that wants to end the process lets the first one finish its output.
+/// Time for which a second thread that wants to end the process waits until the first one has finished its output.
 const OTHER_OUTPUT: Duration = Duration::from_millis(20);
 
 /// No thread has begun to print.
 const NOT_BEGUN: u8 = u8::MAX;
 
-/// What the process ends with if the output that was begun cannot be finished.
+/// Exit status if the output that was begun cannot be finished.
 static UNFINISHED: AtomicU8 = AtomicU8::new(NOT_BEGUN);
 
 /// Prints and exits: the main thread, or the watchdog. Only the first to come prints, so that there is one line.

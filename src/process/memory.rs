@@ -8,10 +8,10 @@ use signal_hook::low_level;
 
 use crate::process::exit::UNKNOWN;
 
-/// How much the whole process may have allocated, in bytes. With its code and stacks it then stays below 64 MiB.
+/// Maximum memory that the process allocates, in bytes. With its code and stacks it then stays below 64 MiB.
 const MAX_HEAP_BYTES: usize = 40 * 1024 * 1024;
 
-/// What may be used beyond it, in bytes, to say that the limit was hit.
+/// Memory beyond the limit, in bytes, for reporting that the limit was hit.
 const RESERVE: usize = 8 * 1024 * 1024;
 
 static USED: AtomicUsize = AtomicUsize::new(0);
@@ -20,7 +20,7 @@ static LIMIT: AtomicUsize = AtomicUsize::new(MAX_HEAP_BYTES);
 /// Size in bytes of the allocation that would have gone beyond the limit; 0: none.
 static REFUSED: AtomicUsize = AtomicUsize::new(0);
 
-/// What a thread does that would go beyond the limit.
+/// Function that a thread calls when it would go beyond the limit.
 static ON_EXCEEDED: OnceCell<fn() -> !> = OnceCell::new();
 
 /// Sets what a thread does that would go beyond the limit. It must not allocate.
@@ -43,7 +43,7 @@ pub fn lift_limit() {
 /// ends with a verdict that says so.
 pub struct LimitedAllocator;
 
-/// What an allocation of this size takes: the system's allocator keeps a word beside each, and rounds up.
+/// Returns the memory that an allocation of this size takes: the system's allocator keeps a word beside each, and rounds up.
 const fn cost(size: usize) -> usize {
     let chunk = size.saturating_add(8 + 15) & !15;
     if chunk < 32 { 32 } else { chunk }

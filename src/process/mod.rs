@@ -1,4 +1,4 @@
-//! What bounds a run whatever happens: its deadline, signals, panics, memory, and its one exit.
+//! The bounds of a run: its deadline, signals, panics, memory, and its one exit.
 
 pub mod exit;
 pub mod memory;

@@ -1,4 +1,4 @@
-//! How the static program resolves the names of hosts.
+//! The resolution of host names in the static program.
 
 /// Limits a static build to `/etc/hosts` and DNS. glibc would load the modules that the host's nsswitch.conf names, and another C
 /// library with them, into a program that was not made for them. A dynamic build resolves names as all of its host does.

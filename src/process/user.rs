@@ -1,4 +1,4 @@
-//! Who runs this process.
+//! The user of this process.
 
 use std::ffi::OsString;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What ends a run that does not end by itself: its deadline, a signal, a panic, too much memory.
+//! The watchdog: it ends a run that does not end by itself at its deadline, a signal, a panic, or too much memory.
 //!
 //! An alarm is first told to the probe, which then ends in the usual way, with a verdict that takes the memory into
 //! account. If the run has not ended a moment later, whatever it hangs on, the watchdog prints the fallback output for it.
@@ -20,7 +20,7 @@ use crate::process::exit::{Output, UNKNOWN, finish};
 use crate::process::memory;
 use crate::values::status::Reason;
 
-/// How long a run may take to end by itself after its deadline or an alarm.
+/// Time after its deadline or an alarm in which a run may end by itself.
 const GRACE: Duration = Duration::from_millis(80);
 
 const SIGNALS: [(i32, &str); 3] = [(SIGTERM, "SIGTERM"), (SIGINT, "SIGINT"), (SIGHUP, "SIGHUP")];
@@ -51,7 +51,7 @@ impl Alarm {
 /// Size in bytes from which one allocation is a large message, rather than the last of many small ones.
 const LARGE_MESSAGE: usize = 64 * 1024;
 
-/// What to say if the run cannot end by itself, given the cause.
+/// Output for a run that cannot end by itself, given the cause.
 pub type FallbackOutput = Box<dyn Fn(&Alarm) -> Output + Send>;
 
 /// The one watchdog of the process.
@@ -145,7 +145,7 @@ pub fn install(last_words: FallbackOutput) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whether this process ignores the signal, as it has inherited it: `nohup` wants SIGHUP to stay ignored.
+/// Returns `true` if this process has inherited that the signal is ignored: `nohup` wants SIGHUP to stay ignored.
 pub fn is_ignored(signal: i32) -> bool {
     // SAFETY: all zeros are a valid value of this C struct.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };

@@ -29,9 +29,9 @@ pub const DEFAULT_TEMPLATE: &str = "nats-service";
 #[derive(Clone, Copy, Debug)]
 pub struct ListEntry<'a> {
     pub service: &'a str,
-    /// What the probe saw of it; `None` or without answers if it does not answer.
+    /// Observation of the service; `None` or without answers if it does not answer.
     pub seen: Option<&'a Observation>,
-    /// What is remembered of it, before this run.
+    /// Memory of the service before this run.
     pub memory: Option<&'a Memory>,
 }
 
@@ -76,7 +76,7 @@ impl<'a> ListEntry<'a> {
     }
 }
 
-/// Whether a service is there.
+/// Presence of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Up,
@@ -121,7 +121,7 @@ pub enum ListFormat {
     PrometheusSd,
 }
 
-/// What the formats need besides the services.
+/// Options of the formats besides the services.
 #[derive(Clone, Copy, Debug)]
 pub struct ListStyle<'a> {
     pub format: ListFormat,

@@ -1,4 +1,4 @@
-//! What `state show` prints.
+//! The output of `state show`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::values::duration::age;
 use crate::values::text::count;
 use crate::values::timestamp::Timestamp;
 
-/// What is remembered, for people. `None`: nothing.
+/// Returns the memory of a service as text for people; `None`: there is no state.
 pub fn render(key: &StateKey, path: Option<&Path>, loaded: Option<&Loaded>, now: Timestamp) -> String {
     let what = format!("service {}", key.service);
     let mut lines = head(&what, &AccountKey::from(key), path, loaded.map(|loaded| loaded.future));
@@ -24,7 +24,8 @@ pub fn render(key: &StateKey, path: Option<&Path>, loaded: Option<&Loaded>, now:
     finish(lines)
 }
 
-/// What is remembered of all services, for people. `None`: nothing. `files`: those of the services that were checked alone.
+/// Returns the memory of all services as text for people; `None`: there is no state. `files`: those of the services that were
+/// checked alone.
 pub fn render_all(
     key: &AccountKey,
     path: Option<&Path>,

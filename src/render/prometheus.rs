@@ -16,7 +16,7 @@ use crate::state::memory::Memory;
 use crate::values::status::Reason;
 use crate::values::text::clean;
 
-/// How many instances are told one by one.
+/// Maximum number of instances with samples of their own.
 const MAX_INSTANCES: usize = 200;
 
 /// Maximum number of missing instances that are reported of one service, and about of all services together; at least one of each.
@@ -44,7 +44,7 @@ impl Label {
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The error in it.
     pub fn parse(text: &str) -> Result<Label, String> {
         const OURS: [&str; 9] = [
             "service",
@@ -83,7 +83,7 @@ impl Label {
     }
 }
 
-/// What to write beside the metrics of the service.
+/// Options of the metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Style {
     pub labels: Vec<Label>,
@@ -332,7 +332,7 @@ impl<'a> Service<'a> {
         }
     }
 
-    /// Whether nobody can tell if there is an outage: there is nobody, and what is remembered could not be read.
+    /// Returns `true` if nobody can know whether there is an outage: no instance answers, and the state could not be read.
     fn is_unsure(&self) -> bool {
         let findings = self.report.verdict.findings();
         let unusable = findings.iter().any(|finding| finding.reason == Reason::StateUnusable);
@@ -455,7 +455,7 @@ pub fn of_service(metrics: &str, service: &str) -> String {
 /// A text with metrics.
 struct Page<'s, S> {
     text: String,
-    /// What the samples are of, each with the labels of all of them, as they are written between the braces.
+    /// Subjects of the samples, each with its labels as they are written between the braces.
     subjects: &'s [(String, S)],
 }
 

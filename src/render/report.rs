@@ -17,7 +17,7 @@ pub struct AllReport {
     pub reports: Arc<Vec<Report>>,
     /// The verdict over all of them; its service is empty.
     pub overview: Verdict,
-    /// What held for the whole run; `None` if there was no probe.
+    /// Facts of the whole run; `None` if there was no probe.
     pub common: Option<Arc<Observation>>,
     /// The time of the verdict.
     pub now: Timestamp,
@@ -41,7 +41,7 @@ impl AllReport {
         reports
     }
 
-    /// What is said of a service; `None` if the overview says it of all that could not be asked.
+    /// Returns the text about a service; `None` if the overview has one for all that could not be asked.
     pub fn told(&self, report: &Report) -> Option<String> {
         self.told_dated(report).map(|text| dated::plain(&text))
     }
@@ -51,7 +51,7 @@ impl AllReport {
         report.result().told(self.common.as_deref())
     }
 
-    /// Whether NATS could be asked.
+    /// Returns `true` if NATS could be asked.
     pub fn is_asked(&self) -> bool {
         let seen = self.common.as_ref();
         seen.is_some_and(|seen| seen.outcome.answers().is_some())
@@ -72,11 +72,11 @@ impl AllReport {
 #[derive(Clone, Debug)]
 pub struct Report {
     pub verdict: Verdict,
-    /// What the probe saw; `None` if there was none. Shared: it can be large, and the watchdog holds it too.
+    /// Observation of the probe; `None` if there was none. Shared: it can be large, and the watchdog holds it too.
     pub seen: Option<Arc<Observation>>,
-    /// What is remembered after this run.
+    /// Memory after this run.
     pub memory: Arc<Memory>,
-    /// Whether the pod's own instance answered; `None` where NATS could not be asked, or none was named.
+    /// Result for the pod's own instance; `None` if NATS could not be asked, or no instance was named.
     pub own_up: Option<bool>,
     /// When the verdict was said.
     pub now: Timestamp,

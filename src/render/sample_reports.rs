@@ -44,7 +44,7 @@ pub fn answered(numbers: impl IntoIterator<Item = usize>) -> Outcome {
     Outcome::Answered(numbers.into_iter().map(answer).collect())
 }
 
-/// What a probe saw at this second.
+/// Returns the observation of a probe at this second.
 pub fn saw(second: i64, outcome: Outcome) -> Observation {
     let reached = !matches!(outcome, Outcome::Failed(_));
     Observation {

@@ -11,7 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::request::{HttpRequest, MAX_HEAD_BYTES, ParsedRequest, parse};
 use super::response::{HttpResponse, HttpStatus};
 
-/// How many connections there may be. One more takes the place of the oldest that is not being answered.
+/// Maximum number of connections. One more takes the place of the oldest that is not being answered.
 pub const MAX_CONNECTIONS: usize = 64;
 
 /// Time that a client has.
@@ -31,10 +31,10 @@ const LIMITS: Limits = Limits {
     answer: Duration::from_millis(800),
 };
 
-/// How long it may take to close the connection, so that what it still sends does not destroy what it has not read yet.
+/// Time limit for closing the connection, so that bytes that still come do not destroy those not read yet.
 const CLOSE: Duration = Duration::from_secs(1);
 
-/// How long to take no more connections if the system has no descriptor for one.
+/// Time without new connections if the system has no descriptor for one.
 const WITHOUT_DESCRIPTORS: Duration = Duration::from_millis(100);
 
 /// The answer to a request.
@@ -45,7 +45,7 @@ pub enum Answer {
     Later(u64),
 }
 
-/// Who knows the pages.
+/// Source of the pages.
 pub trait Pages {
     /// The page that is asked for.
     fn answer(&mut self, request: &HttpRequest<'_>) -> Answer;
@@ -130,7 +130,7 @@ fn serve_all(listener: &TcpListener, pages: &mut dyn Pages, limits: Limits) -> i
     }
 }
 
-/// What can go on.
+/// Descriptors that are ready.
 struct Ready {
     news: bool,
     listener: bool,
@@ -234,12 +234,12 @@ enum State {
     Closing,
 }
 
-/// What is to be written, and how much of it was.
+/// Reply to write, and the number of bytes written.
 struct Reply {
     head: Vec<u8>,
     body: Rc<str>,
     written: usize,
-    /// Whether there are newer pages.
+    /// Set if there are newer pages.
     is_old: bool,
 }
 
@@ -487,7 +487,7 @@ mod tests {
     const LARGE_PAGE: &str = "GET /large HTTP/1.0\r\n\r\n";
     const SMALL_PAGE: &str = "GET / HTTP/1.0\r\n\r\n";
 
-    /// What comes, and whether that is all.
+    /// Reads all that comes. Returns its length, and `true` at the end of the stream.
     fn read(mut stream: TcpStream) -> (usize, bool) {
         let mut bytes = Vec::new();
         let whole = stream.read_to_end(&mut bytes).is_ok();

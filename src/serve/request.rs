@@ -7,10 +7,10 @@ use httparse::{EMPTY_HEADER, Error};
 
 use super::response::HttpStatus;
 
-/// How long the request line and the headers may be together, in bytes.
+/// Maximum length of the request line and the headers together, in bytes.
 pub const MAX_HEAD_BYTES: usize = 8 * 1024;
 
-/// How many headers there may be. Browsers send some twenty.
+/// Maximum number of headers. Browsers send some twenty.
 const MAX_HEADERS: usize = 64;
 
 /// A request for a page.
@@ -20,7 +20,7 @@ pub struct HttpRequest<'b> {
     pub path: &'b str,
     /// HEAD: the headers of the page, without the page.
     pub head_only: bool,
-    /// What stands behind the `?`, as it was sent; empty without one.
+    /// Text behind the `?`, as it was sent; empty without one.
     pub query: &'b str,
     /// The Host header. No browser leaves it out.
     pub host: Option<&'b str>,
@@ -46,8 +46,9 @@ impl<'b> HttpRequest<'b> {
         self.query.split('&').find_map(of_name)
     }
 
-    /// Whether the request may be meant for a server that only its own machine can reach. A page in a browser there can send
-    /// requests to it too, under a name that its author had resolved to 127.0.0.1 (DNS rebinding): then the Host is that name.
+    /// Returns `true` if the request may be meant for a server that only its own machine can reach. A page in a browser there can
+    /// send requests to it too, under a name that its author had resolved to 127.0.0.1 (DNS rebinding): then the Host is that
+    /// name.
     pub fn is_for_loopback(&self) -> bool {
         let Some(host) = self.host else { return true };
         let name = match host.rsplit_once(':') {
@@ -69,7 +70,7 @@ impl<'b> HttpRequest<'b> {
     }
 }
 
-/// What the bytes are that have come so far.
+/// Meaning of the bytes received so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ParsedRequest<'b> {
     /// The beginning of a request.

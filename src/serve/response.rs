@@ -65,7 +65,7 @@ impl HttpStatus {
     }
 }
 
-/// What kind of page it is.
+/// Type of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     Text,

@@ -1,4 +1,4 @@
-//! What a run for all services remembers of an account: the memory of each service, and what belongs to none of them.
+//! The memory of an account in a run for all services: the memory of each service, and the facts that belong to none of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,7 +33,7 @@ pub fn max_history(services: usize) -> usize {
     (MAX_ALL_HISTORY / services.max(1)).clamp(SHORTEST_HISTORY, MAX_HISTORY)
 }
 
-/// What identifies an account: the key of a single check without the service.
+/// Key of an account: that of a single check without the service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountKey {
     pub prefix: String,
@@ -70,7 +70,7 @@ impl From<&StateKey> for AccountKey {
     }
 }
 
-/// What is remembered of all services of an account.
+/// Memory of all services of an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccountMemory {
     /// The memory of each service, from its own state file if there is one.

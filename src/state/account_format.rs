@@ -27,7 +27,7 @@ pub const MAX_ACCOUNT_BYTES: u64 = 8 * 1024 * 1024;
 /// Maximum number of unreadable services that are named.
 const MAX_NAMED: usize = 5;
 
-/// What the state file of an account says.
+/// Content of an account's state file.
 pub type LoadedAccount = Loaded<AccountKey, AccountMemory>;
 
 impl LoadedAccount {
@@ -97,7 +97,7 @@ pub fn write_parts(
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The error in it.
 pub fn read(key: &AccountKey, text: &[u8], now: Timestamp) -> Result<LoadedAccount, FormatError> {
     of_account(key, read_any(text, now)?)
 }
@@ -106,7 +106,7 @@ pub fn read(key: &AccountKey, text: &[u8], now: Timestamp) -> Result<LoadedAccou
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The error in it.
 pub fn read_any(text: &[u8], now: Timestamp) -> Result<LoadedAccount, FormatError> {
     // A whole file is read at once; a broken one again, part by part.
     match Reading::of(text, now, Wanted::Whole) {
@@ -119,7 +119,7 @@ pub fn read_any(text: &[u8], now: Timestamp) -> Result<LoadedAccount, FormatErro
 ///
 /// # Errors
 ///
-/// What is wrong with it, if the service may have been in there.
+/// The error in it, if the service may have been in there.
 pub fn read_service(key: &StateKey, text: &[u8], now: Timestamp) -> Result<Option<Loaded>, FormatError> {
     let account = of_account(
         &AccountKey::from(key),
@@ -155,13 +155,13 @@ enum Wanted<'a> {
     Service(&'a str),
 }
 
-/// What has been read of a file.
+/// Content of a file, read so far.
 struct Reading<'a> {
     now: Timestamp,
     wanted: Wanted<'a>,
     format: Option<Number>,
     key: Option<AccountKey>,
-    /// Whether it is the state of a single check.
+    /// Set if it is the state of a single check.
     is_single: bool,
     memory: AccountMemory,
     latest: Timestamp,

@@ -31,18 +31,18 @@ type OwnStates = BTreeMap<String, Store>;
 pub struct AccountStore {
     /// `None`: nothing is to be remembered. `Err`: it is, and there is no place for it.
     file: Result<Option<StateFile>, String>,
-    /// Whether services can have a state of their own, beside this one.
+    /// Set if services can have a state of their own, beside this one.
     has_own_states: bool,
     /// Digest of the file, if it was whole and all that was peeked.
     peeked: Cell<Option<u64>>,
-    /// What is remembered without a file, by a process that goes on.
+    /// Memory without a file, of a process that keeps running.
     held: Option<RefCell<AccountMemory>>,
     key: AccountKey,
 }
 
 /// One run's access to the state of an account.
 pub struct Turn<'a> {
-    /// What was remembered.
+    /// Memory before this run.
     before: &'a AccountMemory,
     /// The new memories of the services that were judged.
     judged: BTreeMap<String, Arc<Memory>>,
@@ -205,7 +205,7 @@ impl AccountStore {
         (said, problems)
     }
 
-    /// What is remembered, for showing it, of the services with a state file of their own too. `Ok(None)`: nothing.
+    /// Returns the memory for `state show`, with the services that have a state file of their own. `Ok(None)`: nothing.
     ///
     /// # Errors
     ///
@@ -365,7 +365,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    /// Whether the service is remembered at this moment; an overlapping run may have adopted it since the peek.
+    /// Returns `true` if the service is remembered at this moment; an overlapping run may have adopted it since the peek.
     pub fn is_remembered(&self, name: &str) -> bool {
         let before = match self.own.contains_key(name) {
             true => self.peeked,

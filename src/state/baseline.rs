@@ -22,7 +22,7 @@ pub struct Baseline {
     pub latest: usize,
     /// Larger numbers within the settle time, oldest and largest first.
     pub peaks: Vec<Peak>,
-    /// How it rose lately.
+    /// Latest rise of the baseline.
     pub raised: Option<BaselineRaise>,
 }
 
@@ -37,7 +37,7 @@ pub struct Peak {
 /// A rise of the baseline that a rolling deployment may take back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaselineRaise {
-    /// What the baseline was before.
+    /// Baseline before the rise.
     pub from: usize,
     /// When it rose. Who was there before that is an old one.
     pub since: Timestamp,

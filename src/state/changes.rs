@@ -1,4 +1,4 @@
-//! Who came and who went between epochs, and which of them was a restart.
+//! The changes between checks: instances that arrived or left, and those of them that are restarts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,11 +9,11 @@ use super::fields;
 use crate::probe::observation::{Fate, Instance, InstanceReply, names_a_place};
 use crate::values::timestamp::Timestamp;
 
-/// How many changes are remembered, and for how long.
+/// Maximum number of changes that are remembered, and their maximum age.
 pub const MAX_CHANGES: usize = 256;
 pub const KEPT: Duration = Duration::from_secs(86_400);
 
-/// How many restarts can be told apart at the most: each is made of two changes, with room for others beside them.
+/// Maximum number of restarts that can be distinguished: each is made of two changes, with room for others beside them.
 pub const MAX_RESTARTS: usize = 100;
 
 /// For how long an instance that does not answer is asked for itself.
@@ -75,9 +75,9 @@ impl Change {
 /// An epoch and the one before it, as far as they matter here.
 #[derive(Clone, Copy)]
 pub struct Epochs<'a> {
-    /// Who was there before: everybody, by id.
+    /// Instances of the check before: all, by id.
     pub before: &'a [Instance],
-    /// How many of these are known by their versions too.
+    /// Number of these whose versions are known too.
     pub with_versions: usize,
     pub at: Timestamp,
     pub answers: &'a [InstanceReply],
@@ -87,10 +87,10 @@ pub struct Epochs<'a> {
     pub hidden: bool,
 }
 
-/// Who came and who went, latest last.
+/// Instances that arrived or left, latest last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
-    /// How many restarts there were since the service is known; it never falls.
+    /// Number of restarts since the service is known; it never falls.
     pub restarts: u64,
     #[serde(deserialize_with = "fields::at_most::<MAX_CHANGES, _, _>")]
     pub log: Vec<Change>,
@@ -224,7 +224,8 @@ impl Changes {
             .any(|change| change.what == ChangeKind::Missing && is_replaced(change))
     }
 
-    /// Whether more instances went away within the time before `at` than came: of whatever version, so that a rollout is none.
+    /// Returns `true` if more instances left within the time before `at` than arrived: of any version, so that a rollout does not
+    /// count.
     pub fn lack_a_successor(&self, window: Duration, at: Timestamp) -> bool {
         let recent = self.log.iter().filter(|change| at.since(change.at) < window);
         let (came, went): (Vec<_>, Vec<_>) =
@@ -263,7 +264,7 @@ impl Changes {
         self.log.iter().filter(recent).collect()
     }
 
-    /// How many left in this epoch that had been there before `since`.
+    /// Returns the number of instances that left in this check and had been there before `since`.
     pub fn old_ones_left(&self, at: Timestamp, since: Timestamp) -> usize {
         let new: BTreeSet<&str> = self
             .log

@@ -22,16 +22,17 @@ pub(super) const NO_FORMAT: &str = "is damaged: no format";
 
 pub(super) const MALFORMED: &str = "is damaged: a field is missing or malformed";
 
-/// How far a time may be ahead of the clock without a word: clocks are set back a little now and then, and once by a time zone.
+/// Maximum time that a state may be ahead of the clock without a report: clocks are set back a little now and then, and once by a
+/// time zone.
 const CLOCK_SLACK: Duration = Duration::from_secs(3600);
 
-/// What a state file says.
+/// Content of a state file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded<K = StateKey, M = Memory> {
     pub key: K,
     /// No time in it is later than the one of reading.
     pub memory: M,
-    /// What is wrong with the rest of the file ("the state FILE …").
+    /// Damage in the rest of the file ("the state FILE …").
     pub damage: Option<String>,
     /// The latest time in the file, if the clock was set back since: it is beyond all doubt in the future.
     pub future: Option<Timestamp>,
@@ -66,7 +67,7 @@ pub fn write(key: &StateKey, memory: &Memory) -> String {
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The error in it.
 pub fn read(key: &StateKey, text: &[u8], now: Timestamp) -> Result<Loaded, FormatError> {
     let loaded = read_any(text, now)?;
     match loaded.key == *key {
@@ -79,7 +80,7 @@ pub fn read(key: &StateKey, text: &[u8], now: Timestamp) -> Result<Loaded, Forma
 ///
 /// # Errors
 ///
-/// What is wrong with it.
+/// The error in it.
 pub fn read_any(text: &[u8], now: Timestamp) -> Result<Loaded, FormatError> {
     let head = Head::deserialize(&mut serde_json::Deserializer::from_slice(text));
     let head = head.map_err(|e| match e.classify() {
@@ -115,7 +116,7 @@ struct Head {
     account: Option<IgnoredAny>,
 }
 
-/// What is wrong with a file that breaks. The text never repeats what is in the file.
+/// Returns the damage of a file that breaks off or is malformed. The text never repeats what is in the file.
 pub(super) fn damage(error: &serde_json::Error) -> FormatError {
     match error.classify() {
         Category::Data => MALFORMED.into(),

@@ -1,4 +1,4 @@
-//! What identifies the question, and so the state file.
+//! The key of the state: all that identifies the question.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,8 +7,8 @@ use crate::values::text::digest;
 /// Maximum number of characters of the service in the name of its file.
 pub const FILE_NAME_CHARS: usize = 100;
 
-/// What identifies the question, so that the answers to two questions are never mixed up. Thresholds are no part of it,
-/// and no secret is. It stands in the state file as it is here.
+/// Key of the state: it identifies the question, so that the answers to two questions are never mixed up. Thresholds are no part
+/// of it, and no secret is. It stands in the state file as it is here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateKey {
     pub prefix: String,

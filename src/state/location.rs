@@ -65,7 +65,7 @@ impl StateEnvironment<'_> {
         Some(packaged)
     }
 
-    /// Who may change the way to the folder: in a pod, all containers share the volumes.
+    /// Returns the users who may own the folders above: in a pod, all containers share the volumes.
     pub fn ancestors(&self) -> Ancestors {
         match (self.var)("KUBERNETES_SERVICE_HOST") {
             Some(_) => Ancestors::SharedInPod,

@@ -1,4 +1,4 @@
-//! What is remembered from run to run: epochs, the open outage, and since when NATS cannot be asked.
+//! The memory from run to run: checks that got an answer, the open outage, and since when NATS cannot be asked.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ pub const MAX_HISTORY: usize = 32;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Epoch {
     pub at: Timestamp,
-    /// How many instances there were.
+    /// Number of instances.
     pub count: usize,
     /// The instances themselves, as far as they are remembered.
     #[serde(with = "fields::InstanceList")]
@@ -58,12 +58,12 @@ impl Epoch {
         }
     }
 
-    /// Whether every instance is known by id, so that each can be asked for itself.
+    /// Returns `true` if every instance is known by id, so that each can be asked for itself.
     pub fn is_complete(&self) -> bool {
         self.instances.len() == self.count
     }
 
-    /// What the run of this other observation would have seen, had it been the one that saw this epoch.
+    /// Returns the observation that the run of this other observation would have made, had it seen this epoch.
     pub fn observed_like(&self, other: &Observation) -> Observation {
         let answer = |instance: &Instance| InstanceReply {
             instance: instance.clone(),
@@ -143,7 +143,7 @@ pub struct Memory {
     #[serde(deserialize_with = "Option::deserialize")]
     pub outage: Option<Outage>,
     pub baseline: Option<Baseline>,
-    /// Who went missing lately, latest first.
+    /// Instances that went missing lately, latest first.
     #[serde(default, deserialize_with = "fields::at_most::<MAX_INSTANCES, _, _>")]
     pub absentees: Vec<Absentee>,
     /// Since when the instances have been of more than one version.
@@ -156,9 +156,9 @@ pub struct Memory {
     /// The latest epochs, oldest first.
     #[serde(deserialize_with = "fields::at_most::<MAX_HISTORY, _, _>")]
     pub history: Vec<EpochSummary>,
-    /// What the instances have counted; nothing where it was never asked for.
+    /// Counters of the instances; `None` if they were never requested.
     pub statistics: Option<Statistics>,
-    /// Who came and who went; nothing before two epochs could be compared.
+    /// Arrivals and departures of instances; `None` before two checks could be compared.
     pub changes: Option<Changes>,
 }
 
@@ -186,7 +186,7 @@ impl Memory {
         }
     }
 
-    /// Whether the last epoch had no instances, whatever was before.
+    /// Returns `true` if the last epoch had no instances, whatever was before.
     pub fn is_absent(&self) -> bool {
         self.outage.is_some() || self.epoch.as_ref().is_some_and(|epoch| epoch.count == 0)
     }
@@ -202,7 +202,7 @@ impl Memory {
         self.epoch_with_instances().or(before_outage)
     }
 
-    /// Whether the service had instances once, so that it is missed when it has none.
+    /// Returns `true` if the service had instances once, so that it is missed when it has none.
     pub fn is_remembered(&self) -> bool {
         self.last_seen().is_some()
     }

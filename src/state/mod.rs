@@ -1,4 +1,4 @@
-//! What is remembered from run to run: `memory` says what, `format` how it is written, and `state_file` alone knows the file.
+//! The memory from run to run: `memory` has its types, `format` its form in a file, and `state_file` alone knows the file.
 
 pub mod account;
 pub mod account_format;

@@ -19,10 +19,10 @@ use crate::files::folder::{Ancestors, Folder};
 use crate::files::replace::{file_name, parent};
 use crate::process::user::euid;
 
-/// How much is written at once, in bytes: the state of one service is in one piece.
+/// Size of a write, in bytes: the state of one service is in one piece.
 const WRITTEN_AT_ONCE: usize = 64 * 1024;
 
-/// How long a run waits between two looks at a lock that another run holds.
+/// Time between two attempts to take a lock that another run holds.
 const LOCK_POLL: Duration = Duration::from_millis(2);
 
 /// An admin's group may read the state; the lock is nobody else's business: whoever holds it keeps all runs waiting.
@@ -72,11 +72,11 @@ pub struct LockedState<'a, M> {
     folder: &'a Folder,
     /// This file's lock, and the one that had to be taken before.
     locks: Vec<File>,
-    /// What is remembered: nothing on the first run.
+    /// Memory; empty on the first run.
     pub memory: M,
-    /// What is wrong with the file, in a line each.
+    /// Problems of the file, in a line each.
     pub problems: Vec<String>,
-    /// Whether there is no file.
+    /// Set if there is no file.
     pub is_missing: bool,
     may_write: bool,
 }
@@ -151,7 +151,7 @@ impl StateFile {
         Ok(names.into_iter().filter(is_state).map(file).collect())
     }
 
-    /// Whether there is anything in its place.
+    /// Returns `true` if there is anything in its place.
     ///
     /// # Errors
     ///

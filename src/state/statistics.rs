@@ -1,4 +1,4 @@
-//! What services have counted from run to run: totals that only grow, and the windows of which rates are made.
+//! The statistics of services from run to run: totals that only grow, and the windows of which rates are made.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,16 +9,16 @@ use super::fields;
 use crate::probe::stats::{Counters, Endpoints, MAX_ENDPOINTS, Stats};
 use crate::values::timestamp::Timestamp;
 
-/// How many counters of single endpoints of single instances are remembered. Beyond these, no rate is made of them.
+/// Maximum number of remembered counters of single endpoints of single instances. Beyond these, no rate is made of them.
 pub const MAX_COUNTERS: usize = 4096;
 
 /// For how long the counters of an instance that does not answer are kept: it may only be slow.
 const KEPT: Duration = Duration::from_secs(900);
 
-/// How far the clock of an instance may be off ours, when it says that it was started after our last epoch.
+/// Maximum difference between the clocks of an instance and of this host, when it says that it was started after our last epoch.
 const CLOCK_SLACK: Duration = Duration::from_secs(5);
 
-/// What was counted in a span of time.
+/// Counts in a span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RateWindow {
     pub since: Timestamp,
@@ -27,7 +27,7 @@ pub struct RateWindow {
     pub counted: Counters,
 }
 
-/// What is remembered of an endpoint, or of all of them together.
+/// Counts of an endpoint, or of all of them together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestCounts {
     /// Since the statistics were first asked for; it never goes back.
@@ -71,7 +71,7 @@ pub struct InstanceCounters {
     pub endpoints: Endpoints,
 }
 
-/// What is remembered of the statistics of a service.
+/// Memory of the statistics of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "StatisticsFile", try_from = "StatisticsFile")]
 pub struct Statistics {

@@ -26,7 +26,7 @@ pub struct Store {
     file: Result<Option<StateFile>, String>,
     /// The state of all services of the account, where the memory is if the service was never checked alone.
     account: Option<StateFile>,
-    /// What is remembered without a file, by a process that goes on.
+    /// Memory without a file, of a process that keeps running.
     held: Option<Box<Memory>>,
     key: StateKey,
 }
@@ -36,7 +36,7 @@ pub struct Store {
 pub struct Listed {
     /// The name of the file.
     pub name: String,
-    /// What is in it, or why it cannot be read.
+    /// Content of the file, or why it cannot be read.
     pub loaded: Result<Loaded, String>,
 }
 
@@ -68,7 +68,7 @@ impl Store {
     }
 
     /// A state without a file, for a process that goes on: it holds the text of [`Store::write_text`], at first an empty one.
-    /// What was held for another question is none of this one.
+    /// A memory of another question is not used.
     pub fn holding(text: &str, key: StateKey) -> Store {
         // Of the same process, whatever its clock has done.
         let held = format::read(&key, text.as_bytes(), Timestamp::now());
@@ -95,7 +95,7 @@ impl Store {
         self.path().map(|path| path.display().to_string()).unwrap_or_default()
     }
 
-    /// What was remembered when the run began: whom to expect. Takes no lock, changes nothing, and knows no error:
+    /// Returns the memory when the run begins: the instances to expect. Takes no lock, changes nothing, and reports no error:
     /// [`Store::update`] finds them all.
     pub fn peek(&self, now: Timestamp) -> Memory {
         match (&self.held, self.read(now)) {
@@ -179,7 +179,7 @@ impl Store {
         entry.ok_or(LoadError::Missing)
     }
 
-    /// What is remembered, for showing it, and where.
+    /// Returns the memory for `state show`, and its file.
     ///
     /// # Errors
     ///

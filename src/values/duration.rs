@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What the units of a typed duration are worth, in seconds. The order matters: `ms` before `m`.
+/// Units of a typed duration, in seconds. The order matters: `ms` before `m`.
 const UNITS: [(&str, f64); 6] = [
     ("ms", 0.001),
     ("us", 0.000_001),
@@ -69,7 +69,7 @@ fn two(seconds: u64, big: u64, big_name: &str, small: u64, small_name: &str) -> 
     }
 }
 
-/// How long an answer took: two significant digits of what matters.
+/// Prints the time of an answer with two significant digits.
 pub fn latency(duration: Duration) -> String {
     let ms = duration.as_secs_f64() * 1000.0;
     match ms {

@@ -71,7 +71,7 @@ impl Range {
         (!self.inside).then_some((self.start, self.end))
     }
 
-    /// How this number of things raises the alert: `fewer than 3 (range 3:)`.
+    /// Returns the words for a number that raises the alert: `fewer than 3 (range 3:)`.
     ///
     /// A plain `N` alerts above N. Who types it often means what `N:` says; so the words tell both.
     pub fn in_words(&self, number: usize) -> String {
@@ -91,7 +91,7 @@ impl Range {
         }
     }
 
-    /// Whether this value raises the alert. A value that is no number always does.
+    /// Returns `true` if this value raises the alert. A value that is no number always does.
     pub fn alerts(&self, value: f64) -> bool {
         if value.is_nan() {
             return true;

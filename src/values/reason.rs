@@ -36,7 +36,7 @@ macro_rules! reasons {
                 }
             }
 
-            /// Whether it keeps NATS from being asked for any service at all.
+            /// Returns `true` if it keeps NATS from being asked for any service at all.
             pub fn is_of_whole_run(self) -> bool {
                 use Reason::{AuthRejected, ConfigUnusable, Interrupted, NatsUnreachable, ProtocolError, TlsFailed, Usage};
                 matches!(

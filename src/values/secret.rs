@@ -1,4 +1,4 @@
-//! What must never be printed: a password or token, the user info of a URL, and a key or JWT that stands where a name belongs.
+//! Texts that must never be printed: a password or token, the user info of a URL, and a key or JWT in the place of a name.
 
 use std::fmt;
 
@@ -23,8 +23,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Whether the text has the form of a secret: a key in PEM form, the text of a credentials file, a JWT, an NKey seed, or a `data:`
-/// URI. A password has no such form.
+/// Returns `true` if the text has the form of a secret: a key in PEM form, the text of a credentials file, a JWT, an NKey seed,
+/// or a `data:` URI. A password has no such form.
 pub fn is_secret(text: &str) -> bool {
     text.contains("-----") || has_secret_word(text.trim())
 }
@@ -64,7 +64,7 @@ fn around_pem(text: &str) -> Option<(&str, &str)> {
     (first.len() >= 4 && !is_named).then(|| (before, body.rfind('\'').map_or("", |end| &body[end..])))
 }
 
-/// Whether the whole text, or one part of a path, has the form of bytes in base64.
+/// Returns `true` if the whole text, or one part of a path, has the form of bytes in base64.
 pub fn is_base64(text: &str) -> bool {
     const WHOLE: usize = 40;
     const PART: usize = 60;

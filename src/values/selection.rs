@@ -12,7 +12,7 @@ pub struct Glob(Vec<char>);
 impl Glob {
     /// # Errors
     ///
-    /// What is wrong: no name of a service could match.
+    /// The error: no name of a service could match.
     pub fn parse(text: &str) -> Result<Glob, String> {
         let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '*' | '?');
         match !text.is_empty() && text.len() <= MAX_CHARS && text.chars().all(good) {

@@ -2,10 +2,10 @@
 
 use std::borrow::Borrow;
 
-/// How alike two names are when one was meant for the other (Jaro-Winkler, 0 to 1).
+/// Minimum likeness of two names, one of which was meant for the other (Jaro-Winkler, 0 to 1).
 pub const LIKE: f64 = 0.85;
 
-/// What Nagios itself strips from plugin output, and the backslash. `|` would start perfdata, `<` a tag in a web page.
+/// Characters that Nagios itself strips from plugin output, and the backslash. `|` would start perfdata, `<` a tag in a web page.
 const ILLEGAL: &str = "`~$&|'\"<>\\";
 
 /// Stands at the end of a text that was cut.

@@ -77,7 +77,7 @@ impl Timestamp {
         format!("{}.{:03}Z", &text[..19], self.0.rem_euclid(1_000_000) / 1000)
     }
 
-    /// How long ago `earlier` was; zero if the clock went back meanwhile.
+    /// Returns the time since `earlier`; zero if the clock went back meanwhile.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }

@@ -7,17 +7,17 @@ use semver::{Version, VersionReq};
 
 use crate::values::text::CUT;
 
-/// How much of a wrong requirement is shown, in characters.
+/// Maximum length of a wrong requirement that is printed, in characters.
 const SHOWN: usize = 80;
 
-/// What a version has to be: `^1.4`, `~1.4.2`, `>=1.2, <2`. A bare `1.4` is `^1.4`.
+/// Requirement on a version: `^1.4`, `~1.4.2`, `>=1.2, <2`. A bare `1.4` is `^1.4`.
 ///
 /// As the crate and Cargo understand it: a pre-release matches only where the requirement names a pre-release of the same
 /// three numbers, so `^1.4` and even `*` take no `1.5.0-rc.1`; what stands behind a `+` is the build, and does not count.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requirement(VersionReq);
 
-/// How a version stands to a requirement.
+/// Result of comparing a version with a requirement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
     Matches,
@@ -32,7 +32,7 @@ pub enum Fit {
 impl Requirement {
     /// # Errors
     ///
-    /// What is wrong, for the user who typed it.
+    /// The error, for the user who typed it.
     pub fn parse(text: &str) -> Result<Requirement, String> {
         VersionReq::parse(text).map(Requirement).map_err(|why| {
             let shown: String = text.chars().take(SHOWN).collect();
@@ -40,7 +40,7 @@ impl Requirement {
         })
     }
 
-    /// Whether a version, as it is kept of a reply, is as required.
+    /// Returns `true` if a version, as it is kept of a reply, is as required.
     pub fn fit(&self, version: &str) -> Fit {
         match read(version) {
             _ if version.is_empty() => Fit::Missing,

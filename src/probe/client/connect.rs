@@ -240,7 +240,7 @@ impl Probe<'_> {
         }
     }
 
-    /// How to log in at this server.
+    /// Returns the login for this server.
     fn auth<'s>(&'s self, server: &'s ServerUrl) -> &'s Auth {
         server.auth.as_ref().unwrap_or(&self.request.target.auth)
     }

@@ -1,4 +1,4 @@
-//! What comes over a connection: events of the client and messages, each handed to whom it concerns.
+//! The events and messages of a connection, each handed to its receiver.
 
 use std::collections::BTreeMap;
 use std::time::Instant;

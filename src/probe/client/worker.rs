@@ -29,7 +29,7 @@ use crate::values::timestamp::Timestamp;
 /// Maximum number of events that wait for the probe; the client's own reports beyond it are dropped.
 const MAX_EVENTS: usize = 32_768;
 
-/// How many replies may wait in one inbox. More than that at once is a flood, no service.
+/// Maximum number of replies that wait in one inbox. More than that at once is a flood, no service.
 pub(super) const INBOX_SIZE: usize = 32_768;
 
 /// A lost connection sleeps instead of reconnecting: the client would never send the request again.
@@ -86,7 +86,7 @@ pub(super) enum ClientCommand {
     Ping,
 }
 
-/// How a worker connects.
+/// Login of a worker, with its TLS files.
 pub(super) struct Login {
     pub(super) url: String,
     /// Made for TLS, by URL or by upgrade.
@@ -260,7 +260,7 @@ fn send_request(
     }
 }
 
-/// Whether the relay had to change the headers of this message.
+/// Returns `true` if the relay had to change the headers of this message.
 pub(super) fn is_changed(message: &Message) -> bool {
     let headers = message.headers.as_ref();
     headers.is_some_and(|headers| headers.contains_key(relay::CHANGED))

@@ -297,7 +297,7 @@ fn refused_logins_are_explained_as_far_as_we_know() {
     }
 }
 
-/// What the client says of TLS, and the words that tell an operator what to do.
+/// Texts of the client about TLS, and those for an operator.
 #[test]
 fn tls_is_explained() {
     let cases = [

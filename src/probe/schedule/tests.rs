@@ -103,12 +103,12 @@ fn each(query: impl Fn(String) -> Query, ids: &[&str]) -> Vec<Query> {
     ids.iter().map(|id| query((*id).to_owned())).chain([UnusedId]).collect()
 }
 
-/// What asks so many times, from the nth PING on.
+/// Returns the action that sends so many PINGs, from the nth on.
 fn pings(first: usize, times: usize) -> PingAction {
     PingAction::Send((first..first + times).map(Ping).collect())
 }
 
-/// What happens to the nth asking: after how many milliseconds which reply, or a 503, or a PONG.
+/// Event after the nth request: the milliseconds until a reply, a 503, or a PONG.
 enum Event {
     Reply(u64, &'static str),
     NoResponders,

@@ -53,7 +53,7 @@ fn failure() -> Failure {
     Failure::new(Reason::PermissionDenied, "not allowed")
 }
 
-/// What the server sends, after so many milliseconds.
+/// Message of the server, after so many milliseconds.
 #[derive(Clone, Debug)]
 enum Event {
     Reply(Question, Vec<u8>),
@@ -85,7 +85,7 @@ impl World {
         }
     }
 
-    /// What comes of this question to `service`, `None`: to all.
+    /// Returns the replies to this question to `service`; `None`: to all.
     fn ask(&self, service: Option<&str>, question: &Question) -> Vec<(u64, Event)> {
         if self.denied.contains(&service.unwrap_or_default()) {
             return vec![(1, Event::Denied(question.clone()))];

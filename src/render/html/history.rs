@@ -1,4 +1,4 @@
-//! How many instances there were in the last checks: a drawing, its legend, and the same in words.
+//! The number of instances in the last checks: a drawing, its legend, and the same in words.
 
 use std::fmt::Write;
 use std::time::Duration;

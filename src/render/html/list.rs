@@ -43,7 +43,7 @@ pub fn checked_all(report: &AllReport, since: impl Fn(&Verdict) -> Timestamp) ->
     text
 }
 
-/// What is known of a service that could not be asked.
+/// Returns the cell for a service that could not be asked.
 fn not_asked(service: &Report) -> String {
     service.memory.last_seen().map_or("not asked".into(), |epoch| {
         let instances = count(epoch.count, "instance");

@@ -19,7 +19,7 @@ use crate::values::timestamp::Timestamp;
 
 const STYLE: &str = include_str!("page.css");
 
-/// What the page may do, for its Content-Security-Policy: nothing but its own style (that with this digest) and its icon.
+/// Content-Security-Policy of the page: nothing is allowed but its own style (that with this digest) and its icon.
 pub const POLICY: &str = "style-src 'sha256-95sqTQH+ENf2371HynoC3ASFU+eudf8OEgUQU44qEGw='; img-src data:";
 
 /// Result of the last check, for the page.

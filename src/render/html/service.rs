@@ -17,7 +17,7 @@ use crate::values::timestamp::Timestamp;
 /// Maximum number of instances in the table.
 pub const MAX_INSTANCES: usize = 200;
 
-/// What has been so since a moment that is remembered.
+/// Condition that has lasted since a remembered moment.
 pub enum Condition {
     /// No instance answers; the last one was seen then.
     Down(Timestamp),

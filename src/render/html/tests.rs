@@ -99,7 +99,7 @@ fn thousand_services_are_a_page_with_a_link_to_each() {
     assert!(whole_list(&report).contains("<p class=\"dim\">and 1 more</p>"));
 }
 
-/// What is opened is closed, and nothing is there that a policy would have to allow.
+/// Each element that is opened is closed, and nothing is there that a policy would have to allow.
 #[test]
 fn every_page_is_well_formed() {
     let pages = sample_reports()

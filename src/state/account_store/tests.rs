@@ -518,7 +518,7 @@ fn what_is_held_is_kept() {
     );
 }
 
-/// What the overlapping run has written counts, and not what was peeked.
+/// The memory that the overlapping run has written counts, not the one that was peeked.
 #[test]
 fn a_run_judges_from_what_an_overlapping_run_has_written() {
     let place = Place::new("overlap");
