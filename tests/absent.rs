@@ -466,7 +466,7 @@ fn one_frozen_among_three_is_missed() {
     check(&["-w", "3:"]).assert_finding("OK service_up: 3 instances, *");
 }
 
-/// What hides that nobody is there, on a real server.
+/// Cover that hides, on a real server, that no instance is there.
 enum Cover {
     Wildcard(&'static str),
     Stream,

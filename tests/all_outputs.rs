@@ -1,4 +1,4 @@
-//! What is printed, written and served of all services: each output says what the others say, and what the single check says.
+//! The outputs about all services: each output reports the same as the others, and as the single check.
 
 use std::fs;
 use std::time::Duration;

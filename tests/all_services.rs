@@ -400,7 +400,7 @@ fn a_denied_request_for_all_services_names_the_permission_and_the_known_ones_are
     });
 }
 
-/// What packaging/kubernetes/nats-permissions.conf says of --all.
+/// The documented permissions (packaging/kubernetes/nats-permissions.conf) are enough for --all.
 #[test]
 #[ignore = "needs nats-server"]
 fn the_permissions_that_are_documented_are_enough() {
@@ -633,7 +633,7 @@ fn only_and_exclude_choose_by_name() {
     out.assert(3, "NATS_SERVICE* UNKNOWN - --only: 'a b' is not a pattern of names*");
 }
 
-/// What was watched and is not chosen any more says nothing, and is remembered.
+/// A service that was watched and is excluded now is not reported, and stays remembered.
 #[test]
 #[ignore = "needs nats-server"]
 fn an_excluded_service_is_not_judged_and_its_outage_is_not_lost() {

@@ -1,5 +1,5 @@
-//! What a hostile server, or a hostile peer of the service, may do, each in all modes: the reason is right, nothing hangs, grows,
-//! panics or ends in another status, and no attack makes or hides an outage.
+//! Attacks by a hostile server, or by a hostile peer of the service, each in all modes: the reason is right, nothing hangs,
+//! grows, panics or ends in another status, and no attack makes or hides an outage.
 //!
 //! The usual run is a sample of the modes. `ATTACKS=all tests/run.sh attacks -- --nocapture` tries all, and prints the table.
 
@@ -17,16 +17,16 @@ use crate::support::{Check, Conn, Fake, LIMIT, Metrics, Output, TempDir};
 
 const A: &[u8] = br#"{"name":"orders","id":"A"}"#;
 
-/// How much memory a run may use, whatever it is sent.
+/// Maximum memory of a run, in KiB, whatever is sent to it.
 const MAX_MEMORY_KIB: u64 = 64 * 1024;
 
-/// What each run has, and how much longer it may take on a busy machine.
+/// Time limit of each run, not counting the time that a busy machine adds.
 const TIMEOUT: Duration = Duration::from_millis(2000);
 const SLACK: Duration = Duration::from_secs(5);
 
 type Script = Arc<dyn Fn(&mut Conn) -> io::Result<()> + Send + Sync>;
 
-/// What comes of it.
+/// End of an attack.
 #[derive(Clone, Copy, Debug)]
 enum End {
     /// There are instances.
@@ -436,7 +436,7 @@ impl Mode {
     const ALL: [Mode; 5] = [Mode::Check, Mode::Textfile, Mode::Probe, Mode::Watch, Mode::Deep];
 }
 
-/// What came of one run.
+/// Result of one run.
 struct Seen {
     reason: String,
     took: Duration,
@@ -445,7 +445,7 @@ struct Seen {
 }
 
 impl End {
-    /// What is wrong with the words of a check.
+    /// Returns the error in the verdict of a check, if there is one.
     fn wrong(self, exit_code: i64, reason: &str) -> Option<String> {
         let good = match self {
             End::Up => (exit_code, reason) == (0, "service_up"),
@@ -458,7 +458,7 @@ impl End {
 }
 
 impl End {
-    /// What is wrong with what a check remembers, who knew of one instance and no outage.
+    /// Returns the error in the state of a check that knew one instance and no outage, if there is one.
     fn wrong_memory(self, state: &str) -> Option<String> {
         let memory: Value = serde_json::from_str(&fs::read_to_string(state).unwrap_or_default()).unwrap_or_default();
         let (outage, count) = (memory["outage"].is_object(), memory["epoch"]["count"].as_u64());

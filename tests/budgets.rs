@@ -1,6 +1,6 @@
-//! What a run may cost, in counts that do not depend on how fast or how busy the machine is. Of the static
-//! program, which has the same C library everywhere. The marks of a single check were 3.2 MiB of memory, 3.4 MB static and 2.6 MB
-//! dynamic; what came since (all services at once, the exporter, its page and its metrics) is in the same program.
+//! The budget of a run, in counts that do not depend on how fast or how busy the machine is. Of the static program, which has the
+//! same C library everywhere. The marks of a single check were 3.2 MiB of memory, 3.4 MB static and 2.6 MB dynamic; what came
+//! since (all services at once, the exporter, its page and its metrics) is in the same program.
 
 use std::fmt::Write;
 use std::fs;
@@ -8,8 +8,8 @@ use std::fs;
 use super::support::cost::Calls;
 use super::support::{Check, Crowd, Program, Server, Service, TempDir, Version, from_env, wait_for};
 
-/// What a run costs today. More than that and the tolerance is a budget crossed: make it cheaper, or say here that it is worth
-/// its price. `tests/bench/run.sh` shows it all, and times.
+/// Costs of a run today. More than that and the tolerance is a budget crossed: make it cheaper, or say here that it is worth its
+/// price. `tests/bench/run.sh` shows it all, and times.
 struct Budget {
     run: &'static str,
     /// System calls; `None` where their number depends on who is faster, the server or the reader.
@@ -84,10 +84,10 @@ const TOLERANCE: u64 = 10;
 /// That of the bytes.
 const TOLERANCE_OF_BYTES: u64 = 2;
 
-/// How often a run is looked at, at most, until it keeps to its budget.
+/// Maximum number of times that a run is measured until it keeps to its budget.
 const LOOKS: usize = 5;
 
-/// What is measured, beside what is allowed.
+/// Measured costs, beside those allowed.
 #[derive(Default)]
 struct Ledger {
     crossed: String,
@@ -165,7 +165,7 @@ fn remark_on(rustc: &str) -> String {
     }
 }
 
-/// What a run costs at least: what depends on which thread comes first only ever adds.
+/// Minimum costs of a run: the order of the threads only ever adds to them.
 #[derive(Debug)]
 struct Cost {
     calls: u64,
@@ -266,7 +266,7 @@ fn write_status_file(url: &str, path: &str, dir: &TempDir) {
     drop(watch);
 }
 
-/// What one more instance costs does not grow with their number.
+/// The cost of one more instance does not grow with their number.
 #[test]
 #[ignore = "needs nats-server"]
 fn ten_thousand_instances_keep_to_their_budget_and_cost_is_linear() {
@@ -286,7 +286,7 @@ fn ten_thousand_instances_keep_to_their_budget_and_cost_is_linear() {
     assert_linear("instance", &costs);
 }
 
-/// What one more service costs does not grow with their number.
+/// The cost of one more service does not grow with their number.
 #[test]
 #[ignore = "needs nats-server"]
 fn a_thousand_services_keep_to_their_budget_and_cost_is_linear() {

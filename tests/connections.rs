@@ -20,8 +20,8 @@ use super::support::{
     Certs, Check, Fake, Monitor, Output, SLACK, Server, Service, TempDir, Version, is_root, raw, wait_for,
 };
 
-/// What a run has that may have to use it up, and how much later than that it may end by the contract. Less
-/// than the 2 s after which a server closes a connection that says nothing.
+/// Time limit of a run that may have to use it up; SPEC says how much later it may end. It is less than the 2 s after which a
+/// server closes a connection that sends nothing.
 const TIMEOUT: Duration = Duration::from_millis(1500);
 const AFTER: Duration = Duration::from_millis(100).saturating_add(SLACK);
 
@@ -43,7 +43,7 @@ fn check(flags: &[&str]) -> Check {
     .args(flags)
 }
 
-/// What is said of a run that was refused: UNKNOWN for this reason, in these words, in time.
+/// Asserts a refusal: UNKNOWN for this reason, in these words, in time.
 #[track_caller]
 fn assert_refused(out: Output, reason: &str, text: &str) -> Output {
     assert_refused_in(TIMEOUT, out, reason, text)
@@ -409,11 +409,11 @@ fn a_service_that_may_not_answer_is_silent() {
     });
 }
 
-/// How a server speaks TLS, what we say about it on our side, and why that fails.
+/// TLS of a server, the TLS options of the check, and the cause of the failure.
 struct Tls {
     /// Which certificate it shows.
     server: &'static str,
-    /// What else is in its `tls` block, and outside of it.
+    /// Other lines in its `tls` block, and outside of it.
     more: &'static str,
     outside: &'static str,
     /// With DIR for the folder of the certificates.
@@ -684,7 +684,7 @@ fn any_tls_option_means_that_tls_is_required() {
     assert!(!run(&[]).stdout.contains("with TLS"));
 }
 
-/// What the client does not accept of certificates is told with its cause, and not as a secret of its libraries.
+/// Certificates that the client does not accept are reported with the cause, not as a secret of its libraries.
 #[test]
 #[ignore = "needs nats-server"]
 fn certificates_that_the_client_cannot_use_are_named() {
@@ -1110,7 +1110,7 @@ struct Setting {
     parts: &'static [[&'static str; 3]],
     good: Vec<String>,
     bad: Vec<String>,
-    /// What else is needed.
+    /// Other arguments that are needed.
     rest: Vec<String>,
 }
 

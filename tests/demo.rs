@@ -12,7 +12,7 @@ use crate::support::check::BINARY;
 use crate::support::service::example;
 use crate::support::{Check, Server, Service, TempDir, Version, from_env, raw, wait_for};
 
-/// What the script prints about the check, from scene to scene. It compares the texts itself; here are the statuses.
+/// Lines that the script prints about the check, from scene to scene. It compares the texts itself; here are the statuses.
 const STORY: &str = "
 1. The service orders has three instances.
 $ check_nats_service -s nats://127.0.0.1:* -n orders -w 3: -c 1: --state-dir *

@@ -179,7 +179,7 @@ fn expired_credentials_that_the_server_accepts_are_reported() {
     check(&["-v"]).assert_first(0, "NATS_SERVICE OK - *").assert_line(&text);
 }
 
-/// What servers make of an odd `exp` was measured: less than 0 is expired; what is no number lets nobody in.
+/// The meaning of an odd `exp` for servers was measured: less than 0 is expired; with one that is no number, nobody can log in.
 #[test]
 #[ignore = "needs nats-server"]
 fn odd_times_are_read_as_servers_do() {

@@ -22,7 +22,7 @@ fn timeout() -> Duration {
     Duration::from_secs(if is_timed() { 1 } else { 2 })
 }
 
-/// How much later than its deadline a run may end: what the contract allows, and what a busy machine may add.
+/// Maximum time after its deadline at which a run ends: that of the contract, and that which a busy machine may add.
 const AFTER: Duration = Duration::from_millis(100).saturating_add(SLACK);
 
 const NOT_ASKED: &str = "instances=U rtt_max=U nats_rtt=* outage=*s;;;0; probe=*s;;;0;";
@@ -35,7 +35,7 @@ const ANSWER: &[u8] = br#"{"name":"orders","id":"A"}"#;
 
 type Script = fn(&mut Conn) -> io::Result<()>;
 
-/// What becomes of a good server that lets everybody in.
+/// Trouble of a server that was good and needs no login.
 enum Trouble {
     Stopped,
     /// Accepts connections, by the kernel alone, and says nothing.
@@ -62,7 +62,7 @@ struct Case {
     text: &'static str,
 }
 
-/// What is there in place of the server, or besides.
+/// Stand-in for the server, or a peer beside it.
 #[derive(Default)]
 struct StandIn {
     _guest: Option<TcpStream>,
@@ -840,7 +840,7 @@ fn timed_of_several_servers_one_is_enough() {
     );
 }
 
-/// What a dead server takes of the time is missing in the end: the asking again has to do with what is left.
+/// The time that a dead server takes is missing in the end: the retries have to do with the rest.
 #[test]
 #[ignore = "needs nats-server"]
 fn timed_a_dead_first_server_hides_no_outage() {
@@ -894,7 +894,7 @@ fn timed_all_failures_are_reported_and_the_most_important_leads() {
 struct Login {
     args: &'static [&'static str],
     env: &'static [(&'static str, &'static str)],
-    /// What is said if it is refused.
+    /// Text of a refusal.
     refused: Option<&'static str>,
 }
 

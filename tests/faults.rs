@@ -25,12 +25,12 @@ use serde_json::Value;
 
 use crate::support::{Check, Output, Running, Server, Service, TempDir, Version, in_parallel, is_root};
 
-/// Whether the environment wants all of it.
+/// Returns `true` if the environment asks for the long form.
 fn long_form() -> bool {
     std::env::var_os("FAULTS").is_some()
 }
 
-/// What is remembered of a service, and whether it is there.
+/// Memory of a service, and its presence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Case {
     Up,
@@ -49,7 +49,7 @@ impl Case {
         matches!(self, Case::Up | Case::Back | Case::First)
     }
 
-    /// What was remembered of the same service at another time.
+    /// Returns the case with the opposite memory of the same service.
     fn opposite(self) -> Case {
         match self {
             Case::Up => Case::Back,
@@ -82,7 +82,7 @@ impl Scope {
     /// Those with one file.
     const ALONE: [Scope; 2] = [Scope::One, Scope::All];
 
-    /// What can be remembered.
+    /// Returns the memories that are possible.
     fn cases(self) -> &'static [Case] {
         match self {
             Scope::One | Scope::All => &Case::ALL,
@@ -276,7 +276,7 @@ impl Place {
         self.check().under(strace)
     }
 
-    /// What is remembered of the service, in the file that counts.
+    /// Returns the memory of the service in the file that counts.
     fn memory(&self) -> Value {
         let read = |name: &str| -> Option<Value> {
             let bytes = fs::read(format!("{}/{name}", self.folder())).ok()?;
@@ -302,7 +302,7 @@ impl Place {
         self.memory()["outage"].is_object()
     }
 
-    /// What lies in the folder, sorted.
+    /// Returns the files in the folder, sorted.
     fn files(&self) -> Vec<String> {
         let entries = fs::read_dir(self.folder()).into_iter().flatten().flatten();
         let mut names: Vec<String> = entries
@@ -313,12 +313,12 @@ impl Place {
     }
 }
 
-/// Whether nothing was remembered.
+/// Returns `true` if nothing was remembered.
 fn is_never_seen(out: &Output) -> bool {
     out.stdout.contains("never seen") || out.stdout.contains("no service has ever answered")
 }
 
-/// What came of the faults of one kind.
+/// Results of the faults of one kind.
 struct Tally {
     kind: &'static str,
     counts: Mutex<Counts>,
@@ -412,7 +412,7 @@ impl Tally {
         }
     }
 
-    /// What is left in the folder is what belongs there.
+    /// Asserts that only the files that belong there are left in the folder.
     fn clean(&self, fault: &dyn Display, place: &Place) {
         let mut files = place.files();
         files.retain(|name| !name.ends_with(".bad"));
@@ -590,7 +590,7 @@ fn a_save_ends_at_each_part_of_its_length() {
     tally.report(number);
 }
 
-/// What may lie where one of the files of the state should be.
+/// Kind of thing that may stand in the place of a file of the state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Empty,

@@ -17,10 +17,10 @@ use crate::support::{
 const A: &[u8] = br#"{"name":"orders","id":"A"}"#;
 const B: &[u8] = br#"{"name":"orders","id":"B"}"#;
 
-/// How much memory a run may use, whatever it is sent.
+/// Maximum memory of a run, in KiB, whatever is sent to it.
 const MAX_MEMORY_KIB: u64 = 64 * 1024;
 
-/// What a server does with a connection, and what it does with a request.
+/// Script of a server for a connection, and its reply to a request.
 type Script = fn(&mut Conn) -> io::Result<()>;
 type Reply = fn(&mut Conn, &Request) -> io::Result<()>;
 
@@ -75,7 +75,7 @@ fn well_then_service(
     well_then(move |conn| serve(conn, &reply))
 }
 
-/// What was remembered is still there: one instance, and no outage.
+/// Asserts that the memory is unchanged: one instance, and no outage.
 #[track_caller]
 fn assert_no_epoch(fake: &Fake, home: &TempDir) {
     let shown = Check::new(["state", "show", "-s", &fake.url(), "-n", "orders"])
@@ -335,7 +335,7 @@ fn a_connection_that_breaks_at_the_login_is_no_outage() {
     });
 }
 
-/// What happens to a connection behind the request.
+/// Events on a connection after the request.
 const LOSSES: [(&str, Reply); 5] = [
     ("the end", |conn, _| conn.close()),
     ("a reset", |_, _| Ok(())),

@@ -131,7 +131,7 @@ impl Drop for Icinga {
     }
 }
 
-/// What arrives on a port, as by Graphite: Icinga sends there what it made of the perfdata.
+/// Starts a port that takes what Icinga sends to Graphite: its reading of the performance data.
 fn graphite() -> (u16, Arc<Mutex<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -188,7 +188,7 @@ fn definitions_of_the_documents_are_taken() {
     }
 }
 
-/// Who is told what, in a file.
+/// Returns the notifications in a file, with their receivers.
 fn notifications(file: &str) -> String {
     format!(
         "\nobject NotificationComponent \"notification\" {{ }}

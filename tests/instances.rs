@@ -28,7 +28,7 @@ fn start(url: &str, kind: usize) -> Service {
         .start()
 }
 
-/// How the line calls an instance.
+/// Returns the name of an instance in the line.
 fn name(service: &Service, kind: usize) -> String {
     let (_, version, pod) = KINDS[kind % 3];
     format!("{} ({version}, pod={pod})", service.id())
@@ -166,7 +166,7 @@ fn replaced_instances_are_not_missed() {
     }
 }
 
-/// What is restarted comes back with another id; the old one is not missed for ever.
+/// An instance that is restarted has another id; the old one is not missed for ever.
 #[test]
 #[ignore = "needs nats-server"]
 fn more_missing_instances_than_fit_are_counted() {

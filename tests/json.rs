@@ -320,7 +320,7 @@ fn more_words_are_no_part_of_the_object() {
     assert_eq!(keys(&["-vvv"]), keys(&[]));
 }
 
-/// What a service says of itself cannot break out of its place.
+/// The metadata of a service cannot break out of its place.
 #[test]
 fn a_hostile_service_stays_within_its_values() {
     let reply = json!({"name": "orders", "id": "A", "version": "1\"}\n{\"status\":\"OK\"}", "metadata": {"pod\"": "a\\\"\u{0}"}});

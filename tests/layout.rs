@@ -211,7 +211,7 @@ fn one_file_knows_each_thing() {
     }
 }
 
-/// What two test modules need is in tests/support. A module's own files (`tests/faults/`) may use the module.
+/// Helpers of two test modules are in tests/support. A module's own files (`tests/faults/`) may use the module.
 #[test]
 fn no_test_module_uses_another() {
     let tests = root().join("tests");
@@ -248,6 +248,44 @@ fn no_test_module_uses_another() {
             }
         }
     }
+}
+
+/// A doc comment begins with a noun phrase ("Time limit of …", "Set if …") or a verb in the third person ("Returns …"), and so does each
+/// paragraph of it: a question word there makes the reader turn the sentence around.
+#[test]
+fn doc_comments_begin_with_no_question_word() {
+    fn walk(dir: &Path, wrong: &mut Vec<String>, seen: &mut usize) {
+        for entry in fs::read_dir(dir).expect("a folder of sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                walk(&path, wrong, seen);
+            }
+            if path.extension().is_none_or(|end| end != "rs") {
+                continue;
+            }
+            let text = fs::read_to_string(&path).expect("a source file");
+            let mut begins = true;
+            for (number, line) in text.lines().enumerate() {
+                let line = line.trim_start();
+                let comment = line.strip_prefix("///").or_else(|| line.strip_prefix("//!"));
+                let words = comment.map_or("", str::trim_start);
+                if begins && !words.is_empty() {
+                    *seen += 1;
+                    let first = words.split(|c: char| !c.is_alphabetic()).next().unwrap_or_default();
+                    if ["What", "How", "Whether", "Who"].contains(&first) {
+                        wrong.push(format!("{}:{}: {words}", path.display(), number + 1));
+                    }
+                }
+                begins = words.is_empty();
+            }
+        }
+    }
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    for folder in ["src", "tests", "packaging"] {
+        walk(&root().join(folder), &mut wrong, &mut seen);
+    }
+    assert!(seen > 2000, "only {seen} paragraphs were found");
+    assert!(wrong.is_empty(), "say the noun or the verb:\n{}", wrong.join("\n"));
 }
 
 #[test]

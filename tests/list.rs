@@ -169,7 +169,7 @@ fn prometheus_takes_the_targets() {
 /// A user of no rights.
 const NOBODY: u32 = 65534;
 
-/// What a package of Nagios brings, as small as it can be.
+/// Configuration that a package of Nagios brings, as small as it can be.
 const NAGIOS: &str = "
     define timeperiod {\n timeperiod_name 24x7\n alias always\n monday 00:00-24:00\n }
     define contact {\n contact_name admin\n service_notification_commands notify\n host_notification_commands notify\n

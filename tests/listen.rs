@@ -1225,7 +1225,7 @@ fn the_user_decides_what_nats_being_away_means_over_http() {
     );
 }
 
-/// How long a probe takes beside so many connections at once, of a service with as many instances as are told.
+/// Returns the time of a probe beside so many connections at once, of a service with this many instances.
 #[test]
 #[ignore = "needs nats-server"]
 fn timed_many_connections_and_instances_delay_no_probe() {
@@ -1364,7 +1364,7 @@ fn no_page_shows_a_secret() {
     }
 }
 
-/// What clients do that are none.
+/// Requests of odd clients.
 #[test]
 #[ignore = "needs nats-server"]
 fn odd_requests_are_answered_and_forgotten() {
@@ -1423,7 +1423,7 @@ fn odd_requests_are_answered_and_forgotten() {
     listening.end_without_trouble();
 }
 
-/// How many connections the storm has: all at once as many as it may, and then others in their place.
+/// Number of connections in the storm: all at once as many as allowed, and then others in their place.
 const STORM: usize = 10_000;
 const WAVE: usize = 250;
 
@@ -1597,7 +1597,7 @@ fn a_real_prometheus_scrapes_it_and_fires_and_resolves_the_right_alerts() {
     listening.sidecar.end(libc::SIGTERM);
 }
 
-/// How many checks a soak has at least: `LISTEN_EPOCHS=10000` for a long one.
+/// Minimum number of checks in a soak: `LISTEN_EPOCHS=10000` for a long one.
 fn epochs() -> usize {
     let epochs = std::env::var("LISTEN_EPOCHS").ok();
     epochs.and_then(|n| n.parse().ok()).unwrap_or(100)

@@ -64,7 +64,7 @@ mod hostile;
 /// All that a hostile server or peer may do, in all modes, as a table.
 mod attacks;
 
-/// What four libraries really send.
+/// The messages that four client libraries really send.
 mod samples;
 
 /// The state file under violence: kill -9, full disks, foreign files, overlapping runs.
@@ -76,7 +76,7 @@ mod faults;
 /// All services of an account in one run: fifty of them with four client libraries, and a thousand.
 mod all_services;
 
-/// What is printed, written and served of all services, and the daemons that read it.
+/// The outputs about all services, and the daemons that read them.
 mod all_outputs;
 
 /// The services that there are, and those that are missing.
@@ -118,7 +118,7 @@ mod cli;
 /// No secret in any output, error or state.
 mod secrets;
 
-/// What a hostile server learns and gets, and what a run does not do.
+/// The attacks of a hostile server: it learns no secret, and a run does nothing that it should not.
 mod security;
 
 /// The real Nagios core reaches a HARD CRITICAL, and recovers.
@@ -136,7 +136,7 @@ mod zabbix;
 /// Definitions and completions are made from the flags, and the shells take them.
 mod packaging;
 
-/// What the packages do as root gives nobody on the host more rights.
+/// The privileges on the host: what packages do as root gives no user more rights.
 mod privileges;
 
 /// The file for node_exporter: whole, readable, and there whatever happens.
@@ -157,20 +157,20 @@ mod documents;
 /// Whatever reads foreign bytes reads all bytes, and keeps its promises.
 mod fuzz;
 
-/// What the program is made of: licences, sources and doubles of its crates. tests/supply_chain.sh looks closer.
+/// The supply chain: licences, sources and doubles of the crates. tests/supply_chain.sh looks closer.
 mod supply_chain;
 
 /// Which file of the sources may use which.
 mod layout;
 
-/// Who came and who went: rolling deployments, losses, crash loops, scaling.
+/// The turnover of instances: rolling deployments, losses, crash loops, scaling.
 mod turnover;
 
-/// What endpoints have counted: error rates and processing times since the run before.
+/// The statistics of endpoints: error rates and processing times since the run before.
 mod statistics;
 
 /// Ten thousand instances: all are counted, and what is said and kept stays small.
 mod scale;
 
-/// What a run of the release build may cost: bytes, system calls, instructions, memory, threads, descriptors.
+/// The budgets of a run of the release build: bytes, system calls, instructions, memory, threads, descriptors.
 mod budgets;

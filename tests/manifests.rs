@@ -625,7 +625,7 @@ fn the_least_permissions_are_enough() {
     );
 }
 
-/// What packaging/kubernetes/README.md shows is what the program prints, but for numbers, names and addresses.
+/// The lines in packaging/kubernetes/README.md are those that the program prints, except for numbers, names and addresses.
 #[test]
 #[ignore = "needs nats-server"]
 fn the_lines_of_the_readme_are_those_of_the_program() {

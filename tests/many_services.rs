@@ -83,7 +83,7 @@ impl Run {
     }
 }
 
-/// What was seen of a service, in short.
+/// Returns the observation of a service, in short.
 #[track_caller]
 fn told(seen: &AllObservation, service: &str) -> String {
     let seen: &Arc<Observation> = seen

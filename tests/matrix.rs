@@ -126,7 +126,7 @@ impl Place<'_> {
         self.net.wait_for_instances("orders", instances);
     }
 
-    /// What the monitor says is to be this.
+    /// Asserts the verdict of the monitor.
     fn says(&self, row: &str, code: i32, reason: &str, flags: &[&str]) {
         self.compare(row, code, &[reason], self.monitor.check(flags));
     }
@@ -170,7 +170,7 @@ impl Place<'_> {
         }
     }
 
-    /// Whether the server says that nobody is there: through an import, those before 2.10.26 do not.
+    /// Returns `true` if the server reports no responders: through an import, those before 2.10.26 do not.
     fn says_nobody(&self) -> bool {
         let old = [Version::V2_9, Version::V2_10].contains(&self.version);
         !(old && self.topology == Topology::Import)
@@ -263,7 +263,7 @@ impl Place<'_> {
         self.says("service_recovered", 0, "service_recovered", &[]);
     }
 
-    /// What keeps a run from an answer.
+    /// Asserts the verdicts of runs that get no answer.
     fn asks_in_vain(&self) {
         let url = self.net.0[0].url();
         let check = |url: &str, flags: &[&str]| Check::new(["-s", url, "-n", "orders"]).args(flags);
@@ -298,7 +298,7 @@ fn name(version: Version) -> &'static str {
     }
 }
 
-/// How many were right, and how many there were: by outcome, topology and client, each by version.
+/// Numbers of right verdicts, and of all: by outcome, topology and client, each by version.
 #[derive(Default)]
 struct Table {
     grids: [Grid; 3],

@@ -23,25 +23,25 @@ use std::time::{Duration, Instant};
 /// Maximum number of states that are kept to go on from: beyond it, steps are checked, and no further ones follow.
 const MAX_KEPT: usize = 1_500_000;
 
-/// What can be searched: states, and the events that lead from one to the next.
+/// World that can be searched: states, and the events that lead from one to the next.
 trait World {
     type State: Hash;
     type Event: Clone + Display;
 
     fn start(&self) -> Self::State;
 
-    /// What can happen in this state.
+    /// Returns the events that are possible in this state.
     fn events(&self, state: &Self::State) -> Cow<'_, [Self::Event]>;
 
     /// The state after this event; `None`: that is the end of the path.
     ///
     /// # Errors
     ///
-    /// What is wrong with the step.
+    /// The fault of the step.
     fn after(&self, state: &Self::State, event: &Self::Event) -> Result<Option<Self::State>, String>;
 }
 
-/// What a search has visited.
+/// Search, with the states that it has visited.
 #[derive(Default)]
 struct Search {
     seen: HashSet<u64>,

@@ -1,4 +1,4 @@
-//! What is made for packages is made from the definition of the flags, and the shells and daemons take it.
+//! The parts of the packages that are made from the definition of the flags: the shells and daemons accept them.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -38,7 +38,7 @@ fn what_is_made_from_the_flags_is_current() {
     }
 }
 
-/// What the packages are made of is there, and they have the version of the program.
+/// The parts of the packages exist, and have the version of the program.
 #[test]
 fn the_packages_find_their_files() {
     let manifest = fs::read_to_string(root("Cargo.toml")).unwrap();

@@ -10,7 +10,7 @@ use super::support::check::Running;
 use super::support::server::free_port;
 use super::support::{Check, Server, Service, Version, http, wait_for};
 
-/// What a page is measured with; its value has the problems.
+/// Script that measures a page; its value has the problems.
 const MEASURE: &str = include_str!("page/measure.js");
 
 /// A word that fits into no line of a narrow window, and names as they are in a cloud.

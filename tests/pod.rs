@@ -13,7 +13,7 @@ use super::support::{
     raw, wait_for,
 };
 
-/// How much later than its timeout a probe may end: Kubernetes gives it a second.
+/// Maximum time after its timeout at which a probe ends: Kubernetes gives it a second.
 const GRACE: Duration = Duration::from_millis(50);
 
 /// The timeout of a probe unless told otherwise.

@@ -1,6 +1,6 @@
 //! The manifests in a real container runtime: `podman play kube`, and `podman healthcheck run` in the place of the kubelet.
 //!
-//! What podman 4.3 (Debian 12) does not do is changed for it. It starts one replica, waits for a native sidecar to end, expands no variables in
+//! The manifests are changed for what podman 4.3 (Debian 12) cannot do. It starts one replica, waits for a native sidecar to end, expands no variables in
 //! arguments, maps no ports in the network of the host (which is a namespace of the test here), and mounts Secrets wrongly: none that is
 //! `optional`, and others without decoding them. A folder stands in the place of the Secret.
 

@@ -1,4 +1,5 @@
-//! What the packages do as root gives nobody on the host more rights than before: real attacks by another user.
+//! The privileges on the host: what packages do as root gives no user more rights than before, tried with real attacks by another
+//! user.
 
 use std::fs;
 use std::path::Path;
@@ -203,7 +204,7 @@ fn removal_disables_the_units_and_purge_leaves_nothing() {
     }
 }
 
-/// What runs as root names no path below a folder that the user prometheus owns, and gives nothing away by path but in
+/// Commands that run as root name no path below a folder that the user prometheus owns, and give nothing away by path except in
 /// make-state-folders, which the tests above attack.
 #[test]
 fn root_does_nothing_below_a_folder_of_another_user() {

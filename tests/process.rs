@@ -14,7 +14,7 @@ use crate::support::{
     Blackhole, Check, Conn, Fake, LIMIT, Output, Running, SLACK, TempDir, assert_took, is_root, wait_for,
 };
 
-/// What a run may take beyond its deadline, or beyond a signal (SPEC, section 3).
+/// Time that a run may take beyond its deadline, or beyond a signal (SPEC, section 3).
 const GRACE: Duration = Duration::from_millis(100);
 
 /// No run may ever use more, in KiB.
@@ -243,7 +243,7 @@ fn a_signal_at_any_time_leaves_a_line_and_a_whole_state() {
     bench.check().run().assert(0, UP);
 }
 
-/// What each run ends with if all is well, and if nobody can read what it says.
+/// Returns checks, each with its exit status if all is well, and if nobody can read its output.
 fn outputs(bench: &Bench, again: &Bench) -> Vec<(Check, i32, i32)> {
     let state = |what| {
         let state = bench.dir.join(STATE);
@@ -435,7 +435,7 @@ fn timed_what_crashes_the_client_is_reported_as_sent_by_the_server() {
     }
 }
 
-/// What is remembered takes memory, too, and the more the less is left.
+/// The state of a service takes memory too, and little of it is left.
 #[test]
 #[ignore = "timed: tests/run.sh runs it alone"]
 fn timed_ten_thousand_instances_are_remembered_when_memory_is_short() {

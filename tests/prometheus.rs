@@ -1,4 +1,4 @@
-//! What we write, read by the real programs of Prometheus: promtool, and node_exporter as another user.
+//! The metrics, read by the real programs of Prometheus: promtool, and node_exporter as another user.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -217,7 +217,7 @@ impl Exporter {
         exporter
     }
 
-    /// What it serves now; nothing of it may be wrong.
+    /// Returns the metrics that it serves now, which must be without an error.
     fn scrape(&self) -> Metrics {
         let metrics = Metrics::parse(&http::get(self.port, "/metrics").expect("metrics"));
         assert_eq!(metrics.plain("node_textfile_scrape_error"), Some(0.0));

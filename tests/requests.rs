@@ -643,7 +643,7 @@ fn endpoint(reply: impl Fn(&mut Conn, &Request, usize) -> io::Result<()> + Send 
     })
 }
 
-/// How many times the endpoint was asked.
+/// Returns the number of requests to the endpoint.
 fn requests(fake: &Fake) -> usize {
     let lines = fake.received();
     let is_request = |line: &&String| line.starts_with("PUB orders.echo ") || line.starts_with("HPUB orders.echo ");

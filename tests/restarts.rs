@@ -21,7 +21,7 @@ use super::support::server::free_port;
 use super::support::service::Builder;
 use super::support::{Certs, Monitor, Output, Server, Service, Version, each, raw, wait_for};
 
-/// How long after the server is ready the check runs.
+/// Times after the server is ready at which the check runs.
 const DELAYS: [Duration; 4] = [
     Duration::ZERO,
     Duration::from_millis(200),
@@ -47,7 +47,7 @@ const DOWN: &str = "NATS_SERVICE CRITICAL - orders: down, no responders, 1 insta
 const STILL_DOWN: &str = "NATS_SERVICE CRITICAL - orders: still down for *s, no responders, had 1 instance, *";
 const RECOVERED: &str = "NATS_SERVICE OK - orders: 1 instance, recovered after *";
 
-/// What happens to NATS.
+/// Trouble of NATS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Trouble {
     /// The server restarts.
@@ -168,7 +168,7 @@ impl Place {
     }
 }
 
-/// What came of all restarts with one client, over one transport, after one delay.
+/// Results of all restarts with one client, over one transport, after one delay.
 struct Tally {
     client: &'static str,
     tls: bool,
@@ -177,7 +177,7 @@ struct Tally {
     tried: usize,
     /// One at most for each restart.
     complaints: Vec<String>,
-    /// How long the runs took that said what they should: for each kind of run.
+    /// Durations of the runs with the right verdict: for each kind of run.
     walls: Vec<Walls>,
 }
 
@@ -237,7 +237,7 @@ impl fmt::Display for Walls {
     }
 }
 
-/// How often each delay is tried, if the environment says so.
+/// Returns the number of times that each delay is tried, if the environment has it.
 fn long_form() -> Option<usize> {
     let runs = std::env::var("RESTART_RUNS").ok()?;
     Some(runs.parse().expect("a number"))

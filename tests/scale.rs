@@ -10,7 +10,7 @@ use super::support::{Crowd, Fake, Monitor, Output, Server, TempDir, Version, cro
 
 const MANY: usize = 10_000;
 
-/// What a file of the state may have, in bytes: the most that is remembered of anybody.
+/// Maximum size of a state file, in bytes: with the most that is remembered of a service.
 const MAX_STATE_BYTES: u64 = 1 << 20;
 
 #[track_caller]

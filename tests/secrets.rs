@@ -18,7 +18,7 @@ use crate::support::{Check, Output, Server, TempDir, Version, http, in_parallel,
 /// In every part of every secret below: no piece of one may be seen either.
 const MARK: &str = "S3CRET";
 
-/// What a run ends with: it got in, it was kept out, it got nowhere, or it did not begin.
+/// Beginning of a run's output: it logged in, it was refused, it reached nothing, or it did not begin.
 const IN: &str = "NATS_SERVICE UNKNOWN - orders: never seen in this account, no responders, *";
 const OUT: &str = "NATS_SERVICE UNKNOWN - orders: NATS at * (Authorization Violation)*";
 const AWAY: &str = "NATS_SERVICE UNKNOWN - orders: cannot re*";
@@ -720,7 +720,7 @@ fn files_with_secrets_that_others_can_read_are_named() {
     }
 }
 
-/// What the kernel takes for a process whose memory is nobody's business: its files in /proc are root's, and it leaves no core.
+/// The kernel treats the memory of the process as private: its files in /proc belong to root, and it leaves no core dump.
 #[test]
 #[ignore = "needs nats-server"]
 fn no_secret_is_in_a_core_dump() {

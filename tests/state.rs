@@ -99,7 +99,7 @@ impl Bench {
         fs::write(self.path(""), bytes).unwrap();
     }
 
-    /// What lies in the folder, sorted.
+    /// Returns the files in the folder, sorted.
     fn files(&self) -> Vec<String> {
         let names = fs::read_dir(self.folder()).into_iter().flatten();
         let mut names: Vec<String> = names
@@ -246,7 +246,7 @@ fn killed_at_any_point_the_first_run_is_the_first_run() {
     kill_at_every_point(&bench, None, (0, UP), (0, UP));
 }
 
-/// What may fail when the state is read, locked or written: the call, the file, and what is said.
+/// Faults when the state is read, locked or written: the call, the file, and the text.
 const FAULTS: [(&str, &str, &str, &str); 8] = [
     (
         "openat",
@@ -512,7 +512,7 @@ fn a_read_only_file_system_does_not_hide_an_outage() {
         .assert(3, &format!("NATS_SERVICE UNKNOWN - {problem}"));
 }
 
-/// What another user could have prepared is not believed, and nothing is written there.
+/// A folder that another user could have prepared is not trusted, and nothing is written there.
 #[test]
 #[ignore = "needs nats-server"]
 fn a_folder_that_others_can_write_to_is_not_trusted() {
@@ -1119,7 +1119,7 @@ fn timed_a_lock_that_is_never_free_costs_the_timeout_and_no_outage() {
     bench.end(service);
 }
 
-/// Whether the process has this lock file open, which it does from when it has judged to when it ends.
+/// Returns `true` if the process has this lock file open, as it has from its verdict to its end.
 fn waits_for_the_lock(pid: u32) -> bool {
     let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     let mut targets = descriptors.filter_map(|entry| fs::read_link(entry.path()).ok());

@@ -1,4 +1,4 @@
-//! What endpoints have counted: error rates and processing times since the run before.
+//! The statistics of endpoints: error rates and processing times since the run before.
 
 use super::support::service::Builder;
 use super::support::{Check, Metrics, Monitor, Output, Server, Service, TempDir, Version, raw, wait_for};

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::support::service::Builder;
 use super::support::{Fake, LIMIT, Monitor, Output, Server, Service, TempDir, Version, each};
 
-/// How long a census waits for one more answer, in seconds.
+/// Time that a full count waits for one more answer, in seconds.
 const STALL: f64 = 0.3;
 
 /// No more than this, in seconds, is a run without a wait: far above what it takes, and well below the stall.

@@ -1,4 +1,4 @@
-//! What the program is made of, as `.cargo/deny.toml` accepts it. The short form of tests/supply_chain.sh, which also looks for
+//! The crates of the program, as `.cargo/deny.toml` accepts them. The short form of tests/supply_chain.sh, which also looks for
 //! advisories, and at what only the tests have; this one needs nothing but cargo.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -78,7 +78,7 @@ fn linked() -> Vec<Value> {
     packages.iter().filter(is_found).cloned().collect()
 }
 
-/// Whether one can choose from the expression what is allowed. `A/B` is an old way to write `A OR B`.
+/// Returns `true` if an allowed licence can be chosen from the expression. `A/B` is an old way to write `A OR B`.
 fn is_allowed(licence: &str, allowed: &[String]) -> bool {
     let licence = licence.replace('/', " OR ");
     if let Some(start) = licence.rfind('(') {

@@ -79,7 +79,7 @@ impl Bench {
     }
 }
 
-/// What lies in a folder, sorted.
+/// Returns the files in a folder, sorted.
 fn files(dir: impl AsRef<Path>) -> Vec<String> {
     let names = fs::read_dir(dir).unwrap();
     let mut names: Vec<String> = names
@@ -89,7 +89,7 @@ fn files(dir: impl AsRef<Path>) -> Vec<String> {
     names
 }
 
-/// What the file says of orders: status, outage, up, instances, whether NATS could be asked, and the reasons.
+/// Asserts the samples of orders: status, outage, up, instances, whether NATS could be asked, and the reasons.
 #[track_caller]
 fn assert_says(metrics: &Metrics, status: u8, outage: Option<u8>, instances: Option<u8>, reasons: &[&str]) {
     let value = |name: &str| metrics.of("orders", name);
@@ -819,7 +819,7 @@ fn nobody_needs_to_listen() {
     closed(bench.run_to(bench.dir.join("missing/orders.prom"))).assert(3, "");
 }
 
-/// What the journal of the unit has.
+/// The journal of the unit has the findings.
 #[test]
 #[ignore = "needs nats-server"]
 fn verbose_prints_what_is_wrong_and_nothing_when_all_is_well() {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use super::support::check::matches;
 use super::support::{Certs, Check, Monitor, Output, Server, Service, Version, raw, wait_for};
 
-/// How many runs there are without a word from the environment, and how many at once.
+/// Number of runs, unless the environment has one, and how many run at once.
 const RUNS: usize = 104;
 const AT_ONCE: usize = 4;
 
@@ -104,7 +104,7 @@ impl Watcher {
         self.monitor.check(["--confirm", "0", "--timeout", "4s", "-vvv"])
     }
 
-    /// What is wrong with what was said, if anything is: or it took so long that only the patience at the end has found it.
+    /// Returns the error in a verdict, if there is one: or it took so long that only the patience at the end has found it.
     fn complaint(&self, out: &Output) -> Option<String> {
         let good = out.code == Some(self.code) && matches(&self.line, out.first_line());
         // By the program's own clock, which does not count how long strace takes to start it.

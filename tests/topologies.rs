@@ -150,7 +150,7 @@ fn a_restarted_gateway_is_no_outage() {
     });
 }
 
-/// What is said just after one server of a cluster, the one next to the services, went away in this way: they connect to
+/// Asserts the verdict just after one server of a cluster, the one next to the services, went away in this way: they connect to
 /// another one, some of them after 2 s.
 fn a_failover_is_no_outage(go_away: impl Fn(&mut Server) + Sync) {
     let clients = [Service::nats_py, Service::nats_js, Service::async_nats];

@@ -1,4 +1,4 @@
-//! Who came and who went: rolling deployments, losses, crash loops, scaling; told apart by what real services do.
+//! The turnover of instances: rolling deployments, losses, crash loops, scaling, with the messages of real services.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -483,7 +483,7 @@ fn a_restart_of_nats_is_none_of_its_services() {
     assert_eq!(restarts, Some(0.0));
 }
 
-/// Who may not ask for an instance by its id cannot know that it is gone.
+/// A user who may not ask for an instance by its id cannot know that it is gone.
 #[test]
 #[ignore = "needs nats-server"]
 fn without_the_permission_restarts_cannot_be_counted() {

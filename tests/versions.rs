@@ -227,7 +227,7 @@ fn other_outputs_tell_it_too() {
     assert_eq!(metrics.of("orders", "nats_service_status"), Some(1.0));
 }
 
-/// What is remembered, in a file that the test can look into.
+/// Memory of a service, in a file that the test can look into.
 struct Remembered(String);
 
 impl Remembered {

@@ -393,7 +393,7 @@ fn the_log_begins_and_ends_with_a_line_and_can_be_json() {
         );
 }
 
-/// What `nohup` is for: the end of a terminal ends nothing.
+/// `nohup` works: the end of a terminal ends nothing.
 #[test]
 #[ignore = "needs nats-server"]
 fn sighup_that_was_ignored_stays_ignored() {
@@ -637,7 +637,7 @@ fn bad_arguments_are_reported_on_stderr() {
     }
 }
 
-/// What it holds: must be the same after a year.
+/// Resources that it holds: they must be the same after a year.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Holdings {
     threads: usize,
@@ -655,7 +655,7 @@ fn holdings(pid: u32) -> Holdings {
     }
 }
 
-/// How many checks a soak has at least: `WATCH_EPOCHS=10000` for a long one.
+/// Minimum number of checks in a soak: `WATCH_EPOCHS=10000` for a long one.
 fn epochs() -> u64 {
     std::env::var("WATCH_EPOCHS")
         .ok()

@@ -19,7 +19,7 @@ fn user_parameters(text: &str) -> Vec<&str> {
     text.lines().filter(|line| line.starts_with("UserParameter=")).collect()
 }
 
-/// What the agent, with these items, answers for one of them.
+/// Returns the value that the agent, with these items, gives for one of them.
 fn item(server: &Server, dir: &TempDir, parameters: &[&str], key: &str) -> Value {
     let plugin = format!("{BINARY} -s {} --state-dir {}", server.url(), dir.join("state"));
     let list = format!("{BINARY} list -s {} --state-dir {}", server.url(), dir.join("state"));
@@ -87,7 +87,7 @@ fn list<'t>(value: &'t Value, key: &str) -> &'t [Value] {
     value[key].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// What a path of the template finds in an answer: the paths are of three kinds.
+/// Returns the values that a path of the template finds in an answer: the paths are of three kinds.
 fn find(path: &str, service: Option<&str>, answer: &Value) -> Value {
     if path == "$[1:]" {
         return answer.as_array().expect("an array")[1..].into();
@@ -219,7 +219,8 @@ fn the_agent_discovers_the_services() {
     assert_eq!(one["instances"], 2);
 }
 
-/// What an import of Zabbix would refuse: a key or an id twice, a master or a key in a trigger that is not there.
+/// An import of Zabbix would refuse the template for these errors: a key or an id twice, a master or a key in a trigger that is
+/// not there.
 #[test]
 #[ignore = "needs nats-py"]
 fn the_parts_of_the_template_fit_together() {

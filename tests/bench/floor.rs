@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// How many instances answered.
+/// Returns the number of instances that answered.
 fn ask(address: &str, name: &str, count: usize) -> io::Result<usize> {
     let stream = TcpStream::connect(address)?;
     stream.set_nodelay(true)?;
@@ -75,7 +75,7 @@ fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<usize>
     reader.read_until(b'\n', line)
 }
 
-/// What stands behind `"id":` in a reply, without a parser of JSON.
+/// Returns the text behind `"id":` in a reply, without a JSON parser.
 fn id(payload: &[u8]) -> Option<&[u8]> {
     const KEY: &[u8] = b"\"id\":";
     let start = payload.windows(KEY.len()).position(|bytes| bytes == KEY)? + KEY.len();

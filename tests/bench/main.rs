@@ -1,4 +1,4 @@
-//! What a run costs, beside other programs: whole processes, run in turn since machines are noisy. Prints Markdown.
+//! The cost of a run, compared with other programs: whole processes, run in turn since machines are noisy. Prints Markdown.
 //!
 //! tests/bench/run.sh builds and gets all that this needs, and says what to compare.
 
@@ -17,7 +17,7 @@ use support::server::free_port;
 use support::{Certs, Crowd, Program, Server, Service, TempDir, Version, from_env, process, wait_for};
 use table::{Row, Table};
 
-/// How many instances answer. Up to 10 they are real services; from 100 on a crowd on one connection.
+/// Numbers of instances to measure. Up to 10 they are real services; from 100 on a crowd on one connection.
 const SIZES: [usize; 5] = [1, 10, 100, 1000, 10_000];
 
 /// One of the builds of ours to measure: a name and a path.
@@ -74,7 +74,7 @@ fn main() {
     }
 }
 
-/// What it was measured on.
+/// Returns the description of the machine.
 fn machine() -> String {
     let says = |words: &[&str]| {
         let output = Command::new(words[0]).args(&words[1..]).output();
@@ -114,7 +114,8 @@ impl Bench {
         self.others.join(name).to_str().expect("UTF-8").to_owned()
     }
 
-    /// What does no more than it must, and what does less: the first one is what the others are compared with.
+    /// Returns the programs to compare with: the first one does no more than it must, and is what the others are compared with;
+    /// the others do less.
     fn yardsticks(&self, server: u16, service: &str, count: usize) -> Vec<Row> {
         let address = format!("127.0.0.1:{server}");
         let count = count.to_string();

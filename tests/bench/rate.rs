@@ -16,7 +16,7 @@ const TIME: Duration = Duration::from_secs(60);
 /// So many services, of three instances each, on the other two servers of the cluster.
 const SERVICES: usize = 20;
 
-/// How many checks run at once at most: what a monitoring system allows.
+/// Maximum number of checks at once: as many as a monitoring system allows.
 const AT_ONCE: usize = 4;
 
 pub fn measure(check: &str, dir: &TempDir) {

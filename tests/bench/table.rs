@@ -9,7 +9,7 @@ use super::support::cost::Times;
 /// A slow program is run once in so many rounds.
 const SLOW: usize = 10;
 
-/// How often the counts are taken: the least of them is what a program does when no other thread is in its way.
+/// Number of times that each count is taken: the least of them is what a program does when no other thread is in its way.
 const COUNTS: usize = 3;
 
 pub struct Row {
@@ -49,7 +49,7 @@ pub struct Table {
     runs: usize,
 }
 
-/// What is said of one program.
+/// Costs of one program.
 struct Cost {
     times: Times,
     peak_kib: u64,

@@ -49,7 +49,7 @@ impl Hosts {
         hosts
     }
 
-    /// Whether the kernel can delay packets; if not, it can only lose them.
+    /// Returns `true` if the kernel can delay packets; if not, it can only lose them.
     pub fn netem(&self) -> bool {
         self.netem
     }

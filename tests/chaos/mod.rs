@@ -9,11 +9,11 @@
 
 /// Hosts with links that can break and lose packets.
 mod hosts;
-/// What there is, what can be done next, and what is true after it.
+/// The state of the world, the actions that are possible in it, and the state after each.
 mod model;
-/// What was true at each instant, and what a run may say of it.
+/// The truth at each instant, and the verdicts that it allows a run.
 mod oracle;
-/// Who asks again and again, and is judged.
+/// The watchers, which check again and again, and are judged.
 mod watcher;
 /// The servers, the services and the network, and what breaks them.
 mod world;

@@ -1,11 +1,12 @@
-//! What there is, as far as the driver knows: what can be done next, and what is true after it. Pure, but for the seed.
+//! The state of the world, as far as the driver knows: the actions that are possible in it, and the state after each. Pure,
+//! except for the seed.
 
 use std::time::{Duration, Instant};
 
 use super::oracle::{Moment, Nats};
 
-/// How long an instance may take until it is heard again (`facts/wire.md`): one that has started or gone on, the server having
-/// waited for it;
+/// Maximum time until an instance replies again (`facts/wire.md`): one that has started or gone on, the server having waited for
+/// it;
 const GO_ON: Duration = Duration::from_secs(1);
 /// and one that has to connect again, which takes clients 2 to 3 s, while a run gives them the 5 s of `--confirm`.
 const RECONNECT: Duration = Duration::from_millis(4500);
@@ -31,7 +32,7 @@ fn most(service: &str) -> usize {
     if service == SERVICES[0] { 4 } else { 2 }
 }
 
-/// Whether an instance is one of this service: the name of its pod says so.
+/// Returns `true` if the instance belongs to this service: the name of its pod shows it.
 pub fn is_of(service: &str, pod: &str) -> bool {
     pod.strip_prefix(service).is_some_and(|rest| rest.starts_with('-'))
 }
@@ -122,7 +123,7 @@ pub enum Action {
         percent: usize,
     },
     Path(Path),
-    /// How long bytes take from a distance, each way.
+    /// Time that bytes take from a distance, each way.
     Delay(Duration),
     /// Nothing for a while.
     Rest,
@@ -132,7 +133,7 @@ pub enum Action {
 pub struct Model {
     pub servers: Vec<Server>,
     pub hosts: Vec<Host>,
-    /// Whether links can break, and lose packets.
+    /// Set if links can break, and lose packets.
     pub links: bool,
     pub instances: Vec<Instance>,
     pub path: Path,
@@ -155,7 +156,7 @@ impl Model {
         }
     }
 
-    /// What is to happen next.
+    /// Chooses the next action.
     pub fn choose(&self, dice: &mut Dice) -> Action {
         let weights = [
             (18, "start"),
@@ -241,7 +242,7 @@ impl Model {
         Some(action)
     }
 
-    /// What has to be done so that all servers are there.
+    /// Returns the action that brings all servers back, if one is needed.
     pub fn mend_server(&self) -> Option<Action> {
         let ill = self.servers.iter().position(|server| *server != Server::Up)?;
         Some(match self.servers[ill] {
@@ -250,7 +251,7 @@ impl Model {
         })
     }
 
-    /// What has to be done so that the servers can be reached by everybody.
+    /// Returns the action that makes the servers reachable for all, if one is needed.
     fn mend_network(&self) -> Option<Action> {
         let broken = self.hosts.iter().position(|host| host.down_since.is_some());
         self.mend_server()
@@ -258,13 +259,13 @@ impl Model {
             .or_else(|| (self.path != Path::Whole).then_some(Action::Path(Path::Whole)))
     }
 
-    /// What has to be done so that all is well but for instances that are gone.
+    /// Returns the action that makes all well, except for instances that are gone.
     pub fn mend(&self) -> Option<Action> {
         let frozen = self.instances.iter().any(|instance| instance.frozen);
         self.mend_network().or_else(|| frozen.then_some(Action::ThawAll))
     }
 
-    /// What there is after an action that ended at this time.
+    /// Returns the state after an action that ended at this time.
     pub fn after(&self, action: &Action, now: Instant) -> Model {
         let mut next = self.clone();
         match action {
@@ -338,7 +339,7 @@ impl Model {
         }
     }
 
-    /// What is true from now on.
+    /// Returns the truth from now on.
     pub fn moment(&self, now: Instant) -> Moment {
         let any = |state| self.servers.contains(&state);
         let nats = match (any(Server::Up), any(Server::Frozen) || any(Server::Stopped)) {

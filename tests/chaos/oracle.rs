@@ -1,9 +1,9 @@
-//! What was true at each instant, and what a run may say of it. Pure: it is told what happened, and when.
+//! The truth at each instant, and the verdicts that it allows a run. Pure: it is told the events and their times.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-/// Whether NATS can be asked.
+/// State of NATS: reachable or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Nats {
     Fine,
@@ -12,7 +12,7 @@ pub enum Nats {
     Away,
 }
 
-/// What is true until the next moment.
+/// Truth until the next moment.
 #[derive(Clone, Debug)]
 pub struct Moment {
     pub from: Instant,
@@ -69,14 +69,14 @@ pub const LATELY: usize = 12;
 #[derive(Default)]
 pub struct History(Vec<Moment>);
 
-/// Who asks.
+/// Place that a check asks from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum From {
     Nearby,
     ADistance,
 }
 
-/// What was true for the whole of a run.
+/// Truth for the whole of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Truth {
     /// An instance could answer all along, and has had the time that it needs.
@@ -100,8 +100,8 @@ impl History {
         pods.into_iter().collect()
     }
 
-    /// What was true from `start` to `end`: for the pods that `asked` names, those of a service or one of them. What has happened to an
-    /// instance has to be over, with the time that it needs, when `settled` comes.
+    /// Returns the truth from `start` to `end`: for the pods that `asked` names, those of a service or one of them. An event of
+    /// an instance has to be over, with the time that it needs, when `settled` comes.
     pub fn truth(
         &self,
         from: From,
@@ -137,7 +137,7 @@ impl History {
     }
 }
 
-/// What a check has said.
+/// Verdict of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Said {
     Up,
@@ -150,7 +150,7 @@ pub enum Said {
     NeverSeen,
 }
 
-/// What went wrong.
+/// Fault of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     FalseAlarm,
@@ -161,7 +161,7 @@ pub enum Fault {
     Odd,
 }
 
-/// What one who asks again and again has been told so far.
+/// Verdicts of one watcher so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Told {
     pub seen: bool,

@@ -1,4 +1,4 @@
-//! Who asks again and again, and is judged.
+//! The watchers, which check again and again, and are judged.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -18,7 +18,7 @@ pub const KILLED: &str = "check, killed";
 /// The same, of those who ask for all services.
 pub const KILLED_ALL: &str = "--all, killed";
 
-/// Who asks again and again, and what came of it.
+/// Watcher, which checks again and again, and its results.
 pub struct Watcher {
     pub name: &'static str,
     from: From,
@@ -54,7 +54,7 @@ impl Watcher {
         }
     }
 
-    /// What a check says, as JSON.
+    /// Runs a check, and records its verdict, from JSON.
     pub fn check(&mut self, history: &Mutex<History>) {
         let start = Instant::now();
         let out = self.monitor.check(self.flags).args(["--format", "json"]).run();
@@ -81,7 +81,7 @@ impl Watcher {
         self.told.unsure = true;
     }
 
-    /// What a probe of one pod says: of one that is there, or was lately.
+    /// Runs a probe of one pod, and records its result: of a pod that is there, or was lately.
     pub fn probe(&mut self, history: &Mutex<History>, dice: &mut Dice) {
         let mut pods = history.lock().expect("no panic").pods();
         pods.retain(|pod| is_of(SERVICES[0], pod));
@@ -138,7 +138,7 @@ impl Tally {
     }
 }
 
-/// Who asks for all services again and again. Each of them is judged by what was true of it.
+/// Watcher that checks all services again and again. Each service is judged by its own truth.
 pub struct AllWatcher {
     pub name: &'static str,
     from: From,
@@ -231,7 +231,7 @@ fn code_of(object: &Value) -> Option<i32> {
     object["exit_code"].as_i64().and_then(|code| code.try_into().ok())
 }
 
-/// Whether what was said of a service has this exit code.
+/// Returns `true` if the verdict on a service has this exit code.
 fn fits(said: Said, code: Option<i32>) -> bool {
     let codes: &[i32] = match said {
         Said::Up | Said::Recovered => &[0, 1],
@@ -255,7 +255,7 @@ fn as_far_as_it_ran(truth: Truth, out: &Output) -> Truth {
     }
 }
 
-/// What a check says, and whether it got an answer.
+/// Returns the verdict of a check, and whether it got an answer.
 fn read(json: &Value) -> (Said, bool) {
     let findings: Vec<_> = json["findings"].as_array().expect("findings").iter().collect();
     let is = |reason| findings.iter().any(|finding| finding["reason"] == reason);

@@ -1,7 +1,7 @@
 //! Power cuts, simulated: what real runs do to the disk is recorded, and played back up to each point, without what a file
 //! system may have lost by then.
 //!
-//! What is in a file is only sure once that file was synced; else it is whole, half, empty or full of zeros. The folder is never
+//! The content of a file is only sure once that file was synced; else it is whole, half, empty or full of zeros. The folder is never
 //! synced, so none of the latest changes of names is sure: a journal keeps them in their order, up to a point; without one, any of
 //! them may be there and any other not.
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 use super::{Place, Scope, Tally, long_form};
 use crate::support::{Output, Server, Service, Version, in_parallel};
 
-/// How many of the latest changes of names a file system may have in memory only: those of three runs and more.
+/// Number of the latest changes of names that a file system may have in memory only: those of three runs and more.
 const UNSURE: usize = 10;
 
 /// The run that wrote something, which is all that tells one content of a file from another.
@@ -25,10 +25,10 @@ type Run = usize;
 /// A file, whatever its names are.
 type File = usize;
 
-/// What a run does to the disk.
+/// Step of a run on the disk.
 #[derive(Clone, Debug)]
 enum Step {
-    /// What these names (the ends of the paths) stand for from now on, or that they are no more. All or nothing.
+    /// New files behind these names (the ends of the paths), or their removal. All or nothing.
     Names(Vec<(String, Option<File>)>),
     /// The file has the content of this run, in memory at first. It may be one that has another name on the disk.
     Wrote(File, Run),
@@ -36,13 +36,13 @@ enum Step {
     Synced(File),
 }
 
-/// What is left of a file that was written and not synced, and so of what was in it before.
+/// Content that may be left of a file that was written and not synced, and so of its earlier content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Content {
     New,
-    /// What was last synced.
+    /// Content that was last synced.
     Old,
-    /// What was written before, and not synced either.
+    /// Content that was written before, and not synced either.
     Previous,
     /// The first half is new, the rest is old.
     Torn,
@@ -70,7 +70,7 @@ struct Recorder {
     steps: Vec<Step>,
     states: Vec<Vec<u8>>,
     names: BTreeMap<String, File>,
-    /// What is open at this moment.
+    /// Files that are open at this moment.
     open: BTreeMap<String, File>,
     files: usize,
 }
@@ -155,7 +155,7 @@ impl Recorder {
         self.steps.push(Step::Names(changes));
     }
 
-    /// What is in a file after these steps.
+    /// Returns the content of a file after these steps.
     fn content(&self, steps: &[Step], file: File, content: Content) -> Vec<u8> {
         let (mut old, mut new): (Option<Run>, Vec<Run>) = (None, Vec::new());
         for step in steps {
@@ -369,7 +369,7 @@ fn command(program: &str, args: &[&str]) {
     );
 }
 
-/// What is on the disk at this moment, while the file system goes on.
+/// Returns the content of the disk at this moment, while the file system goes on.
 fn snapshot(image: &str) -> Vec<u8> {
     loop {
         let (first, second) = (fs::read(image).unwrap(), fs::read(image).unwrap());

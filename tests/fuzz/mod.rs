@@ -14,7 +14,7 @@ use targets::{TARGETS, Target};
 
 use crate::support::{Check, Fake, Output, in_parallel};
 
-/// How many mutations of the seeds each target reads.
+/// Number of mutations of the seeds that each target reads.
 const MUTATIONS: u64 = 400;
 
 fn number(variable: &str, otherwise: u64) -> u64 {
@@ -35,7 +35,7 @@ impl Random {
     }
 }
 
-/// What libFuzzer does to an input, in small: cuts, doubles, crosses, and puts in words and odd bytes.
+/// Mutates an input as libFuzzer does, in small: cuts, doubles, crosses, and puts in words and odd bytes.
 fn mutate(random: &mut Random, words: &[&str], seeds: &[Vec<u8>]) -> Vec<u8> {
     let mut input = seeds[random.below(seeds.len())].clone();
     for _ in 0..=random.below(4) {
@@ -102,7 +102,7 @@ fn every_target_keeps_its_promises() {
     assert!(broken.is_empty(), "what broke it is told above:\n{}", broken.join("\n"));
 }
 
-/// What servers say: at once, after the login, and after a request. Between them is a byte of 0x1e; INBOX and SID stand for
+/// Messages of servers: at once, after the login, and after a request. Between them is a byte of 0x1e; INBOX and SID stand for
 /// where the reply belongs.
 const TALKS: [&str; 6] = [
     "INFO {\"server_id\":\"N\",\"server_name\":\"n\",\"version\":\"2.10.25\",\"go\":\"\",\"host\":\"h\",\"port\":1,\"headers\":true,\"max_payload\":1048576,\"proto\":1,\"client_id\":1,\"client_ip\":\"\"}\r\n\x1ePONG\r\n\x1eMSG INBOX SID 27\r\n{\"name\":\"orders\",\"id\":\"A1\"}\r\n",

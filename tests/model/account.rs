@@ -34,7 +34,7 @@ pub const FLAGS: [&str; 4] = [
     "--silent warning --never-seen ok --unreachable ok --forget-after 10m",
 ];
 
-/// How the question to all services went.
+/// Result of the query to all services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Common {
     Asked,
@@ -44,7 +44,7 @@ pub enum Common {
     Failed(Reason),
 }
 
-/// What a run comes to.
+/// Observation of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Look {
     common: Common,
@@ -62,7 +62,7 @@ pub enum File {
     Cut(usize),
 }
 
-/// What happens to the memory.
+/// Event that changes the memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     Run {
@@ -348,7 +348,7 @@ impl World for TwoServices {
     }
 }
 
-/// What is true of a service after a path, found out without the judge.
+/// Truth about a service after a path, found out without the judge.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct ServiceTruth {
     truth: Truth,
@@ -357,7 +357,7 @@ struct ServiceTruth {
 }
 
 impl ServiceTruth {
-    /// Whether it had instances in the last epoch, or its outage is open.
+    /// Returns `true` if it had instances in the last epoch, or its outage is open.
     fn is_remembered(&self) -> bool {
         self.truth.outage.is_some() || self.truth.last.is_some_and(|count| count > 0)
     }
@@ -377,13 +377,13 @@ impl Hash for Node {
     }
 }
 
-/// What a run knows when it begins.
+/// Memory of a run when it begins.
 struct Peeked {
     memory: AccountMemory,
     is_watched: [bool; 2],
 }
 
-/// What reading the file came to.
+/// Result of reading the file.
 #[derive(Default)]
 struct Read {
     /// The memories that cannot be read.
@@ -630,7 +630,7 @@ impl ServiceTruth {
     }
 }
 
-/// What a run with this memory sees: those that are planned, and those that reply to the query to all.
+/// Returns the observation of a run with this memory: the services that are planned, and those that reply to the query to all.
 fn observe(config: &AllConfig, memory: &AccountMemory, look: &Look, at: Timestamp) -> AllObservation {
     let plan = probe_plan(config, memory, NOW);
     let mut services = BTreeMap::new();

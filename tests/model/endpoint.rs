@@ -18,13 +18,13 @@ use super::{World, ensure};
 /// When the wait for a reply ends.
 const END: Duration = ms(9500);
 
-/// How long nothing must have come to say that nothing comes.
+/// Time without a message after which none is expected any more.
 const PATIENCE: Duration = ms(2500);
 
-/// How long after a request a 503 of the server can come.
+/// Maximum time after a request in which a 503 of the server can come.
 const AT_ONCE: Duration = ms(1000);
 
-/// How long after the first request it may be sent again, as the manual has it.
+/// Times after the first request at which it may be sent again, as the manual has it.
 const AGAIN: [Duration; 2] = [ms(50), ms(250)];
 
 const SUBJECT: &str = "orders.echo";
@@ -34,7 +34,7 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// What an instance reports of its endpoints.
+/// Report of an instance about its endpoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
     HasIt,
@@ -43,7 +43,7 @@ pub enum Report {
     Wild,
 }
 
-/// What comes over the connection, or that nothing comes for as long as the run listens.
+/// Message over the connection, or silence for as long as the run listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
     /// The reply to the request, when it was sent for the nth time.
@@ -72,7 +72,7 @@ pub enum Message {
 }
 
 impl Message {
-    /// Whether the client takes it after all that is in the inbox.
+    /// Returns `true` if the client takes it after all that is in the inbox.
     fn is_event(self) -> bool {
         matches!(
             self,
@@ -81,7 +81,7 @@ impl Message {
     }
 }
 
-/// What comes, and whether more comes before the run acts.
+/// Message, and whether more come before the run acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arrival {
     message: Message,
@@ -184,7 +184,7 @@ pub struct Run {
     info_refused: BTreeSet<usize>,
     /// It was denied, or the connection broke, before there was a reply.
     is_failed: bool,
-    /// What came since the run last acted is followed by more: of events, when one of them has come.
+    /// Set if more messages follow those since the run last acted: of events, when one of them has come.
     batch: Option<bool>,
 }
 
@@ -325,7 +325,7 @@ impl Run {
         Ok(())
     }
 
-    /// What can come now.
+    /// Returns the messages that can come now.
     fn arrivals(&self) -> Vec<Arrival> {
         let mut messages = Vec::new();
         let mut events = vec![Message::Disconnected];

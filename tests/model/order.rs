@@ -27,7 +27,7 @@ const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// What comes over the connection, or that nothing comes for as long as the run listens.
+/// Message over the connection, or silence for as long as the run listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// To this query an instance replies.
@@ -53,7 +53,7 @@ pub struct Run {
     clock: PingClock,
     plan: PingPlan,
     now: Duration,
-    /// What was sent, and when.
+    /// Queries sent so far, and when.
     sent: Vec<(Query, Duration)>,
     pings: usize,
     pongs: usize,
@@ -64,7 +64,7 @@ pub struct Run {
     until: Duration,
 }
 
-/// What a run came to.
+/// Result of a step.
 enum Step {
     Goes(Box<Run>),
     Ended,
@@ -210,7 +210,7 @@ impl Run {
         said && self.replied.is_empty() && self.now >= self.plan.confirm
     }
 
-    /// What can come now.
+    /// Returns the messages that can come now.
     fn messages(&self) -> Vec<Message> {
         let mut messages = vec![Message::Nothing];
         if self.pongs < self.pings {

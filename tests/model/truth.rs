@@ -19,7 +19,7 @@ use super::{World, ensure};
 /// Time window of the baseline, in microseconds: the default of `--baseline-settle`.
 pub const SETTLE: i64 = 900 * 1_000_000;
 
-/// What is true after a path, found out without the judge. Times are microseconds before now.
+/// Truth after a path, found out without the judge. Times are microseconds before now.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Truth {
     /// Number of instances in the last epoch that the memory can know.
@@ -30,9 +30,9 @@ pub struct Truth {
     sizes: Option<Vec<(usize, i64)>>,
     /// The instances of the last epoch that had any.
     there: Vec<usize>,
-    /// How long ago an instance last disappeared.
+    /// Time since an instance last disappeared.
     latest_loss: Option<i64>,
-    /// How many instances of each version disappeared, and how many came.
+    /// Numbers of instances of each version that disappeared and that came.
     went_and_came: BTreeMap<&'static str, (u64, u64)>,
 }
 
@@ -88,7 +88,7 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// What is wrong with the step.
+    /// The fault of the step.
     fn after(&self, event: &Event, policy: &Policy) -> Result<Node, String> {
         let mut truth = self.truth.clone();
         truth.wait(event.pause);
@@ -149,7 +149,7 @@ impl Node {
         }
     }
 
-    /// What the run reads from the state file.
+    /// Returns the memory that the run reads from the state file.
     fn read(&self, event: &Event, truth: &mut Truth) -> Result<Memory, String> {
         let nothing = Memory {
             sequence: 1,
@@ -250,7 +250,7 @@ pub fn shift(memory: &mut Memory, micros: i64) {
 }
 
 impl Event {
-    /// What the run sees, of what this memory tells it to look for.
+    /// Returns the observation of a run that looks for the instances in this memory.
     fn observation(&self, memory: &Memory) -> Observation {
         let mut seen = self.seen.observation(memory);
         if self.overlaps
@@ -263,7 +263,7 @@ impl Event {
 }
 
 impl Seen {
-    /// What the run sees, of what this memory tells it to look for.
+    /// Returns the observation of a run that looks for the instances in this memory.
     pub fn observation(&self, memory: &Memory) -> Observation {
         let outcome = match self {
             Seen::Instances { answer, .. } => {
@@ -298,7 +298,7 @@ impl Seen {
     }
 }
 
-/// What a run learned of the service.
+/// Class of a run's knowledge of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     Up,

@@ -47,7 +47,7 @@ impl AllMonitor {
         check.args(["--state-dir", &self.home.join("state")]).home(&self.home)
     }
 
-    /// What a check of all services says, as JSON.
+    /// Returns the verdict of a check of all services, from JSON.
     #[track_caller]
     pub fn json(&self, code: i32) -> Findings {
         Findings::read(&self.all(["--format", "json"]).run(), code)
@@ -83,7 +83,7 @@ impl Findings {
         Findings { all, services: objects }
     }
 
-    /// What is said of a service.
+    /// Returns the verdict on a service.
     #[track_caller]
     pub fn of(&self, name: &str) -> &Value {
         let found = self.services.iter().find(|object| object["service"] == name);

@@ -152,7 +152,7 @@ impl Browser {
         result["result"]["value"].take()
     }
 
-    /// What the browser has had to say of the pages so far: in its console, and of errors.
+    /// Returns the messages of the browser about the pages so far: those of its console, and errors.
     pub fn messages(&self) -> Vec<String> {
         let is_message = |event: &&Value| {
             let method = event["method"].as_str().unwrap_or_default();

@@ -199,7 +199,7 @@ impl Running {
         process::signal(&self.child, signal);
     }
 
-    /// Whether it has not ended yet.
+    /// Returns `true` if it has not ended yet.
     pub fn is_running(&mut self) -> bool {
         !process::ends(&self.child, Duration::ZERO)
     }
@@ -355,7 +355,7 @@ impl Output {
         }
     }
 
-    /// How long it took, without the time that it stood in the queue for a processor: an upper limit is asserted against this
+    /// Returns its duration, without the time that it stood in the queue for a processor: an upper limit is asserted against this
     /// clock, which stands still while others have the machine. When nobody else wants it, it is the one on the wall.
     pub fn own(&self) -> Duration {
         self.wall.saturating_sub(self.queued)
@@ -472,8 +472,8 @@ fn parse_perfdata(item: &str) -> Option<(&str, Option<f64>)> {
     Some((label, Some(number.parse().ok().filter(|_| plain)?)))
 }
 
-/// Whether a text is as a pattern says, from begin to end: `*` stands for anything, or nothing, within a line. Line ends at
-/// the end of either do not count.
+/// Returns `true` if a text matches a pattern, from begin to end: `*` stands for anything, or nothing, within a line. Line ends
+/// at the end of either do not count.
 pub fn matches(pattern: &str, text: &str) -> bool {
     let pattern: Vec<_> = pattern.trim_end_matches('\n').split('\n').collect();
     let text: Vec<_> = text.trim_end_matches('\n').split('\n').collect();

@@ -1,4 +1,4 @@
-//! What a run of a program costs: times, and counts that do not depend on how fast or how busy the machine is.
+//! The cost of a run of a program: times, and counts that do not depend on how fast or how busy the machine is.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -17,7 +17,7 @@ pub struct Program {
     code: i32,
 }
 
-/// What depends on the machine, and on what else it does.
+/// Costs that depend on the machine, and on what else it does.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
     pub wall_ms: f64,
@@ -25,7 +25,7 @@ pub struct Times {
     pub cpu_ms: f64,
 }
 
-/// What the kernel was asked for.
+/// System calls of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Calls {
     pub by_name: BTreeMap<String, usize>,
@@ -114,7 +114,7 @@ impl Program {
         Ok(times)
     }
 
-    /// How much memory it has at most, in KiB. Not `ru_maxrss`, into which the kernel counts what started it.
+    /// Returns its largest memory, in KiB. Not `ru_maxrss`, into which the kernel counts what started it.
     pub fn peak_kib(&self) -> io::Result<u64> {
         let mut command = self.under(&[]);
         // SAFETY: ptrace is a plain system call, allowed between fork and exec.
@@ -129,7 +129,7 @@ impl Program {
         Ok(peak)
     }
 
-    /// What strace sees.
+    /// Returns the system calls that strace sees.
     pub fn calls(&self) -> io::Result<Calls> {
         let dir = TempDir::new();
         let trace = dir.join("trace");
@@ -138,7 +138,7 @@ impl Program {
         Ok(read_trace(&std::fs::read_to_string(trace)?))
     }
 
-    /// How many instructions it executes outside of the kernel, as callgrind counts them, the dynamic linker's included.
+    /// Returns the number of instructions outside of the kernel, as callgrind counts them, with those of the dynamic linker.
     pub fn instructions(&self) -> io::Result<u64> {
         let dir = TempDir::new();
         let log = dir.join("log");

@@ -66,7 +66,7 @@ impl Drop for Crowd {
     }
 }
 
-/// What each of them says: the size and the payload of a message.
+/// Reply of each instance: the size and the payload of a message.
 struct Replies {
     pings: Vec<String>,
     stats: Vec<String>,

@@ -89,7 +89,7 @@ impl Fake {
         self.address.port()
     }
 
-    /// How many times it was asked for a service, and how many inboxes the answers were to go to.
+    /// Returns the number of requests for a service, and that of their inboxes.
     pub fn rounds(&self) -> (usize, usize) {
         let received = self.received();
         let requests = received.iter().filter(|line| line.starts_with("PUB $SRV.PING."));
@@ -97,7 +97,7 @@ impl Fake {
         (inboxes.len(), inboxes.iter().collect::<HashSet<_>>().len())
     }
 
-    /// How many connections there have been.
+    /// Returns the number of connections so far.
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
@@ -120,7 +120,7 @@ impl Drop for Fake {
     }
 }
 
-/// What a client has published.
+/// Message that a client has published.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub subject: String,
@@ -241,7 +241,7 @@ impl Conn {
         Ok(())
     }
 
-    /// Whether [`Conn::read_request`] and [`Conn::hold`] answer PING. They do at first.
+    /// Sets whether [`Conn::read_request`] and [`Conn::hold`] answer PING. They do at first.
     pub fn answer_pings(&mut self, answer: bool) {
         self.answer_pings = answer;
     }

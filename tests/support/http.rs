@@ -13,7 +13,7 @@ pub fn get(port: u16, path: &str) -> io::Result<String> {
     }
 }
 
-/// What a server says to a request.
+/// Reply of a server to a request.
 #[derive(Clone, Debug)]
 pub struct Reply {
     pub status: u16,

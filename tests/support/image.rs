@@ -8,7 +8,7 @@ use super::{Check, Output, TempDir, from_env};
 
 const UID: &str = "65532";
 
-/// What the labels of the image say: where its source is, which commit, and when it was made.
+/// Labels of the image: its source, commit and time.
 pub const SOURCE: &str = "https://git.example.org/check_nats_service";
 pub const REVISION: &str = "0123456789abcdef0123456789abcdef01234567";
 pub const CREATED: (&str, &str) = ("1700000000", "2023-11-14T22:13:20Z");
@@ -53,7 +53,7 @@ impl Image {
         image
     }
 
-    /// What it says, in one word.
+    /// Returns the output of buildah, in one word.
     #[track_caller]
     pub fn buildah(&self, args: &[&str]) -> String {
         let out = self.run_buildah(args);

@@ -66,7 +66,7 @@ impl Account {
         Account { key, claims }
     }
 
-    /// How many connections it may have.
+    /// Sets the maximum number of its connections.
     pub fn connections(mut self, most: usize) -> Account {
         self.claims["nats"]["limits"]["conn"] = most.into();
         self

@@ -79,8 +79,8 @@ pub fn container(name: &str, container: &str) -> Value {
     found.unwrap_or_else(|| panic!("{name}: no {container}"))
 }
 
-/// What the Pod Security level *restricted* (which includes *baseline*) forbids in the pods of a manifest, as
-/// https://kubernetes.io/docs/concepts/security/pod-security-standards/ lists it.
+/// Returns the settings that the Pod Security level *restricted* (which includes *baseline*) forbids in the pods of a manifest,
+/// as https://kubernetes.io/docs/concepts/security/pod-security-standards/ lists them.
 pub fn forbidden(deployment: &Value) -> Vec<String> {
     let pod = &deployment["spec"]["template"]["spec"];
     let mut found = Vec::new();

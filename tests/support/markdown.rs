@@ -1,4 +1,4 @@
-//! What documents say: their sections, and the blocks in them that people paste.
+//! The parts of documents: their sections, and the blocks in them that people paste.
 
 use std::ffi::OsString;
 use std::fs;

@@ -55,7 +55,7 @@ impl Metrics {
         given.map(|sample| sample.labels["reason"].as_str()).collect()
     }
 
-    /// How many samples there are of ours.
+    /// Returns the number of samples of this program.
     pub fn count(&self) -> usize {
         let ours = self.0.iter().filter(|sample| sample.name.starts_with("nats_service_"));
         ours.count()

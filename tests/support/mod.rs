@@ -1,4 +1,4 @@
-//! What the tests stand on: real NATS servers, real services, the command under test, and the hostile parts of a network.
+//! The foundation of the tests: real NATS servers, real services, the command under test, and the hostile parts of a network.
 //!
 //! Every wait has a limit, and everything that is started is ended with its owner.
 #![allow(dead_code, unused_imports)] // A toolbox: not every tool is in use at every time.
@@ -52,11 +52,11 @@ use std::io::Write;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// How long anything may take on a busy machine that usually takes milliseconds.
+/// Time limit, on a busy machine, of a step that usually takes milliseconds.
 pub const LIMIT: Duration = Duration::from_secs(20);
 
-/// How much later than the contract's limit (its deadline and 100 ms) a run may end: by the clock of [`Output::own`], which leaves
-/// out the first thread's time in the queue for a processor, but not that of the others.
+/// Time after the contract's limit (its deadline and 100 ms) at which a run may still end: by the clock of [`Output::own`], which
+/// leaves out the first thread's time in the queue for a processor, but not that of the others.
 pub const SLACK: Duration = Duration::from_millis(100);
 
 /// Looks again and again until `condition` gives something. Panics with `what` after [`LIMIT`].
@@ -72,8 +72,8 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Whether upper limits on time are asserted as they stand: in the timed tests (`timed_...`), which tests/run.sh runs one after the
-/// other, after all else, on the release build, up to five times. Elsewhere, other tests have the processors.
+/// Returns `true` if upper limits on time are asserted as they stand: in the timed tests (`timed_...`), which tests/run.sh runs
+/// one after the other, after all else, on the release build, up to five times. Elsewhere, other tests have the processors.
 pub fn is_timed() -> bool {
     std::env::var_os("TIMED").is_some()
 }
@@ -119,8 +119,8 @@ pub fn from_env(variable: &str) -> String {
     })
 }
 
-/// Whether this user may mount, give files away and become another user. In CI that is a must; elsewhere a test that needs
-/// it says so and stops.
+/// Returns `true` if this user may mount, give files away and become another user. In CI that is a must; elsewhere a test that
+/// needs it says so and stops.
 pub fn is_root() -> bool {
     // SAFETY: geteuid always succeeds.
     let root = unsafe { libc::geteuid() == 0 };

@@ -52,8 +52,7 @@ impl Monitor {
         self.ask(&["state", what])
     }
 
-    /// What `state show` says about what was answered: the last epoch, the outage, the instances. Nothing in it changes with
-    /// the time that goes by.
+    /// Returns the lines of `state show` about the last answer, the outage and the instances. They do not change with time.
     #[track_caller]
     pub fn epoch(&self) -> String {
         let shown = self.state("show").run();

@@ -89,8 +89,8 @@ pub fn ends(child: &Child, limit: Duration) -> bool {
     }
 }
 
-/// How long the first thread of a process (one that may have ended, but has not been waited for) has stood in the queue for a
-/// processor: the part of its time that is the machine's, and not its own. Nothing if the kernel does not count that.
+/// Returns the time that the first thread of a process (one that may have ended, but has not been waited for) has stood in the
+/// queue for a processor: the part of its time that is the machine's, and not its own. Nothing if the kernel does not count that.
 pub fn queued(child: &Child) -> Duration {
     let counted = std::fs::read_to_string(format!("/proc/{}/schedstat", child.id())).unwrap_or_default();
     let nanos = counted.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());

@@ -21,7 +21,7 @@ struct Shared {
     stuck: AtomicBool,
     /// Connections are closed, at once and when they are made.
     cut: AtomicBool,
-    /// How many milliseconds everything takes, each way.
+    /// Delay of each byte in milliseconds, each way.
     delay: AtomicU64,
     over: AtomicBool,
     streams: Mutex<Vec<TcpStream>>,
@@ -69,7 +69,7 @@ impl Proxy {
         self.shared.stuck.store(true, SeqCst);
     }
 
-    /// What got stuck comes through.
+    /// Lets the bytes through that got stuck.
     pub fn unstick(&self) {
         self.shared.stuck.store(false, SeqCst);
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::{LIMIT, TempDir, from_env, process};
 
-/// How to start a service; see [`Service::nats_py`] and [`Service::async_nats`].
+/// Options for starting a service; see [`Service::nats_py`] and [`Service::async_nats`].
 pub struct Builder {
     program: PathBuf,
     args: Vec<String>,

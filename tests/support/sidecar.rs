@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::check::BINARY;
 use super::{LIMIT, SLACK, TempDir, assert_took, process, wait_for};
 
-/// How long after a signal it may still run.
+/// Time after a signal for which it may still run.
 pub const GRACE: Duration = Duration::from_millis(100);
 
 /// A sidecar under way. Its outputs go to files, which can be looked at meanwhile. Killed on drop.

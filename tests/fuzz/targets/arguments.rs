@@ -166,7 +166,7 @@ fn run(input: &[u8]) {
     }
 }
 
-/// Whether each secret stands where secrets belong: what a user puts elsewhere may be shown.
+/// Returns `true` if each secret stands where secrets belong: text that a user puts elsewhere may be shown.
 fn all_secrets_are_in_their_places(args: &[OsString], variables: &[&OsString]) -> bool {
     let texts: Vec<String> = args.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     let in_url = |text: &str| text.rsplit_once('@').is_some_and(|(_, host)| !host.contains(SECRET));

@@ -1,5 +1,5 @@
-//! What reads bytes that somebody else has written, and what has to be true of it whatever they are. A target takes any input
-//! and panics where a promise is broken: libFuzzer calls it (`run.sh`), and so do the ordinary tests (`../mod.rs`).
+//! The readers of bytes that somebody else has written, and the promises about each, whatever the bytes are. A target takes any
+//! input and panics where a promise is broken: libFuzzer calls it (`run.sh`), and so do the ordinary tests (`../mod.rs`).
 //!
 //! A new one is a file here, with a `TARGET` in it, and a line in [`TARGETS`].
 

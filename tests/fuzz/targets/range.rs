@@ -27,7 +27,7 @@ pub const TARGET: Target = Target {
     ],
 };
 
-/// What values to ask a range about.
+/// Values to ask a range about.
 const VALUES: [f64; 12] = [
     -1e300,
     -10.0,
@@ -63,7 +63,7 @@ fn run(input: &[u8]) {
     );
 }
 
-/// Whether it alerts inside, from, to.
+/// Returns the meaning of a range: alert inside, from, to.
 fn model(text: &str) -> Option<(bool, f64, f64)> {
     let inside = text.starts_with('@');
     let rest = if inside { &text[1..] } else { text };

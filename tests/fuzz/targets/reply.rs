@@ -1,4 +1,4 @@
-//! What services send: replies to PING and STATS. What is kept of them is clean and bounded, and an id is a token of a subject.
+//! Messages of services: replies to PING and STATS. What is kept of them is clean and bounded, and an id is a token of a subject.
 
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ fn run(input: &[u8]) {
     }
 }
 
-/// What is kept of an instance can be printed as it stands.
+/// Asserts that all that is kept of an instance can be printed as it stands.
 pub fn check(instance: &Instance) {
     let id = &instance.id;
     assert!(

@@ -1,4 +1,4 @@
-//! What a server says, and what the client says of it: put into a reason and a line, whatever it is.
+//! Texts of a server, and of the client about it: any of them ends in a reason and a line.
 
 use std::io::{Error, ErrorKind};
 use std::time::Duration;

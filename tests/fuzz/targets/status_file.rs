@@ -75,7 +75,7 @@ fn run(input: &[u8]) {
     }
 }
 
-/// Whether the instance answered, as far as a file that is fresh, whole and of this service says.
+/// Returns the result for the instance, as far as the file is fresh, whole and of this service.
 fn model(status: &Value, wanted: usize) -> Option<ProbeResult> {
     let time = Timestamp::parse(status["time"].as_str()?)?.as_micros();
     let fresh = (940_000_000..=1_002_000_000).contains(&time);

@@ -1,4 +1,4 @@
-//! What is true of every output, whatever was seen and remembered.
+//! The promises about every output, whatever was seen and remembered.
 
 use std::collections::BTreeSet;
 

@@ -154,11 +154,11 @@ struct Run {
     /// The queries of the latest rounds, and those of the follow-up.
     pings: Vec<Query>,
     follow_up: Vec<Query>,
-    /// Whether the server says so of each asking from now on.
+    /// Set if the server reports no responders for each request from now on.
     nobody: bool,
-    /// Whether it does not answer a PING any more.
+    /// Set if it does not answer a PING any more.
     hung: bool,
-    /// Whether the server ever said that nobody is there, and the service that somebody is.
+    /// Set if the server ever reported no responders, and the service an instance.
     heard_nobody: bool,
     heard_somebody: bool,
     failure: Option<Failure>,
