@@ -20,7 +20,7 @@ const ANSWER: &[u8] =
 
 #[test]
 #[ignore = "needs nats-server"]
-fn what_never_was_is_unknown_for_ever() {
+fn never_seen_service_stays_unknown() {
     let server = Server::start(Version::Newest);
     let _orders = Service::async_nats(&server.url(), "orders").start();
     // A typo is as silent as an outage: the server cannot tell one from the other.
@@ -410,7 +410,7 @@ fn timed_silence_is_reported_within_a_short_timeout() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn silence_of_what_never_was_is_no_outage() {
+fn silence_of_a_never_seen_service_is_no_outage() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").start();
     service.freeze();
@@ -428,7 +428,7 @@ fn silence_of_what_never_was_is_no_outage() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn one_frozen_among_three_is_missed() {
+fn one_frozen_instance_of_three_is_reported() {
     let server = Server::start(Version::Newest);
     let _two = Service::async_nats(&server.url(), "orders").count(2).start();
     let one = Service::nats_py(&server.url(), "orders").start();

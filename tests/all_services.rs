@@ -178,7 +178,7 @@ fn nats_that_cannot_be_asked_is_one_unknown_or_critical_while_an_outage_is_open(
 
 #[test]
 #[ignore = "needs nats-server"]
-fn the_user_decides_what_nats_being_away_means() {
+fn unreachable_flag_sets_the_status_for_all_services() {
     let monitor = AllMonitor::new("nats://127.0.0.1:1");
     for (status, name, code) in [("ok", "OK", 0), ("warning", "WARNING", 1), ("critical", "CRITICAL", 2)] {
         let out = monitor.all(["--unreachable", status]).run();
@@ -492,7 +492,7 @@ fn services_behind_an_import_are_watched_under_their_prefix() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn an_import_that_lets_one_reply_through_hides_no_known_service_and_is_told() {
+fn import_that_lets_one_reply_through_hides_no_known_service_and_is_reported() {
     on(&[Version::V2_10, Version::Newest], |version| {
         let config = |export: &str| import(export).replace("$SRV.PING.>", "$SRV.>");
         let mut server = Server::with_config(version, &config(STREAM));
@@ -530,7 +530,7 @@ fn an_import_that_lets_one_reply_through_hides_no_known_service_and_is_told() {
 /// As the single check needs it, which is not enough for all.
 #[test]
 #[ignore = "needs nats-server"]
-fn an_import_without_the_query_to_all_is_told() {
+fn import_without_the_query_to_all_is_reported() {
     on(&[Version::V2_10, Version::Newest], |version| {
         let config = import(STREAM).replace(r#"["APP.$SRV.PING.>"]"#, r#"["APP.$SRV.PING", "APP.$SRV.PING.>"]"#);
         let server = Server::with_config(version, &config);
@@ -555,7 +555,7 @@ fn an_import_without_the_query_to_all_is_told() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn a_denied_inbox_is_told_whoever_is_known_and_lists_nothing() {
+fn denied_inbox_is_reported_and_lists_no_service() {
     let config = ONE_BY_ONE.replace(
         r#"publish: { allow: ["$SRV.PING.*", "$SRV.PING.*.*"] }"#,
         r#"subscribe: { deny: ["_INBOX.>"] }"#,

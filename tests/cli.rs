@@ -170,7 +170,7 @@ fn a_bad_value_is_named() {
 }
 
 #[test]
-fn what_belongs_to_all_services_or_to_one_is_said() {
+fn flags_for_all_services_and_for_one_are_not_mixed() {
     let dir = TempDir::new();
     let list = dir.path().join("expected");
     std::fs::write(&list, "orders\n# comment\n\nc.d # x\n").unwrap();
@@ -314,7 +314,7 @@ fn a_run_without_a_place_for_its_state_reports_it() {
 /// The manual of the contract says `--service`; people type both.
 #[test]
 #[ignore = "needs nats-server"]
-fn the_service_has_two_names() {
+fn name_flag_has_the_alias_service() {
     let server = Server::start(Version::Newest);
     for flag in ["-n", "--name", "--service"] {
         Check::new([

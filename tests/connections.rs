@@ -249,7 +249,7 @@ fn a_server_without_free_connections_is_reported() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn one_subscription_is_enough() {
+fn probe_needs_one_subscription() {
     on(&Version::ALL, |version| {
         let mut server = Server::start(version);
         let monitor = Monitor::new(server.url());
@@ -748,7 +748,7 @@ fn on_the_way(server: &Server, name: &'static str, value: serde_json::Value) -> 
 
 #[test]
 #[ignore = "needs nats-server"]
-fn no_name_and_no_limit_is_that_of_an_info_before_tls() {
+fn info_before_tls_is_not_trusted() {
     let (certs, files) = (Certs::new(), Files::new());
     let (operator, account) = (Operator::new(), Account::new("APP"));
     let tls = certs.config("server", "") + "allow_non_tls: true\nserver_name: real\n";
@@ -782,7 +782,7 @@ fn no_name_and_no_limit_is_that_of_an_info_before_tls() {
 
 /// Whoever is in the place of a server must not get a signature that is worth more than a login.
 #[test]
-fn what_is_no_nonce_is_not_signed() {
+fn only_nonces_are_signed() {
     let files = Files::new();
     let seed = files.write("mon.nk", &KeyPair::new_user().seed().expect("a seed"));
     let creds = files.write("mon.creds", &Account::new("A").creds(&User::new("mon")));
@@ -811,7 +811,7 @@ fn what_is_no_nonce_is_not_signed() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn a_login_without_tls_is_remarked() {
+fn login_without_tls_is_reported() {
     let (certs, files) = (Certs::new(), Files::new());
     let key = KeyPair::new_user();
     let users = format!(
@@ -1004,7 +1004,7 @@ fn a_server_in_lame_duck_mode_is_asked_to_the_end_and_takes_nobody_new() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn tls_that_works() {
+fn valid_tls_configurations_connect() {
     on(&Version::ALL, |version| {
         let certs = Certs::new();
         let (ca, cert, key) = (certs.path("ca.pem"), certs.path("client.pem"), certs.path("client.key"));

@@ -115,7 +115,7 @@ fn processes_of(temp: &TempDir) -> Vec<String> {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn it_tells_the_whole_story_and_leaves_nothing_behind() {
+fn demo_shows_an_outage_from_begin_to_end_and_leaves_nothing_behind() {
     // Several at once do not disturb each other.
     let runs = [(); 2].map(|()| {
         thread::spawn(|| {
@@ -147,7 +147,7 @@ fn an_unexpected_status_is_a_failure_and_leaves_nothing_behind() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn what_does_not_start_is_reported_and_leaves_nothing_behind() {
+fn failed_start_is_reported_and_leaves_nothing_behind() {
     let temp = TempDir::new();
     demo(&temp).env("DEMO_SERVICE", "/bin/false").run().assert_stderr(
         1,

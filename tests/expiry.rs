@@ -126,7 +126,7 @@ fn credentials_that_expire_soon_are_reported() {
 /// Also where nobody could be asked: the credentials are to be renewed all the same.
 #[test]
 #[ignore = "needs nats-server"]
-fn it_is_told_whatever_else_is_the_matter() {
+fn expiry_is_reported_beside_other_findings() {
     let mut bench = Bench::new(Version::Newest);
     let soon = bench.expiring(HOUR / 2);
     let text = format!("credentials {soon} expire in 29m *s, at 20*Z, critical below 1h");
@@ -230,7 +230,7 @@ fn odd_times_are_read_as_servers_do() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn however_the_credentials_are_given() {
+fn expiry_is_reported_for_each_source_of_credentials() {
     let bench = Bench::new(Version::Newest);
     let soon = bench.expiring(12 * HOUR);
     let line = format!(
@@ -381,7 +381,7 @@ fn other_outputs_tell_it_too() {
 /// The whole way of credentials that nobody renews in time, and that somebody renews in the end.
 #[test]
 #[ignore = "needs nats-server"]
-fn a_sidecar_tells_each_step() {
+fn sidecar_logs_each_stage_of_the_expiry() {
     let bench = Bench::new(Version::Newest);
     let creds = bench.expiring(24);
     let limits = ["--creds-warning", "17s", "--creds-critical", "9s"];

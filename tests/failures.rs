@@ -312,7 +312,7 @@ fn endures(case: Case) {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn timed_a_server_that_is_not_there() {
+fn timed_missing_server_is_unknown() {
     each(
         [
             Case {
@@ -342,7 +342,7 @@ fn timed_a_server_that_is_not_there() {
 /// With a name service of our own, which only root can put in the place of the system's.
 #[test]
 #[ignore = "needs nats-server"]
-fn timed_a_name_that_stands_for_nothing() {
+fn timed_host_name_that_does_not_resolve_is_unknown() {
     if !is_root() {
         return;
     }
@@ -367,7 +367,7 @@ fn timed_a_name_that_stands_for_nothing() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn timed_a_server_that_hangs() {
+fn timed_hanging_server_is_unknown() {
     each(
         [
             Case {
@@ -429,7 +429,7 @@ fn timed_a_server_that_hangs() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn a_login_that_is_refused() {
+fn refused_login_is_unknown() {
     let config = |text: &str| Trouble::Config(format!("authorization {{ {text} }}"));
     each(
         [
@@ -465,7 +465,7 @@ fn a_login_that_is_refused() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn permissions_that_are_not_enough() {
+fn missing_permissions_are_unknown() {
     let user = |permissions: &str| {
         let user = format!("{{user: mon, password: pw, permissions: {{ {permissions} }}}}");
         Trouble::Config(format!("authorization {{ users: [{user}] }}"))
@@ -512,7 +512,7 @@ fn permissions_that_are_not_enough() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn no_connection_left() {
+fn server_at_its_connection_limit_is_unknown() {
     each(
         [
             Case {
@@ -539,7 +539,7 @@ fn no_connection_left() {
 /// The client logs in with two round trips, and hears what the server says after the first one before it is ready.
 #[test]
 #[ignore = "needs nats-server"]
-fn a_server_that_lets_in_and_throws_out() {
+fn server_that_drops_clients_after_the_login_is_unknown() {
     each(
         [
             Case {
@@ -570,7 +570,7 @@ fn a_server_that_lets_in_and_throws_out() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn something_that_is_no_nats_server() {
+fn peer_that_is_no_nats_server_is_unknown() {
     each(
         [
             Case {
@@ -603,7 +603,7 @@ fn something_that_is_no_nats_server() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn tls_that_is_required() {
+fn tls_that_the_server_requires_and_that_fails_is_unknown() {
     let keys = TempDir::new();
     let key = keys.join("key.pem");
     let certificate = keys.join("cert.pem");
@@ -653,7 +653,7 @@ fn tls_that_is_required() {
 /// Whoever writes tls:// does not want a password to travel in the clear.
 #[test]
 #[ignore = "needs nats-server"]
-fn tls_that_is_not_offered() {
+fn tls_that_the_server_does_not_offer_is_unknown() {
     let server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders").start();
     let fake = Fake::start(|conn| {
@@ -808,7 +808,7 @@ fn unreachable_flag_sets_the_status() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn timed_of_several_servers_one_is_enough() {
+fn timed_one_reachable_server_of_several_is_enough() {
     let server = Server::start(Version::Newest);
     let locked = Server::with_config(Version::Newest, "authorization { user: a, password: b }");
     let frozen = Server::start(Version::V2_9);

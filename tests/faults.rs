@@ -650,7 +650,7 @@ fn remove(path: &str) {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn something_else_lies_where_a_file_of_the_state_should_be() {
+fn foreign_files_in_place_of_the_state_files() {
     if !is_root() {
         return;
     }

@@ -876,7 +876,7 @@ fn a_name_that_would_break_the_protocol_never_reaches_the_wire() {
 }
 
 #[test]
-fn what_goes_over_the_wire_is_this_and_nothing_else() {
+fn bytes_on_the_wire_are_exactly_these() {
     let fake = service(|conn, request, _| conn.reply(request, A));
     // Without asking again: on a machine that is busy enough, no answer comes in time.
     let out = check(&fake).args(["-vvv", "--confirm", "0"]).run();
@@ -1220,7 +1220,7 @@ fn a_reply_that_is_no_answer_does_not_count() {
 }
 
 #[test]
-fn replies_that_do_not_count_make_a_silent_service() {
+fn rejected_replies_leave_a_service_silent() {
     let cases = replies_that_do_not_count()
         .into_iter()
         .map(|(name, payload, kind)| (name, (payload, kind)));
@@ -1382,7 +1382,7 @@ fn no_text_of_a_service_or_a_server_can_forge_output() {
 }
 
 #[test]
-fn what_is_no_nats_server_is_named() {
+fn other_protocols_are_quoted() {
     let cases = [
         (
             "SSH",

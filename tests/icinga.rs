@@ -153,7 +153,7 @@ fn graphite() -> (u16, Arc<Mutex<String>>) {
 
 #[test]
 #[ignore = "needs Icinga"]
-fn it_takes_the_definitions_without_a_word() {
+fn icinga_accepts_the_definitions_without_warnings() {
     let dir = TempDir::new();
     for file in ["nats-service.conf", "services.conf"] {
         fs::write(dir.join(file), packaging(file)).unwrap();

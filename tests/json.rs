@@ -67,7 +67,7 @@ fn reasons(object: &Value) -> Vec<&str> {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn the_story_in_objects() {
+fn json_follows_an_outage_from_begin_to_end() {
     let mut server = Server::start(Version::Newest);
     let url = server.url();
     let monitor = Monitor::new(url.clone());
@@ -309,7 +309,7 @@ fn a_run_that_hangs_is_an_object() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn more_words_are_no_part_of_the_object() {
+fn verbose_flag_does_not_change_the_json() {
     let server = Server::start(Version::Newest);
     let _service = Service::async_nats(&server.url(), "orders").start();
     let monitor = Monitor::new(server.url());

@@ -61,7 +61,7 @@ fn assert_line(text: &str, pattern: &str) {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn the_table_has_who_answers_and_who_is_missing() {
+fn table_has_the_services_that_reply_and_those_missing() {
     let shop = Shop::open();
     let text = shop.text(&[]);
     let words: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
@@ -107,7 +107,7 @@ fn the_names_can_be_chosen() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn programs_get_json_and_zabbix_and_prometheus_their_own() {
+fn list_has_a_format_for_each_program() {
     let shop = Shop::open();
     let parse = |format: &str| -> Value {
         serde_json::from_str(&shop.text(&["--format", format])).unwrap_or_else(|e| panic!("{format}: {e}"))
@@ -300,7 +300,7 @@ fn a_list_that_cannot_be_made_says_why_and_is_unknown() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn nobody_at_all_is_an_empty_list() {
+fn list_is_empty_without_services() {
     let server = Server::start(Version::V2_9);
     let monitor = AllMonitor::new(server.url());
     let list = |format: &str| {
@@ -330,7 +330,7 @@ fn nobody_at_all_is_an_empty_list() {
 /// A request for all that is denied leaves out services: that is told, and no list that looks whole.
 #[test]
 #[ignore = "needs nats-server"]
-fn a_denied_request_for_all_services_is_told() {
+fn denied_request_for_all_services_is_reported() {
     let config = r#"authorization { users: [
         { user: svc, password: svc },
         { user: mon, password: s3cret, permissions: { publish: { allow: ["$SRV.PING.*"] } } },

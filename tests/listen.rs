@@ -174,7 +174,7 @@ fn exactly_the_right_pod_fails() {
 /// Whatever happens to NATS: no pod is restarted for it, none is sent traffic, and all are back with it.
 #[test]
 #[ignore = "needs nats-server"]
-fn nats_being_away_is_not_the_fault_of_the_pod() {
+fn nats_outage_passes_liveness_over_http() {
     each([Service::nats_py, Service::nats_js, Service::async_nats], |start| {
         let mut server = Server::start(Version::Newest);
         let _service = start(&server.url(), "orders").metadata("pod", "one").start();
@@ -394,7 +394,7 @@ fn without_an_instance_there_are_no_probes() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn the_instance_can_be_said_in_every_way() {
+fn instance_can_be_selected_by_each_flag() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders")
         .metadata("pod", "one")
@@ -547,7 +547,7 @@ fn timed_the_wordiest_service_fits() {
 /// Before the first check has ended, and when the checks hang: nothing is known of the pod.
 #[test]
 #[ignore = "needs nats-server"]
-fn what_is_too_old_says_nothing() {
+fn outdated_check_does_not_count_for_probes() {
     let frozen = Server::start(Version::Newest);
     let _service = Service::async_nats(&frozen.url(), "orders").start();
     frozen.freeze();
@@ -670,7 +670,7 @@ fn the_server_ends_with_the_sidecar() {
 /// One process for each check, as ever, and one more only with `--listen`.
 #[test]
 #[ignore = "needs nats-server"]
-fn without_listen_there_is_no_process_more() {
+fn without_listen_there_is_no_further_process() {
     let server = Server::start(Version::Newest);
     let most_at_rest = |pid: u32| {
         // At rest there is no check under way.
@@ -871,7 +871,7 @@ fn the_process_that_answers_has_no_secret() {
 }
 
 #[test]
-fn no_user_needs_the_argument_of_the_server() {
+fn internal_argument_of_the_http_server_is_refused() {
     Check::new(["serve-http"]).run().assert_stderr(
         3,
         "",
@@ -970,7 +970,7 @@ fn each_change_of_a_probe_is_logged_with_its_line() {
 /// The watcher of one service and that of all, whatever the checks find.
 #[test]
 #[ignore = "needs nats-server"]
-fn the_watcher_is_well_while_it_checks() {
+fn healthz_is_ok_while_checks_are_recent() {
     let server = Server::start(Version::Newest);
     each([&["-n", "orders"][..], &["--all"]], |what| {
         let name = if what[0] == "--all" { "all services" } else { "orders" };
@@ -1165,7 +1165,7 @@ fn liveness_passes_until_an_instance_was_seen_in_the_account() {
 }
 
 #[test]
-fn the_user_decides_what_nats_being_away_means_over_http() {
+fn unreachable_flag_sets_the_http_status() {
     let away = "nats://127.0.0.1:1";
     for (flags, status, passing) in [
         (&[][..], "UNKNOWN", &["/livez", "/startupz"][..]),

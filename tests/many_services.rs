@@ -334,7 +334,7 @@ fn new_instances_are_learned_where_only_the_query_to_all_is_allowed() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn where_the_inbox_is_denied_the_run_fails_whoever_is_known() {
+fn run_fails_if_the_inbox_is_denied() {
     let server = with_permissions(r#"subscribe: {deny: ["_INBOX.>"]}"#);
     let orders = Service::async_nats(&login(&server, "app:app"), "orders").start();
     let mon = login(&server, "mon:pw");
@@ -352,7 +352,7 @@ fn where_the_inbox_is_denied_the_run_fails_whoever_is_known() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn a_census_sees_a_service_that_is_slower_than_the_others() {
+fn full_count_finds_a_service_that_is_slower_than_the_others() {
     let server = Server::start(Version::Newest);
     let orders = Service::async_nats(&server.url(), "orders").start();
     let slow = Service::odd(&server.url(), "slow", 1, &["delay=700"]).start();
@@ -366,7 +366,7 @@ fn a_census_sees_a_service_that_is_slower_than_the_others() {
 /// Exported and imported as for single checks, and the user may ask for all.
 #[test]
 #[ignore = "needs nats-server"]
-fn an_import_that_leaves_out_the_query_to_all_is_told() {
+fn import_that_leaves_out_the_query_to_all_is_reported() {
     let config = import(STREAM).replace(r#"["APP.$SRV.PING.>"]"#, r#"["APP.$SRV.PING", "APP.$SRV.PING.>"]"#);
     let server = Server::with_config(Version::Newest, &config);
     let orders = Service::async_nats(&login(&server, "app:app"), "orders").start();

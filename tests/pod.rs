@@ -292,7 +292,7 @@ fn stops_answering(conn: &mut Conn) -> io::Result<()> {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn timed_nats_being_away_is_not_the_fault_of_the_pod() {
+fn timed_nats_outage_passes_liveness_and_startup() {
     let stopped = {
         let mut server = Server::start(Version::Newest);
         server.stop();
@@ -837,7 +837,7 @@ fn the_file_of_the_sidecar_answers_without_the_network() {
 /// A Secret that is mounted late, or renewed just now, must not restart every pod; bad flags must be told at once.
 #[test]
 #[ignore = "needs nats-server"]
-fn a_file_that_is_not_there_yet_is_not_the_pods_fault() {
+fn missing_or_malformed_file_passes_liveness_and_startup() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").start();
     let dir = TempDir::new();

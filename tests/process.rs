@@ -399,7 +399,7 @@ fn flood_of_large_replies(conn: &mut Conn) -> io::Result<()> {
 
 #[test]
 #[ignore = "timed: tests/run.sh runs it alone"]
-fn timed_what_crashes_the_client_is_reported_as_sent_by_the_server() {
+fn timed_messages_that_crash_the_client_are_reported() {
     let cases: [(Script, &str); 3] = [
         (long_line, "internal error at *"),
         (

@@ -315,7 +315,7 @@ fn statistics_and_endpoints_are_requested_with_the_ping() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn an_outage_says_all_and_nobody_is_asked() {
+fn no_request_is_sent_during_an_outage() {
     let server = Server::start(Version::Newest);
     let url = server.url();
     let monitor = Monitor::new(&url);
@@ -344,7 +344,7 @@ fn an_outage_says_all_and_nobody_is_asked() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn what_is_not_allowed_is_no_failure_of_the_service() {
+fn denied_request_is_no_failure_of_the_service() {
     let with = |publish: &str| {
         let user = format!("{{user: mon, password: pw, permissions: {{publish: {{allow: [{publish}]}}}}}}");
         format!("authorization {{ users: [{{user: app, password: app}}, {user}] }}")
@@ -657,7 +657,7 @@ fn ask(fake: &Fake, flags: &[&str]) -> Output {
 }
 
 #[test]
-fn all_leaves_in_one_write_and_in_order() {
+fn request_follows_the_ping_in_order() {
     let fake = endpoint(|conn, request, _| conn.reply(request, b"x"));
     ask(&fake, &["--header", "B: 2", "--payload", "hello"]).assert_first(0, "NATS_SERVICE OK - orders: 1 instance, *");
     let lines = fake.received();
@@ -676,7 +676,7 @@ fn all_leaves_in_one_write_and_in_order() {
 
 #[test]
 #[ignore = "timed: tests/run.sh runs it alone"]
-fn timed_what_may_have_been_received_is_sent_once() {
+fn timed_request_that_may_have_been_received_is_sent_once() {
     type Script = fn(&mut Conn, &Request, usize) -> io::Result<()>;
     let cases: [(&str, Script, i32, &str); 7] = [
         (
@@ -750,7 +750,7 @@ fn timed_what_may_have_been_received_is_sent_once() {
 }
 
 #[test]
-fn what_nobody_received_is_sent_again() {
+fn request_without_receiver_is_sent_again() {
     let fake = endpoint(|conn, request, nth| match nth {
         1 => conn.no_responders(request),
         // The forms that servers use.
@@ -969,7 +969,7 @@ fn a_server_without_headers_is_reported() {
 }
 
 #[test]
-fn where_the_ping_took_all_the_time_no_silence_is_believed() {
+fn no_verdict_on_the_request_if_the_ping_took_all_the_time() {
     let fake = Fake::start(|conn| {
         conn.handshake()?;
         loop {

@@ -24,7 +24,7 @@ fn assert_counted(out: Output, count: usize) {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn they_are_counted_in_one_short_line() {
+fn ten_thousand_instances_are_counted_in_one_short_line() {
     let server = Server::start(Version::Newest);
     let url = server.url();
     let everybody = Crowd::start(&url, "orders", MANY);
@@ -92,7 +92,7 @@ fn a_trickle_with_duplicates_loses_nobody() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn their_statistics_are_asked_for_too() {
+fn statistics_of_ten_thousand_instances_are_requested() {
     let server = Server::start(Version::Newest);
     let _crowd = Crowd::start(&server.url(), "orders", MANY);
     let monitor = Monitor::new(server.url());
@@ -103,6 +103,6 @@ fn their_statistics_are_asked_for_too() {
 }
 
 #[test]
-fn ids_are_distinct() {
+fn instances_of_a_crowd_have_distinct_ids() {
     assert_eq!((0..MANY).map(crowd::id).collect::<BTreeSet<_>>().len(), MANY);
 }

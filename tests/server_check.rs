@@ -36,7 +36,7 @@ fn nats_is_ok_when_it_takes_the_login_and_answers() {
 /// Whoever listens there, and says nothing, or nothing of NATS, is no NATS.
 #[test]
 #[ignore = "timed: tests/run.sh runs it alone"]
-fn timed_what_is_no_nats_is_not_ok() {
+fn timed_peer_that_is_no_nats_server_is_not_ok() {
     let silent = Fake::start(|conn| conn.hold(LIMIT));
     let hung = Fake::start(|conn| {
         conn.handshake()?;

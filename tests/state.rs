@@ -696,7 +696,7 @@ fn a_folder_that_only_root_can_make_is_reported_with_the_command() {
 /// Whoever can read the state must not be able to keep all runs waiting.
 #[test]
 #[ignore = "needs nats-server"]
-fn the_lock_is_nobody_else_s_business() {
+fn lock_file_is_private_to_its_user() {
     let (bench, _service) = Bench::up();
     let mode = || fs::metadata(bench.path(".lock")).unwrap().mode() & 0o7777;
     assert_eq!(mode(), 0o600);
@@ -777,7 +777,7 @@ fn a_state_is_synced_once_before_it_is_renamed() {
 /// They would never be read again, and could be taken for something that counts.
 #[test]
 #[ignore = "needs nats-server"]
-fn what_the_version_before_left_beside_the_state_is_removed() {
+fn leftover_files_of_the_previous_version_are_removed() {
     let (bench, _service) = Bench::up();
     let leave = || [".spare", ".synced"].map(|suffix| fs::write(bench.path(suffix), bench.read().unwrap()).unwrap());
     leave();
@@ -791,7 +791,7 @@ fn what_the_version_before_left_beside_the_state_is_removed() {
 /// A file that cannot be believed is told, kept as `.bad`, and never ends in OK; the run after it is a usual one.
 #[test]
 #[ignore = "needs nats-server"]
-fn what_is_no_state_of_ours_is_set_aside() {
+fn damaged_or_foreign_state_is_set_aside() {
     let bench = Bench::down();
     let outage = bench.read().unwrap();
     let with = |field: &str, value: Value| {
@@ -921,7 +921,7 @@ fn a_state_that_is_missing_is_a_first_run() {
 /// Something was appended to it, or lies behind it: what is whole of it counts.
 #[test]
 #[ignore = "needs nats-server"]
-fn an_outage_survives_what_lies_behind_it() {
+fn outage_survives_text_after_the_state() {
     let bench = Bench::down();
     let outage = bench.read().unwrap();
     let still_down = "still down for *, no responders, had 1 instance, NATS * is fine*";
@@ -1019,7 +1019,7 @@ fn symbolic_links_are_not_followed() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn what_is_no_file_neither_hangs_nor_is_ok() {
+fn devices_and_folders_in_place_of_the_state_neither_hang_nor_are_ok() {
     let (bench, _service) = Bench::up();
     let up = "1 instance, slowest answer *";
     let fifo = |suffix: &str| {
@@ -1243,7 +1243,7 @@ fn each_question_has_a_memory_of_its_own_and_thresholds_are_no_question() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn what_is_remembered_can_be_shown() {
+fn state_show_prints_the_memory() {
     let mut bench = Bench::new();
     let head = format!(
         "service orders under $SRV, asked at 127.0.0.1:{}\nstate file {}\n",
@@ -1294,7 +1294,7 @@ fn what_is_remembered_can_be_shown() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn what_is_remembered_can_be_forgotten() {
+fn state_reset_forgets_a_service() {
     let bench = Bench::down();
     let path = bench.path("");
     bench.state("reset").run().assert(0, &format!("forgotten: {path}"));

@@ -64,7 +64,7 @@ fn it_loads_no_library_of_the_host() {
 }
 
 #[test]
-fn everything_that_is_published_takes_it_from_one_script() {
+fn every_published_binary_is_built_by_one_script() {
     let read = |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
     for (path, words) in [
         ("packaging/container/context.sh", "packaging/static.sh"),

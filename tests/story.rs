@@ -171,7 +171,7 @@ fn up_down_still_down_recovered(version: Version, start: fn(&str, &str) -> Build
 
 #[test]
 #[ignore = "needs nats-server"]
-fn more_v_tell_more() {
+fn each_v_adds_lines() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").count(12).start();
     let monitor = Monitor::new(server.url());
@@ -518,7 +518,7 @@ fn the_state_can_be_shown_and_reset() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn a_reset_ends_the_outage_and_says_no_ok() {
+fn state_reset_ends_the_outage_without_an_ok() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").start();
     let monitor = Monitor::new(server.url());
@@ -557,7 +557,7 @@ fn a_reset_ends_the_outage_and_says_no_ok() {
 /// A run waits for unknown instances only where it has a reason to.
 #[test]
 #[ignore = "timed: tests/run.sh runs it alone"]
-fn timed_a_census_is_taken_when_it_is_due() {
+fn timed_full_count_is_taken_when_it_is_due() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").count(2).start();
     let leaver = Service::async_nats(&server.url(), "orders").start();
@@ -594,7 +594,7 @@ fn timed_a_census_is_taken_when_it_is_due() {
 
 /// One that answers after all that are known have: a usual run does not wait for it, the next census does.
 #[test]
-fn a_slow_newcomer_is_found_by_the_next_census() {
+fn slow_newcomer_is_found_by_the_next_full_count() {
     let newcomer = Arc::new(AtomicBool::new(false));
     let there = Arc::clone(&newcomer);
     let fake = Fake::start(move |conn| {

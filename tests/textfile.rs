@@ -105,7 +105,7 @@ fn assert_says(metrics: &Metrics, status: u8, outage: Option<u8>, instances: Opt
 
 #[test]
 #[ignore = "needs nats-server"]
-fn the_story_is_told_and_remembered() {
+fn textfile_follows_an_outage_from_begin_to_end() {
     let mut server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").count(3).start();
     let bench = Bench::new(server.url());
@@ -175,7 +175,7 @@ fn the_story_is_told_and_remembered() {
 /// Both commands ask the same question, and share what is remembered.
 #[test]
 #[ignore = "needs nats-server"]
-fn a_check_and_a_textfile_are_of_one_mind() {
+fn check_and_textfile_agree() {
     let server = Server::start(Version::Newest);
     let service = Service::async_nats(&server.url(), "orders").start();
     let bench = Bench::new(server.url());
@@ -622,7 +622,7 @@ fn a_path_that_is_no_place_for_the_file_is_named() {
 
 #[test]
 #[ignore = "needs strace"]
-fn what_may_fail_keeps_the_old_file() {
+fn failed_write_keeps_the_old_file() {
     let bench = Bench::new(NOWHERE);
     fs::write(bench.path(), "old 1\n").unwrap();
     let cases = [
@@ -735,7 +735,7 @@ fn a_file_that_is_mounted_by_itself_is_refused() {
 }
 
 #[test]
-fn any_name_of_a_file_will_do() {
+fn any_file_name_is_accepted() {
     let bench = Bench::new(NOWHERE);
     for name in [
         &b"a b.prom"[..],
@@ -807,7 +807,7 @@ fn mistakes_are_reported_on_stderr_and_nothing_is_written() {
 }
 
 #[test]
-fn nobody_needs_to_listen() {
+fn textfile_needs_no_open_stdout() {
     let bench = Bench::new(NOWHERE);
     let full = || File::options().write(true).open("/dev/full").unwrap();
     bench.run().stdout(full()).run().assert(0, "");

@@ -137,7 +137,7 @@ fn a_deployment_between_two_runs_is_no_news() {
 /// The same version again: each is a restart, whether one comes before or after the other goes.
 #[test]
 #[ignore = "needs nats-server"]
-fn a_rolling_restart_is_restarts() {
+fn rolling_restart_counts_each_instance_once() {
     thread::scope(|scope| {
         for start in [PY, RS] {
             scope.spawn(move || {
@@ -514,7 +514,7 @@ fn without_the_permission_restarts_cannot_be_counted() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_said() {
+fn nonsensical_limits_are_reported() {
     let loss = |flag: &str, value: &str| {
         format!("--{flag}: '{value}' is neither a number of instances, like 1, nor a part of them from 1% to 100%")
     };

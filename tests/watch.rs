@@ -130,7 +130,7 @@ fn files_are_whole_at_whatever_moment_it_ends() {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn it_tells_each_change_once_and_remembers_without_a_file() {
+fn watch_logs_each_change_once_and_remembers_without_a_file() {
     let mut server = Server::start(Version::Newest);
     let start = || Service::async_nats(&server.url(), "orders").start();
     let service = start();
@@ -665,7 +665,7 @@ fn epochs() -> u64 {
 
 #[test]
 #[ignore = "needs nats-server"]
-fn a_soak_leaks_nothing_and_tells_every_outage() {
+fn soak_leaks_nothing_and_reports_every_outage() {
     each([false, true], |tls| soak(tls, epochs()));
 }
 

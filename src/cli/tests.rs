@@ -45,12 +45,12 @@ fn token(token: &str) -> Auth {
 }
 
 #[test]
-fn the_definition_is_sound() {
+fn clap_accepts_the_definition_of_the_flags() {
     command().debug_assert();
 }
 
 #[test]
-fn what_is_not_said_has_its_default() {
+fn options_that_are_not_given_have_their_defaults() {
     let config = parsed("", &[]).expect("a name is enough");
     assert_eq!(
         config.target.subject("PING", config.service.as_str()),
@@ -88,7 +88,7 @@ fn what_is_not_said_has_its_default() {
 }
 
 #[test]
-fn what_is_said_is_taken() {
+fn given_options_are_used() {
     let config = parsed(
         "-w 3: -c @0 --rtt-warning 100ms --rtt-critical 2 --never-seen CRITICAL --unreachable warning --silent ok \
          --forget-after 2d -t 5 --confirm 0 --stall 1s --census 1h -vv --no-state --srv-prefix APP.$SRV",
@@ -172,7 +172,7 @@ fn a_host_keeps_the_tls_of_the_url_that_it_replaces() {
 }
 
 #[test]
-fn contradictions_are_named() {
+fn contradicting_flags_are_reported() {
     let both = [("NATS_USER", "u"), ("NATS_TOKEN", "t")];
     let cases: &[(&str, Variables, &str)] = &[
         ("--password p", &[], "a password needs a user: give --user"),
@@ -195,7 +195,7 @@ fn contradictions_are_named() {
 }
 
 #[test]
-fn the_question_knows_the_user_and_no_threshold() {
+fn state_key_has_the_user_and_no_threshold() {
     let question = |args: &str| parsed(args, &[]).expect("right arguments").state_key();
     let one = question("-s nats://b:2,u:p@a:1 -w 3:");
     assert_eq!(one.servers, ["a:1", "b:2"]);

@@ -150,7 +150,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn an_event_is_one_line() {
+    fn log_event_is_one_line() {
         let event = Event {
             level: Status::Critical.into(),
             lead: "orders CRITICAL service_down: ".into(),

@@ -266,7 +266,7 @@ mod tests {
     use crate::render::sample_reports::sample_reports;
 
     #[test]
-    fn every_check_reads_back() {
+    fn encoded_check_decodes_to_the_same_check() {
         for (state, report) in sample_reports() {
             let report = CheckReport::One(Box::new(report));
             let outcome = CheckOutcome::new(&report, Some("{\"a\": 1}\n".into()));

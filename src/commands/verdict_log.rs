@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn another_cause_is_a_change_and_another_duration_is_none() {
+    fn new_cause_is_a_change_and_new_duration_is_not() {
         let mut log = VerdictLog::default();
         for (reason, text, is_logged) in [
             (Reason::ConfigUnusable, "--creds x: No such file", true),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_told_from_other_words() {
+    fn durations_are_recognized_among_words() {
         for (word, is) in [
             ("5.0s", true),
             ("(0.26ms),", true),

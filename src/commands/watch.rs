@@ -498,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn the_times_are_steady_and_leaves_out_what_was_missed() {
+    fn missed_checks_are_left_out_and_the_interval_stays() {
         let interval = Duration::from_millis(50);
         let mut times = CheckTimes::new(interval);
         let start = Instant::now();

@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_context_is_told() {
+    fn errors_in_a_context_are_reported() {
         let cases = [
             ("", "is not JSON: EOF while parsing a value at line 1 column 0"),
             ("[]", "is not a JSON object"),

@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_file_is_told_without_showing_it() {
+    fn errors_in_a_credentials_file_are_reported_without_its_text() {
         let (key, other, account) = (KeyPair::new_user(), KeyPair::new_user(), KeyPair::new_account());
         let good = jwt(&format!(r#"{{"sub":"{}"}}"#, key.public_key()));
         let cases = [

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_file_of_text_is_told() {
+    fn files_that_are_not_text_are_reported() {
         let soon = || Instant::now() + Duration::from_millis(20);
         assert_eq!(read_text(Path::new("/dev/null"), 10, soon()), Ok(String::new()));
         assert_eq!(

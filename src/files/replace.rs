@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_collector_never_reads_a_file_in_the_making() {
+    fn collector_never_reads_a_temporary_file() {
         for name in ["orders.prom", ".hidden.prom", "a b.prom", "x", "1.prom.2-3.tmp"] {
             let temporary = temporary_name(OsStr::new(name));
             assert!(!temporary.as_bytes().ends_with(b".prom"), "{temporary:?}");
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_s_files_are_taken_for_ours() {
+    fn only_own_temporary_files_are_recognized() {
         for file in [
             "orders.prom",
             ".orders.prom",

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_plainly_a_path_is_shown() {
+    fn only_values_that_look_like_paths_are_printed() {
         let long = "/".to_owned() + &"x".repeat(300);
         let cut = long[..200].to_owned() + "...";
         for (path, shown) in [

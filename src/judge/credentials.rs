@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn expired_ones_are_told_once() {
+    fn expired_credentials_are_reported_once() {
         let plain = "credentials /mon.creds expired 60s ago, at 1970-01-01T00:00:40Z";
         let let_in = format!("{plain}, yet NATS accepts them: does it verify the JWT, and are the clocks right?");
         let cases = [
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn without_credentials_nothing_is_told() {
+    fn no_expiry_is_reported_without_credentials() {
         let (verdict, _) = judge("orders", &up(), &saw(answered(1)), &limits(Some(60), Some(30)), at(100));
         assert!(!findings(&verdict).contains("credentials"));
         assert!(verdict.metrics.iter().all(|metric| metric.name != "creds_expiry"));

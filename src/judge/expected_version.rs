@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_answers_there_is_no_version() {
+    fn no_version_is_judged_without_answers() {
         for outcome in [Outcome::NoResponders, SILENT, failed(Reason::NatsUnreachable)] {
             assert_eq!(found(Some("^9"), outcome.clone()), "", "{outcome:?}");
         }

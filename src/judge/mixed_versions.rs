@@ -170,7 +170,7 @@ mod tests {
     type Row<'a> = (Option<i64>, &'a [&'a str], &'a str, Option<Timestamp>);
 
     #[test]
-    fn a_mix_is_told_when_it_has_had_its_time() {
+    fn mixed_versions_are_reported_after_the_settle_time() {
         let now = Some(at(100));
         let two = &["2.0.0", "1.0.0", "1.0.0"][..];
         let cases: &[Row<'_>] = &[
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nobody_answers_nothing_is_told() {
+    fn no_mixed_versions_are_reported_without_answers() {
         let cases = [
             (Outcome::NoResponders, Status::Critical, None),
             (SILENT, Status::Critical, None),
@@ -313,7 +313,7 @@ mod tests {
 
     /// In any sequence of epochs it is told exactly where every answer of the last 15 minutes or more was mixed.
     #[test]
-    fn it_is_told_of_a_mix_without_a_gap_and_never_else() {
+    fn only_an_uninterrupted_mix_of_versions_is_reported() {
         let mut random = 0x9e37_79b9_7f4a_7c15_u64;
         let mut next = |below: u64| {
             random ^= random << 13;
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_versions_is_a_metric_for_whoever_asks() {
+    fn versions_metric_exists_only_with_the_flag() {
         let value = |outcome, policy| {
             let (verdict, _) = judge("orders", &up(), &saw(outcome), &policy, at(101));
             let metric = verdict.metrics.iter().find(|metric| metric.name == "versions");

@@ -276,7 +276,7 @@ mod tests {
 
     /// The table of SPEC, section 8.
     #[test]
-    fn who_passes_when() {
+    fn probe_results_follow_the_table() {
         let failure = || Outcome::Failed(Failure::new(Reason::NatsUnreachable, "connection refused"));
         let silent = || Outcome::Silent(Duration::from_millis(700));
         let cases = [
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn siblings_are_told_and_no_line_is_too_long() {
+    fn probe_line_mentions_other_instances_and_is_bounded() {
         let mut seen = saw(Outcome::Silent(Duration::from_millis(700)));
         seen.ignored.siblings = 2;
         let (_, line) = question(ProbeKind::Liveness).judge(&seen);

@@ -315,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_not_told_is_not_gone() {
+    fn unlisted_instance_does_not_count_as_gone() {
         let mut large = status(990, true);
         large["instances"] = 3.into();
         let why = "the status file lists only 2 of 3 instances, use probe without --from, which asks NATS";
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn advice_arrives_whole() {
+    fn advice_of_a_long_text_is_not_cut() {
         let mut denied = status(990, false);
         let text = format!("{} publish: {{allow: [\"$SRV.PING.orders\"]}}", "x".repeat(250));
         denied["text"] = text.as_str().into();
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_does_not_say_is_as_if_nats_could_not_be_asked() {
+    fn unusable_status_file_counts_as_nats_not_asked() {
         let mut foreign = status(990, true);
         foreign["service"] = "billing".into();
         let cases = [

@@ -15,7 +15,7 @@ use crate::values::status::{Reason, Status};
 use crate::values::version::Requirement;
 
 #[test]
-fn who_is_missing() {
+fn missing_instances_are_named() {
     // Two of four answered a while ago, the others are missed since.
     let fewer = |fates: &[(usize, i64, Fate)]| Memory {
         epoch: Some(epoch(90, 2)),
@@ -153,7 +153,7 @@ fn many_missing_are_counted() {
 }
 
 #[test]
-fn who_else_is_there() {
+fn other_services_are_suggested() {
     let others = |names: &[&str]| Some(names.iter().map(|name| (name.to_string(), 1)).collect::<Vec<_>>());
     let look = |others, denied: &str| Observation {
         others,
@@ -314,7 +314,7 @@ fn up_and_recovered() {
 }
 
 #[test]
-fn down_first_and_still() {
+fn texts_of_a_new_and_of_an_open_outage() {
     check(vec![
         row(
             up(),
@@ -365,7 +365,7 @@ fn down_first_and_still() {
 }
 
 #[test]
-fn silence_is_an_outage_unless_the_user_thinks_less_of_it() {
+fn silence_is_an_outage_unless_its_status_is_below_critical() {
     let how = "no answer within 5.0s though somebody is subscribed \
                (hung, not allowed to publish to our inbox, behind a link or server that hangs, or a wildcard subscriber hides that nobody is there)";
     let mild = |silent| Policy {
@@ -717,7 +717,7 @@ const FAILURES: [Reason; 6] = [
 ];
 
 #[test]
-fn each_failure_has_its_status_and_a_latch() {
+fn failures_have_their_status_and_outages_stay_open() {
     for reason in FAILURES {
         for unreachable in Status::ALL {
             let policy = Policy {
@@ -754,7 +754,7 @@ fn each_failure_has_its_status_and_a_latch() {
 }
 
 #[test]
-fn trouble_is_told_since_its_beginning() {
+fn failures_are_reported_with_their_duration() {
     check(vec![
         row(
             in_trouble(up()),
@@ -781,7 +781,7 @@ fn trouble_is_told_since_its_beginning() {
 
 /// A damaged or edited memory must not lose an outage either.
 #[test]
-fn an_outage_without_an_epoch_is_latched_too() {
+fn outage_without_a_last_check_stays_open() {
     let memory = Memory { epoch: None, ..down() };
     check(vec![
         row(
@@ -1019,7 +1019,7 @@ fn policies() -> Vec<Policy> {
 
 /// The two promises, and what they rest on, for each small memory, each outcome and many policies.
 #[test]
-fn it_never_sleeps_through_an_outage_and_never_forgets_one() {
+fn no_outage_is_missed_or_forgotten() {
     let outcomes = [answered(1), answered(3), Outcome::NoResponders, SILENT];
     let outcomes: Vec<Outcome> = outcomes.into_iter().chain(FAILURES.map(failed)).collect();
     let (memories, policies) = (memories(), policies());

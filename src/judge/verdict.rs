@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_found_is_unknown() {
+    fn verdict_without_findings_is_unknown() {
         let verdict = Verdict::new("x", vec![], vec![], vec![]);
         assert_eq!(verdict.status(), Status::Unknown);
     }

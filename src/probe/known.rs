@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_roll_call_is_complete_with_the_last_one_expected() {
+    fn probe_is_complete_with_the_last_expected_instance() {
         let ids = ["a", "b"];
         let by_id = KnownInstances::Ids(ids.iter().map(|id| id.to_string()).collect());
         let counted = KnownInstances::Counted(IdFingerprint::of(ids));

@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn what_counts_and_what_does_not() {
+    fn only_ping_replies_of_the_service_count() {
         let good = |id: &str| {
             Ok(Instance {
                 id: id.into(),
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instances_words_are_clean_and_bounded() {
+    fn text_of_an_instance_is_clean_and_bounded() {
         let entries: Vec<String> = (0..50).map(|n| format!(r#""k{n}":"{}""#, "v".repeat(500))).collect();
         let payload = format!(
             r#"{{"name":"orders","id":"A","version":"1.0|instances=99","metadata":{{{},"z_pod":"web\n0"}}}}"#,
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn which_statistics_count() {
+    fn only_valid_statistics_count() {
         let wrong: &[(&str, NotCounted)] = &[
             ("", NotCounted::Broken),
             ("[]", NotCounted::Broken),

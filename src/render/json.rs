@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_instances_are_counted_and_not_all_told() {
+    fn ten_thousand_instances_are_counted_and_some_are_listed() {
         let memory = &mut Memory::default();
         let object = parsed(&run(memory, saw(0, answered(0..10_000))));
         assert_eq!(object["instances"], 10_000);

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worst_leads_and_nothing_is_told_twice() {
+    fn worst_finding_leads_and_no_text_is_repeated() {
         let up = Finding::new(Status::Ok, Reason::ServiceUp, "2 instances, slowest answer 1.2ms");
         let few = Finding::new(
             Status::Warning,

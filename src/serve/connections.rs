@@ -543,7 +543,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_can_wait_for_news_but_not_for_ever() {
+    fn page_waits_for_a_new_check_within_a_limit() {
         let later = |address| connect(address, "GET /later HTTP/1.0\r\n\r\n");
         let text = |mut stream: TcpStream| {
             let mut text = String::new();
@@ -576,7 +576,7 @@ mod tests {
     }
 
     #[test]
-    fn it_ends_with_the_news() {
+    fn server_ends_when_its_parent_ends() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let (news, ours) = UnixStream::pair().expect("a pair");
         let server = thread::spawn(move || {

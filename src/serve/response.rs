@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_head_says_what_the_body_is() {
+    fn headers_describe_the_body() {
         let head = HttpResponse::new(HttpStatus::Ok, Content::Metrics, "größe\n").head();
         assert_eq!(
             head,

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_history_tells_when_nats_was_not_asked() {
+    fn history_has_the_times_when_nats_was_not_asked() {
         let at = Timestamp::from_seconds;
         let mut memory = Memory::default();
         memory.enter(Epoch::new(at(10), &answers(2)));

@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_counted_before_the_first_epoch_is_not_of_this_time() {
+    fn counts_before_the_first_check_are_left_out() {
         totals(
             &[
                 &[("a", -999, &[("add", (1000, 9, 500))])],

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn words_tell_how_a_number_raises_the_alert() {
+    fn alert_text_names_the_limit_that_was_crossed() {
         let cases = [
             ("3:", 2, "fewer than 3 (range 3:)"),
             ("2", 3, "more than 2 (range 2), for fewer than 2 write 2:"),

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_told_from_names_by_their_form() {
+    fn secrets_are_recognized_by_their_form() {
         let seed = nkeys::KeyPair::new_user().seed().expect("a seed");
         let padded = format!("  {seed}\n");
         for secret in [

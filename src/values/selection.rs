@@ -103,14 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn what_no_name_can_match_is_refused() {
+    fn patterns_that_match_no_name_are_refused() {
         for bad in ["", "a b", "a.b", "[ab]", "größe", &"a".repeat(201)] {
             assert!(Glob::parse(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn excluded_services_are_not_watched_whatever_else_is_said() {
+    fn exclude_flag_beats_all_others() {
         let selection = Selection {
             only: vec![glob("orders*"), glob("mail")],
             exclude: vec![glob("*-test")],

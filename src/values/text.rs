@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_read_well() {
+    fn counts_are_singular_or_plural() {
         assert_eq!(count(0, "instance"), "0 instances");
         assert_eq!(count(1, "instance"), "1 instance");
         assert_eq!(count(2, "instance"), "2 instances");

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_told_is_not_read() {
+    fn only_printable_times_are_parsed() {
         for (text, told) in [
             ("9999-12-31T23:59:59.999999999Z", Some("9999-12-31T23:59:59.999999Z")),
             ("9999-12-31T23:59:59-00:01", None),

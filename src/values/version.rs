@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_version_matches_nothing() {
+    fn invalid_version_matches_nothing() {
         let none = [
             "1",
             "1.2",
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn requirements_are_read_and_told() {
+    fn version_requirements_are_parsed_and_printed() {
         for (typed, told) in [
             ("^1.4", "^1.4"),
             ("1.4", "^1.4"),

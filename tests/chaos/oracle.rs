@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_truth_is_what_was_true_all_along() {
+    fn truth_of_a_run_holds_for_all_of_its_time() {
         let zero = Instant::now();
         let mut history = History::default();
         for moment in [

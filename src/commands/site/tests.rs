@@ -179,7 +179,7 @@ fn a_probe_passes_or_fails() {
 }
 
 #[test]
-fn a_probe_can_be_asked_for_more() {
+fn verbose_parameter_adds_lines_to_a_probe() {
     let request = HttpRequest {
         path: "/livez",
         head_only: false,
@@ -200,7 +200,7 @@ fn a_probe_can_be_asked_for_more() {
 
 /// The container may have ended and started again since the last check.
 #[test]
-fn a_start_passes_only_by_a_check_that_began_since() {
+fn startup_passes_only_with_a_check_that_began_after_its_request() {
     let ask = |site: &Site, path, check_request| {
         let own = || Some(Ok(Wanted::Id("A".into())));
         let response = site.answer(&HttpRequest::get(path), own, check_request, at(1010));
@@ -221,7 +221,7 @@ fn a_start_passes_only_by_a_check_that_began_since() {
 }
 
 #[test]
-fn a_parameter_decides_what_nats_being_away_means() {
+fn unreachable_parameter_sets_the_result_of_a_probe() {
     let away = Site {
         unreachable: Some(ProbeResult::Fail),
         served: Some(served(Status::Unknown, json!({"Err": "refused"}))),
@@ -296,7 +296,7 @@ fn every_path_has_its_page_and_no_other_path_has_one() {
 }
 
 #[test]
-fn whether_nats_can_be_asked_decides_over_a_start() {
+fn unreachable_flag_sets_the_result_of_each_probe() {
     let site = |unreachable| Site {
         unreachable,
         served: Some(served(Status::Unknown, json!({"Err": "refused"}))),
@@ -320,7 +320,7 @@ fn whether_nats_can_be_asked_decides_over_a_start() {
 }
 
 #[test]
-fn the_watcher_is_well_while_it_checks() {
+fn healthz_is_ok_while_checks_are_recent() {
     let site = site();
     let nothing = Site {
         served: None,

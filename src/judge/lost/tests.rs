@@ -39,7 +39,7 @@ fn normally(count: usize, fewer: Option<(i64, usize)>, memory: Memory) -> Memory
 }
 
 #[test]
-fn so_many_or_so_many_percent() {
+fn loss_limits_are_numbers_or_percentages() {
     use Loss::{Instances, Percent};
     // How many of how many are left; the limit; whether it is reached.
     let cases = [
@@ -70,7 +70,7 @@ fn so_many_or_so_many_percent() {
 }
 
 #[test]
-fn what_is_lost_is_told() {
+fn lost_instances_are_reported() {
     let both = policy(Some(Loss::Instances(1)), Some(Loss::Percent(50)));
     let case = |memory, seen: Observation, findings, next| Row {
         seen,
@@ -128,7 +128,7 @@ fn what_is_lost_is_told() {
 
 /// A service that is forgotten is not missed when it comes back smaller.
 #[test]
-fn with_an_outage_its_size_is_forgotten() {
+fn forgotten_outage_resets_the_baseline() {
     let forgetful = Policy {
         forget_after: Some(std::time::Duration::from_secs(1)),
         ..policy(Some(Loss::Instances(1)), None)
@@ -140,7 +140,7 @@ fn with_an_outage_its_size_is_forgotten() {
 }
 
 #[test]
-fn the_baseline_is_told_where_it_is_judged() {
+fn baseline_metric_exists_only_with_loss_limits() {
     let memory = normally(3, None, up());
     let named = |policy: &Policy, outcome| {
         let (verdict, _) = judge("orders", &memory, &saw(outcome), policy, at(100));
@@ -167,7 +167,7 @@ fn the_baseline_is_told_where_it_is_judged() {
 
 /// Whatever happens, a loss is told for as long as it has to settle, and only an old one that leaves takes a rise back.
 #[test]
-fn random_epochs_hide_no_loss() {
+fn random_histories_hide_no_loss() {
     let mut seed = 7_u64;
     let mut random = move |below: u64| {
         seed = seed

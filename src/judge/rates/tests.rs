@@ -63,7 +63,7 @@ fn after(limits: &RateLimits, epochs: &[Observation]) -> (String, Memory) {
 const UP: &str = "OK service_up: 3 instances, slowest answer 1.2ms";
 
 #[test]
-fn what_was_counted_between_two_runs_is_judged() {
+fn growth_of_the_counters_between_two_checks_is_judged() {
     // The endpoints at second 100 and 160, and what is found beside that the service is up.
     let cases: &[(Endpoints<'_>, Endpoints<'_>, &str)] = &[
         // All is well, or nobody asks.
@@ -181,7 +181,7 @@ fn a_rate_of_few_requests_is_that_of_several_runs_and_stays_for_a_while() {
 }
 
 #[test]
-fn what_cannot_be_had_is_never_ok_where_it_is_judged() {
+fn missing_statistics_are_never_ok_with_limits() {
     let without = |id: &[&str], denied: &str| {
         let mut seen = seen(160, &[("add", (100, 0, 0))]);
         if let Some(stats) = &mut seen.stats {
@@ -273,7 +273,7 @@ fn errors_that_are_counted_apart_are_requests_too() {
 }
 
 #[test]
-fn the_latest_error_is_told() {
+fn latest_error_is_quoted() {
     let mut last = seen(160, &[("add", (100, 50, 0)), ("del", (20, 20, 0))]);
     if let Some(stats) = &mut last.stats {
         let errors = [("add", "404:no such order"), ("del", "500:disk full")];

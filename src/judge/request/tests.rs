@@ -253,7 +253,7 @@ fn an_instance_that_hides_from_ping_is_asked_too() {
 }
 
 #[test]
-fn an_outage_says_all() {
+fn outage_is_reported_without_the_request() {
     let outcomes = [
         Outcome::NoResponders,
         Outcome::Silent(ms(5000)),
@@ -291,7 +291,7 @@ fn instances_without_a_request_are_not_ok() {
 }
 
 #[test]
-fn the_time_is_told_with_its_limits() {
+fn request_time_metric_has_its_limits() {
     let (verdict, _) = judged(Some(seen(EndpointEnd::Replied(reply()))), &policy());
     let metric = verdict.metrics.last().expect("a metric");
     assert_eq!((metric.name.as_ref(), metric.value), ("request", Some(0.12)));
@@ -305,7 +305,7 @@ fn the_time_is_told_with_its_limits() {
 }
 
 #[test]
-fn with_verbosity_it_is_told_what_was_asked() {
+fn verbose_output_describes_the_request() {
     let told = |seen: EndpointSeen| -> String {
         let (verdict, _) = judged(Some(seen), &policy());
         let lines = verdict.details.iter().filter(|detail| detail.verbosity == 1);

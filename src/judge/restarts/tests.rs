@@ -48,7 +48,7 @@ fn run(memory: &mut Memory, policy: &Policy, seen: &Observation) -> Verdict {
 
 /// One of two is restarted before each run.
 #[test]
-fn a_crash_loop_is_told_and_ends() {
+fn crash_loop_is_reported_until_it_ends() {
     let memory = &mut Memory::default();
     let limits = policy(Some(2), Some(3));
     let steady = ("a", "web-0");
@@ -81,7 +81,7 @@ fn a_crash_loop_is_told_and_ends() {
 }
 
 #[test]
-fn where_most_of_them_are_is_told() {
+fn restarts_are_reported_with_their_most_frequent_place() {
     let memory = &mut Memory::default();
     let limits = policy(Some(1), None);
     let mut epoch = |second, there: &[(&str, &str)], gone: &[&str]| run(memory, &limits, &saw_at(second, there, gone));
@@ -100,7 +100,7 @@ fn where_most_of_them_are_is_told() {
 }
 
 #[test]
-fn it_is_told_with_an_outage_and_counted_when_that_is_over() {
+fn restarts_are_reported_beside_an_outage_and_after_it() {
     let limits = policy(Some(2), None);
     let memory = &mut down();
     let recovered = saw_at(100, &[("x", "web-0"), ("y", "web-1")], &["id0", "id1", "id2"]);
@@ -150,7 +150,7 @@ fn an_overlapping_run_and_a_crowd_change_nothing() {
 }
 
 #[test]
-fn a_restart_that_the_server_does_not_confirm_is_presumed_and_told_so() {
+fn unconfirmed_restart_is_reported_as_presumed() {
     let memory = &mut Memory::default();
     let limits = policy(Some(1), None);
     let steady = ("a", "web-0");
@@ -177,7 +177,7 @@ fn a_restart_that_the_server_does_not_confirm_is_presumed_and_told_so() {
 }
 
 #[test]
-fn who_may_not_ask_is_told_so() {
+fn denied_permission_to_count_restarts_is_reported() {
     let denied = Observation {
         denied: "NATS does not let us".into(),
         absent: vec![("id2".into(), Fate::NotAsked)],

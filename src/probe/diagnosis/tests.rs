@@ -120,7 +120,7 @@ fn failed_connects() {
 
 /// Every `-ERR` that servers were seen to send.
 #[test]
-fn words_of_the_server() {
+fn errors_of_the_server_are_explained() {
     use Reason::*;
     let cases = [
         (

@@ -89,7 +89,7 @@ fn plain() -> Headers {
 }
 
 #[test]
-fn the_subject_is_the_one_that_most_instances_tell() {
+fn subject_is_the_one_that_most_instances_report() {
     const ECHO: &[(&str, &str)] = &[("echo", "orders.echo")];
     const NEW: &[(&str, &str)] = &[("echo", "v2.echo"), ("other", "v2.other")];
     const BOTH: &[(&str, &str)] = &[("echo", "v2.echo"), ("echo", "v1.echo"), ("echo", "v1.echo")];
@@ -180,7 +180,7 @@ fn a_flood_of_infos_is_bounded() {
 }
 
 #[test]
-fn endpoints_that_nobody_tells_are_asked_for_again() {
+fn unreported_endpoints_are_requested_again() {
     // 503, each time: through an import that has PING only, say.
     let mut call = told(&[], &["A"]);
     call.info_no_responders(0);
@@ -295,7 +295,7 @@ fn a_reply_is_searched_for_the_text() {
 }
 
 #[test]
-fn what_nobody_received_is_sent_again_shortly() {
+fn request_without_receiver_is_repeated_shortly() {
     let mut call = asked("orders.echo");
     let subject = Subject::parse("orders.echo").expect("a subject");
     assert!(call.no_responders(ms(6), 0, false));
@@ -317,7 +317,7 @@ fn what_nobody_received_is_sent_again_shortly() {
 }
 
 #[test]
-fn what_may_have_been_received_is_never_sent_again() {
+fn request_that_may_have_been_received_is_never_repeated() {
     // A 503 after the server has answered a PING behind the request, or that comes late: it is not the server's.
     let mut call = asked("orders.echo");
     assert!(!call.no_responders(ms(6), 0, true));
@@ -350,7 +350,7 @@ fn what_may_have_been_received_is_never_sent_again() {
 }
 
 #[test]
-fn a_silence_is_believed_of_a_server_that_answers_only() {
+fn silence_counts_only_while_the_server_answers() {
     let mut call = asked("orders.echo");
     assert!(!call.reply(ms(6), 0, &plain(), br#"{"stream":"CAP","seq":1}"#));
     let mut clock = answered();
@@ -369,7 +369,7 @@ fn a_silence_is_believed_of_a_server_that_answers_only() {
 }
 
 #[test]
-fn too_little_time_proves_nothing() {
+fn short_wait_gives_no_verdict() {
     let mut call = call(to_subject("orders.echo"));
     call.begin(ms(9400), plan(&["A"]));
     assert_eq!(call.next(ms(9400), &answered()), EndpointAction::Done);

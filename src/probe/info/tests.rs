@@ -16,7 +16,7 @@ fn sample(name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn four_libraries_tell_their_endpoints() {
+fn endpoints_of_four_libraries_are_read() {
     let cases: &[(&str, &str, &str, &[&str])] = &[
         (
             "async-nats-0.51.0-INFO-full-idle.json",
@@ -70,7 +70,7 @@ fn four_libraries_tell_their_endpoints() {
 }
 
 #[test]
-fn what_is_no_info_is_none() {
+fn malformed_info_is_ignored() {
     let long = "x".repeat(MAX_SUBJECT_BYTES + 1);
     let cases: &[(String, Option<&[&str]>)] = &[
         (r#"{"name":"orders","id":"A"}"#.into(), Some(&[])),
@@ -171,7 +171,7 @@ fn errors_of_real_services_are_read() {
 }
 
 #[test]
-fn what_is_an_error_by_its_headers() {
+fn replies_are_errors_by_their_headers() {
     let long = "x".repeat(5000);
     let cut = "x".repeat(ERROR_CHARS) + "...";
     type Case<'a> = (&'a [(&'a str, &'a str)], Option<(&'a str, &'a str)>);
@@ -233,7 +233,7 @@ fn a_503_of_the_server_has_no_headers_of_a_service() {
 }
 
 #[test]
-fn a_reply_may_tell_who_sent_it() {
+fn sender_of_a_reply_is_found_in_its_headers() {
     let ids = ["A1".to_owned(), "B2".to_owned()];
     assert_eq!(sender(&headers(&[("X-Instance", "B2")]), &ids), Some("B2"));
     assert_eq!(sender(&headers(&[("X-Instance", "C3")]), &ids), None);

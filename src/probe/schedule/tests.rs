@@ -189,7 +189,7 @@ fn a_newcomer_that_is_faster_than_the_known_is_counted() {
 }
 
 #[test]
-fn a_census_ends_when_nobody_has_answered_for_the_stall_time() {
+fn full_count_ends_after_the_stall_time_without_an_answer() {
     let (_, end, outcome) = simulate(
         plan(&["a"], true),
         &[&[Reply(1, "a"), Reply(250, "b"), Reply(540, "c"), Reply(900, "late")]],
@@ -199,7 +199,7 @@ fn a_census_ends_when_nobody_has_answered_for_the_stall_time() {
 }
 
 #[test]
-fn a_missing_known_instance_makes_it_a_census() {
+fn missing_known_instance_makes_a_full_count() {
     let mut probe = Probe::new(plan(&["a", "b", "c"], false));
     probe.asked(ms(0), 1);
     probe.hear(1, 0, "a");
@@ -217,7 +217,7 @@ fn a_duplicate_neither_counts_nor_prolongs() {
 }
 
 #[test]
-fn down_is_said_only_after_the_last_asking() {
+fn down_is_reported_only_after_the_last_retry() {
     let (asked, end, outcome) = simulate(plan(&["a"], false), &[&[NoResponders, Pong]]);
     assert_eq!(asked, [0, 50, 250, 1200, 2500, 5000]);
     assert_eq!((end, outcome), (5001, Some(Outcome::NoResponders)));
@@ -381,7 +381,7 @@ fn more_instances_than_anybody_has_are_a_flood() {
 }
 
 #[test]
-fn an_answer_proves_no_more_than_when_it_was_asked_for() {
+fn answer_counts_as_of_its_request() {
     let mut probe = Probe::new(plan(&["a"], true));
     probe.asked(ms(3), 1);
     probe.asked(ms(50), 1);
@@ -412,7 +412,7 @@ fn a_late_503_of_an_earlier_asking_is_not_taken_for_the_latest() {
 }
 
 #[test]
-fn silence_is_asked_again_and_believed_late() {
+fn silence_is_retried_and_reported_late() {
     let (asked, end, outcome) = simulate(plan(&["a"], false), &[&[Pong]]);
     assert_eq!(asked, [0, 50, 250, 1200, 2500, 5000]);
     assert_eq!((end, outcome), (5300, Some(Outcome::Silent(ms(5300)))));
@@ -462,7 +462,7 @@ fn a_server_that_stops_answering_is_no_silent_service() {
 }
 
 #[test]
-fn what_does_not_count_is_counted_apart() {
+fn rejected_replies_are_counted_separately() {
     let mut probe = Probe::new(plan(&[], true));
     probe.asked(ms(0), 1);
     for payload in [
@@ -553,7 +553,7 @@ fn without_permission_the_missing_are_only_missing() {
 }
 
 #[test]
-fn those_in_doubt_are_asked_again_whoever_took_their_places() {
+fn doubtful_instances_are_asked_again_despite_replacements() {
     let with_doubt = || {
         let mut plan = plan(&["a", "b"], false);
         plan.previously_missing.insert("frozen".into());
@@ -573,7 +573,7 @@ fn those_in_doubt_are_asked_again_whoever_took_their_places() {
 }
 
 #[test]
-fn when_an_outage_ends_those_before_it_are_asked_for() {
+fn instances_before_an_outage_are_asked_for_at_its_end() {
     let mut plan = plan(&[], true);
     plan.before_outage = vec!["a".into(), "b".into()];
     let mut probe = Probe::new(plan);
@@ -584,7 +584,7 @@ fn when_an_outage_ends_those_before_it_are_asked_for() {
 }
 
 #[test]
-fn nobody_known_asks_who_else_is_there() {
+fn never_seen_service_makes_the_probe_list_others() {
     let mut plan = plan(&[], true);
     (plan.discover, plan.confirm) = (true, ms(0));
     let mut probe = Probe::new(plan);
@@ -631,7 +631,7 @@ fn silent(known: &[&str], discover: bool) -> (Probe, Duration) {
 }
 
 #[test]
-fn a_silence_is_looked_into_before_it_is_told() {
+fn cause_of_a_silence_is_examined_before_it_is_reported() {
     const STATS_OF_A: &[u8] = br#"{"name":"orders","id":"a","type":"io.nats.micro.v1.stats_response","endpoints":[]}"#;
     let silence = |now: Duration| PingAction::Done(Outcome::Silent(now));
     let [of_a, of_b] = ["a", "b"].map(|id| InstanceStatus(id.to_owned()));
@@ -712,7 +712,7 @@ fn a_silence_is_looked_into_before_it_is_told() {
 }
 
 #[test]
-fn a_silence_of_whom_nobody_has_seen_is_looked_into_and_around() {
+fn silence_of_a_never_seen_service_is_examined_and_others_are_listed() {
     let (mut probe, now) = silent(&[], true);
     probe.schedule.no_responders(&UnusedId);
     let other = probe.reply(now + ms(5), &Discovery, br#"{"name":"billing","id":"x"}"#);

@@ -411,7 +411,7 @@ fn statistics_reach_the_service_that_sent_them() {
 }
 
 #[test]
-fn nobody_is_there_and_nobody_is_known() {
+fn no_service_replies_and_none_is_known() {
     let end = simulate(all(&[]), &World::new(&[]));
     assert_eq!((end.names().len(), end.ended), (0, Some(1)));
     assert!(end.seen.common.census);
@@ -518,7 +518,7 @@ fn where_asking_all_is_denied_the_known_are_asked_by_name_at_once() {
 }
 
 #[test]
-fn where_nothing_can_come_the_run_fails_whoever_is_known() {
+fn run_fails_if_no_reply_can_arrive() {
     for known in [all(&[]), all(&[("orders", &["c"])])] {
         let mut schedules = Schedules::new(known, Timestamp::from_seconds(0));
         assert!(!schedules.denied(None, "may not subscribe"));
@@ -677,7 +677,7 @@ fn a_service_that_came_back_or_is_slow_or_went_away_is_reached() {
 }
 
 #[test]
-fn replies_of_nobody_are_counted_for_the_run() {
+fn replies_of_no_service_are_counted_for_the_run() {
     let end = simulate_with(census(all(&[("orders", &["c"])])), |_, name, question| {
         let reply = |after, payload: &[u8]| (after, Event::Reply(question.clone(), payload.to_vec()));
         match name {

@@ -88,7 +88,7 @@ fn run_without_services_claims_nothing_about_them() {
 }
 
 #[test]
-fn each_instance_is_told_on_request() {
+fn instances_have_samples_on_request() {
     for (state, report) in sample_reports() {
         let (usual, all) = (render(&report, &Style::default()), render(&report, &ALL));
         let more = all.strip_prefix(&usual).expect("only more than usual");
@@ -183,7 +183,7 @@ fn only_values_change_with_the_status() {
 }
 
 #[test]
-fn what_is_not_known_is_absent() {
+fn unknown_values_have_no_sample() {
     let names = |state: &str| {
         let story = sample_reports();
         let (_, report) = story.iter().find(|(name, _)| *name == state).expect("a state");
@@ -205,7 +205,7 @@ fn what_is_not_known_is_absent() {
 
 /// The state cannot be read: nobody knows whether there was an instance before.
 #[test]
-fn without_a_memory_no_outage_is_denied() {
+fn unreadable_state_denies_no_outage() {
     let outage = |report: &Report| {
         let text = render(report, &Style::default());
         samples(&text).get("nats_service_outage{service=\"orders\"}").copied()
@@ -313,7 +313,7 @@ fn bad_labels_are_refused() {
 }
 
 #[test]
-fn ten_thousand_instances_are_counted_and_not_all_told() {
+fn ten_thousand_instances_are_counted_and_some_are_listed() {
     let report = run(&mut Memory::default(), saw(0, answered(0..10_000)));
     let text = render(&report, &ALL);
     let samples = samples(&text);
@@ -496,7 +496,7 @@ fn missing_instances_of_many_services_are_bounded() {
 
 /// One series twice, and the collector drops it.
 #[test]
-fn no_instance_is_told_twice() {
+fn each_instance_has_one_sample() {
     let memory = &mut Memory::default();
     for (second, outcome) in [
         (0, answered(0..5)),

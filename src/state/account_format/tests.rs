@@ -102,7 +102,7 @@ fn a_broken_service_costs_none_of_the_others() {
 }
 
 #[test]
-fn what_stands_before_a_break_counts() {
+fn intact_part_before_the_damage_counts() {
     let text = write(&account_key(), &account());
     let orders = text.find("\"orders\":").expect("the second service");
     for end in [orders, orders + 20, text.len() - 1] {
@@ -126,7 +126,7 @@ fn what_stands_before_a_break_counts() {
 }
 
 #[test]
-fn what_is_no_state_of_this_account_is_told() {
+fn state_of_another_account_is_reported() {
     let other = with("/account/user", json!("somebody"));
     assert_eq!(
         parsed(&other),

@@ -120,7 +120,7 @@ fn one_file_remembers_all_services() {
 }
 
 #[test]
-fn candidates_and_the_census_are_kept() {
+fn candidates_and_the_last_full_count_are_kept() {
     let place = Place::new("candidates");
     let store = place.account();
     let peeked = AccountMemory::default();
@@ -235,7 +235,7 @@ fn services_that_were_checked_alone_are_remembered() {
 }
 
 #[test]
-fn a_broken_own_file_is_told_with_its_service() {
+fn damaged_state_file_is_reported_with_its_service() {
     let place = Place::new("broken-own");
     place.run_single("orders", memory());
     let path = place.single("orders").shown_path();
@@ -450,7 +450,7 @@ fn every_service_is_listed_once() {
 
 /// Without a place every service is judged once all the same.
 #[test]
-fn without_a_place_it_judges_once_and_says_so() {
+fn without_a_state_folder_the_check_judges_and_reports_it() {
     let place = Place::new("nowhere");
     let homeless = "no folder for the state: neither HOME nor XDG_STATE_HOME is set, \
                     give --state-dir, or --no-state to go without";
@@ -469,7 +469,7 @@ fn without_a_place_it_judges_once_and_says_so() {
 
 /// A lock that another run holds costs the memory of this run, not that of the other.
 #[test]
-fn what_cannot_be_locked_is_judged_and_not_written() {
+fn state_that_cannot_be_locked_is_judged_and_not_written() {
     let place = Place::new("locked");
     place.run_for_all(&[("orders", memory())]);
     let store = place.account();
@@ -495,7 +495,7 @@ fn what_cannot_be_locked_is_judged_and_not_written() {
 
 /// A sidecar without a file outlives a clock that is set back.
 #[test]
-fn what_is_held_is_kept() {
+fn memory_without_a_file_is_kept_between_checks() {
     let judge = |turn: &mut Turn<'_>| {
         turn.service("orders", |_| ((), memory()));
         turn.candidates.insert("mail".into(), at(30));

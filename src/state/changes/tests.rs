@@ -67,7 +67,7 @@ fn run(epochs: Epochs<'_>) -> Changes {
 }
 
 #[test]
-fn who_came_and_who_went() {
+fn arrivals_and_departures_are_recorded() {
     let cases: &[(Epochs<'_>, &str, u64)] = &[
         (&[(0, "a b", ""), (60, "a b", "")], "", 0),
         // Scaled up, and down again.
@@ -227,7 +227,7 @@ fn a_window_ends() {
 }
 
 #[test]
-fn those_in_doubt_are_asked_for_a_while() {
+fn doubtful_instances_are_asked_for_a_while() {
     let changes = run(&[(0, "a b c", ""), (60, "a", "c")]);
     for (second, expected) in [(60, &["b"][..]), (959, &["b"]), (960, &[])] {
         let in_doubt: Vec<&str> = changes.in_doubt(at(second)).collect();
@@ -236,7 +236,7 @@ fn those_in_doubt_are_asked_for_a_while() {
 }
 
 #[test]
-fn old_ones_are_told_from_new_ones() {
+fn old_instances_are_distinguished_from_new_ones() {
     // Two came; then one of them left, and an old one.
     let changes = run(&[(0, "a b", ""), (60, "a b c d", ""), (120, "b d", "a c")]);
     for (second, since, expected) in [(120, 60, 1), (120, 61, 2), (60, 60, 0), (121, 60, 0)] {
@@ -249,7 +249,7 @@ fn old_ones_are_told_from_new_ones() {
 }
 
 #[test]
-fn it_is_bounded_and_keeps_the_restarts() {
+fn change_log_is_bounded_and_keeps_the_restarts() {
     let all = |from: usize, to: usize| (from..to).map(|n| format!("i{n} ")).collect::<String>();
     // A hundred restarts, and then a crowd.
     let (old, new) = (all(0, 100), all(100, 200));
@@ -276,7 +276,7 @@ fn it_is_bounded_and_keeps_the_restarts() {
 
 /// Whatever happens: the number never falls, nobody is remembered twice as gone, and whoever answers is not gone.
 #[test]
-fn random_epochs_keep_what_is_promised() {
+fn random_histories_keep_the_invariants_of_changes() {
     let mut seed = 1_u64;
     let mut random = move |below: u64| {
         seed = seed

@@ -56,7 +56,7 @@ fn the_first_file_of_this_format_is_read() {
 }
 
 #[test]
-fn what_has_not_come_yet_is_as_of_now() {
+fn times_in_the_future_count_as_now() {
     let mut memory = memory();
     memory.history[3].not_asked_since = Some(at(2));
     let text = write(&state_key(), &memory);
@@ -97,7 +97,7 @@ fn what_has_not_come_yet_is_as_of_now() {
 }
 
 #[test]
-fn what_follows_a_whole_state_costs_nothing_of_it() {
+fn text_after_a_whole_state_is_ignored() {
     let text = write(&state_key(), &memory()) + "\n";
     let read = |rest: &str| read(&state_key(), (text.clone() + rest).as_bytes(), at(100));
     assert_eq!(read(" \n "), Ok(loaded(memory())));
@@ -195,7 +195,7 @@ fn ten_thousand_wordy_instances_fit() {
 }
 
 #[test]
-fn what_is_wrong_with_a_file_is_said() {
+fn damage_of_a_state_file_is_reported() {
     let good: Value = serde_json::from_str(&write(&state_key(), &memory())).expect("JSON");
     let malformed = "is damaged: a field is missing or malformed";
     let foreign = "belongs to another question (service, servers, user or prefix)";

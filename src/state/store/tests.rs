@@ -152,7 +152,7 @@ fn a_state_stays_where_it_is() {
 
 /// Without a place the verdict is said all the same; only what the user asked for, to remember nothing, is no problem.
 #[test]
-fn without_a_place_it_judges_once_and_says_so() {
+fn without_a_state_folder_the_check_judges_and_reports_it() {
     let state_environment = StateEnvironment {
         var: &|_| None,
         package_dir: Path::new("/nonexistent/package"),
@@ -177,7 +177,7 @@ fn without_a_place_it_judges_once_and_says_so() {
 
 /// A sidecar without a file outlives a clock that is set back.
 #[test]
-fn what_is_held_is_kept_when_the_clock_goes_back() {
+fn memory_without_a_file_is_kept_when_the_clock_goes_back() {
     let memory = memory();
     let ahead = Store::holding("", state_key())
         .write_text(&memory)
