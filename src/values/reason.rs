@@ -96,7 +96,7 @@ reasons! {
         when "an instance has a version that is not as `--expect-version` requires, or no semantic version"
         action "look at the instance that the text names"
     VersionsMixed "versions_mixed" "`--mixed-versions`"
-        when "instances of more than one version for `--baseline-settle` (15 m)"
+        when "instances of more than one version for `--baseline-settle` (15m)"
         action "look at the rollout: it is stuck half way"
     CredentialsExpiring "credentials_expiring" "as matched"
         when "`--creds-warning`, `--creds-critical`: the user JWT of the creds file expires soon; if NATS refuses it, `auth_rejected`"
