@@ -192,6 +192,6 @@ fn every_order_of_messages_ends_rightly() {
 #[test]
 fn every_order_of_messages_of_a_request_ends_rightly() {
     for run in endpoint::runs() {
-        Search::of(&run, 3).tell(&run.name, "runs");
+        Search::of(&run, run.usual_depth()).tell(&run.name, "runs");
     }
 }

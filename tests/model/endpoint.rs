@@ -128,6 +128,16 @@ pub fn runs() -> Vec<Request> {
     runs
 }
 
+impl Request {
+    /// Number of messages to search in the short form.
+    pub fn usual_depth(&self) -> usize {
+        match self.to {
+            Destination::Subject(_) => 6,
+            Destination::Endpoint(_) => 3,
+        }
+    }
+}
+
 impl World for Request {
     type State = Run;
     type Event = Arrival;
