@@ -523,6 +523,8 @@ impl Run {
                 let last = self.sent.last().ok_or("nothing was sent")?;
                 right(self.now >= END && *waited == self.now - last.at, "it did not wait")?;
                 right(self.pongs >= self.pings, "the server may hang")?;
+                let late = last.at + (END - last.at) * 3 / 4;
+                right(self.clock.last_ping() >= late, "the server may have frozen")?;
                 right(!last.is_refused, "nobody was there")?;
                 right(*enough == (*waited >= PATIENCE), "long enough or not")?;
                 right(*captured == self.is_captured, "captured or not")
