@@ -142,7 +142,7 @@ resources: [deployment.yaml]
 components: [component]
 configMapGenerator:
   - name: check-nats-service
-    literals: ["NATS_URL=nats://nats.nats.svc:4222", NATS_CREDS=/etc/nats/orders.creds]
+    literals: ["NATS_URL=nats://nats.nats.svc:4222", NATS_CREDS=/etc/nats/nats.creds]
 "#;
 
 #[test]
@@ -193,7 +193,7 @@ fn the_component_keeps_what_a_deployment_has_and_leaves_others_alone() {
         assert!(text.contains("cannot ask"), "{text}");
     }
     http::wait_for_status(port, "/readyz", 503);
-    fs::write(dir.join("orders.creds"), creds).unwrap();
+    fs::write(dir.join("nats.creds"), creds).unwrap();
     let _one = instance(&server, &dir, "orders-1");
     sidecar.check_at_once();
     http::wait_for_status(port, "/readyz", 200);

@@ -211,7 +211,7 @@ fn every_secret_is_optional_and_every_service_knows_nats() {
         let secrets: Vec<&&Value> = secrets.iter().filter(|secret| secret.is_object()).collect();
         assert_eq!(
             secrets,
-            [&&json!({"secretName": "orders-nats", "optional": true})],
+            [&&json!({"secretName": "nats-credentials", "optional": true})],
             "{name}"
         );
         for container in containers(&deployment) {
@@ -221,7 +221,7 @@ fn every_secret_is_optional_and_every_service_knows_nats() {
                 found.map(|one| one["value"].clone())
             };
             assert_eq!(value("NATS_URL"), Some("nats://nats.nats.svc:4222".into()), "{name}");
-            assert_eq!(value("NATS_CREDS"), Some("/etc/nats/orders.creds".into()), "{name}");
+            assert_eq!(value("NATS_CREDS"), Some("/etc/nats/nats.creds".into()), "{name}");
             let mounts = container["volumeMounts"].as_array().unwrap();
             assert!(mounts.iter().any(|mount| mount["mountPath"] == "/etc/nats"), "{name}");
         }
@@ -231,7 +231,7 @@ fn every_secret_is_optional_and_every_service_knows_nats() {
     let names: Vec<&String> = secret["stringData"].as_object().unwrap().keys().collect();
     assert_eq!(
         (secret["metadata"]["name"].as_str(), names),
-        (Some("orders-nats"), vec![&"orders.creds".to_owned()])
+        (Some("nats-credentials"), vec![&"nats.creds".to_owned()])
     );
 }
 
@@ -303,7 +303,7 @@ fn the_probes_run_as_they_stand() {
         let line = format!("{kind} pass: orders: cannot ask, which is not this pod's fault: *No such file*");
         pod("orders-1").probe(&app, kind, 0, &line);
     }
-    fs::write(dir.join("orders.creds"), creds).unwrap();
+    fs::write(dir.join("nats.creds"), creds).unwrap();
     let [one, _two] = ["orders-1", "orders-2"].map(|pod| instance(&server, &dir, pod));
     for name in ["orders-1", "orders-2"] {
         pod(name).probes(&app, 0, &format!("* (1.0.0, pod={name}) answered in *"));
@@ -329,7 +329,7 @@ fn the_probes_run_as_they_stand() {
 #[ignore = "needs nats-server"]
 fn the_sidecar_runs_as_it_stands() {
     let (mut server, dir, creds) = locked();
-    fs::write(dir.join("orders.creds"), creds).unwrap();
+    fs::write(dir.join("nats.creds"), creds).unwrap();
     let [one, _two] = ["orders-1", "orders-2"].map(|pod| instance(&server, &dir, pod));
     let (app, watch) = (container("sidecar.yaml", "orders"), container("sidecar.yaml", "watch"));
     let status = || -> Option<Value> { serde_json::from_str(&fs::read_to_string(dir.join("orders.json")).ok()?).ok() };
@@ -382,7 +382,7 @@ fn the_sidecar_runs_as_it_stands() {
 fn the_sidecar_over_http_runs_as_it_stands() {
     each(["sidecar-http.yaml", "sidecar-http-classic.yaml"], |manifest| {
         let (mut server, dir, creds) = locked();
-        fs::write(dir.join("orders.creds"), creds).unwrap();
+        fs::write(dir.join("nats.creds"), creds).unwrap();
         let [one, _two] = ["orders-1", "orders-2"].map(|pod| instance(&server, &dir, pod));
         let (app, watch) = (container(manifest, "orders"), container(manifest, "watch"));
         let is_native = manifest == "sidecar-http.yaml";
@@ -475,10 +475,10 @@ fn the_rules_of_the_operator_are_those_of_prometheus() {
 #[ignore = "needs nats-server"]
 fn the_exporter_of_all_services_runs_as_it_stands() {
     let (server, dir, creds) = locked();
-    fs::write(dir.join("orders.creds"), creds).unwrap();
+    fs::write(dir.join("nats.creds"), creds).unwrap();
     let orders = instance(&server, &dir, "orders-1");
     let _mail = Service::async_nats(&server.url(), "mail")
-        .creds(&dir.join("orders.creds"))
+        .creds(&dir.join("nats.creds"))
         .start();
     let mut exporter = container("all-services.yaml", "watch");
     assert_eq!(exporter["ports"][0]["containerPort"], 9422);
@@ -558,7 +558,7 @@ fn the_services_wait_for_nats_and_say_which_pod_they_are_in() {
         let line = "liveness pass: orders: cannot ask, which is not this pod's fault: *No such file*";
         pod.probe(&app, "liveness", 0, line);
         server.stop();
-        fs::write(dir.join("orders.creds"), creds).unwrap();
+        fs::write(dir.join("nats.creds"), creds).unwrap();
         // It tries again: something that is no NATS has its port meanwhile.
         let listener = TcpListener::bind(("127.0.0.1", server.port())).unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -717,7 +717,7 @@ fn the_lines_of_the_readme_are_those_of_the_program() {
     assert_eq!(applied.len(), 4);
     applied.into_iter().for_each(|name| drop(documents(name)));
     let dir = TempDir::new();
-    fs::write(dir.join("orders.creds"), "the JWT").unwrap();
+    fs::write(dir.join("nats.creds"), "the JWT").unwrap();
     let words: Vec<&str> = commands[0].split(' ').collect();
     let out = Check::program(&tool("kubectl"), &words[1..])
         .args(["--dry-run=client", "-o", "json"])
@@ -725,7 +725,7 @@ fn the_lines_of_the_readme_are_those_of_the_program() {
         .run();
     let secret: Value = serde_json::from_str(&out.stdout).unwrap_or_else(|_| panic!("{out:?}"));
     assert_eq!(
-        (&secret["metadata"]["name"], secret["data"]["orders.creds"].is_string()),
-        (&"orders-nats".into(), true)
+        (&secret["metadata"]["name"], secret["data"]["nats.creds"].is_string()),
+        (&"nats-credentials".into(), true)
     );
 }

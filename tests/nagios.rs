@@ -409,19 +409,13 @@ fn the_event_handler_acts_once_for_an_outage() {
         .assert_stderr(2, "", usage);
 }
 
-/// Nagios takes the definitions of the documents as they stand, beside a host.
+/// Nagios takes the definitions of the documents as they stand. Those that define no host are beside the one of the README.
 #[test]
 #[ignore = "needs Nagios"]
 fn definitions_of_the_documents_are_taken() {
-    let host = "define host {
-        use                 generic-host
-        host_name           nats.example.org
-        address             192.0.2.1
-        max_check_attempts  3
-        contact_groups      admins
-    }
-    ";
-    for (document, services) in [("README.md", 2), ("packaging/nagios/README.md", 3)] {
+    let quick_start = blocks(&read("README.md"), "nagios").concat();
+    let (host, _) = quick_start.split_once("define service").expect("a host and services");
+    for (document, host, services) in [("README.md", "", 2), ("packaging/nagios/README.md", host, 3)] {
         let definitions = blocks(&read(document), "nagios").concat();
         let dir = TempDir::new();
         let objects = packaging("check-nats-service.cfg") + host + &definitions;

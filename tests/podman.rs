@@ -219,7 +219,7 @@ fn podman_plays_every_manifest() {
     fs::create_dir(podman.dir.join("secret")).unwrap();
     fs::set_permissions(podman.dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::write(
-        podman.dir.join("secret/orders.creds"),
+        podman.dir.join("secret/nats.creds"),
         account.creds(&User::new("orders")),
     )
     .unwrap();

@@ -323,7 +323,7 @@ impl Drop for PodSidecar {
 /// An instance in a pod of this name, with the credentials beside those of the probes.
 pub fn instance(server: &Server, dir: &TempDir, pod: &str) -> Service {
     Service::async_nats(&server.url(), "orders")
-        .creds(&dir.join("orders.creds"))
+        .creds(&dir.join("nats.creds"))
         .metadata("pod", pod)
         .start()
 }
