@@ -171,7 +171,8 @@ fn failed_start_is_reported_and_leaves_nothing_behind() {
 fn an_interrupted_demo_leaves_nothing_behind() {
     for (signal, code) in [(libc::SIGINT, 130), (libc::SIGTERM, 143), (libc::SIGHUP, 129)] {
         let temp = TempDir::new();
-        let running = demo(&temp).spawn();
+        // Where the tests run in the background of a script, the demo would ignore what it has inherited as ignored.
+        let running = demo(&temp).under(["env", "--default-signal=INT,TERM,HUP"]).spawn();
         let _ = wait_for("the first scene is over", || {
             let work = fs::read_dir(temp.path()).unwrap().next()?.unwrap().path();
             fs::read_dir(work.join("state")).ok()?.next()

@@ -4,17 +4,18 @@
 //! files. So these texts never change, and every sample carries the service. Whatever changes with the status is in a
 //! value: a series that comes and goes cannot be alerted on. What is not known is absent, and not 0.
 
+mod exposition;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use std::time::Duration;
 
-use crate::judge::verdict::Verdict;
+pub use self::exposition::Label;
+use self::exposition::{NO_LABELS, Page, escape, flag, labels};
 use crate::probe::observation::{EndpointSeen, Fate, Instance, InstanceReply, Observation, Outcome, Silence, versions};
 use crate::probe::stats::{Counters, MAX_ENDPOINTS};
 use crate::render::report::{AllReport, Report};
 use crate::state::memory::Memory;
 use crate::values::status::Reason;
-use crate::values::text::clean;
 
 /// Maximum number of instances with samples of their own.
 const MAX_INSTANCES: usize = 200;
@@ -31,57 +32,6 @@ const RECENT: Duration = Duration::from_secs(900);
 
 /// Maximum number of digits in the code of an error.
 const MAX_CODE: usize = 5;
-
-/// A label of every sample, as the user said. The name is valid.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Label {
-    pub name: String,
-    pub value: String,
-}
-
-impl Label {
-    /// Reads `NAME=VALUE`.
-    ///
-    /// # Errors
-    ///
-    /// The error in it.
-    pub fn parse(text: &str) -> Result<Label, String> {
-        const OURS: [&str; 9] = [
-            "service",
-            "reason",
-            "instance_id",
-            "version",
-            "endpoint",
-            "pod",
-            "host",
-            "fate",
-            "code",
-        ];
-        let Some((name, value)) = text.split_once('=') else {
-            return Err("a label is NAME=VALUE".into());
-        };
-        let good = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        if name.is_empty() || !name.chars().all(good) || name.starts_with(|c: char| c.is_ascii_digit()) {
-            return Err(format!(
-                "'{}' is no label name: it has letters, digits and '_' only, and no digit first",
-                clean(name, 80)
-            ));
-        }
-        if name.starts_with("__") {
-            return Err(format!("'{name}': names that begin with __ belong to Prometheus"));
-        }
-        if name == "nats" {
-            return Err("'nats' is a label of the metrics themselves: set it with --nats-label".into());
-        }
-        if OURS.contains(&name) {
-            return Err(format!("'{name}' is a label of the metrics themselves"));
-        }
-        Ok(Label {
-            name: name.to_owned(),
-            value: value.to_owned(),
-        })
-    }
-}
 
 /// Options of the metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -133,7 +83,7 @@ pub fn render_all(report: &AllReport, style: &Style) -> String {
         "Whether this is a reason for the status of the check of all services.",
         |report| &report.overview,
     );
-    page.text + &services(&report.reports, style)
+    page.into_text() + &services(&report.reports, style)
 }
 
 /// The metrics of these services.
@@ -291,15 +241,10 @@ fn services(reports: &[Report], style: &Style) -> String {
     if style.per_instance {
         instances(&mut page);
     }
-    page.text
+    page.into_text()
 }
 
 /// A sample with the labels of all samples alone.
-const NO_LABELS: [(&str, &str); 0] = [];
-
-fn flag(set: bool) -> f64 {
-    f64::from(u8::from(set))
-}
 
 /// A service, and what its samples are made of.
 struct Service<'a> {
@@ -452,70 +397,6 @@ pub fn of_service(metrics: &str, service: &str) -> String {
     text
 }
 
-/// A text with metrics.
-struct Page<'s, S> {
-    text: String,
-    /// Subjects of the samples, each with its labels as they are written between the braces.
-    subjects: &'s [(String, S)],
-}
-
-impl<'s, S> Page<'s, S> {
-    fn new(subjects: &'s [(String, S)]) -> Page<'s, S> {
-        Page {
-            text: String::new(),
-            subjects,
-        }
-    }
-
-    /// HELP, TYPE and samples of a metric; nothing if it has none.
-    fn family<const N: usize, V, I>(&mut self, name: &str, kind: &str, help: &str, samples: impl Fn(&'s S) -> I)
-    where
-        V: AsRef<str>,
-        I: IntoIterator<Item = ([(&'static str, V); N], f64)>,
-    {
-        let mut is_first = true;
-        for (labels, subject) in self.subjects {
-            for (more, value) in samples(subject) {
-                if is_first {
-                    let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-                    is_first = false;
-                }
-                self.sample(name, labels, more, value);
-            }
-        }
-    }
-
-    fn sample<const N: usize, V: AsRef<str>>(&mut self, name: &str, labels: &str, more: [(&str, V); N], value: f64) {
-        self.text += name;
-        if N > 0 || !labels.is_empty() {
-            self.text.extend(["{", labels]);
-            for (n, (label, text)) in more.into_iter().enumerate() {
-                let comma = if n == 0 && labels.is_empty() { "" } else { "," };
-                let _ = write!(self.text, "{comma}{label}=\"{}\"", escape(text.as_ref()));
-            }
-            self.text += "}";
-        }
-        let _ = writeln!(self.text, " {value}");
-    }
-
-    fn gauge(&mut self, name: &str, help: &str, value: impl Fn(&'s S) -> Option<f64>) {
-        self.family(name, "gauge", help, |subject| {
-            value(subject).map(|value| (NO_LABELS, value))
-        });
-    }
-
-    /// Each reason, and whether the verdict has it.
-    fn reasons(&mut self, name: &str, help: &str, verdict: impl Fn(&'s S) -> &'s Verdict) {
-        self.family(name, "gauge", help, |subject| {
-            let findings = verdict(subject).findings();
-            Reason::of_services().map(move |reason| {
-                let given = findings.iter().any(|finding| finding.reason == reason);
-                ([("reason", reason.name())], flag(given))
-            })
-        });
-    }
-}
-
 /// By endpoint. Counters: they are kept in the state, and only grow.
 fn statistics(page: &mut Page<'_, Service<'_>>) {
     let mut counter = |name: &str, help: &str, value: fn(Counters) -> f64| {
@@ -570,16 +451,6 @@ fn instances(page: &mut Page<'_, Service<'_>>) {
 
 fn labels_of(instance: &Instance) -> [(&'static str, &str); 2] {
     [("instance_id", &instance.id), ("version", &instance.version)]
-}
-
-fn labels(labels: &[Label]) -> String {
-    let label = |Label { name, value }: &Label| format!("{name}=\"{}\"", escape(value));
-    labels.iter().map(label).collect::<Vec<_>>().join(",")
-}
-
-/// The value of a label, as the exposition format wants it.
-fn escape(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 #[cfg(test)]
