@@ -201,6 +201,8 @@ fn for_podman(document: &Value, url: &str, secret: &str) -> String {
         document["spec"]["replicas"] = 1.into();
     }
     let text = document.to_string().replace("$(NATS_SERVICE)", "orders");
+    // The quick start puts the registry of its reader in the place of ours.
+    let text = text.replace("registry.example.com/", "registry.example.org/");
     text.replace("nats://nats.nats.svc:4222", url)
 }
 
