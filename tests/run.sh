@@ -135,7 +135,7 @@ if ! wait "$build"; then
 fi
 
 # Most tests wait: for servers, for services, for deadlines.
-export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((6 * $(nproc)))}
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((5 * $(nproc)))}
 
 # What else there is to build takes the processors while the tests wait, and never when a test wants them: the program that people
 # get, which has budgets, the static one of the image, and the lints.

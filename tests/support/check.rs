@@ -62,7 +62,7 @@ impl Check {
             cwd: None,
             uid: None,
             stdout: None,
-            limit: Duration::from_secs(30),
+            limit: Duration::from_secs(120),
         }
         .arg(program)
         .args(args)
@@ -122,7 +122,7 @@ impl Check {
         self
     }
 
-    /// A run that takes longer is killed, and a panic. 30 s unless set.
+    /// A run that takes longer is killed, and a panic. 120 s unless set: on a busy machine much takes long.
     pub fn limit(mut self, limit: Duration) -> Check {
         self.limit = limit;
         self
