@@ -244,8 +244,6 @@ fn services(reports: &[Report], style: &Style) -> String {
     page.into_text()
 }
 
-/// A sample with the labels of all samples alone.
-
 /// A service, and what its samples are made of.
 struct Service<'a> {
     report: &'a Report,
