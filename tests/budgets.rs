@@ -233,14 +233,15 @@ fn each_run_keeps_to_its_budget() {
     ledger.run(&USUAL, &usual(&url, &dir));
 
     let probe = ["probe", "liveness", "-n", "orders", "--id", &service.ids()[0]];
-    let network = released(&probe).args(["-s", &url]);
+    // Looked at, it takes longer than a probe has by default.
+    let network = released(&probe).args(["-s", &url, "--timeout", "60s"]);
     network.run().expect("a pass");
     ledger.run(&PROBE, &network);
 
     let status = dir.join("status");
     write_status_file(&url, &status, &dir);
     let from = released(&["probe", "liveness", "-n", "orders", "--any-instance"]);
-    let from = from.args(["--from", &status, "--max-age", "1h"]);
+    let from = from.args(["--from", &status, "--max-age", "1h", "--timeout", "60s"]);
     from.run().expect("a pass");
     ledger.run(&PROBE_FROM, &from);
     ledger.close();
