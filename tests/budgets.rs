@@ -109,17 +109,18 @@ impl Ledger {
     /// Looks at the run until it keeps to its budget, and enters the least that was seen.
     fn run(&mut self, budget: &Budget, program: &Program) -> Cost {
         let mut cost = Cost::of(program);
-        for look in 2..=LOOKS {
+        let mut look = 1;
+        loop {
             let mut ledger = Ledger::default();
             ledger.enter_cost(budget, &cost);
-            if ledger.crossed.is_empty() {
-                break;
+            if ledger.crossed.is_empty() || look == LOOKS {
+                self.crossed += &ledger.crossed;
+                return cost;
             }
+            look += 1;
             println!("look {look} at {}", budget.run);
             cost = cost.min(Cost::of(program));
         }
-        self.enter_cost(budget, &cost);
-        cost
     }
 
     fn enter_cost(&mut self, budget: &Budget, cost: &Cost) {

@@ -388,17 +388,6 @@ fn timed_hanging_server_is_unknown() {
                 text: "ADDRESS accepts the connection but sends nothing for *s, is nats-server frozen, does it want \
                        TLS first (handshake_first), or is this another service?",
             },
-            // A web server waits for a request.
-            Case {
-                login: &[],
-                trouble: Trouble::Fake(|conn| {
-                    conn.read_line()?;
-                    Ok(())
-                }),
-                reason: "nats_unreachable",
-                text: "ADDRESS accepts the connection but sends nothing for *s, is nats-server frozen, does it want \
-                       TLS first (handshake_first), or is this another service?",
-            },
             // After its INFO.
             Case {
                 login: &[],
