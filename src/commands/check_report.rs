@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::cli::{Format, OutputOptions, Scope};
 use crate::judge::verdict::{Finding, Verdict};
-use crate::process::exit::{Output, UNKNOWN};
+use crate::process::exit::Output;
 use crate::render;
 use crate::render::prometheus::Style;
 use crate::render::report::{AllReport, Report};
@@ -117,12 +117,7 @@ impl BeforeAnyCheck {
         let report = match self.subject {
             Subject::Service => CheckReport::One(one()),
             Subject::AllServices => CheckReport::All(AllReport::unknown(reason, text)),
-            Subject::Server => {
-                return Output {
-                    exit_code: UNKNOWN,
-                    ..Output::success(render::nagios::render_server(&one().verdict, 0))
-                };
-            }
+            Subject::Server => return server_output(&one().verdict, 0),
         };
         report.output(&OutputOptions {
             format: self.format,
@@ -134,4 +129,12 @@ impl BeforeAnyCheck {
 /// The same of one service, in the format for people and Nagios.
 pub fn unknown(reason: Reason, text: impl Into<String>) -> Output {
     BeforeAnyCheck::default().output(reason, &text.into())
+}
+
+/// Returns the output of a verdict on NATS itself.
+pub fn server_output(verdict: &Verdict, verbosity: u8) -> Output {
+    Output {
+        exit_code: verdict.status().exit_code(),
+        ..Output::success(render::nagios::render_server(verdict, verbosity))
+    }
 }

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
+use super::check_report::server_output;
 use crate::cli::{Arguments, ConfigError};
 use crate::judge::overview;
 use crate::probe::client::{ProbeRequest, probe_all};
 use crate::probe::plan::ProbePlan;
 use crate::process::exit::Output;
 use crate::process::watchdog;
-use crate::render;
 use crate::values::env::Env;
 use crate::values::timestamp::Timestamp;
 
@@ -26,8 +26,5 @@ pub fn run(arguments: &Arguments, env: Env<'_>, start: Instant) -> Result<Output
         alarms: &alarms,
     });
     let verdict = overview::server(&seen.common, &settings.policy, Timestamp::now());
-    Ok(Output {
-        exit_code: verdict.status().exit_code(),
-        ..Output::success(render::nagios::render_server(&verdict, settings.output.verbosity))
-    })
+    Ok(server_output(&verdict, settings.output.verbosity))
 }

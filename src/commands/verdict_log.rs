@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::log::Log;
 use super::outcome::{CheckOutcome, ShortVerdict};
-use crate::judge::presence::NOT_ASKED_FOR;
+use crate::judge::presence::FAILING_FOR;
 use crate::values::status::{Reason, Status};
 use crate::values::text::count;
 
@@ -86,7 +86,7 @@ fn cause(verdict: &ShortVerdict) -> String {
     if !reason.is_of_whole_run() && !unusable {
         return String::new();
     }
-    let text = verdict.text.split(NOT_ASKED_FOR).next().unwrap_or_default();
+    let text = verdict.text.split(FAILING_FOR).next().unwrap_or_default();
     let words = text.split(' ').filter(|word| !is_duration(word));
     words.collect::<Vec<_>>().join(" ")
 }
