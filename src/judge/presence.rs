@@ -14,7 +14,7 @@ use crate::values::text::{count, some_of};
 use crate::values::timestamp::Timestamp;
 
 /// Stands between the cause and since when NATS cannot be asked, which is another text each time.
-pub const NOT_ASKED_FOR: &str = " (failing for ";
+pub const FAILING_FOR: &str = " (failing for ";
 
 const NEVER_SEEN: &str = "never seen in this account";
 
@@ -91,7 +91,7 @@ fn not_asked(input: &RuleInput<'_>, failure: &Failure) -> Finding {
     let text = match &input.previous.unreachable {
         Some(unreachable) if failure.reason != Reason::Interrupted => {
             let since = dated::age(unreachable.since, input.observation.at);
-            format!("{}{NOT_ASKED_FOR}{since})", failure.text)
+            format!("{}{FAILING_FOR}{since})", failure.text)
         }
         _ => failure.text.clone(),
     };

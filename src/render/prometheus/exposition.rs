@@ -125,7 +125,7 @@ impl<'s, S> Page<'s, S> {
     }
 }
 
-/// For a sample with the labels of all samples alone.
+/// Labels of a sample that has only those of all samples.
 pub const NO_LABELS: [(&str, &str); 0] = [];
 
 /// Returns 1 for `true`, 0 for `false`.
