@@ -155,17 +155,23 @@ fn a_bad_value_is_named() {
             "--hostname takes a host only, give a URL with --server",
         ),
         (&["-n", "a", "--state", ""], "--state: the name is empty"),
-        (
-            &["-n", "a", "--user", "u", "--password-file", "/nonexistent/file"],
-            "--password-file /nonexistent/file: No such file or directory (os error 2)",
-        ),
-        (
-            &["-n", "a", "--token-file", "/dev/null"],
-            "--token-file /dev/null: its first line is empty",
-        ),
     ];
     for (args, line) in cases {
         says(args, line);
+    }
+    // The help knows nothing of a file.
+    for (args, line) in [
+        (
+            &["--user", "u", "--password-file", "/nonexistent/file"][..],
+            "--password-file /nonexistent/file: No such file or directory (os error 2)",
+        ),
+        (
+            &["--token-file", "/dev/null"],
+            "--token-file /dev/null: its first line is empty",
+        ),
+    ] {
+        let run = Check::new(["-n", "a"]).args(args).run();
+        run.assert(3, &format!("NATS_SERVICE UNKNOWN - {line}"));
     }
 }
 
@@ -178,7 +184,7 @@ fn flags_for_all_services_and_for_one_are_not_mixed() {
     let in_file = format!(
         "--expect-file {list}, line 4: 'c.d' is no service name: it has letters, digits, '-' and '_' only (ADR-32)"
     );
-    let cases: [(&[&str], &str); 15] = [
+    let cases: [(&[&str], &str); 13] = [
         (&[], "which service? Give its name with --name, or say --all"),
         (
             &["--all", "-n", "orders"],
@@ -205,11 +211,6 @@ fn flags_for_all_services_and_for_one_are_not_mixed() {
             &["--all", "--expect", "a", "--exclude", "a"],
             "--expect: a is left out by --only or --exclude",
         ),
-        (
-            &["--all", "--expect-file", "/nowhere"],
-            "--expect-file /nowhere: No such file or directory (os error 2)",
-        ),
-        (&["--all", "--expect-file", list], &in_file),
         (
             &["--all", "--request", "echo"],
             "--request is for one service: give its name with --name, and not --all",
@@ -239,6 +240,12 @@ fn flags_for_all_services_and_for_one_are_not_mixed() {
         };
         let expected = format!("{name} UNKNOWN - {line} (see --help)");
         Check::new(args).run().assert(3, &expected);
+    }
+    // The help knows nothing of a file.
+    let missing = "--expect-file /nowhere: No such file or directory (os error 2)";
+    for (file, line) in [("/nowhere", missing), (list, &in_file)] {
+        let run = Check::new(["--all", "--expect-file", file]).run();
+        run.assert(3, &format!("NATS_SERVICES UNKNOWN - {line}"));
     }
     let in_json = Check::new(["--all", "--format", "json", "--only", "a b"]).run();
     in_json.assert(3, "[{*\"reason\":\"usage\"*}]");

@@ -223,7 +223,7 @@ fn odd_times_are_read_as_servers_do() {
         json!(true),
         json!({}),
     ] {
-        let problem = "NATS_SERVICE UNKNOWN - --creds *: the user JWT in it is malformed (see --help)";
+        let problem = "NATS_SERVICE UNKNOWN - --creds *: the user JWT in it is malformed";
         run(exp, &LIMITS).assert(3, problem);
     }
 }

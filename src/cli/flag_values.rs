@@ -36,12 +36,6 @@ impl ConfigError {
         }
     }
 
-    pub fn into_text(self) -> String {
-        match self {
-            ConfigError::Usage(text) | ConfigError::File(text) => text,
-        }
-    }
-
     /// Without the user info of URLs.
     #[must_use]
     pub fn redacted(&self) -> ConfigError {

@@ -16,13 +16,12 @@ use crate::state::memory::Memory;
 use crate::values::env::Env;
 use crate::values::timestamp::Timestamp;
 
-/// The error is a mistake in the arguments.
-pub fn run(arguments: &Arguments, options: &ListOptions, env: Env<'_>, start: Instant) -> Result<Output, String> {
+pub fn run(arguments: &Arguments, options: &ListOptions, env: Env<'_>, start: Instant) -> Result<Output, ConfigError> {
     let deadline = start + arguments.settings.timing.timeout;
     let alarms = watchdog::watch(deadline);
-    let question = Question::new(arguments, env, deadline, None).map_err(ConfigError::into_text)?;
+    let question = Question::new(arguments, env, deadline, None)?;
     let Question::All(config, store) = question else {
-        return Err("list is about all services".into());
+        return Err(ConfigError::Usage("list is about all services".into()));
     };
     let memory = store.peek(Timestamp::now());
     let mut plan = probe_plan(&config, &memory, Timestamp::now());

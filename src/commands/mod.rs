@@ -54,12 +54,13 @@ pub fn run(args: &[OsString], env: Env<'_>, start: Instant) -> Output {
         let text = format!("cannot take over the signals: {error}");
         return before_any_check(args).output(Reason::Interrupted, &text);
     }
-    let output = cli::parse(args, env).and_then(|command| run_command(command, env, start));
-    output.unwrap_or_else(|problem| usage(args, &problem))
+    let output = cli::parse(args, env)
+        .map_err(ConfigError::Usage)
+        .and_then(|command| run_command(command, env, start));
+    output.unwrap_or_else(|problem| report_mistake(args, &problem))
 }
 
-/// The error is a mistake in what the user has said.
-fn run_command(command: Command, env: Env<'_>, start: Instant) -> Result<Output, String> {
+fn run_command(command: Command, env: Env<'_>, start: Instant) -> Result<Output, ConfigError> {
     match command {
         Command::Print(text) => Ok(Output::success(text)),
         Command::StateList(options) => Ok(state::list(&options, env, start)),
@@ -86,16 +87,20 @@ fn run_command(command: Command, env: Env<'_>, start: Instant) -> Result<Output,
 }
 
 /// Returns the subject of the command. Reads the files that say how to connect, until the deadline of the run.
-fn question(arguments: &Arguments, env: Env<'_>, start: Instant) -> Result<Question, String> {
+fn question(arguments: &Arguments, env: Env<'_>, start: Instant) -> Result<Question, ConfigError> {
     let deadline = start + arguments.settings.timing.timeout;
     // Files can hang, too.
     watchdog::watch(deadline);
-    Question::new(arguments, env, deadline, None).map_err(ConfigError::into_text)
+    Question::new(arguments, env, deadline, None)
 }
 
-/// Reports bad arguments: in the format that was asked for, or on stderr by a command that prints no verdict.
-fn usage(args: &[OsString], problem: &str) -> Output {
-    let problem = format!("{problem} (see --help)");
+/// Reports a mistake: in the format that was asked for, or on stderr by a command that prints no verdict.
+fn report_mistake(args: &[OsString], problem: &ConfigError) -> Output {
+    let problem = match problem {
+        ConfigError::Usage(text) => format!("{text} (see --help)"),
+        // The help knows nothing of a file.
+        ConfigError::File(text) => text.clone(),
+    };
     match args.get(1).and_then(|command| command.to_str()) {
         Some("textfile" | "probe" | "watch") => Output::failure(&problem),
         _ => before_any_check(args).output(Reason::Usage, &problem),

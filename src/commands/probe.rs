@@ -18,8 +18,7 @@ use crate::values::timestamp::Timestamp;
 /// A status file of ours cannot be larger, in bytes.
 const MAX_STATUS_FILE_BYTES: u64 = 8 * 1024 * 1024;
 
-/// The error is a mistake in the arguments.
-pub fn run(arguments: &Arguments, options: &ProbeOptions, env: Env<'_>, start: Instant) -> Result<Output, String> {
+pub fn run(arguments: &Arguments, options: &ProbeOptions, env: Env<'_>, start: Instant) -> Result<Output, ConfigError> {
     answer(arguments, options, env, start).map(output)
 }
 
@@ -37,7 +36,7 @@ fn answer(
     options: &ProbeOptions,
     env: Env<'_>,
     start: Instant,
-) -> Result<(ProbeResult, String), String> {
+) -> Result<(ProbeResult, String), ConfigError> {
     let service = arguments.scope.name();
     let question = |wanted| PodProbe {
         kind: options.kind,
@@ -58,7 +57,7 @@ fn answer(
         })
     }));
     let target = match arguments.target(env, deadline) {
-        Err(ConfigError::Usage(problem)) => return Err(problem),
+        Err(problem @ ConfigError::Usage(_)) => return Err(problem),
         target => target,
     };
     let wanted = match wanted(&options.selector, deadline) {

@@ -12,12 +12,11 @@ use crate::process::watchdog;
 use crate::values::env::Env;
 use crate::values::timestamp::Timestamp;
 
-/// The error is a mistake in the arguments.
-pub fn run(arguments: &Arguments, env: Env<'_>, start: Instant) -> Result<Output, String> {
+pub fn run(arguments: &Arguments, env: Env<'_>, start: Instant) -> Result<Output, ConfigError> {
     let settings = &arguments.settings;
     let deadline = start + settings.timing.timeout;
     let alarms = watchdog::watch(deadline);
-    let target = arguments.target(env, deadline).map_err(ConfigError::into_text)?;
+    let target = arguments.target(env, deadline)?;
     let seen = probe_all(&ProbeRequest {
         target: &target,
         plan: ProbePlan::of_server(),

@@ -55,8 +55,8 @@ const LOST_INTERVAL: Duration = Duration::from_secs(1);
 /// Minimum time between the begins of two checks that were requested over HTTP: anybody who reaches the port can do so.
 const REQUEST_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Checks until SIGTERM or SIGINT comes. The checks exit by themselves. The error is a mistake in what the user has said.
-pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Result<Output, String> {
+/// Checks until SIGTERM or SIGINT comes. The checks exit by themselves.
+pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Result<Output, ConfigError> {
     let WatchOptions { interval, listen, .. } = options;
     let answers_probes = listen.is_some() || options.status_file.is_some();
     // A mistake is reported at once. Later a file may well be missing for a while, when it is renewed. Where probes are
@@ -64,7 +64,7 @@ pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Resul
     let deadline = Instant::now() + arguments.settings.timing.timeout;
     let question = match Question::new(arguments, env, deadline, None) {
         Err(ConfigError::File(_)) if answers_probes => None,
-        checked => Some(checked.map_err(ConfigError::into_text)?),
+        checked => Some(checked?),
     };
     // Before the log says that it answers: a SIGTERM from then on ends it with 0.
     let signals = match Signals::listen() {

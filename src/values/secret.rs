@@ -136,8 +136,8 @@ mod tests {
             ("'-----BEGIN PRIVATE KEY-----?MIGH AgEA' is none", "'***' is none"),
             ("'data:;base64,U1VB' is none", "'***' is none"),
             (
-                "no JWT in it (-----BEGIN NATS USER JWT-----) (see --help)",
-                "no JWT in it (-----BEGIN NATS USER JWT-----) (see --help)",
+                "no JWT in it (-----BEGIN NATS USER JWT-----)",
+                "no JWT in it (-----BEGIN NATS USER JWT-----)",
             ),
         ];
         for (text, redacted) in cases {

@@ -148,7 +148,7 @@ fn run(input: &[u8]) {
         return;
     }
     match arguments.target(&env, Instant::now()) {
-        Err(problem) => told(problem.into_text()),
+        Err(problem) => told(problem.text().to_owned()),
         Ok(target) => {
             let shown = format!("{target:?}");
             assert!(!hidden || !shown.contains(SECRET), "{shown}");
