@@ -88,7 +88,7 @@ fn the_quick_start_of_the_readme_runs_as_it_stands() {
     http::wait_for_status(ports[1], liveness, 200);
 }
 
-/// A Deployment that has variables, volumes, init containers and a second container, and one that is no service.
+/// A Deployment that has annotations, variables, volumes, init containers and a second container, and one that is no service.
 const RICH: &str = r#"
 apiVersion: apps/v1
 kind: Deployment
@@ -101,6 +101,7 @@ spec:
   template:
     metadata:
       labels: {app: orders, nats-service: orders}
+      annotations: {prometheus.io/port: "8080"}
     spec:
       securityContext: {runAsNonRoot: true, seccompProfile: {type: RuntimeDefault}}
       initContainers:
@@ -118,8 +119,8 @@ spec:
           image: registry.example.org/proxy:1.0.0
           securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}}
       volumes:
-        - name: cache
-          emptyDir: {}
+        - name: nats-credentials
+          secret: {secretName: login-of-orders}
 ---
 apiVersion: apps/v1
 kind: Deployment
@@ -168,7 +169,12 @@ fn the_component_keeps_what_a_deployment_has_and_leaves_others_alone() {
     };
     assert_eq!(names("initContainers"), ["check-nats-service", "migrate"]);
     assert_eq!(names("containers"), ["application", "proxy"]);
-    assert_eq!(names("volumes"), ["nats-credentials", "cache"]);
+    assert_eq!(names("volumes"), ["check-nats-service-credentials", "nats-credentials"]);
+    assert_eq!(spec["volumes"][1]["secret"], json!({"secretName": "login-of-orders"}));
+    assert_eq!(
+        orders["spec"]["template"]["metadata"]["annotations"],
+        json!({"prometheus.io/port": "8080"})
+    );
     let app = &spec["containers"][0];
     assert_eq!(paths(app), ["/startupz", "/livez", "/readyz"]);
     assert!(app["livenessProbe"]["tcpSocket"].is_null());
@@ -183,6 +189,15 @@ fn the_component_keeps_what_a_deployment_has_and_leaves_others_alone() {
         spec["volumes"][0]["secret"],
         json!({"secretName": "nats-credentials", "optional": true})
     );
+    for kind in ["StatefulSet", "DaemonSet"] {
+        let text = RICH.replace("kind: Deployment", &format!("kind: {kind}"));
+        let rendered = render(&[("kustomization.yaml", WITH_LOGIN.into()), ("deployment.yaml", text)]);
+        assert_eq!(
+            find(&rendered, kind, "orders")["spec"]["template"],
+            orders["spec"]["template"]
+        );
+        assert_eq!(find(&rendered, kind, "redis")["spec"], redis["spec"]);
+    }
 
     // Its login comes from the Secret, which may come late.
     let (server, dir, creds) = locked();
