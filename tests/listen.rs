@@ -756,7 +756,7 @@ fn only_a_port_is_every_address() {
     if TcpListener::bind("[::1]:0").is_ok() {
         TcpStream::connect(("::1", port)).expect("IPv6");
     }
-    sidecar.wait_for_line(&format!("orders answers over HTTP on :{port}\n"));
+    sidecar.wait_for_line(&format!("answers over HTTP on :{port}\n"));
     sidecar.end(libc::SIGTERM);
 }
 
@@ -926,7 +926,7 @@ fn each_change_of_a_probe_is_logged_with_its_line() {
     let own_up = || Metrics::parse(&listening.ask("/metrics").body).of("orders", "nats_service_own_instance_up");
     assert_eq!(own_up(), Some(1.0));
     service.stop();
-    let gone = "the instance with pod=one did not answer * ago, though others did";
+    let gone = "the instance with pod=one did not answer the check of * ago, though others did";
     expect(
         "/livez",
         2,
@@ -1143,7 +1143,7 @@ fn liveness_passes_until_an_instance_was_seen_in_the_account() {
     let reply = listening.wait_for("/livez", 503);
     assert!(
         matches(
-            "liveness fail: orders: the instance with pod=one did not answer * ago, though others did",
+            "liveness fail: orders: the instance with pod=one did not answer the check of * ago, though others did",
             &reply.body
         ),
         "{reply:?}"
@@ -1310,7 +1310,7 @@ fn only_a_port_is_ipv4_too_where_ipv6_is_alone() {
     let under = ["unshare", "--net", "sh", "-c", script, "sh"];
     let flags = ["--interval", "1h", "--listen", ":9422"];
     let sidecar = Sidecar::start_under(&under, "nats://127.0.0.1:1", &flags);
-    sidecar.wait_for_line("orders answers over HTTP on :9422\n");
+    sidecar.wait_for_line("answers over HTTP on :9422\n");
     let namespace = fs::File::open(format!("/proc/{}/ns/net", sidecar.pid())).unwrap();
     let only_ipv6 = thread::spawn(move || {
         // SAFETY: moves this thread alone into the namespace.

@@ -355,7 +355,7 @@ fn the_sidecar_runs_as_it_stands() {
     pod("orders-1").probes(
         &app,
         1,
-        "the instance with pod=orders-1 did not answer *s ago, though others did",
+        "the instance with pod=orders-1 did not answer the check of *s ago, though others did",
     );
     pod("orders-2").probes(&app, 0, "* answered *s ago");
     server.stop();

@@ -751,9 +751,13 @@ fn the_file_of_the_sidecar_answers_without_the_network() {
             (
                 &without_two,
                 "fail",
-                format!("{whom} did not answer * ago, though others did"),
+                format!("{whom} did not answer the check of * ago, though others did"),
             ),
-            (&without_any, "fail", format!("{whom} did not answer * ago")),
+            (
+                &without_any,
+                "fail",
+                format!("{whom} did not answer the check of * ago"),
+            ),
         ] {
             fs::write(&file, status.to_string()).unwrap();
             for kind in KINDS {

@@ -320,7 +320,7 @@ fn the_log_begins_and_ends_with_a_line_and_can_be_json() {
     let log = sidecar.log();
     let first = format!("* check_nats_service {version} {}", what(&sidecar, "state in memory"));
     assert!(matches(&first, log.lines().next().unwrap()), "{log}");
-    assert_eq!(sidecar.lines()[0], format!("orders answers over HTTP on {listen}"));
+    assert_eq!(sidecar.lines()[0], format!("answers over HTTP on {listen}"));
     assert_eq!(find_secret(&log), None, "{log}");
     let log = sidecar.end(libc::SIGTERM);
     let last = log.lines().last().unwrap();
@@ -356,10 +356,7 @@ fn the_log_begins_and_ends_with_a_line_and_can_be_json() {
         json!({"level": "info", "version": version}),
         &what(&sidecar, "no state"),
     );
-    with(
-        json!({"level": "info"}),
-        &format!("orders answers over HTTP on {listen}"),
-    );
+    with(json!({"level": "info"}), &format!("answers over HTTP on {listen}"));
     with(
         json!({"level": "info", "status": "OK", "reason": "service_up"}),
         "1 instance, slowest answer *",
@@ -374,7 +371,7 @@ fn the_log_begins_and_ends_with_a_line_and_can_be_json() {
     );
     with(
         json!({"level": "warning", "probe": "/readyz", "http_status": 503}),
-        "readiness fail: orders: the instance with pod=one did not answer * ago",
+        "readiness fail: orders: the instance with pod=one did not answer the check of * ago",
     );
     let log = sidecar.end(libc::SIGINT);
     assert_eq!(find_secret(&log), None, "{log}");

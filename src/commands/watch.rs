@@ -93,8 +93,7 @@ pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Resul
     // Each check reads the credentials for itself.
     drop(question);
     if let (Some(server), Some(listen)) = (&mut server, listen) {
-        let name = arguments.scope.name();
-        log.info(&format!("{name} answers over HTTP on {}", listen.typed));
+        log.info(&format!("answers over HTTP on {}", listen.typed));
         server.start();
     }
     let mut watch = Watch {

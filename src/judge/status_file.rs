@@ -220,7 +220,7 @@ pub fn answer(
     let others = if listed.is_empty() { "" } else { ", though others did" };
     question.say(
         ProbeResult::Fail,
-        &format!("{} did not answer {when} ago{others}", question.whom()),
+        &format!("{} did not answer the check of {when} ago{others}", question.whom()),
     )
 }
 
@@ -302,11 +302,11 @@ mod tests {
             (pod("or|ders"), "liveness pass: orders: B answered 10s ago"),
             (
                 Wanted::Id("C".into()),
-                "liveness fail: orders: instance C did not answer 10s ago, though others did",
+                "liveness fail: orders: instance C did not answer the check of 10s ago, though others did",
             ),
             (
                 pod("orders-2"),
-                "liveness fail: orders: the instance with pod=orders-2 did not answer 10s ago, though others did",
+                "liveness fail: orders: the instance with pod=orders-2 did not answer the check of 10s ago, though others did",
             ),
         ];
         for (wanted, line) in cases {
@@ -345,7 +345,7 @@ mod tests {
         much["answers"][0]["metadata"] = json!({"a": "", "b": "", "c": "", "d": "", "e": "", "f": ""});
         let (_, line) = ask(ProbeKind::Liveness, node, &much.to_string());
         assert!(
-            line.ends_with("the instance with node=n1 did not answer 10s ago, though others did"),
+            line.ends_with("the instance with node=n1 did not answer the check of 10s ago, though others did"),
             "{line}"
         );
     }
@@ -394,7 +394,7 @@ mod tests {
             (result, line.as_str()),
             (
                 ProbeResult::Fail,
-                "liveness fail: orders: the service did not answer 10s ago"
+                "liveness fail: orders: the service did not answer the check of 10s ago"
             )
         );
         let mut seen: Value = serde_json::from_str(&wrong).expect("JSON");

@@ -103,7 +103,7 @@ fn a_probe_passes_or_fails() {
             own("B"),
             1010,
             HttpStatus::Unavailable,
-            "liveness fail: orders: instance B did not answer 10s ago, though others did".into(),
+            "liveness fail: orders: instance B did not answer the check of 10s ago, though others did".into(),
         ),
         (
             &site,
