@@ -83,7 +83,7 @@ pub(super) fn probe(values: &FlagValues<'_>, kind: ProbeKind) -> Result<Command,
 
 pub(super) fn watch(values: &FlagValues<'_>) -> Result<Command, String> {
     let mut standard = CHECK;
-    // Where probes are answered from a check, it has to see a pod that is new, which may be slower than those known.
+    // A check that answers probes has to see a new pod, which may be slower than the known ones.
     let answers_probes = values.raw("listen").is_some() || values.raw("status-file").is_some();
     if answers_probes && !values.has("all") {
         standard.census = Duration::ZERO;
@@ -290,7 +290,7 @@ fn selector(values: &FlagValues<'_>) -> Result<Option<Selector>, String> {
     let mut wanted = Vec::new();
     for word in values.words("match")? {
         let (key, value) = key_and_value("match", "VALUE", word)?;
-        // A value that starts so was meant to be another one.
+        // A value that begins like this was meant for another flag.
         if value.is_empty() || value.starts_with("$(") {
             return Err(format!(
                 "--match {}: Kubernetes puts no downward API variables into the commands of probes, say --match-env \

@@ -24,7 +24,7 @@ pub(super) fn target(values: &FlagValues<'_>) -> Result<Target, ConfigError> {
     let context = context(values)?;
     let (mut servers, servers_from) = servers(values, &context)?;
     let (auth, auth_from) = login(values, &context)?;
-    // User info in a URL belongs to the level of the URL, and beats the rest of its level, as for the nats CLI.
+    // User info in a URL has the precedence of the URL, before other logins of that level, as for the nats CLI.
     if auth_from > servers_from {
         servers.iter_mut().for_each(|server| server.auth = None);
     } else if auth_from == Level::Flags && servers.iter().any(|server| server.auth.is_some()) {
@@ -146,7 +146,7 @@ pub(super) fn is_given(values: &FlagValues<'_>) -> Result<bool, String> {
 fn servers(values: &FlagValues<'_>, context: &Context) -> Result<(Vec<ServerUrl>, Level), ConfigError> {
     if let Some(host) = values.text("hostname")? {
         let mut server = server_of(host, values.text("port")?)?;
-        // Only the host is another one: a password does not go without TLS because of it.
+        // Only the host changes: a password is not sent without TLS because of it.
         server.tls = configured_servers(values, context)?.0.iter().any(|server| server.tls);
         return Ok((vec![server], Level::Flags));
     }
@@ -298,7 +298,7 @@ fn login_of_context(values: &FlagValues<'_>, context: &Context) -> Result<Auth, 
 /// A user without a password is a token, as for the nats CLI.
 fn login_of(origin: Origin, user: &str, password: Option<Secret>) -> Result<Auth, ConfigError> {
     match password {
-        // The name of the user is shown, and is in the state.
+        // The user name is printed and saved in the state.
         Some(_) if is_secret(user) => {
             Err(origin.problem("the value is a secret, and no name of a user, give --token, --creds or --nkey"))
         }
@@ -408,7 +408,7 @@ fn server_list(source: &str, list: &str) -> Result<Vec<ServerUrl>, String> {
     match servers {
         Ok(servers) if servers.is_empty() => Err(format!("{source}: it names no server")),
         Ok(servers) => Ok(servers),
-        // A comma in a password breaks it in two, and then the message would show its second half.
+        // A comma splits a password, and the message would print its second half.
         Err(_) if list.contains('@') && list.contains(',') => Err(format!(
             "{source}: not a list of server URLs, in user info, write %2C for a comma and %40 for an @"
         )),

@@ -151,7 +151,7 @@ impl<'a> FlagValues<'a> {
     }
 
     pub fn raw(&self, flag: &str) -> Option<&OsStr> {
-        // Not every mode has every flag.
+        // Some modes lack some flags.
         let value = self.matches.try_get_one::<OsString>(flag).ok().flatten();
         value.map(OsString::as_os_str)
     }

@@ -54,7 +54,7 @@ fn read(args: &[OsString], env: Env<'_>) -> Result<Command, String> {
         matches = inner;
     }
     let spec = commands::find(&words.join(" ")).unwrap_or(&COMMANDS[0]);
-    // Before it is known how long it may take, no file is read.
+    // No file is read before the time limit is known.
     (spec.read)(&FlagValues::new(matches, env, Instant::now()))
 }
 
@@ -75,7 +75,7 @@ fn one_line(error: &clap::Error, args: &[OsString]) -> String {
     let stray = match error.kind() {
         ErrorKind::InvalidSubcommand => context(ContextKind::InvalidSubcommand),
         ErrorKind::UnknownArgument => context(ContextKind::InvalidArg).filter(|arg| !arg.starts_with('-')),
-        // Flags, and then a word: a command, or something else.
+        // Flags, then a word: a command or something else.
         ErrorKind::ArgumentConflict => text
             .strip_prefix("error: the subcommand '")
             .and_then(|t| t.split('\'').next()),

@@ -23,7 +23,7 @@ pub fn fork() -> io::Result<Option<Pid>> {
         -1 => Err(io::Error::last_os_error()),
         0 => {
             let bound = set_parent_process_death_signal(Some(Signal::KILL)).is_ok();
-            // The parent may have ended before that.
+            // The parent may have ended before this call.
             if bound && getppid() != Some(parent) {
                 finish(Output::default());
             }

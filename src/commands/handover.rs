@@ -108,7 +108,7 @@ pub fn read_index<T: DeserializeOwned>(file: &File) -> Option<T> {
 
 /// Reads a text. `None`: there is no such one.
 pub fn read_text(file: &File, span: Span) -> Option<String> {
-    // As long as it is: more would be allocated for nothing.
+    // Checked before memory is allocated.
     if span.offset.checked_add(span.length as u64)? > file.metadata().ok()?.len() {
         return None;
     }

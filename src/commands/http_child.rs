@@ -45,7 +45,7 @@ pub fn run() -> Output {
 
 /// Serves until the sidecar, at the other end of the socket, is gone.
 pub fn serve_until_closed(socket: UnixStream) -> Output {
-    // They are for the parent, and may be sent to the whole group.
+    // These signals are for the parent, but may be sent to the whole process group.
     for signal in [SIGTERM, SIGINT, SIGHUP] {
         let _ = signal_hook::flag::register(signal, Arc::default());
     }
@@ -135,7 +135,7 @@ impl ServicePages {
             return number;
         }
         let number = self.site.check_requests + 1;
-        // Where there is no room for it, the next probe requests it.
+        // If the pipe is full, the next probe requests the check.
         if self.socket.write(&[CHECK_REQUEST]).is_ok() {
             self.site.check_requests = number;
             self.requested = Some((number, Instant::now()));
@@ -171,7 +171,7 @@ impl ServicePages {
     }
 
     fn acknowledge(&mut self) {
-        // If the parent is gone, the next turn tells it.
+        // If the parent is gone, the next turn notices it.
         let _ = self.socket.write(b"!");
     }
 }
@@ -208,7 +208,7 @@ impl Pages for ServicePages {
     fn receive_update(&mut self) -> bool {
         match handover::receive(&self.socket) {
             Ok(Some(descriptors)) => {
-                // Those that are not whole are left alone.
+                // An incomplete update is ignored.
                 let file = descriptors.into_iter().next().map(File::from);
                 if let Some(served) = file.and_then(Served::read) {
                     self.site.served = Some(served);

@@ -26,7 +26,7 @@ pub fn run(arguments: &Arguments, options: &ListOptions, env: Env<'_>, start: In
     let memory = store.peek(Timestamp::now());
     let mut plan = probe_plan(&config, &memory, Timestamp::now());
     for plan in &mut plan.services {
-        // Who is not there is listed, and no alarm: one retry is enough.
+        // A missing service is listed and raises no alarm: one retry is enough.
         plan.confirm = plan.confirm.min(FIRST_RETRY);
         plan.census = true;
     }

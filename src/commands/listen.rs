@@ -70,10 +70,10 @@ impl HttpServer {
             };
             format!("--listen: cannot listen on {}: {error}{way_out}", options.typed)
         })?;
-        // Rather now than at each check.
+        // An error is reported now, and not at each check.
         handover::file()
             .map_err(|e| format!("--listen: the system gives no files without a name (memfd_create): {e}"))?;
-        // Otherwise 128, and in a storm of connections that of a probe would have to come again, a second later.
+        // The default is 128: in a storm of connections, a probe would have to reconnect a second later.
         let _ = rustix::net::listen(&listener, MAX_BACKLOG);
         Ok(HttpServer {
             listener,
@@ -118,7 +118,7 @@ impl HttpServer {
                 Ok(()) => run_anew(http_child::ARGUMENT),
                 Err(e) => e.into(),
             };
-            // Without /proc, say. It is still a process of its own.
+            // For example without /proc. The server is still a separate process.
             self.log.error(&format!(
                 "the HTTP server cannot be run anew, and may have secrets in its memory: {why}"
             ));
@@ -153,7 +153,7 @@ impl HttpServer {
             .map(|child| std::mem::take(&mut child.check_requests));
         self.site.check_requests += requests.unwrap_or_default();
         if !lives {
-            // The sidecar may have reaped it with the orphans: then the process id may be another's.
+            // The sidecar may have reaped it with the orphans: the process id may then be reused.
             self.child.take().iter().for_each(|child| reap(child.pid));
             self.log.error("the HTTP server died; it is started again");
         }
@@ -203,7 +203,7 @@ impl HttpServer {
 
     fn end_running(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // It lives at this moment, and nobody reaps it before the next one: the process id is its own.
+            // The child has not been reaped yet, so the process id is still its own.
             if child.lives() {
                 let _ = kill_process(child.pid, Signal::KILL);
             }

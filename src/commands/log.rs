@@ -116,7 +116,7 @@ impl Log {
 
     fn write(&self, event: &Event<'_>) {
         let line = self.line(event, Timestamp::now());
-        // In one write: two processes share stderr.
+        // One write call: two processes share stderr.
         let _ = io::stderr().write_all(line.as_bytes());
     }
 

@@ -37,9 +37,9 @@ use crate::values::status::Reason;
 
 /// One whole run of any command.
 pub fn run(args: &[OsString], env: Env<'_>, start: Instant) -> Output {
-    // Secrets are in no core dump, and other processes of the same user cannot read them here.
+    // Keeps secrets out of core dumps, and from other processes of the same user.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
-    // Writing beyond the limit of a file's size is then an error, and not the end of the process.
+    // Writing beyond the file size limit is then an error, and does not end the process.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
     let first = args.get(1).and_then(|argument| argument.to_str());
     if first == Some(http_child::ARGUMENT) {
@@ -89,7 +89,7 @@ fn run_command(command: Command, env: Env<'_>, start: Instant) -> Result<Output,
 /// Returns the subject of the command. Reads the files that say how to connect, until the deadline of the run.
 fn question(arguments: &Arguments, env: Env<'_>, start: Instant) -> Result<Question, ConfigError> {
     let deadline = start + arguments.settings.timing.timeout;
-    // Files can hang, too.
+    // Reading a file can hang, too.
     watchdog::watch(deadline);
     Question::new(arguments, env, deadline, None)
 }
@@ -98,7 +98,7 @@ fn question(arguments: &Arguments, env: Env<'_>, start: Instant) -> Result<Quest
 fn report_mistake(args: &[OsString], problem: &ConfigError) -> Output {
     let problem = match problem {
         ConfigError::Usage(text) => format!("{text} (see --help)"),
-        // The help knows nothing of a file.
+        // The help has nothing about a file.
         ConfigError::File(text) => text.clone(),
     };
     match args.get(1).and_then(|command| command.to_str()) {

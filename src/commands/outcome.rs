@@ -296,7 +296,7 @@ mod tests {
                 *report.metrics(&Style::default()),
                 "{state}"
             );
-            // One that was cut is none.
+            // A truncated outcome is invalid.
             let length = file.metadata().expect("its length").len();
             file.set_len(length - 1).expect("cut");
             assert!(Served::read(file).is_none(), "{state}");

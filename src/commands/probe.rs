@@ -25,7 +25,7 @@ pub fn run(arguments: &Arguments, options: &ProbeOptions, env: Env<'_>, start: I
 fn output((answer, line): (ProbeResult, String)) -> Output {
     Output {
         exit_code: answer.exit_code(),
-        // Kubernetes looks at the status.
+        // Kubernetes uses the exit status.
         must_be_read: false,
         ..Output::success(line + "\n")
     }

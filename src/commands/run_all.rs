@@ -45,7 +45,7 @@ pub fn run_all(config: &AllConfig, store: &AccountStore, start: Instant, last_wo
     });
     let (report, problems) = store.update(deadline + SAVING, &peeked, |turn| {
         let report = judge_all(config, &peeked, &seen, turn, Timestamp::now());
-        // If the state hangs or the run is interrupted, the verdict is said all the same.
+        // The verdict is printed even if the state hangs or the run is interrupted.
         watchdog::set_last_words(unsaved(report.clone(), last_words));
         report
     });
@@ -116,12 +116,12 @@ pub fn judge_all(
         let observation = with_others(observation, before, seen);
         let (mut report, problems) = turn.service(name, |memory| {
             let (mut report, next) = judge_beside_others(name, settings, before, memory, &observation, now);
-            // The turn may shorten it: then there is one of it, and no copy.
+            // The turn keeps the memory, and may shorten it: a copy here would double it.
             report.memory = Arc::default();
             (report, next)
         });
         report.memory = turn.judged(name);
-        // One that was forgotten just now is nobody's business any more.
+        // A service that was forgotten just now is not reported.
         if report.memory.is_remembered() || services.expected.contains(name) || !problems.is_empty() {
             for problem in problems {
                 let finding = Finding::new(Status::Unknown, Reason::StateUnusable, problem);

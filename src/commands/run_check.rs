@@ -62,7 +62,7 @@ pub fn run_check(config: &Config, store: &Store, start: Instant, last_words: &Ab
         alarms: &alarms,
     }));
 
-    // If the state hangs or the run is interrupted, the verdict is said all the same.
+    // The verdict is printed even if the state hangs or the run is interrupted.
     let (verdict, next) = judge(service, &peeked, &seen, &settings.policy, Timestamp::now());
     let judged = report(verdict, &seen, next);
     watchdog::set_last_words(unsaved(judged.clone(), last_words));

@@ -135,7 +135,7 @@ impl Site {
                 let source = status_file::Source::last_check(*check_requests >= check_request);
                 status_file::answer(question, source, &served.check, self.max_age, now)
             }
-            // Of many services there are no probes.
+            // Probes are for one service only.
             _ => question.no_check(NO_CHECK),
         }
     }

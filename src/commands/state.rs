@@ -34,7 +34,7 @@ pub fn show(question: &Question, options: StateShowOptions) -> Output {
 fn show_one(key: &StateKey, store: &Store, options: StateShowOptions, now: Timestamp) -> Result<String, String> {
     let shown = store.show(now)?;
     if shown.is_none() {
-        // There is no other one that could be meant.
+        // No other state could be meant.
         if let (false, Some((path, loaded))) = (options.is_server_given, store.only_sibling(now)?) {
             return Ok(render::memory::render(&loaded.key, Some(&path), Some(&loaded), now));
         }

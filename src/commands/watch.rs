@@ -66,7 +66,7 @@ pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Resul
         Err(ConfigError::File(_)) if answers_probes => None,
         checked => Some(checked?),
     };
-    // Before the log says that it answers: a SIGTERM from then on ends it with 0.
+    // The handlers are installed before the log says that it answers: from then on SIGTERM ends it with status 0.
     let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(e) => return Ok(Output::failure(&format!("cannot take over the signals: {e}"))),
@@ -220,12 +220,12 @@ impl Watch<'_> {
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
         let served = self.server.as_ref().map(|_| handover::file()).transpose()?;
         let check_requests = self.server.as_mut().map_or(0, HttpServer::check_requests);
-        // A signal can wake us with nothing to read, and a read that waits would miss any other one.
+        // A signal can wake this process with nothing to read, and a blocking read would miss any other event.
         fcntl_setfl(&reader, OFlags::NONBLOCK)?;
         let Some(pid) = fork()? else {
-            // Where it fails, the parent reads nothing, and says so.
+            // If this fails, the parent reads nothing and reports it.
             let _ = dup2_stdout(&writer);
-            // The port and the server are not the check's.
+            // The port and the HTTP server do not belong to the check.
             drop((reader, writer, self.server.take()));
             self.run_check_child(start, served, check_requests)
         };
@@ -247,7 +247,7 @@ impl Watch<'_> {
         }
         reap(pid);
         reap_orphans();
-        // Killed, or ended by its own watchdog while it wrote.
+        // The child was killed, or its watchdog ended it while it wrote.
         for path in [&self.options.textfile, &self.options.status_file]
             .into_iter()
             .flatten()
@@ -278,14 +278,14 @@ impl Watch<'_> {
         }
         let Arguments { scope, settings, .. } = self.arguments;
         let deadline = start + settings.timing.timeout;
-        // Anew each time: credentials are renewed, and files come late.
+        // The configuration is read for each check: credentials are renewed, and files come late.
         let (report, state) = match Question::new(self.arguments, self.env, deadline, self.state.as_deref()) {
             Ok(question) => self.run_with(&question, start),
             Err(ConfigError::File(why)) => (CheckReport::unknown(scope, Reason::ConfigUnusable, &why), None),
             Err(ConfigError::Usage(why)) => (CheckReport::unknown(scope, Reason::Usage, &why), None),
         };
         let report = self.write_files(report);
-        // Where that fails, what was served before grows old, and is reported to be that.
+        // If this fails, the previous result grows old, and is reported as old.
         if let (Some(file), Some(listen)) = (served, &self.options.listen) {
             let style = &settings.output.metrics;
             let _ = Served::write(&file, &report, &self.times, style, listen.max_age, check_requests);
@@ -346,7 +346,7 @@ impl Watch<'_> {
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
         let until = server.and_then(HttpServer::due).map_or(until, |due| due.min(until));
-        // Longer than that nobody waits. An interruption is a signal, and is looked at by whoever waits.
+        // Nothing waits longer than that. An interruption is a signal, which the caller handles.
         let left = Timespec::try_from(until.saturating_duration_since(Instant::now())).ok();
         let _ = poll(&mut polled, left.as_ref());
         self.signals.drain();
@@ -403,7 +403,7 @@ impl CheckTimes {
         let nanos = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.subsec_nanos());
-        // Different in each process, and that is all it has to be.
+        // The value only has to differ between processes.
         let scattered = u64::from(nanos ^ std::process::id()).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let shift = interval.mul_f64(scattered as f64 / f64::from(u32::MAX));
         CheckTimes {
@@ -439,7 +439,7 @@ impl Signals {
         woken.set_nonblocking(true)?;
         waker.set_nonblocking(true)?;
         let (end, again) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
-        // In this order: when this process wakes, the flag is set.
+        // This order matters: when this process wakes, the flag is set.
         for signal in [SIGTERM, SIGINT] {
             signal_hook::flag::register_usize(signal, Arc::clone(&end), signal as usize)?;
             signal_hook::low_level::pipe::register(signal, waker.try_clone()?)?;

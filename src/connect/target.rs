@@ -79,7 +79,7 @@ impl ServerUrl {
     /// The error, without the user info.
     pub fn parse(text: &str) -> Result<ServerUrl, String> {
         let shown = clean(&redact_url(text), 200);
-        // Before the rest is read: of http:// and its kin, a host that is not ASCII takes other ways.
+        // Checked before the rest is parsed: for http:// and similar schemes, a host that is not ASCII is parsed differently.
         let with_scheme = match text.split_once("://") {
             None => format!("nats://{text}"),
             Some((scheme, _)) if ["nats", "tls"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) => {
@@ -91,7 +91,7 @@ impl ServerUrl {
                     clean(scheme, 80)
                 ));
             }
-            // It may be user info, which belongs behind the scheme.
+            // The text may be user info, which belongs after the scheme.
             Some(_) => {
                 return Err(format!(
                     "'{shown}' is not a server URL: it begins with nats:// or tls://"
@@ -99,7 +99,7 @@ impl ServerUrl {
             }
         };
         let url = Url::parse(&with_scheme).map_err(|e| match e {
-            // It may be a password, where the host is missing behind it.
+            // The text may be a password whose host is missing.
             ParseError::InvalidPort => "a server URL ends with a port from 1 to 65535, or with the host".to_owned(),
             e => format!("'{shown}' is not a server URL: {e}"),
         })?;
@@ -109,7 +109,7 @@ impl ServerUrl {
         if host.is_empty() {
             return Err(format!("'{shown}' names no host"));
         }
-        // It is shown, and stands in the state.
+        // The name is printed and saved in the state.
         if is_secret(host) {
             return Err("a secret stands in the place of a host".into());
         }
@@ -129,7 +129,7 @@ impl ServerUrl {
         };
         let user_info = with_scheme.rsplit_once('@').map_or("", |(before, _)| before);
         let user_info = user_info.split_once("://").map_or("", |(_, user_info)| user_info);
-        // To the parser, an empty password is none.
+        // The parser treats an empty password as none.
         let password = url.password().or(user_info.contains(':').then_some(""));
         let auth = match (url.username(), password) {
             ("", None) => None,
@@ -329,7 +329,7 @@ mod tests {
                 "ws://h:1",
                 "'ws://h:1': the scheme ws:// is not supported, use nats:// or tls://",
             ),
-            // The crate takes the host of such a scheme for one that may be in Unicode, and asserts what is not so.
+            // The crate allows Unicode in the host of such a scheme, and asserts something that does not hold.
             (
                 "ws://@F-\u{61e}h",
                 "'ws://***@F-?h': the scheme ws:// is not supported, use nats:// or tls://",

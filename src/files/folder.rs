@@ -192,7 +192,7 @@ impl Walk<'_> {
     fn run(&self) -> Result<Option<Folder>, String> {
         let absolute = std::path::absolute(self.path).map_err(|e| self.unusable(&e))?;
         let mut here = self.root()?;
-        // The entries that are left, the next one last.
+        // Remaining entries, the next one last.
         let mut left = reversed(&absolute);
         let mut links = 0;
         while let Some(name) = left.pop() {
@@ -252,7 +252,7 @@ impl Walk<'_> {
             Err(e) => return Err(self.unusable(&e.into())),
         }
         match fs::mkdirat(&dir.fd, name, Mode::RWXU) {
-            // Another run was faster.
+            // Another run has created it meanwhile.
             Ok(()) | Err(Errno::EXIST) => open().map(Some).map_err(|e| self.unusable(&e.into())),
             Err(e) => Err(self.not_made(&e.into())),
         }

@@ -35,7 +35,7 @@ pub fn read_text(path: &Path, largest: u64, deadline: Instant) -> Result<String,
 ///
 /// As for [`read_text`].
 pub fn read_bytes(path: &Path, largest: u64, deadline: Instant) -> Result<Vec<u8>, String> {
-    // Opening a pipe that nobody writes to would wait for ever.
+    // Opening a pipe without a writer would block for ever.
     let open = OpenOptions::new()
         .read(true)
         .custom_flags(OFlags::NONBLOCK.bits() as i32)
@@ -46,7 +46,7 @@ pub fn read_bytes(path: &Path, largest: u64, deadline: Instant) -> Result<Vec<u8
     let mut bytes = Vec::new();
     loop {
         match reader.read_to_end(&mut bytes) {
-            // No writer yet: a pipe that has had one ends with what came.
+            // There was no writer yet: a pipe that had one ends after its data.
             Ok(_) if bytes.is_empty() && is_pipe => {}
             Ok(_) => break,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}

@@ -37,7 +37,7 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), String> {
     const NO_NAME: &str = "that is not the name of a file";
     let name = path.file_name().ok_or(NO_NAME)?;
     let dir = parent(path);
-    // One folder from here on, whatever is put in its place.
+    // All steps use this open folder, even if another one replaces it.
     let folder = Folder::open(dir).map_err(|error| no_file_in(dir, &error))?;
     match folder.kind(name) {
         Some(FileType::Symlink) => return Err("it is a symbolic link, give the path that it stands for".into()),
@@ -51,7 +51,7 @@ fn replace(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let mut file = folder
         .open_file(&temporary, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, MODE)
         .map_err(|error| no_file_in(dir, &error))?;
-    // Where there are no locks, what is left behind stays.
+    // Without locks, leftovers stay.
     let _ = file.try_lock();
     let written = fill(&mut file, bytes)
         .map_err(|error| error.to_string())
@@ -77,7 +77,7 @@ pub fn parent(path: &Path) -> &Path {
 }
 
 fn fill(file: &mut File, bytes: &[u8]) -> io::Result<()> {
-    // Whatever the umask.
+    // The mode is set whatever the umask is.
     file.set_permissions(Permissions::from_mode(MODE))?;
     file.write_all(bytes)?;
     file.sync_data()
@@ -95,7 +95,7 @@ fn no_file_in(dir: &Path, error: &io::Error) -> String {
 
 fn not_renamed(error: &io::Error) -> String {
     match error.kind() {
-        // As containers do with a single file.
+        // Containers mount single files this way.
         ErrorKind::ResourceBusy => format!("it is mounted by itself, mount its folder instead: {error}"),
         _ => error.to_string(),
     }
@@ -147,7 +147,7 @@ fn is_abandoned(folder: &Folder, name: &OsStr) -> bool {
         return false;
     };
     let Ok(meta) = file.metadata() else { return false };
-    // Between its making and its locking, a file is young.
+    // A file is young between its creation and its locking.
     let is_old = meta
         .modified()
         .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > YOUNG));

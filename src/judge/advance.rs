@@ -21,7 +21,7 @@ pub fn advance(previous: &Memory, observation: &Observation, policy: &Policy) ->
     let mut next = previous.clone();
     match &observation.outcome {
         Outcome::Answered(replies) => answered(&mut next, previous, observation, policy, replies),
-        // Silence is no epoch where the user thinks less of it.
+        // Silence is no epoch if `--silent` gives it less than CRITICAL.
         Outcome::Silent(_) if policy.silent != Status::Critical => next.unreachable = None,
         Outcome::NoResponders | Outcome::Silent(_) => absent(&mut next, previous, observation, policy),
         Outcome::Failed(failure) => {

@@ -48,7 +48,7 @@ fn expiring(input: &RuleInput<'_>, file: &str, at: Timestamp, left: Duration, ou
 
 fn expired(input: &RuleInput<'_>, file: &str, at: Timestamp, output: &mut RuleOutput) {
     let let_in = match &input.observation.outcome {
-        // It says so itself.
+        // The server reports this itself.
         Outcome::Failed(failure) if failure.reason == Reason::AuthRejected => return,
         Outcome::Failed(_) => "",
         _ => ", yet NATS accepts them: does it verify the JWT, and are the clocks right?",
@@ -199,7 +199,7 @@ mod tests {
                 );
             }
         }
-        // The very moment belongs to what is past.
+        // The moment of expiry counts as expired.
         let (text, _) = judged(answered(1), Some(at(100)), &limits(Some(60), None));
         assert!(
             text.starts_with("WARNING credentials_expiring: credentials /mon.creds expired 0.0s ago"),

@@ -34,7 +34,7 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     for remark in &observation.remarks {
         output.add_detail(1, remark.as_str());
     }
-    // Of interest if it did not help.
+    // Worth a line if the retry did not help.
     if observation.rounds > 1 && !matches!(observation.outcome, Outcome::Answered(_)) {
         output.add_detail(1, format!("asked {} times", observation.rounds));
     }
@@ -70,7 +70,7 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
             output.add_detail(verbosity_of(n), format!("was there: {instance}"));
         }
     }
-    // A unreachable that begins now is told by its finding.
+    // If NATS has just become unreachable, the finding reports it.
     if let (Some(unreachable), true) = (&input.previous.unreachable, next.unreachable.is_some()) {
         output.add_detail(
             1,
@@ -115,7 +115,7 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
 
 /// The steps of the probe, for `-vvv`.
 pub fn trace(input: &RuleInput<'_>, output: &mut RuleOutput) {
-    // Of many services there are many equal steps in a row.
+    // Many services give many equal steps in a row.
     for steps in input.observation.trace.chunk_by(|(_, step), (_, next)| step == next) {
         let shown = if steps.len() > MAX_EQUAL { 1 } else { steps.len() };
         for (at, step) in &steps[..shown] {

@@ -23,7 +23,7 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     }
     if let Outcome::Answered(replies) = &input.observation.outcome {
         findings.extend(lost::finding(input, replies.len()));
-        // The last one that reports the number names those that are missing.
+        // The last finding that reports the number also names the missing instances.
         if let Some(finding) = findings.last_mut() {
             finding.append(&missing(input, replies));
         }

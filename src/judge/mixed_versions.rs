@@ -59,7 +59,7 @@ fn builds<'a>(answers: &'a [InstanceReply], keys: &'a [String]) -> BTreeMap<Buil
     let mut builds = BTreeMap::new();
     for answer in answers.iter().filter(|answer| answer.tells_its_version()) {
         let build = Build::of(&answer.instance, keys);
-        // Of what another run got, not all words are remembered.
+        // Only a part of the texts that another run received is remembered.
         if answer.rtt.is_some() || build.metadata.iter().all(|(_, value)| value.is_some()) {
             *builds.entry(build).or_insert(0) += 1;
         }
@@ -100,12 +100,12 @@ fn has_key(reply: &InstanceReply, key: &str) -> bool {
 /// is known when somebody adds the flag.
 pub fn since(previous: &Memory, next: &Memory, observation: &Observation, policy: &Policy) -> Option<Timestamp> {
     let Outcome::Answered(replies) = &observation.outcome else {
-        // Instances that come after an outage have been started anew.
+        // Instances after an outage have been started anew.
         let is_over = !matches!(observation.outcome, Outcome::Failed(_)) && next.is_absent();
         return previous.mixed_since.filter(|_| !is_over);
     };
     let builds = builds(replies, &policy.mixed_metadata);
-    // A clock that was set back must not make it wait for longer.
+    // A clock that was set back must not extend the time.
     let before = previous.mixed_since.map(|since| since.min(observation.at));
     match builds.len() {
         2.. => before.or(Some(observation.at)),
@@ -186,7 +186,7 @@ mod tests {
                 "mixed versions for 15m: 2 of 1.0.0, 1 of 2.0.0 (is a rollout stuck?)",
                 Some(at(100 - 900)),
             ),
-            // Other versions than those that it began with.
+            // The versions differ from those at the beginning.
             (
                 Some(-86_300),
                 &["", "v3", "3.0.0+b", "3.0.0+a", "3.0.0+a"],

@@ -63,7 +63,7 @@ impl<'a> ServiceResult<'a> {
 
     /// The place in a list for people: worst first, then the latest change.
     pub fn rank(&self, now: Timestamp) -> (Reverse<Status>, Duration) {
-        // To the second: what happened in one run stays in the order of the names.
+        // Times are compared in seconds: events of one run stay in the order of the names.
         let age = self.since().map_or(Duration::MAX, |since| now.since(since));
         (Reverse(self.verdict.status()), Duration::from_secs(age.as_secs()))
     }
@@ -303,7 +303,7 @@ impl OverviewInput<'_> {
     /// `3 instances until 62s ago`, `1 of 2 instances`, or what the finding says; empty if the name is enough.
     fn what(&self, service: &ServiceResult<'_>, lead: &Finding) -> String {
         let normal = service.memory.baseline.as_ref().map_or(0, Baseline::count);
-        // As of the same moment as in the text of the service itself.
+        // The same moment is used in the text of the service itself.
         let moment = service.seen.filter(|seen| seen.outcome.answers().is_some());
         let moment = moment.map_or(self.now, |seen| seen.at);
         match (lead.reason, service.memory.last_seen(), service.instances()) {
@@ -326,7 +326,7 @@ impl OverviewInput<'_> {
                     .and_then(|rest| rest.split(',').next());
                 after.unwrap_or_default().to_owned()
             }
-            // Cut short it would not say which permission to add.
+            // If it were cut, the permission to add would be missing.
             (Reason::PermissionDenied, ..) => dated::shorten(&lead.dated, MAX_PERMISSION),
             _ if service.is_common(lead, self.common) => String::new(),
             _ => dated::shorten(&lead.dated, MAX_WHAT),
@@ -372,7 +372,7 @@ impl OverviewInput<'_> {
 
     /// Adds the findings of the single check's rules about NATS, the probe and the credentials.
     fn whole_run(&self, output: &mut RuleOutput) {
-        // The latest of the times since when NATS cannot be asked: earlier ones are of services that could not be asked alone.
+        // The latest time counts: earlier ones belong to services that could not be asked separately.
         let unreachable = self.services.iter().filter_map(|service| service.memory.unreachable);
         let previous = Memory {
             unreachable: unreachable
@@ -426,7 +426,7 @@ fn labels(services: &[ServiceResult<'_>], others: &[Metric]) -> Vec<String> {
         if label.len() <= MAX_LABEL && uses[&label] == 1 {
             return label;
         }
-        // A name that is too long, or that another one has too, gets some of its digest.
+        // A name that is too long or not unique gets a part of its digest.
         let mut rest = digest(name.bytes());
         let digits = (0..6).map(|_| {
             let digit = char::from_digit((rest % 36) as u32, 36).unwrap_or('_');

@@ -126,7 +126,7 @@ impl PodProbe {
                 &format!("{} is gone, no responders{server}", self.whom()),
             ),
             Outcome::Silent(waited) => {
-                // To the one who may not publish, the server says so; to us, nobody does.
+                // The server reports a denied publish only to the service itself, not here.
                 let causes = match seen.ignored.siblings {
                     0 => " (hung, or not allowed to publish to our inbox)",
                     _ => siblings,

@@ -16,7 +16,7 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     let Some(limits) = &input.policy.request else {
         return;
     };
-    // Without an instance there is nobody to ask, which other rules report.
+    // Without an instance there is no request; other rules report that.
     let seen = input
         .observation
         .request
@@ -65,7 +65,7 @@ fn finding(input: &RuleInput<'_>, limits: &RequestLimits, seen: &EndpointSeen) -
     };
     Some(match &seen.end {
         EndpointEnd::Replied(reply) => return replied(limits, subject, reply),
-        // The service tells the name that the subject has in its own account.
+        // The service reports the subject as it is in its own account.
         EndpointEnd::NoResponders { certain: false } => unjudged(format!(
             "no responders on {subject}, which may have another name here, through an import: give it with --subject"
         )),

@@ -24,7 +24,7 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     let restarts = changes.map(|changes| changes.restarts_within(limits.window, input.observation.at));
     let metric = Metric::count("restarts", restarts.as_ref().map(Vec::len));
     output.add_metric(metric.with_limits(limits.warning, limits.critical, below));
-    // A run that could not ask knows nothing new.
+    // A run that could not ask has no new evidence.
     if matches!(input.observation.outcome, Outcome::Failed(_)) {
         return;
     }

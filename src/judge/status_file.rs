@@ -204,7 +204,7 @@ pub fn answer(
         }
         return question.say(ProbeResult::Pass, &format!("{} answered {when} ago", shown_id(id)));
     }
-    // Of a large service, it may be one of those that are not listed, which says nothing of it.
+    // The file of a large service lists only a part of its instances: this one may be among the others.
     if *count > listed.len() as u64 {
         let told = listed.len();
         return question.no_check(&format!(
@@ -340,7 +340,7 @@ mod tests {
         let text = "orders: 2 instances answer, none has node in its metadata";
         let (answer, line) = ask(ProbeKind::Liveness, node.clone(), &status(990, true).to_string());
         assert_eq!((answer, line), (ProbeResult::Fail, format!("liveness fail: {text}")));
-        // Where only a part of the metadata is listed, nobody knows.
+        // If only a part of the metadata is listed, the result is unknown.
         let mut much = status(990, true);
         much["answers"][0]["metadata"] = json!({"a": "", "b": "", "c": "", "d": "", "e": "", "f": ""});
         let (_, line) = ask(ProbeKind::Liveness, node, &much.to_string());
@@ -387,7 +387,7 @@ mod tests {
                 assert_eq!(ask(kind, Wanted::Id("C".into()), seen), (result, line.clone()));
             }
         }
-        // One that is subscribed hangs, or may not answer.
+        // An instance that is subscribed hangs, or may not publish.
         let hangs = nobody("never seen in this account, no answer within 5.0s though somebody is subscribed");
         let (result, line) = ask(ProbeKind::Liveness, Wanted::Any, &hangs);
         assert_eq!(

@@ -34,7 +34,7 @@ pub fn probe(request: &ProbeRequest<'_>) -> Observation {
     let (probe, Seen { services, common, .. }, endpoint) = run(request);
     let service = services.into_values().next().unwrap_or_else(|| common.clone());
     let seen = match common.outcome {
-        // Whatever else is known.
+        // This holds whatever else is known.
         Outcome::Failed(_) => Observation {
             at: common.at,
             outcome: common.outcome,
@@ -101,7 +101,7 @@ fn run<'a>(request: &'a ProbeRequest<'a>) -> (Probe<'a>, Seen, Option<EndpointSe
             "one reply to {subject}: does its export say response_type: stream? Else no other service is seen, --expect names them"
         ));
     }
-    // The worker would end now, which costs more than to let it wait for the end of the process.
+    // Ending the worker now would cost more than letting it wait for the end of the process.
     mem::forget(link);
     (probe, seen, call.filter(Call::has_begun).map(|call| call.seen()))
 }
@@ -121,7 +121,7 @@ impl Probe<'_> {
             });
             let dialogue = last.insert(self.begin(link));
             let end = self.converse(dialogue);
-            // Without headers there is no 503, so only a reply means anything.
+            // Without headers there is no 503: only a reply is evidence.
             if self.headerless {
                 dialogue.schedules.keep_answers(&self.lost_twice());
             }
@@ -148,7 +148,7 @@ impl Probe<'_> {
 
     /// Returns the observation of a service, with the facts about all of them; without a service, that of the whole run.
     fn of_service(&self, seen: Observation, service: Option<&str>) -> Observation {
-        // Without headers there is no 503, so it is not known who is gone.
+        // Without headers there is no 503: which instances are gone is unknown.
         let fate = |fate| match fate {
             Fate::NotAnswering if self.headerless => Fate::NotAsked,
             fate => fate,

@@ -56,7 +56,7 @@ impl Peer<'_> {
                 .filter(|rest| !rest.is_empty())
         };
         let is_plain = |rest: &str| rest.chars().all(|c| c.is_ascii_alphanumeric() || "-_.*".contains(c));
-        // The name of an inbox is another one each time, and the id of an instance soon is.
+        // Inbox names differ in each run, and instance ids after each restart.
         if below(self.inbox_prefix).is_some_and(is_plain) {
             return Some((subject.to_owned(), format!("{}.>", self.inbox_prefix)));
         }
@@ -173,7 +173,7 @@ pub fn not_connected(peer: &Peer<'_>, error: &Error, waited: Duration) -> Failur
             address,
             "the TCP connection timed out (is the host up, or does a firewall drop it?)",
         ),
-        // A server that wants TLS first waits for us to begin, and gives up after 2 s without a word.
+        // A server with TLS first waits for the client to begin, and closes the connection after 2 s without a message.
         ErrorKind::UnexpectedEof if text == "failed to fill whole buffer" && waited > TLS_FIRST => Failure::new(
             Reason::TlsFailed,
             format!(
@@ -189,7 +189,7 @@ pub fn not_connected(peer: &Peer<'_>, error: &Error, waited: Duration) -> Failur
             address,
             "it closed the connection during the login (is it stopping, or at its connection limit?)",
         ),
-        // A few kinds have names that are not stable; the system's own words serve for all of them.
+        // A few kinds have unstable names, so the message of the operating system is used for all.
         _ if error.raw_os_error().is_some() => {
             let text = text.split(" (os error").next().unwrap_or_default();
             unreachable(address, &clean(text, QUOTED).to_lowercase())
@@ -232,7 +232,7 @@ fn explain_tls(why: &str, identity: bool) -> String {
     } else if is("NotValidYet") {
         "its certificate is not valid yet, look at the clocks"
     } else if is("CertificateRequired") || is("BadCertificate") && !identity {
-        // A 2.9 server calls no certificate a bad one.
+        // A 2.9 server reports a missing certificate as a bad one.
         "it requires a client certificate, give --tlscert and --tlskey"
     } else if is("alert: CertificateExpired") {
         "it says that the client certificate (--tlscert) has expired, renew it"

@@ -103,7 +103,7 @@ impl Discovery {
     /// When the wait for services that nobody knows of ends, if it does not end before `now`. `is_heard`: a service has replied,
     /// to whatever question.
     pub fn wait(&self, now: Duration, is_heard: bool) -> Option<Duration> {
-        // Somebody is subscribed, and no reply of anybody has come: it is slow.
+        // There are subscribers but no replies: they are slow.
         let patience = match is_heard || self.is_settled() {
             true => Duration::ZERO,
             false => self.plan.newcomer.patience,
@@ -126,7 +126,7 @@ impl Discovery {
         match self.latest {
             _ if self.is_settled() => Duration::ZERO,
             Some(latest) => (latest + self.plan.stall).max(self.plan.least),
-            // The deadline of the run will end this.
+            // The deadline of the run ends this wait.
             None => Duration::MAX,
         }
     }

@@ -230,7 +230,7 @@ impl Call {
     /// A message came for the request when it was sent for the nth time. The first that counts is the reply. Returns whether
     /// it counts.
     pub fn reply(&mut self, now: Duration, nth: usize, headers: &Headers, payload: &[u8]) -> bool {
-        // To an earlier one there can be no reply: nobody has received it.
+        // No reply to an earlier request can come: no instance has received it.
         if nth + 1 != self.attempts.len() || self.reply.is_some() || self.end.is_some() {
             return false;
         }
@@ -352,7 +352,8 @@ impl Call {
         let lacking = self.infos.values().filter(|own| own.is_empty()).count();
         let valid = subjects
             .iter()
-            // A service must not make us publish to NATS itself ($JS.API, $SYS), where we may be allowed to do much.
+            // A service must not make this program publish to NATS itself ($JS.API, $SYS), where its user may have wide
+            // permissions.
             .filter(|(text, _)| !text.starts_with('$'))
             .filter_map(|(text, n)| Some((Subject::parse(text).ok()?, *n)));
         let chosen = valid.reduce(|best, other| if other.1 > best.1 { other } else { best });
@@ -410,7 +411,7 @@ impl Call {
             };
         }
         let waited = now.saturating_sub(last.sent);
-        // A server that froze must not make the endpoint look hung.
+        // A frozen server must not make the endpoint look hung.
         let check = last.sent + plan.end.saturating_sub(last.sent) * 3 / 4;
         if now >= plan.end {
             match clock.server_answered() {

@@ -53,7 +53,7 @@ pub fn read_info(service: &str, payload: &[u8]) -> Option<Info> {
             .iter()
             .filter_map(|endpoint| read_endpoint(endpoint["name"].as_str()?, &endpoint["subject"]))
             .collect(),
-        // The first libraries knew one endpoint only.
+        // The first libraries supported only one endpoint.
         (_, subject) => read_endpoint(DEFAULT_ENDPOINT, subject).into_iter().collect(),
     };
     Some(Info { id, endpoints })
@@ -126,7 +126,7 @@ pub fn contains(payload: &[u8], text: &str) -> bool {
 
 /// Returns the beginning of a reply, clean.
 pub fn excerpt(payload: &[u8]) -> String {
-    // A character has four bytes at most.
+    // A character has at most four bytes.
     let beginning = &payload[..payload.len().min(EXCERPT_CHARS * 4 + 4)];
     clean(&String::from_utf8_lossy(beginning), EXCERPT_CHARS)
 }

@@ -24,7 +24,7 @@ impl IdFingerprint {
 
     /// Adds an id that is not in it yet.
     pub fn add(&mut self, id: &str) {
-        // Mixed: ids that differ in their last character only must not cancel out in the sum.
+        // The hash is mixed so that ids that differ only in the last character do not cancel out in the sum.
         let hash = digest(id.bytes());
         let mixed = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
         self.count += 1;
@@ -120,7 +120,7 @@ mod tests {
             });
             assert_ne!(all, IdFingerprint::of(other), "{replaced}");
         }
-        // What a plain sum of hashes would confuse.
+        // Sets that a plain sum of hashes would confuse.
         assert_ne!(IdFingerprint::of(["a1", "b2"]), IdFingerprint::of(["a2", "b1"]));
         assert_ne!(IdFingerprint::of(["ab", "c"]), IdFingerprint::of(["a", "bc"]));
     }
@@ -130,13 +130,13 @@ mod tests {
         let ids = ["a", "b"];
         let by_id = KnownInstances::Ids(ids.iter().map(|id| id.to_string()).collect());
         let counted = KnownInstances::Counted(IdFingerprint::of(ids));
-        // Who answers, and whether the call is then complete: by id, and counted.
+        // Repliers, and `true` if all known instances have then replied: by id, and by number.
         let cases: [(&[&str], bool, bool); 6] = [
             (&[], false, false),
             (&["a"], false, false),
             (&["b", "a"], true, true),
             (&["a", "new"], false, false),
-            // Somebody new beside them: it takes a census to count everybody.
+            // A new instance replied, too: only a census counts all.
             (&["a", "new", "b"], true, false),
             (&["new", "newer"], false, false),
         ];

@@ -95,7 +95,7 @@ impl Reach {
             _ if services.is_empty() || !self.server_answered || ended < self.end() => None,
             (true, true) => Some(Unreached::All),
             (false, false) => Some(Unreached::Some(services)),
-            // Somebody came or went meanwhile.
+            // An instance started or stopped meanwhile.
             (true, false) | (false, true) => None,
         }
     }

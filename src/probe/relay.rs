@@ -103,7 +103,7 @@ fn pass_on(reader: &mut BufReader<impl Read>, writer: &mut impl Write) -> io::Re
             ("INFO", _) => {
                 let info: Value = serde_json::from_str(text.trim_start()["INFO".len()..].trim()).unwrap_or_default();
                 if info["tls_required"] == true {
-                    // What follows is TLS, if the client goes on.
+                    // If the client continues, everything that follows is TLS.
                     writer.write_all(&line)?;
                     writer.flush()?;
                     return copy(reader, writer, u64::MAX);
@@ -166,7 +166,7 @@ fn readable(headers: &[u8]) -> Cow<'_, [u8]> {
     };
     let mut continues = false;
     for line in lines.filter(|line| !line.is_empty()) {
-        // A line that begins with white space continues the one before.
+        // A line that begins with white space continues the previous line.
         continues = line.contains(':') || continues && line.starts_with([' ', '\t']);
         changed |= !continues;
         if continues {

@@ -168,7 +168,7 @@ fn read_metadata(value: &Value) -> Vec<(String, String)> {
         .flatten()
         .filter_map(|(key, value)| Some((key, value.as_str()?)))
         .collect();
-    // What tells where the instance runs must not be what is cut.
+    // The fields that locate the instance must not be cut off.
     entries.sort_by_key(|(key, _)| !names_a_place(key));
     entries
         .into_iter()
@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn counters_are_read_whatever_they_look_like() {
-        // Each value in the place of all three counters, and what is read.
+        // Columns: value of all three counters, value read.
         let cases = [
             ("7", 7),
             ("0", 0),
@@ -398,12 +398,12 @@ mod tests {
         let (_, stats) = read_stats("orders", payload.as_bytes()).expect("a reply");
         assert_eq!(stats.endpoints.len(), MAX_ENDPOINTS);
         assert!(stats.endpoints.get("e0?x?").is_some());
-        // An object of endpoints counts like a list.
+        // An object of endpoints is read like a list.
         let payload = r#"{"name":"orders","id":"A","endpoints":{"find":{"num_requests":2},"x":{"name":"ping","num_requests":3}}}"#;
         let (_, stats) = read_stats("orders", payload.as_bytes()).expect("a reply");
         let requests: Vec<(&str, u64)> = stats.endpoints.iter().map(|(name, c)| (name, c.requests)).collect();
         assert_eq!(requests, [("find", 2), ("ping", 3)]);
-        // Two of one name, and some without.
+        // Two endpoints have the same name, and some have none.
         let payload = r#"{"name":"orders","id":"A","started":"2026-11-22T07:14:46Z","endpoints":[{"name":"a","num_requests":2},
             {"name":"a","num_requests":3,"num_errors":1,"last_error":"429:slow\ndown"},{"num_requests":9},7,null]}"#;
         let (_, stats) = read_stats("orders", payload.as_bytes()).expect("a reply");

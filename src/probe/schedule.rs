@@ -111,7 +111,7 @@ impl Schedule {
             self.follow_up = Some(FollowUp {
                 queries: queries.to_vec(),
                 outcome: match (self.replies.is_empty(), self.no_responders) {
-                    // Those who have replied are known, and may become more.
+                    // Instances that have replied are known, and more may reply.
                     (false, _) => Outcome::Answered(Vec::new()),
                     (true, true) => Outcome::NoResponders,
                     (true, false) => Outcome::Silent(now),
@@ -136,7 +136,7 @@ impl Schedule {
     /// A 503 came for this query. After a reply it means nothing: any peer can send one.
     pub fn no_responders(&mut self, query: &Query) {
         match (query, &mut self.follow_up) {
-            // One that belongs to an earlier PING says nothing of the latest.
+            // A PONG for an earlier PING is no evidence about the latest.
             (Query::Ping(nth), _) => self.no_responders |= nth + 1 == self.pings,
             (Query::InstancePing(id) | Query::InstanceStatus(id), _) => {
                 self.replies.fates.entry(id.clone()).or_insert(Fate::Gone);
@@ -156,7 +156,7 @@ impl Schedule {
             (Some(Query::UnusedId), _) => self.unused_id_denied = true,
             (_, None) => return false,
             (query, Some(follow_up)) if follow_up.is_of_silence() => {
-                // Much was asked, and only some of it is not allowed.
+                // Several subjects were used, and only some are denied.
                 if query == Some(&Query::Discovery) {
                     self.denied = text.to_owned();
                 }
@@ -233,7 +233,7 @@ impl Schedule {
                 _ => PingAction::Done(self.denial()),
             };
         }
-        // The last reply to be expected in a silence needs its time, too.
+        // The last reply expected in a silence needs its time, too.
         let end = match self.no_responders {
             true => self.plan.confirm,
             false => self.plan.confirm.min(self.plan.patience),
@@ -300,7 +300,7 @@ impl Schedule {
         } else if last < self.plan.patience {
             self.ask()
         } else if !clock.server_answered() {
-            // The deadline of the run will end this.
+            // The deadline of the run ends this wait.
             PingAction::Listen(Duration::MAX)
         } else if now < until {
             PingAction::Listen(until)
@@ -314,7 +314,7 @@ impl Schedule {
         let all_settled = follow_up.ids().all(is_settled)
             && !follow_up.queries.contains(&Query::Discovery)
             && (!follow_up.is_of_silence() || self.silence == Silence::Subscribed);
-        // What a 503, or the want of one, says of a silence is known when the server has dealt with the queries.
+        // A 503 or its absence is evidence only once the server has processed the queries.
         let stalls = match follow_up.is_of_silence() && !clock.server_answered() {
             true => SLOW_SERVER_STALLS,
             false => 1,
@@ -371,7 +371,7 @@ impl Schedule {
     fn hidden_requests(&self) -> usize {
         let spread = &self.replies.spread;
         let doubtful = || match spread.has_several() {
-            // Seldom, and dear: only before an alarm.
+            // This is rare and expensive: it happens only before an alarm.
             true => self.would_alarm(),
             false => {
                 self.plan.thorough

@@ -217,7 +217,7 @@ impl Schedules {
         let (mut services, reached): (Vec<usize>, Vec<usize>) =
             up.partition(|number| !self.services[*number].is_reached);
         let is_doubtful = !services.is_empty();
-        // The second query may reach others than the first.
+        // The second query may reach other instances than the first.
         services.extend(reached);
         services.truncate(MAX_ASKED_AGAIN);
         match &mut self.discovery {
@@ -452,7 +452,7 @@ impl Schedules {
     /// The server does not allow this question (`None`: one that it does not name). Returns `false` if nothing can be asked then.
     pub fn denied(&mut self, question: Option<&Question>, text: &str) -> bool {
         let Some(Question { service, query }) = question else {
-            // Such as a subscription: nothing comes then, also of those that nobody knows of.
+            // If the subscription is denied, no reply arrives, of unknown services either.
             let mut all = !self.is_done() && !self.services.is_empty();
             self.each(|schedule| all &= schedule.denied(None, text));
             return all;
@@ -527,7 +527,7 @@ impl Schedules {
                 State::Known(seen) => seen,
                 State::Asked(schedule) => schedule.observation(self.began, ended, outcome.clone(), clock),
             };
-            // Of a newcomer that replied to something else than a PING, nothing is known.
+            // A newcomer that replied to something else than a PING is unknown.
             if !service.is_newcomer || matches!(seen.outcome, Outcome::Answered(_)) {
                 services.insert(service.name, seen);
             }

@@ -102,16 +102,16 @@ mod tests {
 
     #[test]
     fn a_request_that_reaches_some_instances_only() {
-        // Who replied to each request; each was sent for itself.
+        // Repliers to each request; the requests were sent one by one.
         let cases: [(&[&[&str]], bool, usize); 7] = [
             (&[&[]], false, 0),
             (&[&["a"]], false, 31),
             (&[&["a"], &["a"]], false, 30),
             (&[&["a"], &["b"]], true, 30),
-            // Two processes under one id.
+            // Two processes use the same id.
             (&[&["a", "a"], &["b", "b"]], true, 30),
             (&[&["a", "b"]], false, 31),
-            // One came between.
+            // A third instance replied in between.
             (&[&["a"], &["b"], &["b", "a"]], false, 29),
         ];
         for (requests, expected, missing) in cases {
@@ -130,13 +130,13 @@ mod tests {
 
     #[test]
     fn some_in_a_queue_group_are_recognised_in_one_write() {
-        // Who replied to each request of one write; before it, both of another pair replied.
+        // Repliers to each request of one write; before it, both instances of another pair replied.
         let cases: [(&[&[&str]], bool); 6] = [
             (&[&["a", "b"], &["a", "b"]], false),
             // Beside a and b one of c and d.
             (&[&["a", "b", "c"], &["a", "b", "d"]], true),
             (&[&["a", "c"], &["a", "d"], &["a", "c"]], true),
-            // One that stops, one that starts, one whose reply is late.
+            // One instance stops, one starts, and the reply of one is late.
             (&[&["a", "b"], &["a"]], false),
             (&[&["a"], &["a", "b"]], false),
             (&[&["a", "b"], &["b"], &["a", "b"]], false),

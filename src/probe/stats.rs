@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn errors_are_counted_apart_or_among_the_requests() {
-        // Requests, errors, processing time, mean; whether the errors are apart.
+        // Columns: requests, errors, processing time, mean, and `true` if errors are counted separately.
         let cases = [
             ((30, 0, 30_000, 1000), false),
             ((30, 30, 30_000, 1000), false),
@@ -146,13 +146,13 @@ mod tests {
             ((30, 31, 0, 0), true),
             ((0, 1, 0, 0), true),
             ((30, 30, 60_000, 0), false),
-            // nats.ex rounds up, others down.
+            // nats.ex rounds up, the other libraries round down.
             ((3, 2, 1_000_001, 200_001), true),
             ((3, 2, 1_000_001, 333_333), false),
             // Too few errors to tell them from a rounded mean.
             ((1_000_000, 1, 100_000_000, 100), false),
             ((1_000_000, 1, 100_000_100, 100), false),
-            // A mean in another unit.
+            // The mean is in another unit.
             ((30, 30, 30_000, 1), false),
             ((30, 30, 30_000_000, 1000), false),
             ((30, 30, 30_000, 1_000_000), false),
@@ -174,7 +174,7 @@ mod tests {
             errors,
             processing,
         };
-        // Before, now, since.
+        // Columns: counters before, counters now, difference.
         let cases = [
             (counters(0, 0, 0), counters(3, 1, 10), counters(3, 1, 10)),
             (counters(3, 1, 10), counters(5, 1, 30), counters(2, 0, 20)),

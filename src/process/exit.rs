@@ -61,11 +61,11 @@ pub fn finish(output: Output) -> ! {
         code => code,
     };
     if let Err(code) = UNFINISHED.compare_exchange(NOT_BEGUN, unread, SeqCst, SeqCst) {
-        // The first one is about to exit. If its write hangs, in a pipe that nobody reads, this ends it.
+        // The first thread is about to exit. If its write hangs in a pipe without a reader, this call ends the process.
         thread::sleep(OTHER_OUTPUT);
         exit(code);
     }
-    // Where nobody reads it, it is lost; there is no other place.
+    // Without a reader the text is lost; there is no other place for it.
     let _ = std::io::stderr().write_all(output.stderr.as_bytes());
     let mut stdout = std::io::stdout().lock();
     let printed = stdout.write_all(output.stdout.as_bytes()).and_then(|()| stdout.flush());

@@ -66,7 +66,7 @@ fn exceeded(size: usize) -> ! {
 
 /// Says what can be said without any memory, and exits.
 pub fn exit_without_memory() -> ! {
-    // Nobody is left to be told that this failed.
+    // A failure of this write cannot be reported anywhere.
     let _ = rustix::io::write(rustix::stdio::stdout(), b"NATS_SERVICE UNKNOWN - out of memory\n");
     low_level::exit(UNKNOWN.into())
 }

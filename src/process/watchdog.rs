@@ -71,7 +71,7 @@ static WATCHDOG: OnceCell<Watchdog> = OnceCell::new();
 
 impl Watchdog {
     fn wake(&self) {
-        // A full pipe is as good as one more byte.
+        // A full pipe wakes the watchdog as one more byte would.
         let _ = (&self.waker).write(b"!");
     }
 
@@ -91,7 +91,7 @@ impl Watchdog {
 
     /// Prints the fallback output and exits. Does not wait for the lock: its holder may be what hangs.
     fn give_up(&self, cause: &Alarm) -> ! {
-        // What the run holds must not keep the watchdog from printing it.
+        // Locks of the run must not keep the watchdog from printing.
         memory::lift_limit();
         let output = match self.last_words.try_lock() {
             Ok(last_words) => last_words(cause),
@@ -131,7 +131,7 @@ pub fn install(last_words: FallbackOutput) -> std::io::Result<()> {
                 continue;
             }
             let tell = move || {
-                // In this order: when the watchdog wakes, it finds the signal.
+                // This order matters: when the watchdog wakes, it finds the signal.
                 watchdog.signal.store(number, SeqCst);
                 watchdog.wake();
             };
@@ -139,7 +139,7 @@ pub fn install(last_words: FallbackOutput) -> std::io::Result<()> {
             unsafe { signal_hook::low_level::register(number, tell) }?;
         }
         let thread = thread::Builder::new().name(THREAD.into()).stack_size(128 * 1024);
-        // Without a watchdog there are still the probe's own limits.
+        // Without a watchdog the probe's own time limits still hold.
         HAS_THREAD.store(thread.spawn(move || wait_for_alarms(watchdog, woken)).is_ok(), SeqCst);
     }
     Ok(())
@@ -162,7 +162,7 @@ pub fn watch(deadline: Instant) -> Receiver<Alarm> {
             Ok(mut watched) => watched.replace((deadline, sender)),
             Err(_) => None,
         };
-        // For the same one it waits already.
+        // It waits for this deadline already.
         if before.is_none_or(|(before, _)| before != deadline) {
             watchdog.wake();
         }
@@ -199,7 +199,7 @@ fn wait_for_alarms(watchdog: &Watchdog, mut woken: UnixStream) -> ! {
         if let (Some((_, cause)), Some(Duration::ZERO)) = (end, left) {
             watchdog.give_up(cause);
         }
-        // An error here is a timeout, or leaves it to the next turn.
+        // An error is a timeout, or is handled in the next turn.
         let _ = woken.set_read_timeout(left);
         if woken.read(&mut [0; 16]).is_ok()
             && let Some(alarm) = watchdog.alarm()

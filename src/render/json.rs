@@ -330,7 +330,7 @@ mod tests {
             };
             assert!(known, "{key}");
         }
-        // And none that is not there.
+        // No other keys exist.
         let tagged = section.split(".TP\n").skip(1).filter_map(|entry| entry.lines().next());
         let bold = section
             .split("\\fB")

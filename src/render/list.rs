@@ -134,7 +134,7 @@ pub struct ListStyle<'a> {
 
 /// Returns the whole output.
 pub fn render(entries: &[ListEntry<'_>], style: &ListStyle<'_>) -> String {
-    // Others cannot be asked for by name, and could be more than a name in a configuration.
+    // Other names cannot be queried, and could contain configuration syntax.
     let names = entries.iter().map(|entry| entry.service);
     let names: Vec<&str> = names.filter(|name| ServiceName::parse(name).is_ok()).collect();
     let template = clean(style.template, MAX_TEMPLATE);

@@ -167,7 +167,7 @@ fn memory_lines(memory: &Memory, now: Timestamp) -> Vec<String> {
 }
 
 fn finish(lines: Vec<String>) -> String {
-    // A path can hold anything; nothing else in here can.
+    // Only a path can contain any character.
     let clean = |line: String| line.replace(|c: char| c.is_control(), "?");
     lines.into_iter().map(clean).collect::<Vec<_>>().join("\n") + "\n"
 }

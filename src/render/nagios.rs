@@ -84,7 +84,7 @@ fn output(word: &str, verdict: &Verdict, verbosity: u8, lines: impl Iterator<Ite
     let left_out = (left_out > 0).then(|| (0, format!("{} left out, no room", count(left_out, "metric"))));
     let findings = verdict.findings().iter().map(|finding| {
         let (status, reason) = (finding.status.name(), finding.reason.name());
-        // The first line is not repeated, but where it was cut.
+        // The first line is repeated only if it was cut.
         match told.contains(&first(&finding.text)) {
             true => (1, format!("{status} {reason}")),
             false => (1, format!("{status} {reason}: {}", finding.text)),
@@ -96,7 +96,7 @@ fn output(word: &str, verdict: &Verdict, verbosity: u8, lines: impl Iterator<Ite
         .chain(details.iter().map(line))
         .chain(lines);
     let steps: Vec<_> = steps.iter().map(line).filter(|step| step.0 <= verbosity).collect();
-    // The lines above leave room for the steps, which are asked for with -vvv.
+    // The lines above leave room for the steps of -vvv.
     let length: usize = steps.iter().map(|(_, step)| step.len() + 1).sum();
     append(&mut output, above, verbosity, ALL - length.min(MAX_STEPS));
     append(&mut output, steps.into_iter(), verbosity, ALL);
@@ -190,7 +190,7 @@ mod tests {
         let line = "NATS_SERVICE OK - orders: 3 instances, slowest answer 1.2ms \
                     | instances=3;3:;1:;0; rtt_max=0.001204s;;;0; nats_rtt=U\n";
         assert_eq!(render(&verdict, 0), line);
-        // What the line says is not repeated.
+        // Texts of the line are not repeated.
         let found = "OK service_up\n";
         assert_eq!(render(&verdict, 1), format!("{line}{found}more\n"));
         assert_eq!(render(&verdict, 3), format!("{line}{found}more\nmost\n"));

@@ -109,14 +109,14 @@ fn serve_all(listener: &TcpListener, pages: &mut dyn Pages, limits: Limits) -> i
         connections.retain_mut(|connection| {
             n += 1;
             match ready.connections[n - 1] {
-                // It is polled for nothing, so it is broken.
+                // Poll reports no events for this socket, so it is broken.
                 true if connection.is_waiting() => false,
                 is_ready if is_ready || connection.deadline <= now => connection.advance(pages, now),
                 _ => true,
             }
         });
         if ready.news {
-            // What is sent now may be sent to its end; what was old before is too old.
+            // A response in progress may complete; one that was in progress at the previous update, too, is closed.
             connections.retain(|connection| !connection.is_old());
             connections.iter_mut().for_each(Connection::mark_superseded);
             if !pages.receive_update() {
@@ -186,7 +186,7 @@ fn accept(
                 let Ok(mut connection) = Connection::new(stream, now, limits) else {
                     continue;
                 };
-                // Most clients have sent their request by now, and take the answer at once.
+                // Most clients have sent the request by now, and receive the response at once.
                 if connection.advance(pages, now) {
                     if connections.len() >= MAX_CONNECTIONS {
                         connections.remove(eviction_candidate(connections));
@@ -195,7 +195,7 @@ fn accept(
                 }
             }
             Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
-            // It was closed before it was taken.
+            // The client closed it before it was accepted.
             Err(e) if matches!(e.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
             Err(_) if connections.is_empty() => return Err(now + WITHOUT_DESCRIPTORS),
             Err(_) => {
@@ -347,7 +347,7 @@ impl Connection {
             self.state = State::Closing;
             self.deadline = now + CLOSE;
         }
-        // One part in each turn: whoever sends without an end keeps nobody else waiting.
+        // One part in each turn: an endless sender delays no other client.
         match self.stream.read(&mut [0; MAX_HEAD_BYTES]) {
             Ok(1..) => true,
             Ok(0) => false,
@@ -384,7 +384,7 @@ fn request(stream: &mut TcpStream, bytes: &mut Vec<u8>, pages: &mut dyn Pages, l
     match parse(bytes) {
         ParsedRequest::Complete(request) => Received::Request(pages.answer(&request), request.head_only),
         ParsedRequest::Refused(status) => refusal(status),
-        // Who has said nothing is told nothing.
+        // A client that has sent nothing receives no response.
         ParsedRequest::Partial if late && bytes.is_empty() => Received::Nothing,
         ParsedRequest::Partial if late => refusal(HttpStatus::RequestTimeout),
         ParsedRequest::Partial => Received::Part,
@@ -515,7 +515,7 @@ mod tests {
             ..NO_LIMITS
         });
         let stuck = connect(address, LARGE_PAGE);
-        // Its turn was before this one's.
+        // Its turn was earlier.
         assert_eq!(read(connect(address, SMALL_PAGE)), (5, true));
         assert!(read(stuck).0 < LARGE);
     }
@@ -552,7 +552,7 @@ mod tests {
         };
         let (address, mut news) = start(NO_LIMITS);
         let waiting = [later(address), later(address)];
-        // Who has gone away is missed by nobody.
+        // A client that has left is no error.
         drop(later(address));
         assert_eq!(read(connect(address, SMALL_PAGE)), (5, true), "nobody waits for them");
         news.write_all(b"!").expect("news");

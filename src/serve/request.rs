@@ -106,7 +106,7 @@ fn read<'b>(request: &httparse::Request<'_, 'b>) -> ParsedRequest<'b> {
         "HEAD" => true,
         _ => return ParsedRequest::Refused(HttpStatus::MethodNotAllowed),
     };
-    // RFC 9112, section 3.2: exactly one from HTTP/1.1 on, and a path as the target of whoever is no proxy.
+    // RFC 9112, section 3.2: exactly one Host from HTTP/1.1 on, and a path as the target, since this is no proxy.
     let is_host = |header: &&httparse::Header<'_>| header.name.eq_ignore_ascii_case("host");
     let mut hosts = request.headers.iter().filter(is_host);
     let host = hosts.next().map(|header| from_utf8(header.value));
@@ -218,7 +218,7 @@ mod tests {
             ("GET /livez?verbosely HTTP/1.0\r\n\r\n", asking("/livez", "verbosely")),
             ("GET /livez?#verbose? HTTP/1.0\r\n\r\n", asking("/livez", "#verbose?")),
             ("HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n", at("a", head)),
-            // What follows is not looked at.
+            // The rest is not parsed.
             (
                 "GET /a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
                 at("a", get("/a")),
@@ -227,7 +227,7 @@ mod tests {
                 "GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\n\r\n\0\0",
                 at("a", get("/a")),
             ),
-            // Nothing is decoded or resolved: nobody has these paths.
+            // Nothing is decoded or resolved: these paths do not exist.
             ("GET /a/../livez HTTP/1.0\r\n\r\n", get("/a/../livez")),
             ("GET /%6civez HTTP/1.0\r\n\r\n", get("/%6civez")),
             ("GET //livez HTTP/1.0\r\n\r\n", get("//livez")),
@@ -257,7 +257,7 @@ mod tests {
             ("GET / HTTP/1.0\r\nA: b\0\r\n\r\n", HttpStatus::BadRequest),
             ("GET /\0 HTTP/1.0\r\n\r\n", HttpStatus::BadRequest),
             ("\0", HttpStatus::BadRequest),
-            // The hello of TLS.
+            // TLS ClientHello.
             ("\x16\x03\x01\x02\0\x01\0\x01\u{fc}\x03\x03", HttpStatus::BadRequest),
             ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", HttpStatus::VersionNotSupported),
             ("GET / HTTP/9.9\r\n\r\n", HttpStatus::VersionNotSupported),

@@ -76,7 +76,7 @@ impl AccountStore {
     /// A state without a file, for a process that goes on: it holds the text of [`AccountStore::held_text`], at first an empty
     /// one. What was held for another account is none of this one.
     pub fn holding(text: &str, key: AccountKey) -> AccountStore {
-        // Of the same process, whatever its clock has done.
+        // This memory is of the same process, whatever its clock has done.
         let held = account_format::read(&key, text.as_bytes(), Timestamp::now());
         let memory = held.map(|loaded| loaded.memory).unwrap_or_default();
         AccountStore {
@@ -241,7 +241,7 @@ impl AccountStore {
         let memory = file.read(read).map(|loaded| loaded.memory).unwrap_or_default();
         let names = memory.services.keys().chain(memory.candidates.keys());
         let selected: BTreeSet<&String> = names.filter(|name| selection.includes(name)).collect();
-        // Of those that were checked alone there are copies only.
+        // Services that were checked alone have copies here only.
         let own = self.own_states(file)?;
         let count = |names: &[&String]| names.iter().filter(|name| !own.contains_key(**name)).count();
         if *selection == Selection::default() {
@@ -320,7 +320,7 @@ impl AccountStore {
         let (service, _) = name.rsplit_once('-')?;
         let key = match service.len() < FILE_NAME_CHARS {
             true => self.key.of_service(service),
-            // There may be more of the name than the file name has.
+            // The file name may hold only a part of the name.
             false => file.read(|bytes| format::read_any(bytes, Timestamp::now())).ok()?.key,
         };
         let is_ours = AccountKey::from(&key) == self.key && key.file_name() == name;
@@ -338,7 +338,7 @@ fn read_own_states(own: &OwnStates, memory: &mut AccountMemory, now: Timestamp) 
             }
             // It was reset a moment ago.
             Err(LoadError::Missing) => {}
-            // What the account remembers of it counts.
+            // The entry of the account counts.
             Err(_) if memory.services.contains_key(service) => {}
             Err(_) => drop(memory.unreadable.insert(service.clone())),
         }
@@ -394,7 +394,7 @@ impl<'a> Turn<'a> {
             let copy = self.before.services.get(name);
             let mut kept = None;
             let (said, problems) = store.update(self.deadline, peeked, |memory| {
-                // Damaged, and set aside.
+                // It was damaged, and was set aside.
                 let is_nothing = *memory == nothing;
                 let (said, next) = judge(copy.filter(|_| is_nothing).unwrap_or(memory));
                 let next = next.into();

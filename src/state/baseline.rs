@@ -197,11 +197,11 @@ mod tests {
                 (1080, 1, 1),
             ],
             &[(0, 4, 4), (60, 3, 4), (120, 2, 4), (960, 2, 3), (1020, 2, 2)],
-            // In quick succession: as one.
+            // Changes in quick succession count as one.
             &[(0, 4, 4), (1, 3, 4), (2, 2, 4), (900, 2, 4), (901, 2, 2)],
-            // However rarely it is checked, a loss is seen once.
+            // A loss is reported once, even with rare checks.
             &[(0, 3, 3), (5000, 2, 3), (10_000, 2, 2), (15_000, 3, 3), (20_000, 1, 3)],
-            // All back: from then on it begins anew.
+            // All are back, so the time starts again.
             &[(0, 3, 3), (60, 2, 3), (900, 3, 3), (960, 2, 3), (1020, 2, 3)],
         ];
         for steps in steps {

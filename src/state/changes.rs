@@ -112,7 +112,7 @@ impl Changes {
             .map(|answer| (answer.instance.id.as_str(), &answer.instance))
             .collect();
         next.drop_returned(&answered);
-        // Whose place the others took could not be reported.
+        // Which instances the others replaced could not be reported.
         for instance in epochs.before.iter().take(epochs.with_versions) {
             if !answered.contains_key(instance.id.as_str()) && !absent.contains(&instance.id) {
                 next.push(epochs.at, ChangeKind::Missing, instance);

@@ -51,7 +51,7 @@ impl StateEnvironment<'_> {
             return home;
         }
         let packaged = self.package_dir.join(self.euid.to_string());
-        // Only root makes folders there. A state that is below the home already is not forgotten when that has been done.
+        // Only root creates folders there. An existing state below the home stays in use after that.
         let is_there = packaged.is_dir() || self.euid == 0;
         let Some(home) = home else { return Some(packaged) };
         if !is_there {

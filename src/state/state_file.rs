@@ -192,7 +192,7 @@ impl StateFile {
     pub fn lock(&self, deadline: Instant) -> Result<(&Folder, File), String> {
         let folder = self.folder(true)?.ok_or("the state folder is gone")?;
         folder.make_private()?;
-        // A file of its own: the state file is another one after each rename.
+        // The lock is a separate file: each rename replaces the state file.
         let name = self.with_suffix(".lock");
         let shown = parent(&self.path).join(&name);
         let shown = shown.display();
@@ -205,7 +205,7 @@ impl StateFile {
             return Err(format!("cannot lock {shown}: it is no regular file"));
         }
         if meta.mode() & 0o777 != LOCK_MODE {
-            // Where there are no modes, there are none.
+            // Some file systems have no modes.
             let _ = lock.set_permissions(Permissions::from_mode(LOCK_MODE));
         }
         loop {
@@ -332,7 +332,7 @@ impl StateFile {
     fn set_aside(&self, folder: &Folder) -> io::Result<PathBuf> {
         let aside = self.with_suffix(".bad");
         folder.remove(&aside)?;
-        // Where there are no hard links, there is no second name.
+        // Some file systems have no hard links.
         folder
             .link(&self.name, &aside)
             .or_else(|_| folder.rename(&self.name, &aside))?;
@@ -345,12 +345,12 @@ impl StateFile {
     /// draws the same conclusions.
     fn write(&self, folder: &Folder, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
         let temporary = self.with_suffix(".tmp");
-        // One that a killed run has left behind. Under the lock it is nobody's any more.
+        // A killed run has left this file. Under the lock no other run uses it.
         folder.remove(&temporary)?;
         let written = folder
             .open_file(&temporary, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, STATE_MODE)
             .and_then(|file| {
-                // Whatever the umask; where there are no modes, there are none.
+                // The mode is set whatever the umask is; some file systems have none.
                 let _ = file.set_permissions(Permissions::from_mode(STATE_MODE));
                 let mut writer = BoundedWriter {
                     file: BufWriter::with_capacity(WRITTEN_AT_ONCE, &file),
@@ -363,7 +363,7 @@ impl StateFile {
                 file.sync_data()?;
                 folder.rename(&temporary, &self.name)
             });
-        // What was half written is of no use, and may be what has filled the disk.
+        // A partly written file is useless, and may have filled the disk.
         let left = match &written {
             Ok(()) => &OBSOLETE[..],
             Err(_) => &[".tmp"],
@@ -377,14 +377,14 @@ impl StateFile {
     /// Returns the content of a file of ours, at most the bytes that it may have.
     fn read_bytes(&self, folder: &Folder) -> Result<Vec<u8>, LoadError> {
         let shown = self.path.display();
-        // Not set aside, since somebody put it there on purpose: a device moved away is missed by the whole host.
+        // A device is not moved away: the whole host may need it.
         let refused = |why: &str| LoadError::Failed(format!("the state {shown} is {why}, name a file"));
         let failed = |e: io::Error| LoadError::Failed(format!("cannot read the state {shown}: {e}"));
         let file = match folder.open_file(&self.name, OFlags::RDONLY, 0) {
             Ok(file) => file,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(LoadError::Missing),
             Err(e) if e.raw_os_error() == Some(libc::ELOOP) => return Err(refused("a symbolic link")),
-            // A socket, say.
+            // For example a socket.
             Err(e) if e.raw_os_error() == Some(libc::ENXIO) => return Err(refused("no regular file")),
             Err(e) => return Err(failed(e)),
         };
@@ -402,7 +402,7 @@ impl StateFile {
                 euid()
             )));
         }
-        // What somebody appends meanwhile is none of it.
+        // Data appended meanwhile is ignored.
         let length = meta.len().min(self.max_bytes);
         let mut bytes = Vec::with_capacity(length as usize);
         file.take(length).read_to_end(&mut bytes).map_err(failed)?;

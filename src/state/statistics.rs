@@ -114,7 +114,7 @@ impl Statistics {
             first.remember(at, seen);
             return first;
         };
-        // A slower one of two runs tells nothing new.
+        // The slower of two overlapping runs has nothing new.
         if at <= before.at {
             return before.clone();
         }
@@ -312,9 +312,9 @@ mod tests {
         totals(
             &[
                 &[("a", -9, &[("add", (10, 0, 100))]), ("b", -9, &[("add", (20, 0, 200))])],
-                // One was replaced: the new one counts from its start.
+                // One instance was replaced: the new one counts from its start.
                 &[("a", -9, &[("add", (15, 1, 150))]), ("c", 30, &[("add", (4, 2, 40))])],
-                // One is missing for an epoch, and comes back.
+                // One instance is missing for an epoch, and comes back.
                 &[("c", 30, &[("add", (5, 2, 50))])],
                 &[("a", -9, &[("add", (25, 1, 250))]), ("c", 30, &[("add", (5, 2, 50))])],
                 // An old one that was never seen: what it has counted may be of any time.
@@ -401,11 +401,11 @@ mod tests {
             let statistics = Statistics::after(None, at(0), &crowd(instances, endpoints), 10);
             assert_eq!(statistics.instances.len(), kept, "{instances} {endpoints}");
         }
-        // Whoever answers now is remembered before those that do not.
+        // Instances that answer now are kept before those that do not.
         let first = Statistics::after(None, at(0), &crowd(10_000, 1), 10);
         let second = Statistics::after(Some(&first), at(60), &seen(&[("zz", 0, &[("e0", (1, 0, 0))])]), 10);
         assert!(second.instances.contains_key("zz") && second.instances.len() == MAX_COUNTERS);
-        // And nobody for ever.
+        // No instance is kept for ever.
         let later = Statistics::after(Some(&second), at(1000), &seen(&[]), 10);
         assert!(later.instances.is_empty());
         let names: Vec<String> = (0..1000).map(|n| format!("endpoint{n}")).collect();

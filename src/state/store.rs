@@ -70,7 +70,7 @@ impl Store {
     /// A state without a file, for a process that goes on: it holds the text of [`Store::write_text`], at first an empty one.
     /// A memory of another question is not used.
     pub fn holding(text: &str, key: StateKey) -> Store {
-        // Of the same process, whatever its clock has done.
+        // This memory is of the same process, whatever its clock has done.
         let held = format::read(&key, text.as_bytes(), Timestamp::now());
         Store {
             file: Ok(None),

@@ -27,7 +27,7 @@ impl Glob {
     /// Returns whether the whole name is as the pattern wants it.
     pub fn matches(&self, name: &str) -> bool {
         let (pattern, name): (&[char], Vec<char>) = (&self.0, name.chars().collect());
-        // Where the latest `*` stands, and how much of the name it covers: enough to go back to.
+        // Position of the latest `*`, and the length of the name that it covers: the point to backtrack to.
         let (mut at, mut read, mut star) = (0, 0, None);
         while read < name.len() {
             match pattern.get(at) {

@@ -40,7 +40,7 @@ fn cut(text: &str, max: usize, good: impl Fn(char) -> bool) -> String {
 pub fn keep(text: &str, max: usize, good: impl Fn(char) -> bool) -> String {
     let mut takes_a_mark = false;
     let kept = text.chars().take(max).map(|c| {
-        // The standard library escapes, among others, what extends the character before it (Grapheme_Extend).
+        // Among others, the standard library escapes characters that extend the previous one (Grapheme_Extend).
         let is_mark = !c.is_ascii() && c.is_alphanumeric() && c.escape_debug().len() > 1;
         let stays = match c.is_alphanumeric() && !INVISIBLE_LETTERS.contains(&c) {
             true => !is_mark || takes_a_mark,

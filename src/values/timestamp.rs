@@ -146,7 +146,7 @@ impl fmt::Display for Timestamp {
             .ok()
             .and_then(|day| Date::from_julian_day(day).ok());
         let Some(date) = date.filter(|date| (0..=9999).contains(&date.year())) else {
-            // Beyond the year 9999 there is no RFC 3339.
+            // RFC 3339 ends with the year 9999.
             return f.write_str("9999-12-31T23:59:59Z");
         };
         let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);

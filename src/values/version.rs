@@ -95,7 +95,7 @@ mod tests {
             ("^0.0.3", "0.0.3", "0.0.4"),
             ("1.4.*", "1.4.0 1.4.9", "1.5.0"),
             ("*", "0.0.0 1.2.3 99.0.0", "1.2.3-rc.1"),
-            // Pre-releases: of the same three numbers only, and then by their order.
+            // Pre-releases match only for the same three numbers, and are then compared in order.
             (
                 ">=1.5.0-rc.2, <2",
                 "1.5.0-rc.2 1.5.0-rc.10 1.5.0 1.6.0",

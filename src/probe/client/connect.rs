@@ -51,7 +51,7 @@ impl Probe<'_> {
             let result = match address {
                 Some(address) => self.log_in(server, address, until).map(Some),
                 None => self.resolve(server, until).map(|addresses| {
-                    // TLS needs the name, so the client has to resolve it again, and to try all addresses in one go.
+                    // TLS needs the host name, so the client resolves it again and tries all addresses in one attempt.
                     let addresses = if server.tls { &addresses[..1] } else { &addresses };
                     for address in addresses.iter().rev() {
                         attempts.push_front((server, Some(*address)));
@@ -215,7 +215,7 @@ impl Probe<'_> {
                     _ => failure,
                 }
             }
-            // Two PONGs end a login, and the client hears of what comes with the first one before it is done.
+            // A login ends with two PONGs; messages that arrive with the first one reach the client before the login is complete.
             ClientEvent::ServerError(text) => diagnosis::server_said(&peer, &text),
             ClientEvent::Disconnected => {
                 let error = io::ErrorKind::UnexpectedEof.into();

@@ -80,7 +80,7 @@ impl Probe<'_> {
     /// The plan within what is left: another server may have taken much of the time.
     fn fitted(&self, plan: &PingPlan) -> PingPlan {
         let is_single = self.request.plan.single().is_some();
-        // That nobody replies to the query to all services says nothing of one of them: each has to be asked itself.
+        // Silence after the query to all services is no evidence about a single service: each has to be asked.
         let confirm = if is_single {
             plan.confirm
         } else {
@@ -89,15 +89,15 @@ impl Probe<'_> {
         let budget = self.request.deadline - self.request.start;
         let left = self.left();
         let min_confirm = confirm.min(budget * 3 / 4).min(MIN_CONFIRM);
-        // A silence counts when the last round has had its time.
+        // Silence counts once the last round has had its full time.
         let room = (left * 9 / 10).saturating_sub(plan.stall);
         PingPlan {
-            // But where there is no time for a retry at all, the run has to end without an answer, and not with a hasty one.
+            // If there is no time for a retry, the run ends without a result instead of a hasty one.
             confirm: confirm.min(left * 3 / 4).max(min_confirm),
-            // The missing are then asked one by one.
+            // Missing instances are then asked one by one.
             confirm_fewer: confirm.min(room.saturating_sub(plan.stall)),
             patience: confirm.max(budget / 2).min(left * 3 / 4).min(room),
-            // In a run for all services, they are seen anyway.
+            // A run for all services sees them anyway.
             discover: plan.discover && is_single,
             ..plan.clone()
         }
@@ -247,7 +247,7 @@ impl Probe<'_> {
         let address = link.server.address();
         let waited = latency(self.request.start.elapsed());
         Err(Stop::Final(match link.clock.server_answered() {
-            // It does not stop answering, but with what is no answer.
+            // The service keeps replying, but its replies are invalid.
             false if schedules.ignored() > FLOOD => diagnosis::flooded(&address),
             false if !diagnosis::is_far(link.login, now.saturating_sub(link.clock.last_sent())) => {
                 diagnosis::timed_out(&address, Stage::Answering, &waited)

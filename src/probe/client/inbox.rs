@@ -22,7 +22,7 @@ impl Probe<'_> {
     /// Waits until this time for what comes, and takes it.
     pub(super) fn receive(&mut self, dialogue: &mut Dialogue, until: Instant) -> Result<(), Stop> {
         let event = self.wait(&dialogue.link.events, Some(&dialogue.link.inbox), until)?;
-        // Events first, then the inbox: whatever came before an event is then in the inbox.
+        // Events are read before the inbox: messages that came before an event are then in the inbox.
         let events = event.into_iter().chain(dialogue.link.events.try_iter());
         let (sent, events): (Vec<ClientEvent>, Vec<ClientEvent>) =
             events.partition(|event| matches!(event, ClientEvent::Sent { .. }));
@@ -36,7 +36,7 @@ impl Probe<'_> {
                     return Err(stop);
                 };
                 dialogue.broken = true;
-                // The request is not sent over another connection, since somebody may have received it.
+                // The request is not repeated over another connection, since an instance may have received it.
                 if let Some(call) = &mut dialogue.call {
                     call.failed(diagnosis::lost_with_request(failure.clone(), call.is_under_way()));
                 }
@@ -108,7 +108,7 @@ impl Probe<'_> {
     fn empty_inbox(&mut self, dialogue: &mut Dialogue) {
         // In a run for all services there are too many for a step each.
         let mut many: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-        // Not for ever, however fast they come.
+        // Bounded, however fast messages come.
         for _ in 0..INBOX_SIZE {
             let Ok(message) = dialogue.link.inbox.try_recv() else {
                 break;

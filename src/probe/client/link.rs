@@ -120,7 +120,7 @@ impl Link {
     }
 
     fn command(&self, command: ClientCommand) {
-        // A worker that has ended has said why.
+        // A worker sends its reason before it ends.
         let _ = self.commands.send(command);
     }
 

@@ -82,7 +82,7 @@ impl Probe<'_> {
         let pings = questions
             .iter()
             .filter(|question| matches!(question.query, Query::Ping(_)));
-        // Ids come from the service, and are not shown in subjects.
+        // Ids come from the service, so subjects are printed without them.
         match &questions[0].query {
             Query::Ping(_) if pings.count() == 1 => self.step(format_args!("{whose}asking again")),
             Query::Ping(_) | Query::Stats | Query::Discovery => self.asking(messages),

@@ -64,7 +64,7 @@ impl Probe<'_> {
         if let Some(inbox) = inbox {
             select.recv(inbox);
         }
-        // Whatever is ready is looked at below; so are an error and a timeout.
+        // Everything that is ready is handled below; so are an error and a timeout.
         let _ = select.ready_deadline(until);
         if let Ok(alarm) = self.request.alarms.try_recv() {
             return Err(Stop::Final(Failure::new(alarm.reason(), alarm.to_string())));

@@ -1,6 +1,6 @@
 //! The worker: the thread that holds the `nats` client, and what it is told and tells. The one file that names that crate.
 
-// The client is deprecated upstream in favour of an async one, which a program this small does not want.
+// Upstream deprecated this client in favour of an async one, which would be too heavy for a program this small.
 #![allow(deprecated)]
 
 use std::io;
@@ -107,7 +107,7 @@ pub(super) fn work(login: &Login, events: &Sender<ClientEvent>, commands: &Recei
         Ok(connected) => connected,
         Err(error) => return drop(events.send(ClientEvent::NotConnected(error))),
     };
-    // One inbox for all replies, so that a server with a limit on subscriptions lets us ask again.
+    // One inbox receives all replies, so that retries work on a server that limits subscriptions.
     let inbox = connection.new_inbox().replacen("_INBOX", &login.inbox_prefix, 1);
     let replies = match login.headerless {
         false => format!("{inbox}.*"),
@@ -159,7 +159,7 @@ fn obey(
                         count,
                     });
                     let mut numbered = subjects.iter().zip(*first..);
-                    // Another reply subject for each: a late 503 of an earlier one must not count against this one.
+                    // Each request has its own reply subject: a late 503 for an earlier request must not count for this one.
                     numbered
                         .try_for_each(|(subject, n)| connection.publish_request(subject, &format!("{inbox}.{n}"), ""))
                 }
@@ -176,7 +176,8 @@ fn obey(
             }
             match (secure, command) {
                 (false, _) => pings += 1,
-                // Over TLS the wait for a PONG can hang: a writer takes what the reader waits for. The next one frees it.
+                // Over TLS the wait for a PONG can hang, since a writer takes the data that the reader waits for. The next PING
+                // ends the wait.
                 (true, ClientCommand::Ping) => {
                     let (connection, events) = (connection.clone(), events.clone());
                     let _ = spawn("pinger", move || {
@@ -187,7 +188,7 @@ fn obey(
                 (true, _) => {}
             }
         }
-        // A PING behind the requests. Whatever the server has to say about them comes before the PONG.
+        // A PING follows the requests: errors about them arrive before its PONG.
         if pings > 0 {
             ping(connection, pings, events);
         }
@@ -230,7 +231,7 @@ fn send_request(
     number: usize,
     events: &Sender<ClientEvent>,
 ) -> io::Result<()> {
-    // Over TLS, the limit that the client knows is that of an INFO before it. There the server itself has to say so.
+    // Over TLS, the client knows the limit of an INFO before the handshake only. There the server itself has to report it.
     let limit = if secure { usize::MAX } else { connection.max_payload() };
     let size = request.size();
     if size > limit {
@@ -280,12 +281,12 @@ pub(super) fn introduce(message: &Message, secure: bool, server: &mut Server) {
     let Some(client) = &message.client else { return };
     let info = client.server_info();
     server.id = clean(&info.server_id, 64);
-    // The first INFO comes before TLS, from whoever is on the way, and the client drops a later one that comes with a PONG.
+    // The first INFO comes before TLS and may be forged; the client drops a later INFO that comes with a PONG.
     if secure {
         return;
     }
     server.version = clean(&info.version, 32);
-    // Without a name of its own, a server calls itself by its id, which tells nobody anything.
+    // A server without a configured name sends its id as the name, which is of no use in a text.
     if info.server_name != info.server_id {
         server.name = clean(&info.server_name, 64);
     }
@@ -319,7 +320,7 @@ fn options(login: &Login, events: &Sender<ClientEvent>) -> Options {
     };
     let options = match (login.secure, &login.tls.ca) {
         (true, Some(ca)) => options.add_root_certificate(ca),
-        // Those of the system.
+        // The certificates of the system.
         (true, None) => options,
         // Believes nobody: over this connection nothing is said to a server that upgrades it to TLS. And any file given
         // keeps the client from reading all of the system's certificates.
@@ -341,7 +342,7 @@ fn options(login: &Login, events: &Sender<ClientEvent>) -> Options {
         // 0 would prevent the first connect.
         .max_reconnects(1)
         .reconnect_buffer_size(0)
-        // Asked once before the first connect, where the default sleeps for up to a second, and again after a loss.
+        // Called before the first connect, where the default sleeps for up to a second, and after each loss of the connection.
         .reconnect_delay_callback(move |_| match connected.swap(true, SeqCst) {
             false => Duration::ZERO,
             true => NO_RECONNECT,

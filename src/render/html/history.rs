@@ -179,7 +179,7 @@ fn draw(slot: &Slot, look: Look, x: f64, width: f64, height: impl Fn(usize) -> u
             )
         }
         Slot::Check { instances, .. } => {
-            // One of thousands is seen, too.
+            // One of thousands is visible, too.
             let height = height(*instances).max(2);
             let y = HEIGHT - height;
             format!("<rect x=\"{x:.2}%\" y=\"{y}\" width=\"{width:.2}%\" height=\"{height}\"/>")

@@ -19,7 +19,7 @@ const MAX_FOUND: usize = 200;
 /// The verdict over all services, and a table of them, worst first. `since`: since when a verdict has had its status.
 pub fn checked_all(report: &AllReport, since: impl Fn(&Verdict) -> Timestamp) -> String {
     let services = report.worst_first();
-    // The table says since when.
+    // The table has the times.
     let since_of_all = match services.iter().any(|service| Condition::of(service).is_some()) {
         true => String::new(),
         false => {

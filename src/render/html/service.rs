@@ -122,7 +122,7 @@ fn instances(report: &Report) -> String {
         let time = answer.rtt.map_or(String::new(), |rtt| format!(" in {}", latency(rtt)));
         row(&answer.instance, &format!("answered{time}"), "")
     });
-    // Those that are missed first: they are what is looked for.
+    // Missing instances first: readers look for these.
     let mut rows = absent.chain(gone).chain(there);
     let shown: String = rows.by_ref().take(MAX_INSTANCES).collect();
     if shown.is_empty() {
