@@ -4,16 +4,20 @@
 use std::time::{Duration, Instant};
 
 use super::oracle::{Moment, Nats};
+use super::topology::Topology;
 
 /// Maximum time until an instance replies again (`facts/wire.md`): one that has started or gone on, the server having waited for
 /// it;
 const GO_ON: Duration = Duration::from_secs(1);
 /// and one that has to connect again, which takes clients 2 to 3 s, while a run gives them the 5 s of `--confirm`.
 const RECONNECT: Duration = Duration::from_millis(4500);
-/// Where packets are lost, the first of a connection is sent again after 1 s and 3 s.
+/// Maximum duration of a lame duck, which lets its clients go one by one;
+const LAME_DUCK: Duration = Duration::from_secs(60);
+/// where packets are lost, the first of a connection is sent again after 1 s and 3 s.
 const LOSSY: Duration = Duration::from_secs(4);
 
 /// The clients that services are written with. Not nats.go 1.22, whose services cannot say which pod they are in.
+/// The official ones first.
 pub const CLIENTS: [&str; 7] = [
     "nats-py",
     "nats.js 3",
@@ -88,6 +92,8 @@ pub struct Instance {
     /// Begins with the name of its service.
     pub pod: String,
     pub host: usize,
+    /// The server that it was started with.
+    pub server: usize,
     pub frozen: bool,
     /// Its server went away while it could not notice: it has to connect again when it can.
     pub stale: bool,
@@ -97,25 +103,38 @@ pub struct Instance {
     pub settled: Instant,
 }
 
+/// End of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With SIGTERM.
+    Stop,
+    Kill,
+    LameDuck,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     Start {
         client: &'static str,
         host: usize,
+        server: usize,
         pod: String,
     },
     Kill(String),
     KillAll,
     Freeze(String),
     ThawAll,
-    /// `hard`: with SIGKILL.
     StopServer {
         server: usize,
-        hard: bool,
+        end: End,
     },
     StartServer(usize),
     FreezeServer(usize),
     ThawServer(usize),
+    /// All servers read their configuration again, which may let all clients go.
+    Reload {
+        lets_go: bool,
+    },
     LinkDown(usize),
     LinkUp(usize),
     Loss {
@@ -129,8 +148,24 @@ pub enum Action {
     Rest,
 }
 
+impl Action {
+    /// Maximum duration, if that is more than a moment.
+    pub fn longest(&self) -> Duration {
+        match self {
+            Action::StopServer { end: End::LameDuck, .. } => LAME_DUCK,
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Returns `true` if connections that are made meanwhile may be lost, though NATS is fine before and after.
+    pub fn disturbs(&self) -> bool {
+        matches!(self, Action::Reload { lets_go: true })
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct Model {
+    topology: Topology,
     pub servers: Vec<Server>,
     pub hosts: Vec<Host>,
     /// Set if links can break, and lose packets.
@@ -141,12 +176,13 @@ pub struct Model {
 }
 
 impl Model {
-    pub fn new(servers: usize, hosts: usize, links: bool) -> Model {
+    pub fn new(topology: Topology, servers: usize, hosts: usize, links: bool) -> Model {
         let host = Host {
             down_since: None,
             loss: 0,
         };
         Model {
+            topology,
             servers: vec![Server::Up; servers],
             hosts: vec![host; hosts],
             links,
@@ -166,6 +202,7 @@ impl Model {
             (10, "thaw"),
             (16, "server stops"),
             (5, "server freezes"),
+            (5, "reload"),
             (10, "link"),
             (5, "loss"),
             (10, "path"),
@@ -201,8 +238,9 @@ impl Model {
         let host = dice.below(self.hosts.len());
         let may = well && self.hosts[host].down_since.is_none() && self.count(service) < most(service);
         may.then(|| Action::Start {
-            client: CLIENTS[dice.below(CLIENTS.len())],
+            client: self.topology.clients()[dice.below(self.topology.clients().len())],
             host,
+            server: dice.below(self.servers.len()),
             pod: format!("{service}-{}", self.pods),
         })
     }
@@ -225,7 +263,10 @@ impl Model {
             "thaw" if frozen > 0 => Action::ThawAll,
             "server stops" if well => Action::StopServer {
                 server,
-                hard: dice.below(2) == 0,
+                end: *dice.one_of(&[End::Stop, End::Stop, End::Kill, End::Kill, End::LameDuck]),
+            },
+            "reload" if well => Action::Reload {
+                lets_go: self.topology.has_accounts() && dice.below(2) == 0,
             },
             "server freezes" if well => Action::FreezeServer(server),
             "link" if self.links && self.hosts[host].down_since.is_some() => Action::LinkUp(host),
@@ -269,11 +310,12 @@ impl Model {
     pub fn after(&self, action: &Action, now: Instant) -> Model {
         let mut next = self.clone();
         match action {
-            Action::Start { host, pod, .. } => {
+            Action::Start { host, server, pod, .. } => {
                 next.pods += 1;
                 next.instances.push(Instance {
                     pod: pod.clone(),
                     host: *host,
+                    server: *server,
                     frozen: false,
                     stale: false,
                     lost: false,
@@ -289,14 +331,15 @@ impl Model {
             Action::ThawAll => next.thaw(now),
             Action::StopServer { server, .. } => {
                 next.servers[*server] = Server::Stopped;
-                next.lose_connections(now);
+                next.lose_connections(Some(*server), now);
             }
             Action::StartServer(server) => {
                 next.servers[*server] = Server::Up;
-                if next.servers.len() == 1 {
-                    next.lose_connections(now);
+                if next.servers.len() == 1 || !self.topology.is_one_cluster() {
+                    next.lose_connections(Some(*server), now);
                 }
             }
+            Action::Reload { lets_go: true } => next.lose_connections(None, now),
             Action::FreezeServer(server) => next.servers[*server] = Server::Frozen,
             Action::ThawServer(server) => {
                 next.servers[*server] = Server::Up;
@@ -315,7 +358,7 @@ impl Model {
             }
             Action::Loss { host, percent } => next.hosts[*host].loss = *percent,
             Action::Path(path) => next.path = *path,
-            Action::Delay(_) | Action::Rest => {}
+            Action::Reload { lets_go: false } | Action::Delay(_) | Action::Rest => {}
         }
         next
     }
@@ -329,12 +372,14 @@ impl Model {
         }
     }
 
-    /// A server went away or came back: whoever may have been connected to it has to connect again.
-    fn lose_connections(&mut self, now: Instant) {
+    /// A server went away or came back, or all of them let their clients go: whoever may have been connected has to connect again.
+    /// Those who are on another server of a leaf or a gateway are heard again as late.
+    fn lose_connections(&mut self, server: Option<usize>, now: Instant) {
         for instance in &mut self.instances {
             let host = &self.hosts[instance.host];
-            instance.stale |= instance.frozen;
-            instance.lost |= host.down_since.is_some();
+            let connected = self.topology.is_one_cluster() || server.is_none_or(|server| server == instance.server);
+            instance.stale |= connected && instance.frozen;
+            instance.lost |= connected && host.down_since.is_some();
             instance.settled = now + RECONNECT + host.extra();
         }
     }
@@ -355,8 +400,10 @@ impl Model {
         let up = |host: &usize| self.hosts[*host].down_since.is_none();
         let active = || self.instances.iter().filter(|instance| !instance.frozen);
         // Whose server is frozen cannot be known.
-        let answering =
-            |instance: &&Instance| nats != Nats::Away && up(&instance.host) && !instance.lost && !any(Server::Frozen);
+        let answering = |instance: &&Instance| {
+            let served = self.topology.is_one_cluster() || self.servers[instance.server] == Server::Up;
+            served && nats != Nats::Away && up(&instance.host) && !instance.lost && !any(Server::Frozen)
+        };
         Moment {
             from: now,
             can: active()
@@ -387,6 +434,7 @@ mod tests {
         Action::Start {
             client: "nats-py",
             host,
+            server: 0,
             pod: pod.into(),
         }
     }
@@ -394,7 +442,7 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_actions() {
         let run = |seed| {
-            let (mut dice, mut model, now) = (Dice(seed), Model::new(3, 2, true), Instant::now());
+            let (mut dice, mut model, now) = (Dice(seed), Model::new(Topology::Cluster, 3, 2, true), Instant::now());
             let actions: Vec<_> = (0..200)
                 .map(|_| {
                     let action = model.choose(&mut dice);
@@ -411,13 +459,13 @@ mod tests {
             .flat_map(run)
             .map(|action| format!("{action:?}").split([' ', '(']).next().map(str::to_owned))
             .collect();
-        assert_eq!(kinds.len(), 15, "{kinds:?}");
+        assert_eq!(kinds.len(), 16, "{kinds:?}");
     }
 
     #[test]
     fn the_model_knows_who_can_answer() {
         let now = Instant::now();
-        let mut model = Model::new(1, 2, true);
+        let mut model = Model::new(Topology::One, 1, 2, true);
         let mut see = |actions: &[Action]| {
             for action in actions {
                 model = model.after(action, now);
@@ -428,7 +476,10 @@ mod tests {
             (can, may.map(|(pod, _)| pod.as_str()).collect::<String>(), moment.nats)
         };
         let of = |pod: &str, time| (pod.to_owned(), time);
-        let stop = Action::StopServer { server: 0, hard: true };
+        let stop = Action::StopServer {
+            server: 0,
+            end: End::Kill,
+        };
         let both = vec![of("a", GO_ON), of("b", GO_ON)];
         assert_eq!(see(&[start("a", 0), start("b", 1)]), (both, "ab".into(), Nats::Fine));
         assert_eq!(
@@ -455,8 +506,11 @@ mod tests {
     #[test]
     fn in_a_cluster_one_server_is_not_nats() {
         let now = Instant::now();
-        let mut model = Model::new(3, 1, false).after(&start("a", 0), now);
-        let stop = Action::StopServer { server: 0, hard: false };
+        let mut model = Model::new(Topology::Cluster, 3, 1, false).after(&start("a", 0), now);
+        let stop = Action::StopServer {
+            server: 0,
+            end: End::LameDuck,
+        };
         model = model.after(&stop, now);
         let moment = model.moment(now);
         assert_eq!((moment.nats, moment.path), (Nats::Disturbed, Nats::Away));
@@ -470,5 +524,32 @@ mod tests {
             (0, 1, Nats::Disturbed)
         );
         assert_eq!(model.mend(), Some(Action::ThawServer(1)));
+    }
+
+    #[test]
+    fn at_a_leaf_a_client_has_one_server() {
+        let now = Instant::now();
+        let there = |pod: &str, server| Action::Start {
+            client: "nats-py",
+            host: 0,
+            server,
+            pod: pod.into(),
+        };
+        let stop = Action::StopServer {
+            server: 1,
+            end: End::Stop,
+        };
+        let can = |model: &Model| {
+            let can = model.moment(now).can.into_iter();
+            can.map(|(pod, at)| format!("{pod} {}", (at - now).as_millis()))
+                .collect::<Vec<_>>()
+        };
+        let model = Model::new(Topology::Leaf, 2, 1, false);
+        let model = model.after(&there("a", 0), now).after(&there("b", 1), now);
+        assert_eq!(can(&model), ["a 1000", "b 1000"]);
+        let stopped = model.after(&stop, now);
+        assert_eq!(can(&stopped), ["a 4500"]);
+        // Those on the other one are heard when the two have found each other.
+        assert_eq!(can(&stopped.after(&Action::StartServer(1), now)), ["a 4500", "b 4500"]);
     }
 }

@@ -67,7 +67,11 @@ pub const LATELY: usize = 12;
 
 /// All moments, in their order.
 #[derive(Default)]
-pub struct History(Vec<Moment>);
+pub struct History {
+    moments: Vec<Moment>,
+    started: Vec<String>,
+    killed: Vec<String>,
+}
 
 /// Place that a check asks from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,17 +89,35 @@ pub struct Truth {
     pub there: bool,
     /// Nobody could answer: at no time, or none of it could arrive.
     pub down: bool,
+    /// Instances of whom `up` is true, and those that could have answered at any time.
+    pub least: usize,
+    pub most: usize,
     pub nats: Nats,
 }
 
 impl History {
     pub fn push(&mut self, moment: Moment) {
-        self.0.push(moment);
+        self.moments.push(moment);
+    }
+
+    /// Notes that a pod starts now.
+    pub fn start(&mut self, pod: &str) {
+        self.started.push(pod.to_owned());
+    }
+
+    /// Notes that a pod ends now.
+    pub fn kill(&mut self, pod: &str) {
+        self.killed.push(pod.to_owned());
+    }
+
+    /// Numbers of these pods that have started so far, and ended.
+    pub fn turnover(&self, asked: impl Fn(&str) -> bool) -> [usize; 2] {
+        [&self.started, &self.killed].map(|pods| pods.iter().filter(|pod| asked(pod)).count())
     }
 
     /// The pods that are there, or were lately.
     pub fn pods(&self) -> Vec<String> {
-        let lately = self.0.iter().rev().take(LATELY);
+        let lately = self.moments.iter().rev().take(LATELY);
         let pods: BTreeSet<_> = lately.flat_map(|moment| moment.may.keys().cloned()).collect();
         pods.into_iter().collect()
     }
@@ -110,24 +132,35 @@ impl History {
         settled: Instant,
         asked: impl Fn(&str) -> bool,
     ) -> Truth {
-        let first = self.0.partition_point(|moment| moment.from <= start).saturating_sub(1);
-        let during = self.0[first..].iter().take_while(|moment| moment.from <= end);
+        let first = self
+            .moments
+            .partition_point(|moment| moment.from <= start)
+            .saturating_sub(1);
+        let during = self.moments[first..].iter().take_while(|moment| moment.from <= end);
         let mut moments: Vec<Moment> = during.cloned().collect();
         if from == From::ADistance {
             moments = moments.into_iter().map(Moment::seen_from_a_distance).collect();
         }
         let last = moments.last().expect("a run after the beginning");
         let all_along = |pod: &str| moments.iter().all(|moment| moment.can.contains_key(pod));
-        let mut active = moments.iter().flat_map(|moment| &moment.may);
         let reached = |host| moments.iter().any(|moment| moment.reached.contains(&host));
+        let active = moments.iter().flat_map(|moment| &moment.may);
+        let active: BTreeSet<_> = active
+            .filter(|(pod, host)| asked(pod) && reached(**host))
+            .map(|(pod, _)| pod)
+            .collect();
+        let up = last
+            .can
+            .iter()
+            .filter(|(pod, since)| asked(pod) && **since <= settled && all_along(pod));
+        let least = up.count();
         let all = |nats| moments.iter().all(|moment| moment.nats == nats);
         Truth {
-            up: last
-                .can
-                .iter()
-                .any(|(pod, since)| asked(pod) && *since <= settled && all_along(pod)),
+            up: least > 0,
             there: last.can.keys().any(|pod| asked(pod) && all_along(pod)),
-            down: !active.any(|(pod, host)| asked(pod) && reached(*host)),
+            down: active.is_empty(),
+            least,
+            most: active.len(),
             nats: match (all(Nats::Fine), all(Nats::Away)) {
                 (true, _) => Nats::Fine,
                 (_, true) => Nats::Away,
@@ -194,6 +227,32 @@ impl Told {
             Said::NotAsked | Said::NeverSeen if has_to_be_told || was_down => Some(Fault::MissedOutage),
             Said::NotAsked if truth.nats == Nats::Fine => Some(Fault::Odd),
             Said::NeverSeen if before.seen || truth.up => Some(Fault::Odd),
+            _ => None,
+        }
+    }
+}
+
+/// Findings of the flags of a check, besides the verdict on the service.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Flags {
+    /// Fewer instances than the baseline, if that was to be judged.
+    pub lost: Option<bool>,
+    pub baseline: usize,
+    /// Instances that answer, and those in whose place others are said to have come.
+    pub instances: usize,
+    pub replaced: usize,
+    /// Several versions; there is one.
+    pub mixed: bool,
+}
+
+impl Flags {
+    /// Judges them, where the service is up. `started` instances have been started so far: nobody who answers was replaced, and nobody
+    /// twice.
+    pub fn judge(self, truth: Truth, started: usize) -> Option<Fault> {
+        match self.lost {
+            _ if self.mixed || self.replaced + self.instances > started => Some(Fault::FalseAlarm),
+            Some(true) if truth.least >= self.baseline => Some(Fault::FalseAlarm),
+            Some(false) if truth.most < self.baseline && truth.nats == Nats::Fine => Some(Fault::MissedOutage),
             _ => None,
         }
     }
@@ -327,6 +386,8 @@ mod tests {
             up,
             there: up,
             down,
+            least: usize::from(up),
+            most: usize::from(!down),
             nats,
         }
     }
@@ -392,6 +453,37 @@ mod tests {
             let mut told = Told { seen, outage, unsure };
             assert_eq!(told.judge(said, truth), fault, "{said:?} {truth:?} outage {outage}");
             assert!(!told.unsure);
+        }
+    }
+
+    #[test]
+    fn every_wrong_word_of_a_flag_is_a_fault() {
+        let of = |least, most| Truth {
+            least,
+            most,
+            ..truth(true, false, Nats::Fine)
+        };
+        let (alarm, missed) = (Some(Fault::FalseAlarm), Some(Fault::MissedOutage));
+        for (lost, replaced, mixed, truth, fault) in [
+            (Some(false), 0, false, of(2, 2), None),
+            (Some(true), 0, false, of(2, 2), alarm),
+            (Some(true), 0, false, of(1, 2), None),
+            (Some(false), 0, false, of(1, 2), None),
+            (Some(false), 0, false, of(1, 1), missed),
+            (None, 0, false, of(1, 1), None),
+            (None, 3, false, of(2, 2), None),
+            (None, 4, false, of(2, 2), alarm),
+            (None, 0, true, of(2, 2), alarm),
+        ] {
+            let baseline = 2;
+            let flags = Flags {
+                lost,
+                baseline,
+                instances: 2,
+                replaced,
+                mixed,
+            };
+            assert_eq!(flags.judge(truth, 5), fault, "{flags:?} {truth:?}");
         }
     }
 

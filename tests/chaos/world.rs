@@ -6,21 +6,33 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::hosts::Hosts;
-use super::model::{Action, Dice, Model, Path};
-use super::oracle::{History, Moment};
-use crate::support::Net;
-use crate::support::{Proxy, Server, Service, Version, is_root};
+use super::model::{Action, Dice, End, Model, Path};
+use super::oracle::{From, History, Moment, Nats};
+use super::topology::{Topology, with_the_other_account};
+use crate::support::{Certs, Net, Proxy, Server, Service, Version, is_root};
 
 /// The servers, the services and the network between them.
 pub struct World {
     net: Net,
+    topology: Topology,
+    certs: Option<Certs>,
     hosts: Option<Hosts>,
     services: BTreeMap<String, Service>,
     /// The way of those who ask from a distance.
-    pub far: Proxy,
+    far: Proxy,
     model: Model,
     pub history: Arc<Mutex<History>>,
     dice: Dice,
+    pub clock: Clock,
+}
+
+/// Place that a monitor asks from, and its flags.
+#[derive(Clone)]
+pub struct Place {
+    pub from: From,
+    pub url: String,
+    /// For the connection.
+    pub flags: Vec<String>,
     pub clock: Clock,
 }
 
@@ -35,33 +47,38 @@ impl Clock {
 }
 
 impl World {
-    pub fn new(seed: u64) -> World {
+    /// The seed chooses the topology, if nobody else does.
+    pub fn new(seed: u64, topology: Option<Topology>) -> World {
         let mut dice = Dice(seed);
         let version = *dice.one_of(&Version::ALL);
-        let size = *dice.one_of(&[1, 1, 3]);
+        let chosen = *dice.one_of(&Topology::ALL);
         println!("seed {seed}:");
-        World::of(version, size, dice)
+        World::of(version, topology.unwrap_or(chosen), dice)
     }
 
-    pub fn of(version: Version, size: usize, dice: Dice) -> World {
+    pub fn of(version: Version, topology: Topology, mut dice: Dice) -> World {
         let hosts = is_root().then(|| Hosts::new(2));
         let address = hosts.as_ref().map_or("127.0.0.1".into(), Hosts::switch);
-        let net = match size {
-            1 => Net(vec![Server::on_host(&address, version, "")]),
-            _ => Net::cluster_on(&address, version, size),
-        };
+        let certs = (topology == Topology::Tls).then(|| Certs::for_hosts(&[&address]));
+        let size = *dice.one_of(topology.sizes());
+        let mut net = topology.start(&address, version, size, certs.as_ref());
+        // Monitors ask the first one: of a leaf and its hub that may be either.
+        let first = dice.below(size);
+        net.0.rotate_left(first);
         let loss = match &hosts {
             Some(hosts) if hosts.netem() => "netem",
             Some(_) => "no netem in this kernel: packets are lost by iptables, and delayed by a proxy only",
             None => "no hosts of their own",
         };
-        println!("{size} servers, {version:?}; {loss}");
+        println!("{topology:?}, {size} servers, {version:?}, number {first} first; {loss}");
         let far = Proxy::to(format!("{address}:{}", net.0[0].port()).parse().expect("an address"));
-        let model = Model::new(size, 2, hosts.is_some());
+        let model = Model::new(topology, size, 2, hosts.is_some());
         let history = Arc::new(Mutex::new(History::default()));
         history.lock().expect("no panic").push(model.moment(Instant::now()));
         World {
             net,
+            topology,
+            certs,
             hosts,
             services: BTreeMap::new(),
             far,
@@ -72,17 +89,35 @@ impl World {
         }
     }
 
-    /// All servers, in the order in which a monitor tries them.
-    pub fn url(&self) -> String {
+    /// A monitor that may ask all servers, and tries them in their order.
+    pub fn nearby(&self) -> Place {
         let urls: Vec<_> = self.net.0.iter().map(Server::url).collect();
-        urls.join(",")
+        self.place(From::Nearby, urls.join(","))
+    }
+
+    /// One that reaches the first server only, by a way that breaks.
+    pub fn far(&self) -> Place {
+        self.place(From::ADistance, self.far.url())
+    }
+
+    fn place(&self, from: From, url: String) -> Place {
+        let (flags, clock) = (self.topology.flags(self.certs.as_ref()), self.clock);
+        Place {
+            from,
+            url,
+            flags,
+            clock,
+        }
     }
 
     /// Does it, and notes what is true before, meanwhile and after.
     pub fn act(&mut self, action: &Action) {
         let before = self.model.moment(Instant::now());
         let now = Instant::now();
-        let planned = self.model.after(action, now).moment(now);
+        let mut planned = self.model.after(action, now + action.longest()).moment(now);
+        if action.disturbs() {
+            (planned.nats, planned.path) = (Nats::Disturbed, Nats::Disturbed);
+        }
         self.note(Moment::between(&before, &planned));
         self.perform(action);
         let now = Instant::now();
@@ -97,16 +132,37 @@ impl World {
 
     fn perform(&mut self, action: &Action) {
         match action {
-            Action::Start { client, host, pod } => {
-                let service = self.start(client, *host, pod);
+            Action::Start {
+                client,
+                host,
+                server,
+                pod,
+            } => {
+                self.history.lock().expect("no panic").start(pod);
+                let service = self.start(client, *host, *server, pod);
                 self.services.insert(pod.clone(), service);
             }
-            Action::Kill(pod) => self.services.remove(pod).expect("it runs").kill(),
-            Action::KillAll => std::mem::take(&mut self.services).into_values().for_each(Service::kill),
+            Action::Kill(pod) => self.kill(pod),
+            Action::KillAll => {
+                let pods: Vec<_> = self.services.keys().cloned().collect();
+                pods.iter().for_each(|pod| self.kill(pod));
+            }
             Action::Freeze(pod) => self.services[pod].freeze(),
             Action::ThawAll => self.services.values().for_each(Service::thaw),
-            Action::StopServer { server, hard: true } => self.net.0[*server].kill(),
-            Action::StopServer { server, hard: false } => self.net.0[*server].stop(),
+            Action::StopServer { server, end } => {
+                let server = &mut self.net.0[*server];
+                match end {
+                    End::Stop => server.stop(),
+                    End::Kill => server.kill(),
+                    End::LameDuck => server.lame_duck(),
+                }
+            }
+            Action::Reload { lets_go } => self.net.everywhere(|_, server| {
+                server.reload(|config| match lets_go {
+                    true => with_the_other_account(config),
+                    false => config.to_owned(),
+                });
+            }),
             Action::StartServer(server) => self.net.0[*server].start_again(),
             Action::FreezeServer(server) => self.net.0[*server].freeze(),
             Action::ThawServer(server) => self.net.0[*server].thaw(),
@@ -124,7 +180,12 @@ impl World {
         }
     }
 
-    fn start(&mut self, client: &str, host: usize, pod: &str) -> Service {
+    fn kill(&mut self, pod: &str) {
+        self.history.lock().expect("no panic").kill(pod);
+        self.services.remove(pod).expect("it runs").kill();
+    }
+
+    fn start(&self, client: &str, host: usize, server: usize, pod: &str) -> Service {
         let start = match client {
             "nats-py" => Service::nats_py,
             "nats.js 3" => Service::nats_js,
@@ -135,9 +196,12 @@ impl World {
             "nats-micro (npm)" => Service::nats_micro_js,
             other => panic!("no client: {other}"),
         };
-        let url = self.dice.one_of(&self.net.0).url();
+        let url = self.net.0[server].url();
         let (service, _) = pod.split_once('-').expect("the name of a service");
-        let builder = start(&url, service).metadata("pod", pod);
+        let mut builder = start(&url, service).metadata("pod", pod);
+        if let Some(certs) = &self.certs {
+            builder = builder.tlsca(&certs.path("ca.pem"));
+        }
         match &self.hosts {
             Some(hosts) => builder
                 .under(&hosts.run_on(host).each_ref().map(String::as_str))
@@ -150,6 +214,7 @@ impl World {
         self.act(&Action::Start {
             client,
             host: 0,
+            server: 0,
             pod: pod.into(),
         });
     }
@@ -161,7 +226,7 @@ impl World {
             let action = self.model.choose(&mut self.dice);
             self.act(&action);
             // Real time has to go by: runs are under way meanwhile.
-            thread::sleep(Duration::from_millis(*self.dice.one_of(&[0, 50, 300, 1000, 3000])));
+            thread::sleep(Duration::from_millis(*self.dice.one_of(&[0, 0, 50, 300, 1000, 3000])));
         }
     }
 

@@ -30,13 +30,18 @@ impl Certs {
     ///
     /// Each has its certificate in `NAME.pem` and its key in `NAME.key`.
     pub fn new() -> Certs {
+        Certs::for_hosts(&[])
+    }
+
+    /// The same, and the certificates for 127.0.0.1 are for these names and addresses, too.
+    pub fn for_hosts(more: &[&str]) -> Certs {
         let certs = Certs { dir: TempDir::new() };
         let (ca, other_ca) = (authority("Test CA"), authority("Another CA"));
         certs.write("ca.pem", &ca.pem());
         certs.write("other-ca.pem", &other_ca.pem());
 
         let now = OffsetDateTime::now_utc();
-        let here = ["localhost", "127.0.0.1"];
+        let here = [&["localhost", "127.0.0.1"], more].concat();
         let (past, future) = (now - DAY, now + DAY);
         certs.issue("server", &ca, server(&here), past, future);
         certs.issue("other-name", &ca, server(&["nats.example.org"]), past, future);

@@ -11,35 +11,48 @@ pub struct Net(pub Vec<Server>);
 impl Net {
     /// Each knows the routes to all the others.
     pub fn cluster(version: Version, size: usize) -> Net {
-        Net::cluster_on("127.0.0.1", version, size)
+        Net::cluster_on("127.0.0.1", version, size, "")
     }
 
-    /// The same, for clients on another address of this machine.
-    pub fn cluster_on(host: &str, version: Version, size: usize) -> Net {
+    /// The same, for clients on another address of this machine, and with more in the configuration of each.
+    pub fn cluster_on(host: &str, version: Version, size: usize, config: &str) -> Net {
         let ports: Vec<u16> = (0..size).map(|_| free_port()).collect();
         let routes: Vec<String> = ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
         let node = |(n, port): (usize, &u16)| {
             // A name of its own: nobody else gets in who happens to know one of the ports.
             let cluster = format!("name: c{}, listen: \"127.0.0.1:{port}\", routes: {routes:?}", ports[0]);
-            Server::on_host(host, version, &format!("server_name: n{n}\ncluster {{ {cluster} }}"))
+            Server::on_host(
+                host,
+                version,
+                &format!("server_name: n{n}\ncluster {{ {cluster} }}\n{config}"),
+            )
         };
         Net(ports.iter().enumerate().map(node).collect())
     }
 
     /// A hub, and a leaf that connects to it.
     pub fn leaf(version: Version) -> Net {
+        Net::leaf_on("127.0.0.1", version, "")
+    }
+
+    /// The same, for clients on another address of this machine, and with more in the configuration of both.
+    pub fn leaf_on(host: &str, version: Version, config: &str) -> Net {
         let port = free_port();
-        let hub = Server::with_config(
-            version,
-            &format!("server_name: hub\nleafnodes {{ listen: \"127.0.0.1:{port}\" }}"),
-        );
+        let listen = format!("leafnodes {{ listen: \"127.0.0.1:{port}\" }}\n{config}");
+        let hub = Server::on_host(host, version, &format!("server_name: hub\n{listen}"));
         let remote = format!("remotes: [{{url: \"nats-leaf://127.0.0.1:{port}\"}}], reconnect: 1");
-        let leaf = Server::with_config(version, &format!("server_name: leaf\nleafnodes {{ {remote} }}"));
+        let remotes = format!("leafnodes {{ {remote} }}\n{config}");
+        let leaf = Server::on_host(host, version, &format!("server_name: leaf\n{remotes}"));
         Net(vec![hub, leaf])
     }
 
     /// Two clusters of one server each.
     pub fn gateway(version: Version) -> Net {
+        Net::gateway_on("127.0.0.1", version, "")
+    }
+
+    /// The same, for clients on another address of this machine, and with more in the configuration of both.
+    pub fn gateway_on(host: &str, version: Version, config: &str) -> Net {
         let ports = [free_port(), free_port()];
         let gateways = ["east", "west"].iter().zip(ports);
         let gateways = gateways.map(|(name, port)| format!("{{name: {name}, url: \"nats://127.0.0.1:{port}\"}}"));
@@ -49,7 +62,8 @@ impl Net {
                 "name: {name}, listen: \"127.0.0.1:{port}\", gateways: [{}]",
                 gateways.join(", ")
             );
-            Server::with_config(version, &format!("server_name: {name}\ngateway {{ {gateway} }}"))
+            let text = format!("server_name: {name}\ngateway {{ {gateway} }}\n{config}");
+            Server::on_host(host, version, &text)
         };
         Net(["east", "west"].into_iter().zip(ports).map(node).collect())
     }

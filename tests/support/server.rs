@@ -171,6 +171,27 @@ impl Server {
         process::kill(&mut self.child.take().expect("the server runs"));
     }
 
+    /// Ends the process as a lame duck: new connections are refused, and the clients are sent away one after the other, one a second at
+    /// most, once `lame_duck_grace_period` is over.
+    #[track_caller]
+    pub fn lame_duck(&mut self) {
+        let mut child = self.child.take().expect("the server runs");
+        process::signal(&child, libc::SIGUSR2);
+        let ended = process::wait(&mut child, 2 * LIMIT).is_some();
+        process::kill(&mut child);
+        assert!(ended, "a lame duck ends:\n{}", self.log());
+    }
+
+    /// Lets it read its configuration again, after a change of the text.
+    #[track_caller]
+    pub fn reload(&self, change: impl Fn(&str) -> String) {
+        const DONE: &str = "Reloaded server configuration";
+        let (path, before) = (self.dir.join("server.conf"), self.log().matches(DONE).count());
+        fs::write(&path, change(&fs::read_to_string(&path).unwrap())).unwrap();
+        self.signal(libc::SIGHUP);
+        wait_for(DONE, || (self.log().matches(DONE).count() > before).then_some(()));
+    }
+
     /// Starts it again on the same port, with the same configuration, or the one written to `server.conf` in [`Server::dir`].
     #[track_caller]
     pub fn start_again(&mut self) {
