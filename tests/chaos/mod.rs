@@ -8,16 +8,20 @@
 //! The usual run is short. `CHAOS_SEED=7 CHAOS_SECONDS=3600 tests/run.sh chaos -- --nocapture` is the long one: the same actions
 //! for the same seed, in the topology that it chooses (or `CHAOS_TOPOLOGY=leaf`), and a table of what was said.
 
+/// The actions of the driver.
+mod action;
 /// Hosts with links that can break and lose packets.
 mod hosts;
 /// The state of the world, the actions that are possible in it, and the state after each.
 mod model;
-/// The truth at each instant, and the verdicts that it allows a run.
+/// The truth at each instant.
 mod oracle;
 /// The sidecars of pods, their files and their pages.
 mod sidecars;
 /// The topologies, and what they mean for clients.
 mod topology;
+/// The verdicts that the truth allows.
+mod verdict;
 /// The watchers, which check again and again, and are judged.
 mod watcher;
 /// The servers, the services and the network, and what breaks them.
@@ -31,10 +35,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::support::Version;
-use model::{Action, Dice, End};
-use oracle::Fault;
+use action::{Action, Dice, End};
 use sidecars::Sidecars;
 use topology::Topology;
+use verdict::Fault;
 use watcher::{AllWatcher, Book, Mode, Tally, Watch, Watcher};
 use world::World;
 

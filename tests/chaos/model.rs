@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::action::{Action, Dice, End, Path};
 use super::oracle::{Moment, Nats};
 use super::topology::Topology;
 
@@ -11,9 +12,7 @@ use super::topology::Topology;
 const GO_ON: Duration = Duration::from_secs(1);
 /// and one that has to connect again, which takes clients 2 to 3 s, while a run gives them the 5 s of `--confirm`.
 const RECONNECT: Duration = Duration::from_millis(4500);
-/// Maximum duration of a lame duck, which lets its clients go one by one;
-const LAME_DUCK: Duration = Duration::from_secs(60);
-/// where packets are lost, the first of a connection is sent again after 1 s and 3 s.
+/// Where packets are lost, the first of a connection is sent again after 1 s and 3 s.
 const LOSSY: Duration = Duration::from_secs(4);
 
 /// The clients that services are written with. Not nats.go 1.22, whose services cannot say which pod they are in.
@@ -41,28 +40,6 @@ pub fn is_of(service: &str, pod: &str) -> bool {
     pod.strip_prefix(service).is_some_and(|rest| rest.starts_with('-'))
 }
 
-/// Numbers that look random, and are the same for the same seed (splitmix64).
-pub struct Dice(pub u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    /// From 0 to below `n`.
-    pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
-    }
-
-    pub fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
-        &all[self.below(all.len())]
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server {
     Up,
@@ -76,15 +53,6 @@ pub struct Host {
     pub down_since: Option<Instant>,
     /// Lost packets, in percent.
     pub loss: usize,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Path {
-    Whole,
-    /// Packets vanish.
-    Stuck,
-    /// Connections are closed.
-    Cut,
 }
 
 #[derive(Clone, Debug)]
@@ -101,66 +69,6 @@ pub struct Instance {
     pub lost: bool,
     /// When it is heard again at the latest.
     pub settled: Instant,
-}
-
-/// End of a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// With SIGTERM.
-    Stop,
-    Kill,
-    LameDuck,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    Start {
-        client: &'static str,
-        host: usize,
-        server: usize,
-        pod: String,
-    },
-    Kill(String),
-    KillAll,
-    Freeze(String),
-    ThawAll,
-    StopServer {
-        server: usize,
-        end: End,
-    },
-    StartServer(usize),
-    FreezeServer(usize),
-    ThawServer(usize),
-    /// All servers read their configuration again, which may let all clients go.
-    Reload {
-        lets_go: bool,
-    },
-    LinkDown(usize),
-    LinkUp(usize),
-    Loss {
-        host: usize,
-        percent: usize,
-    },
-    Path(Path),
-    /// Time that bytes take from a distance, each way.
-    Delay(Duration),
-    /// Nothing for a while.
-    Rest,
-}
-
-impl Action {
-    /// Maximum duration, if that is more than a moment.
-    pub fn longest(&self) -> Duration {
-        match self {
-            Action::StopServer { end: End::LameDuck, .. } => LAME_DUCK,
-            _ => Duration::ZERO,
-        }
-    }
-
-    /// Returns `true` if connections that are made meanwhile may be lost, though NATS is fine before and after.
-    pub fn disturbs(&self) -> bool {
-        matches!(self, Action::Reload { lets_go: true })
-    }
 }
 
 #[derive(Clone, Debug)]

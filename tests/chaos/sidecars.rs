@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::model::{Dice, SERVICES, is_of};
-use super::oracle::{Fault, History, Nats, Told, judge_probe};
+use super::action::Dice;
+use super::model::{SERVICES, is_of};
+use super::oracle::{History, Nats};
+use super::verdict::{Fault, Told, judge_probe};
 use super::watcher::{Book, Watch, code_of, fits, one_pod, read, read_metrics, strs};
 use super::world::Place;
 use crate::support::server::free_port;

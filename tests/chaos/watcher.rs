@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::model::{Dice, SERVICES, is_of};
-use super::oracle::{Fault, Flags, History, Nats, Said, Told, Truth, judge_probe};
+use super::action::Dice;
+use super::model::{SERVICES, is_of};
+use super::oracle::{History, Nats, Truth};
+use super::verdict::{Fault, Flags, Said, Told, judge_probe};
 use super::world::Place;
 use crate::support::{AllMonitor, Metrics, Monitor, Output, TempDir};
 

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::action::{Action, Dice, End, Path};
 use super::hosts::Hosts;
-use super::model::{Action, Dice, End, Model, Path};
+use super::model::Model;
 use super::oracle::{From, History, Moment, Nats};
 use super::topology::{Topology, with_the_other_account};
 use crate::support::{Certs, Net, Proxy, Server, Service, Version, is_root};
