@@ -105,7 +105,7 @@ impl Model {
         let weights = [
             (18, "start"),
             (8, "kill"),
-            (6, "kill all"),
+            (9, "kill all"),
             (7, "freeze"),
             (10, "thaw"),
             (16, "server stops"),

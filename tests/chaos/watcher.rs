@@ -191,8 +191,7 @@ impl Watcher {
     /// Runs a probe of one pod, and records its result: of a pod that is there, or was lately.
     fn probe(&mut self, history: &Mutex<History>, dice: &mut Dice) {
         let Some(pod) = one_pod(history, dice) else { return };
-        let liveness = dice.below(2) == 0;
-        let kind = if liveness { "liveness" } else { "readiness" };
+        let kind = *dice.one_of(&["liveness", "readiness", "startup"]);
         let start = Instant::now();
         // More than the 800 ms that it has: this machine is busy, and a late answer is none.
         let words = ["probe", kind, "--match", &format!("pod={pod}"), "--timeout", "3s"];
@@ -201,7 +200,7 @@ impl Watcher {
         let times = [start, Instant::now(), start];
         let truth = as_far_as_it_ran(self.book.truth(history, times, |other| other == pod), &out);
         let fault = match out.code {
-            Some(code @ (0 | 1)) => judge_probe(liveness, code == 0, truth),
+            Some(code @ (0 | 1)) => judge_probe(kind != "readiness", code == 0, truth),
             _ => Some(Fault::Odd),
         };
         let answer = if out.code == Some(0) { "passes" } else { "fails" };

@@ -227,7 +227,7 @@ impl World {
             let action = self.model.choose(&mut self.dice);
             self.act(&action);
             // Real time has to go by: runs are under way meanwhile.
-            thread::sleep(Duration::from_millis(*self.dice.one_of(&[0, 0, 50, 300, 1000, 3000])));
+            thread::sleep(Duration::from_millis(*self.dice.one_of(&[0, 0, 50, 300, 1000, 2000])));
         }
     }
 
