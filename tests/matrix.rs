@@ -1,7 +1,6 @@
 //! Every outcome on every server and topology, with services of every client library: a table of what was right.
 //!
-//! The outcomes are those of section 4 of the specification; rates, mixed versions and credentials that expire take time or files, and
-//! have tests of their own.
+//! The outcomes are those of section 4 of the specification.
 //!
 //! The usual run is a sample. `MATRIX=all tests/run.sh matrix -- --nocapture` is the whole of it, which gets the servers between the
 //! oldest and the newest as well; `MATRIX=2.12.8` is all of one server.
@@ -14,9 +13,10 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::support::jwt::{Account, User, now};
 use super::support::net::{Net, STREAM, import};
 use super::support::service::Builder;
-use super::support::{Check, Fake, LIMIT, Monitor, Output, Server, Service, Version, wait_for};
+use super::support::{Check, Fake, LIMIT, Monitor, Output, Server, Service, TempDir, Version, raw, wait_for};
 
 /// All servers that can be had, of each line the latest: that of Debian 12, and those of the PyPI package.
 const VERSIONS: [Version; 8] = [
@@ -43,6 +43,9 @@ const CLIENTS: [(&str, Start); 9] = [
     ("async-nats 0.51", Service::async_nats),
     ("nats 0.26 (Rust)", Service::demo),
 ];
+
+/// Services that fail on request.
+const FAILING: [&str; 4] = ["nats-py 2.16", "nats.js 3", "nats.js 2.29", "async-nats 0.51"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Topology {
@@ -203,8 +206,11 @@ impl Place<'_> {
         let no_folder = ["--state-dir", "/dev/null/state"];
         self.says("state_unusable", 3, "state_unusable", &no_folder);
 
+        self.judges_a_mix();
+        self.judges_credentials();
         if self.topology != Topology::Import {
             // The import is of PING alone.
+            self.judges_requests();
             let echo = [
                 "--subject",
                 "orders.echo",
@@ -261,6 +267,51 @@ impl Place<'_> {
         let _four = self.instance();
         self.wait_for(1);
         self.says("service_recovered", 0, "service_recovered", &[]);
+    }
+
+    /// Asserts the verdicts on two versions at once. They are there for longer than a rollout takes.
+    fn judges_a_mix(&self) {
+        let far = self.net.0.last().expect("a server");
+        let new = (self.start)(&far.url(), "orders").version("2.0.0").start();
+        self.wait_for(3);
+        let flags = ["--mixed-versions", "warning", "--baseline-settle", "50ms"];
+        self.says("service_up, rollout", 0, "service_up", &flags);
+        // The time after which it is no rollout any more.
+        thread::sleep(Duration::from_millis(50));
+        self.says("versions_mixed", 1, "versions_mixed", &flags);
+        new.kill();
+        self.wait_for(2);
+        self.says("service_up, one version", 0, "service_up", &flags);
+    }
+
+    /// Asserts the verdict on a login that ends soon. It is that of the services: the server knows no JWT, and takes it for nobody.
+    fn judges_credentials(&self) {
+        let dir = TempDir::new();
+        let creds = dir.join("mon.creds");
+        let user = User::new("mon").expires(now() + 12 * 3600);
+        fs::write(&creds, Account::new("APP").creds(&user)).expect("a file of our own");
+        let url = self.net.0[0].url();
+        let check = Check::new(["-s", &url, "-n", "orders", "--no-state"]);
+        let check = check.args(["--creds", &creds, "--creds-warning", "1d"]);
+        self.compare("credentials_expiring", 1, &["credentials_expiring"], check);
+    }
+
+    /// Asserts the verdicts on the requests between two runs.
+    fn judges_requests(&self) {
+        let url = self.net.0[0].url();
+        let request = |payload| {
+            for _ in 0..20 {
+                let replies = raw::request(&url, "orders.echo", payload, 1).expect("a connection");
+                assert_eq!(replies.len(), 1, "a reply");
+            }
+        };
+        self.says("service_up, statistics", 0, "service_up", &["--stats"]);
+        request("{}");
+        self.says("latency", 1, "latency", &["--latency-warning", "0s"]);
+        if FAILING.contains(&self.client) {
+            request("fail");
+            self.says("error_rate", 2, "error_rate", &["--error-rate-critical", "50%"]);
+        }
     }
 
     /// Asserts the verdicts of runs that get no answer.
