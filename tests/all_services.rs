@@ -314,7 +314,7 @@ fn beside_a_wildcard_subscriber_each_service_is_judged_as_it_is() {
         wait_for("it is gone", || {
             (raw::ask(&url, "$SRV.PING", 3).ok()?.len() == 2).then_some(())
         });
-        let out = monitor.all(["-v", "-t", "2s", "--stall", "100ms"]).run();
+        let out = monitor.all(["-v", "-t", "6s", "--stall", "100ms"]).run();
         out.assert_first(
             2,
             "NATS_SERVICES CRITICAL - 1 of 3 services silent: orders (2 instances until * ago)*",
@@ -345,7 +345,7 @@ fn a_frozen_service_is_silent_and_the_others_are_up() {
         1,
         "NATS_SERVICES WARNING - 1 of 2 services silent: orders (1 instance until * ago)*",
     );
-    monitor.all(["-t", "2s"]).run().assert_first(
+    monitor.all(["-t", "6s"]).run().assert_first(
         2,
         "NATS_SERVICES CRITICAL - 1 of 2 services silent: orders (1 instance until * ago)*",
     );
@@ -486,7 +486,7 @@ fn services_behind_an_import_are_watched_under_their_prefix() {
         let word = if version == Version::Newest { "down" } else { "silent" };
         let line = format!("NATS_SERVICES CRITICAL - 1 of 2 services {word}: orders (3 instances until * ago)*");
         monitor
-            .all(["-t", "2s", "--stall", "100ms"])
+            .all(["-t", "6s", "--stall", "100ms"])
             .run()
             .assert_first(2, &line);
     });

@@ -164,7 +164,7 @@ fn the_metrics_of_every_verdict_are_clean() {
     let service = Service::async_nats(&url, "orders").count(2).start();
     assert(check(&[]), 0, "service_up");
     service.freeze();
-    assert(check(&["-t", "1s"]), 2, "service_silent");
+    assert(check(&["-t", "4s"]), 2, "service_silent");
     service.kill();
     server.wait_for_instances("orders", 0);
     assert(check(&[]), 2, "service_down");

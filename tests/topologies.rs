@@ -301,7 +301,7 @@ fn all_instances_are_counted_through_an_import() {
 
         drop((one, three));
         wait_for_instances(&server, 0);
-        let out = monitor.check(["-v", "--timeout", "2s", "--stall", "100ms"]).run();
+        let out = monitor.check(["-v", "--timeout", "6s", "--stall", "100ms"]).run();
         // Servers before 2.10.26 do not say through an import that nobody is there.
         match version {
             Version::Newest => out
