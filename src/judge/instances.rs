@@ -99,7 +99,7 @@ fn missing(input: &RuleInput<'_>, replies: &[InstanceReply]) -> String {
 
 fn one_comes_through(input: &RuleInput<'_>, replies: &[InstanceReply]) -> bool {
     let one_by_one = slow(input).count();
-    let several = input.previous.known().len() > 1 || one_by_one > 0 || !input.next.absentees.is_empty();
+    let several = one_by_one > 0 || !input.next.absentees.is_empty();
     input.policy.imported.is_some() && (input.observation.queue_group || several && replies.len() == one_by_one + 1)
 }
 

@@ -341,6 +341,31 @@ mod tests {
     }
 
     #[test]
+    fn only_the_wanted_instance_is_up() {
+        let pod = |value: &str| Wanted::Match(vec![("pod".into(), value.into())]);
+        let failure = Failure::new(Reason::NatsUnreachable, "connection refused");
+        let cases = [
+            (Wanted::Any, answered(), Some(true)),
+            (Wanted::All, answered(), Some(true)),
+            (Wanted::Id("AbC".into()), answered(), Some(true)),
+            (Wanted::Id("abc".into()), answered(), Some(false)),
+            (pod("orders-1"), answered(), Some(true)),
+            (pod("orders-2"), answered(), Some(false)),
+            (Wanted::Any, Outcome::Answered(vec![]), Some(false)),
+            (Wanted::Any, Outcome::NoResponders, Some(false)),
+            (Wanted::Any, Outcome::Silent(Duration::from_secs(1)), Some(false)),
+            (Wanted::Any, Outcome::Failed(failure), None),
+        ];
+        for (wanted, outcome, expected) in cases {
+            assert_eq!(is_up(&wanted, &saw(outcome)), expected, "{wanted:?}");
+        }
+        assert_eq!(
+            [ProbeResult::Pass, ProbeResult::Fail].map(ProbeResult::exit_code),
+            [0, 1]
+        );
+    }
+
+    #[test]
     fn probe_line_mentions_other_instances_and_is_bounded() {
         let mut seen = saw(Outcome::Silent(Duration::from_millis(700)));
         seen.ignored.siblings = 2;

@@ -200,3 +200,45 @@ impl RestartLimits {
         self.warning.is_none() && self.critical.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each number of instances for which a run has to look twice.
+    #[test]
+    fn numbers_that_raise_an_alarm_follow_the_limits() {
+        let range = |text| Range::parse(text).ok();
+        let memory = |baseline| Memory {
+            baseline: Some(Baseline::new(baseline)),
+            ..Memory::default()
+        };
+        let lost = |warning, critical| Policy {
+            loss: LossLimits {
+                warning,
+                critical,
+                ..LossLimits::default()
+            },
+            ..Policy::default()
+        };
+        let ranges = Policy {
+            warning: range("3:"),
+            critical: range("1:6"),
+            ..Policy::default()
+        };
+        let cases = [
+            (Policy::default(), 5, vec![]),
+            (ranges, 5, vec![0, 1, 2, 7, 8]),
+            (lost(Some(Loss::Instances(2)), None), 5, vec![0, 1, 2, 3]),
+            (lost(None, Some(Loss::Instances(1))), 3, vec![0, 1, 2]),
+            (lost(None, Some(Loss::Instances(7))), 5, vec![]),
+            (lost(Some(Loss::Percent(50)), None), 4, vec![0, 1, 2]),
+        ];
+        for (policy, baseline, expected) in cases {
+            let thresholds = policy.thresholds(&memory(baseline));
+            let alerts = |count: &usize| thresholds.iter().any(|range| range.alerts(*count as f64));
+            let alerting: Vec<usize> = (0..9).filter(alerts).collect();
+            assert_eq!(alerting, expected, "{policy:?}");
+        }
+    }
+}

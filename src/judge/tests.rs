@@ -866,6 +866,23 @@ fn an_answer_of_an_overlapping_run_has_no_time() {
 }
 
 #[test]
+fn instances_that_reply_to_no_ping_are_reported_so() {
+    let seen = Observation {
+        without_ping: true,
+        ..saw(answered(2))
+    };
+    let lone = Memory {
+        epoch: Some(epoch(40, 2)),
+        ..up()
+    };
+    let (verdict, _) = judge("orders", &lone, &seen, &Policy::default(), at(100));
+    assert_eq!(
+        findings(&verdict),
+        "OK service_up: 2 instances, found by STATS and INFO only, PING gets no reply"
+    );
+}
+
+#[test]
 fn the_metrics_say_what_is_known_and_only_that() {
     let policy = Policy {
         warning: range("3:"),

@@ -197,8 +197,9 @@ fn number(value: &Value) -> u64 {
     const MAX_SAFE_INTEGER: u64 = 1 << 53;
     let number = match (value.as_u64(), value.as_f64()) {
         (Some(number), _) => number,
-        (None, Some(float)) if (0.0..=MAX_SAFE_INTEGER as f64).contains(&float) => float as u64,
-        _ => 0,
+        // A negative one becomes 0, and one that is too large the largest integer.
+        (None, Some(float)) => float as u64,
+        (None, None) => 0,
     };
     if number > MAX_SAFE_INTEGER { 0 } else { number }
 }
@@ -243,6 +244,8 @@ mod tests {
             (r#"{"name":"billing","id":"A"}"#, Err(NotCounted::Foreign)),
             (r#"{"name":"Orders","id":"A"}"#, Err(NotCounted::Foreign)),
             (r#"{"stream":"CAP","seq":1}"#, Err(NotCounted::Ack)),
+            (r#"{"stream":"CAP"}"#, Err(NotCounted::Broken)),
+            (r#"{"seq":1}"#, Err(NotCounted::Broken)),
             (
                 r#"{"name":"orders","id":"A","type":"io.nats.micro.v1.stats_response"}"#,
                 Err(NotCounted::Broken),
@@ -330,6 +333,9 @@ mod tests {
         );
         assert_ne!(one[0], other[0]);
         assert_eq!(one, kept(long("1")));
+        // As long as is allowed: whole.
+        let longest = "x".repeat(VALUE_CHARS);
+        assert_eq!(kept(longest.clone())[0].1, longest);
     }
 
     #[test]
@@ -434,7 +440,17 @@ mod tests {
             processing: 104_517,
         };
         assert_eq!(stats.endpoints.get(ONLY_ENDPOINT), Some(counters));
-        let none = br#"{"name":"demo","id":"A","endpoints":[]}"#;
-        assert!(read_stats("demo", none).expect("a reply").1.endpoints.is_empty());
+        for none in [
+            r#"{"name":"demo","id":"A","endpoints":[]}"#,
+            r#"{"name":"demo","id":"A"}"#,
+        ] {
+            assert!(
+                read_stats("demo", none.as_bytes())
+                    .expect("a reply")
+                    .1
+                    .endpoints
+                    .is_empty()
+            );
+        }
     }
 }

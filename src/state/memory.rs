@@ -255,6 +255,8 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::probe::observation::Failure;
+    use crate::state::changes::{Change, ChangeKind};
 
     fn answers(count: usize) -> Vec<InstanceReply> {
         (0..count)
@@ -305,6 +307,107 @@ mod tests {
         memory.enter(Epoch::new(at(40), &answers(2)));
         let gaps: Vec<_> = memory.history.iter().map(|epoch| epoch.not_asked_since).collect();
         assert_eq!(gaps, [None, Some(at(20)), None]);
+    }
+
+    /// An epoch with so many instances at this second.
+    fn epoch(second: i64, count: usize) -> Epoch {
+        Epoch::new(Timestamp::from_seconds(second), &answers(count))
+    }
+
+    #[test]
+    fn epoch_of_an_overlapping_run_counts_if_it_is_newer() {
+        let at = Timestamp::from_seconds;
+        let memory = |sequence, epoch| Memory {
+            sequence,
+            epoch,
+            ..Memory::default()
+        };
+        let answered = || Outcome::Answered(answers(3));
+        let failed = || Outcome::Failed(Failure::new(Reason::NatsUnreachable, ""));
+        let too_many = MAX_INSTANCES + 1;
+        // The run began with sequence 7, and saw its outcome at second 40. Meanwhile: the sequence and the epoch.
+        let cases = [
+            (8, Some(epoch(50, 2)), answered(), true),
+            (8, Some(epoch(50, 2)), Outcome::NoResponders, true),
+            (8, Some(epoch(50, 0)), answered(), true),
+            // Nobody wrote it, or only one that could not ask.
+            (7, Some(epoch(50, 2)), answered(), false),
+            (8, None, answered(), false),
+            // It is older, or not known to its end.
+            (8, Some(epoch(40, 2)), answered(), false),
+            (8, Some(epoch(30, 2)), answered(), false),
+            (8, Some(epoch(50, too_many)), answered(), false),
+            // This run has no epoch.
+            (8, Some(epoch(50, 2)), failed(), false),
+        ];
+        let peeked = memory(7, Some(epoch(20, 3)));
+        for (sequence, epoch, outcome, counts) in cases {
+            let memory = memory(sequence, epoch);
+            let seen = Observation::new(at(40), outcome);
+            let expected = memory.epoch.as_ref().filter(|_| counts);
+            assert_eq!(memory.newer_epoch(&peeked, &seen), expected, "{memory:?} {seen:?}");
+        }
+    }
+
+    #[test]
+    fn instances_that_may_come_back_are_asked_for() {
+        let instance = |n: usize| answers(n + 1).remove(n).instance;
+        let absentee = |n, fate| Absentee {
+            instance: instance(n),
+            since: Timestamp::from_seconds(10),
+            fate,
+        };
+        let change = |second, what, n| Change {
+            at: Timestamp::from_seconds(second),
+            what,
+            instance: instance(n),
+        };
+        let came = ChangeKind::Arrived { replaces: None };
+        let log = vec![
+            change(30, ChangeKind::Missing, 4),
+            change(30, ChangeKind::Left, 5),
+            change(30, came, 6),
+        ];
+        let memory = Memory {
+            epoch: Some(epoch(40, 1)),
+            absentees: vec![
+                absentee(1, Fate::NotAnswering),
+                absentee(2, Fate::Gone),
+                absentee(3, Fate::NotAsked),
+            ],
+            changes: Some(Changes { restarts: 0, log }),
+            ..Memory::default()
+        };
+        assert_eq!(
+            memory.previously_missing(),
+            BTreeSet::from(["id1", "id3", "id4"].map(str::to_owned))
+        );
+        assert!(memory.before_outage().is_empty());
+        let down = Memory {
+            epoch: Some(epoch(40, 0)),
+            outage: Some(Outage {
+                last_seen: epoch(20, 2),
+                first_missed: Timestamp::from_seconds(40),
+            }),
+            ..Memory::default()
+        };
+        assert!(down.previously_missing().is_empty());
+        assert_eq!(down.before_outage(), ["id0", "id1"]);
+        assert_eq!(down.last_known().map(<[_]>::len), Some(2));
+        // Nobody is there, whatever was before.
+        let never = Memory {
+            epoch: Some(epoch(40, 0)),
+            ..Memory::default()
+        };
+        let without_epoch = Memory {
+            epoch: None,
+            ..down.clone()
+        };
+        let absent = [down, never, without_epoch, memory, Memory::default()];
+        assert_eq!(
+            absent.map(|memory| memory.is_absent()),
+            [true, true, true, false, false]
+        );
     }
 
     #[test]

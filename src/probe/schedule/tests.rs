@@ -378,6 +378,8 @@ fn more_instances_than_anybody_has_are_a_flood() {
     }
     assert_eq!(probe.next(ms(1)), PingAction::Flooded);
     assert_eq!(probe.next(ms(1000)), PingAction::Flooded);
+    probe.hear(1, 0, "one_more");
+    assert_eq!(probe.schedule.count(), MAX_INSTANCES);
 }
 
 #[test]
@@ -481,6 +483,129 @@ fn rejected_replies_are_counted_separately() {
     };
     assert_eq!(probe.observation().ignored, expected);
     assert_eq!(probe.schedule.so_far(), None);
+}
+
+#[test]
+fn another_instance_does_not_reply_for_the_one_that_is_wanted() {
+    let sibling = Err(NotCounted::Sibling);
+    let values = [("pod", "web-1"), ("zone", "b")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    // Each reply, whether it counts, and the number of instances known to lack a key from then on.
+    let cases = [
+        (
+            Wanted::Id("a".into()),
+            vec![(r#""id":"b""#, sibling, 0), (r#""id":"a""#, Ok(()), 0)],
+        ),
+        (
+            Wanted::Match(values.to_vec()),
+            vec![
+                (r#""id":"a""#, sibling, 1),
+                (r#""id":"a","metadata":null"#, sibling, 1),
+                (r#""id":"b","metadata":{"pod":"web-1"}"#, sibling, 2),
+                (r#""id":"c","metadata":{"pod":"web-1","zone":7}"#, sibling, 3),
+                (r#""id":"d","metadata":{"pod":"web-1","zone":"a"}"#, sibling, 0),
+                (r#""id":"e","metadata":{"pod":"web-1","zone":"b","x":"y"}"#, Ok(()), 0),
+            ],
+        ),
+    ];
+    for (wanted, replies) in cases {
+        let mut probe = Probe::new(PingPlan {
+            wanted,
+            ..plan(&[], false)
+        });
+        probe.asked(ms(0), 1);
+        let mut siblings = 0;
+        for (fields, counted, without_key) in replies {
+            let payload = format!(r#"{{"name":"orders",{fields}}}"#);
+            assert_eq!(probe.reply(ms(1), &Ping(0), payload.as_bytes()), counted, "{fields}");
+            siblings += u32::from(counted.is_err());
+            let expected = Ignored {
+                siblings,
+                without_key,
+                ..Ignored::default()
+            };
+            assert_eq!(probe.observation().ignored, expected, "{fields}");
+            assert_eq!(probe.schedule.so_far().is_some(), counted.is_ok(), "{fields}");
+        }
+    }
+}
+
+#[test]
+fn only_the_first_round_without_a_reply_awaits_the_first_reply() {
+    let mut probe = Probe::new(plan(&["a"], false));
+    assert!(!probe.schedule.awaits_first_reply());
+    probe.asked(ms(0), 1);
+    assert!(probe.schedule.awaits_first_reply());
+    probe.asked(ms(50), 1);
+    assert!(!probe.schedule.awaits_first_reply());
+    let mut probe = Probe::new(plan(&["a", "b"], false));
+    probe.asked(ms(0), 1);
+    probe.hear(1, 0, "b");
+    assert!(!probe.schedule.awaits_first_reply());
+}
+
+#[test]
+fn one_that_may_not_be_asked_by_name_is_no_silence_when_the_time_is_up() {
+    let mut probe = Probe::new(plan(&["a"], false));
+    probe.asked(ms(0), 1);
+    probe.schedule.denied_by_name("not allowed");
+    let denied = Failure::new(Reason::PermissionDenied, "not allowed");
+    assert_eq!(probe.schedule.so_far(), Some(Outcome::Failed(denied.clone())));
+    assert_eq!(probe.next(ms(300)), PingAction::Done(Outcome::Failed(denied)));
+}
+
+#[test]
+fn own_instance_in_a_queue_group_is_asked_for_again() {
+    let wanted = Wanted::Match(vec![("pod".into(), "web-1".into())]);
+    let mut probe = Probe::new(PingPlan {
+        wanted,
+        ..plan(&[], false)
+    });
+    probe.asked(ms(0), 1);
+    let of_pod = |pod: &str, id: &str| format!(r#"{{"name":"orders","id":"{id}","metadata":{{"pod":"{pod}"}}}}"#);
+    // One after the other gets the request.
+    for (nth, pod) in [(0, "web-2"), (1, "web-3")] {
+        let reply = probe.reply(ms(1), &Ping(nth), of_pod(pod, pod).as_bytes());
+        assert_eq!(reply, Err(NotCounted::Sibling));
+        let PingAction::Send(queries) = probe.next(ms(5001)) else {
+            panic!("no further requests");
+        };
+        assert!(queries.len() > 1, "{queries:?}");
+        probe.send(ms(5001), &queries);
+    }
+    let own = probe.reply(ms(5002), &Ping(2), of_pod("web-1", "A").as_bytes());
+    assert_eq!(own, Ok(()));
+    let PingAction::Done(outcome) = probe.next(ms(5003)) else {
+        panic!("one reply is enough");
+    };
+    assert_eq!(ids(Some(outcome)), ["A"]);
+}
+
+#[test]
+fn ids_that_reply_more_than_once_to_one_request_are_reported() {
+    let mut probe = Probe::new(plan(&[], true));
+    probe.asked(ms(0), 2);
+    // One reply to each request is as it should be.
+    let replies = [
+        (0, "a"),
+        (1, "a"),
+        (0, "b"),
+        (0, "b"),
+        (1, "b"),
+        (0, "c"),
+        (0, "c"),
+        (0, "c"),
+    ];
+    for (nth, id) in replies {
+        probe.hear(1, nth, id);
+    }
+    let twice_and_thrice = [("b".to_owned(), 2), ("c".to_owned(), 3)];
+    assert_eq!(probe.observation().same_id, twice_and_thrice);
+    for n in 0..20 {
+        for _ in 0..2 {
+            probe.hear(1, 1, &n.to_string());
+        }
+    }
+    assert_eq!(probe.observation().same_id.len(), 16);
 }
 
 /// Four known, two answer; `at` 301 the others are asked one by one.
@@ -603,6 +728,29 @@ fn never_seen_service_makes_the_probe_list_others() {
     assert_eq!(probe.next(ms(40)), PingAction::Listen(ms(320)));
     assert_eq!(probe.next(ms(320)), PingAction::Done(Outcome::NoResponders));
     assert_eq!(probe.observation().others, Some(vec![("users".to_owned(), 2)]));
+    // Nobody at all is there.
+    probe.schedule.no_responders(&Discovery);
+    assert_eq!(probe.next(ms(40)), PingAction::Done(Outcome::NoResponders));
+}
+
+#[test]
+fn number_of_other_services_is_bounded() {
+    let mut probe = Probe::new(PingPlan {
+        discover: true,
+        ..plan(&[], true)
+    });
+    probe.send(ms(0), &[Discovery]);
+    for n in 0..=1000 {
+        for (name, id) in [
+            (format!("other{n}"), "x".to_owned()),
+            ("other0".to_owned(), format!("y{n}")),
+        ] {
+            let payload = format!(r#"{{"name":"{name}","id":"{id}"}}"#);
+            assert_eq!(probe.reply(ms(1), &Discovery, payload.as_bytes()), Ok(()));
+        }
+    }
+    let others = probe.observation().others.expect("others");
+    assert_eq!((others.len(), &others[0]), (1000, &("other0".to_owned(), 1000)));
 }
 
 /// A service that is subscribed and silent, at the moment when that is looked into.
@@ -722,6 +870,17 @@ fn silence_of_a_never_seen_service_is_examined_and_others_are_listed() {
     let seen = probe.observation();
     assert_eq!(seen.others, Some(vec![("billing".to_owned(), 1)]));
     assert_eq!(seen.silence, Silence::Subscribed);
+
+    // Only the denial of the query for others is told, and neither that nor its 503 is the end of the others.
+    for query in [InstanceStatus("a".to_owned()), Discovery] {
+        let (mut probe, now) = silent(&["a"], true);
+        probe.schedule.no_responders(&Discovery);
+        assert!(probe.schedule.denied(Some(&query), "not allowed"));
+        assert_eq!(probe.next(now), PingAction::Listen(now + ms(300)));
+        let seen = probe.observation();
+        assert_eq!(seen.denied, if query == Discovery { "not allowed" } else { "" });
+        assert_eq!(seen.absent, [("a".to_owned(), Fate::NotAnswering)]);
+    }
 }
 
 #[test]

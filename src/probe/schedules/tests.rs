@@ -473,6 +473,55 @@ fn a_known_outcome_stays_as_it_is() {
 }
 
 #[test]
+fn answers_outlive_a_connection_that_breaks() {
+    // One that has replied, one that is gone, and one that is not known yet.
+    let known = |reason: &str| PingPlan {
+        confirm: Duration::ZERO,
+        ..service(reason, &["x"])
+    };
+    let mut plan = ProbePlan::from(known("gone"));
+    plan.services
+        .extend([service("up", &["c"]), service("unknown", &["u"])]);
+    let mut schedules = Schedules::new(plan, Timestamp::from_seconds(0));
+    let clock = PingClock::new(false);
+    let ping = |number| Question {
+        service: Some(number),
+        query: Query::Ping(0),
+    };
+    assert_eq!(schedules.no_responders(&ping(0)), Taken::Counted);
+    schedules.next(ms(1), &clock);
+    assert_eq!(schedules.outcome(0), Some(&Outcome::NoResponders));
+    assert!(!schedules.has_answers() && !schedules.is_done());
+    schedules.reply(ms(2), ms(0), &ping(2), b"nonsense");
+    assert_eq!(schedules.ignored(), 1);
+    schedules.reply(ms(2), ms(0), &ping(1), &payload("up", "c"));
+    schedules.next(ms(2), &clock);
+    assert!(schedules.has_answers() && !schedules.is_done());
+    assert!(!schedules.out_of_time(ms(3), &clock), "of one nothing is known");
+    assert!(schedules.is_done());
+    assert_eq!(schedules.no_responders(&ping(2)), Taken::Late);
+    schedules.keep_answers(&failure());
+    let seen = schedules.seen(Timestamp::from_seconds(1), Outcome::Failed(failure()), &clock);
+    assert_eq!(seen.replies(), 1);
+    assert_eq!(seen.services["up"].outcome.answers().map(<[_]>::len), Some(1));
+    for name in ["gone", "unknown"] {
+        assert_eq!(seen.services[name].outcome, Outcome::Failed(failure()), "{name}");
+    }
+}
+
+#[test]
+fn what_is_known_when_the_time_is_up_may_be_enough() {
+    let mut schedules = Schedules::new(
+        ProbePlan::from(service("orders", &["c", "d"])),
+        Timestamp::from_seconds(0),
+    );
+    let clock = PingClock::new(false);
+    let ping = Question::first(&ProbePlan::from(service("orders", &[])));
+    schedules.reply(ms(2), ms(0), &ping[0], &payload("orders", "c"));
+    assert!(schedules.out_of_time(ms(3), &clock));
+}
+
+#[test]
 fn a_forged_503_ends_nothing() {
     let forged = |after: u64| {
         move |now: u64, name: Option<&str>, question: &Question| {
@@ -758,6 +807,16 @@ fn instances_without_end_are_a_flood_of_whatever_services() {
             &to_all,
             &payload(&format!("s{}", n % 7), &format!("x{n}")),
         );
+    }
+    assert_eq!(schedules.next(ms(1), &clock), Action::Flooded);
+    // That a service shares its connection with no other one makes no difference.
+    let mut schedules = Schedules::new(ProbePlan::from(service("orders", &[])), Timestamp::from_seconds(0));
+    let ping = Question {
+        service: Some(0),
+        ..to_all
+    };
+    for n in 0..MAX_INSTANCES {
+        schedules.reply(ms(1), ms(0), &ping, &payload("orders", &format!("x{n}")));
     }
     assert_eq!(schedules.next(ms(1), &clock), Action::Flooded);
 }

@@ -320,3 +320,40 @@ fn random_histories_keep_the_invariants_of_changes() {
         changes = Some(next);
     }
 }
+
+#[test]
+fn more_that_left_than_arrived_lack_a_successor() {
+    let missing = (400, ChangeKind::Missing);
+    let left = (500, ChangeKind::Left);
+    let came = |second| (second, ChangeKind::Arrived { replaces: None });
+    // At second 1000, within 900 s.
+    let cases = [
+        (vec![], false),
+        (vec![left.clone()], true),
+        (vec![missing.clone()], true),
+        (vec![left.clone(), came(600)], false),
+        (vec![missing, left.clone(), came(600)], true),
+        (vec![left.clone(), came(600), came(700)], false),
+        // Too long ago.
+        (vec![(100, ChangeKind::Left)], false),
+        (vec![(101, ChangeKind::Left)], true),
+        (vec![came(100), left], true),
+    ];
+    for (changes, expected) in cases {
+        let log = changes.into_iter().map(|(second, what)| Change {
+            at: at(second),
+            what,
+            instance: instance("a"),
+        });
+        let changes = Changes {
+            restarts: 0,
+            log: log.collect(),
+        };
+        assert_eq!(
+            changes.lack_a_successor(WINDOW, at(1000)),
+            expected,
+            "{}",
+            told(&changes)
+        );
+    }
+}
