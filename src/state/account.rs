@@ -106,3 +106,30 @@ impl AccountMemory {
         self.candidates.retain(|name, _| selection.includes(name));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_services_remember_less_of_each() {
+        // Services, and the largest number of changes and of epochs in brief of each.
+        let cases = [
+            (0, 256, 32),
+            (1, 256, 32),
+            (32, 256, 32),
+            (64, 128, 32),
+            (512, 16, 32),
+            (1024, 8, 16),
+            (2048, 8, 8),
+            (MAX_SERVICES, 8, 8),
+        ];
+        for (services, changes, history) in cases {
+            assert_eq!(
+                (max_changes(services), max_history(services)),
+                (changes, history),
+                "{services}"
+            );
+        }
+    }
+}

@@ -256,6 +256,7 @@ mod tests {
             // It rose long ago, or all at once by too many.
             &[(0, 3, 0, 3), (60, 4, 0, 4), (960, 3, 1, 4)],
             &[(0, 3, 0, 3), (60, 400, 0, 400), (120, 300, 100, 400)],
+            &[(0, 3, 0, 3), (60, 4, 0, 4), (500, 4, 0, 4), (960, 3, 1, 4)],
             // Never rose.
             &[(0, 3, 0, 3), (60, 2, 1, 3), (120, 1, 1, 3)],
             // Both at once.
@@ -267,6 +268,10 @@ mod tests {
                 let after = Baseline::after(baseline.as_ref(), at(*second), *count, SETTLE, *old);
                 assert_eq!(after.count(), *expected, "{steps:?} at {second}");
                 assert!(after.count() >= *count);
+                assert!(
+                    after.raised.is_none_or(|raise| raise.from < after.count()),
+                    "{steps:?} at {second}"
+                );
                 baseline = Some(after);
             }
         }

@@ -295,6 +295,16 @@ mod tests {
     }
 
     #[test]
+    fn digest_of_many_ids_is_read_as_it_was_written() {
+        for count in [1, MAX_INSTANCES + 1] {
+            let epoch = epoch(10, count);
+            assert_eq!(epoch.digest.is_some(), count > MAX_INSTANCES);
+            let text = serde_json::to_string(&epoch).expect("JSON");
+            assert_eq!(serde_json::from_str::<Epoch>(&text).expect("an epoch"), epoch);
+        }
+    }
+
+    #[test]
     fn history_has_the_times_when_nats_was_not_asked() {
         let at = Timestamp::from_seconds;
         let mut memory = Memory::default();
@@ -394,6 +404,14 @@ mod tests {
         assert!(down.previously_missing().is_empty());
         assert_eq!(down.before_outage(), ["id0", "id1"]);
         assert_eq!(down.last_known().map(<[_]>::len), Some(2));
+        let empty = Memory {
+            outage: Some(Outage {
+                last_seen: epoch(20, 0),
+                first_missed: Timestamp::from_seconds(40),
+            }),
+            ..Memory::default()
+        };
+        assert_eq!(empty.last_known(), None);
         // Nobody is there, whatever was before.
         let never = Memory {
             epoch: Some(epoch(40, 0)),

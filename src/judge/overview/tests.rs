@@ -171,6 +171,10 @@ fn every_finding_of_the_services_has_its_words() {
             vec![("a", up(), failed(Reason::PermissionDenied)), ("b", up(), answered(3))],
             "UNKNOWN permission_denied: 1 of 2 services not permitted: a (it is permission_denied)",
         ),
+        (
+            vec![("a", up(), failed(Reason::ProtocolError)), ("b", up(), answered(3))],
+            "UNKNOWN protocol_error: 1 of 2 services not asked: a (it is protocol_error)",
+        ),
     ];
     for (services, expected) in cases {
         Run::new(services).finds(expected);
@@ -364,6 +368,7 @@ fn metric_of_a_service_has_a_short_name_of_its_own() {
     }
     let all: std::collections::BTreeSet<&str> = verdict.metrics.iter().map(|metric| metric.name.as_ref()).collect();
     assert_eq!(all.len(), verdict.metrics.len(), "{labels:?}");
+    assert_eq!(labels[5], "production_o_uzzwob");
     assert_eq!(of_services[0].warning, range("3:"));
     // The others do not change it.
     let mut alone = Run::new(vec![(names[5], up(), answered(3))]);

@@ -209,3 +209,23 @@ fn the_metric_has_the_limits_and_is_there_only_with_them() {
     let (verdict, _) = judge("orders", &up(), &saw(answered(3)), &Policy::default(), at(100));
     assert!(verdict.metrics.iter().all(|metric| metric.name != "restarts"));
 }
+
+#[test]
+fn restarts_are_unknown_only_where_a_missing_instance_may_not_be_asked_for() {
+    let unknown = "UNKNOWN permission_denied: restarts unknown: not allowed";
+    let cases = [
+        ("not allowed", Fate::NotAsked, true),
+        ("not allowed", Fate::NotAnswering, false),
+        ("", Fate::NotAsked, false),
+    ];
+    for (denied, fate, expected) in cases {
+        let seen = Observation {
+            denied: denied.into(),
+            absent: vec![("id2".into(), fate)],
+            ..saw(answered(2))
+        };
+        let told = findings(&run(&mut up(), &policy(Some(2), None), &seen));
+        assert_eq!(told.contains(unknown), expected, "{told}");
+        assert_eq!(told.contains("restarts unknown"), expected, "{told}");
+    }
+}

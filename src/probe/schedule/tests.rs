@@ -554,6 +554,36 @@ fn one_that_may_not_be_asked_by_name_is_no_silence_when_the_time_is_up() {
 }
 
 #[test]
+fn reply_to_any_ping_is_that_of_an_instance() {
+    // The second query to all services, in a run for all.
+    let mut probe = Probe::new(plan(&["a"], false));
+    probe.asked(ms(0), 1);
+    probe.sent.push((Discovery, ms(0)));
+    assert_eq!(probe.reply(ms(1), &Discovery, &payload("a")), Ok(()));
+    assert_eq!(ids(probe.schedule.so_far()), ["a"]);
+    // One that replies for an id that nobody has is an instance where others have replied.
+    let mut probe = two_missing();
+    assert_eq!(probe.reply(ms(302), &UnusedId, &payload("b")), Ok(()));
+    assert_eq!(ids(probe.schedule.so_far()), ["a", "b", "d"]);
+}
+
+#[test]
+fn silence_of_the_own_instance_is_not_examined() {
+    let mut probe = Probe::new(PingPlan {
+        wanted: Wanted::Id("a".into()),
+        confirm: ms(0),
+        patience: ms(500),
+        ..plan(&[], false)
+    });
+    probe.asked(ms(0), 1);
+    probe.pong();
+    assert_eq!(probe.next(ms(500)), PingAction::Ping);
+    probe.clock.ping_sent(ms(500));
+    probe.pong();
+    assert_eq!(probe.next(ms(800)), PingAction::Done(Outcome::Silent(ms(800))));
+}
+
+#[test]
 fn own_instance_in_a_queue_group_is_asked_for_again() {
     let wanted = Wanted::Match(vec![("pod".into(), "web-1".into())]);
     let mut probe = Probe::new(PingPlan {

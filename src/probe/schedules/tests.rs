@@ -510,6 +510,62 @@ fn answers_outlive_a_connection_that_breaks() {
 }
 
 #[test]
+fn silence_takes_a_ping_at_the_end() {
+    let plan = ProbePlan::from(PingPlan {
+        confirm: Duration::ZERO,
+        patience: ms(500),
+        ..service("orders", &["c"])
+    });
+    let mut schedules = Schedules::new(plan, Timestamp::from_seconds(0));
+    let mut clock = PingClock::new(false);
+    clock.request_sent(ms(0));
+    assert_eq!(schedules.next(ms(0), &clock), Action::Listen(ms(500)));
+    assert_eq!(schedules.next(ms(500), &clock), Action::Ping);
+}
+
+#[test]
+fn a_503_to_all_counts_only_for_a_ping_and_before_any_reply() {
+    let question = |query| Question { service: None, query };
+    let to_all = || question(Query::Ping(0));
+    let next = |replies: bool, no_responders: &[Query]| {
+        let mut schedules = Schedules::new(
+            all(&[("billing", &["a"]), ("orders", &["c"])]),
+            Timestamp::from_seconds(0),
+        );
+        if replies {
+            schedules.reply(ms(1), ms(0), &to_all(), &payload("orders", "c"));
+        }
+        for query in no_responders {
+            assert_eq!(schedules.no_responders(&question(query.clone())), Taken::Counted);
+        }
+        let no_responders = schedules.services.iter().map(|service| match &*service.state {
+            State::Asked(schedule) => format!("{schedule:?}").contains("no_responders: true"),
+            State::Known(_) => false,
+        });
+        no_responders.collect::<Vec<_>>()
+    };
+    assert_eq!(next(false, &[Query::Ping(0)]), [true, true]);
+    assert_eq!(next(false, &[Query::Stats]), [false, false]);
+    assert_eq!(next(true, &[Query::Ping(0)]), [false, false]);
+    assert_eq!(next(true, &[Query::Stats]), [false, false]);
+}
+
+#[test]
+fn a_denial_of_what_is_asked_last_leaves_the_answers() {
+    let plan = || ProbePlan::from(service("orders", &["c", "d", "e"]));
+    let mut schedules = Schedules::new(plan(), Timestamp::from_seconds(0));
+    let clock = PingClock::new(false);
+    for id in ["c", "d"] {
+        schedules.reply(ms(2), ms(0), &Question::first(&plan())[0], &payload("orders", id));
+    }
+    assert!(matches!(schedules.next(ms(302), &clock), Action::Send(_)));
+    assert!(schedules.denied(None, "not allowed"));
+    schedules.next(ms(303), &clock);
+    assert!(schedules.is_done());
+    assert!(!schedules.denied(None, "not allowed"), "the run is over");
+}
+
+#[test]
 fn what_is_known_when_the_time_is_up_may_be_enough() {
     let mut schedules = Schedules::new(
         ProbePlan::from(service("orders", &["c", "d"])),

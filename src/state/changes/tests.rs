@@ -246,6 +246,9 @@ fn old_instances_are_distinguished_from_new_ones() {
             "{second} {since}"
         );
     }
+    // It left when the server said so, however long it had been missing.
+    let changes = run(&[(0, "a b", ""), (60, "a", ""), (120, "a", "b")]);
+    assert_eq!(changes.old_ones_left(at(120), at(120)), 1);
 }
 
 #[test]
