@@ -253,12 +253,12 @@ mod tests {
                 "{commits:?}"
             );
         }
-        let (verdict, _) = judge("orders", &up(), &saw(&["", ""]), &policy, at(101));
-        let details: Vec<&str> = verdict.details.iter().map(|detail| detail.text.as_str()).collect();
-        assert!(
-            details.contains(&"no instance has commit in its metadata"),
-            "{details:?}"
-        );
+        for (commits, lack) in [(["", ""], true), (["", "abc"], false)] {
+            let (verdict, _) = judge("orders", &up(), &saw(&commits), &policy, at(101));
+            let details: Vec<&str> = verdict.details.iter().map(|detail| detail.text.as_str()).collect();
+            let told = details.contains(&"no instance has commit in its metadata");
+            assert_eq!(told, lack, "{details:?}");
+        }
     }
 
     #[test]

@@ -101,10 +101,6 @@ impl PodProbe {
             .as_ref()
             .map(|server| format!(", {server} is fine"))
             .unwrap_or_default();
-        let siblings = match seen.ignored.siblings {
-            0 => "",
-            _ => ", though others do",
-        };
         let lacking = usize::try_from(seen.ignored.without_key).unwrap_or(usize::MAX);
         match &seen.outcome {
             Outcome::NoResponders | Outcome::Silent(_) if lacking > 0 => self
@@ -129,7 +125,7 @@ impl PodProbe {
                 // The server reports a denied publish only to the service itself, not here.
                 let causes = match seen.ignored.siblings {
                     0 => " (hung, or not allowed to publish to our inbox)",
-                    _ => siblings,
+                    _ => ", though others do",
                 };
                 let text = format!(
                     "{} does not answer within {}{causes}{server}",

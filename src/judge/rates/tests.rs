@@ -70,6 +70,8 @@ fn growth_of_the_counters_between_two_checks_is_judged() {
         (&[("add", (5, 5, 5))], &[("add", (105, 6, 105))], ""),
         (&[("add", (5, 5, 5))], &[("add", (5, 5, 5))], ""),
         (&[], &[], ""),
+        // As slow as is allowed.
+        (&[("add", (5, 0, 0))], &[("add", (105, 0, 5000))], ""),
         // Too few to be judged.
         (&[("add", (0, 0, 0))], &[("add", (9, 9, 90_000))], ""),
         (
