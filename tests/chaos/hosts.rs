@@ -1,5 +1,6 @@
 //! Hosts with links that can break and lose packets: network namespaces, each with a cable to a switch where the servers are.
 
+use std::net::UdpSocket;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -20,11 +21,13 @@ impl Hosts {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         remove_what_is_left();
         let (process, nth) = (std::process::id() as usize, NEXT.fetch_add(1, Ordering::Relaxed));
-        let number = process * 8 + nth % 8;
+        // Of the networks that are reserved for measurements, one that nobody else has.
+        let nets = (process * 8 + nth % 8..).map(|number| format!("198.{}.{}", 18 + number / 256 % 2, number % 256));
+        let is_free = |net: &String| UdpSocket::bind((format!("{net}.1"), 0)).is_err();
+        let net = nets.take(512).find(is_free).expect("a network");
         let mut hosts = Hosts {
             prefix: format!("{PREFIX}{process}x{nth}"),
-            // Of the networks that are reserved for measurements.
-            net: format!("198.{}.{}", 18 + number / 256 % 2, number % 256),
+            net,
             count: 0,
             netem: false,
         };
@@ -67,6 +70,8 @@ impl Hosts {
     /// Pulls the cable, or puts it in.
     pub fn link(&self, host: usize, up: bool) {
         ip(&["link", "set", &self.plug(host), if up { "up" } else { "down" }]);
+        // The host has looked for the servers in vain: who connects now would hear of that ("no route to host").
+        run("ip", &["-n", &self.namespace(host), "neigh", "flush", "dev", "eth0"]);
     }
 
     /// Loses packets on the way to the host, and delays all of them where the kernel can.

@@ -27,13 +27,14 @@ mod watcher;
 /// The servers, the services and the network, and what breaks them.
 mod world;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::support::{Version, wait_for};
+use super::support::Version;
 use action::{Action, Dice, End};
 use sidecars::Sidecars;
 use topology::Topology;
@@ -184,27 +185,21 @@ fn hasty_checks_are_caught() {
     let mut world = World::of(Version::Newest, Topology::One, Dice(1));
     let mut place = world.nearby();
     place.flags.extend(["--confirm", "0"].map(str::to_owned));
-    let mut watchers: [Box<dyn Watch>; 3] = [
-        Box::new(Watcher::new("check", Mode::Check, &place, &[])),
-        Box::new(Watcher::new("textfile", Mode::Textfile, &place, &[])),
-        Box::new(Sidecars::new("watch", &place)),
-    ];
-    world.start_one("nats-py", "orders-one");
-    let mut ask_until = |world: &World, what: &str, condition: fn(&Tally) -> bool| {
-        for watcher in &mut watchers {
-            wait_for(what, || {
-                watcher.ask(&world.history, &mut Dice(1));
-                condition(&watcher.book().tally()).then_some(())
-            });
-        }
+    let mut watchers = [Mode::Check, Mode::Textfile].map(|mode| Watcher::new("hasty", mode, &place, &[]));
+    let mut ask = |world: &World| {
+        watchers
+            .each_mut()
+            .map(|watcher| watcher.ask(&world.history, &mut Dice(1)))
     };
-    ask_until(&world, "a check", |tally| tally.epochs > 0);
+    world.start_one("nats-py", "orders-one");
+    ask(&world);
     world.act(&Action::StopServer {
         server: 0,
         end: End::Kill,
     });
     world.act(&Action::StartServer(0));
-    ask_until(&world, "a hasty check", |tally| {
-        tally.faults.contains_key(&Fault::HastyAlarm)
-    });
+    ask(&world);
+    for watcher in &watchers {
+        assert_eq!(watcher.book().tally().faults, BTreeMap::from([(Fault::HastyAlarm, 1)]));
+    }
 }

@@ -103,9 +103,6 @@ impl Book {
         let service = json["service"].as_str().expect("a service");
         let [started, killed] = history.lock().expect("no panic").turnover(|pod| is_of(service, pod));
         let number = |key: &str| json[key].as_u64().unwrap_or(0) as usize;
-        if number("restarts_total") > killed {
-            self.window("restarts_total counts one that came back");
-        }
         let changes = json["changes"].as_array().into_iter().flatten();
         let flags = Flags {
             lost: lost.then(|| has(json, "instances_lost")),
@@ -114,6 +111,11 @@ impl Book {
             replaced: changes.filter(|change| !change["replaces"].is_null()).count(),
             mixed: has(json, "versions_mixed"),
         };
+        if flags.replaced > killed {
+            self.window("restart of one that connects again");
+        } else if number("restarts_total") > killed {
+            self.window("restarts_total counts one that came back");
+        }
         flags.judge(truth, started)
     }
 }
@@ -203,6 +205,14 @@ impl Watcher {
             Some(code @ (0 | 1)) => judge_probe(kind != "readiness", code == 0, truth),
             _ => Some(Fault::Odd),
         };
+        // No instance had a processor, either: a reply after the time limit is none.
+        let fault = fault.filter(|fault| {
+            let late = *fault == Fault::FalseAlarm && out.queued > Duration::from_millis(500);
+            if late {
+                self.book.window("probe of a machine without a free processor");
+            }
+            !late
+        });
         let answer = if out.code == Some(0) { "passes" } else { "fails" };
         self.book.run(truth);
         self.book.said(&format!("{kind} {answer}"), false, truth, fault, &out);
