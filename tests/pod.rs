@@ -665,7 +665,7 @@ fn timed_a_way_that_is_too_long_is_named() {
     let ask = |kind, more: &[&str]| hasty_probe(kind, &proxy.url(), &[&["--id", "GONE"], more].concat()).run();
     for (ms, why) in [
         (
-            90,
+            135,
             "NATS at 127.0.0.1:* is too slow for --timeout: after a login of * no time was left to ask, or to ask again, within *ms, \
              raise --timeout",
         ),

@@ -3,11 +3,15 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::server::free_port;
+
+/// Maximum number of pieces that are on the way at once; then the sender waits.
+const MAX_ON_THE_WAY: usize = 64;
 
 /// Passes on all that comes to a port of its own, until it is told not to. Closes everything on drop.
 pub struct Proxy {
@@ -119,23 +123,37 @@ fn pass_on(client: TcpStream, to: SocketAddr, shared: &Arc<Shared>) -> io::Resul
     }
     for (from, to) in [(client.try_clone()?, server.try_clone()?), (server, client)] {
         let shared = Arc::clone(shared);
-        thread::spawn(move || pump(from, to, &shared));
+        thread::spawn(move || pump(from, to, shared));
     }
     Ok(())
 }
 
-fn pump(mut from: TcpStream, mut to: TcpStream, shared: &Shared) {
+/// Passes all bytes on, each as much later as the way is long, whatever else is on the way.
+fn pump(mut from: TcpStream, to: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+    let (sender, on_the_way) = mpsc::sync_channel(MAX_ON_THE_WAY);
+    let (ends, way) = ([from.try_clone()?, to.try_clone()?], Arc::clone(&shared));
+    thread::spawn(move || {
+        deliver(&on_the_way, to, &shared);
+        ends.iter().for_each(|end| drop(end.shutdown(Shutdown::Both)));
+    });
     let mut buffer = [0; 16 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
-        // What comes meanwhile waits, and is then passed on at once.
-        thread::sleep(Duration::from_millis(shared.delay.load(SeqCst)));
-        while shared.stuck.load(SeqCst) && !shared.over.load(SeqCst) {
-            thread::sleep(Duration::from_millis(1));
-        }
-        if to.write_all(&buffer[..length]).is_err() {
+        let due = Instant::now() + Duration::from_millis(way.delay.load(SeqCst));
+        if sender.send((due, buffer[..length].to_vec())).is_err() {
             break;
         }
     }
-    let _ = to.shutdown(Shutdown::Both);
-    let _ = from.shutdown(Shutdown::Both);
+    Ok(())
+}
+
+fn deliver(on_the_way: &Receiver<(Instant, Vec<u8>)>, mut to: TcpStream, shared: &Shared) {
+    for (due, bytes) in on_the_way {
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        while shared.stuck.load(SeqCst) && !shared.over.load(SeqCst) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if to.write_all(&bytes).is_err() {
+            return;
+        }
+    }
 }
