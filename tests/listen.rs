@@ -1001,11 +1001,11 @@ fn healthz_is_ok_while_checks_are_recent() {
         };
         let ok = format!("ok: {name}: the last check is *s old, every 0.1s\n");
         health(200, &ok);
-        process::freeze(&child);
+        process::freeze(child.id());
         health(503, &format!("fail: {name}: the last check is *s old, every 0.1s\n"));
-        process::thaw(&child);
+        process::thaw(child.id());
         health(200, &ok);
-        process::signal(&child, libc::SIGTERM);
+        process::signal(child.id(), libc::SIGTERM);
         assert_eq!(
             process::wait(&mut child, LIMIT).and_then(|status| status.code()),
             Some(0)
@@ -1286,7 +1286,7 @@ fn sigterm_after_the_first_line_ends_it_with_zero() {
         let mut line = String::new();
         let mut stderr = BufReader::new(child.stderr.take().expect("it is a pipe"));
         stderr.read_line(&mut line).expect("its first line");
-        process::signal(&child, libc::SIGTERM);
+        process::signal(child.id(), libc::SIGTERM);
         assert!(
             matches(
                 "*Z check_nats_service * watches orders, NATS at 127.0.0.1:1, every 1h, timeout 10s, no state\n",
@@ -1548,7 +1548,7 @@ fn few_descriptors_are_enough() {
     assert_eq!(http::ask(port, "GET", "/status").unwrap().status, 200);
     drop(silent);
     assert_eq!(http::ask(port, "GET", "/status").unwrap().status, 200);
-    process::signal(&child, libc::SIGTERM);
+    process::signal(child.id(), libc::SIGTERM);
     assert_eq!(
         process::wait(&mut child, Duration::from_secs(10)).and_then(|status| status.code()),
         Some(0)

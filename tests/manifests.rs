@@ -585,7 +585,7 @@ fn the_services_wait_for_nats_and_say_which_pod_they_are_in() {
             0,
             &format!("{id} (1.0.0, pod={name}) answered in *"),
         );
-        process::signal(&service, libc::SIGTERM);
+        process::signal(service.id(), libc::SIGTERM);
         let ended = process::wait(&mut service, LIMIT);
         process::kill(&mut service);
         assert_eq!(ended.and_then(|status| status.code()), Some(0), "it leaves in order");

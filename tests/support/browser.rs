@@ -179,7 +179,7 @@ impl Drop for Browser {
         // So that it leaves nothing behind; where it hangs, it is killed.
         let close = json!({"id": 0, "method": "Browser.close"});
         let _ = self.to.write_all(format!("{close}\0").as_bytes());
-        process::ends(&self.child, LIMIT);
+        process::ends(self.child.id(), LIMIT);
         // SAFETY: kill has no memory effects; the group is that of a child that has not been waited for.
         unsafe { libc::kill(-(self.child.id() as i32), libc::SIGKILL) };
         process::kill(&mut self.child);

@@ -196,12 +196,12 @@ impl Running {
 
     #[track_caller]
     pub fn signal(&self, signal: i32) {
-        process::signal(&self.child, signal);
+        process::signal(self.child.id(), signal);
     }
 
     /// Returns `true` if it has not ended yet.
     pub fn is_running(&mut self) -> bool {
-        !process::ends(&self.child, Duration::ZERO)
+        !process::ends(self.child.id(), Duration::ZERO)
     }
 
     /// Waits, and says how much memory it used at most, in KiB.
@@ -233,7 +233,7 @@ impl Running {
     #[track_caller]
     pub fn wait(mut self) -> Output {
         let left = self.limit.saturating_sub(self.start.elapsed());
-        let ended = process::ends(&self.child, left);
+        let ended = process::ends(self.child.id(), left);
         let wall = self.start.elapsed();
         let queued = process::queued(&self.child);
         let status = ended.then(|| self.child.wait().unwrap());

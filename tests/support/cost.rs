@@ -145,14 +145,15 @@ impl Program {
         let log_file = format!("--log-file={log}");
         let valgrind = [
             "valgrind",
-            "--tool=callgrind",
-            "--callgrind-out-file=/dev/null",
+            "--tool=cachegrind",
+            "--cache-sim=no",
+            "--cachegrind-out-file=/dev/null",
             &log_file,
         ];
         self.check(self.under(&valgrind).status()?)?;
         let text = std::fs::read_to_string(log)?;
         text.lines()
-            .find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok())
+            .find_map(|line| line.split_once("refs:")?.1.trim().replace(',', "").parse().ok())
             .ok_or_else(|| io::Error::other(format!("valgrind says: {text}")))
     }
 }

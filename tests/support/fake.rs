@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -275,6 +276,22 @@ impl Conn {
         self.reader.get_ref().set_read_timeout(Some(Duration::from_secs(1)))?;
         io::copy(&mut (&mut self.reader).take(1 << 20), &mut io::sink())?;
         self.reader.get_ref().shutdown(Shutdown::Both)
+    }
+
+    /// Resets the connection once the client has sent something: what was sent to it before can be lost.
+    pub fn reset(&mut self) -> io::Result<()> {
+        let stream = self.reader.get_ref();
+        stream.peek(&mut [0])?;
+        // SAFETY: a zeroed sockaddr is valid and of no family, which dissolves the connection; the descriptor is open.
+        let result = unsafe {
+            let nobody: libc::sockaddr = std::mem::zeroed();
+            libc::connect(stream.as_raw_fd(), &nobody, size_of::<libc::sockaddr>() as u32)
+        };
+        if result == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 
     fn read_one(&mut self) -> io::Result<Option<Request>> {

@@ -310,7 +310,7 @@ pub struct PodSidecar(Child);
 impl PodSidecar {
     #[track_caller]
     pub fn check_at_once(&self) {
-        process::signal(&self.0, libc::SIGHUP);
+        process::signal(self.0.id(), libc::SIGHUP);
     }
 }
 

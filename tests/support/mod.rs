@@ -11,6 +11,7 @@ pub mod check;
 pub mod cost;
 pub mod crowd;
 pub mod fake;
+pub mod fork_server;
 pub mod http;
 pub mod image;
 pub mod jwt;

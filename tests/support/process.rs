@@ -1,6 +1,7 @@
 //! Processes that never outlive the tests, and waits for them that always end.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus};
@@ -49,7 +50,7 @@ pub fn spawn(command: Command) -> Child {
     let child = result.unwrap_or_else(|error| panic!("cannot start {text}: {error}"));
     let program = format!("/proc/{}/exe", child.id());
     // Another program's, or nobody's when it has ended already.
-    while std::fs::read_link(&program).is_ok_and(|path| path.ends_with("setpriv")) {
+    while fs::read_link(&program).is_ok_and(|path| path.ends_with("setpriv")) {
         thread::sleep(Duration::from_micros(100));
     }
     child
@@ -60,16 +61,17 @@ pub fn wait(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
     if let Some(status) = child.try_wait().unwrap() {
         return Some(status);
     }
-    ends(child, limit).then(|| child.wait().unwrap())
+    ends(child.id(), limit).then(|| child.wait().unwrap())
 }
 
-/// Waits until the process ends, and does not take note of it: what the kernel has counted can still be read.
-pub fn ends(child: &Child, limit: Duration) -> bool {
+/// Waits until the process ends, and does not take note of it: what the kernel has counted can still be read. The process must not have
+/// been waited for.
+pub fn ends(pid: u32, limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
     // A pidfd becomes readable at the very moment of the end: measured times are not rounded up by a sleep of ours.
-    // SAFETY: the child has not been waited for, so the process id is its own; the descriptor is ours alone.
+    // SAFETY: it has not been waited for, so the process id is its own; the descriptor is ours alone.
     let pidfd = unsafe {
-        let fd = libc::syscall(libc::SYS_pidfd_open, child.id(), 0);
+        let fd = libc::syscall(libc::SYS_pidfd_open, pid, 0);
         assert!(fd >= 0, "pidfd_open: {}", io::Error::last_os_error());
         OwnedFd::from_raw_fd(fd as i32)
     };
@@ -92,23 +94,17 @@ pub fn ends(child: &Child, limit: Duration) -> bool {
 /// Returns the time that the first thread of a process (one that may have ended, but has not been waited for) has stood in the
 /// queue for a processor: the part of its time that is the machine's, and not its own. Nothing if the kernel does not count that.
 pub fn queued(child: &Child) -> Duration {
-    let counted = std::fs::read_to_string(format!("/proc/{}/schedstat", child.id())).unwrap_or_default();
+    let counted = fs::read_to_string(format!("/proc/{}/schedstat", child.id())).unwrap_or_default();
     let nanos = counted.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
     Duration::from_nanos(nanos.unwrap_or(0))
 }
 
 /// Sends a signal to a process of ours that has not been waited for.
 #[track_caller]
-pub fn signal(child: &Child, signal: i32) {
+pub fn signal(pid: u32, signal: i32) {
     // SAFETY: kill has no memory effects.
-    let result = unsafe { libc::kill(child.id() as i32, signal) };
-    assert_eq!(
-        result,
-        0,
-        "kill({}, {signal}): {}",
-        child.id(),
-        io::Error::last_os_error()
-    );
+    let result = unsafe { libc::kill(pid as i32, signal) };
+    assert_eq!(result, 0, "kill({pid}, {signal}): {}", io::Error::last_os_error());
 }
 
 /// Kills the process at once (frozen or not) and takes note of its end.
@@ -119,21 +115,22 @@ pub fn kill(child: &mut Child) {
 
 /// Stops the process with SIGSTOP and returns once it has really stopped, all threads of it.
 #[track_caller]
-pub fn freeze(child: &Child) {
-    signal(child, libc::SIGSTOP);
+pub fn freeze(pid: u32) {
+    signal(pid, libc::SIGSTOP);
     super::wait_for("the process stops", || {
-        // SAFETY: a zeroed siginfo_t is valid; WSTOPPED alone never reaps.
-        unsafe {
-            let mut info: libc::siginfo_t = std::mem::zeroed();
-            libc::waitid(libc::P_PID, child.id(), &mut info, libc::WSTOPPED | libc::WNOHANG);
-            (info.si_pid() == child.id() as i32).then_some(())
-        }
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        let stopped = |thread: io::Result<fs::DirEntry>| {
+            let stat = fs::read_to_string(thread.ok()?.path().join("stat")).ok()?;
+            // The name before it may have any character.
+            Some(stat.rsplit_once(") ")?.1.starts_with('T'))
+        };
+        threads.map(stopped).all(|thread| thread == Some(true)).then_some(())
     });
 }
 
 /// Lets a frozen process go on.
-pub fn thaw(child: &Child) {
-    signal(child, libc::SIGCONT);
+pub fn thaw(pid: u32) {
+    signal(pid, libc::SIGCONT);
 }
 
 #[test]
@@ -146,10 +143,10 @@ fn a_wait_ends_with_the_process_or_at_the_limit() {
     let start = Instant::now();
     assert!(wait(&mut child, Duration::from_millis(50)).is_none());
     assert!(start.elapsed() >= Duration::from_millis(50));
-    freeze(&child);
+    freeze(child.id());
     assert!(wait(&mut child, Duration::from_millis(10)).is_none());
-    thaw(&child);
-    signal(&child, libc::SIGTERM);
+    thaw(child.id());
+    signal(child.id(), libc::SIGTERM);
     use std::os::unix::process::ExitStatusExt;
     assert_eq!(wait(&mut child, LIMIT).unwrap().signal(), Some(libc::SIGTERM));
     assert!(wait(&mut child, LIMIT).is_some(), "waiting again is fine");
@@ -162,7 +159,7 @@ fn a_process_that_has_ended_is_still_counted() {
         let mut command = self::command("sh");
         command.args(["-c", "exit 3"]);
         let mut child = spawn(command);
-        assert!(ends(&child, LIMIT));
+        assert!(ends(child.id(), LIMIT));
         let queued = queued(&child);
         assert_eq!(wait(&mut child, LIMIT).unwrap().code(), Some(3));
         assert!(queued < LIMIT);

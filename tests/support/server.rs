@@ -158,8 +158,8 @@ impl Server {
     #[track_caller]
     pub fn stop(&mut self) {
         let mut child = self.child.take().expect("the server runs");
-        process::thaw(&child);
-        process::signal(&child, libc::SIGTERM);
+        process::thaw(child.id());
+        process::signal(child.id(), libc::SIGTERM);
         if process::wait(&mut child, LIMIT).is_none() {
             process::kill(&mut child);
         }
@@ -176,7 +176,7 @@ impl Server {
     #[track_caller]
     pub fn lame_duck(&mut self) {
         let mut child = self.child.take().expect("the server runs");
-        process::signal(&child, libc::SIGUSR2);
+        process::signal(child.id(), libc::SIGUSR2);
         let ended = process::wait(&mut child, 2 * LIMIT).is_some();
         process::kill(&mut child);
         assert!(ended, "a lame duck ends:\n{}", self.log());
@@ -211,18 +211,18 @@ impl Server {
     /// Connections are still accepted by the kernel, but nothing answers.
     #[track_caller]
     pub fn freeze(&self) {
-        process::freeze(self.child());
+        process::freeze(self.pid());
     }
 
     #[track_caller]
     pub fn thaw(&self) {
-        process::thaw(self.child());
+        process::thaw(self.pid());
     }
 
     /// For instance SIGHUP to read the configuration again, SIGUSR2 for lame duck mode.
     #[track_caller]
     pub fn signal(&self, signal: i32) {
-        process::signal(self.child(), signal);
+        process::signal(self.pid(), signal);
     }
 
     /// Waits until exactly `count` instances of a service answer: after a restart services need seconds to come back.

@@ -2,30 +2,31 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use super::{LIMIT, TempDir, from_env, process};
+use super::{LIMIT, TempDir, fork_server, from_env, process, wait_for};
 
 /// Options for starting a service; see [`Service::nats_py`] and [`Service::async_nats`].
 pub struct Builder {
     program: PathBuf,
     args: Vec<String>,
     under: Vec<String>,
+    /// By the fork server: the program is its own, and the first argument a script.
+    forked: bool,
     /// Instances of all services.
     count: usize,
 }
 
 /// One process with (unless asked otherwise) one instance. Killed on drop.
 pub struct Service {
-    child: Child,
+    pid: u32,
+    /// None if the fork server has started it.
+    child: Option<Child>,
     ids: Vec<String>,
-    // Holds its stderr.
-    _dir: TempDir,
+    /// Its stdout and stderr.
+    dir: TempDir,
 }
 
 impl Service {
@@ -33,12 +34,11 @@ impl Service {
     /// may with nats.js, nats.go 1.22 and async-nats.
     pub fn nats_py(url: &str, name: &str) -> Builder {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/nats_py_service.py");
-        Builder::new(
-            from_env("NATS_PY_PYTHON").into(),
-            vec![script.to_str().unwrap().to_string()],
-            url,
-            name,
-        )
+        let args = vec![script.to_str().unwrap().to_string()];
+        Builder {
+            forked: true,
+            ..Builder::new(from_env("NATS_PY_PYTHON").into(), args, url, name)
+        }
     }
 
     /// With the official JavaScript client. Reconnects 2 s after a connection is lost.
@@ -111,6 +111,7 @@ impl Service {
             program: from_env("NATS_PY_PYTHON").into(),
             args,
             under: Vec::new(),
+            forked: true,
             count,
         }
     }
@@ -127,40 +128,51 @@ impl Service {
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.pid
     }
 
     /// SIGKILL. The server learns of it a moment later: [`super::Server::wait_for_instances`].
-    pub fn kill(mut self) {
-        process::kill(&mut self.child);
-    }
+    pub fn kill(self) {}
 
     /// SIGTERM, and waits for the end.
     #[track_caller]
-    pub fn stop(mut self) {
-        process::signal(&self.child, libc::SIGTERM);
-        process::wait(&mut self.child, LIMIT).expect("a service ends on SIGTERM");
+    pub fn stop(self) {
+        process::signal(self.pid, libc::SIGTERM);
+        assert!(process::ends(self.pid, LIMIT), "a service ends on SIGTERM");
     }
 
     /// It stays subscribed, but answers nothing.
     #[track_caller]
     pub fn freeze(&self) {
-        if process::ends(&self.child, Duration::ZERO) {
-            let stderr = fs::read_to_string(self._dir.join("stderr")).unwrap_or_default();
-            panic!("the service has ended by itself:\n{stderr}");
-        }
-        process::freeze(&self.child);
+        assert!(
+            !self.has_ended(),
+            "the service has ended by itself:\n{}",
+            self.said("stderr")
+        );
+        process::freeze(self.pid);
     }
 
     #[track_caller]
     pub fn thaw(&self) {
-        process::thaw(&self.child);
+        process::thaw(self.pid);
+    }
+
+    fn has_ended(&self) -> bool {
+        process::ends(self.pid, Duration::ZERO)
+    }
+
+    fn said(&self, stream: &str) -> String {
+        fs::read_to_string(self.dir.join(stream)).unwrap_or_default()
     }
 }
 
 impl Drop for Service {
     fn drop(&mut self) {
-        process::kill(&mut self.child);
+        process::signal(self.pid, libc::SIGKILL);
+        process::ends(self.pid, LIMIT);
+        if let Some(child) = &mut self.child {
+            let _ = child.wait();
+        }
     }
 }
 
@@ -170,6 +182,7 @@ impl Builder {
             program,
             args,
             under: Vec::new(),
+            forked: false,
             count: name.split(',').count(),
         }
         .arg("--url", url)
@@ -214,6 +227,7 @@ impl Builder {
     /// Runs it by another command, such as `["ip", "netns", "exec", "NAME"]`, which becomes it.
     pub fn under(mut self, words: &[&str]) -> Builder {
         self.under = words.iter().map(|word| word.to_string()).collect();
+        self.forked = false;
         self
     }
 
@@ -227,37 +241,52 @@ impl Builder {
     #[track_caller]
     pub fn start(self) -> Service {
         let dir = TempDir::new();
+        let child = (!self.forked).then(|| self.spawn(&dir));
+        let pid = match &child {
+            Some(child) => child.id(),
+            None => fork_server::spawn(dir.path(), &self.args),
+        };
+        // From here on a panic kills it.
+        let mut service = Service {
+            pid,
+            child,
+            ids: Vec::new(),
+            dir,
+        };
+        service.ids = wait_for(&format!("ready: {} {:?}", self.program.display(), self.args), || {
+            // The end first, then what it said: so that is complete.
+            let ended = service.has_ended();
+            let ready = service.said("stdout");
+            let lines = ready.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+            let ids: Vec<_> = lines
+                .map(|line| match line.strip_prefix("ready ") {
+                    Some(id) => id.to_owned(),
+                    None => panic!("a service said {line:?}"),
+                })
+                .collect();
+            let stderr = || service.said("stderr");
+            assert!(
+                !ended,
+                "ended: {} {:?}\n{}",
+                self.program.display(),
+                self.args,
+                stderr()
+            );
+            (ids.len() >= self.count).then_some(ids)
+        });
+        service
+    }
+
+    fn spawn(&self, dir: &TempDir) -> Child {
         let mut words = self.under.iter().map(OsStr::new).chain([self.program.as_os_str()]);
         let mut command = process::command(words.next().expect("a program"));
         command
             .args(words)
             .args(&self.args)
             .stdin(Stdio::null())
-            .stdout(Stdio::piped())
+            .stdout(File::create(dir.join("stdout")).unwrap())
             .stderr(File::create(dir.join("stderr")).unwrap());
-        let mut child = process::spawn(command);
-        let lines = lines(&mut child);
-        // From here on a panic kills it.
-        let mut service = Service {
-            child,
-            ids: Vec::new(),
-            _dir: dir,
-        };
-        while service.ids.len() < self.count {
-            let line = lines.recv_timeout(LIMIT).unwrap_or_else(|error| {
-                let why = match error {
-                    RecvTimeoutError::Timeout => "is not ready in time",
-                    RecvTimeoutError::Disconnected => "ended",
-                };
-                let stderr = fs::read_to_string(service._dir.join("stderr")).unwrap_or_default();
-                panic!("service {why}: {} {:?}\n{stderr}", self.program.display(), self.args)
-            });
-            let id = line
-                .strip_prefix("ready ")
-                .unwrap_or_else(|| panic!("a service said {line:?}"));
-            service.ids.push(id.to_string());
-        }
-        service
+        process::spawn(command)
     }
 }
 
@@ -271,20 +300,6 @@ pub fn example(name: &str) -> PathBuf {
         program.display()
     );
     program
-}
-
-/// The lines of its stdout, so that waiting for one can have a limit.
-fn lines(child: &mut Child) -> Receiver<String> {
-    let stdout = BufReader::new(child.stdout.take().unwrap());
-    let (sender, lines) = channel();
-    thread::spawn(move || {
-        for line in stdout.lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    lines
 }
 
 #[cfg(test)]

@@ -113,7 +113,7 @@ impl Sidecar {
     }
 
     pub fn signal(&self, signal: i32) {
-        process::signal(&self.child, signal);
+        process::signal(self.child.id(), signal);
     }
 
     /// The running check, if there is one.
@@ -128,7 +128,7 @@ impl Sidecar {
     pub fn end(mut self, signal: i32) -> String {
         let (sent, queued) = (Instant::now(), process::queued(&self.child));
         self.signal(signal);
-        assert!(process::ends(&self.child, LIMIT), "it ends");
+        assert!(process::ends(self.child.id(), LIMIT), "it ends");
         let queued = process::queued(&self.child).saturating_sub(queued);
         let took = sent.elapsed().saturating_sub(queued);
         let status = process::wait(&mut self.child, LIMIT).expect("it has ended");
