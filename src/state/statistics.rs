@@ -408,7 +408,7 @@ mod tests {
         // No instance is kept for ever.
         let later = Statistics::after(Some(&second), at(1000), &seen(&[]), 10);
         assert!(later.instances.is_empty());
-        let names: Vec<String> = (0..1000).map(|n| format!("endpoint{n}")).collect();
+        let names: Vec<String> = (0..MAX_ENDPOINTS + 8).map(|n| format!("endpoint{n}")).collect();
         let mut statistics = first;
         for (n, name) in names.iter().enumerate() {
             let epoch = seen(&[("a", -9, &[(name.as_str(), (1, 0, 0))])]);

@@ -180,7 +180,7 @@ fn random_histories_hide_no_loss() {
     let mut second = 1_000_000;
     // In how many steps there was a loss, and how often the baseline fell for each reason.
     let (mut losses, mut settled, mut replaced) = (0, 0, 0);
-    for _ in 0..4_000 {
+    for _ in 0..1_500 {
         // Now and then nobody looks for a while, and now and then the clock goes back.
         second += [20, 20, 60, 400, -15][random(5) as usize];
         let outcome = match random(20) {
