@@ -216,7 +216,7 @@ fn released(args: &[&str]) -> Program {
 /// A check whose state is known, with time enough for being looked at.
 fn usual(url: &str, dir: &TempDir) -> Program {
     let state = dir.join("state");
-    let program = released(&["-s", url, "-n", "orders", "--state-dir", &state, "-t", "60s"]);
+    let program = released(&["-s", url, "-n", "orders", "--state-dir", &state, "-t", "240s"]);
     for _ in 0..2 {
         program.run().expect("a run that is OK");
     }
@@ -235,14 +235,14 @@ fn each_run_keeps_to_its_budget() {
 
     let probe = ["probe", "liveness", "-n", "orders", "--id", &service.ids()[0]];
     // Looked at, it takes longer than a probe has by default.
-    let network = released(&probe).args(["-s", &url, "--timeout", "60s"]);
+    let network = released(&probe).args(["-s", &url, "--timeout", "240s"]);
     network.run().expect("a pass");
     ledger.run(&PROBE, &network);
 
     let status = dir.join("status");
     write_status_file(&url, &status, &dir);
     let from = released(&["probe", "liveness", "-n", "orders", "--any-instance"]);
-    let from = from.args(["--from", &status, "--max-age", "1h", "--timeout", "60s"]);
+    let from = from.args(["--from", &status, "--max-age", "1h", "--timeout", "240s"]);
     from.run().expect("a pass");
     ledger.run(&PROBE_FROM, &from);
     ledger.close();
@@ -299,7 +299,7 @@ fn a_thousand_services_keep_to_their_budget_and_cost_is_linear() {
         let names: Vec<String> = (0..count).map(|number| format!("service-{number:04}")).collect();
         let _crowd = Crowd::of_services(&server.url(), &names, 10);
         let state = dir.join("state");
-        let program = released(&["--all", "-s", &server.url(), "--state-dir", &state, "-t", "60s"]);
+        let program = released(&["--all", "-s", &server.url(), "--state-dir", &state, "-t", "240s"]);
         for _ in 0..2 {
             program.run().expect("a run that is OK");
         }

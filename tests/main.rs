@@ -2,7 +2,7 @@
 //!
 //! There are four kinds:
 //! - behaviour: run in parallel; limits on time are generous (tens of seconds).
-//! - of the release builds (`container`, `podman`, `static_program`, `budgets`): run in parallel, when the builds are done.
+//! - `budgets`: run after them, since a run that others slow down reads in smaller parts, which costs more instructions.
 //! - timed (`timed_...`): run one after the other, after all else, on the release build. Upper limits on time are asserted here
 //!   alone, and the best of up to five tries counts.
 //! - long: an environment variable (`MATRIX`, `CHAOS_SECONDS`, ...) makes a short test the long one, with a command of its own.

@@ -26,13 +26,31 @@ flock 9
 # Left by a run that was interrupted.
 rm -rf "$tools"/.new.*
 
-# The linker and compiler that Rust needs (ring is partly C), and what the tests run.
+# lint NAME: whether it can be checked. A toolchain without the component is no reason to fail, except in CI.
+lint() {
+    if cargo "$1" --version >/dev/null 2>&1; then return; fi
+    [ -z "${CI:-}" ] || die "no cargo $1 in this toolchain"
+    say "no cargo $1 in this toolchain: not checked"
+    return 1
+}
+
+# The linker and compiler that Rust needs (ring is partly C).
 debian gcc command -v cc
 debian libc6-dev test -e /usr/include/stdlib.h
-# Most of what follows waits for the network: the tests are built meanwhile.
-cargo test --locked --no-run >"$tools/build.log" 2>&1 9>&- &
+
+# The tests, the program that people get, which has budgets, the static one of the image; and the lints.
+build() {
+    cargo test --locked --no-run
+    cargo build --release --locked --bin check_nats_service
+    packaging/static.sh
+    if lint clippy; then cargo clippy --all-targets --locked -- -D warnings; fi
+}
+# What follows waits for the network.
+(build) >"$tools/build.log" 2>&1 9>&- &
 build=$!
-trap 'kill "$build" 2>/dev/null || true' EXIT
+trap 'kill "$build" $(pgrep -P "$build") 2>/dev/null || true' EXIT
+
+# What the tests run.
 debian strace command -v strace
 debian valgrind command -v valgrind
 debian util-linux command -v setpriv
@@ -121,15 +139,7 @@ for server in "$NATS_SERVER_2_9" "$NATS_SERVER_2_10" "$NATS_SERVER_NEWEST"; do
 done
 export PODMAN BUSYBOX NAGIOS4 ICINGA2 NRPE ZABBIX_AGENT NATS_SERVER_2_9 NATS_SERVER_2_10 NATS_SERVER_NEWEST NATS_SERVERS NATS_PY_PYTHON NATS_JS NATS_GO_SERVICE NATS_GO_1_41 NATS_MICRO_PYTHON NATS_MICRO_JS OPERATOR_TYPES PROMTOOL PROMETHEUS NODE_EXPORTER ALERTMANAGER
 
-# lint NAME: whether it can be checked. A toolchain without the component is no reason to fail, except in CI.
-lint() {
-    if cargo "$1" --version >/dev/null 2>&1; then return; fi
-    [ -z "${CI:-}" ] || die "no cargo $1 in this toolchain"
-    say "no cargo $1 in this toolchain: not checked"
-    return 1
-}
 if lint fmt; then cargo fmt --check; fi
-
 if ! wait "$build"; then
     cat "$tools/build.log" >&2
     exit 1
@@ -138,29 +148,11 @@ fi
 # Most tests wait: for servers, for services, for deadlines.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((5 * $(nproc)))}
 
-# What else there is to build takes the processors while the tests wait, and never when a test wants them: the program that people
-# get, which has budgets, the static one of the image, and the lints.
 CHECK_NATS_SERVICE_RELEASE=$(realpath -m "${CARGO_TARGET_DIR:-target}/release/check_nats_service")
 CHECK_NATS_SERVICE_STATIC=$(realpath -m "${CARGO_TARGET_DIR:-target}/$(rustc --print host-tuple)/release/check_nats_service")
 export CHECK_NATS_SERVICE_RELEASE CHECK_NATS_SERVICE_STATIC
-meanwhile() {
-    cargo build --release --locked --bin check_nats_service
-    packaging/static.sh
-    # Cargo lets in one at a time; the tests have been let in long before.
-    if lint clippy; then cargo clippy --all-targets --locked -- -D warnings; fi
-}
-(chrt --idle --pid 0 "$BASHPID" && meanwhile) >"$tools/meanwhile.log" 2>&1 &
-meanwhile=$!
-trap 'kill "$meanwhile" $(pgrep -P "$meanwhile") 2>/dev/null || true' EXIT
-finish_meanwhile() {
-    tests/hurry.sh "$meanwhile"
-    if wait "$meanwhile"; then return; fi
-    cat "$tools/meanwhile.log" >&2
-    return 1
-}
 
 if [ $# -gt 0 ]; then
-    finish_meanwhile
     case " $* " in
     *" -- "*) set -- "$@" --include-ignored ;;
     *) set -- "$@" -- --include-ignored ;;
@@ -185,9 +177,8 @@ timed() {
 }
 
 failed=''
-cargo test --locked --no-fail-fast -- --include-ignored --skip timed_ --skip budgets:: --skip by_the_release_build --skip container:: --skip podman:: --skip static_program:: || failed=yes
-finish_meanwhile || failed=yes
-# Of the release builds. Budgets are counts, for which it does not matter what runs beside them.
-cargo test --locked --test tests -- --include-ignored container:: podman:: static_program:: budgets:: || failed=yes
+cargo test --locked --no-fail-fast -- --include-ignored --skip timed_ --skip by_the_release_build --skip budgets:: || failed=yes
+# A run that others slow down reads in smaller parts, which costs more instructions.
+cargo test --locked --test tests -- --include-ignored --test-threads "$(nproc)" budgets:: || failed=yes
 timed timed_ by_the_release_build || failed=yes
 [ -z "$failed" ]
