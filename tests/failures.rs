@@ -715,6 +715,39 @@ fn a_connection_that_breaks_once_is_made_again() {
     }
 }
 
+/// A server that refuses a client says why, and resets the connection: what it said can be lost with it.
+#[test]
+fn a_server_that_resets_the_login_is_asked_once_more_for_the_cause() {
+    let monitor = |cuts: usize| {
+        let connections = AtomicUsize::new(0);
+        let fake = Fake::start(move |conn| {
+            conn.send_info()?;
+            if connections.fetch_add(1, Ordering::SeqCst) < cuts {
+                return conn.reset();
+            }
+            conn.send_raw(b"-ERR 'maximum connections exceeded'\r\n")?;
+            conn.close()
+        });
+        (Monitor::new(fake.url()), fake)
+    };
+    for (cuts, why) in [
+        (1, "it is at its connection limit (maximum connections exceeded)"),
+        (
+            2,
+            "it closed the connection during the login (is it stopping, or at its connection limit?)",
+        ),
+    ] {
+        let (monitor, fake) = monitor(cuts);
+        let text = format!("cannot reach NATS at 127.0.0.1:{}: {why}", fake.port());
+        monitor
+            .check(["-v"])
+            .run()
+            .assert_first(3, &format!("NATS_SERVICE UNKNOWN - orders: {text} | *"))
+            .assert_finding(&format!("UNKNOWN nats_unreachable: {text}"));
+        assert_eq!(fake.connections(), 2);
+    }
+}
+
 /// A real server, in the middle of the asking.
 fn in_the_middle(happens: impl Fn(&mut Server), text: &str) {
     let limit = Duration::from_secs(1);

@@ -1,7 +1,7 @@
 //! The way of a probe to a connection.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
@@ -26,8 +26,10 @@ const MAX_ADDRESSES: usize = 16;
 enum LoginError {
     /// The server upgrades to TLS, and this connection was not made for it.
     WantsTls,
-    /// The server may send an INFO at any moment; the client takes it for an error just now.
-    UntimelyInfo(Failure),
+    /// The next attempt can succeed, or show the cause. The server may send an INFO at any moment, which the client takes for an error
+    /// just now. And a server that refuses a client says why and closes the connection: a client that writes after that is told by the
+    /// system of the end alone.
+    OnceMore(Failure),
     /// The INFO is longer than the client reads.
     LongInfo(Failure),
     Other(Stop),
@@ -113,9 +115,9 @@ impl Probe<'_> {
             match self.log_in_once(server, address, secure, relayed, until) {
                 Ok(link) => return Ok(link),
                 Err(LoginError::WantsTls) => secure = true,
-                Err(LoginError::UntimelyInfo(_)) if !again => again = true,
+                Err(LoginError::OnceMore(_)) if !again => again = true,
                 Err(LoginError::LongInfo(_)) if !secure && !relayed => relayed = true,
-                Err(LoginError::UntimelyInfo(failure) | LoginError::LongInfo(failure)) => {
+                Err(LoginError::OnceMore(failure) | LoginError::LongInfo(failure)) => {
                     return Err(Stop::Lost(failure));
                 }
                 Err(LoginError::Other(stop)) => return Err(stop),
@@ -209,16 +211,22 @@ impl Probe<'_> {
             }
             ClientEvent::NotConnected(error) => {
                 let failure = diagnosis::not_connected(&peer, &error, began.elapsed());
+                let is_cut = matches!(
+                    error.kind(),
+                    ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
+                );
                 match error.to_string() {
                     text if text == diagnosis::LONG_LINE => return LoginError::LongInfo(failure),
-                    text if text.starts_with(diagnosis::UNTIMELY_INFO) => return LoginError::UntimelyInfo(failure),
+                    text if is_cut || text.starts_with(diagnosis::UNTIMELY_INFO) => {
+                        return LoginError::OnceMore(failure);
+                    }
                     _ => failure,
                 }
             }
             // A login ends with two PONGs; messages that arrive with the first one reach the client before the login is complete.
             ClientEvent::ServerError(text) => diagnosis::server_said(&peer, &text),
             ClientEvent::Disconnected => {
-                let error = io::ErrorKind::UnexpectedEof.into();
+                let error = ErrorKind::UnexpectedEof.into();
                 diagnosis::not_connected(&peer, &error, began.elapsed())
             }
             _ => Failure::new(Reason::ProtocolError, "unexpected client event during login"),
