@@ -110,6 +110,7 @@ impl AccountMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::values::selection::Glob;
 
     #[test]
     fn more_services_remember_less_of_each() {
@@ -131,5 +132,23 @@ mod tests {
                 "{services}"
             );
         }
+    }
+
+    #[test]
+    fn a_selection_leaves_nothing_of_the_others() {
+        let both = || ["mail", "orders"].map(str::to_owned);
+        let mut memory = AccountMemory {
+            services: both().map(|name| (name, Memory::default())).into(),
+            unreadable: both().into(),
+            candidates: both().map(|name| (name, Timestamp::from_seconds(1))).into(),
+            census: None,
+        };
+        memory.select(&Selection {
+            only: vec![Glob::parse("m*").expect("a pattern")],
+            exclude: Vec::new(),
+        });
+        assert_eq!(memory.services.keys().collect::<Vec<_>>(), ["mail"]);
+        assert_eq!(memory.candidates.keys().collect::<Vec<_>>(), ["mail"]);
+        assert_eq!(memory.unreadable, ["mail".to_owned()].into());
     }
 }

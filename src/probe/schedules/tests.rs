@@ -624,6 +624,23 @@ fn where_asking_all_is_denied_the_known_are_asked_by_name_at_once() {
     assert!(!schedules.denied(Some(&question), "not allowed"));
 }
 
+/// Whoever may not ask all services may ask each.
+#[test]
+fn a_denial_of_all_queries_to_all_denies_none_by_name() {
+    let mut plan = all(&[("orders", &["c"])]);
+    plan.services[0].stats = true;
+    let mut schedules = Schedules::new(plan, Timestamp::from_seconds(0));
+    let question = |service, query| Question { service, query };
+    for query in [Query::Ping(0), Query::Stats] {
+        assert!(schedules.denied(Some(&question(None, query)), "not allowed"));
+    }
+    let by_name = [Query::Ping(1), Query::Stats].map(|query| question(Some(0), query));
+    assert_eq!(
+        schedules.next(ms(1), &PingClock::new(false)),
+        Action::Send(by_name.into())
+    );
+}
+
 #[test]
 fn run_fails_if_no_reply_can_arrive() {
     for known in [all(&[]), all(&[("orders", &["c"])])] {
@@ -728,6 +745,32 @@ fn an_import_that_lets_one_reply_through_hides_no_known_service() {
 }
 
 #[test]
+fn late_messages_of_earlier_questions_say_nothing_of_the_reach() {
+    let world = World {
+        one_reply: true,
+        ..World::new(&[("new", &[("x", 2)]), ("orders", &[("c", 3)])])
+    };
+    // A second reply to the PING by name, and none to the last question; a 503 for the first query to all.
+    for (is_silent, is_forged, unreached) in [
+        (true, false, None),
+        (false, true, Some(Unreached::Some(vec!["orders".to_owned()]))),
+    ] {
+        let end = simulate_with(all(&[("orders", &["c"])]), |_, name, question| {
+            let mut events = world.ask(name, question);
+            match (name, &question.query) {
+                (Some(_), Query::Discovery) if is_silent => events.clear(),
+                (Some(_), Query::Ping(_)) => events.push((255, Event::Reply(question.clone(), payload("orders", "c")))),
+                (None, Query::Ping(_)) if is_forged => events.push((305, Event::NoResponders(question.clone()))),
+                _ => {}
+            }
+            events
+        });
+        let last = end.asked.last().expect("the last questions");
+        assert_eq!((end.unreached, last.0, last.1.len()), (unreached, 302, 2));
+    }
+}
+
+#[test]
 fn nobody_is_subscribed_to_the_query_to_all() {
     let world = World::new(&[("billing", &[("a", 2)]), ("orders", &[("c", 3)])]);
     let end = simulate_with(
@@ -799,6 +842,16 @@ fn replies_of_no_service_are_counted_for_the_run() {
     let ignored = &end.seen.common.ignored;
     assert_eq!((ignored.acks, ignored.broken, end.ids("orders")), (1, 1, vec!["c"]));
     assert_eq!(end.seen.services["orders"].ignored, Ignored::default());
+    // While it runs, too.
+    let mut schedules = Schedules::new(all(&[("orders", &["c"])]), Timestamp::from_seconds(0));
+    let to_all = Question {
+        service: None,
+        query: Query::Ping(0),
+    };
+    for number in 0..3 {
+        assert_eq!(schedules.ignored(), number);
+        schedules.reply(ms(1), ms(0), &to_all, b"nonsense");
+    }
 }
 
 #[test]

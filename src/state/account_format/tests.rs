@@ -170,6 +170,7 @@ fn one_service_is_read_alone() {
     // What is broken elsewhere does not matter; what may have been this service does.
     let broken = with("/services/billing", json!(1));
     assert_eq!(read("orders", &broken), Ok(Some((state_key(), memory()))));
+    assert_eq!(read("mail", &broken), Ok(None));
     assert_eq!(
         read("billing", &broken),
         Err(damaged("is damaged: 1 part cannot be read (billing)"))

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
+use crate::state::changes::Changes;
 use crate::state::fixture::{account_key, at, epoch, memory};
 use crate::state::store::list;
 
@@ -554,18 +555,21 @@ fn a_run_judges_from_what_an_overlapping_run_has_written() {
 #[test]
 fn no_more_services_are_taken_in_than_can_be_read_again() {
     let place = Place::new("many");
-    let names: Vec<String> = (0..MAX_SERVICES).map(|n| format!("s{n:05}")).collect();
+    // There is room for one more.
+    let names: Vec<String> = (1..MAX_SERVICES).map(|n| format!("s{n:05}")).collect();
     let services: Vec<(&str, Memory)> = names.iter().map(|name| (name.as_str(), up(1))).collect();
     assert_eq!(place.run_for_all(&services), NONE);
-    let told = place.run_for_all(&[("s00000", up(2)), ("newcomer", up(1)), ("another", up(1))]);
+    let newcomers = ["first", "second", "third"].map(|name| (name, up(1)));
+    let told = place.run_for_all(&[[("s00001", up(2))].as_slice(), &newcomers].concat());
     let path = place.account().shown_path();
     let why = "has 10000 services and takes in no more: 2 not remembered, use --only or --exclude";
     assert_eq!(told, [format!("the state {path} {why}")]);
     let peeked = place.account().peek(at(100));
     assert_eq!(
-        (peeked.services.len(), &peeked.services["s00000"]),
+        (peeked.services.len(), &peeked.services["s00001"]),
         (MAX_SERVICES, &up(2))
     );
+    assert!(peeked.services.contains_key("first"));
 }
 
 /// A day of deployments does not make the state too large.
@@ -574,20 +578,34 @@ fn of_many_services_fewer_changes_are_remembered() {
     assert_eq!([0, 32, 100, 1000, 10_000].map(max_changes), [256, 256, 81, 8, 8]);
     assert_eq!([0, 512, 1000, 10_000].map(max_history), [32, 32, 16, 8]);
     let place = Place::new("changes");
-    let mut full = memory();
-    let changes = full.changes.as_mut().expect("changes");
-    changes.log = changes.log.iter().cycle().take(256).cloned().collect();
-    assert_eq!(changes.log.len(), 256);
-    let names: Vec<String> = (0..1000).map(|n| format!("s{n}")).collect();
-    let services: Vec<(&str, Memory)> = names.iter().map(|name| (name.as_str(), full.clone())).collect();
+    // Of one there are too many changes, of another too many epochs; of a third there is as much as there may be.
+    let lengths = [("s0", 9, 0), ("s1", 0, 17), ("s2", 8, 16)];
+    let mut services: Vec<(String, Memory)> = (0..1000).map(|n| (format!("s{n}"), up(1))).collect();
+    for ((_, full), (_, changes, history)) in services.iter_mut().zip(lengths) {
+        let all = memory();
+        let log = all.changes.as_ref().expect("changes").log.iter().cycle();
+        full.changes = Some(Changes {
+            restarts: 0,
+            log: log.take(changes).cloned().collect(),
+        });
+        full.history = all.history[..history].to_vec();
+    }
+    let services: Vec<(&str, Memory)> = services
+        .iter()
+        .map(|(name, memory)| (name.as_str(), memory.clone()))
+        .collect();
     place.run_for_all(&services);
-    place.run_for_all(&services);
+    // Those of the run before count.
+    place.run_for_all(&services[..3]);
     let peeked = place.account().peek(at(100));
-    let logs = peeked
-        .services
-        .values()
-        .map(|memory| &memory.changes.as_ref().expect("changes").log);
-    assert!(logs.into_iter().all(|log| log.len() == 8));
+    let kept = lengths.map(|(name, ..)| {
+        let memory = &peeked.services[name];
+        (
+            memory.changes.as_ref().expect("changes").log.len(),
+            memory.history.len(),
+        )
+    });
+    assert_eq!(kept, [(8, 0), (0, 16), (8, 16)]);
 }
 
 /// More than can be read again is not written, and what was written stays.
