@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{ChildStdin, ChildStdout, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::sync::Mutex;
 
 use super::{from_env, process};
@@ -10,6 +10,8 @@ use super::{from_env, process};
 struct ForkServer {
     orders: ChildStdin,
     ids: BufReader<ChildStdout>,
+    // Ends with this process.
+    _child: Child,
 }
 
 /// Starts a script with arguments and returns the id of its process, which nobody waits for. What it says comes to the files `stdout` and
@@ -37,5 +39,6 @@ fn start() -> ForkServer {
     ForkServer {
         orders: child.stdin.take().unwrap(),
         ids: BufReader::new(child.stdout.take().unwrap()),
+        _child: child,
     }
 }
