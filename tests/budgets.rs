@@ -66,7 +66,8 @@ const TEN_THOUSAND: Budget = Budget {
 const ALL_SERVICES: Budget = Budget {
     run: "a usual run for 1000 services (ALL_SERVICES)",
     calls: None,
-    instructions: 981_000,
+    // 140,000 of them only where valgrind makes it so slow that it asks the services by name, too.
+    instructions: 1_094_000,
     peak_kib: 23_000,
     threads: 5,
     descriptors: 9,
@@ -326,7 +327,7 @@ fn assert_linear(one: &str, [(least, cheap), (middle, medium), (most, costly)]: 
         let many = each(of(medium), of(costly), most - middle);
         println!("one more {one} costs {few} {what} up to {middle}, {many} beyond");
         assert!(
-            many <= few * 5 / 4,
+            many <= few * 3 / 2,
             "one more {one} costs {few} {what} up to {middle}, but {many} beyond"
         );
     }
