@@ -213,7 +213,7 @@ fn odd_times_are_read_as_servers_do() {
     );
     for exp in [json!(i64::MAX), json!(u64::MAX), json!(1e300)] {
         let out = run(exp, &[&LIMITS[..], &["-v"]].concat());
-        let out = out.assert_line("credentials * expire in 1*d *, at 9999-12-31T23:59:59Z");
+        let out = out.assert_line("credentials * expire in 1*d*, at 9999-12-31T23:59:59Z");
         assert!(out.perfdata("creds_expiry") > Some(1e12), "{out:?}");
     }
     for exp in [
