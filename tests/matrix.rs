@@ -229,7 +229,8 @@ impl Place<'_> {
         let three = self.instance();
         self.wait_for(2);
         // Where the server does not say that an instance is gone, the restart is presumed.
-        self.says("restarts", 1, "restarts", &["--restarts-warning", "1"]);
+        let flags = ["--restarts-warning", "1", "--confirm", "0s"];
+        self.says("restarts", 1, "restarts", &flags);
 
         two.freeze();
         three.freeze();

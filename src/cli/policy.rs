@@ -98,6 +98,7 @@ pub(super) fn policy(
             warning: values.read("restarts-warning", read_restarts)?,
             critical: values.read("restarts-critical", read_restarts)?,
             window: restarts_window(values)?.unwrap_or(standard.restarts.window),
+            confirm: values.duration("confirm")?.unwrap_or(standard.restarts.confirm),
         },
         remembers,
         imported: prefix

@@ -6,7 +6,7 @@ use super::mixed_versions;
 use super::policy::Policy;
 use crate::probe::observation::{Fate, Instance, InstanceReply, Observation, Outcome, Silence};
 use crate::state::baseline::Baseline;
-use crate::state::changes::{Change, Changes, Epochs};
+use crate::state::changes::{Change, Changes, Epochs, Succession};
 use crate::state::memory::{Absentee, Epoch, MAX_DESCRIBED, Memory, Outage, Unreachable};
 use crate::state::statistics::Statistics;
 use crate::values::status::{Reason, Status};
@@ -60,9 +60,13 @@ fn answered(
             answers: replies,
             absent: &observation.absent,
             hidden: observation.silence == Silence::Hidden,
+            away_since: previous.outage.as_ref().map(|outage| outage.first_missed),
         };
-        let window = policy.restarts.window;
-        next.changes = Some(Changes::after(previous.changes.as_ref(), epochs, window));
+        let succession = Succession {
+            after: policy.restarts.confirm,
+            within: policy.restarts.window,
+        };
+        next.changes = Some(Changes::after(previous.changes.as_ref(), epochs, succession));
     }
     let baseline = baseline(previous, next.changes.as_ref(), observation, policy, replies.len());
     let most = baseline.count().saturating_sub(replies.len()).min(MAX_MISSED);

@@ -183,6 +183,8 @@ pub struct RestartLimits {
     pub critical: Option<usize>,
     /// Within how long.
     pub window: Duration,
+    /// Only who has been away for so long can have been replaced.
+    pub confirm: Duration,
 }
 
 impl Default for RestartLimits {
@@ -191,6 +193,7 @@ impl Default for RestartLimits {
             warning: None,
             critical: None,
             window: Duration::from_secs(900),
+            confirm: Duration::from_secs(5),
         }
     }
 }

@@ -85,6 +85,17 @@ pub struct Epochs<'a> {
     pub absent: &'a [(String, Fate)],
     /// Set if a wildcard subscriber is known to hide which instances are gone.
     pub hidden: bool,
+    /// The beginning of the outage that this epoch ends: since then all of `before` have been away.
+    pub away_since: Option<Timestamp>,
+}
+
+/// The time in which an arrival can take the place of one that is away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Succession {
+    /// So long the other one must have been away: after a restart of NATS it may still connect again.
+    pub after: Duration,
+    /// And no longer than this.
+    pub within: Duration,
 }
 
 /// Instances that arrived or left, latest last.
@@ -100,10 +111,10 @@ impl Changes {
     /// The changes after an epoch in which instances answered.
     ///
     /// An instance is gone only when the server says so; one that is missing and comes back never went. An arrival takes the
-    /// place of one that left no longer than `window` ago and was of the same version; or that went missing, where the server
-    /// does not say who is gone and it is silent for the second time.
+    /// place of one that left in time and was of the same version; or that went missing, where the server does not say who is gone
+    /// and it is silent for the second time.
     #[must_use]
-    pub fn after(before: Option<&Changes>, epochs: Epochs<'_>, window: Duration) -> Changes {
+    pub fn after(before: Option<&Changes>, epochs: Epochs<'_>, succession: Succession) -> Changes {
         let mut next = before.cloned().unwrap_or_default();
         let absent: BTreeSet<String> = next.not_there().map(|change| change.instance.id.clone()).collect();
         let answered: BTreeMap<&str, &Instance> = epochs
@@ -126,7 +137,7 @@ impl Changes {
             .filter(|instance| !known.contains(instance.id.as_str()) && !absent.contains(&instance.id))
             .collect();
         next.add_arrivals(epochs.at, arrivals);
-        next.pair_arrivals(&epochs, &left, window);
+        next.pair_arrivals(&epochs, &left, succession);
         next.trim(epochs.at);
         next
     }
@@ -178,7 +189,7 @@ impl Changes {
 
     /// Each newcomer takes the place of one that left before it came: of one at the same place, else of the first that left.
     /// `left`: since when those have been missing that are gone now.
-    fn pair_arrivals(&mut self, epochs: &Epochs<'_>, left: &BTreeMap<String, Timestamp>, window: Duration) {
+    fn pair_arrivals(&mut self, epochs: &Epochs<'_>, left: &BTreeMap<String, Timestamp>, succession: Succession) {
         let at = epochs.at;
         let silent = epochs.absent.iter().filter(|(_, fate)| *fate == Fate::NotAnswering);
         let silent: BTreeSet<&str> = silent.filter(|_| epochs.hidden).map(|(id, _)| id.as_str()).collect();
@@ -191,11 +202,16 @@ impl Changes {
                 ChangeKind::Missing => change.at < at && silent.contains(change.instance.id.as_str()),
                 ChangeKind::Arrived { .. } => false,
             })
-            .filter(|change| at.since(change.at) < window && !taken.contains(change.instance.id.as_str()))
-            .map(|change| Change {
-                at: left.get(&change.instance.id).copied().unwrap_or(change.at),
-                ..change.clone()
+            .filter(|change| at.since(change.at) < succession.within && !taken.contains(change.instance.id.as_str()))
+            .map(|change| {
+                let missed = left.get(&change.instance.id).copied().unwrap_or(change.at);
+                let since = epochs.away_since.filter(|_| missed == at).unwrap_or(missed);
+                Change {
+                    at: since,
+                    ..change.clone()
+                }
             })
+            .filter(|gone| at < gone.at || at.since(gone.at) >= succession.after)
             .collect();
         for same_place in [true, false] {
             for arrival in &mut self.log {

@@ -228,7 +228,7 @@ pub fn policies() -> [(&'static str, Policy); 3] {
         restarts: RestartLimits {
             warning: Some(1),
             critical: Some(3),
-            window: Duration::from_secs(900),
+            ..RestartLimits::default()
         },
         ..Policy::default()
     };

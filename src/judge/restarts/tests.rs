@@ -12,6 +12,7 @@ fn policy(warning: Option<usize>, critical: Option<usize>) -> Policy {
         warning,
         critical,
         window: Duration::from_secs(600),
+        confirm: Duration::ZERO,
     };
     Policy {
         restarts,
@@ -78,6 +79,30 @@ fn crash_loop_is_reported_until_it_ends() {
     );
     assert_eq!(epoch(720, "e", &[]), up);
     assert_eq!(memory.changes.as_ref().map(|changes| changes.restarts), Some(3));
+}
+
+/// After a restart of NATS they connect again, one after the other; and another one had been started meanwhile.
+#[test]
+fn one_that_connects_again_was_not_restarted() {
+    let mut limits = policy(Some(1), None);
+    limits.restarts.confirm = Duration::from_secs(5);
+    let (a, b, c) = (("a", "web-0"), ("b", "web-1"), ("c", "web-2"));
+    for (second, there, restarts) in [(64, &[a, b, c][..], 0_u32), (64, &[a, c], 0), (65, &[a, c], 1)] {
+        let memory = &mut Memory::default();
+        run(memory, &limits, &saw_at(0, &[a, b], &[]));
+        let at_once = run(memory, &limits, &saw_at(60, &[a, c], &["b"]));
+        assert_eq!(metric(&at_once, "restarts"), Some(0.0));
+        let later = run(memory, &limits, &saw_at(second, there, &[]));
+        assert_eq!(metric(&later, "restarts"), Some(f64::from(restarts)), "{second}");
+        assert_eq!(
+            memory.changes.as_ref().map(|changes| changes.restarts),
+            Some(restarts.into())
+        );
+    }
+    // Those of an outage have been away for as long.
+    let memory = &mut down();
+    let recovered = saw_at(100, &[("x", "web-0"), ("y", "web-1")], &["id0", "id1", "id2"]);
+    assert_eq!(metric(&run(memory, &limits, &recovered), "restarts"), Some(2.0));
 }
 
 #[test]

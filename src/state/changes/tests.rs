@@ -2,6 +2,12 @@ use super::*;
 
 const WINDOW: Duration = Duration::from_secs(900);
 
+/// A newcomer takes the place of one that has just left, too.
+const SUCCESSION: Succession = Succession {
+    after: Duration::ZERO,
+    within: WINDOW,
+};
+
 const fn at(second: i64) -> Timestamp {
     Timestamp::from_seconds(1_790_000_000 + second)
 }
@@ -58,8 +64,9 @@ fn run(epochs: Epochs<'_>) -> Changes {
                 answers: &answers,
                 absent: &absent,
                 hidden: gone.contains('~'),
+                away_since: None,
             };
-            changes = Some(Changes::after(changes.as_ref(), epochs, WINDOW));
+            changes = Some(Changes::after(changes.as_ref(), epochs, SUCCESSION));
         }
         before = answers.into_iter().map(|answer| answer.instance).collect();
     }
@@ -269,8 +276,9 @@ fn change_log_is_bounded_and_keeps_the_restarts() {
         answers: &answers("i100"),
         absent: &[],
         hidden: false,
+        away_since: None,
     };
-    let changes = Changes::after(None, epochs, WINDOW);
+    let changes = Changes::after(None, epochs, SUCCESSION);
     assert_eq!(changes.log.len(), 11);
     // A day later it is all forgotten, but for the number.
     let changes = run(&[(0, "a b", ""), (60, "a c", "b"), (60 + 86_400, "a c", "")]);
@@ -309,8 +317,9 @@ fn random_histories_keep_the_invariants_of_changes() {
             answers: &answers,
             absent: &absent,
             hidden: false,
+            away_since: None,
         };
-        let next = Changes::after(changes.as_ref(), epochs, WINDOW);
+        let next = Changes::after(changes.as_ref(), epochs, SUCCESSION);
         let restarts = |changes: &Option<Changes>| changes.as_ref().map_or(0, |changes| changes.restarts);
         assert!(next.restarts >= restarts(&changes));
         assert!(next.log.len() <= MAX_CHANGES);

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::probe::observation::{Fate, Instance, InstanceReply};
-use crate::state::changes::{Changes, Epochs, MAX_CHANGES};
+use crate::state::changes::{Changes, Epochs, MAX_CHANGES, Succession};
 use crate::state::fields::MAX_INSTANCES;
 use crate::state::fixture::{at, epoch, memory, state_key};
 use crate::state::memory::{MAX_HISTORY, Memory, Outage};
@@ -167,8 +167,13 @@ fn ten_thousand_wordy_instances_fit() {
         answers: after,
         absent: &gone,
         hidden: false,
+        away_since: None,
     };
-    let changes = Some(Changes::after(None, epochs, Duration::from_secs(900)));
+    let succession = Succession {
+        after: Duration::ZERO,
+        within: Duration::from_secs(900),
+    };
+    let changes = Some(Changes::after(None, epochs, succession));
     assert_eq!(changes.as_ref().map(|changes| changes.log.len()), Some(MAX_CHANGES));
     let largest = [
         Memory {
