@@ -115,7 +115,7 @@ fn a_slow_replacement_is_counted_by_the_next_run() {
                 format!("WARNING - orders: {crashes} restarts within 15m, warning from 3, *"),
             ),
         };
-        let out = monitor.check(["--restarts-warning", "3"]).run();
+        let out = monitor.check(["--restarts-warning", "3", "--confirm", "0s"]).run();
         assert_eq!(out.perfdata("instances"), Some(2.0), "{out:?}");
         out.assert_first(code, &format!("NATS_SERVICE {line}"));
     }
