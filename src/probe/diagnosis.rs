@@ -182,10 +182,7 @@ pub fn not_connected(peer: &Peer<'_>, error: &Error, waited: Duration) -> Failur
                 latency(waited)
             ),
         ),
-        ErrorKind::UnexpectedEof
-        | ErrorKind::ConnectionReset
-        | ErrorKind::BrokenPipe
-        | ErrorKind::ConnectionAborted => unreachable(
+        kind if kind == ErrorKind::UnexpectedEof || is_reset(kind) => unreachable(
             address,
             "it closed the connection during the login (is it stopping, or at its connection limit?)",
         ),
@@ -202,6 +199,14 @@ pub fn not_connected(peer: &Peer<'_>, error: &Error, waited: Duration) -> Failur
             _ => format!("{address} does not speak the NATS protocol: {}", clean(&text, QUOTED)),
         }),
     }
+}
+
+/// Returns `true` if the peer reset the connection: what it said before can be lost.
+pub fn is_reset(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
+    )
 }
 
 /// Returns the client's text about TLS, if TLS is what failed.

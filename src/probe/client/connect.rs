@@ -211,13 +211,10 @@ impl Probe<'_> {
             }
             ClientEvent::NotConnected(error) => {
                 let failure = diagnosis::not_connected(&peer, &error, began.elapsed());
-                let is_cut = matches!(
-                    error.kind(),
-                    ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::ConnectionAborted
-                );
+                let is_reset = diagnosis::is_reset(error.kind());
                 match error.to_string() {
                     text if text == diagnosis::LONG_LINE => return LoginError::LongInfo(failure),
-                    text if is_cut || text.starts_with(diagnosis::UNTIMELY_INFO) => {
+                    text if is_reset || text.starts_with(diagnosis::UNTIMELY_INFO) => {
                         return LoginError::OnceMore(failure);
                     }
                     _ => failure,
