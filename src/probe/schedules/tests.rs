@@ -624,7 +624,7 @@ fn where_asking_all_is_denied_the_known_are_asked_by_name_at_once() {
     assert!(!schedules.denied(Some(&question), "not allowed"));
 }
 
-/// Whoever may not ask all services may ask each.
+/// A user who may not ask all services at once may still ask each by its name.
 #[test]
 fn a_denial_of_all_queries_to_all_denies_none_by_name() {
     let mut plan = all(&[("orders", &["c"])]);
