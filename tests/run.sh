@@ -46,7 +46,7 @@ build() {
     if lint clippy; then cargo clippy --all-targets --locked -- -D warnings; fi
 }
 # What follows waits for the network.
-(build) >"$tools/build.log" 2>&1 9>&- &
+build >"$tools/build.log" 2>&1 9>&- &
 build=$!
 trap 'kill "$build" $(pgrep -P "$build") 2>/dev/null || true' EXIT
 
