@@ -199,11 +199,12 @@ fn arguments(
             "--{flag} is for one service: give its name with --name, and not --all"
         ));
     }
+    let timing = timing(values, standard)?;
     Ok(Box::new(Arguments {
         scope,
         settings: Settings {
-            timing: timing(values, standard)?,
-            policy: policy(values, unreachable, &location)?,
+            policy: policy(values, unreachable, timing.confirm, &location)?,
+            timing,
             output: output_options(values, &Format::OF_VERDICT)?,
             location,
         },

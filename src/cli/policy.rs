@@ -1,11 +1,13 @@
 //! The flags that judge -> a [`Policy`].
 
+use std::time::Duration;
+
 use super::flag_values::FlagValues;
 use super::request;
 use crate::connect::target::Prefix;
 use crate::judge::{Loss, LossLimits, Policy, RateLimits, RestartLimits};
 use crate::probe::reply::{KEY_CHARS, MAX_KEPT_KEYS};
-use crate::state::changes;
+use crate::state::changes::{self, Succession};
 use crate::state::store::StateLocation;
 use crate::values::duration::age;
 use crate::values::status::Status;
@@ -43,10 +45,11 @@ const NEEDING_STATE: [(&[&str], &str); 4] = [
     ),
 ];
 
-/// Returns the policy of a check. `unreachable`: the status where NATS cannot be asked, if the user gave one.
+/// Returns the policy of a check. `unreachable`: the status where NATS cannot be asked, if the user gave one. `confirm`: that of its timing.
 pub(super) fn policy(
     values: &FlagValues<'_>,
     unreachable: Option<Status>,
+    confirm: Duration,
     location: &StateLocation,
 ) -> Result<Policy, String> {
     let remembers = *location != StateLocation::Nowhere;
@@ -97,8 +100,10 @@ pub(super) fn policy(
         restarts: RestartLimits {
             warning: values.read("restarts-warning", read_restarts)?,
             critical: values.read("restarts-critical", read_restarts)?,
-            window: restarts_window(values)?.unwrap_or(standard.restarts.window),
-            confirm: values.duration("confirm")?.unwrap_or(standard.restarts.confirm),
+            succession: Succession {
+                confirm,
+                window: restarts_window(values)?.unwrap_or(standard.restarts.succession.window),
+            },
         },
         remembers,
         imported: prefix
@@ -148,7 +153,7 @@ fn read_restarts(text: &str) -> Result<usize, String> {
     }
 }
 
-fn restarts_window(values: &FlagValues<'_>) -> Result<Option<std::time::Duration>, String> {
+fn restarts_window(values: &FlagValues<'_>) -> Result<Option<Duration>, String> {
     match values.duration_above_zero("restarts-window")? {
         Some(window) if window > changes::KEPT => Err(format!(
             "--restarts-window: it is longer than {}, for which restarts are remembered",

@@ -139,7 +139,7 @@ pub fn needs_census(memory: &Memory, settings: &Settings, now: Timestamp) -> boo
         .baseline
         .as_ref()
         .is_some_and(|baseline| count < baseline.count());
-    let window = settings.policy.restarts.window;
+    let window = settings.policy.restarts.succession.window;
     let no_successor = memory
         .changes
         .as_ref()

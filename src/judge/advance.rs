@@ -6,7 +6,7 @@ use super::mixed_versions;
 use super::policy::Policy;
 use crate::probe::observation::{Fate, Instance, InstanceReply, Observation, Outcome, Silence};
 use crate::state::baseline::Baseline;
-use crate::state::changes::{Change, Changes, Epochs, Succession};
+use crate::state::changes::{Change, Changes, Epochs};
 use crate::state::memory::{Absentee, Epoch, MAX_DESCRIBED, Memory, Outage, Unreachable};
 use crate::state::statistics::Statistics;
 use crate::values::status::{Reason, Status};
@@ -62,10 +62,7 @@ fn answered(
             hidden: observation.silence == Silence::Hidden,
             away_since: previous.outage.as_ref().map(|outage| outage.first_missed),
         };
-        let succession = Succession {
-            after: policy.restarts.confirm,
-            within: policy.restarts.window,
-        };
+        let succession = policy.restarts.succession;
         next.changes = Some(Changes::after(previous.changes.as_ref(), epochs, succession));
     }
     let baseline = baseline(previous, next.changes.as_ref(), observation, policy, replies.len());

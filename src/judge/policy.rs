@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::state::baseline::Baseline;
+use crate::state::changes::Succession;
 use crate::state::memory::Memory;
 use crate::values::range::Range;
 use crate::values::status::Status;
@@ -181,10 +182,8 @@ impl LossLimits {
 pub struct RestartLimits {
     pub warning: Option<usize>,
     pub critical: Option<usize>,
-    /// Within how long.
-    pub window: Duration,
-    /// Only who has been away for so long can have been replaced.
-    pub confirm: Duration,
+    /// When an arrival counts as a restart; the window is also that of the number.
+    pub succession: Succession,
 }
 
 impl Default for RestartLimits {
@@ -192,8 +191,10 @@ impl Default for RestartLimits {
         RestartLimits {
             warning: None,
             critical: None,
-            window: Duration::from_secs(900),
-            confirm: Duration::from_secs(5),
+            succession: Succession {
+                confirm: Duration::from_secs(5),
+                window: Duration::from_secs(900),
+            },
         }
     }
 }

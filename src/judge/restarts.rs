@@ -21,7 +21,7 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
         return;
     }
     let changes = input.next.changes.as_ref();
-    let restarts = changes.map(|changes| changes.restarts_within(limits.window, input.observation.at));
+    let restarts = changes.map(|changes| changes.restarts_within(limits.succession.window, input.observation.at));
     let metric = Metric::count("restarts", restarts.as_ref().map(Vec::len));
     output.add_metric(metric.with_limits(limits.warning, limits.critical, below));
     // A run that could not ask has no new evidence.
@@ -53,7 +53,7 @@ fn too_many(input: &RuleInput<'_>, limits: &RestartLimits, restarts: &[&Change],
     let text = format!(
         "{} within {}, {word} from {limit}{}, latest {} ago: {}{}",
         count(restarts.len(), "restart"),
-        age(input.policy.restarts.window),
+        age(input.policy.restarts.succession.window),
         where_most(restarts),
         dated::age(latest.at, input.observation.at),
         latest.instance.in_brief(),

@@ -89,13 +89,13 @@ pub struct Epochs<'a> {
     pub away_since: Option<Timestamp>,
 }
 
-/// The time in which an arrival can take the place of one that is away.
+/// The time for which an instance has been away when another one counts as its replacement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Succession {
-    /// So long the other one must have been away: after a restart of NATS it may still connect again.
-    pub after: Duration,
-    /// And no longer than this.
-    pub within: Duration,
+    /// Minimum: after a restart of NATS it may still connect again.
+    pub confirm: Duration,
+    /// Maximum.
+    pub window: Duration,
 }
 
 /// Instances that arrived or left, latest last.
@@ -202,7 +202,7 @@ impl Changes {
                 ChangeKind::Missing => change.at < at && silent.contains(change.instance.id.as_str()),
                 ChangeKind::Arrived { .. } => false,
             })
-            .filter(|change| at.since(change.at) < succession.within && !taken.contains(change.instance.id.as_str()))
+            .filter(|change| at.since(change.at) < succession.window && !taken.contains(change.instance.id.as_str()))
             .map(|change| {
                 let missed = left.get(&change.instance.id).copied().unwrap_or(change.at);
                 let since = epochs.away_since.filter(|_| missed == at).unwrap_or(missed);
@@ -211,7 +211,8 @@ impl Changes {
                     ..change.clone()
                 }
             })
-            .filter(|gone| at < gone.at || at.since(gone.at) >= succession.after)
+            // A clock that was set back makes nobody wait.
+            .filter(|gone| at < gone.at || at.since(gone.at) >= succession.confirm)
             .collect();
         for same_place in [true, false] {
             for arrival in &mut self.log {

@@ -4,8 +4,8 @@ const WINDOW: Duration = Duration::from_secs(900);
 
 /// A newcomer takes the place of one that has just left, too.
 const SUCCESSION: Succession = Succession {
-    after: Duration::ZERO,
-    within: WINDOW,
+    confirm: Duration::ZERO,
+    window: WINDOW,
 };
 
 const fn at(second: i64) -> Timestamp {

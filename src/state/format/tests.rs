@@ -170,8 +170,8 @@ fn ten_thousand_wordy_instances_fit() {
         away_since: None,
     };
     let succession = Succession {
-        after: Duration::ZERO,
-        within: Duration::from_secs(900),
+        confirm: Duration::ZERO,
+        window: Duration::from_secs(900),
     };
     let changes = Some(Changes::after(None, epochs, succession));
     assert_eq!(changes.as_ref().map(|changes| changes.log.len()), Some(MAX_CHANGES));
