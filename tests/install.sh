@@ -125,28 +125,31 @@ EOF
     "$tools/icinga2" "$tools/.new.icinga2" --version >/dev/null 2>&1 || die "Icinga 2 does not run"
 }
 
-# podman: gets $tools/podman, a program that runs podman with its runtime and libraries. Installed, it would enable units of systemd.
+# podman: gets $tools/podman/bin/podman, which runs podman with its runtime and libraries. Installed, it would enable units of systemd.
 podman() {
     local temp
-    if [ -x "$tools/podman" ]; then return; fi
+    if [ -x "$tools/podman/bin/podman" ]; then return; fi
     apt_update
     say "unpacking podman, conmon, crun, catatonit and their libraries (Debian)"
     temp=$(mktemp -d "$tools/.new.XXXXXX")
     download "$temp" podman conmon crun catatonit libglib2.0-0 libsubid4 libyajl2
-    rm -rf "$tools/podman-bin"
-    mv "$temp/tree" "$tools/podman-bin"
-    cat >"$temp/podman" <<'EOF'
+    mkdir "$temp/tree/bin"
+    cat >"$temp/tree/bin/podman" <<'EOF'
 #!/bin/sh
-here=$(dirname "$0")/podman-bin
-export PATH="$here/usr/bin:$PATH"
-LD_LIBRARY_PATH=$(echo "$here"/usr/lib/*-linux-gnu)
+bin=$(dirname "$0")
+export PATH="$bin:$bin/../usr/bin:$PATH"
+LD_LIBRARY_PATH=$(echo "$bin"/../usr/lib/*-linux-gnu)
 export LD_LIBRARY_PATH
-exec "$here/usr/bin/podman" "$@"
+exec "$bin/../usr/bin/$(basename "$0")" "$@"
 EOF
-    chmod +x "$temp/podman"
-    mv "$temp/podman" "$tools/podman"
+    chmod +x "$temp/tree/bin/podman"
+    # These are started with no LD_LIBRARY_PATH.
+    ln -s podman "$temp/tree/bin/conmon"
+    ln -s podman "$temp/tree/bin/crun"
+    rm -rf "$tools/podman"
+    mv "$temp/tree" "$tools/podman"
     rm -rf "$temp"
-    "$tools/podman" --version >/dev/null || die "podman does not run"
+    "$tools/podman/bin/podman" --version >/dev/null || die "podman does not run"
 }
 
 # nrpe: gets the NRPE daemon and its client, as $tools/nrpe/usr/sbin/nrpe and $tools/nrpe/usr/lib/nagios/plugins/check_nrpe.

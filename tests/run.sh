@@ -77,7 +77,7 @@ ICINGA2=$tools/icinga2
 nrpe
 NRPE=$tools/nrpe
 podman
-PODMAN=$tools/podman
+PODMAN=$tools/podman/bin/podman
 unpack busybox-static /bin/busybox
 BUSYBOX=$tools/busybox-static/bin/busybox
 zabbix_agent
