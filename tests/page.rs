@@ -150,10 +150,10 @@ fn every_state_can_be_read_on_any_screen() {
             .is_some_and(|text| text.contains("There were 2 instances at the last answer, ")),
         "{unknown}"
     );
-    server.start_again();
-    one.wait_for_title("/", "WARNING - orders");
+    // Both at once, for the checks: while NATS is away.
     let ids = two.ids().to_vec();
     two.kill();
+    server.start_again();
     for page in assert_state("down", "CRITICAL") {
         let text = page["text"].as_str().unwrap_or_default();
         for id in &ids {
