@@ -438,6 +438,9 @@ impl Output {
     }
 }
 
+/// Length of a NUID, in characters.
+const ID_LENGTH: usize = 22;
+
 /// The first thing in a text that must not be shown.
 pub fn find_secret(text: &str) -> Option<&str> {
     let is_seed = |word: &str| {
@@ -445,8 +448,8 @@ pub fn find_secret(text: &str) -> Option<&str> {
         seed && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit())
     };
     let mut words = text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == '-'));
-    // What JWTs begin with, and keys in PEM form, both in base64.
-    let is_encoded = |word: &str| word.starts_with("eyJ") || word.starts_with("MIG");
+    // What JWTs begin with, and keys in PEM form, both in base64; and by chance the id of an instance may.
+    let is_encoded = |word: &str| (word.starts_with("eyJ") || word.starts_with("MIG")) && word.len() != ID_LENGTH;
     words.find(|word| word.contains(SECRET) || is_encoded(word) || is_seed(word))
 }
 
@@ -558,7 +561,7 @@ mod tests {
             assert!(panic.downcast_ref::<String>().unwrap().contains("shows the secret"));
         }
         let public = nkeys::KeyPair::new_user().public_key();
-        for fine in ["secret", "keyJ", &public, "SHA256 SUPER"] {
+        for fine in ["secret", "keyJ", &public, "SHA256 SUPER", "eyJXLLyNnQZInSDo4J9hNX"] {
             assert_eq!(find_secret(fine), None);
         }
     }
