@@ -110,18 +110,9 @@ fn each<T: Send>(cases: impl IntoIterator<Item = (&'static str, T)>, run: impl F
 /// Runs it, and fails if it ever uses more memory than it may.
 #[track_caller]
 fn within_memory(check: Check) -> Output {
-    let mut running = check.spawn();
-    let path = format!("/proc/{}/status", running.pid());
-    let mut most = 0;
-    while running.is_running() {
-        let status = fs::read_to_string(&path).unwrap_or_default();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let peak = peak.and_then(|kib| kib.trim().trim_end_matches(" kB").parse().ok());
-        most = most.max(peak.unwrap_or(0));
-        thread::sleep(ms(1));
-    }
-    assert!((1..MAX_MEMORY_KIB).contains(&most), "{most} KiB");
-    running.wait()
+    let (output, peak) = check.spawn().wait_and_weigh();
+    assert!(peak < MAX_MEMORY_KIB, "{peak} KiB");
+    output
 }
 
 /// There is one first line with all perfdata, and nothing in it that Nagios, a terminal or a browser would act on.
