@@ -189,7 +189,7 @@ impl Place<'_> {
     /// All that can be said, in the order of a day.
     fn tell_all(&mut self) {
         self.asks_in_vain();
-        self.says("service_never_seen", 3, "service_never_seen", &["-t", "3s"]);
+        self.says("service_never_seen", 3, "service_never_seen", &["-t", "5s"]);
         let (one, two) = (self.instance(), self.instance());
         self.wait_for(2);
         self.says("service_up", 0, "service_up", &[]);
@@ -234,8 +234,8 @@ impl Place<'_> {
 
         two.freeze();
         three.freeze();
-        self.says("service_silent", 2, "service_silent", &["-t", "3s"]);
-        self.says("service_silent, still", 2, "service_silent", &["-t", "3s"]);
+        self.says("service_silent", 2, "service_silent", &["-t", "5s"]);
+        self.says("service_silent, still", 2, "service_silent", &["-t", "5s"]);
         two.thaw();
         three.thaw();
         self.wait_for(2);
@@ -251,10 +251,10 @@ impl Place<'_> {
         two.kill();
         three.kill();
         self.wait_for(0);
-        let check = || self.monitor.check(["-t", "3s"]);
+        let check = || self.monitor.check(["-t", "5s"]);
         self.compare("service_down", 2, self.gone(), check());
         self.compare("service_down, still", 2, self.gone(), check());
-        let check = self.monitor.check(["--no-state", "-c", "1:", "-t", "3s"]);
+        let check = self.monitor.check(["--no-state", "-c", "1:", "-t", "5s"]);
         self.compare("service_down, no state", 2, &["instances_out_of_range"], check);
         self.net.0[0].stop();
         self.says("service_down, NATS away", 2, "service_down", &[]);
@@ -263,7 +263,7 @@ impl Place<'_> {
             "service_down, NATS back",
             2,
             self.gone(),
-            self.monitor.check(["-t", "3s"]),
+            self.monitor.check(["-t", "5s"]),
         );
         let _four = self.instance();
         self.wait_for(1);
