@@ -204,7 +204,7 @@ impl Running {
         !process::ends(self.child.id(), Duration::ZERO)
     }
 
-    /// Waits, and says how much memory it used at most, in KiB.
+    /// Waits, and says how much memory it used at most, in KiB; 0 where it ended before it could be looked at.
     #[track_caller]
     pub fn wait_and_weigh(mut self) -> (Output, u64) {
         let path = format!("/proc/{}/status", self.pid());
@@ -216,7 +216,6 @@ impl Running {
             peak = peak.max(kib.unwrap_or(0));
             thread::sleep(Duration::from_millis(1));
         }
-        assert!(peak > 0, "{} ended before it could be looked at", self.text);
         (self.wait(), peak)
     }
 
