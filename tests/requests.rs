@@ -976,7 +976,7 @@ fn no_verdict_on_the_request_if_the_ping_took_all_the_time() {
             let request = conn.read_request()?;
             if request.subject.starts_with("$SRV.PING.") {
                 // The passing of time is what is tested: little of the timeout is left.
-                std::thread::sleep(ms(1300));
+                std::thread::sleep(ms(2600));
                 conn.reply(&request, PING)?;
             }
         }
@@ -986,7 +986,7 @@ fn no_verdict_on_the_request_if_the_ping_took_all_the_time() {
         "--subject",
         "orders.echo",
         "-t",
-        "2s",
+        "4s",
         "--stall",
         "100ms",
         "--confirm",
