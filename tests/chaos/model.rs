@@ -79,6 +79,8 @@ pub struct Model {
     /// Set if links can break, and lose packets.
     pub links: bool,
     pub instances: Vec<Instance>,
+    /// When the servers of a leaf or a gateway have found each other again at the latest.
+    joined: Option<Instant>,
     pub path: Path,
     pub pods: usize,
 }
@@ -95,6 +97,7 @@ impl Model {
             hosts: vec![host; hosts],
             links,
             instances: Vec::new(),
+            joined: None,
             path: Path::Whole,
             pods: 0,
         }
@@ -227,7 +230,7 @@ impl Model {
                     frozen: false,
                     stale: false,
                     lost: false,
-                    settled: now + GO_ON,
+                    settled: self.joined.map_or(now + GO_ON, |joined| joined.max(now + GO_ON)),
                 });
             }
             Action::Kill(pod) => next.instances.retain(|instance| instance.pod != *pod),
@@ -245,6 +248,9 @@ impl Model {
                 next.servers[*server] = Server::Up;
                 if next.servers.len() == 1 || !self.topology.is_one_cluster() {
                     next.lose_connections(Some(*server), now);
+                }
+                if !self.topology.is_one_cluster() {
+                    next.joined = Some(now + RECONNECT);
                 }
             }
             Action::Reload { lets_go: true } => next.lose_connections(None, now),
@@ -458,6 +464,9 @@ mod tests {
         let stopped = model.after(&stop, now);
         assert_eq!(can(&stopped), ["a 4500"]);
         // Those on the other one are heard when the two have found each other.
-        assert_eq!(can(&stopped.after(&Action::StartServer(1), now)), ["a 4500", "b 4500"]);
+        let again = stopped.after(&Action::StartServer(1), now);
+        assert_eq!(can(&again), ["a 4500", "b 4500"]);
+        // So are those that start meanwhile.
+        assert_eq!(can(&again.after(&there("c", 0), now)), ["a 4500", "b 4500", "c 4500"]);
     }
 }
