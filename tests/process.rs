@@ -402,8 +402,10 @@ fn flood_of_large_replies(conn: &mut Conn) -> io::Result<()> {
 fn timed_messages_that_crash_the_client_are_reported() {
     let cases: [(Script, &str); 3] = [
         (long_line, "internal error at *"),
-        // It depends on the machine how far we can follow: too many of them, or too much at once.
-        (flood_of_large_replies, "*"),
+        (
+            flood_of_large_replies,
+            "127.0.0.1:* sends far more replies than any service",
+        ),
         (
             reply_of_4_gib,
             "the server sent more than the memory limit allows: 4294967295 bytes at once",
@@ -429,11 +431,17 @@ fn timed_messages_that_crash_the_client_are_reported() {
                 stdout: lines[0].to_owned(),
                 ..out
             };
+            // It depends on the machine how far we can follow a flood.
+            let text = match first.stdout.contains("1000000 bytes") {
+                true => "the server sent more than the memory limit allows: 1000000 bytes at once",
+                false => text,
+            };
             first.assert(code, &format!("{line}{text} | instances=U *"));
             assert_eq!(epoch(&bench.state()), before);
         }
     }
-    assert!(most > 0, "one of them was looked at");
+    // One that crashes at once may be gone before anybody looks.
+    assert!(most > 0, "none was looked at");
 }
 
 /// The state of a service takes memory too, and little of it is left.
@@ -443,7 +451,7 @@ fn timed_ten_thousand_instances_are_remembered_when_memory_is_short() {
     let bench = Bench::new(&[ten_thousand_wordy_instances, down], reply_with_many_headers);
     let weigh = |code, line: &str| {
         let (out, peak) = bench.check().args(["-t", "3s"]).spawn().wait_and_weigh();
-        assert!(peak < MAX_MEMORY_KIB, "{peak} KiB: {out:?}");
+        assert!((1..MAX_MEMORY_KIB).contains(&peak), "{peak} KiB: {out:?}");
         out.assert(code, line)
             .assert_within(Duration::from_secs(3) + GRACE + SLACK);
     };
