@@ -150,7 +150,10 @@ fn every_state_can_be_read_on_any_screen() {
             .is_some_and(|text| text.contains("There were 2 instances at the last answer, ")),
         "{unknown}"
     );
-    // Both at once, for the checks: while NATS is away.
+    server.start_again();
+    one.wait_for_title("/", "WARNING - orders");
+    // They die at once for those who check all the time: while NATS is away.
+    server.stop();
     let ids = two.ids().to_vec();
     two.kill();
     server.start_again();
