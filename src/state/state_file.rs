@@ -76,8 +76,8 @@ pub struct LockedState<'a, M> {
     pub memory: M,
     /// Problems of the file, in a line each.
     pub problems: Vec<String>,
-    /// Set if there is no file.
-    pub is_missing: bool,
+    /// Set if nothing was read: there is no file, or nothing of it can be used.
+    pub is_empty: bool,
     may_write: bool,
 }
 
@@ -237,7 +237,7 @@ impl StateFile {
             locks: vec![lock],
             memory: M::default(),
             problems: Vec::new(),
-            is_missing: false,
+            is_empty: false,
             may_write: true,
         };
         let shown = self.path.display();
@@ -253,8 +253,11 @@ impl StateFile {
                 }
                 state.memory = loaded.memory;
             }
-            Err(LoadError::Missing) => state.is_missing = true,
-            Err(LoadError::Damaged(why)) => state.set_aside(why, "what it remembered is lost"),
+            Err(LoadError::Missing) => state.is_empty = true,
+            Err(LoadError::Damaged(why)) => {
+                state.is_empty = true;
+                state.set_aside(why, "what it remembered is lost");
+            }
             Err(LoadError::Failed(why) | LoadError::OtherKind(why)) => return Err(why),
         }
         Ok(state)

@@ -105,10 +105,15 @@ impl Store {
         }
     }
 
-    /// Reads what is remembered.
+    /// Reads what is remembered. Where the own file is damaged, the copy of the account counts, if there is one.
     pub(super) fn read(&self, now: Timestamp) -> Result<Loaded, LoadError> {
         let file = self.usable().map_err(LoadError::Failed)?;
-        self.load(file, now).map(|(_, loaded)| loaded)
+        match (self.load(file, now), &self.account) {
+            (Err(LoadError::Damaged(why)), Some(account)) => {
+                self.entry(account, now).map_err(|_| LoadError::Damaged(why))
+            }
+            (loaded, _) => Ok(loaded?.1),
+        }
     }
 
     /// Reads, lets `judge` make the new memory of the old one, and writes, all under the lock of this state.
@@ -139,19 +144,25 @@ impl Store {
         )
     }
 
-    /// Locks and reads the state. On its first run a single check takes over what the account remembers of the service.
+    /// Locks and reads the state. On its first run a single check takes over what the account remembers of the service, and also
+    /// where its own file is damaged.
     fn begin<'a>(&'a self, file: &'a StateFile, deadline: Instant) -> Result<LockedState<'a, Memory>, String> {
         let begin = || file.begin(deadline, |bytes| format::read(&self.key, bytes, Timestamp::now()));
-        let state = begin()?;
+        let mut state = begin()?;
         let account = match &self.account {
-            Some(account) if state.is_missing && account.exists()? => account,
+            Some(account) if state.is_empty && account.exists()? => account,
             _ => return Ok(state),
         };
+        // Where there are no hard links, it was moved away, and is missing the second time.
+        let problems = mem::take(&mut state.problems);
         // A run for all locks the account first, and then each service.
         drop(state);
         let (_, lock) = account.lock(deadline)?;
         let mut state = begin()?;
-        if state.is_missing {
+        if state.is_empty {
+            if state.problems.is_empty() {
+                state.problems = problems;
+            }
             match self.entry(account, Timestamp::now()) {
                 Ok(loaded) => state.memory = loaded.memory,
                 Err(LoadError::Missing) => {}

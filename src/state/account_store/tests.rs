@@ -297,6 +297,48 @@ fn a_broken_entry_costs_none_of_the_others() {
     assert_eq!(names(&place.account().peek(at(100))), ["billing", "orders"]);
 }
 
+/// A file that was peeked is not read a second time, and yet its faults are told.
+#[test]
+fn what_is_wrong_with_a_file_that_was_peeked_is_told() {
+    let place = Place::new("peeked");
+    place.run_for_all(&[("billing", up(3)), ("orders", memory())]);
+    let (path, whole) = (place.account().shown_path(), place.account_text());
+    let with_first_missed = |value: &str| {
+        let mut json: serde_json::Value = serde_json::from_str(&whole).expect("JSON");
+        json["services"]["orders"]["outage"]["first_missed"] = value.into();
+        json.to_string()
+    };
+    let faults = [
+        (
+            "2999-01-01T00:00:00Z",
+            "has a time in the future (2999-01-01T00:00:00Z), which counts as now, check the clock".to_owned(),
+        ),
+        (
+            "yesterday",
+            format!(
+                "is damaged: 1 part cannot be read (orders), set aside as {path}.bad, what could be read of it counts"
+            ),
+        ),
+    ];
+    for (first_missed, why) in faults {
+        place.write_account(&with_first_missed(first_missed));
+        assert_eq!(
+            place.run_for_all(&[("billing", up(3))]),
+            [format!("the state {path} {why}")]
+        );
+    }
+}
+
+/// The state of an account may be larger than that of a service.
+#[test]
+fn a_single_check_reads_an_account_of_any_allowed_size() {
+    let place = Place::new("wide");
+    place.run_for_all(&[("orders", memory())]);
+    let padding = " ".repeat(MAX_STATE_BYTES as usize);
+    place.write_account(&place.account_text().replacen('{', &format!("{{{padding}"), 1));
+    assert_eq!(place.run_single("orders", up(2)), (memory(), NONE));
+}
+
 #[test]
 fn where_the_own_file_is_damaged_the_copy_of_the_account_counts() {
     let place = Place::new("copy");
@@ -315,6 +357,31 @@ fn where_the_own_file_is_damaged_the_copy_of_the_account_counts() {
         assert_eq!((old, problems), (memory(), NONE), "{damage}");
         assert_eq!(place.account().peek(at(100)).services["orders"], memory());
     }
+}
+
+/// Whichever of the two runs first.
+#[test]
+fn a_single_check_whose_file_is_damaged_takes_the_copy_of_the_account() {
+    let place = Place::new("copy-single");
+    place.run_single("orders", up(2));
+    place.run_for_all(&[("orders", memory()), ("billing", up(3))]);
+    let path = place.single("orders").shown_path();
+    for (damage, why) in [
+        ("x", "is damaged: expected value at line 1 column 1"),
+        (r#"{"format":99}"#, "has format 99, this program knows format 1"),
+    ] {
+        fs::write(&path, damage).expect("written");
+        let told = format!("the state {path} {why}, set aside as {path}.bad, what it remembered is lost");
+        assert_eq!(place.run_single("orders", memory()), (memory(), vec![told]), "{damage}");
+        assert_eq!(fs::read_to_string(format!("{path}.bad")).expect("set aside"), damage);
+        assert_eq!(place.account().peek(at(100)).services["orders"], memory());
+    }
+    // Where the account has none, it is a first run.
+    place.run_single("mail", up(1));
+    let path = place.single("mail").shown_path();
+    fs::write(&path, "x").expect("written");
+    let (old, told) = place.run_single("mail", up(1));
+    assert_eq!((old, told.len()), (Memory::default(), 1));
 }
 
 #[test]
