@@ -28,7 +28,8 @@ const FIELDS: [&str; 13] = [
 ];
 
 /// Parses a reply. `endpoints` is an array in the result, whether the service sent an array or an object: the values of an
-/// object are its endpoints, and a key is the name of an endpoint that has none. Bytes that are not UTF-8 are replaced.
+/// object are its endpoints, and a key is the name of an endpoint that has none. What is no text is replaced: bytes that are not
+/// UTF-8, and one half of a surrogate pair.
 ///
 /// Returns `None` if the payload is not a JSON object.
 pub fn parse(payload: &[u8]) -> Option<Value> {
@@ -37,10 +38,34 @@ pub fn parse(payload: &[u8]) -> Option<Value> {
         return None;
     }
     let text = str::from_utf8(payload).map_or_else(|_| String::from_utf8_lossy(payload), Cow::Borrowed);
-    let mut deserializer = serde_json::Deserializer::from_str(&text);
-    let value = Part::Reply.deserialize(&mut deserializer).ok()?;
-    deserializer.end().ok()?;
-    Some(value)
+    let read = |text: &str| {
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let value = Part::Reply.deserialize(&mut deserializer).ok()?;
+        deserializer.end().ok()?;
+        Some(value)
+    };
+    read(&text).or_else(|| read(&without_halves(&text)?))
+}
+
+/// The text with U+FFFD in place of each escape that is one half of a surrogate pair. JSON allows it, Python and JavaScript write it
+/// (for a byte that is no text, or an emoji that was cut), and no string can hold it. `None`: there is none.
+fn without_halves(text: &str) -> Option<String> {
+    let unit = |escape: &str| u16::from_str_radix(escape.strip_prefix("\\u")?.get(..4)?, 16).ok();
+    let (mut whole, mut rest, mut has_half) = (String::new(), text, false);
+    while let Some(at) = rest.find('\\') {
+        let escape = &rest[at..];
+        let (length, is_half) = match (unit(escape), escape.get(6..).and_then(unit)) {
+            (Some(0xd800..=0xdbff), Some(0xdc00..=0xdfff)) => (12, false),
+            (Some(0xd800..=0xdfff), _) => (6, true),
+            // The second character may be another backslash.
+            _ => (2, false),
+        };
+        whole += &rest[..at];
+        whole += if is_half { "\\ufffd" } else { escape.get(..length)? };
+        has_half |= is_half;
+        rest = &escape[length..];
+    }
+    has_half.then(|| whole + rest)
 }
 
 /// A part of a reply, which decides what is kept of it.
@@ -200,6 +225,34 @@ mod tests {
     fn bytes_that_are_not_text_are_replaced() {
         let value = parse(b"{\"metadata\":{\"owner\":\"M\xfcller\"},\"x\":\"\xff\"}");
         assert_eq!(value, Some(json!({"metadata": {"owner": "M\u{fffd}ller"}})));
+    }
+
+    /// As Python writes a byte that is no text, and JavaScript an emoji that was cut.
+    #[test]
+    fn half_of_a_surrogate_pair_is_replaced() {
+        for (escape, shown) in [
+            (r"M\udcfcller", "M\u{fffd}ller"),
+            (r"\ud83d", "\u{fffd}"),
+            (r"\uD83D\n", "\u{fffd}\n"),
+            (r"\ud83d\ud83d\ude00", "\u{fffd}\u{1f600}"),
+            (r"\ude00\ud83d", "\u{fffd}\u{fffd}"),
+            (r"\\ud83d \ude00", "\\ud83d \u{fffd}"),
+            (r"\ud83dé", "\u{fffd}é"),
+        ] {
+            let text = format!(r#"{{"id":"A","metadata":{{"owner {escape}":"{escape}"}},"version":"{escape}"}}"#);
+            let key = format!("owner {shown}");
+            let expected = json!({"id": "A", "metadata": {key: shown}, "version": shown});
+            assert_eq!(parse(text.as_bytes()), Some(expected), "{text}");
+        }
+        for broken in [
+            r#"{"id":"\ud83d"#,
+            r#"{"id":"\ud8"}"#,
+            r#"{"id":"\é"}"#,
+            r#"{"id":"\ud83d\"#,
+            r#"{"id":"\x \ud83d"}"#,
+        ] {
+            assert_eq!(parse(broken.as_bytes()), None, "{broken}");
+        }
     }
 
     #[test]
