@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::ptr;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{bounded, unbounded};
@@ -53,8 +54,6 @@ impl Probe<'_> {
             let result = match address {
                 Some(address) => self.log_in(server, address, until).map(Some),
                 None => self.resolve(server, until).map(|addresses| {
-                    // TLS needs the host name, so the client resolves it again and tries all addresses in one attempt.
-                    let addresses = if server.tls { &addresses[..1] } else { &addresses };
                     for address in addresses.iter().rev() {
                         attempts.push_front((server, Some(*address)));
                     }
@@ -67,6 +66,11 @@ impl Probe<'_> {
                 Err(Stop::Lost(failure)) => {
                     self.step(format_args!("failed: {}", failure.text));
                     failures.push(failure);
+                    // TLS needs the host name, so the client resolves it again and tries all addresses, in any order: once more only
+                    // if it was stuck at one of them.
+                    if server.tls && address.is_some() && Instant::now() < until {
+                        attempts.retain(|(other, address)| address.is_none() || !ptr::eq(*other, server));
+                    }
                 }
                 Err(stop) => return Err(stop),
             }
