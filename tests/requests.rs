@@ -721,7 +721,7 @@ fn timed_request_that_may_have_been_received_is_sent_once() {
             "an error of the server",
             |conn, _, _| conn.send_raw(b"-ERR 'Maximum Payload Violation'\r\n"),
             3,
-            "UNKNOWN - orders: request not judged: NATS at * said: Maximum Payload Violation*, 1 instance, *",
+            "UNKNOWN - orders: request not judged: NATS at * said: Maximum Payload Violation, 1 instance, *",
         ),
         (
             "silence of the server, too",
@@ -969,7 +969,8 @@ fn a_server_without_headers_is_reported() {
 }
 
 #[test]
-fn no_verdict_on_the_request_if_the_ping_took_all_the_time() {
+#[ignore = "timed: tests/run.sh runs it alone"]
+fn timed_no_verdict_on_the_request_if_the_ping_took_all_the_time() {
     let fake = Fake::start(|conn| {
         conn.handshake()?;
         loop {

@@ -301,6 +301,10 @@ pub fn server_said(peer: &Peer<'_>, text: &str) -> Failure {
         let text = format!("NATS at {address} does not let us subscribe to an inbox: {said}");
         return Failure::new(Reason::PermissionDenied, text);
     }
+    // The client always logs in: it, the way or the server is slow.
+    if is("authentication timeout") {
+        return unreachable(address, &format!("the login took longer than it allows ({said})"));
+    }
     if is("authorization violation") || is("authentication") {
         let text = refused(peer, &said);
         return Failure::new(Reason::AuthRejected, text);
@@ -420,9 +424,9 @@ pub fn connection_broke(address: &str) -> Failure {
     Failure::new(Reason::NatsUnreachable, text)
 }
 
-/// The same failure, of a connection on which a request to an endpoint may be under way.
-pub fn lost_with_request(failure: Failure, is_under_way: bool) -> Failure {
-    match is_under_way {
+/// The same failure; `is_doubtful`: the connection ended without a word while a request to an endpoint was under way.
+pub fn lost_with_request(failure: Failure, is_doubtful: bool) -> Failure {
+    match is_doubtful {
         true => Failure {
             text: format!(
                 "{} while waiting for the reply of an endpoint, a reply that breaks the protocol does that",

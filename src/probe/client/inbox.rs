@@ -31,6 +31,7 @@ impl Probe<'_> {
         }
         self.empty_inbox(dialogue);
         for event in events {
+            let is_end_alone = matches!(event, ClientEvent::Disconnected);
             if let Err(stop) = self.handle(dialogue, event) {
                 let (true, Stop::Lost(failure) | Stop::Final(failure)) = (dialogue.schedules.is_done(), &stop) else {
                     return Err(stop);
@@ -38,7 +39,8 @@ impl Probe<'_> {
                 dialogue.broken = true;
                 // The request is not repeated over another connection, since an instance may have received it.
                 if let Some(call) = &mut dialogue.call {
-                    call.failed(diagnosis::lost_with_request(failure.clone(), call.is_under_way()));
+                    let is_doubtful = is_end_alone && call.is_under_way();
+                    call.failed(diagnosis::lost_with_request(failure.clone(), is_doubtful));
                 }
             }
         }

@@ -191,8 +191,8 @@ fn errors_of_the_server_are_explained() {
         ),
         (
             "Authentication Timeout",
-            AuthRejected,
-            "NATS at h:4222 wants credentials (Authentication Timeout): give --creds, --user, --token or --nkey",
+            NatsUnreachable,
+            "cannot reach NATS at h:4222: the login took longer than it allows (Authentication Timeout)",
         ),
         (
             "Secure Connection - TLS Required",
