@@ -94,6 +94,11 @@ impl Outstanding {
         }
     }
 
+    /// None has answered yet.
+    pub fn forget_answers(&mut self) {
+        *self = Outstanding::new(self.known.clone());
+    }
+
     /// Returns `true` if all expected instances have answered. If some are known by number only, no other instance has answered.
     pub fn is_complete(&self) -> bool {
         match &self.known {

@@ -162,6 +162,7 @@ impl Replies {
     pub fn reply_for_unused_id(&mut self) {
         self.replies_for_any_id = true;
         self.instances.clear();
+        self.outstanding.forget_answers();
         self.without_ping = false;
     }
 

@@ -195,10 +195,14 @@ impl Schedule {
             Query::Stats => replies.add_stats(plan, now, reply),
             Query::Discovery if plan.discover => replies.add_other(now, reply),
             Query::InstanceStatus(id) => replies.add_status(plan, now, sent, id, reply),
-            Query::UnusedId if of_silence => {
-                replies.reply_for_unused_id();
-                Err(NotCounted::Broken)
-            }
+            Query::UnusedId if of_silence => match reply {
+                // A stream acknowledges whatever is asked.
+                Err(NotCounted::Ack) => Err(NotCounted::Ack),
+                _ => {
+                    replies.reply_for_unused_id();
+                    Err(NotCounted::Broken)
+                }
+            },
             Query::Ping(nth) => replies.add_ping(plan, now, sent, Some(*nth), reply),
             Query::InstancePing(_) | Query::UnusedId | Query::Discovery => {
                 replies.add_ping(plan, now, sent, None, reply)

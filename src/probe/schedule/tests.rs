@@ -875,6 +875,13 @@ fn cause_of_a_silence_is_examined_before_it_is_reported() {
     assert_eq!(ids(outcome), ["a"]);
     assert!(probe.observation().without_ping);
 
+    // A stream that captures everything is nobody who answers for any id.
+    let (mut probe, now) = silent(&["a", "b"], false);
+    let ack = br#"{"stream":"S","seq":7}"#;
+    assert_eq!(probe.reply(now + ms(1), &UnusedId, ack), Err(NotCounted::Ack));
+    assert_eq!(probe.reply(now + ms(2), &of_a, STATS_OF_A), Ok(()));
+    assert_eq!(ids(probe.schedule.so_far()), ["a"]);
+
     // But not one that answers for another, nor for an id that nobody has.
     let (mut probe, now) = silent(&["a", "b"], false);
     let broken = Err(NotCounted::Broken);
