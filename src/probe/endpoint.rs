@@ -321,9 +321,9 @@ impl Call {
             (false, 0) => Some((self.last_info_asked + plan.stall).max(begun)),
             (false, _) => None,
         };
-        match again {
+        match again.filter(|_| now < plan.end) {
             Some(time) if now >= time => EndpointAction::AskInfo,
-            Some(time) => EndpointAction::Listen(time),
+            Some(time) => EndpointAction::Listen(time.min(plan.end)),
             None if !nobody && now < last.min(plan.end) => EndpointAction::Listen(last.min(plan.end)),
             None => {
                 let subject = shown(&self.info_subject);
