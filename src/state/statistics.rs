@@ -1,6 +1,6 @@
 //! The statistics of services from run to run: totals that only grow, and the windows of which rates are made.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -139,6 +139,14 @@ impl Statistics {
         }
         let all = counted.values().fold(Counters::default(), |sum, more| sum.plus(*more));
         next.all.add(at, all, enough);
+        let newcomers = counted.keys().filter(|name| !next.endpoints.contains_key(**name));
+        if next.endpoints.len() + newcomers.count() > MAX_ENDPOINTS {
+            // Those that no instance has any more make room: a version may have other names for all of them.
+            let instances = before.instances.values().flat_map(|known| known.endpoints.iter());
+            let had: BTreeSet<&str> = instances.map(|(name, _)| name).collect();
+            let is_there = |name: &str| had.contains(name) || counted.contains_key(name);
+            next.endpoints.retain(|name, _| is_there(name));
+        }
         for (name, counted) in counted {
             if next.endpoints.len() < MAX_ENDPOINTS || next.endpoints.contains_key(name) {
                 let new = RequestCounts::new(before.at);
@@ -413,7 +421,25 @@ mod tests {
         for (n, name) in names.iter().enumerate() {
             let epoch = seen(&[("a", -9, &[(name.as_str(), (1, 0, 0))])]);
             statistics = Statistics::after(Some(&statistics), at(61 + n as i64), &epoch, 10);
+            assert_eq!(statistics.endpoints.len(), n % MAX_ENDPOINTS + 1 + n / MAX_ENDPOINTS);
+            assert!(statistics.endpoints.contains_key(name));
         }
-        assert_eq!(statistics.endpoints.len(), MAX_ENDPOINTS);
+    }
+
+    /// The endpoints of a version that is gone keep no room from those of the next one.
+    #[test]
+    fn a_version_with_other_endpoints_has_room() {
+        let of_version = |version: usize| -> BTreeMap<String, Stats> {
+            let mut stats = Stats::default();
+            (0..40).for_each(|n| stats.add(&format!("v{version}.e{n}"), Counters::default()));
+            [(format!("id{version}"), stats)].into()
+        };
+        let mut statistics = Statistics::after(None, at(0), &of_version(1), 10);
+        statistics = Statistics::after(Some(&statistics), at(60), &of_version(1), 10);
+        for second in [120, 180, 60 + 901, 120 + 901] {
+            statistics = Statistics::after(Some(&statistics), at(second), &of_version(2), 10);
+        }
+        let of_second = statistics.endpoints.keys().filter(|name| name.starts_with("v2."));
+        assert_eq!((of_second.count(), statistics.endpoints.len()), (40, 40));
     }
 }
