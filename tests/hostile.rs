@@ -1343,12 +1343,12 @@ fn no_text_of_a_service_or_a_server_can_forge_output() {
              outage=0.000000s;;;0; probe=*s;;;0;\n\
              OK service_up\n\
              asked {server}*\n\
-             answered in *: A version 1.0?instances=99 {host} {node} {pod} {html} {rest}"
+             answered in *: A version 1.0?instances=99 {pod} {host} {node} {html} {rest}"
         ),
     );
     assert_cannot_forge(&up);
     // What tells the place comes first, also when it was read back.
-    let known = format!("A version 1.0?instances=99 {host} {node} {pod} {html} {rest}");
+    let known = format!("A version 1.0?instances=99 {pod} {host} {node} {html} {rest}");
     let down = check(&fake)
         .args(["-vv", "--confirm", "50ms"])
         .home(&home)

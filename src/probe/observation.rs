@@ -463,5 +463,14 @@ pub struct AllObservation {
 
 /// Returns `true` if the metadata value under this key names the place where an instance runs.
 pub fn names_a_place(key: &str) -> bool {
-    ["pod", "host", "node"].iter().any(|place| key.contains(place))
+    place_rank(key) < 2
+}
+
+/// The order of the metadata: the pod, then the host it is on, then what names no place.
+pub fn place_rank(key: &str) -> u8 {
+    match ["host", "node"].iter().any(|place| key.contains(place)) {
+        _ if key.contains("pod") => 0,
+        true => 1,
+        false => 2,
+    }
 }

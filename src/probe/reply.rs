@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::connect::target::ServiceName;
 use crate::probe::json;
-use crate::probe::observation::{Instance, MAX_ID, NotCounted, names_a_place};
+use crate::probe::observation::{Instance, MAX_ID, NotCounted, place_rank};
 use crate::probe::stats::{Counters, MAX_ENDPOINTS, Stats};
 use crate::values::text::{clean, digest};
 use crate::values::timestamp::Timestamp;
@@ -169,7 +169,7 @@ fn read_metadata(value: &Value) -> Vec<(String, String)> {
         .filter_map(|(key, value)| Some((key, value.as_str()?)))
         .collect();
     // The fields that locate the instance must not be cut off.
-    entries.sort_by_key(|(key, _)| !names_a_place(key));
+    entries.sort_by_key(|(key, _)| place_rank(key));
     entries
         .into_iter()
         .take(METADATA_ENTRIES)

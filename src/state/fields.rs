@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::probe::observation::{Fate, Instance, names_a_place};
+use crate::probe::observation::{Fate, Instance, place_rank};
 use crate::probe::stats::Counters;
 
 /// Maximum number of instances that are remembered by id. Those beyond are counted only, so that the state stays small whatever a
@@ -87,7 +87,7 @@ impl Metadata {
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, String)>, D::Error> {
         let mut metadata = deserializer.deserialize_map(MapVisitor)?;
-        metadata.sort_by_key(|(key, _)| !names_a_place(key));
+        metadata.sort_by_key(|(key, _)| place_rank(key));
         Ok(metadata)
     }
 }
