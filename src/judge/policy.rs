@@ -186,6 +186,13 @@ pub struct RestartLimits {
     pub succession: Succession,
 }
 
+impl RestartLimits {
+    /// Returns the number of changes that have to be remembered so that the limits can be reached: a restart is made of two.
+    pub fn fewest_changes(&self) -> usize {
+        self.warning.max(self.critical).unwrap_or(0) * 2
+    }
+}
+
 impl Default for RestartLimits {
     fn default() -> RestartLimits {
         RestartLimits {

@@ -7,7 +7,7 @@ use super::details::verbosity_of;
 use super::policy::RestartLimits;
 use super::rule::{RuleInput, RuleOutput, crossed};
 use super::verdict::{Finding, Metric};
-use crate::probe::observation::{Fate, Outcome};
+use crate::probe::observation::{Fate, Outcome, shown_id};
 use crate::state::changes::Change;
 use crate::values::dated;
 use crate::values::duration::age;
@@ -21,7 +21,11 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
         return;
     }
     let changes = input.next.changes.as_ref();
-    let restarts = changes.map(|changes| changes.restarts_within(limits.succession.window, input.observation.at));
+    let (window, before) = (
+        limits.succession.window,
+        input.previous.epoch.as_ref().map(|epoch| epoch.at),
+    );
+    let restarts = changes.map(|changes| changes.restarts_to_judge(window, input.observation.at, before));
     let metric = Metric::count("restarts", restarts.as_ref().map(Vec::len));
     output.add_metric(metric.with_limits(limits.warning, limits.critical, below));
     // A run that could not ask has no new evidence.
@@ -35,7 +39,7 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
     output.add_findings(may_not_ask(input));
     for (n, restart) in restarts.iter().rev().enumerate() {
         let how = if is_presumed(restart) { "presumed" } else { "seen" };
-        let old = restart.replaces().unwrap_or_default();
+        let old = shown_id(restart.replaces().unwrap_or_default());
         let text = format!("restart {how} {}: {} in place of {old}", restart.at, restart.instance);
         output.add_detail(verbosity_of(n), text);
     }

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use super::account::{AccountKey, AccountMemory, MAX_SERVICES, max_changes, max_history};
 use super::account_format::{self, LoadedAccount, MAX_ACCOUNT_BYTES};
+use super::changes::MAX_CHANGES;
 use super::format;
 use super::key::{FILE_NAME_CHARS, StateKey};
 use super::location::{StateEnvironment, StateLocation};
@@ -54,6 +55,8 @@ pub struct Turn<'a> {
     own: OwnStates,
     peeked: &'a AccountMemory,
     deadline: Instant,
+    /// Number of changes of a service that are kept at least, however many services there are.
+    pub fewest_changes: usize,
     /// Number of services that were taken in.
     newcomers: usize,
     /// Number of services that were not.
@@ -360,6 +363,7 @@ impl<'a> Turn<'a> {
             own,
             peeked,
             deadline,
+            fewest_changes: 0,
             newcomers: 0,
             refused: 0,
         }
@@ -401,21 +405,14 @@ impl<'a> Turn<'a> {
                 kept = Some(Arc::clone(&next));
                 (said, next)
             });
-            self.judged.extend(kept.map(|next| (name.to_owned(), next)));
+            let kept = kept.map(|next| (name.to_owned(), self.shortened(next)));
+            self.judged.extend(kept);
             return (said, problems);
         }
         let before = self.before.services.get(name);
         let old = self.judged.get(name).map(|memory| &**memory).or(before);
         let (said, next) = judge(old.unwrap_or(&nothing));
-        let mut next = next.into();
-        let services = self.before.services.len().max(self.judged.len());
-        let (changes, history) = (max_changes(services), max_history(services));
-        let is_longer = next.changes.as_ref().is_some_and(|log| log.log.len() > changes);
-        if is_longer || next.history.len() > history {
-            let memory = Arc::make_mut(&mut next);
-            memory.changes.iter_mut().for_each(|log| log.keep(changes));
-            memory.history.drain(..memory.history.len().saturating_sub(history));
-        }
+        let next = self.shortened(next.into());
         let is_new = old.is_none();
         if is_new && self.before.services.len() + self.newcomers >= MAX_SERVICES {
             self.refused += 1;
@@ -424,6 +421,20 @@ impl<'a> Turn<'a> {
             self.judged.insert(name.to_owned(), next);
         }
         (said, Vec::new())
+    }
+
+    /// The memory of one of many services: with as many changes and epochs as all of them have room for.
+    fn shortened(&self, mut memory: Arc<Memory>) -> Arc<Memory> {
+        let services = self.before.services.len().max(self.judged.len());
+        let changes = max_changes(services).max(self.fewest_changes).min(MAX_CHANGES);
+        let history = max_history(services);
+        let is_longer = memory.changes.as_ref().is_some_and(|log| log.log.len() > changes);
+        if is_longer || memory.history.len() > history {
+            let memory = Arc::make_mut(&mut memory);
+            memory.changes.iter_mut().for_each(|log| log.keep(changes));
+            memory.history.drain(..memory.history.len().saturating_sub(history));
+        }
+        memory
     }
 
     /// Returns the entries to write: not those of services that are not watched any more. A service with a file of its own has

@@ -194,7 +194,8 @@ impl Changes {
         let silent = epochs.absent.iter().filter(|(_, fate)| *fate == Fate::NotAnswering);
         let silent: BTreeSet<&str> = silent.filter(|_| epochs.hidden).map(|(id, _)| id.as_str()).collect();
         let taken: BTreeSet<&str> = self.log.iter().filter_map(Change::replaces).collect();
-        let mut free: Vec<Change> = self
+        // Each with the time since when it has been away.
+        let mut free: Vec<(Change, Timestamp)> = self
             .log
             .iter()
             .filter(|change| match change.what {
@@ -202,22 +203,21 @@ impl Changes {
                 ChangeKind::Missing => change.at < at && silent.contains(change.instance.id.as_str()),
                 ChangeKind::Arrived { .. } => false,
             })
-            .filter(|change| at.since(change.at) < succession.window && !taken.contains(change.instance.id.as_str()))
+            .filter(|change| !taken.contains(change.instance.id.as_str()))
             .map(|change| {
                 let missed = left.get(&change.instance.id).copied().unwrap_or(change.at);
                 let since = epochs.away_since.filter(|_| missed == at).unwrap_or(missed);
-                Change {
-                    at: since,
-                    ..change.clone()
-                }
+                (change.clone(), since)
             })
             // A clock that was set back makes nobody wait.
-            .filter(|gone| at < gone.at || at.since(gone.at) >= succession.confirm)
+            .filter(|(_, since)| at < *since || at.since(*since) >= succession.confirm)
             .collect();
         for same_place in [true, false] {
             for arrival in &mut self.log {
-                let fits = |gone: &Change| {
-                    (arrival.at == at || arrival.at >= gone.at)
+                // However long ago the check before was.
+                let fits = |(gone, since): &(Change, Timestamp)| {
+                    (arrival.at == at || arrival.at >= *since)
+                        && arrival.at.since(gone.at) < succession.window
                         && arrival.instance.id != gone.instance.id
                         && arrival.instance.version == gone.instance.version
                         && (!same_place || arrival.place().is_some() && gone.place() == arrival.place())
@@ -225,7 +225,7 @@ impl Changes {
                 if arrival.what == (ChangeKind::Arrived { replaces: None })
                     && let Some(n) = free.iter().position(fits)
                 {
-                    let replaces = Some(free.remove(n).instance.id);
+                    let replaces = Some(free.remove(n).0.instance.id);
                     arrival.what = ChangeKind::Arrived { replaces };
                     self.restarts = self.restarts.saturating_add(1);
                 }
@@ -261,24 +261,60 @@ impl Changes {
         self.keep(MAX_CHANGES);
     }
 
-    /// Keeps at most so many changes, the latest, and forgets first of all who only came.
+    /// Keeps at most so many changes, the latest, and forgets first of all who only came, but for those that may make restarts by the
+    /// next check: as many as there is room for.
     pub fn keep(&mut self, max: usize) {
+        let waiting = self.waiting(max / 2);
+        let is_waiting = |change: &Change| waiting.contains(&change.instance.id);
         let mut surplus = self.log.len().saturating_sub(max);
-        let mut is_surplus = |only: &ChangeKind, change: &Change| {
-            let drop = surplus > 0 && (change.what == *only);
-            surplus -= usize::from(drop);
-            drop
+        let mut retain = |is_dispensable: &dyn Fn(&Change) -> bool| {
+            self.log.retain(|change| {
+                let drop = surplus > 0 && is_dispensable(change) && !is_waiting(change);
+                surplus -= usize::from(drop);
+                !drop
+            });
         };
-        for only in [ChangeKind::Arrived { replaces: None }, ChangeKind::Missing] {
-            self.log.retain(|change| !is_surplus(&only, change));
+        retain(&|change| change.what == ChangeKind::Arrived { replaces: None });
+        retain(&|change| change.what == ChangeKind::Missing);
+        retain(&|_| true);
+    }
+
+    /// The ids of those that came in the latest check with changes and of as many that left before, of the same version: they may
+    /// make restarts. At most so many pairs.
+    fn waiting(&self, max: usize) -> BTreeSet<String> {
+        let Some(latest) = self.log.iter().map(|change| change.at).max() else {
+            return BTreeSet::new();
+        };
+        let taken: BTreeSet<&str> = self.log.iter().filter_map(Change::replaces).collect();
+        let mut gone: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for Change { instance, .. } in self.not_there() {
+            if !taken.contains(instance.id.as_str()) {
+                gone.entry(&instance.version).or_default().push(&instance.id);
+            }
         }
-        self.log.drain(..self.log.len().saturating_sub(max));
+        let newcomers = self
+            .log
+            .iter()
+            .filter(|change| change.at == latest && change.what == ChangeKind::Arrived { replaces: None });
+        let pairs = newcomers.filter_map(|Change { instance, .. }| {
+            let gone = gone.get_mut(instance.version.as_str())?.pop()?;
+            Some([gone.to_owned(), instance.id.clone()])
+        });
+        pairs.take(max).flatten().collect()
     }
 
     /// The restarts of the time before `at`, latest last.
     pub fn restarts_within(&self, window: Duration, at: Timestamp) -> Vec<&Change> {
         let recent = |change: &&Change| change.replaces().is_some() && at.since(change.at) < window;
         self.log.iter().filter(recent).collect()
+    }
+
+    /// The same for the verdict of a check: those at the time of the one before count however long ago that was, for most of them
+    /// are restarts only by this one.
+    pub fn restarts_to_judge(&self, window: Duration, at: Timestamp, before: Option<Timestamp>) -> Vec<&Change> {
+        let counts = |change: &&Change| at.since(change.at) < window || Some(change.at) == before;
+        let restarts = self.log.iter().filter(|change| change.replaces().is_some());
+        restarts.filter(counts).collect()
     }
 
     /// Returns the number of instances that left in this check and had been there before `since`.

@@ -8,6 +8,12 @@ const SUCCESSION: Succession = Succession {
     window: WINDOW,
 };
 
+/// A newcomer counts by the next check, as with the usual flags.
+const CONFIRMING: Succession = Succession {
+    confirm: Duration::from_secs(5),
+    window: WINDOW,
+};
+
 const fn at(second: i64) -> Timestamp {
     Timestamp::from_seconds(1_790_000_000 + second)
 }
@@ -47,6 +53,15 @@ fn told(changes: &Changes) -> String {
 type Epochs<'a> = &'a [(i64, &'a str, &'a str)];
 
 fn run(epochs: Epochs<'_>) -> Changes {
+    run_with(SUCCESSION, epochs, |_| ())
+}
+
+fn run_confirming(epochs: Epochs<'_>) -> Changes {
+    run_with(CONFIRMING, epochs, |_| ())
+}
+
+/// `shorten`: what is done to the log after each epoch.
+fn run_with(succession: Succession, epochs: Epochs<'_>, shorten: impl Fn(&mut Changes)) -> Changes {
     let mut before: Vec<Instance> = Vec::new();
     let mut changes: Option<Changes> = None;
     for (second, there, gone) in epochs {
@@ -66,7 +81,9 @@ fn run(epochs: Epochs<'_>) -> Changes {
                 hidden: gone.contains('~'),
                 away_since: None,
             };
-            changes = Some(Changes::after(changes.as_ref(), epochs, SUCCESSION));
+            let mut next = Changes::after(changes.as_ref(), epochs, succession);
+            shorten(&mut next);
+            changes = Some(next);
         }
         before = answers.into_iter().map(|answer| answer.instance).collect();
     }
@@ -256,6 +273,52 @@ fn old_instances_are_distinguished_from_new_ones() {
     // It left when the server said so, however long it had been missing.
     let changes = run(&[(0, "a b", ""), (60, "a", ""), (120, "a", "b")]);
     assert_eq!(changes.old_ones_left(at(120), at(120)), 1);
+}
+
+/// With seldom checks, too: a restart counts by the next one, and is judged by it.
+#[test]
+fn restarts_between_seldom_checks_count() {
+    let changes = run_confirming(&[(0, "a b", ""), (960, "a c", "b"), (1920, "a d", "c"), (2880, "a d", "")]);
+    assert_eq!((told(&changes).as_str(), changes.restarts), ("-b +c=b -c +d=c", 2));
+    let judged = |at_second: i64, before: i64| {
+        let restarts = changes.restarts_to_judge(WINDOW, at(at_second), Some(at(before)));
+        restarts
+            .iter()
+            .map(|restart| restart.instance.id.as_str())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(judged(2880, 1920), ["d"]);
+    assert_eq!((judged(2819, 2760), judged(2820, 2760)), (vec!["d"], vec![]));
+    // Who came long after somebody had left took no place.
+    let changes = run_confirming(&[(0, "a b", ""), (60, "a", "b"), (1000, "a c", ""), (1060, "a c", "")]);
+    assert_eq!((told(&changes).as_str(), changes.restarts), ("-b +c", 0));
+}
+
+/// A restart of all instances counts by the next check, as far as there is room for it: half of what came and half of what left.
+#[test]
+fn a_short_log_keeps_those_that_may_have_restarted() {
+    let all =
+        |from: usize, to: usize, version: &str| (from..to).map(|n| format!("i{n}:{version} ")).collect::<String>();
+    let ids = |from: usize, to: usize| (from..to).map(|n| format!("i{n} ")).collect::<String>();
+    let run = |epochs: Epochs<'_>| {
+        run_with(CONFIRMING, epochs, |changes| {
+            changes.keep(8);
+            assert!(changes.log.len() <= 8);
+        })
+    };
+    let (old, new) = (all(0, 8, "1"), all(8, 16, "1"));
+    let changes = run(&[(0, &old, ""), (60, &new, &ids(0, 8)), (120, &new, "")]);
+    assert_eq!(changes.restarts, 4);
+    let (old, new) = (all(0, 4, "1"), all(4, 8, "1"));
+    let changes = run(&[(0, &old, ""), (60, &new, &ids(0, 4)), (120, &new, "")]);
+    assert_eq!(changes.restarts, 4);
+    // A deployment makes none.
+    let changes = run(&[
+        (0, &old, ""),
+        (60, &all(4, 12, "2"), &ids(0, 4)),
+        (120, &all(4, 12, "2"), ""),
+    ]);
+    assert_eq!((changes.restarts, told(&changes).matches('-').count()), (0, 4));
 }
 
 #[test]
