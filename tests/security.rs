@@ -211,7 +211,8 @@ fn no_text_shows_an_id_as_it_was_sent() {
         loop {
             let request = conn.read_request()?;
             let count = if all.load(SeqCst) { IDS.len() } else { 1 };
-            for id in IDS.iter().take(count).map(|id| id.replace('>', "")) {
+            // The first one runs twice.
+            for id in IDS.iter().take(count).chain(&IDS[..1]).map(|id| id.replace('>', "")) {
                 conn.reply(
                     &request,
                     json!({"name": "orders", "id": id, "version": "1.0.0"})
@@ -250,6 +251,11 @@ fn no_text_shows_an_id_as_it_was_sent() {
         }
         assert_clean(when, &run(&["state", "show", "--state-dir", &state]));
     };
+    let twice = run(&["check", "--no-state"]);
+    assert!(
+        twice.contains("2 replies from one id (?svg/onload=a): is it running twice?"),
+        "{twice}"
+    );
     all_formats("all");
     let metrics = run(&["check", "--no-state", "--format", "prometheus", "--per-instance"]);
     assert!(metrics.contains(r#"instance_id="a\\nb""#), "escaped: {metrics}");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::rule::{RuleInput, RuleOutput};
 use super::verdict::Metric;
-use crate::probe::observation::{Ignored, Outcome};
+use crate::probe::observation::{Ignored, Outcome, shown_id};
 use crate::values::duration::latency;
 
 /// Maximum number of instances that `-v` names.
@@ -101,7 +101,12 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
             1,
             format!(
                 "headers that are not UTF-8, or malformed, in replies of: {}",
-                observation.unreadable.join(", ")
+                observation
+                    .unreadable
+                    .iter()
+                    .map(|id| shown_id(id))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
         );
     }

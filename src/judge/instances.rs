@@ -3,7 +3,7 @@
 use super::lost;
 use super::rule::{MAX_NAMED, RuleInput, RuleOutput, crossed, slowest};
 use super::verdict::{Finding, Metric};
-use crate::probe::observation::{Fate, InstanceReply, Outcome};
+use crate::probe::observation::{Fate, InstanceReply, Outcome, shown_id};
 use crate::values::duration::{age, latency};
 use crate::values::range::Range;
 use crate::values::status::{Reason, Status};
@@ -92,7 +92,10 @@ fn missing(input: &RuleInput<'_>, replies: &[InstanceReply]) -> String {
         text.push_str(", a PING does not reach all of them: their library puts the $SRV subjects into a queue group");
     }
     if let Some((id, replies)) = observation.same_id.first() {
-        text.push_str(&format!(", {replies} replies from one id ({id}): is it running twice?"));
+        text.push_str(&format!(
+            ", {replies} replies from one id ({}): is it running twice?",
+            shown_id(id)
+        ));
     }
     text
 }
