@@ -12,6 +12,7 @@ mod account;
 mod endpoint;
 mod events;
 mod order;
+mod order_all;
 mod truth;
 
 use std::borrow::Cow;
@@ -186,6 +187,13 @@ fn long_sequences_of_few_events_of_two_services_are_judged_rightly() {
 fn every_order_of_messages_ends_rightly() {
     for run in order::runs() {
         Search::of(&run, 4).tell(&run.name, "runs");
+    }
+}
+
+#[test]
+fn every_order_of_messages_of_all_services_ends_rightly() {
+    for run in order_all::runs() {
+        Search::of(&run, 3).tell(&run.name, "runs");
     }
 }
 

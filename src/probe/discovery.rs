@@ -17,7 +17,7 @@ const MAX_GAP: Duration = Duration::from_millis(25);
 const MAX_WAIT: Duration = Duration::from_millis(200);
 
 /// The query to all services.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Discovery {
     plan: DiscoveryPlan,
     /// Set if services that nobody knows of are waited for.

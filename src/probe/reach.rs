@@ -17,7 +17,7 @@ struct Heard {
 }
 
 /// The second query to all services, and those by name beside it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reach {
     sent: Duration,
     stall: Duration,

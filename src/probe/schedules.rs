@@ -72,13 +72,13 @@ pub enum Taken {
     NotCounted(NotCounted),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum State {
     Asked(Schedule),
     Known(Observation),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Service {
     name: String,
     /// Set if it was not planned.
@@ -93,7 +93,7 @@ struct Service {
 }
 
 /// One probe of all its services.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Schedules {
     /// When the first request left.
     began: Timestamp,

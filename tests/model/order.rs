@@ -18,12 +18,12 @@ use check_nats_service::values::timestamp::Timestamp;
 use super::{World, ensure};
 
 /// The deadline of every run.
-const END: Duration = Duration::from_secs(10);
+pub(super) const END: Duration = Duration::from_secs(10);
 
 /// Times of the retries, as the manual has them.
-const RETRIES: [Duration; 5] = [ms(50), ms(250), ms(1200), ms(2500), ms(5000)];
+pub(super) const RETRIES: [Duration; 5] = [ms(50), ms(250), ms(1200), ms(2500), ms(5000)];
 
-const fn ms(ms: u64) -> Duration {
+pub(super) const fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
