@@ -163,6 +163,7 @@ fn the_template_finds_every_service_in_what_the_agent_answers() {
     assert_eq!(discovered(&answer), ["mail", "orders"]);
     assert_eq!(of("nats.services.status", None, &answer), "OK");
     assert_eq!(of("nats.services.count", None, &answer), 2);
+    assert_eq!(of("nats.services.asked", None, &answer), true);
     assert_eq!(of("nats.service.instances[{#SERVICE}]", Some("orders"), &answer), 2);
     // Each of them finds something, for each service.
     for item in list(&template, "items")
@@ -199,6 +200,12 @@ fn the_template_finds_every_service_in_what_the_agent_answers() {
         "CRITICAL",
         "an outage is open"
     );
+    assert_eq!(
+        of("nats.services.asked", None, &answer),
+        false,
+        "the status does not tell"
+    );
+    assert_eq!(of("nats.service.status[{#SERVICE}]", Some("mail"), &answer), "UNKNOWN");
     assert_eq!(
         of("nats.service.instances[{#SERVICE}]", Some("mail"), &answer),
         Value::Null
@@ -253,6 +260,11 @@ fn the_parts_of_the_template_fit_together() {
         .map(|trigger| trigger["expression"].as_str().expect("an expression"))
         .collect();
     assert!(expressions.len() >= 4, "{expressions:?}");
+    // A dependency is named by the name and the expression of another trigger.
+    let part = |trigger: &Value| (trigger["name"].clone(), trigger["expression"].clone());
+    let parts: Vec<(Value, Value)> = triggers.clone().map(part).collect();
+    let dependencies = triggers.clone().flat_map(|trigger| list(trigger, "dependencies"));
+    assert!(dependencies.clone().count() == 2 && dependencies.map(part).all(|it| parts.contains(&it)));
     let name = template["template"].as_str().expect("a name");
     for expression in expressions {
         let (_, rest) = expression
