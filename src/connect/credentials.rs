@@ -90,6 +90,8 @@ pub struct Credentials {
 pub struct Claims {
     /// The public NKey of the user.
     pub subject: String,
+    /// The public NKey of the account that the user belongs to. Clean.
+    pub account: String,
     /// Clean; empty where there is none.
     pub name: String,
     pub not_before: Option<Timestamp>,
@@ -132,8 +134,15 @@ fn read_claims(jwt: &str) -> Option<Claims> {
     let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
     let bytes = BASE64URL_NOPAD.decode(payload.trim_end_matches('=').as_bytes()).ok()?;
     let claims: Value = serde_json::from_slice(&bytes).ok()?;
+    // A signing key of the account may have issued it.
+    let issuers = [&claims["nats"]["issuer_account"], &claims["iss"], &claims["sub"]];
+    let account = issuers
+        .into_iter()
+        .filter_map(Value::as_str)
+        .find(|key| !key.is_empty())?;
     Some(Claims {
         subject: claims["sub"].as_str()?.to_owned(),
+        account: clean(account, 64),
         name: clean(claims["name"].as_str().unwrap_or(""), 64),
         not_before: read_time(&claims["nbf"])?,
         expires: read_time(&claims["exp"])?,
@@ -200,6 +209,21 @@ mod tests {
                 !debug.contains(&seed(&key)) && !debug.contains(&jwt(&claims)),
                 "{debug}"
             );
+        }
+    }
+
+    #[test]
+    fn the_account_is_the_one_that_issued_the_credentials() {
+        let key = KeyPair::new_user();
+        for (issuers, account) in [
+            (r#","iss":"AACC""#, "AACC"),
+            (r#","iss":"ASIGN","nats":{"issuer_account":"AACC"}"#, "AACC"),
+            (r#","iss":"AACC","nats":{"issuer_account":""}"#, "AACC"),
+            ("", &key.public_key()),
+        ] {
+            let claims = format!(r#"{{"sub":"{}"{issuers}}}"#, key.public_key());
+            let credentials = Credentials::parse(&file(&jwt(&claims), &seed(&key))).expect("a good file");
+            assert_eq!(credentials.claims.account, account, "{issuers}");
         }
     }
 

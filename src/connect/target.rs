@@ -1,5 +1,6 @@
 //! Whom to ask about what: validated, so that nothing in here can be wrong or be printed by mistake.
 
+use std::net::Ipv6Addr;
 use std::path::PathBuf;
 
 use percent_encoding::percent_decode_str;
@@ -39,11 +40,12 @@ pub enum Auth {
 }
 
 impl Auth {
-    /// The user, who is part of the question: by name, or by public NKey. A token is a secret and is not.
+    /// The user, who is part of the question: by name, or by public NKey. A token is a secret and is not. Of credentials it is the
+    /// account: they may have another user each time that they are renewed.
     pub fn user(&self) -> Option<String> {
         match self {
             Auth::UserPassword { user, .. } => Some(user.clone()),
-            Auth::Credentials { credentials, .. } => Some(credentials.claims.subject.clone()),
+            Auth::Credentials { credentials, .. } => Some(credentials.claims.account.clone()),
             Auth::Nkey { nkey, .. } => Some(nkey.public()),
             Auth::None | Auth::Token(_) => None,
         }
@@ -98,6 +100,12 @@ impl ServerUrl {
                 ));
             }
         };
+        let host = with_scheme.split_once("://").map_or("", |(_, rest)| rest);
+        if host.parse::<Ipv6Addr>().is_ok() {
+            return Err(format!(
+                "'{host}' is an IPv6 address: in a URL it stands in brackets, [{host}]"
+            ));
+        }
         let url = Url::parse(&with_scheme).map_err(|e| match e {
             // The text may be a password whose host is missing.
             ParseError::InvalidPort => "a server URL ends with a port from 1 to 65535, or with the host".to_owned(),
@@ -345,6 +353,11 @@ mod tests {
             (
                 "nats://F-\u{61e}h",
                 "'nats://F-?h': the host may have letters, digits, '-', '_' and '.' only",
+            ),
+            ("::1", "'::1' is an IPv6 address: in a URL it stands in brackets, [::1]"),
+            (
+                "tls://2001:db8::1:4222",
+                "'2001:db8::1:4222' is an IPv6 address: in a URL it stands in brackets, [2001:db8::1:4222]",
             ),
             (
                 "nats://h:99999",

@@ -66,10 +66,10 @@ pub fn render_all(
 
 /// The lines about the file. `future`: its latest time, if the clock was set back; `None` without a file.
 fn head(what: &str, key: &AccountKey, path: Option<&Path>, future: Option<Option<Timestamp>>) -> Vec<String> {
-    let AccountKey { prefix, servers, user } = key;
-    let user = user.as_ref().map(|user| format!(" as user {user}")).unwrap_or_default();
+    let AccountKey { prefix, servers, .. } = key;
+    let login = key.login();
     let mut lines = vec![
-        format!("{what} under {prefix}, asked at {}{user}", servers.join(", ")),
+        format!("{what} under {prefix}, asked at {}{login}", servers.join(", ")),
         format!("state file {}", path.unwrap_or(Path::new("")).display()),
     ];
     match future {

@@ -119,9 +119,7 @@ fn of_account(key: &AccountKey) -> String {
     let clean = |text: &str| clean(text, MAX_CHARS);
     let servers: Vec<String> = key.servers.iter().map(|server| clean(server)).collect();
     let mut text = format!("at {}", servers.join(", "));
-    if let Some(user) = &key.user {
-        text += &format!(" as user {}", clean(user));
-    }
+    text += &clean(&key.login());
     if key.prefix != "$SRV" {
         text += &format!(" (--srv-prefix {})", clean(&key.prefix));
     }

@@ -49,6 +49,16 @@ impl AccountKey {
         format!("all-{:016x}.json", digest(text.bytes()))
     }
 
+    /// ` as user mon`, or ` in account A...` where that is known; empty without a login.
+    pub fn login(&self) -> String {
+        let is_account = |user: &str| user.len() == 56 && user.starts_with('A');
+        match &self.user {
+            Some(account) if is_account(account) => format!(" in account {account}"),
+            Some(user) => format!(" as user {user}"),
+            None => String::new(),
+        }
+    }
+
     /// Key of the single check of this service.
     pub fn of_service(&self, service: &str) -> StateKey {
         StateKey {
