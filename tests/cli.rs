@@ -51,6 +51,10 @@ fn a_mistake_is_one_line() {
         "'check_nats_service state' requires a subcommand but one was not provided [subcommands: show, reset, list]",
     );
     says(
+        &["state", "forget", "-n", "orders"],
+        "what about the state? Say state show, reset or list",
+    );
+    says(
         &["orders"],
         "'orders' is not a command: check, textfile, probe, watch, state, list or server",
     );

@@ -1104,6 +1104,76 @@ fn faults_of_the_systems_ca_certificates_are_reported() {
     assert_refused(out, "tls_failed", &at(&server, text));
 }
 
+/// Short-lived credentials have another user each time.
+#[test]
+#[ignore = "needs nats-server"]
+fn an_outage_outlives_its_credentials() {
+    let (operator, account, files) = (Operator::new(), Account::new("APP"), Files::new());
+    let server = Server::with_config(Version::Newest, &operator.config(&[&account]));
+    let of_service = files.write("svc.creds", &account.creds(&User::new("svc")));
+    let service = Service::async_nats(&server.url(), "orders").creds(&of_service).start();
+    let run = || {
+        let creds = files.write("mon.creds", &account.creds(&User::new("mon")));
+        let words = [
+            "-n",
+            "orders",
+            "-s",
+            &server.url(),
+            "--creds",
+            &creds,
+            "--confirm",
+            "1s",
+            "--state-dir",
+        ];
+        Check::new(words).arg(files.0.join("state")).run()
+    };
+    run().assert_first_line(0, "NATS_SERVICE OK - orders: 1 instance, *");
+    service.kill();
+    run().assert_first_line(
+        2,
+        "NATS_SERVICE CRITICAL - orders: down, no responders, 1 instance until *",
+    );
+    run().assert_first_line(2, "NATS_SERVICE CRITICAL - orders: still down *");
+    let listed = Check::new(["state", "list", "--state-dir"])
+        .arg(files.0.join("state"))
+        .run();
+    listed.assert(
+        0,
+        "orders at 127.0.0.1:* in account A*: 0 instances * ago, down since *, 1 instance before\n",
+    );
+}
+
+/// As with the nats CLI, where each of the two has a place of its own.
+#[test]
+#[ignore = "needs nats-server"]
+fn a_password_is_taken_for_the_user_of_the_context() {
+    let server = Server::with_config(Version::Newest, "authorization { user: mon, password: s3cret }");
+    let files = Files::new();
+    let password = files.write("password", "s3cret\n");
+    for rest in ["", r#", "password": "stale""#] {
+        let context = format!(r#"{{ "url": "{}", "user": "mon"{rest} }}"#, server.url());
+        let context = files.write("x.json", &context);
+        let run = |flags: &[&str], variables: &[(&str, &str)]| {
+            let run = check(&["--context", &context, "--never-seen", "ok"]).args(flags);
+            variables
+                .iter()
+                .fold(run, |run, (name, value)| run.env(name, value))
+                .run()
+        };
+        for (flags, variables) in [
+            (&["--password-file", &password][..], &[][..]),
+            (&["--password", "s3cret"], &[("NATS_PASSWORD", "wrong")]),
+            (&[], &[("NATS_PASSWORD", "s3cret")]),
+        ] {
+            run(flags, variables).assert_first_line(0, "NATS_SERVICE OK - orders: no responders, *");
+        }
+        run(&[], &[]).assert_first_line(
+            3,
+            "NATS_SERVICE UNKNOWN - orders: NATS at * refused the user mon or the password *",
+        );
+    }
+}
+
 /// A setting that can come from a flag, a variable and a context, with a value that works and one that does not.
 struct Setting {
     /// Flag, variable and context key of each part of it; empty where there is none.
@@ -1475,6 +1545,7 @@ fn a_bad_configuration_is_one_clear_line() {
         ("creds.json", r#"{ "creds": "~/nowhere.creds" }"#),
         ("inbox.json", r#"{ "inbox_prefix": "_INBOX.*" }"#),
         ("urls.json", r#"{ "url": "nats://mon:s3c,ret@h" }"#),
+        ("half.json", r#"{ "url": "nats://h", "cert": "./client.pem" }"#),
     ] {
         files.write(name, text);
     }
@@ -1544,6 +1615,10 @@ fn a_bad_configuration_is_one_clear_line() {
         (
             &["--tlscert", &cert, "--tlskey", &cert],
             &format!("--tlskey {cert}: there is no key in PEM form in it"),
+        ),
+        (
+            &["--context", "./half.json"],
+            "the cert of the context: a certificate needs its key, give --tlskey",
         ),
         (
             &["--context", "nowhere"],

@@ -267,6 +267,11 @@ fn the_name_of_the_pod_comes_from_a_variable() {
         "",
         "check_nats_service: --match-env: the variable POD_NAME is not set (see --help)",
     );
+    ask(&flags, "$(NAME)").assert_stderr(
+        3,
+        "",
+        "check_nats_service: --match-env: the variable POD_NAME is ?(NAME), which Kubernetes did not expand (see --help)",
+    );
     for value in ["", "$(POD_NAME)"] {
         let word = format!("pod={value}");
         let text =

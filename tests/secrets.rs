@@ -111,6 +111,8 @@ const RUNS: &[Run] = &[
     (&["-s", "nats://u:S3CRET\nS3CRET@h/x"], &[], USAGE),
     (&["-s", "nats://u:S3CRET,S3CRET@h"], &[], USAGE),
     (&["-s", "nats://u:1?S3CRET,S3CRET@h"], &[], USAGE),
+    (&["-s", "nats://S3CRET,S3CRET@h"], &[], USAGE),
+    (&[], &[("NATS_URL", "S3CRET,S3CRET@h")], USAGE),
     (&["-s", "u:S3CRET://S3CRET@h/x"], &[], USAGE),
     (&["-s", "nats://u:S3CRET%ff@h"], &[], USAGE),
     (&["-s", "nats://u:S3CRET"], &[], USAGE),

@@ -304,6 +304,14 @@ fn selector(values: &FlagValues<'_>) -> Result<Option<Selector>, String> {
     for word in values.words("match-env")? {
         let (key, name) = key_and_value("match-env", "VARIABLE", word)?;
         match values.variable(name)? {
+            // Kubernetes leaves the reference to a variable that it does not know as it is.
+            Some(value) if value.starts_with("$(") => {
+                return Err(format!(
+                    "--match-env: the variable {} is {}, which Kubernetes did not expand",
+                    clean(name, 80),
+                    clean(&value, 80)
+                ));
+            }
             Some(value) => wanted.push((key.to_owned(), value)),
             None => return Err(format!("--match-env: the variable {} is not set", clean(name, 80))),
         }

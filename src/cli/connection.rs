@@ -211,9 +211,10 @@ fn login(values: &FlagValues<'_>, context: &Context) -> Result<(Auth, Level), Co
             user,
             password.or(password_variable.clone()),
         )?),
-        (None, Some(password), _) => match &user_variable {
-            Some(user) => Some(login_of(USER, user, Some(password))?),
-            None => return Err("a password needs a user: give --user".into()),
+        (None, Some(password), _) => match (&user_variable, &context.user) {
+            (Some(user), _) => Some(login_of(USER, user, Some(password))?),
+            (None, Some(user)) => Some(login_of(Origin::Context("user"), user, Some(password))?),
+            (None, None) => return Err("a password needs a user: give --user".into()),
         },
         (None, None, None) => match (values.raw("creds"), values.raw("nkey")) {
             (Some(path), _) => Some(creds(values, Origin::Flag("creds"), &file(path))?),
@@ -243,7 +244,7 @@ fn login(values: &FlagValues<'_>, context: &Context) -> Result<(Auth, Level), Co
     } else if let Some(path) = values.setting("NATS_NKEY")? {
         nkey(values, Origin::Variable("NATS_NKEY"), &file(path))?
     } else {
-        return Ok(match login_of_context(values, context)? {
+        return Ok(match login_of_context(values, context, password_variable)? {
             Auth::None => (Auth::None, Level::Nowhere),
             auth => (auth, Level::Context),
         });
@@ -251,8 +252,12 @@ fn login(values: &FlagValues<'_>, context: &Context) -> Result<(Auth, Level), Co
     Ok((auth, Level::Variables))
 }
 
-/// In the order of the nats CLI: user, creds, nkey, user JWT, token.
-fn login_of_context(values: &FlagValues<'_>, context: &Context) -> Result<Auth, ConfigError> {
+/// In the order of the nats CLI: user, creds, nkey, user JWT, token. `password_variable` beats the password of the context.
+fn login_of_context(
+    values: &FlagValues<'_>,
+    context: &Context,
+    password_variable: Option<Secret>,
+) -> Result<Auth, ConfigError> {
     let resolve = |key: &'static str, value: &Secret, plain: Plain| {
         context::resolve(value, plain, values.env).map_err(|why| Origin::Context(key).problem(why))
     };
@@ -275,11 +280,11 @@ fn login_of_context(values: &FlagValues<'_>, context: &Context) -> Result<Auth, 
             password,
             ..
         } => {
-            let password = password
-                .as_ref()
-                .map(|password| text("password", password))
-                .transpose()?;
-            let password = password.unwrap_or(Secret::new(""));
+            let password = match (password_variable, password) {
+                (Some(password), _) => password,
+                (None, Some(password)) => text("password", password)?,
+                (None, None) => Secret::new(""),
+            };
             login_of(Origin::Context("user"), user, Some(password))
         }
         Context { creds: Some(value), .. } => {
@@ -365,10 +370,8 @@ fn tls(values: &FlagValues<'_>, context: &Context) -> Result<Tls, ConfigError> {
             pem(cert, "certificate", "CERTIFICATE")?,
             pem(key, "key", "PRIVATE KEY")?,
         )),
-        (Some((origin, _)), None) => return Err(format!("{origin}: a certificate needs its key, give --tlskey").into()),
-        (None, Some((origin, _))) => {
-            return Err(format!("{origin}: a key needs its certificate, give --tlscert").into());
-        }
+        (Some((origin, _)), None) => return Err(origin.problem("a certificate needs its key, give --tlskey")),
+        (None, Some((origin, _))) => return Err(origin.problem("a key needs its certificate, give --tlscert")),
         (None, None) => None,
     };
     let ca = values.file("tlsca", "NATS_CA", context.ca.as_ref())?;
@@ -399,16 +402,21 @@ fn server_of(host: &str, port: Option<&str>) -> Result<ServerUrl, String> {
 }
 
 fn server_list(source: &str, list: &str) -> Result<Vec<ServerUrl>, String> {
-    let servers: Result<Vec<ServerUrl>, String> = list
-        .split(',')
-        .map(str::trim)
-        .filter(|url| !url.is_empty())
-        .map(ServerUrl::parse)
-        .collect();
+    let urls: Vec<&str> = list.split(',').map(str::trim).filter(|url| !url.is_empty()).collect();
+    // A comma splits a token: its first half would be a host, which is looked up, printed and remembered.
+    let is_split = |pair: &[&str]| {
+        let host = pair[0].split_once("://").map_or(pair[0], |(_, rest)| rest);
+        !host.contains(['@', '.', ':']) && pair[1].contains('@') && !pair[1].contains("://")
+    };
+    let is_split = urls.windows(2).any(is_split);
+    let servers: Result<Vec<ServerUrl>, String> = urls.into_iter().map(ServerUrl::parse).collect();
     match servers {
         Ok(servers) if servers.is_empty() => Err(format!("{source}: it names no server")),
+        Ok(_) if is_split => Err(format!(
+            "{source}: in user info, write %2C for a comma, and before the user info of a further server nats:// or tls://"
+        )),
         Ok(servers) => Ok(servers),
-        // A comma splits a password, and the message would print its second half.
+        // The message would print the second half.
         Err(_) if list.contains('@') && list.contains(',') => Err(format!(
             "{source}: not a list of server URLs, in user info, write %2C for a comma and %40 for an @"
         )),

@@ -93,6 +93,9 @@ fn one_line(error: &clap::Error, args: &[OsString]) -> String {
             Some(first) if first == "probe" && error.kind() == ErrorKind::InvalidSubcommand => {
                 "which probe? Say probe liveness, readiness or startup".into()
             }
+            Some(first) if first == "state" && error.kind() == ErrorKind::InvalidSubcommand => {
+                "what about the state? Say state show, reset or list".into()
+            }
             _ => "a word too many among the flags, a value with blanks needs quotes".into(),
         };
     }
