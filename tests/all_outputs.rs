@@ -545,6 +545,56 @@ fn watch_keeps_the_memory_of_all_services_in_files_or_for_as_long_as_it_lives() 
     }
 }
 
+/// Nothing is forgotten that cannot be asked: neither which services there are, nor which of them are down.
+#[test]
+#[ignore = "needs nats-server"]
+fn watch_reports_all_services_while_a_file_of_the_login_is_missing() {
+    let server = Server::with_config(Version::Newest, "authorization { user: mon, password: s3cret }");
+    let (url, login) = (server.url(), server.url().replace("//", "//mon:s3cret@"));
+    let dir = TempDir::new();
+    let (password, state) = (dir.join("password"), dir.join("state"));
+    for place in [&[][..], &["--state-dir", &state]] {
+        fs::write(&password, "s3cret\n").expect("written");
+        let orders = Service::async_nats(&login, "orders").start();
+        let _mail = Service::async_nats(&login, "mail").start();
+        let user = ["--user", "mon", "--password-file", &password];
+        let exporter = Exporter::start(&url, &[&user, place].concat());
+        let metrics = |what: &str, is_so: &dyn Fn(&Metrics) -> bool| {
+            wait_for(what, || {
+                let metrics = Metrics::parse(&http::get(exporter.port, "/metrics").ok()?);
+                is_so(&metrics).then_some(metrics)
+            })
+        };
+        orders.kill();
+        metrics("an outage", &|metrics| {
+            metrics.of("orders", "nats_service_outage") == Some(1.0)
+        });
+        fs::remove_file(&password).expect("removed");
+        let not_asked = |metrics: &Metrics| metrics.of("mail", "nats_service_probe_success") == Some(0.0);
+        let metrics = metrics("nobody can be asked", &not_asked);
+        assert_eq!(metrics.of("orders", "nats_service_outage"), Some(1.0), "{place:?}");
+        assert_eq!(metrics.of("mail", "nats_service_outage"), Some(0.0), "{place:?}");
+        assert_eq!(
+            metrics.reasons("orders"),
+            ["config_unusable", "service_down"],
+            "{place:?}"
+        );
+        assert!(exporter.get("/service/orders", 200).body.contains("still down for "));
+        fs::write(&password, "s3cret\n").expect("written");
+        let _orders = Service::async_nats(&login, "orders").start();
+        exporter.wait_for("/service/orders", "recovered after ");
+        let log = exporter.end();
+        // Each service is told once, and that it is back.
+        for (line, times) in [
+            ("orders CRITICAL service_down: ", 1),
+            ("orders OK service_recovered: ", 1),
+            ("mail ", 0),
+        ] {
+            assert_eq!(log.matches(line).count(), times, "{place:?}: {line}: {log}");
+        }
+    }
+}
+
 /// Files of the sidecar hold all services, too.
 #[test]
 #[ignore = "needs nats-server"]

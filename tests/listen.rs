@@ -1324,6 +1324,27 @@ fn only_a_port_is_ipv4_too_where_ipv6_is_alone() {
     sidecar.end(libc::SIGTERM);
 }
 
+/// A state that cannot be used remembers nobody. The sidecar itself has seen the instance, and knows that it is gone.
+#[test]
+#[ignore = "needs nats-server"]
+fn without_a_usable_state_an_instance_that_was_seen_is_gone_all_the_same() {
+    let server = Server::start(Version::Newest);
+    let dir = TempDir::new();
+    let flags = ["--any-instance", "--state", &dir.join("missing/state.json")];
+    fs::write(dir.join("missing"), "").unwrap();
+    let listening = Listening::start(&server.url(), &[&SOON[..], &flags].concat());
+    let reply = listening.ask("/livez");
+    assert!(
+        reply.status == 200 && reply.body.contains("no instance was ever seen in this account"),
+        "{reply:?}"
+    );
+    let service = Service::nats_py(&server.url(), "orders").start();
+    listening.wait_for("/readyz", 200);
+    service.kill();
+    listening.wait_for("/livez", 503);
+    listening.sidecar.end(libc::SIGTERM);
+}
+
 /// A Secret that comes late restarts no pod: were the sidecar to end, its port would be closed, and every probe would fail.
 #[test]
 #[ignore = "needs nats-server"]

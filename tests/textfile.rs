@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use check_nats_service::files::replace;
 
 use crate::support::{
-    Blackhole, Check, Fake, LIMIT, Metrics, Mount, Running, Server, Service, TempDir, Version, is_root, wait_for,
+    Blackhole, Check, Fake, LIMIT, Metrics, Mount, Running, SLACK, Server, Service, TempDir, Version, is_root, wait_for,
 };
 
 const NOBODY: u32 = 65534;
@@ -276,6 +276,19 @@ fn timed_the_file_is_written_whatever_is_wrong_with_nats() {
     let nonsense = Fake::start(|conn| conn.send_raw(b"SSH-2.0-OpenSSH\r\n"));
     let bench = Bench::new(nonsense.url());
     not_asked(&bench, bench.run(), "protocol_error");
+}
+
+/// NATS that hangs uses up all of its own time, and there is some left for a disk that is not fast.
+#[test]
+#[ignore = "needs nats-server, strace"]
+fn timed_a_slow_disk_has_time_where_nats_hangs() {
+    let frozen = Server::start(Version::Newest);
+    frozen.freeze();
+    let bench = Bench::new(frozen.url());
+    let check = bench.run().args(["--no-state", "-t", "3s"]);
+    let check = check.tampered("fdatasync", "delay_enter=200000", &[]);
+    check.run().assert(0, "").assert_within(Duration::from_secs(3) + SLACK);
+    assert_says(&bench.metrics(), 3, Some(0), None, &["nats_unreachable"]);
 }
 
 /// The metrics are written all the same, and do not deny an outage that nobody can know of.

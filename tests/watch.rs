@@ -286,6 +286,137 @@ fn sighup_checks_at_once_and_reads_the_credentials_anew() {
     sidecar.end(libc::SIGTERM);
 }
 
+/// NATS that hangs uses up all of the timeout. Then the files say so, even on a disk that is slow: else they would go on saying that
+/// all is well.
+#[test]
+#[ignore = "needs nats-server, strace"]
+fn the_files_are_written_when_nats_hangs_and_the_disk_is_slow() {
+    let server = Server::start(Version::Newest);
+    let _service = Service::nats_py(&server.url(), "orders").start();
+    let dir = TempDir::new();
+    let (metrics, status) = (dir.join("orders.prom"), dir.join("orders.json"));
+    let words = [
+        "watch",
+        "-s",
+        &server.url(),
+        "-n",
+        "orders",
+        "--interval",
+        "100ms",
+        "-t",
+        "1s",
+    ];
+    let sidecar = Check::new(words).args(["--textfile", &metrics, "--status-file", &status]);
+    let _sidecar = sidecar.tampered("fdatasync", "delay_enter=250000", &[]).spawn();
+    let wait_for_reason = |reason: &str| {
+        wait_for(reason, || {
+            let status: Value = serde_json::from_str(&fs::read_to_string(&status).ok()?).unwrap();
+            (status["reason"] == reason).then_some(())
+        })
+    };
+    wait_for_reason("service_up");
+    server.freeze();
+    wait_for_reason("nats_unreachable");
+    let metrics = Metrics::parse(&fs::read_to_string(&metrics).unwrap());
+    assert_eq!(metrics.reasons("orders"), ["nats_unreachable"]);
+    server.thaw();
+    wait_for_reason("service_up");
+}
+
+/// Whoever reads the log may stop: nothing waits for that.
+#[test]
+#[ignore = "needs nats-server"]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let server = Server::start(Version::Newest);
+    let service = Service::nats_py(&server.url(), "orders").start();
+    let dir = TempDir::new();
+    // Full from the beginning, and never read.
+    let script = r#"mkfifo "$0" && exec 3<>"$0" && head -c 65536 /dev/zero >&3 && exec "$@" 2>&3"#;
+    let under = ["sh", "-c", script, &dir.join("log")];
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    let flags = [
+        "--interval",
+        "50ms",
+        "--stall",
+        "20ms",
+        "--confirm",
+        "100ms",
+        "--any-instance",
+        "--listen",
+        &address,
+    ];
+    let sidecar = Sidecar::start_under(&under, &server.url(), &flags);
+    sidecar.wait_for_status("it is up", |status| status["reason"] == "service_up");
+    let probe = |status: u16| {
+        wait_for("the probe", || {
+            http::ask(port, "GET", "/readyz")
+                .ok()
+                .filter(|reply| reply.status == status)
+        })
+    };
+    probe(200);
+    service.kill();
+    sidecar.wait_for_status("it is down", |status| status["reason"] == "service_down");
+    probe(503);
+    sidecar.end(libc::SIGTERM);
+}
+
+/// Nothing is forgotten that cannot be asked: an alert on the metrics must not end because a Secret is missing.
+#[test]
+#[ignore = "needs nats-server"]
+fn an_outage_outlives_a_missing_file_of_the_login() {
+    let server = Server::with_config(Version::Newest, "authorization { user: mon, password: s3cret }");
+    let login = server.url().replace("//", "//mon:s3cret@");
+    let dir = TempDir::new();
+    let (password, state, states) = (dir.join("password"), dir.join("state.json"), dir.join("states"));
+    let places: [&[&str]; 3] = [&[], &["--state", &state], &["--state-dir", &states]];
+    for place in places {
+        let service = Service::nats_py(&login, "orders").start();
+        fs::write(&password, "s3cret\n").unwrap();
+        let flags = [
+            "--user",
+            "mon",
+            "--password-file",
+            &password,
+            "--interval",
+            "50ms",
+            "--stall",
+            "20ms",
+            "--confirm",
+            "100ms",
+        ];
+        let sidecar = Sidecar::start(&server.url(), &[&flags[..], place].concat());
+        sidecar.wait_for_status("it is up", |status| status["reason"] == "service_up");
+        service.kill();
+        sidecar.wait_for_status("it is down", |status| status["reason"] == "service_down");
+        fs::remove_file(&password).unwrap();
+        let status = sidecar.wait_for_status("it cannot be asked", |status| status["asked"] == false);
+        let findings = [("service_down", "CRITICAL"), ("config_unusable", "UNKNOWN")];
+        for (nth, (reason, code)) in findings.into_iter().enumerate() {
+            let finding = &status["findings"][nth];
+            assert_eq!(
+                (&finding["reason"], &finding["status"]),
+                (&reason.into(), &code.into()),
+                "{place:?}: {status}"
+            );
+        }
+        let text = status["text"].as_str().unwrap();
+        assert!(
+            text.starts_with("still down for ") && text.contains(", last answer from NATS "),
+            "{place:?}: {text}"
+        );
+        assert!(status["outage"]["since"].is_string(), "{place:?}: {status}");
+        // The textfile is written before the status file.
+        let metrics = Metrics::parse(&fs::read_to_string(sidecar.dir.join("orders.prom")).unwrap());
+        assert_eq!(metrics.of("orders", "nats_service_outage"), Some(1.0));
+        fs::write(&password, "s3cret\n").unwrap();
+        let _service = Service::nats_py(&login, "orders").start();
+        sidecar.wait_for_line("orders OK service_recovered: 1 instance, recovered after ");
+        sidecar.end(libc::SIGTERM);
+    }
+}
+
 /// The first line says what is watched, and how; the last one, why it ends. Neither has a secret.
 #[test]
 #[ignore = "needs nats-server"]

@@ -15,6 +15,7 @@ use crate::values::status::{Reason, Status};
 pub type AbortReport = Arc<dyn Fn(&CheckReport, &str) -> Output + Send + Sync>;
 
 /// The report of a check.
+#[derive(Clone)]
 pub enum CheckReport {
     One(Box<Report>),
     All(AllReport),

@@ -68,8 +68,14 @@ pub struct TextWriter<'f> {
 }
 
 impl<'f> TextWriter<'f> {
-    pub fn new(file: &'f File) -> TextWriter<'f> {
-        TextWriter { file, end: 0 }
+    /// Begins anew.
+    ///
+    /// # Errors
+    ///
+    /// That of the system.
+    pub fn new(file: &'f File) -> io::Result<TextWriter<'f>> {
+        file.set_len(0)?;
+        Ok(TextWriter { file, end: 0 })
     }
 
     /// # Errors

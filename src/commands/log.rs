@@ -1,7 +1,9 @@
 //! The log of a command that keeps running: one line for each event on stderr, as text or as JSON.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -9,7 +11,21 @@ use super::outcome::ShortVerdict;
 use crate::cli::LogFormat;
 use crate::serve::response::HttpStatus;
 use crate::values::status::Status;
+use crate::values::text::count;
 use crate::values::timestamp::Timestamp;
+
+/// Maximum number of characters of a message: a pipe that takes anything takes 4096 bytes without a wait (`PIPE_BUF`).
+const MAX_CHARS: usize = 900;
+
+/// Lines of this process that nobody took.
+static LOST: AtomicUsize = AtomicUsize::new(0);
+
+fn stderr_takes_a_line() -> bool {
+    let stderr = io::stderr();
+    let mut polled = [PollFd::new(&stderr, PollFlags::OUT)];
+    // Where that cannot be asked, the write tells.
+    !matches!(poll(&mut polled, Some(&Timespec::default())), Ok(0))
+}
 
 /// The log of `watch`. Serialized for the process that answers over HTTP.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -115,13 +131,34 @@ impl Log {
     }
 
     fn write(&self, event: &Event<'_>) {
-        let line = self.line(event, Timestamp::now());
+        // Whoever reads the log may have stopped: neither checks nor probes wait for that.
+        if !stderr_takes_a_line() {
+            LOST.fetch_add(1, Relaxed);
+            return;
+        }
+        let now = Timestamp::now();
+        let lost = match LOST.swap(0, Relaxed) {
+            0 => String::new(),
+            lost => self.line(
+                &Event {
+                    level: Level::Error,
+                    lead: String::new(),
+                    message: &format!("{} lost: nobody read the log", count(lost, "line")),
+                    fields: Vec::new(),
+                },
+                now,
+            ),
+        };
+        let lines = lost + &self.line(event, now);
         // One write call: two processes share stderr.
-        let _ = io::stderr().write_all(line.as_bytes());
+        let _ = io::stderr().write_all(lines.as_bytes());
     }
 
     fn line(&self, event: &Event<'_>, now: Timestamp) -> String {
-        let clean = |text: &str| text.replace(|c: char| c.is_control(), "?");
+        let clean = |text: &str| {
+            let clean = |c: char| if c.is_control() { '?' } else { c };
+            text.chars().take(MAX_CHARS).map(clean).collect::<String>()
+        };
         let (time, message) = (now.to_millis(), clean(event.message));
         match self.format {
             LogFormat::Text => format!("{time} {}{message}\n", clean(&event.lead)),

@@ -17,6 +17,7 @@ use crate::judge::verdict::Verdict;
 use crate::render;
 use crate::render::prometheus::Style;
 use crate::render::report::Report;
+use crate::state::account::AccountKey;
 use crate::values::status::{Reason, Status};
 use crate::values::timestamp::Timestamp;
 
@@ -31,6 +32,8 @@ pub struct CheckOutcome {
     pub own_up: Option<bool>,
     /// The state to carry to the next check, where no file holds it.
     pub state: Option<String>,
+    /// Whose state it is; `None`: that is not known.
+    pub key: Option<AccountKey>,
 }
 
 /// A verdict in brief: its status, the reason that leads, and the text of that.
@@ -53,7 +56,7 @@ impl From<&Verdict> for ShortVerdict {
 }
 
 impl CheckOutcome {
-    pub fn new(report: &CheckReport, state: Option<String>) -> CheckOutcome {
+    pub fn new(report: &CheckReport, state: Option<String>, key: Option<AccountKey>) -> CheckOutcome {
         let (services, own_up) = match report {
             CheckReport::One(report) => (&[][..], report.own_up),
             CheckReport::All(report) => (&report.reports[..], None),
@@ -64,7 +67,13 @@ impl CheckOutcome {
             services: services.iter().map(of_service).collect(),
             own_up,
             state,
+            key,
         }
+    }
+
+    /// Returns whether it tells of the services: a check that could not begin tells of none, and not that they are gone.
+    pub fn has_services(&self) -> bool {
+        !self.services.is_empty() || !self.verdict.reason.is_of_whole_run()
     }
 
     /// A check that came to no verdict.
@@ -78,29 +87,38 @@ impl CheckOutcome {
             services: BTreeMap::new(),
             own_up: None,
             state: None,
+            key: None,
         }
     }
 }
 
-/// Since when each verdict has had its status: that over all services under an empty name.
+/// Facts that the sidecar knows from its checks so far.
 #[derive(Clone, Debug, Default)]
-pub struct StatusTimes(BTreeMap<String, (Status, Timestamp)>);
+pub struct ChecksSoFar {
+    /// Since when each verdict has had its status: that over all services under an empty name.
+    statuses: BTreeMap<String, (Status, Timestamp)>,
+    /// Set once the pod's own instance has replied.
+    own_was_up: bool,
+}
 
-impl StatusTimes {
+impl ChecksSoFar {
     /// Takes in the verdicts of a check that has just ended.
     pub fn update(&mut self, outcome: &CheckOutcome, now: Timestamp) {
-        self.0
-            .retain(|name, _| name.is_empty() || outcome.services.contains_key(name));
+        self.own_was_up |= outcome.own_up == Some(true);
+        if outcome.has_services() {
+            self.statuses
+                .retain(|name, _| name.is_empty() || outcome.services.contains_key(name));
+        }
         let verdicts = outcome.services.iter().map(|(name, verdict)| (name.as_str(), verdict));
         for (name, verdict) in verdicts.chain([("", &outcome.verdict)]) {
             let since = self.since(name, verdict.status, now);
-            self.0.insert(name.to_owned(), (verdict.status, since));
+            self.statuses.insert(name.to_owned(), (verdict.status, since));
         }
     }
 
     /// Since when the verdict has had this status; `now`, if it had another one.
     pub fn since(&self, name: &str, status: Status, now: Timestamp) -> Timestamp {
-        let same = self.0.get(name).filter(|(before, _)| *before == status);
+        let same = self.statuses.get(name).filter(|(before, _)| *before == status);
         same.map_or(now, |(_, since)| *since)
     }
 }
@@ -171,16 +189,16 @@ impl Served {
     pub fn write(
         file: &File,
         report: &CheckReport,
-        times: &StatusTimes,
+        so_far: &ChecksSoFar,
         style: &Style,
         max_age: Duration,
         check_requests: u64,
     ) -> io::Result<()> {
-        let mut writer = TextWriter::new(file);
-        let since = |verdict: &Verdict, now| times.since(&verdict.service, verdict.status(), now);
+        let mut writer = TextWriter::new(file)?;
+        let since = |verdict: &Verdict, now| so_far.since(&verdict.service, verdict.status(), now);
         let html = match report {
             CheckReport::One(one) => {
-                let since = times.since("", one.verdict.status(), one.now);
+                let since = so_far.since("", one.verdict.status(), one.now);
                 render::html::checked(one, since, max_age)
             }
             CheckReport::All(all) => render::html::checked_all(all, |verdict| since(verdict, all.now)),
@@ -192,11 +210,11 @@ impl Served {
         };
         let status = report.status();
         let result = match report {
-            CheckReport::One(report) => ServedResult::One(ServedCheck {
-                status,
-                check: LastCheck::new(&report.verdict, report.seen.as_deref(), report.now),
-                texts,
-            }),
+            CheckReport::One(report) => {
+                let check = LastCheck::new(&report.verdict, report.seen.as_deref(), report.now);
+                let check = if so_far.own_was_up { check.of_one_seen() } else { check };
+                ServedResult::One(ServedCheck { status, check, texts })
+            }
             CheckReport::All(all) => {
                 let mut services = BTreeMap::new();
                 for report in all.reports.iter() {
@@ -269,7 +287,12 @@ mod tests {
     fn encoded_check_decodes_to_the_same_check() {
         for (state, report) in sample_reports() {
             let report = CheckReport::One(Box::new(report));
-            let outcome = CheckOutcome::new(&report, Some("{\"a\": 1}\n".into()));
+            let key = AccountKey {
+                prefix: "$SRV".into(),
+                servers: vec!["h:4222".into()],
+                user: None,
+            };
+            let outcome = CheckOutcome::new(&report, Some("{\"a\": 1}\n".into()), Some(key));
             let text = serde_json::to_string(&outcome).expect("JSON");
             assert_eq!(
                 serde_json::from_str::<CheckOutcome>(&text).ok(),
@@ -280,7 +303,7 @@ mod tests {
             Served::write(
                 &file,
                 &report,
-                &StatusTimes::default(),
+                &ChecksSoFar::default(),
                 &Style::default(),
                 Duration::MAX,
                 7,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::check_report::{AbortReport, CheckReport};
-use super::run_check::{SAVING, judge_beside_others, needs_census, plan, state_environment, unreadable};
-use crate::cli::{AllConfig, AllServices};
+use super::run_check::{Limits, SAVING, judge_beside_others, needs_census, plan, state_environment, unreadable};
+use crate::cli::{AllConfig, AllServices, Settings};
 use crate::judge::overview::{OverviewInput, ServiceResult, add_problem, overview};
 use crate::judge::verdict::Finding;
 use crate::probe::client::{ProbeRequest, probe_all};
@@ -30,21 +30,51 @@ pub fn account_store(config: &AllConfig, env: Env<'_>) -> AccountStore {
 }
 
 /// Asks for all services, judges each and remembers.
-pub fn run_all(config: &AllConfig, store: &AccountStore, start: Instant, last_words: &AbortReport) -> AllReport {
-    let deadline = start + config.settings.timing.timeout;
-    let alarms = watchdog::watch(deadline);
+pub fn run_all(config: &AllConfig, store: &AccountStore, limits: Limits, last_words: &AbortReport) -> AllReport {
+    let AllConfig { services, settings, .. } = config;
+    let alarms = watchdog::watch(limits.end);
     watchdog::set_last_words(unread(store, last_words));
     let peeked = Arc::new(store.peek(Timestamp::now()));
     watchdog::set_last_words(interrupted(config, &peeked, last_words));
     let seen = probe_all(&ProbeRequest {
         target: &config.target,
         plan: probe_plan(config, &peeked, Timestamp::now()),
-        start,
-        deadline,
+        start: limits.start,
+        deadline: limits.network,
         alarms: &alarms,
     });
-    let (report, problems) = store.update(deadline + SAVING, &peeked, |turn| {
-        let report = judge_all(config, &peeked, &seen, turn, Timestamp::now());
+    conclude(services, settings, store, &peeked, &seen, limits.end, last_words)
+}
+
+/// The same where nobody can be asked, for this reason: judges and remembers that.
+pub fn run_all_unasked(
+    services: &AllServices,
+    settings: &Settings,
+    store: &AccountStore,
+    failure: Failure,
+    end: Instant,
+    last_words: &AbortReport,
+) -> AllReport {
+    watchdog::watch(end);
+    watchdog::set_last_words(unread(store, last_words));
+    let now = Timestamp::now();
+    let peeked = store.peek(now);
+    let seen = all_failed(services, &peeked, Observation::failed(now, failure));
+    conclude(services, settings, store, &peeked, &seen, end, last_words)
+}
+
+/// Judges what was seen, and remembers it.
+fn conclude(
+    services: &AllServices,
+    settings: &Settings,
+    store: &AccountStore,
+    peeked: &AccountMemory,
+    seen: &AllObservation,
+    end: Instant,
+    last_words: &AbortReport,
+) -> AllReport {
+    let (report, problems) = store.update(end + SAVING, peeked, |turn| {
+        let report = judge_all(services, settings, peeked, seen, turn, Timestamp::now());
         // The verdict is printed even if the state hangs or the run is interrupted.
         watchdog::set_last_words(unsaved(report.clone(), last_words));
         report
@@ -91,14 +121,15 @@ fn watched<'a>(services: &'a AllServices, memory: &'a AccountMemory) -> BTreeSet
 
 /// Judges every service that is watched, and takes in those that are new. `now` is the time of the verdicts.
 pub fn judge_all(
-    config: &AllConfig,
+    services: &AllServices,
+    settings: &Settings,
     peeked: &AccountMemory,
     seen: &AllObservation,
     turn: &mut Turn,
     now: Timestamp,
 ) -> AllReport {
-    let AllConfig { services, settings, .. } = config;
     let watched = watched(services, peeked);
+    turn.fewest_changes = settings.policy.restarts.fewest_changes();
     if !matches!(seen.common.outcome, Outcome::Failed(_)) {
         update_candidates(services, &watched, seen, turn);
         if seen.common.census {
@@ -130,7 +161,7 @@ pub fn judge_all(
             reports.push(report);
         }
     }
-    all_report(config, reports, seen, turn, now)
+    all_report(settings, reports, seen, turn, now)
 }
 
 /// Returns `true` if a service that is not remembered has answered for long enough to be watched from now on.
@@ -178,7 +209,7 @@ fn with_others(observation: &Arc<Observation>, before: &Memory, seen: &AllObserv
 
 /// The report over these, before it is known whether they can be saved.
 fn all_report(
-    config: &AllConfig,
+    settings: &Settings,
     reports: Vec<Report>,
     seen: &AllObservation,
     turn: &Turn,
@@ -190,8 +221,8 @@ fn all_report(
         common: &seen.common,
         too_many: seen.too_many,
         candidates: &turn.candidates,
-        policy: &config.settings.policy,
-        per_service: config.settings.output.per_service,
+        policy: &settings.policy,
+        per_service: settings.output.per_service,
         now,
     });
     AllReport {
@@ -222,23 +253,31 @@ fn interrupted(config: &AllConfig, peeked: &Arc<AccountMemory>, last_words: &Abo
     let (last_words, config, peeked) = (Arc::clone(last_words), config.clone(), Arc::clone(peeked));
     Box::new(move |cause| {
         let now = Timestamp::now();
-        let failed = Arc::new(Observation {
-            credentials: config.target.expiry(),
-            remarks: config.target.remarks.clone(),
+        let AllConfig {
+            services,
+            settings,
+            target,
+        } = &config;
+        let failed = Observation {
+            credentials: target.expiry(),
+            remarks: target.remarks.clone(),
             ..Observation::failed(now, Failure::new(cause.reason(), cause.to_string()))
-        });
-        let watched = watched(&config.services, &peeked);
-        let seen = AllObservation {
-            services: watched
-                .into_iter()
-                .map(|name| (name.to_owned(), Arc::clone(&failed)))
-                .collect(),
-            common: (*failed).clone(),
-            too_many: 0,
         };
-        let report = judge_all(&config, &peeked, &seen, &mut Turn::of(&peeked), now);
+        let seen = all_failed(services, &peeked, failed);
+        let report = judge_all(services, settings, &peeked, &seen, &mut Turn::of(&peeked), now);
         last_words(&CheckReport::All(report), &cause.to_string())
     })
+}
+
+/// Observation of all services that are watched, where none could be asked.
+fn all_failed(services: &AllServices, peeked: &AccountMemory, failed: Observation) -> AllObservation {
+    let of_each = Arc::new(failed.clone());
+    let names = watched(services, peeked).into_iter();
+    AllObservation {
+        services: names.map(|name| (name.to_owned(), Arc::clone(&of_each))).collect(),
+        common: failed,
+        too_many: 0,
+    }
 }
 
 /// Returns the output of a run that is ended while it saves the state.

@@ -23,8 +23,30 @@ use crate::values::timestamp::Timestamp;
 /// Made by the package, for the state of every user of the host.
 const PACKAGE_STATE_DIR: &str = "/var/lib/check_nats_service";
 
-/// Time after the deadline that a run may still wait for the lock of the state. The watchdog waits longer.
+/// Time after its end that a run may still wait for the lock of the state. The watchdog waits longer.
 pub const SAVING: Duration = Duration::from_millis(40);
+
+/// Times of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub start: Instant,
+    /// When the network is given up.
+    pub network: Instant,
+    /// When the run is over, whatever it waits for: the state, or a file that it writes.
+    pub end: Instant,
+}
+
+impl Limits {
+    /// Of a run that prints its verdict: the time for the network is all there is.
+    pub fn of_output(start: Instant, timeout: Duration) -> Limits {
+        let end = start + timeout;
+        Limits {
+            start,
+            network: end,
+            end,
+        }
+    }
+}
 
 /// The state of the question, wherever the user or the environment says.
 pub fn state_store(config: &Config, env: Env<'_>) -> Store {
@@ -41,11 +63,10 @@ pub fn state_environment(env: Env<'_>) -> StateEnvironment<'_> {
 }
 
 /// Probes, judges and remembers: what every command does that looks at a service.
-pub fn run_check(config: &Config, store: &Store, start: Instant, last_words: &AbortReport) -> Report {
-    let deadline = start + config.settings.timing.timeout;
+pub fn run_check(config: &Config, store: &Store, limits: Limits, last_words: &AbortReport) -> Report {
     let (service, settings) = (config.service.as_str(), &config.settings);
-    let alarms = watchdog::watch(deadline);
-    watchdog::set_last_words(unread(config, store, last_words));
+    let alarms = watchdog::watch(limits.end);
+    watchdog::set_last_words(unread(service, store, last_words));
     let peeked = store.peek(Timestamp::now());
     watchdog::set_last_words(interrupted(config, &peeked, last_words));
 
@@ -57,21 +78,49 @@ pub fn run_check(config: &Config, store: &Store, start: Instant, last_words: &Ab
             ..plan(service, &peeked, settings)
         }
         .into(),
-        start,
-        deadline,
+        start: limits.start,
+        deadline: limits.network,
         alarms: &alarms,
     }));
+    conclude(service, settings, store, &peeked, &seen, limits.end, last_words)
+}
 
+/// The same where nobody can be asked, for this reason: judges and remembers that.
+pub fn run_unasked(
+    service: &str,
+    settings: &Settings,
+    store: &Store,
+    failure: Failure,
+    end: Instant,
+    last_words: &AbortReport,
+) -> Report {
+    watchdog::watch(end);
+    watchdog::set_last_words(unread(service, store, last_words));
+    let now = Timestamp::now();
+    let (peeked, seen) = (store.peek(now), Arc::new(Observation::failed(now, failure)));
+    conclude(service, settings, store, &peeked, &seen, end, last_words)
+}
+
+/// Judges what was seen, and remembers it.
+fn conclude(
+    service: &str,
+    settings: &Settings,
+    store: &Store,
+    peeked: &Memory,
+    seen: &Arc<Observation>,
+    end: Instant,
+    last_words: &AbortReport,
+) -> Report {
     // The verdict is printed even if the state hangs or the run is interrupted.
-    let (verdict, next) = judge(service, &peeked, &seen, &settings.policy, Timestamp::now());
-    let judged = report(verdict, &seen, next);
+    let (verdict, next) = judge(service, peeked, seen, &settings.policy, Timestamp::now());
+    let judged = report(verdict, seen, next);
     watchdog::set_last_words(unsaved(judged.clone(), last_words));
-    let (mut report, problems) = store.update(deadline + SAVING, &peeked, |memory| {
-        if *memory == peeked {
+    let (mut report, problems) = store.update(end + SAVING, peeked, |memory| {
+        if memory == peeked {
             let next = Arc::clone(&judged.memory);
             return (judged, next);
         }
-        let (report, next) = judge_beside_others(service, settings, &peeked, memory, &seen, Timestamp::now());
+        let (report, next) = judge_beside_others(service, settings, peeked, memory, seen, Timestamp::now());
         watchdog::set_last_words(unsaved(report.clone(), last_words));
         (report, next)
     });
@@ -148,13 +197,13 @@ pub fn needs_census(memory: &Memory, settings: &Settings, now: Timestamp) -> boo
 }
 
 /// Returns the output of a run that is ended while it reads the state, on a network file system for example.
-fn unread(config: &Config, store: &Store, last_words: &AbortReport) -> watchdog::FallbackOutput {
+fn unread(service: &str, store: &Store, last_words: &AbortReport) -> watchdog::FallbackOutput {
     let last_words = Arc::clone(last_words);
-    let service = config.service.clone();
+    let service = service.to_owned();
     let path = store.shown_path();
     Box::new(move |cause| {
         let text = unreadable(&path, cause);
-        let report = Report::unknown(service.as_str(), Reason::StateUnusable, text.as_str());
+        let report = Report::unknown(&service, Reason::StateUnusable, text.as_str());
         last_words(&CheckReport::One(Box::new(report)), &text)
     })
 }

@@ -1,12 +1,14 @@
 //! One service or all of them: the one place that tells the commands apart by it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::check_report::{AbortReport, CheckReport};
-use super::run_all::{account_store, run_all};
-use super::run_check::{run_check, state_store};
+use super::run_all::{account_store, run_all, run_all_unasked};
+use super::run_check::{Limits, run_check, run_unasked, state_environment, state_store};
 use crate::cli::{AllConfig, Arguments, Config, ConfigError, Scope};
 use crate::connect::target::Target;
+use crate::probe::observation::Failure;
+use crate::state::account::AccountKey;
 use crate::state::account_store::AccountStore;
 use crate::state::store::Store;
 use crate::values::env::Env;
@@ -62,11 +64,27 @@ impl Question {
         })
     }
 
+    pub fn timeout(&self) -> Duration {
+        let settings = match self {
+            Question::One(config, _) => &config.settings,
+            Question::All(config, _) => &config.settings,
+        };
+        settings.timing.timeout
+    }
+
     /// Returns the servers, the login and TLS.
     pub fn target(&self) -> &Target {
         match self {
             Question::One(config, _) => &config.target,
             Question::All(config, _) => &config.target,
+        }
+    }
+
+    /// Whose state it is.
+    pub fn key(&self) -> AccountKey {
+        match self {
+            Question::One(config, _) => AccountKey::from(&config.state_key()),
+            Question::All(config, _) => config.account_key(),
         }
     }
 
@@ -80,10 +98,48 @@ impl Question {
     }
 
     /// Probes, judges and remembers.
-    pub fn check(&self, start: Instant, last_words: &AbortReport) -> CheckReport {
+    pub fn check(&self, limits: Limits, last_words: &AbortReport) -> CheckReport {
         match self {
-            Question::One(config, store) => CheckReport::One(Box::new(run_check(config, store, start, last_words))),
-            Question::All(config, store) => CheckReport::All(run_all(config, store, start, last_words)),
+            Question::One(config, store) => CheckReport::One(Box::new(run_check(config, store, limits, last_words))),
+            Question::All(config, store) => CheckReport::All(run_all(config, store, limits, last_words)),
+        }
+    }
+}
+
+/// The same where nobody can be asked, for this reason: what is remembered under this key is judged, and reported. `carried` and the
+/// second value returned: the text of the state, where no file holds it.
+pub fn check_unasked(
+    arguments: &Arguments,
+    env: Env<'_>,
+    key: &AccountKey,
+    carried: Option<&str>,
+    failure: Failure,
+    limits: Limits,
+    last_words: &AbortReport,
+) -> (CheckReport, Option<String>) {
+    let (Arguments { scope, settings, .. }, end) = (arguments, limits.end);
+    let environment = state_environment(env);
+    match scope {
+        Scope::One(service) => {
+            let key = key.of_service(service.as_str());
+            let store = match carried {
+                Some(text) => Store::holding(text, key),
+                None => Store::new(&settings.location, key, &environment),
+            };
+            let report = run_unasked(service.as_str(), settings, &store, failure, end, last_words);
+            let state = carried.map(|_| store.write_text(&report.memory));
+            (CheckReport::One(Box::new(report)), state)
+        }
+        Scope::All(services) => {
+            let store = match carried {
+                Some(text) => AccountStore::holding(text, key.clone()),
+                None => AccountStore::new(&settings.location, key.clone(), &environment),
+            };
+            // The file with the names of those expected may be the one that cannot be used.
+            let with_file = arguments.all_services(services, env, limits.network);
+            let services = with_file.as_ref().unwrap_or(services);
+            let report = run_all_unasked(services, settings, &store, failure, end, last_words);
+            (CheckReport::All(report), store.held_text())
         }
     }
 }

@@ -43,8 +43,10 @@ impl VerdictLog {
 
     /// The verdicts that have changed, with the names of the services where there are many.
     fn changes<'o>(&mut self, outcome: &'o CheckOutcome) -> Vec<(Option<&'o str>, &'o ShortVerdict)> {
-        self.0
-            .retain(|name, _| name.is_empty() || outcome.services.contains_key(name));
+        if outcome.has_services() {
+            self.0
+                .retain(|name, _| name.is_empty() || outcome.services.contains_key(name));
+        }
         let of_services = outcome
             .services
             .iter()

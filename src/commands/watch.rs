@@ -26,9 +26,10 @@ use super::child::{fork, reap};
 use super::handover;
 use super::listen::HttpServer;
 use super::log::Log;
-use super::outcome::{CheckOutcome, Served, StatusTimes};
+use super::outcome::{CheckOutcome, ChecksSoFar, Served};
 use super::probe;
-use super::scope::Question;
+use super::run_check::Limits;
+use super::scope::{Question, check_unasked};
 use super::verdict_log::VerdictLog;
 use crate::cli::{Arguments, ConfigError, Scope, Selector, WatchOptions};
 use crate::connect::target::{ServerUrl, Target};
@@ -36,9 +37,11 @@ use crate::files::read::shown;
 use crate::files::replace;
 use crate::judge::pod;
 use crate::judge::verdict::Finding;
+use crate::probe::observation::Failure;
 use crate::process::exit::{Output, finish};
 use crate::process::watchdog;
 use crate::render::report::Report;
+use crate::state::account::AccountKey;
 use crate::state::store::StateLocation;
 use crate::values::duration::age;
 use crate::values::env::Env;
@@ -46,8 +49,12 @@ use crate::values::status::{Reason, Status};
 use crate::values::text::count;
 use crate::values::timestamp::Timestamp;
 
+/// Time after its timeout in which a check writes the state, the files and what is served: also if the network has used up all of
+/// its own, for then they have to say so.
+const WRITING: Duration = Duration::from_secs(1);
+
 /// Time between the timeout of a check and its end by SIGKILL. Its own watchdog is faster.
-const GRACE: Duration = Duration::from_secs(1);
+const GRACE: Duration = Duration::from_millis(1500);
 
 /// Time between two checks while the pod's own instance is lost.
 const LOST_INTERVAL: Duration = Duration::from_secs(1);
@@ -90,6 +97,7 @@ pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Resul
         && env("STATE_DIRECTORY").is_none_or(|dir| dir.is_empty());
     let target = question.as_ref().map(Question::target);
     log.start(&introduction(arguments, options, target, state));
+    let key = question.as_ref().map(Question::key);
     // Each check reads the credentials for itself.
     drop(question);
     if let (Some(server), Some(listen)) = (&mut server, listen) {
@@ -104,7 +112,8 @@ pub fn run(arguments: &Arguments, options: &WatchOptions, env: Env<'_>) -> Resul
         server,
         // Without a file for the state, this process keeps it for as long as it lives.
         state: state.then(String::new),
-        times: StatusTimes::default(),
+        key,
+        so_far: ChecksSoFar::default(),
         log,
         logged: VerdictLog::default(),
     };
@@ -161,7 +170,9 @@ struct Watch<'a> {
     server: Option<HttpServer>,
     /// The state, where no file holds it.
     state: Option<String>,
-    times: StatusTimes,
+    /// Whose state it is, once it is known.
+    key: Option<AccountKey>,
+    so_far: ChecksSoFar,
     log: Log,
     logged: VerdictLog,
 }
@@ -180,11 +191,12 @@ impl Watch<'_> {
                 Err(e) => CheckOutcome::failure(format!("cannot start a check: {e}")),
             };
             checks += 1;
-            self.times.update(&outcome, Timestamp::now());
+            self.so_far.update(&outcome, Timestamp::now());
             self.logged.log_changes(&self.log, &outcome);
             if let (Some(carried), Some(state)) = (&mut self.state, outcome.state) {
                 *carried = state;
             }
+            self.key = outcome.key.or(self.key.take());
             let next = times.next();
             let next = own
                 .next_check(outcome.own_up, started)
@@ -270,38 +282,69 @@ impl Watch<'_> {
 
     /// The child: one check, with a watchdog of its own. Its outcome goes to the parent.
     fn run_check_child(&self, start: Instant, served: Option<File>, check_requests: u64) -> ! {
-        let aborted =
-            |reason, text: String| encode_outcome(&CheckReport::One(Box::new(Report::unknown("", reason, text))), None);
+        let aborted = |reason, text: String| {
+            let report = CheckReport::One(Box::new(Report::unknown("", reason, text)));
+            encode_outcome(&report, None, None)
+        };
         if let Err(e) = watchdog::install(Box::new(move |cause| aborted(cause.reason(), cause.to_string()))) {
             let text = format!("cannot take over the signals: {e}");
             finish(aborted(Reason::Interrupted, text));
         }
         let Arguments { scope, settings, .. } = self.arguments;
-        let deadline = start + settings.timing.timeout;
-        // The configuration is read for each check: credentials are renewed, and files come late.
-        let (report, state) = match Question::new(self.arguments, self.env, deadline, self.state.as_deref()) {
-            Ok(question) => self.run_with(&question, start),
-            Err(ConfigError::File(why)) => (CheckReport::unknown(scope, Reason::ConfigUnusable, &why), None),
-            Err(ConfigError::Usage(why)) => (CheckReport::unknown(scope, Reason::Usage, &why), None),
+        let network = start + settings.timing.timeout;
+        let limits = Limits {
+            start,
+            network,
+            end: network + WRITING,
         };
-        let report = self.write_files(report);
-        // If this fails, the previous result grows old, and is reported as old.
-        if let (Some(file), Some(listen)) = (served, &self.options.listen) {
-            let style = &settings.output.metrics;
-            let _ = Served::write(&file, &report, &self.times, style, listen.max_age, check_requests);
+        // The configuration is read for each check: credentials are renewed, and files come late.
+        let (mut report, state, key) = match Question::new(self.arguments, self.env, network, self.state.as_deref()) {
+            Ok(question) => self.run_with(&question, limits),
+            Err(ConfigError::File(why)) => self.run_unasked(why, limits),
+            Err(ConfigError::Usage(why)) => (CheckReport::unknown(scope, Reason::Usage, &why), None, None),
+        };
+        let serve = |report: &CheckReport| {
+            if let (Some(file), Some(listen)) = (&served, &self.options.listen) {
+                let style = &settings.output.metrics;
+                // If this fails, the previous result grows old, and is reported as old.
+                let _ = Served::write(file, report, &self.so_far, style, listen.max_age, check_requests);
+            }
+        };
+        watchdog::watch(limits.end);
+        watchdog::set_last_words(unwritten(report.clone(), state.clone(), key.clone()));
+        // What is served waits for no disk.
+        serve(&report);
+        if self.write_files(&mut report) {
+            serve(&report);
         }
-        finish(encode_outcome(&report, state))
+        finish(encode_outcome(&report, state, key))
     }
 
-    /// Runs the check; with the state to carry on, where no file holds it.
-    fn run_with(&self, question: &Question, start: Instant) -> (CheckReport, Option<String>) {
-        let aborted: AbortReport = Arc::new(|report, _| encode_outcome(report, None));
-        let mut report = question.check(start, &aborted);
+    /// Runs the check; with the state to carry on, where no file holds it, and whose it is.
+    fn run_with(&self, question: &Question, limits: Limits) -> (CheckReport, Option<String>, Option<AccountKey>) {
+        let key = question.key();
+        let of_abort = key.clone();
+        let aborted: AbortReport = Arc::new(move |report, _| encode_outcome(report, None, Some(of_abort.clone())));
+        let mut report = question.check(limits, &aborted);
         if let CheckReport::One(report) = &mut report {
             report.own_up = self.own_up(report);
         }
         let state = self.state.as_ref().and_then(|_| question.state_text(&report));
-        (report, state)
+        (report, state, Some(key))
+    }
+
+    /// NATS cannot be asked until a file of the configuration is there. What is remembered is reported all the same, if it is
+    /// known whose state it is.
+    fn run_unasked(&self, why: String, limits: Limits) -> (CheckReport, Option<String>, Option<AccountKey>) {
+        let Some(key) = &self.key else {
+            let report = CheckReport::unknown(&self.arguments.scope, Reason::ConfigUnusable, &why);
+            return (report, None, None);
+        };
+        let aborted: AbortReport = Arc::new(|report, _| encode_outcome(report, None, None));
+        let failure = Failure::new(Reason::ConfigUnusable, why);
+        let carried = self.state.as_deref();
+        let (report, state) = check_unasked(self.arguments, self.env, key, carried, failure, limits, &aborted);
+        (report, state, None)
     }
 
     /// Returns whether the pod's own instance replied, if `--listen` was given one.
@@ -313,23 +356,26 @@ impl Watch<'_> {
         }
     }
 
-    /// Writes the files. One that cannot be written is a finding, which is in what is written after it and in the log.
-    fn write_files(&self, mut report: CheckReport) -> CheckReport {
-        let write = |path: &Path, text: &str, reason, report: &mut CheckReport| {
+    /// Writes the files. One that cannot be written is a finding, which is in what is written after it and in the log. Returns
+    /// whether there is one.
+    fn write_files(&self, report: &mut CheckReport) -> bool {
+        let mut has_failed = false;
+        let mut write = |path: &Path, text: &str, reason, report: &mut CheckReport| {
             if let Err(problem) = replace::write(path, text) {
                 let problem = problem.replace(&path.display().to_string(), &shown(path));
                 report.add(Finding::new(Status::Unknown, reason, problem));
+                has_failed = true;
             }
         };
         if let Some(path) = &self.options.textfile {
             let text = report.metrics(&self.arguments.settings.output.metrics);
-            write(path, &text, Reason::TextfileUnwritable, &mut report);
+            write(path, &text, Reason::TextfileUnwritable, report);
         }
         if let Some(path) = &self.options.status_file {
             let text = report.json();
-            write(path, &text, Reason::StatusFileUnwritable, &mut report);
+            write(path, &text, Reason::StatusFileUnwritable, report);
         }
-        report
+        has_failed
     }
 
     /// Waits until the check writes something, a signal comes, or it is this time, and looks after the HTTP server.
@@ -357,9 +403,19 @@ impl Watch<'_> {
 }
 
 /// The outcome on stdout, which is the pipe to the sidecar.
-fn encode_outcome(report: &CheckReport, state: Option<String>) -> Output {
+fn encode_outcome(report: &CheckReport, state: Option<String>, key: Option<AccountKey>) -> Output {
     // No part of it fails to be written as JSON; if one did, the sidecar would take the check for dead.
-    Output::success(serde_json::to_string(&CheckOutcome::new(report, state)).unwrap_or_default())
+    Output::success(serde_json::to_string(&CheckOutcome::new(report, state, key)).unwrap_or_default())
+}
+
+/// Returns the output of a check that is ended while it writes the files.
+fn unwritten(report: CheckReport, state: Option<String>, key: Option<AccountKey>) -> watchdog::FallbackOutput {
+    Box::new(move |cause| {
+        let mut report = report.clone();
+        let text = format!("the files were perhaps not written: {cause}");
+        report.add(Finding::new(Status::Unknown, Reason::StatusFileUnwritable, text));
+        encode_outcome(&report, state.clone(), key.clone())
+    })
 }
 
 /// State of the pod's own instance: while it is lost, checks come sooner than at the interval.

@@ -106,6 +106,14 @@ impl LastCheck {
         }
     }
 
+    /// The same of a watcher that has seen the instance, though its state may not remember it.
+    pub fn of_one_seen(self) -> LastCheck {
+        LastCheck {
+            never_seen: false,
+            ..self
+        }
+    }
+
     /// Parses the JSON output.
     ///
     /// # Errors

@@ -473,10 +473,11 @@ impl Node {
         at: Timestamp,
         read: &Read,
     ) -> Result<(), String> {
-        let policy = &config.settings.policy;
+        let AllConfig { services, settings, .. } = config;
+        let policy = &settings.policy;
         let seen = observe(config, &peeked.memory, look, at);
         let mut turn = Turn::of(&self.memory);
-        let mut report = judge_all(config, &peeked.memory, &seen, &mut turn, NOW);
+        let mut report = judge_all(services, settings, &peeked.memory, &seen, &mut turn, NOW);
         if let Some(damage) = &read.damage {
             overview::add_problem(&mut report.overview, damage);
         }

@@ -17,7 +17,7 @@ fn served(status: Status, seen: Value) -> Served {
         "text": "1 instance",
     });
     let file = handover::file().expect("a file");
-    let mut writer = TextWriter::new(&file);
+    let mut writer = TextWriter::new(&file).expect("a writer");
     let mut add = |text| writer.add(text).expect("written");
     let texts = ServedTexts {
         json: add("{}"),
