@@ -32,12 +32,14 @@ struct Batch {
 /// Which instances replied to which request.
 #[derive(Clone, Debug, Default)]
 pub struct Spread {
-    /// The digest of the first id that replied to each request.
-    first: Vec<Option<u64>>,
+    /// The digest of the first id that replied to each request, and how many replies there were.
+    first: Vec<(Option<u64>, usize)>,
     /// All digests, of at most [`MAX_REQUESTS`] ids.
     ids: BTreeSet<u64>,
     /// Set if several instances replied to one request.
     several: bool,
+    /// Set if one request had more than [`MAX_MIXED`] replies, of whatever instances: more requests would be a flood of our own making.
+    is_flood: bool,
     /// Those requests that were last sent several in one write.
     batch: Option<Batch>,
 }
@@ -51,14 +53,18 @@ impl Spread {
                 ..Batch::default()
             });
         }
-        self.first.resize(self.first.len() + times, None);
+        self.first.resize(self.first.len() + times, (None, 0));
     }
 
     /// An instance replied to the nth request.
     pub fn replied(&mut self, nth: usize, id: &str) {
         let id = digest(id.bytes());
-        let Some(first) = self.first.get_mut(nth) else { return };
+        let Some((first, replies)) = self.first.get_mut(nth) else {
+            return;
+        };
         self.several |= *first.get_or_insert(id) != id;
+        *replies += 1;
+        self.is_flood |= *replies > MAX_MIXED;
         if self.ids.len() < MAX_REQUESTS {
             self.ids.insert(id);
         }
@@ -88,7 +94,7 @@ impl Spread {
     /// Number of requests that are still to be sent until it is known whether each of them reaches some instances only, and which
     /// instances there are. `unheard` more than those that have replied are expected.
     pub fn missing(&self, unheard: usize) -> usize {
-        if self.ids.is_empty() || self.several && self.ids.len() > MAX_MIXED {
+        if self.ids.is_empty() || self.is_flood || self.several && self.ids.len() > MAX_MIXED {
             return 0;
         }
         let wanted = ENOUGH.max(FOR_EACH * (self.ids.len() + unheard)).min(MAX_REQUESTS);
@@ -152,10 +158,12 @@ mod tests {
             }
             assert_eq!(spread.is_queue_group(), expected, "{requests:?}");
         }
-        let mut spread = Spread::default();
-        spread.asked(1);
-        (0..=MAX_MIXED).for_each(|n| spread.replied(0, &format!("id{n}")));
-        assert_eq!(spread.missing(0), 0);
+        for id in [|n: usize| format!("id{n}"), |_| "id".to_owned()] {
+            let mut spread = Spread::default();
+            spread.asked(1);
+            (0..=MAX_MIXED).for_each(|n| spread.replied(0, &id(n)));
+            assert_eq!((spread.missing(0), spread.missing(9)), (0, 0));
+        }
     }
 
     #[test]
