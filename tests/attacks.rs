@@ -589,7 +589,10 @@ impl Target {
                 let out = running.wait();
                 let reason = status["reason"].as_str().unwrap_or_default().to_owned();
                 let wrong = match out.code {
-                    Some(0) => end.wrong(status["exit_code"].as_i64().unwrap_or(-1), &reason),
+                    Some(0) => {
+                        let wrong = end.wrong(status["exit_code"].as_i64().unwrap_or(-1), &reason);
+                        wrong.map(|why| format!("{why}: {}", status["text"]))
+                    }
                     _ => Some(format!("{out:?}")),
                 };
                 Seen {
