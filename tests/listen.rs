@@ -1345,6 +1345,33 @@ fn without_a_usable_state_an_instance_that_was_seen_is_gone_all_the_same() {
     listening.sidecar.end(libc::SIGTERM);
 }
 
+/// In another account the instance may never have been, and a restart of the pod would not change that.
+#[test]
+#[ignore = "needs nats-server"]
+fn another_account_is_no_fault_of_the_pod() {
+    let config = "accounts { A { users: [{user: a, password: pw}] }, B { users: [{user: b, password: pw}] } }";
+    let server = Server::with_config(Version::Newest, config);
+    let _service = Service::nats_py(&server.url().replace("//", "//a:pw@"), "orders").start();
+    let dir = TempDir::new();
+    let context = dir.join("nats.json");
+    let write = |user: &str| fs::write(&context, format!(r#"{{"user": "{user}", "password": "pw"}}"#)).unwrap();
+    write("a");
+    let flags = ["--any-instance", "--context", &context];
+    let listening = Listening::start(&server.url(), &[&SOON[..], &flags].concat());
+    listening.wait_for("/readyz", 200);
+    write("b");
+    listening.wait_for("/readyz", 503);
+    wait_for("never seen", || {
+        let reply = listening.ask("/livez");
+        assert_eq!(reply.status, 200, "{reply:?}");
+        reply
+            .body
+            .contains("no instance was ever seen in this account")
+            .then_some(())
+    });
+    listening.sidecar.end(libc::SIGTERM);
+}
+
 /// A Secret that comes late restarts no pod: were the sidecar to end, its port would be closed, and every probe would fail.
 #[test]
 #[ignore = "needs nats-server"]

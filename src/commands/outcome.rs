@@ -97,11 +97,16 @@ impl CheckOutcome {
 pub struct ChecksSoFar {
     /// Since when each verdict has had its status: that over all services under an empty name.
     statuses: BTreeMap<String, (Status, Timestamp)>,
-    /// Set once the pod's own instance has replied.
+    /// Set once the pod's own instance has replied in this account.
     own_was_up: bool,
 }
 
 impl ChecksSoFar {
+    /// Another account is asked from now on, where the pod's own instance may never have been.
+    pub fn forget_own(&mut self) {
+        self.own_was_up = false;
+    }
+
     /// Takes in the verdicts of a check that has just ended.
     pub fn update(&mut self, outcome: &CheckOutcome, now: Timestamp) {
         self.own_was_up |= outcome.own_up == Some(true);
