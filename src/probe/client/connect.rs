@@ -54,6 +54,14 @@ impl Probe<'_> {
             let result = match address {
                 Some(address) => self.log_in(server, address, until).map(Some),
                 None => self.resolve(server, until).map(|addresses| {
+                    // TLS needs the host name, so the client resolves it again and tries all addresses, in any order. It can be stuck at one
+                    // of them: then it tries once more.
+                    let attempts_of_tls = addresses.len().min(2);
+                    let addresses = if server.tls {
+                        &addresses[..attempts_of_tls]
+                    } else {
+                        &addresses
+                    };
                     for address in addresses.iter().rev() {
                         attempts.push_front((server, Some(*address)));
                     }
@@ -66,8 +74,7 @@ impl Probe<'_> {
                 Err(Stop::Lost(failure)) => {
                     self.step(format_args!("failed: {}", failure.text));
                     failures.push(failure);
-                    // TLS needs the host name, so the client resolves it again and tries all addresses, in any order: once more only
-                    // if it was stuck at one of them.
+                    // It was stuck at none of them.
                     if server.tls && address.is_some() && Instant::now() < until {
                         attempts.retain(|(other, address)| address.is_none() || !ptr::eq(*other, server));
                     }
