@@ -13,7 +13,6 @@ use std::time::Instant;
 
 use super::account::{AccountKey, AccountMemory, MAX_SERVICES, max_changes, max_history};
 use super::account_format::{self, LoadedAccount, MAX_ACCOUNT_BYTES};
-use super::changes::MAX_CHANGES;
 use super::format;
 use super::key::{FILE_NAME_CHARS, StateKey};
 use super::location::{StateEnvironment, StateLocation};
@@ -23,6 +22,10 @@ use super::store::{self, MAX_STATE_BYTES, Store};
 use crate::connect::target::ServiceName;
 use crate::values::selection::Selection;
 use crate::values::timestamp::Timestamp;
+
+/// Maximum number of changes that are kept of all services together where the limits of the user want more than usual. They take
+/// some 4 MB of the file.
+const MAX_WANTED_CHANGES: usize = 20_000;
 
 /// The states of services that were checked alone, by the name of the service.
 type OwnStates = BTreeMap<String, Store>;
@@ -55,7 +58,7 @@ pub struct Turn<'a> {
     own: OwnStates,
     peeked: &'a AccountMemory,
     deadline: Instant,
-    /// Number of changes of a service that are kept at least, however many services there are.
+    /// Number of changes of a service that the user's limits want to be kept.
     pub fewest_changes: usize,
     /// Number of services that were taken in.
     newcomers: usize,
@@ -426,7 +429,7 @@ impl<'a> Turn<'a> {
     /// The memory of one of many services: with as many changes and epochs as all of them have room for.
     fn shortened(&self, mut memory: Arc<Memory>) -> Arc<Memory> {
         let services = self.before.services.len().max(self.judged.len());
-        let changes = max_changes(services).max(self.fewest_changes).min(MAX_CHANGES);
+        let changes = max_changes(services).max(self.fewest_changes.min(MAX_WANTED_CHANGES / services.max(1)));
         let history = max_history(services);
         let is_longer = memory.changes.as_ref().is_some_and(|log| log.log.len() > changes);
         if is_longer || memory.history.len() > history {
