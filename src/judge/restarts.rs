@@ -21,10 +21,7 @@ pub fn judge(input: &RuleInput<'_>, output: &mut RuleOutput) {
         return;
     }
     let changes = input.next.changes.as_ref();
-    let (window, before) = (
-        limits.succession.window,
-        input.previous.epoch.as_ref().map(|epoch| epoch.at),
-    );
+    let (window, before) = (limits.succession.window, input.previous.changes.as_ref());
     let restarts = changes.map(|changes| changes.restarts_to_judge(window, input.observation.at, before));
     let metric = Metric::count("restarts", restarts.as_ref().map(Vec::len));
     output.add_metric(metric.with_limits(limits.warning, limits.critical, below));

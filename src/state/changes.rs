@@ -264,8 +264,16 @@ impl Changes {
     /// Keeps at most so many changes, the latest, and forgets first of all who only came, but for those that may make restarts by the
     /// next check: as many as there is room for.
     pub fn keep(&mut self, max: usize) {
+        if self.log.len() <= max {
+            return;
+        }
+        let latest = self.log.iter().map(|change| change.at).max();
         let waiting = self.waiting(max / 2);
-        let is_waiting = |change: &Change| waiting.contains(&change.instance.id);
+        // The arrival of one that has left is none of them.
+        let is_waiting = |change: &Change| {
+            let is_new = !matches!(change.what, ChangeKind::Arrived { .. }) || Some(change.at) == latest;
+            is_new && waiting.contains(&change.instance.id)
+        };
         let mut surplus = self.log.len().saturating_sub(max);
         let mut retain = |is_dispensable: &dyn Fn(&Change) -> bool| {
             self.log.retain(|change| {
@@ -309,10 +317,16 @@ impl Changes {
         self.log.iter().filter(recent).collect()
     }
 
-    /// The same for the verdict of a check: those at the time of the one before count however long ago that was, for most of them
-    /// are restarts only by this one.
-    pub fn restarts_to_judge(&self, window: Duration, at: Timestamp, before: Option<Timestamp>) -> Vec<&Change> {
-        let counts = |change: &&Change| at.since(change.at) < window || Some(change.at) == before;
+    /// The same for the verdict of a check: those that it has found count however long ago the check before was, which saw the new
+    /// instance, and not yet that it took the place of another one. `before`: what was known then.
+    pub fn restarts_to_judge(&self, window: Duration, at: Timestamp, before: Option<&Changes>) -> Vec<&Change> {
+        let known: BTreeSet<&str> = before
+            .iter()
+            .flat_map(|before| &before.log)
+            .filter(|change| change.replaces().is_some())
+            .map(|change| change.instance.id.as_str())
+            .collect();
+        let counts = |change: &&Change| at.since(change.at) < window || !known.contains(change.instance.id.as_str());
         let restarts = self.log.iter().filter(|change| change.replaces().is_some());
         restarts.filter(counts).collect()
     }

@@ -280,15 +280,15 @@ fn old_instances_are_distinguished_from_new_ones() {
 fn restarts_between_seldom_checks_count() {
     let changes = run_confirming(&[(0, "a b", ""), (960, "a c", "b"), (1920, "a d", "c"), (2880, "a d", "")]);
     assert_eq!((told(&changes).as_str(), changes.restarts), ("-b +c=b -c +d=c", 2));
-    let judged = |at_second: i64, before: i64| {
-        let restarts = changes.restarts_to_judge(WINDOW, at(at_second), Some(at(before)));
-        restarts
-            .iter()
-            .map(|restart| restart.instance.id.as_str())
-            .collect::<Vec<_>>()
+    let before = run_confirming(&[(0, "a b", ""), (960, "a c", "b"), (1920, "a d", "c")]);
+    let judged = |second: i64, before: &Changes| {
+        let restarts = changes.restarts_to_judge(WINDOW, at(second), Some(before));
+        let ids = restarts.iter().map(|restart| restart.instance.id.as_str());
+        ids.collect::<Vec<_>>()
     };
-    assert_eq!(judged(2880, 1920), ["d"]);
-    assert_eq!((judged(2819, 2760), judged(2820, 2760)), (vec!["d"], vec![]));
+    assert_eq!(judged(2880, &before), ["d"]);
+    // It was judged then, and is not once more.
+    assert_eq!((judged(2819, &changes), judged(2820, &changes)), (vec!["d"], vec![]));
     // Who came long after somebody had left took no place.
     let changes = run_confirming(&[(0, "a b", ""), (60, "a", "b"), (1000, "a c", ""), (1060, "a c", "")]);
     assert_eq!((told(&changes).as_str(), changes.restarts), ("-b +c", 0));
@@ -312,6 +312,15 @@ fn a_short_log_keeps_those_that_may_have_restarted() {
     let (old, new) = (all(0, 4, "1"), all(4, 8, "1"));
     let changes = run(&[(0, &old, ""), (60, &new, &ids(0, 4)), (120, &new, "")]);
     assert_eq!(changes.restarts, 4);
+    // Again and again.
+    let third = all(8, 12, "1");
+    let twice = run(&[
+        (0, &old, ""),
+        (60, &new, &ids(0, 4)),
+        (120, &third, &ids(4, 8)),
+        (180, &third, ""),
+    ]);
+    assert_eq!(twice.restarts, 8);
     // A deployment makes none.
     let changes = run(&[
         (0, &old, ""),
