@@ -349,6 +349,7 @@ fn where_the_own_file_is_damaged_the_copy_of_the_account_counts() {
         fs::write(&path, damage).expect("written");
         let peeked = place.account().peek(at(100));
         assert_eq!(peeked.services["orders"], memory(), "{damage}");
+        assert_eq!(peeked.unreadable, BTreeSet::new(), "{damage}");
         let (old, problems) = place.account().update(deadline(), &peeked, |turn| {
             let (old, problems) = turn.service("orders", |old| (old.clone(), old.clone()));
             assert_eq!(problems.len(), 1, "{problems:?}");
@@ -443,6 +444,39 @@ fn a_named_file_stands_alone() {
     });
     assert_eq!(all.peek(at(100)).services["orders"], up(1));
     assert_eq!(place.run_single("orders", memory()).0, memory());
+}
+
+/// Services that were checked alone and other accounts lie in the folder of a state, too.
+#[test]
+fn services_checked_alone_and_other_accounts_are_found() {
+    let place = Place::new("found");
+    let account = place.account();
+    assert_eq!(account.show(at(100)), Ok(None));
+    assert_eq!(account.checked_alone(), Ok(BTreeMap::new()));
+    place.run_single("orders", memory());
+    let shown = account.show(at(100)).expect("a state").expect("a service");
+    assert_eq!(shown.memory.services, [("orders".into(), memory())].into());
+    let path = place.single("orders").path().expect("a path").to_owned();
+    assert_eq!(account.checked_alone(), Ok([("orders".into(), path)].into()));
+    assert_eq!(account.siblings(at(100)), Ok(Vec::new()));
+    let other = AccountKey {
+        user: None,
+        ..account_key()
+    };
+    for service in ["orders", "mail"] {
+        let key = other.of_service(service);
+        let store = Store::new(&place.location(), key, &place.environment());
+        store.update(deadline(), &Memory::default(), |_| ((), memory()));
+    }
+    assert_eq!(account.siblings(at(100)), Ok(vec![other]));
+    // A turn tells what it has made of a service.
+    account.update(deadline(), &AccountMemory::default(), |turn| {
+        turn.service("billing", |_| ((), up(3)));
+        assert_eq!(
+            (&*turn.judged("billing"), &*turn.judged("none")),
+            (&up(3), &Memory::default())
+        );
+    });
 }
 
 #[test]
