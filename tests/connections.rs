@@ -1104,6 +1104,35 @@ fn faults_of_the_systems_ca_certificates_are_reported() {
     assert_refused(out, "tls_failed", &at(&server, text));
 }
 
+/// The client tries the addresses of a name in any order, and can be stuck at one of them.
+#[test]
+#[ignore = "needs nats-server"]
+fn a_name_of_which_one_address_hangs_is_tried_twice_over_tls() {
+    if !is_root() {
+        return;
+    }
+    let certs = Certs::new();
+    let server = Server::with_config(Version::Newest, &certs.config("server", ""));
+    // Connections are accepted by the system, and nobody says anything.
+    let _hangs = TcpListener::bind(("127.0.0.2", server.port())).expect("a port");
+    let files = Files::new();
+    let hosts = files.write("hosts", "127.0.0.1 localhost\n127.0.0.2 localhost\n");
+    let script = r#"mount --bind "$0" /etc/hosts && exec "$@""#;
+    let stuck = (0..40).find_map(|_| {
+        let out = check(&[
+            "-s",
+            &at(&server, "tls://localhost:PORT"),
+            "--tlsca",
+            &certs.path("ca.pem"),
+        ])
+        .under(["unshare", "--mount", "sh", "-c", script, &hosts])
+        .run();
+        out.stdout.contains("ms failed: ").then_some(out)
+    });
+    let out = stuck.expect("one of many runs is stuck");
+    assert_eq!(out.stdout.matches("ms connecting to localhost:").count(), 2, "{out:?}");
+}
+
 /// Short-lived credentials have another user each time.
 #[test]
 #[ignore = "needs nats-server"]
