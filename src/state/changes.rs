@@ -267,11 +267,13 @@ impl Changes {
         if self.log.len() <= max {
             return;
         }
-        let latest = self.log.iter().map(|change| change.at).max();
-        let waiting = self.waiting(max / 2);
+        let Some(latest) = self.log.iter().map(|change| change.at).max() else {
+            return;
+        };
+        let waiting = self.waiting(latest, max / 2);
         // The arrival of one that has left is none of them.
         let is_waiting = |change: &Change| {
-            let is_new = !matches!(change.what, ChangeKind::Arrived { .. }) || Some(change.at) == latest;
+            let is_new = !matches!(change.what, ChangeKind::Arrived { .. }) || change.at == latest;
             is_new && waiting.contains(&change.instance.id)
         };
         let mut surplus = self.log.len().saturating_sub(max);
@@ -289,10 +291,7 @@ impl Changes {
 
     /// The ids of those that came in the latest check with changes and of as many that left before, of the same version: they may
     /// make restarts. At most so many pairs.
-    fn waiting(&self, max: usize) -> BTreeSet<String> {
-        let Some(latest) = self.log.iter().map(|change| change.at).max() else {
-            return BTreeSet::new();
-        };
+    fn waiting(&self, latest: Timestamp, max: usize) -> BTreeSet<String> {
         let taken: BTreeSet<&str> = self.log.iter().filter_map(Change::replaces).collect();
         let mut gone: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for Change { instance, .. } in self.not_there() {
