@@ -14,7 +14,7 @@ use crate::probe::observation::{AllObservation, Failure, Observation, Outcome};
 use crate::probe::plan::{DiscoveryPlan, LEAST_CENSUS, PingPlan, ProbePlan};
 use crate::process::watchdog;
 use crate::render::report::{AllReport, Report};
-use crate::state::account::{AccountMemory, MAX_SERVICES};
+use crate::state::account::{AccountKey, AccountMemory, MAX_SERVICES};
 use crate::state::account_store::{AccountStore, Turn};
 use crate::state::memory::Memory;
 use crate::values::env::Env;
@@ -24,9 +24,12 @@ use crate::values::timestamp::Timestamp;
 /// Maximum number of other services among which one that was never seen is looked for.
 const MAX_OTHERS: usize = 1000;
 
-/// The state of all services, wherever the user or the environment says.
-pub fn account_store(config: &AllConfig, env: Env<'_>) -> AccountStore {
-    AccountStore::new(&config.settings.location, config.account_key(), &state_environment(env))
+/// The state of all services: the text that is carried on, or a file wherever the user or the environment says.
+pub fn account_store(key: AccountKey, carried: Option<&str>, settings: &Settings, env: Env<'_>) -> AccountStore {
+    match carried {
+        Some(text) => AccountStore::holding(text, key),
+        None => AccountStore::new(&settings.location, key, &state_environment(env)),
+    }
 }
 
 /// Asks for all services, judges each and remembers.

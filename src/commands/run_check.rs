@@ -14,6 +14,7 @@ use crate::probe::plan::{FIRST_RETRY, PingPlan, Wanted};
 use crate::process::user::euid;
 use crate::process::watchdog::{self, Alarm};
 use crate::render::report::Report;
+use crate::state::key::StateKey;
 use crate::state::memory::Memory;
 use crate::state::store::{StateEnvironment, Store};
 use crate::values::env::Env;
@@ -37,7 +38,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Of a run that prints its verdict: the time for the network is all there is.
+    /// Limits of a run that prints its verdict: the network may use all of the time.
     pub fn of_output(start: Instant, timeout: Duration) -> Limits {
         let end = start + timeout;
         Limits {
@@ -48,9 +49,12 @@ impl Limits {
     }
 }
 
-/// The state of the question, wherever the user or the environment says.
-pub fn state_store(config: &Config, env: Env<'_>) -> Store {
-    Store::new(&config.settings.location, config.state_key(), &state_environment(env))
+/// The state of the question: the text that is carried on, or a file wherever the user or the environment says.
+pub fn state_store(key: StateKey, carried: Option<&str>, settings: &Settings, env: Env<'_>) -> Store {
+    match carried {
+        Some(text) => Store::holding(text, key),
+        None => Store::new(&settings.location, key, &state_environment(env)),
+    }
 }
 
 /// Returns the environment that decides where the state file is.

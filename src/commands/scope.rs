@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::check_report::{AbortReport, CheckReport};
 use super::run_all::{account_store, run_all, run_all_unasked};
-use super::run_check::{Limits, run_check, run_unasked, state_environment, state_store};
+use super::run_check::{Limits, run_check, run_unasked, state_store};
 use crate::cli::{AllConfig, Arguments, Config, ConfigError, Scope};
 use crate::connect::target::Target;
 use crate::probe::observation::Failure;
@@ -42,10 +42,7 @@ impl Question {
                     target,
                     settings,
                 };
-                let store = match carried {
-                    Some(text) => Store::holding(text, config.state_key()),
-                    None => state_store(&config, env),
-                };
+                let store = state_store(config.state_key(), carried, &config.settings, env);
                 Question::One(Box::new(config), store)
             }
             Scope::All(services) => {
@@ -55,10 +52,7 @@ impl Question {
                     target,
                     settings,
                 };
-                let store = match carried {
-                    Some(text) => AccountStore::holding(text, config.account_key()),
-                    None => account_store(&config, env),
-                };
+                let store = account_store(config.account_key(), carried, &config.settings, env);
                 Question::All(Box::new(config), store)
             }
         })
@@ -118,23 +112,15 @@ pub fn check_unasked(
     last_words: &AbortReport,
 ) -> (CheckReport, Option<String>) {
     let (Arguments { scope, settings, .. }, end) = (arguments, limits.end);
-    let environment = state_environment(env);
     match scope {
         Scope::One(service) => {
-            let key = key.of_service(service.as_str());
-            let store = match carried {
-                Some(text) => Store::holding(text, key),
-                None => Store::new(&settings.location, key, &environment),
-            };
+            let store = state_store(key.of_service(service.as_str()), carried, settings, env);
             let report = run_unasked(service.as_str(), settings, &store, failure, end, last_words);
             let state = carried.map(|_| store.write_text(&report.memory));
             (CheckReport::One(Box::new(report)), state)
         }
         Scope::All(services) => {
-            let store = match carried {
-                Some(text) => AccountStore::holding(text, key.clone()),
-                None => AccountStore::new(&settings.location, key.clone(), &environment),
-            };
+            let store = account_store(key.clone(), carried, settings, env);
             // The file with the names of those expected may be the one that cannot be used.
             let with_file = arguments.all_services(services, env, limits.network);
             let services = with_file.as_ref().unwrap_or(services);
