@@ -97,19 +97,16 @@ impl CheckOutcome {
 pub struct ChecksSoFar {
     /// Since when each verdict has had its status: that over all services under an empty name.
     statuses: BTreeMap<String, (Status, Timestamp)>,
-    /// Set once the pod's own instance has replied in this account.
-    own_was_up: bool,
+    /// The account in which the pod's own instance has replied: in another one it may never have been.
+    own_was_up_in: Option<AccountKey>,
 }
 
 impl ChecksSoFar {
-    /// Another account is asked from now on, where the pod's own instance may never have been.
-    pub fn forget_own(&mut self) {
-        self.own_was_up = false;
-    }
-
     /// Takes in the verdicts of a check that has just ended.
     pub fn update(&mut self, outcome: &CheckOutcome, now: Timestamp) {
-        self.own_was_up |= outcome.own_up == Some(true);
+        if outcome.own_up == Some(true) {
+            self.own_was_up_in = outcome.key.clone();
+        }
         if outcome.has_services() {
             self.statuses
                 .retain(|name, _| name.is_empty() || outcome.services.contains_key(name));
@@ -186,7 +183,7 @@ pub struct ServedAll {
 }
 
 impl Served {
-    /// Writes the result to the file. `max_age`: a check that is older says nothing any more.
+    /// Writes the result of a check of this account to the file. `max_age`: a check that is older says nothing any more.
     ///
     /// # Errors
     ///
@@ -194,6 +191,7 @@ impl Served {
     pub fn write(
         file: &File,
         report: &CheckReport,
+        key: Option<&AccountKey>,
         so_far: &ChecksSoFar,
         style: &Style,
         max_age: Duration,
@@ -217,7 +215,8 @@ impl Served {
         let result = match report {
             CheckReport::One(report) => {
                 let check = LastCheck::new(&report.verdict, report.seen.as_deref(), report.now);
-                let check = if so_far.own_was_up { check.of_one_seen() } else { check };
+                let own_was_up = key.is_some() && so_far.own_was_up_in.as_ref() == key;
+                let check = if own_was_up { check.of_one_seen() } else { check };
                 ServedResult::One(ServedCheck { status, check, texts })
             }
             CheckReport::All(all) => {
@@ -308,6 +307,7 @@ mod tests {
             Served::write(
                 &file,
                 &report,
+                None,
                 &ChecksSoFar::default(),
                 &Style::default(),
                 Duration::MAX,

@@ -191,9 +191,6 @@ impl Watch<'_> {
                 Err(e) => CheckOutcome::failure(format!("cannot start a check: {e}")),
             };
             checks += 1;
-            if outcome.key.is_some() && outcome.key != self.key {
-                self.so_far.forget_own();
-            }
             self.so_far.update(&outcome, Timestamp::now());
             self.logged.log_changes(&self.log, &outcome);
             if let (Some(carried), Some(state)) = (&mut self.state, outcome.state) {
@@ -306,15 +303,19 @@ impl Watch<'_> {
             Err(ConfigError::File(why)) => self.run_unasked(why, limits),
             Err(ConfigError::Usage(why)) => (CheckReport::unknown(scope, Reason::Usage, &why), None, None),
         };
-        let mut so_far = self.so_far.clone();
-        if key != self.key {
-            so_far.forget_own();
-        }
         let serve = |report: &CheckReport| {
             if let (Some(file), Some(listen)) = (&served, &self.options.listen) {
                 let style = &settings.output.metrics;
                 // If this fails, the previous result grows old, and is reported as old.
-                let _ = Served::write(file, report, &so_far, style, listen.max_age, check_requests);
+                let _ = Served::write(
+                    file,
+                    report,
+                    key.as_ref(),
+                    &self.so_far,
+                    style,
+                    listen.max_age,
+                    check_requests,
+                );
             }
         };
         watchdog::watch(limits.end);
