@@ -64,12 +64,6 @@ pub struct Run {
     until: Duration,
 }
 
-/// Result of a step.
-enum Step {
-    Goes(Box<Run>),
-    Ended,
-}
-
 /// A probe with this plan.
 pub struct Probe {
     pub name: String,
@@ -83,8 +77,8 @@ impl World for Probe {
 
     fn start(&self) -> Run {
         match Run::new(self.plan.clone(), self.secure).act() {
-            Ok(Step::Goes(run)) => *run,
-            Ok(Step::Ended) => panic!("{} ends before anything can come", self.name),
+            Ok(Some(run)) => run,
+            Ok(None) => panic!("{} ends before anything can come", self.name),
             Err(wrong) => panic!("{}: {wrong}", self.name),
         }
     }
@@ -94,10 +88,7 @@ impl World for Probe {
     }
 
     fn after(&self, run: &Run, message: &Message) -> Result<Option<Run>, String> {
-        Ok(match run.receive(message)? {
-            Step::Goes(run) => Some(*run),
-            Step::Ended => None,
-        })
+        run.receive(message)
     }
 }
 
@@ -147,19 +138,19 @@ impl Run {
     }
 
     /// Acts until it has to listen, or has ended.
-    fn act(mut self) -> Result<Step, String> {
+    fn act(mut self) -> Result<Option<Run>, String> {
         for _ in 0..100 {
             match self.schedule.next(self.now, &self.clock) {
                 PingAction::Send(queries) => self.send(&queries)?,
                 PingAction::Ping => self.ping(),
-                PingAction::Done(outcome) => return self.end(&outcome).map(|()| Step::Ended),
+                PingAction::Done(outcome) => return self.end(&outcome).map(|()| None),
                 PingAction::Flooded => return Err("two instances are no flood".into()),
                 // The client ends the run with what is known so far.
                 PingAction::Listen(_) if self.now >= END => {
                     if let Some(outcome) = self.schedule.so_far() {
                         self.end(&outcome)?;
                     }
-                    return Ok(Step::Ended);
+                    return Ok(None);
                 }
                 PingAction::Listen(until) => {
                     let due = self.clock.ping_due().unwrap_or(Duration::MAX);
@@ -170,7 +161,7 @@ impl Run {
                     ensure(until > self.now, "it listens until a time that is over")?;
                     ensure(!self.is_certain(), "it waits though nothing can come")?;
                     self.until = until.min(due).min(END);
-                    return Ok(Step::Goes(Box::new(self)));
+                    return Ok(Some(self));
                 }
             }
         }
@@ -248,7 +239,7 @@ impl Run {
     }
 
     /// The run after this message.
-    fn receive(&self, message: &Message) -> Result<Step, String> {
+    fn receive(&self, message: &Message) -> Result<Option<Run>, String> {
         let mut run = self.clone();
         run.now = match message {
             Message::Nothing => run.until,
@@ -280,7 +271,7 @@ impl Run {
             Message::Denied(query) => {
                 if !run.schedule.denied(query.as_ref(), "denied") {
                     // The client ends the run: it could not ask.
-                    return Ok(Step::Ended);
+                    return Ok(None);
                 }
             }
         }

@@ -69,12 +69,6 @@ pub struct Run {
     until: Duration,
 }
 
-/// Result of a step.
-enum Step {
-    Goes(Box<Run>),
-    Ended,
-}
-
 /// A probe of all services with this plan.
 pub struct AllProbe {
     pub name: String,
@@ -88,8 +82,8 @@ impl World for AllProbe {
 
     fn start(&self) -> Run {
         match Run::new(self.plan.clone(), self.secure).act() {
-            Ok(Step::Goes(run)) => *run,
-            Ok(Step::Ended) => panic!("{} ends before anything can come", self.name),
+            Ok(Some(run)) => run,
+            Ok(None) => panic!("{} ends before anything can come", self.name),
             Err(wrong) => panic!("{}: {wrong}", self.name),
         }
     }
@@ -99,10 +93,7 @@ impl World for AllProbe {
     }
 
     fn after(&self, run: &Run, message: &Message) -> Result<Option<Run>, String> {
-        Ok(match run.receive(message)? {
-            Step::Goes(run) => Some(*run),
-            Step::Ended => None,
-        })
+        run.receive(message)
     }
 }
 
@@ -188,18 +179,18 @@ impl Run {
     }
 
     /// Acts until it has to listen, or has ended.
-    fn act(mut self) -> Result<Step, String> {
+    fn act(mut self) -> Result<Option<Run>, String> {
         for _ in 0..100 {
             match self.schedules.next(self.now, &self.clock) {
                 Action::Send(questions) => self.send(questions)?,
                 Action::Ping => self.ping(),
-                Action::Done => return self.end(None).map(|()| Step::Ended),
+                Action::Done => return self.end(None).map(|()| None),
                 Action::Flooded => return Err("a few instances are no flood".into()),
                 // The client ends the run with what is known so far.
                 Action::Listen(_) if self.now >= END => {
                     let is_enough = self.schedules.out_of_time(self.now, &self.clock);
                     let failure = (!is_enough).then(|| Failure::new(Reason::NatsUnreachable, "too slow"));
-                    return self.end(failure).map(|()| Step::Ended);
+                    return self.end(failure).map(|()| None);
                 }
                 Action::Listen(until) => {
                     let due = self.clock.ping_due().unwrap_or(Duration::MAX);
@@ -209,7 +200,7 @@ impl Run {
                     }
                     ensure(until > self.now, "it listens until a time that is over")?;
                     self.until = until.min(due).min(END);
-                    return Ok(Step::Goes(Box::new(self)));
+                    return Ok(Some(self));
                 }
             }
         }
@@ -282,7 +273,7 @@ impl Run {
     }
 
     /// The run after this message.
-    fn receive(&self, message: &Message) -> Result<Step, String> {
+    fn receive(&self, message: &Message) -> Result<Option<Run>, String> {
         let mut run = self.clone();
         run.now = match message {
             Message::Nothing => run.until,
@@ -307,7 +298,7 @@ impl Run {
                 run.is_denied = true;
                 if !run.schedules.denied(question.as_ref(), "denied") {
                     let failure = Failure::new(Reason::PermissionDenied, "denied");
-                    return run.end(Some(failure)).map(|()| Step::Ended);
+                    return run.end(Some(failure)).map(|()| None);
                 }
             }
         }
