@@ -391,6 +391,53 @@ fn a_connection_that_breaks_once_is_asked_anew() {
     });
 }
 
+/// A server that closes the first connection of the check at this request, and is well from then on. `reply` deals with all other
+/// requests.
+fn breaks_at(nth: usize, reply: Reply) -> (Fake, TempDir) {
+    let broke = Mutex::new(false);
+    well_then_service(move |conn, request, number| {
+        let mut broke = broke.lock().unwrap();
+        if number == nth && !*broke {
+            *broke = true;
+            return conn.close();
+        }
+        reply(conn, request)
+    })
+}
+
+/// Replies of a server where no instance is.
+const NOBODY: [(&str, Reply); 2] = [
+    ("no responders", |conn, request| conn.no_responders(request)),
+    ("silence", |_, _| Ok(())),
+];
+
+#[test]
+fn a_connection_that_breaks_late_leaves_no_time_to_say_down() {
+    each(NOBODY, |reply| {
+        // At 1.2 s, when 2.8 s are left; an answer that counts would take 3 s.
+        let (fake, home) = breaks_at(4, reply);
+        check(&fake).args(["--timeout", "4s"]).home(&home).run().assert(
+            3,
+            "NATS_SERVICE UNKNOWN - orders: the connection to NATS at 127.0.0.1:* broke while asking, and --timeout left too \
+             little time after that: services may be connecting again, too | instances=U *",
+        );
+        assert_eq!(fake.connections(), 3);
+        assert_no_epoch(&fake, &home);
+    });
+}
+
+#[test]
+fn a_connection_that_breaks_early_hides_no_outage() {
+    each(NOBODY, |reply| {
+        let (fake, home) = breaks_at(2, reply);
+        check(&fake)
+            .home(&home)
+            .run()
+            .assert(2, "NATS_SERVICE CRITICAL - orders: *, 1 instance until * | instances=0;*");
+        assert_eq!(fake.connections(), 3);
+    });
+}
+
 /// A server that refuses every login.
 fn refusing() -> Fake {
     Fake::start(|conn| {

@@ -69,6 +69,7 @@ fn run<'a>(request: &'a ProbeRequest<'a>) -> (Probe<'a>, Seen, Option<EndpointSe
         server: None,
         relayed: request.target.request.is_some(),
         headerless: false,
+        lost: false,
         unreadable: BTreeSet::new(),
         trace: Vec::new(),
         remarks: Vec::new(),
@@ -127,7 +128,7 @@ impl Probe<'_> {
             }
             match end {
                 Err(Stop::Lost(failure)) => {
-                    self.relayed = true;
+                    (self.relayed, self.lost) = (true, true);
                     self.step(format_args!("lost: {}", failure.text));
                 }
                 end if !self.headerless || end.is_ok() && dialogue.schedules.has_answers() => return end,

@@ -418,6 +418,17 @@ pub fn lost_twice(address: &str) -> Failure {
     )
 }
 
+/// The connection broke while the service was asked, and after that nobody replied in what was left of the time.
+pub fn lost_late(address: &str) -> Failure {
+    Failure::new(
+        Reason::NatsUnreachable,
+        format!(
+            "the connection to NATS at {address} broke while asking, and --timeout left too little time after that: services may \
+             be connecting again, too"
+        ),
+    )
+}
+
 /// The connection broke while the service was asked.
 pub fn connection_broke(address: &str) -> Failure {
     let text = format!("the connection to NATS at {address} broke");

@@ -77,7 +77,8 @@ impl Probe<'_> {
         }
     }
 
-    /// The plan within what is left: another server may have taken much of the time.
+    /// The plan within what is left: another server may have taken much of the time. But where NATS has just broken a connection, the
+    /// services may have lost theirs: they get all the time that they need, or the run ends without a result.
     fn fitted(&self, plan: &PingPlan) -> PingPlan {
         let is_single = self.request.plan.single().is_some();
         // Silence after the query to all services is no evidence about a single service: each has to be asked.
@@ -90,13 +91,14 @@ impl Probe<'_> {
         let left = self.left();
         let min_confirm = confirm.min(budget * 3 / 4).min(MIN_CONFIRM);
         // Silence counts once the last round has had its full time.
-        let room = (left * 9 / 10).saturating_sub(plan.stall);
+        let room = |time: Duration| (time * 9 / 10).saturating_sub(plan.stall);
+        let for_none = if self.lost { budget } else { left };
         PingPlan {
             // If there is no time for a retry, the run ends without a result instead of a hasty one.
-            confirm: confirm.min(left * 3 / 4).max(min_confirm),
+            confirm: confirm.min(for_none * 3 / 4).max(min_confirm),
             // Missing instances are then asked one by one.
-            confirm_fewer: confirm.min(room.saturating_sub(plan.stall)),
-            patience: confirm.max(budget / 2).min(left * 3 / 4).min(room),
+            confirm_fewer: confirm.min(room(left).saturating_sub(plan.stall)),
+            patience: confirm.max(budget / 2).min(for_none * 3 / 4).min(room(for_none)),
             // A run for all services sees them anyway.
             discover: plan.discover && is_single,
             ..plan.clone()
@@ -252,6 +254,7 @@ impl Probe<'_> {
             false if !diagnosis::is_far(link.login, now.saturating_sub(link.clock.last_sent())) => {
                 diagnosis::timed_out(&address, Stage::Answering, &waited)
             }
+            true if self.lost => diagnosis::lost_late(&address),
             _ => diagnosis::too_slow(&address, link.login, &waited),
         }))
     }

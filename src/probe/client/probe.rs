@@ -43,6 +43,8 @@ pub(super) struct Probe<'a> {
     pub(super) relayed: bool,
     /// Set if the server is to leave out the headers of messages.
     pub(super) headerless: bool,
+    /// Set once a connection broke while the service was asked.
+    pub(super) lost: bool,
     /// See [`Observation::unreadable`]: each with the name of its service, which may be empty.
     pub(super) unreadable: BTreeSet<(String, String)>,
     pub(super) trace: Vec<(Duration, String)>,
