@@ -430,10 +430,10 @@ fn a_connection_that_breaks_late_leaves_no_time_to_say_down() {
 fn a_connection_that_breaks_early_hides_no_outage() {
     each(NOBODY, |reply| {
         let (fake, home) = breaks_at(2, reply);
-        check(&fake)
-            .home(&home)
-            .run()
-            .assert(2, "NATS_SERVICE CRITICAL - orders: *, 1 instance until * | instances=0;*");
+        check(&fake).home(&home).run().assert(
+            2,
+            "NATS_SERVICE CRITICAL - orders: *, 1 instance until * | instances=0;*",
+        );
         assert_eq!(fake.connections(), 3);
     });
 }

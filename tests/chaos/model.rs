@@ -63,7 +63,7 @@ pub struct Instance {
     /// The server that it was started with.
     pub server: usize,
     pub frozen: bool,
-    /// Its server went away while it could not notice: it has to connect again when it can.
+    /// Its server went away while it could not notice, or it was connecting when it froze: it has to connect again when it can.
     pub stale: bool,
     /// It may believe for minutes that it is connected: its server went away behind a broken link.
     pub lost: bool,
@@ -237,7 +237,9 @@ impl Model {
             Action::KillAll => next.instances.clear(),
             Action::Freeze(pod) => {
                 let chosen = next.instances.iter_mut().find(|instance| instance.pod == *pod);
-                chosen.expect("one that there is").frozen = true;
+                let chosen = chosen.expect("one that there is");
+                chosen.frozen = true;
+                chosen.stale |= now < chosen.settled;
             }
             Action::ThawAll => next.thaw(now),
             Action::StopServer { server, .. } => {
@@ -254,9 +256,13 @@ impl Model {
                 }
             }
             Action::Reload { lets_go: true } => next.lose_connections(None, now),
-            Action::FreezeServer(server) => next.servers[*server] = Server::Frozen,
+            Action::FreezeServer(server) => {
+                next.servers[*server] = Server::Frozen;
+                next.disturb_logins(now);
+            }
             Action::ThawServer(server) => {
                 next.servers[*server] = Server::Up;
+                next.disturb_logins(now);
                 for instance in &mut next.instances {
                     instance.settled = instance.settled.max(now + GO_ON);
                 }
@@ -283,6 +289,13 @@ impl Model {
             let needs = if instance.stale { RECONNECT } else { GO_ON };
             instance.stale = false;
             instance.settled = instance.settled.max(now + needs + self.hosts[instance.host].extra());
+        }
+    }
+
+    /// Whoever is connecting has to begin once more.
+    fn disturb_logins(&mut self, now: Instant) {
+        for instance in self.instances.iter_mut().filter(|instance| now < instance.settled) {
+            instance.settled = now + RECONNECT + self.hosts[instance.host].extra();
         }
     }
 
@@ -415,6 +428,37 @@ mod tests {
             see(&[Action::ThawServer(0), Action::KillAll]),
             (vec![], "".into(), Nats::Fine)
         );
+    }
+
+    #[test]
+    fn a_login_that_is_frozen_begins_again() {
+        let zero = Instant::now();
+        let at = |seconds| zero + Duration::from_secs(seconds);
+        let stop = Action::StopServer {
+            server: 0,
+            end: End::Stop,
+        };
+        let model = Model::new(Topology::One, 1, 1, false).after(&start("a", 0), zero);
+        let model = model.after(&stop, at(10)).after(&Action::StartServer(0), at(11));
+        let settled = |actions: [(u64, Action); 2]| {
+            let model = actions.iter().fold(model.clone(), |model, (second, action)| {
+                model.after(action, at(*second))
+            });
+            model.instances[0].settled - zero
+        };
+        let seconds = Duration::from_secs;
+        let (freeze, thaw) = (Action::Freeze("a".into()), Action::ThawAll);
+        assert_eq!(
+            settled([(12, freeze.clone()), (14, thaw.clone())]),
+            seconds(14) + RECONNECT
+        );
+        assert_eq!(settled([(20, freeze), (22, thaw)]), seconds(22) + GO_ON);
+        let (freeze, thaw) = (Action::FreezeServer(0), Action::ThawServer(0));
+        assert_eq!(
+            settled([(12, freeze.clone()), (14, thaw.clone())]),
+            seconds(14) + RECONNECT
+        );
+        assert_eq!(settled([(20, freeze), (22, thaw)]), seconds(22) + GO_ON);
     }
 
     #[test]

@@ -28,7 +28,7 @@ var (
 
 func start() (string, error) {
 	// All else as this client has it: also how long it waits before it connects again.
-	options := []nats.Option{nats.MaxReconnects(-1)}
+	options := []nats.Option{nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort()}
 	if *tlsca != "" {
 		options = append(options, nats.RootCAs(*tlsca))
 	}

@@ -31,7 +31,9 @@ const { username, password, host } = new URL(url);
 const login = username === "" ? {} : { user: username, pass: password };
 
 for (let n = 0; n < Number(count); n++) {
-  const broker = await new NatsBroker({ servers: host, maxReconnectAttempts: -1, ...login }).connect();
+  // Without this it gives up after the second error of a login in its life, and a login that is frozen is one.
+  const forEver = { maxReconnectAttempts: -1, ignoreAuthErrorAbort: true };
+  const broker = await new NatsBroker({ servers: host, ...forEver, ...login }).connect();
   const echo = { subject: `${name}.echo`, handler: (request, response) => response.send(request.data) };
   const service = await Microservice.create(broker, { name, description: "", version, metadata, methods: { echo } });
   // An answer of our own is a round trip: whatever was sent before the request, the server has.
