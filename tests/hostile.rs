@@ -427,6 +427,36 @@ fn a_connection_that_breaks_late_leaves_no_time_to_say_down() {
 }
 
 #[test]
+fn a_connection_that_breaks_late_leaves_no_time_to_say_fewer() {
+    let critical = "NATS_SERVICE CRITICAL - orders: 1 instance, fewer than 2 (range 2:), *";
+    let unknown =
+        "NATS_SERVICE UNKNOWN - orders: the connection to NATS at 127.0.0.1:* broke while asking, and --timeout left *";
+    // The first retry has 31 requests, in case that the instance shares a queue group. The last one here is that at 1.2 s.
+    let cases = [("early", (2, "10s", 2, critical)), ("late", (34, "4s", 3, unknown))];
+    each(cases, |(breaks_at, timeout, code, text)| {
+        let connection = Mutex::new(0);
+        let fake = service(move |conn, request, number| {
+            let mut nth = connection.lock().unwrap();
+            *nth += usize::from(number == 1);
+            conn.reply(request, A)?;
+            match (*nth, number) {
+                (1, _) => conn.reply(request, B),
+                (2, number) if number == breaks_at => conn.close(),
+                _ => Ok(()),
+            }
+        });
+        let home = TempDir::new();
+        let run = || {
+            let args = ["-c", "2:", "--timeout", timeout];
+            check(&fake).args(args).home(&home).run()
+        };
+        run().assert(0, "NATS_SERVICE OK - orders: 2 instances, *");
+        run().assert(code, text);
+        assert_eq!(fake.connections(), 3);
+    });
+}
+
+#[test]
 fn a_connection_that_breaks_early_hides_no_outage() {
     each(NOBODY, |reply| {
         let (fake, home) = breaks_at(2, reply);

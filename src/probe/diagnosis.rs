@@ -418,7 +418,7 @@ pub fn lost_twice(address: &str) -> Failure {
     )
 }
 
-/// The connection broke while the service was asked, and after that nobody replied in what was left of the time.
+/// The connection broke while the service was asked, and what was left of the time was too short to be sure that instances are missing.
 pub fn lost_late(address: &str) -> Failure {
     Failure::new(
         Reason::NatsUnreachable,

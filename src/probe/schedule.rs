@@ -251,12 +251,7 @@ impl Schedule {
     }
 
     fn next_with_replies(&self, now: Duration) -> PingAction {
-        let is_short = self.plan.wanted == Wanted::All && !self.replies.outstanding.is_complete() && self.would_alarm();
-        if is_short
-            && self.denied_by_name.is_empty()
-            && !self.replies.spread.is_queue_group()
-            && let Some(time) = self.next_retry(self.plan.confirm_fewer)
-        {
+        if let Some(time) = self.next_retry_of_few() {
             return match now < time {
                 true => PingAction::Listen(time),
                 false => self.ask(),
@@ -408,9 +403,19 @@ impl Schedule {
         (previous < end).then(|| retry_time(nth).min(end))
     }
 
-    /// Returns the answer to the question itself as known so far, or `None`.
+    /// Time of the next retry where so few instances have replied that it would raise an alarm; `None` after the last.
+    fn next_retry_of_few(&self) -> Option<Duration> {
+        let is_short = self.plan.wanted == Wanted::All && !self.replies.outstanding.is_complete() && self.would_alarm();
+        let can_retry = self.denied_by_name.is_empty() && !self.replies.spread.is_queue_group();
+        (is_short && can_retry)
+            .then(|| self.next_retry(self.plan.confirm_fewer))
+            .flatten()
+    }
+
+    /// Returns the answer to the question itself as known so far, or `None`; a hasty alarm is none.
     pub fn so_far(&self) -> Option<Outcome> {
         match &self.follow_up {
+            None if !self.replies.is_empty() && self.next_retry_of_few().is_some() => None,
             _ if !self.replies.is_empty() => Some(self.heard()),
             _ if !self.denied_by_name.is_empty() => Some(self.denial()),
             follow_up => follow_up.as_ref().map(|follow_up| follow_up.outcome.clone()),

@@ -88,17 +88,16 @@ impl Probe<'_> {
             plan.confirm.max(FIRST_RETRY)
         };
         let budget = self.request.deadline - self.request.start;
-        let left = self.left();
+        let time = if self.lost { budget } else { self.left() };
         let min_confirm = confirm.min(budget * 3 / 4).min(MIN_CONFIRM);
         // Silence counts once the last round has had its full time.
-        let room = |time: Duration| (time * 9 / 10).saturating_sub(plan.stall);
-        let for_none = if self.lost { budget } else { left };
+        let room = (time * 9 / 10).saturating_sub(plan.stall);
         PingPlan {
             // If there is no time for a retry, the run ends without a result instead of a hasty one.
-            confirm: confirm.min(for_none * 3 / 4).max(min_confirm),
+            confirm: confirm.min(time * 3 / 4).max(min_confirm),
             // Missing instances are then asked one by one.
-            confirm_fewer: confirm.min(room(left).saturating_sub(plan.stall)),
-            patience: confirm.max(budget / 2).min(for_none * 3 / 4).min(room(for_none)),
+            confirm_fewer: confirm.min(room.saturating_sub(plan.stall)),
+            patience: confirm.max(budget / 2).min(time * 3 / 4).min(room),
             // A run for all services sees them anyway.
             discover: plan.discover && is_single,
             ..plan.clone()

@@ -270,6 +270,21 @@ fn a_shortage_that_would_alarm_is_confirmed_before_it_is_judged() {
     assert_eq!(simulate(any, &[one]).0, [0]);
 }
 
+/// Without the time for all retries, an alarm would be hasty.
+#[test]
+fn a_shortage_that_is_not_confirmed_is_no_answer() {
+    let mut probe = Probe::new(PingPlan {
+        thresholds: vec![Range::at_least(2.0)],
+        confirm_fewer: ms(5000),
+        ..plan(&["a", "b", "c"], false)
+    });
+    probe.asked(ms(0), 1);
+    probe.hear(1, 0, "a");
+    assert_eq!(probe.schedule.so_far(), None);
+    probe.hear(2, 0, "b");
+    assert_eq!(ids(probe.schedule.so_far()), ["a", "b"]);
+}
+
 /// Control subjects in a queue group: the nth request reaches one of three instances.
 #[test]
 fn one_reply_to_each_request_is_no_shortage() {
