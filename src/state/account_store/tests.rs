@@ -480,10 +480,34 @@ fn services_checked_alone_and_other_accounts_are_found() {
 }
 
 #[test]
+fn other_states_of_a_service_are_found_in_the_folder() {
+    let place = Place::new("siblings");
+    let at_server = |server: &str| StateKey {
+        servers: vec![server.into()],
+        ..account_key().of_service("orders")
+    };
+    let store = |server: &str| Store::new(&place.location(), at_server(server), &place.environment());
+    let only_sibling = |server: &str| {
+        let found = store(server).only_sibling(at(100)).expect("a folder");
+        found.map(|(path, loaded)| (path, loaded.key))
+    };
+    let check = |store: Store| store.update(deadline(), &memory(), |_| ((), up(1))).1;
+    assert_eq!((check(place.single("billing")), check(store("a:4222"))), (NONE, NONE));
+    assert_eq!(store("a:4222").siblings(at(100)), Ok(Vec::new()));
+    let path = store("a:4222").path().expect("a path").to_owned();
+    assert_eq!(only_sibling("b:4222"), Some((path, at_server("a:4222"))));
+    assert_eq!(check(store("b:4222")), NONE);
+    assert_eq!(store("a:4222").siblings(at(100)), Ok(vec![at_server("b:4222")]));
+    assert_eq!(only_sibling("c:4222"), None, "there are two");
+}
+
+#[test]
 fn a_reset_forgets_a_service_wherever_it_is() {
     let place = Place::new("reset");
-    place.run_for_all(&[("billing", up(3)), ("orders", memory())]);
     let reset = |service: &str| place.single(service).reset(deadline()).expect("forgotten");
+    assert_eq!(reset("mail"), NONE);
+    assert_eq!(place.files(), NONE, "it makes none");
+    place.run_for_all(&[("billing", up(3)), ("orders", memory())]);
     let (all, own) = (place.account().shown_path(), place.single("billing").shown_path());
     assert_eq!(reset("mail"), NONE);
     // In the account only; in both files; in its own only.
