@@ -315,7 +315,7 @@ impl Place<'_> {
             }
         };
         self.says("service_up, statistics", 0, "service_up", &["--stats"]);
-        request("{}");
+        request("work");
         self.says("latency", 1, "latency", &["--latency-warning", "0s"]);
         if FAILING.contains(&self.client) {
             request("fail");
@@ -453,7 +453,7 @@ fn every_outcome_is_right_everywhere() {
         });
         let places: Vec<_> = places.collect();
         assert!(!places.is_empty(), "MATRIX={which} is no server of the matrix");
-        tell_all_at(places, 6).report();
+        tell_all_at(places, 16).report();
         return;
     }
     // Each topology, each of these servers, and the clients that no other test is about.
