@@ -315,7 +315,8 @@ impl Place<'_> {
             }
         };
         self.says("service_up, statistics", 0, "service_up", &["--stats"]);
-        request("work");
+        // Some services read JSON.
+        request(r#""work""#);
         self.says("latency", 1, "latency", &["--latency-warning", "0s"]);
         if FAILING.contains(&self.client) {
             request("fail");

@@ -69,7 +69,7 @@ for (const name of names.flatMap((name) => Array(count).fill(name))) {
     handler: (error, message) => {
       if (message?.string() === "fail") throw new Error("asked to fail");
       // This client counts whole milliseconds.
-      const end = performance.now() + (message?.string() === "work" ? 2 : 0);
+      const end = performance.now() + (message?.string() === '"work"' ? 2 : 0);
       while (performance.now() < end);
       message?.respond(message.data);
     },
