@@ -67,7 +67,6 @@ fn run<'a>(request: &'a ProbeRequest<'a>) -> (Probe<'a>, Seen, Option<EndpointSe
     let mut probe = Probe {
         request,
         server: None,
-        relayed: request.target.request.is_some(),
         headerless: false,
         lost: false,
         unreadable: BTreeSet::new(),
@@ -128,7 +127,7 @@ impl Probe<'_> {
             }
             match end {
                 Err(Stop::Lost(failure)) => {
-                    (self.relayed, self.lost) = (true, true);
+                    self.lost = true;
                     self.step(format_args!("lost: {}", failure.text));
                 }
                 end if !self.headerless || end.is_ok() && dialogue.schedules.has_answers() => return end,

@@ -415,7 +415,7 @@ impl Schedule {
     /// Returns the answer to the question itself as known so far, or `None`; a hasty alarm is none.
     pub fn so_far(&self) -> Option<Outcome> {
         match &self.follow_up {
-            None if !self.replies.is_empty() && self.next_retry_of_few().is_some() => None,
+            None if self.next_retry_of_few().is_some() => None,
             _ if !self.replies.is_empty() => Some(self.heard()),
             _ if !self.denied_by_name.is_empty() => Some(self.denial()),
             follow_up => follow_up.as_ref().map(|follow_up| follow_up.outcome.clone()),

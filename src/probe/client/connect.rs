@@ -121,7 +121,9 @@ impl Probe<'_> {
 
     /// Logs in, in the way that this server turns out to need.
     fn log_in(&mut self, server: &ServerUrl, address: SocketAddr, until: Instant) -> Result<Link, Stop> {
-        let (mut secure, mut relayed, mut again) = (server.tls, self.relayed, false);
+        // Without TLS, where a reply may be one that the client cannot read.
+        let may_be_unreadable = self.lost || self.request.target.request.is_some();
+        let (mut secure, mut relayed, mut again) = (server.tls, may_be_unreadable, false);
         loop {
             match self.log_in_once(server, address, secure, relayed, until) {
                 Ok(link) => return Ok(link),

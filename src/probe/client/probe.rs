@@ -39,8 +39,6 @@ pub(super) enum Stop {
 pub(super) struct Probe<'a> {
     pub(super) request: &'a ProbeRequest<'a>,
     pub(super) server: Option<Server>,
-    /// Set if connections without TLS go through a relay: a reply may be one that the client cannot read.
-    pub(super) relayed: bool,
     /// Set if the server is to leave out the headers of messages.
     pub(super) headerless: bool,
     /// Set once a connection broke while the service was asked.
