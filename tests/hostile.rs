@@ -391,18 +391,28 @@ fn a_connection_that_breaks_once_is_asked_anew() {
     });
 }
 
-/// A server that closes the first connection of the check at this request, and is well from then on. `reply` deals with all other
-/// requests.
-fn breaks_at(nth: usize, reply: Reply) -> (Fake, TempDir) {
-    let broke = Mutex::new(false);
-    well_then_service(move |conn, request, number| {
-        let mut broke = broke.lock().unwrap();
-        if number == nth && !*broke {
-            *broke = true;
-            return conn.close();
+/// A server that closes its second connection at this request. `well` deals with the requests of the first one, and `later` with all
+/// others.
+fn breaks_at(nth: usize, well: Reply, later: Reply) -> Fake {
+    let connection = Mutex::new(0);
+    service(move |conn, request, number| {
+        let mut connection = connection.lock().unwrap();
+        *connection += usize::from(number == 1);
+        match *connection {
+            1 => well(conn, request),
+            2 if number == nth => conn.close(),
+            _ => later(conn, request),
         }
-        reply(conn, request)
     })
+}
+
+fn one_instance(conn: &mut Conn, request: &Request) -> io::Result<()> {
+    conn.reply(request, A)
+}
+
+fn two_instances(conn: &mut Conn, request: &Request) -> io::Result<()> {
+    conn.reply(request, A)?;
+    conn.reply(request, B)
 }
 
 /// Replies of a server where no instance is.
@@ -411,17 +421,26 @@ const NOBODY: [(&str, Reply); 2] = [
     ("silence", |_, _| Ok(())),
 ];
 
+/// Runs the check twice, the second time over two connections.
+fn check_twice<'a>(fake: &Fake, home: &TempDir, args: impl IntoIterator<Item = &'a str>) -> [Output; 2] {
+    let args: Vec<_> = args.into_iter().collect();
+    let outputs = [(); 2].map(|()| check(fake).args(&args).home(home).run());
+    assert_eq!(fake.connections(), 3);
+    outputs
+}
+
 #[test]
 fn a_connection_that_breaks_late_leaves_no_time_to_say_down() {
-    each(NOBODY, |reply| {
+    each(NOBODY, |later| {
         // At 1.2 s, when 2.8 s are left; an answer that counts would take 3 s.
-        let (fake, home) = breaks_at(4, reply);
-        check(&fake).args(["--timeout", "4s"]).home(&home).run().assert(
+        let (fake, home) = (breaks_at(4, one_instance, later), TempDir::new());
+        let [first, second] = check_twice(&fake, &home, ["--timeout", "4s"]);
+        first.assert(0, "NATS_SERVICE OK - orders: 1 instance, *");
+        second.assert(
             3,
             "NATS_SERVICE UNKNOWN - orders: the connection to NATS at 127.0.0.1:* broke while asking, and --timeout left too \
              little time after that: services may be connecting again, too | instances=U *",
         );
-        assert_eq!(fake.connections(), 3);
         assert_no_epoch(&fake, &home);
     });
 }
@@ -433,38 +452,24 @@ fn a_connection_that_breaks_late_leaves_no_time_to_say_fewer() {
         "NATS_SERVICE UNKNOWN - orders: the connection to NATS at 127.0.0.1:* broke while asking, and --timeout left *";
     // The first retry has 31 requests, in case that the instance shares a queue group. The last one here is that at 1.2 s.
     let cases = [("early", (2, "10s", 2, critical)), ("late", (34, "4s", 3, unknown))];
-    each(cases, |(breaks_at, timeout, code, text)| {
-        let connection = Mutex::new(0);
-        let fake = service(move |conn, request, number| {
-            let mut nth = connection.lock().unwrap();
-            *nth += usize::from(number == 1);
-            conn.reply(request, A)?;
-            match (*nth, number) {
-                (1, _) => conn.reply(request, B),
-                (2, number) if number == breaks_at => conn.close(),
-                _ => Ok(()),
-            }
-        });
-        let home = TempDir::new();
-        let run = || {
-            let args = ["-c", "2:", "--timeout", timeout];
-            check(&fake).args(args).home(&home).run()
-        };
-        run().assert(0, "NATS_SERVICE OK - orders: 2 instances, *");
-        run().assert(code, text);
-        assert_eq!(fake.connections(), 3);
+    each(cases, |(nth, timeout, code, text)| {
+        let (fake, home) = (breaks_at(nth, two_instances, one_instance), TempDir::new());
+        let [first, second] = check_twice(&fake, &home, ["-c", "2:", "--timeout", timeout]);
+        first.assert(0, "NATS_SERVICE OK - orders: 2 instances, *");
+        second.assert(code, text);
     });
 }
 
 #[test]
 fn a_connection_that_breaks_early_hides_no_outage() {
-    each(NOBODY, |reply| {
-        let (fake, home) = breaks_at(2, reply);
-        check(&fake).home(&home).run().assert(
+    each(NOBODY, |later| {
+        let (fake, home) = (breaks_at(2, one_instance, later), TempDir::new());
+        let [first, second] = check_twice(&fake, &home, []);
+        first.assert(0, "NATS_SERVICE OK - orders: 1 instance, *");
+        second.assert(
             2,
             "NATS_SERVICE CRITICAL - orders: *, 1 instance until * | instances=0;*",
         );
-        assert_eq!(fake.connections(), 3);
     });
 }
 
