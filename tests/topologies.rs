@@ -111,35 +111,68 @@ fn a_restarted_leaf_is_no_outage() {
     });
 }
 
-/// The link between a leaf and its hub is away for 2.2 s, and the check at the hub begins at once.
-#[test]
-#[ignore = "needs nats-server"]
-fn a_short_loss_of_the_link_to_a_leaf_is_no_outage() {
-    let port = free_port();
-    let hub = Server::with_config(
-        Version::Newest,
-        &format!("leafnodes {{ listen: \"127.0.0.1:{port}\" }}"),
-    );
-    let link = Proxy::start(port);
-    let remote = format!(
-        "remotes: [{{url: \"nats-leaf://127.0.0.1:{}\"}}], reconnect: 1",
-        link.port()
-    );
-    let leaf = Server::with_config(Version::Newest, &format!("leafnodes {{ {remote} }}"));
-    let _service = Service::async_nats(&leaf.url(), "orders").start();
-    hub.wait_for_instances("orders", 1);
+/// The way between two servers is away for 2.2 s, and a check at the first one begins at once: no outage. Away for longer than `--confirm`
+/// it is one, until it is mended.
+fn a_broken_way_is_told_in_time(start: impl Fn(&mut dyn FnMut(u16) -> u16) -> Net) {
+    let mut ways = Vec::new();
+    let net = start(&mut |port| {
+        ways.push(Proxy::start(port));
+        ways[ways.len() - 1].port()
+    });
+    let on_all_ways = |what: fn(&Proxy)| ways.iter().for_each(what);
+    let [here, there] = &net.0[..] else {
+        panic!("two servers")
+    };
+    let _service = Service::async_nats(&there.url(), "orders").start();
+    net.wait_for_instances("orders", 1);
     let up = "NATS_SERVICE OK - orders: 1 instance, slowest answer * | *";
-    for servers in [hub.url(), format!("{},{}", hub.url(), leaf.url())] {
+    for servers in [here.url(), format!("{},{}", here.url(), there.url())] {
         let monitor = Monitor::new(servers);
         monitor.check([""; 0]).run().assert_first(0, up);
-        link.cut();
+        on_all_ways(Proxy::cut);
         let run = monitor.check([""; 0]).spawn();
-        // The passing of time is what is tested: the link is away for so long.
+        // The passing of time is what is tested: the way is away for so long.
         thread::sleep(Duration::from_millis(2200));
-        link.mend();
+        on_all_ways(Proxy::mend);
         run.wait().assert_first(0, up);
-        hub.wait_for_instances("orders", 1);
+        here.wait_for_instances("orders", 1);
     }
+    type OnWay = fn(&Proxy);
+    let ways_to_break: [(_, OnWay, OnWay); 2] = [
+        ("down, no responders", Proxy::cut, Proxy::mend),
+        (
+            "silent, no answer within *s though somebody is subscribed (hung, *, or behind a link or server that hangs)",
+            Proxy::stick,
+            Proxy::unstick,
+        ),
+    ];
+    for (what, break_it, mend_it) in ways_to_break {
+        let monitor = Monitor::new(here.url());
+        let check = || monitor.check([""; 0]).run();
+        check().assert_first(0, up);
+        on_all_ways(break_it);
+        check().assert_first(
+            2,
+            &format!(
+                "NATS_SERVICE CRITICAL - orders: {what}, 1 instance until *s ago, NATS * is fine (*), last seen: * | *"
+            ),
+        );
+        on_all_ways(mend_it);
+        here.wait_for_instances("orders", 1);
+        check().assert_first(0, "NATS_SERVICE OK - orders: 1 instance, recovered after *s | *");
+    }
+}
+
+#[test]
+#[ignore = "needs nats-server"]
+fn a_broken_way_to_a_leaf_is_told_in_time() {
+    a_broken_way_is_told_in_time(|way| Net::leaf_on("127.0.0.1", Version::Newest, "", way));
+}
+
+#[test]
+#[ignore = "needs nats-server"]
+fn a_broken_way_between_gateways_is_told_in_time() {
+    a_broken_way_is_told_in_time(|way| Net::gateway_on("127.0.0.1", Version::Newest, "", way));
 }
 
 #[test]

@@ -75,6 +75,8 @@ pub enum Action {
         percent: usize,
     },
     Path(Path),
+    /// The same, of the way between the servers of a leaf or a gateway.
+    Joint(Path),
     /// Time that bytes take from a distance, each way.
     Delay(Duration),
     /// Nothing for a while.

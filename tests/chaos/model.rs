@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::action::{Action, Dice, End, Path};
-use super::oracle::{Moment, Nats};
+use super::oracle::{Moment, Nats, Spot};
 use super::topology::Topology;
 
 /// Maximum time until an instance replies again (`facts/wire.md`): one that has started or gone on, the server having waited for
@@ -79,7 +79,8 @@ pub struct Model {
     /// Set if links can break, and lose packets.
     pub links: bool,
     pub instances: Vec<Instance>,
-    /// When the servers of a leaf or a gateway have found each other again at the latest.
+    /// The way between the servers of a leaf or a gateway, and when they have found each other again at the latest.
+    joint: Path,
     joined: Option<Instant>,
     pub path: Path,
     pub pods: usize,
@@ -98,6 +99,7 @@ impl Model {
             links,
             instances: Vec::new(),
             joined: None,
+            joint: Path::Whole,
             path: Path::Whole,
             pods: 0,
         }
@@ -117,6 +119,7 @@ impl Model {
             (10, "link"),
             (5, "loss"),
             (10, "path"),
+            (8, "joint"),
             (5, "delay"),
             (6, "rest"),
         ];
@@ -188,6 +191,9 @@ impl Model {
             },
             "path" if self.path == Path::Whole => Action::Path(*dice.one_of(&[Path::Stuck, Path::Cut])),
             "path" => Action::Path(Path::Whole),
+            "joint" if self.topology.is_one_cluster() => return None,
+            "joint" if self.joint == Path::Whole => Action::Joint(*dice.one_of(&[Path::Stuck, Path::Cut])),
+            "joint" => Action::Joint(Path::Whole),
             "delay" => Action::Delay(Duration::from_millis(*dice.one_of(&[0, 1, 5, 20, 50]))),
             _ => return None,
         };
@@ -209,6 +215,7 @@ impl Model {
         self.mend_server()
             .or_else(|| broken.map(Action::LinkUp))
             .or_else(|| (self.path != Path::Whole).then_some(Action::Path(Path::Whole)))
+            .or_else(|| (self.joint != Path::Whole).then_some(Action::Joint(Path::Whole)))
     }
 
     /// Returns the action that makes all well, except for instances that are gone.
@@ -230,7 +237,10 @@ impl Model {
                     frozen: false,
                     stale: false,
                     lost: false,
-                    settled: self.joined.map_or(now + GO_ON, |joined| joined.max(now + GO_ON)),
+                    settled: match self.joined {
+                        Some(joined) if *server != 0 => joined.max(now + GO_ON),
+                        _ => now + GO_ON,
+                    },
                 });
             }
             Action::Kill(pod) => next.instances.retain(|instance| instance.pod != *pod),
@@ -251,9 +261,7 @@ impl Model {
                 if next.servers.len() == 1 || !self.topology.is_one_cluster() {
                     next.lose_connections(Some(*server), now);
                 }
-                if !self.topology.is_one_cluster() {
-                    next.joined = Some(now + RECONNECT);
-                }
+                next.join(now);
             }
             Action::Reload { lets_go: true } => next.lose_connections(None, now),
             Action::FreezeServer(server) => {
@@ -278,6 +286,10 @@ impl Model {
             }
             Action::Loss { host, percent } => next.hosts[*host].loss = *percent,
             Action::Path(path) => next.path = *path,
+            Action::Joint(path) => {
+                next.joint = *path;
+                next.join(now);
+            }
             Action::Reload { lets_go: false } | Action::Delay(_) | Action::Rest => {}
         }
         next
@@ -292,28 +304,43 @@ impl Model {
         }
     }
 
+    /// The servers of a leaf or a gateway find each other: those behind the other one are heard again.
+    fn join(&mut self, now: Instant) {
+        if !self.topology.is_one_cluster() {
+            self.joined = Some(now + RECONNECT);
+            for instance in self.instances.iter_mut().filter(|instance| instance.server != 0) {
+                instance.settled = instance.settled.max(now + RECONNECT);
+            }
+        }
+    }
+
     /// Whoever is connecting has to begin once more.
     fn disturb_logins(&mut self, now: Instant) {
+        if self.joined.is_some_and(|joined| now < joined) {
+            self.join(now);
+        }
         for instance in self.instances.iter_mut().filter(|instance| now < instance.settled) {
             instance.settled = now + RECONNECT + self.hosts[instance.host].extra();
         }
     }
 
     /// A server went away or came back, or all of them let their clients go: whoever may have been connected has to connect again.
-    /// Those who are on another server of a leaf or a gateway are heard again as late.
+    /// Those behind the other server of a leaf or a gateway are heard again as late.
     fn lose_connections(&mut self, server: Option<usize>, now: Instant) {
         for instance in &mut self.instances {
             let host = &self.hosts[instance.host];
             let connected = self.topology.is_one_cluster() || server.is_none_or(|server| server == instance.server);
             instance.stale |= connected && instance.frozen;
             instance.lost |= connected && host.down_since.is_some();
-            instance.settled = now + RECONNECT + host.extra();
+            if connected || instance.server != 0 {
+                instance.settled = now + RECONNECT + host.extra();
+            }
         }
     }
 
     /// Returns the truth from now on.
     pub fn moment(&self, now: Instant) -> Moment {
-        let any = |state| self.servers.contains(&state);
+        let any = |state| self.topology.known(&self.servers).contains(&state);
         let nats = match (any(Server::Up), any(Server::Frozen) || any(Server::Stopped)) {
             (true, false) => Nats::Fine,
             (true, true) => Nats::Disturbed,
@@ -324,22 +351,27 @@ impl Model {
             (Path::Whole, Server::Up) => Nats::Fine,
             _ => Nats::Away,
         };
-        let up = |host: &usize| self.hosts[*host].down_since.is_none();
         let active = || self.instances.iter().filter(|instance| !instance.frozen);
-        // Whose server is frozen cannot be known.
-        let answering = |instance: &&Instance| {
-            let served = self.topology.is_one_cluster() || self.servers[instance.server] == Server::Up;
-            served && nats != Nats::Away && up(&instance.host) && !instance.lost && !any(Server::Frozen)
+        let served = |server: usize| {
+            let well = self.servers[server] == Server::Up && (server == 0 || self.joint == Path::Whole);
+            nats != Nats::Away && (well || self.topology.is_one_cluster())
         };
+        let reached = |(host, server): &Spot| self.hosts[*host].down_since.is_none() && served(*server);
+        let spot = |instance: &Instance| (instance.host, instance.server);
+        // In a cluster it cannot be known whose server is frozen.
+        let answering = |instance: &&Instance| reached(&spot(instance)) && !instance.lost && !any(Server::Frozen);
         Moment {
             from: now,
             can: active()
                 .filter(answering)
                 .map(|instance| (instance.pod.clone(), instance.settled))
                 .collect(),
-            may: active().map(|instance| (instance.pod.clone(), instance.host)).collect(),
+            may: active()
+                .map(|instance| (instance.pod.clone(), spot(instance)))
+                .collect(),
             reached: (0..self.hosts.len())
-                .filter(|host| nats != Nats::Away && up(host))
+                .flat_map(|host| (0..self.servers.len()).map(move |server| (host, server)))
+                .filter(reached)
                 .collect(),
             nats,
             path,
@@ -369,7 +401,7 @@ mod tests {
     #[test]
     fn the_same_seed_gives_the_same_actions() {
         let run = |seed| {
-            let (mut dice, mut model, now) = (Dice(seed), Model::new(Topology::Cluster, 3, 2, true), Instant::now());
+            let (mut dice, mut model, now) = (Dice(seed), Model::new(Topology::Gateway, 2, 2, true), Instant::now());
             let actions: Vec<_> = (0..200)
                 .map(|_| {
                     let action = model.choose(&mut dice);
@@ -386,7 +418,7 @@ mod tests {
             .flat_map(run)
             .map(|action| format!("{action:?}").split([' ', '(']).next().map(str::to_owned))
             .collect();
-        assert_eq!(kinds.len(), 16, "{kinds:?}");
+        assert_eq!(kinds.len(), 17, "{kinds:?}");
     }
 
     #[test]
@@ -399,7 +431,7 @@ mod tests {
             }
             let moment = model.moment(now);
             let can: Vec<_> = moment.can.into_iter().map(|(pod, at)| (pod, at - now)).collect();
-            let may = moment.may.iter().filter(|(_, host)| moment.reached.contains(host));
+            let may = moment.may.iter().filter(|(_, spot)| moment.reached.contains(spot));
             (can, may.map(|(pod, _)| pod.as_str()).collect::<String>(), moment.nats)
         };
         let of = |pod: &str, time| (pod.to_owned(), time);
@@ -506,11 +538,23 @@ mod tests {
         let model = model.after(&there("a", 0), now).after(&there("b", 1), now);
         assert_eq!(can(&model), ["a 1000", "b 1000"]);
         let stopped = model.after(&stop, now);
-        assert_eq!(can(&stopped), ["a 4500"]);
+        assert_eq!(can(&stopped), ["a 1000"]);
+        let moment = stopped.moment(now);
+        assert_eq!((moment.nats, moment.reached), (Nats::Fine, [(0, 0)].into()));
         // Those on the other one are heard when the two have found each other.
         let again = stopped.after(&Action::StartServer(1), now);
-        assert_eq!(can(&again), ["a 4500", "b 4500"]);
+        assert_eq!(can(&again), ["a 1000", "b 4500"]);
         // So are those that start meanwhile.
-        assert_eq!(can(&again.after(&there("c", 0), now)), ["a 4500", "b 4500", "c 4500"]);
+        assert_eq!(can(&again.after(&there("c", 1), now)), ["a 1000", "b 4500", "c 4500"]);
+        // And where the way between the two was broken.
+        for path in [Path::Cut, Path::Stuck] {
+            let apart = model.after(&Action::Joint(path), now);
+            assert_eq!(can(&apart), ["a 1000"]);
+            let moment = apart.moment(now);
+            assert_eq!((moment.nats, moment.reached), (Nats::Fine, [(0, 0)].into()));
+            assert_eq!(apart.mend(), Some(Action::Joint(Path::Whole)));
+            let again = apart.after(&Action::Joint(Path::Whole), now);
+            assert_eq!(can(&again), ["a 1000", "b 4500"]);
+        }
     }
 }

@@ -12,16 +12,19 @@ pub enum Nats {
     Away,
 }
 
+/// Host of an instance, and the server that it was started with.
+pub type Spot = (usize, usize);
+
 /// Truth until the next moment.
 #[derive(Clone, Debug)]
 pub struct Moment {
     pub from: Instant,
     /// The pods whose instance can answer, each with the time from which on a run that ends has no excuse not to have heard it.
     pub can: BTreeMap<String, Instant>,
-    /// The pods whose instance is active, and the host that each is on. All others cannot answer.
-    pub may: BTreeMap<String, usize>,
-    /// The hosts that answers come from; also those that were sent before.
-    pub reached: BTreeSet<usize>,
+    /// The pods whose instance is active, and where each is. All others cannot answer.
+    pub may: BTreeMap<String, Spot>,
+    /// Where answers come from; also those that were sent before.
+    pub reached: BTreeSet<Spot>,
     pub nats: Nats,
     /// The same for those who ask from a distance.
     pub path: Nats,
@@ -143,10 +146,10 @@ impl History {
         }
         let last = moments.last().expect("a run after the beginning");
         let all_along = |pod: &str| moments.iter().all(|moment| moment.can.contains_key(pod));
-        let reached = |host| moments.iter().any(|moment| moment.reached.contains(&host));
+        let reached = |spot| moments.iter().any(|moment| moment.reached.contains(spot));
         let active = moments.iter().flat_map(|moment| &moment.may);
         let active: BTreeSet<_> = active
-            .filter(|(pod, host)| asked(pod) && reached(**host))
+            .filter(|(pod, spot)| asked(pod) && reached(spot))
             .map(|(pod, _)| pod)
             .collect();
         let up = last
@@ -183,9 +186,9 @@ mod tests {
         let may = may.iter().map(|pod| pod.to_string()).chain(can.keys().cloned());
         Moment {
             from: at(second),
-            may: may.map(|pod| (pod, 0)).collect(),
+            may: may.map(|pod| (pod, (0, 0))).collect(),
             can,
-            reached: (nats != Nats::Away).then_some(0).into_iter().collect(),
+            reached: (nats != Nats::Away).then_some((0, 0)).into_iter().collect(),
             nats,
             path: Nats::Fine,
         }

@@ -1,7 +1,7 @@
 //! The topologies: the servers that belong together, and what that means for their clients.
 
 use super::model::CLIENTS;
-use crate::support::{Certs, Net, Server, Version};
+use crate::support::{Certs, Net, Proxy, Server, Version};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Topology {
@@ -44,9 +44,15 @@ impl Topology {
         }
     }
 
-    /// Returns `true` if clients know all servers. Otherwise each knows its own, and waits until that is back.
+    /// Returns `true` if clients know all servers. Otherwise each knows its own, and waits until that is back; and the way between
+    /// the servers may break.
     pub fn is_one_cluster(self) -> bool {
         !matches!(self, Topology::Leaf | Topology::Gateway)
+    }
+
+    /// Those of the servers that the monitors know.
+    pub fn known<T>(self, servers: &[T]) -> &[T] {
+        if self.is_one_cluster() { servers } else { &servers[..1] }
     }
 
     /// Returns `true` if there are accounts, so that a reload can disconnect clients.
@@ -63,8 +69,8 @@ impl Topology {
         }
     }
 
-    /// The servers, for clients on this address.
-    pub fn start(self, host: &str, version: Version, size: usize, certs: Option<&Certs>) -> Net {
+    /// The servers, for clients on this address, and the ways between them that may break.
+    pub fn start(self, host: &str, version: Version, size: usize, certs: Option<&Certs>) -> (Net, Vec<Proxy>) {
         // The shortest of lame ducks.
         let mut config = String::from("lame_duck_duration: \"30s\"\nlame_duck_grace_period: \"500ms\"\n");
         if self.has_accounts() {
@@ -73,12 +79,18 @@ impl Topology {
         if let Some(certs) = certs {
             config += &certs.config("server", "");
         }
-        match (self, size) {
-            (Topology::Leaf, _) => Net::leaf_on(host, version, &config),
-            (Topology::Gateway, _) => Net::gateway_on(host, version, &config),
+        let mut joint = Vec::new();
+        let way = |port| {
+            joint.push(Proxy::start(port));
+            joint[joint.len() - 1].port()
+        };
+        let net = match (self, size) {
+            (Topology::Leaf, _) => Net::leaf_on(host, version, &config, way),
+            (Topology::Gateway, _) => Net::gateway_on(host, version, &config, way),
             (_, 1) => Net(vec![Server::on_host(host, version, &config)]),
             _ => Net::cluster_on(host, version, size, &config),
-        }
+        };
+        (net, joint)
     }
 
     /// All who do not say who they are use one account: ONE, or after a reload TWO.

@@ -19,6 +19,8 @@ pub struct World {
     certs: Option<Certs>,
     hosts: Option<Hosts>,
     services: BTreeMap<String, Service>,
+    /// The ways between the servers, where they may break.
+    joint: Vec<Proxy>,
     /// The way of those who ask from a distance.
     far: Proxy,
     model: Model,
@@ -62,7 +64,7 @@ impl World {
         let address = hosts.as_ref().map_or("127.0.0.1".into(), Hosts::switch);
         let certs = (topology == Topology::Tls).then(|| Certs::for_hosts(&[&address]));
         let size = *dice.one_of(topology.sizes());
-        let mut net = topology.start(&address, version, size, certs.as_ref());
+        let (mut net, joint) = topology.start(&address, version, size, certs.as_ref());
         // Monitors ask the first one: of a leaf and its hub that may be either.
         let first = dice.below(size);
         net.0.rotate_left(first);
@@ -82,6 +84,7 @@ impl World {
             certs,
             hosts,
             services: BTreeMap::new(),
+            joint,
             far,
             model,
             history,
@@ -90,9 +93,9 @@ impl World {
         }
     }
 
-    /// A monitor that may ask all servers, and tries them in their order.
+    /// A monitor that may ask all servers that it knows, and tries them in their order.
     pub fn nearby(&self) -> Place {
-        let urls: Vec<_> = self.net.0.iter().map(Server::url).collect();
+        let urls: Vec<_> = self.topology.known(&self.net.0).iter().map(Server::url).collect();
         self.place(From::Nearby, urls.join(","))
     }
 
@@ -170,12 +173,8 @@ impl World {
             Action::LinkDown(host) => self.hosts.as_ref().expect("links").link(*host, false),
             Action::LinkUp(host) => self.hosts.as_ref().expect("links").link(*host, true),
             Action::Loss { host, percent } => self.hosts.as_ref().expect("links").lose(*host, *percent),
-            Action::Path(Path::Stuck) => self.far.stick(),
-            Action::Path(Path::Cut) => self.far.cut(),
-            Action::Path(Path::Whole) => {
-                self.far.unstick();
-                self.far.mend();
-            }
+            Action::Path(path) => set(&self.far, *path),
+            Action::Joint(path) => self.joint.iter().for_each(|way| set(way, *path)),
             Action::Delay(each_way) => self.far.delay(*each_way),
             Action::Rest => {}
         }
@@ -234,6 +233,17 @@ impl World {
     pub fn mend(&mut self) {
         while let Some(action) = self.model.mend() {
             self.act(&action);
+        }
+    }
+}
+
+fn set(way: &Proxy, path: Path) {
+    match path {
+        Path::Stuck => way.stick(),
+        Path::Cut => way.cut(),
+        Path::Whole => {
+            way.unstick();
+            way.mend();
         }
     }
 }

@@ -32,15 +32,22 @@ impl Net {
 
     /// A hub, and a leaf that connects to it.
     pub fn leaf(version: Version) -> Net {
-        Net::leaf_on("127.0.0.1", version, "")
+        Net::leaf_on("127.0.0.1", version, "", |port| port)
     }
 
-    /// The same, for clients on another address of this machine, and with more in the configuration of both.
-    pub fn leaf_on(host: &str, version: Version, config: &str) -> Net {
+    /// The same, for clients on another address of this machine, and with more in the configuration of both. `way` returns the port
+    /// that leads to the one of the hub.
+    pub fn leaf_on(host: &str, version: Version, config: &str, way: impl FnOnce(u16) -> u16) -> Net {
         let port = free_port();
-        let listen = format!("leafnodes {{ listen: \"127.0.0.1:{port}\" }}\n{config}");
-        let hub = Server::on_host(host, version, &format!("server_name: hub\n{listen}"));
-        let remote = format!("remotes: [{{url: \"nats-leaf://127.0.0.1:{port}\"}}], reconnect: 1");
+        let way = format!("127.0.0.1:{}", way(port));
+        // The leaf is told other ways to the hub, and would take them.
+        let listen = format!("listen: \"127.0.0.1:{port}\", advertise: \"{way}\"");
+        let hub = Server::on_host(
+            host,
+            version,
+            &format!("server_name: hub\nleafnodes {{ {listen} }}\n{config}"),
+        );
+        let remote = format!("remotes: [{{url: \"nats-leaf://{way}\"}}], reconnect: 1");
         let remotes = format!("leafnodes {{ {remote} }}\n{config}");
         let leaf = Server::on_host(host, version, &format!("server_name: leaf\n{remotes}"));
         Net(vec![hub, leaf])
@@ -48,24 +55,26 @@ impl Net {
 
     /// Two clusters of one server each.
     pub fn gateway(version: Version) -> Net {
-        Net::gateway_on("127.0.0.1", version, "")
+        Net::gateway_on("127.0.0.1", version, "", |port| port)
     }
 
-    /// The same, for clients on another address of this machine, and with more in the configuration of both.
-    pub fn gateway_on(host: &str, version: Version, config: &str) -> Net {
+    /// The same, for clients on another address of this machine, and with more in the configuration of both. `way` returns the port
+    /// that leads to this one of a gateway.
+    pub fn gateway_on(host: &str, version: Version, config: &str, way: impl FnMut(u16) -> u16) -> Net {
         let ports = [free_port(), free_port()];
-        let gateways = ["east", "west"].iter().zip(ports);
-        let gateways = gateways.map(|(name, port)| format!("{{name: {name}, url: \"nats://127.0.0.1:{port}\"}}"));
+        let ways = ports.map(way);
+        let gateways = ["east", "west"].iter().zip(ways);
+        let gateways = gateways.map(|(name, way)| format!("{{name: {name}, url: \"nats://127.0.0.1:{way}\"}}"));
         let gateways: Vec<String> = gateways.collect();
-        let node = |(name, port)| {
+        let node = |((name, port), way)| {
             let gateway = format!(
-                "name: {name}, listen: \"127.0.0.1:{port}\", gateways: [{}]",
+                "name: {name}, listen: \"127.0.0.1:{port}\", advertise: \"127.0.0.1:{way}\", gateways: [{}]",
                 gateways.join(", ")
             );
             let text = format!("server_name: {name}\ngateway {{ {gateway} }}\n{config}");
             Server::on_host(host, version, &text)
         };
-        Net(["east", "west"].into_iter().zip(ports).map(node).collect())
+        Net(["east", "west"].into_iter().zip(ports).zip(ways).map(node).collect())
     }
 
     /// Does the same at each of them, at once.

@@ -55,6 +55,10 @@ impl Proxy {
                     continue;
                 }
                 let _ = pass_on(stream, to, &all);
+                // It may have been cut meanwhile.
+                if all.cut.load(SeqCst) {
+                    all.close();
+                }
             }
         });
         Proxy { port, shared }
