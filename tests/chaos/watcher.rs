@@ -283,10 +283,19 @@ impl AllWatcher {
                 continue;
             };
             let (said, asked) = read(object);
-            let fault = told
+            let was_open = told.outage;
+            let mut fault = told
                 .judge(said, truth)
                 .or_else(|| self.book.judge_flags(object, lost, history, truth))
                 .or((!fits(said, object, code_of(object))).then_some(Fault::Odd));
+            // "One that comes back while the run retries for others": it was not there when the run began.
+            if was_open && fault == Some(Fault::FalseAlarm) {
+                let then = self.book.truth(history, [start, end, start], |pod| is_of(service, pod));
+                if !then.up {
+                    self.book.window("came back while --all retried for others");
+                    fault = None;
+                }
+            }
             self.book
                 .said(&format!("{said:?}"), asked, truth, fault, &(service, &out));
             worst_is_told &= !matches!(said, Said::Down { .. }) || out.code == Some(2);
