@@ -29,6 +29,7 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
@@ -42,8 +43,8 @@ use verdict::Fault;
 use watcher::{AllWatcher, Book, Mode, Tally, Watch, Watcher};
 use world::World;
 
-/// Breaks things at random for as long, while everybody asks. Returns what came of it.
-fn chaos(seed: u64, topology: Option<Topology>, time: Duration) -> Vec<Book> {
+/// Breaks things at random for as long, while everybody asks. Returns what came of it, and how it ended.
+fn chaos(seed: u64, topology: Option<Topology>, time: Duration) -> (Vec<Book>, thread::Result<()>) {
     let mut world = World::new(seed, topology);
     world.start_one("nats.js 3", "orders-first");
     let (near, far) = (&world.nearby(), &world.far());
@@ -69,24 +70,27 @@ fn chaos(seed: u64, topology: Option<Topology>, time: Duration) -> Vec<Book> {
     let pause = if time > USUAL { PAUSE } else { 2 * PAUSE };
     let over = AtomicBool::new(false);
     let history = Arc::clone(&world.history);
-    thread::scope(|scope| {
-        for (nth, mut watcher) in watchers.into_iter().enumerate() {
-            let (over, history, mut dice) = (&over, &history, Dice(seed + nth as u64 + 1));
-            scope.spawn(move || {
-                while !over.load(SeqCst) {
-                    watcher.ask(history, &mut dice);
-                    thread::sleep(Duration::from_millis(dice.below(pause) as u64));
-                }
-            });
-        }
-        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            world.rage(time);
-            finish(&mut world, &books);
-        }));
-        over.store(true, SeqCst);
-        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    });
-    books
+    let rage = || {
+        thread::scope(|scope| {
+            for (nth, mut watcher) in watchers.into_iter().enumerate() {
+                let (over, history, mut dice) = (&over, &history, Dice(seed + nth as u64 + 1));
+                scope.spawn(move || {
+                    while !over.load(SeqCst) {
+                        watcher.ask(history, &mut dice);
+                        thread::sleep(Duration::from_millis(dice.below(pause) as u64));
+                    }
+                });
+            }
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                world.rage(time);
+                finish(&mut world, &books);
+            }));
+            over.store(true, SeqCst);
+            result.unwrap_or_else(|panic| resume_unwind(panic));
+        })
+    };
+    let end = catch_unwind(AssertUnwindSafe(rage));
+    (books, end)
 }
 
 /// Flags that judge more than whether the service is there.
@@ -132,9 +136,8 @@ fn finish(world: &mut World, books: &[Book]) {
     everybody_again("everybody misses it", |tally| tally.had_to_fail);
 }
 
-/// Prints what came of it, and fails if anything was wrong.
-#[track_caller]
-fn report(books: &[Book]) {
+/// Prints what came of it, and returns what was wrong.
+fn report(books: &[Book]) -> Vec<String> {
     let mut table = format!(
         "{:<16} | {:>5} | {:>6} | {:>10} | {:>12} | {:>12} | {:>5} | {:>14} | {:>3} | said, windows\n",
         "who", "runs", "epochs", "must be up", "must be down", "false alarms", "hasty", "missed outages", "odd"
@@ -165,7 +168,7 @@ fn report(books: &[Book]) {
     }
     row("all", sums, "");
     println!("{table}");
-    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+    complaints
 }
 
 #[test]
@@ -175,7 +178,10 @@ fn nothing_that_breaks_makes_a_false_alarm_or_hides_an_outage() {
     let seed = number("CHAOS_SEED").unwrap_or(1);
     let time = number("CHAOS_SECONDS").map_or(USUAL, Duration::from_secs);
     let topology = std::env::var("CHAOS_TOPOLOGY").ok().map(|name| Topology::of(&name));
-    report(&chaos(seed, topology, time));
+    let (books, end) = chaos(seed, topology, time);
+    let complaints = report(&books);
+    end.unwrap_or_else(|panic| resume_unwind(panic));
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
 /// Of checks that are right nothing can be learned about the oracle: those that do not ask again are wrong.

@@ -182,7 +182,10 @@ impl World {
 
     fn kill(&mut self, pod: &str) {
         self.history.lock().expect("no panic").kill(pod);
-        self.services.remove(pod).expect("it runs").kill();
+        let service = self.services.remove(pod).expect("it was started");
+        // What it was held to be would not be true.
+        assert!(!service.has_ended(), "{pod} has ended: {}", service.said("stderr"));
+        service.kill();
     }
 
     fn start(&self, client: &str, host: usize, server: usize, pod: &str) -> Service {

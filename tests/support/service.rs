@@ -157,11 +157,11 @@ impl Service {
         process::thaw(self.pid);
     }
 
-    fn has_ended(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         process::ends(self.pid, Duration::ZERO)
     }
 
-    fn said(&self, stream: &str) -> String {
+    pub fn said(&self, stream: &str) -> String {
         fs::read_to_string(self.dir.join(stream)).unwrap_or_default()
     }
 }
