@@ -21,7 +21,7 @@ func main() {
 	options := []nats.Option{
 		nats.RetryOnFailedConnect(true), // else a NATS that is away at the start ends the program
 		nats.MaxReconnects(-1),          // else the client gives up after two minutes
-		nats.IgnoreAuthErrorAbort(),     // or when a login is refused for the second time
+		nats.IgnoreAuthErrorAbort(),     // else it gives up when a server refuses two logins in a row
 		nats.ReconnectWait(500 * time.Millisecond),
 	}
 	if credentials := os.Getenv("NATS_CREDS"); credentials != "" {

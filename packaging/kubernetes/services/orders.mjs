@@ -20,8 +20,8 @@ connection = await connect({
   servers: NATS_URL,
   waitOnFirstConnect: true, // else a NATS that is away at the start ends the program
   maxReconnectAttempts: -1, // else the client gives up after ten attempts
-  ignoreAuthErrorAbort: true, // or when a login is refused for the second time
-  timeout: 2000, // else it waits 20 s before the next attempt when a server breaks off a login
+  ignoreAuthErrorAbort: true, // else it gives up at the second login that is refused
+  timeout: 2000, // else it notices only after 20 s that a server closed the connection during a login
   reconnectTimeWait: 500,
   // Read at each attempt.
   authenticator: NATS_CREDS ? credsAuthenticator(() => readFileSync(NATS_CREDS)) : undefined,
