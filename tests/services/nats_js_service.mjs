@@ -62,7 +62,7 @@ const secure = tlsca === undefined ? {} : { tls: { caFile: tlsca } };
 for (const name of names.flatMap((name) => Array(count).fill(name))) {
   // By default it gives up after the second error of a login in its life, and a login that is frozen is one; and after a login that the
   // server breaks off it waits for 20 s.
-  const forEver = { maxReconnectAttempts: -1, ignoreAuthErrorAbort: true, timeout: 2000 };
+  const forEver = { maxReconnectAttempts: -1, ignoreAuthErrorAbort: true, waitOnFirstConnect: true, timeout: 2000 };
   const connection = await connect({ servers: host, ...forEver, ...login, ...secure });
   const service = await services(connection).add({ name, version, metadata });
   service.addEndpoint("echo", {

@@ -33,7 +33,7 @@ const login = username === "" ? {} : { user: username, pass: password };
 for (let n = 0; n < Number(count); n++) {
   // By default it gives up after the second error of a login in its life, and a login that is frozen is one; and after a login that the
   // server breaks off it waits for 20 s.
-  const forEver = { maxReconnectAttempts: -1, ignoreAuthErrorAbort: true, timeout: 2000 };
+  const forEver = { maxReconnectAttempts: -1, ignoreAuthErrorAbort: true, waitOnFirstConnect: true, timeout: 2000 };
   const broker = await new NatsBroker({ servers: host, ...forEver, ...login }).connect();
   const echo = { subject: `${name}.echo`, handler: (request, response) => response.send(request.data) };
   const service = await Microservice.create(broker, { name, description: "", version, metadata, methods: { echo } });
