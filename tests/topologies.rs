@@ -111,15 +111,12 @@ fn a_restarted_leaf_is_no_outage() {
     });
 }
 
-/// The way between two servers is away for 2.2 s, and a check at the first one begins at once: no outage. Away for longer than `--confirm`
-/// it is one, until it is mended.
-fn a_broken_way_is_told_in_time(start: impl Fn(&mut dyn FnMut(u16) -> u16) -> Net) {
-    let mut ways = Vec::new();
-    let net = start(&mut |port| {
-        ways.push(Proxy::start(port));
-        ways[ways.len() - 1].port()
-    });
-    let on_all_ways = |what: fn(&Proxy)| ways.iter().for_each(what);
+/// A link between two servers that is broken for 2.2 s is no outage. One that is broken for longer than `--confirm` is an outage until
+/// it is mended.
+fn a_broken_link_is_reported_in_time(start: impl FnOnce(&mut dyn FnMut(u16) -> u16) -> Net) {
+    let mut links = Vec::new();
+    let net = start(&mut |port| Proxy::before(port, &mut links));
+    let on_all_links = |what: fn(&Proxy)| links.iter().for_each(what);
     let [here, there] = &net.0[..] else {
         panic!("two servers")
     };
@@ -129,35 +126,34 @@ fn a_broken_way_is_told_in_time(start: impl Fn(&mut dyn FnMut(u16) -> u16) -> Ne
     for servers in [here.url(), format!("{},{}", here.url(), there.url())] {
         let monitor = Monitor::new(servers);
         monitor.check([""; 0]).run().assert_first(0, up);
-        on_all_ways(Proxy::cut);
+        on_all_links(Proxy::cut);
         let run = monitor.check([""; 0]).spawn();
-        // The passing of time is what is tested: the way is away for so long.
+        // The passing of time is what is tested: the link is broken for so long.
         thread::sleep(Duration::from_millis(2200));
-        on_all_ways(Proxy::mend);
+        on_all_links(Proxy::mend);
         run.wait().assert_first(0, up);
         here.wait_for_instances("orders", 1);
     }
-    type OnWay = fn(&Proxy);
-    let ways_to_break: [(_, OnWay, OnWay); 2] = [
-        ("down, no responders", Proxy::cut, Proxy::mend),
+    let breaks: [(_, fn(&Proxy)); 2] = [
+        ("down, no responders", Proxy::cut),
         (
             "silent, no answer within *s though somebody is subscribed (hung, *, or behind a link or server that hangs)",
             Proxy::stick,
-            Proxy::unstick,
         ),
     ];
-    for (what, break_it, mend_it) in ways_to_break {
+    for (what, break_it) in breaks {
         let monitor = Monitor::new(here.url());
         let check = || monitor.check([""; 0]).run();
         check().assert_first(0, up);
-        on_all_ways(break_it);
+        on_all_links(break_it);
         check().assert_first(
             2,
             &format!(
                 "NATS_SERVICE CRITICAL - orders: {what}, 1 instance until *s ago, NATS * is fine (*), last seen: * | *"
             ),
         );
-        on_all_ways(mend_it);
+        on_all_links(Proxy::mend);
+        on_all_links(Proxy::unstick);
         here.wait_for_instances("orders", 1);
         check().assert_first(0, "NATS_SERVICE OK - orders: 1 instance, recovered after *s | *");
     }
@@ -165,14 +161,31 @@ fn a_broken_way_is_told_in_time(start: impl Fn(&mut dyn FnMut(u16) -> u16) -> Ne
 
 #[test]
 #[ignore = "needs nats-server"]
-fn a_broken_way_to_a_leaf_is_told_in_time() {
-    a_broken_way_is_told_in_time(|way| Net::leaf_on("127.0.0.1", Version::Newest, "", way));
+fn a_broken_link_to_a_leaf_is_reported_in_time() {
+    a_broken_link_is_reported_in_time(|link| Net::leaf_on("127.0.0.1", Version::Newest, "", link));
 }
 
 #[test]
 #[ignore = "needs nats-server"]
-fn a_broken_way_between_gateways_is_told_in_time() {
-    a_broken_way_is_told_in_time(|way| Net::gateway_on("127.0.0.1", Version::Newest, "", way));
+fn a_broken_link_between_gateways_is_reported_in_time() {
+    a_broken_link_is_reported_in_time(|link| Net::gateway_on("127.0.0.1", Version::Newest, "", link));
+}
+
+/// A monitor that knows both servers asks the other one.
+#[test]
+#[ignore = "needs nats-server"]
+fn a_stopped_leaf_or_gateway_is_no_outage_of_those_behind_the_other_one() {
+    each([Net::leaf, Net::gateway], |start| {
+        let mut net = start(Version::Newest);
+        let _service = Service::async_nats(&net.0[1].url(), "orders").start();
+        net.wait_for_instances("orders", 1);
+        let monitor = Monitor::new(format!("{},{}", net.0[0].url(), net.0[1].url()));
+        let check = || monitor.check([""; 0]).run();
+        let up = "NATS_SERVICE OK - orders: 1 instance, slowest answer * | *";
+        check().assert_first(0, up);
+        net.0[0].stop();
+        check().assert_first(0, up);
+    });
 }
 
 #[test]

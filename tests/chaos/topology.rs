@@ -80,10 +80,7 @@ impl Topology {
             config += &certs.config("server", "");
         }
         let mut joint = Vec::new();
-        let way = |port| {
-            joint.push(Proxy::start(port));
-            joint[joint.len() - 1].port()
-        };
+        let way = |port| Proxy::before(port, &mut joint);
         let net = match (self, size) {
             (Topology::Leaf, _) => Net::leaf_on(host, version, &config, way),
             (Topology::Gateway, _) => Net::gateway_on(host, version, &config, way),

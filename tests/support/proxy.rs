@@ -37,6 +37,14 @@ impl Proxy {
         Proxy::to(SocketAddr::from(([127, 0, 0, 1], to)))
     }
 
+    /// The same, and the list keeps it. Returns its port.
+    pub fn before(to: u16, all: &mut Vec<Proxy>) -> u16 {
+        let proxy = Proxy::start(to);
+        let port = proxy.port;
+        all.push(proxy);
+        port
+    }
+
     pub fn to(to: SocketAddr) -> Proxy {
         let (port, listener) = loop {
             let port = free_port();
