@@ -1,8 +1,8 @@
 //! Everything breaks at random, and an oracle knows the truth: no false alarm, and no missed outage.
 //!
-//! A driver starts, kills, freezes and thaws instances of three services and seven client libraries, stops, kills and freezes servers, makes them
-//! lame ducks, lets them read their configuration again, pulls and plugs the cables of the hosts that the instances are on, loses packets,
-//! breaks the path of a monitor that asks from a distance, and kills runs. Meanwhile monitors, probes and sidecars run all the time. Each
+//! A driver starts, kills, freezes and thaws instances of three services and seven client libraries, stops, kills and freezes servers, makes
+//! them lame ducks, lets them read their configuration again, pulls and plugs the cables of the hosts that the instances are on, loses
+//! packets, breaks the way between servers and that of a monitor that asks from a distance, and kills runs. Meanwhile monitors, probes and sidecars run all the time. Each
 //! run is judged by what was true from its start to its end.
 //!
 //! The usual run is short. `CHAOS_SEED=7 CHAOS_SECONDS=3600 tests/run.sh chaos -- --nocapture` is the long one: the same actions
@@ -86,10 +86,10 @@ fn chaos(seed: u64, topology: Option<Topology>, time: Duration) -> (Vec<Book>, t
                 finish(&mut world, &books);
             }));
             over.store(true, SeqCst);
-            result.unwrap_or_else(|panic| resume_unwind(panic));
+            result
         })
     };
-    let end = catch_unwind(AssertUnwindSafe(rage));
+    let end = catch_unwind(AssertUnwindSafe(rage)).and_then(|end| end);
     (books, end)
 }
 

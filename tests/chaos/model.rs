@@ -79,8 +79,9 @@ pub struct Model {
     /// Set if links can break, and lose packets.
     pub links: bool,
     pub instances: Vec<Instance>,
-    /// The way between the servers of a leaf or a gateway, and when they have found each other again at the latest.
+    /// The way between the servers of a leaf or a gateway.
     joint: Path,
+    /// When these have found each other again at the latest.
     joined: Option<Instant>,
     pub path: Path,
     pub pods: usize,
@@ -191,7 +192,7 @@ impl Model {
             },
             "path" if self.path == Path::Whole => Action::Path(*dice.one_of(&[Path::Stuck, Path::Cut])),
             "path" => Action::Path(Path::Whole),
-            "joint" if self.topology.is_one_cluster() => return None,
+            "joint" if self.topology.is_one_cluster() || !well => return None,
             "joint" if self.joint == Path::Whole => Action::Joint(*dice.one_of(&[Path::Stuck, Path::Cut])),
             "joint" => Action::Joint(Path::Whole),
             "delay" => Action::Delay(Duration::from_millis(*dice.one_of(&[0, 1, 5, 20, 50]))),
@@ -325,14 +326,13 @@ impl Model {
     }
 
     /// A server went away or came back, or all of them let their clients go: whoever may have been connected has to connect again.
-    /// Those behind the other server of a leaf or a gateway are heard again as late.
     fn lose_connections(&mut self, server: Option<usize>, now: Instant) {
         for instance in &mut self.instances {
             let host = &self.hosts[instance.host];
             let connected = self.topology.is_one_cluster() || server.is_none_or(|server| server == instance.server);
             instance.stale |= connected && instance.frozen;
             instance.lost |= connected && host.down_since.is_some();
-            if connected || instance.server != 0 {
+            if connected {
                 instance.settled = now + RECONNECT + host.extra();
             }
         }
@@ -546,6 +546,15 @@ mod tests {
         assert_eq!(can(&again), ["a 1000", "b 4500"]);
         // So are those that start meanwhile.
         assert_eq!(can(&again.after(&there("c", 1), now)), ["a 1000", "b 4500", "c 4500"]);
+        // Those that start meanwhile, too; and if the servers are frozen while they look for each other, they begin again.
+        let at = |seconds| now + Duration::from_secs(seconds);
+        let frozen = again
+            .after(&Action::FreezeServer(0), at(2))
+            .after(&Action::ThawServer(0), at(4));
+        assert_eq!(
+            can(&frozen.after(&there("c", 1), at(5))),
+            ["a 5000", "b 8500", "c 8500"]
+        );
         // And where the way between the two was broken.
         for path in [Path::Cut, Path::Stuck] {
             let apart = model.after(&Action::Joint(path), now);

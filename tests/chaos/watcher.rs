@@ -283,18 +283,15 @@ impl AllWatcher {
                 continue;
             };
             let (said, asked) = read(object);
-            let was_open = told.outage;
             let mut fault = told
                 .judge(said, truth)
                 .or_else(|| self.book.judge_flags(object, lost, history, truth))
                 .or((!fits(said, object, code_of(object))).then_some(Fault::Odd));
-            // "One that comes back while the run retries for others": it was not there when the run began.
-            if was_open && fault == Some(Fault::FalseAlarm) {
-                let then = self.book.truth(history, [start, end, start], |pod| is_of(service, pod));
-                if !then.up {
-                    self.book.window("came back while --all retried for others");
-                    fault = None;
-                }
+            // "There is only this one retry", and after it the outage was as it had been before the check.
+            let then = || self.book.truth(history, [start, end, start], |pod| is_of(service, pod));
+            if fault == Some(Fault::FalseAlarm) && was_open_before(object, end - start) && !then().up {
+                self.book.window("came back while --all went on for others");
+                fault = None;
             }
             self.book
                 .said(&format!("{said:?}"), asked, truth, fault, &(service, &out));
@@ -370,6 +367,12 @@ fn as_far_as_it_ran(truth: Truth, out: &Output) -> Truth {
         },
         false => truth,
     }
+}
+
+/// Returns `true` if a check that took this long says "still down, no responders".
+fn was_open_before(json: &Value, took: Duration) -> bool {
+    let since = json["outage"]["seconds"].as_f64();
+    has(json, "service_down") && since.is_some_and(|since| since > took.as_secs_f64())
 }
 
 fn has(json: &Value, reason: &str) -> bool {

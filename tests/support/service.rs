@@ -144,12 +144,17 @@ impl Service {
     /// It stays subscribed, but answers nothing.
     #[track_caller]
     pub fn freeze(&self) {
+        self.assert_runs();
+        process::freeze(self.pid);
+    }
+
+    #[track_caller]
+    pub fn assert_runs(&self) {
         assert!(
             !self.has_ended(),
             "the service has ended by itself:\n{}",
             self.said("stderr")
         );
-        process::freeze(self.pid);
     }
 
     #[track_caller]
@@ -157,11 +162,11 @@ impl Service {
         process::thaw(self.pid);
     }
 
-    pub fn has_ended(&self) -> bool {
+    fn has_ended(&self) -> bool {
         process::ends(self.pid, Duration::ZERO)
     }
 
-    pub fn said(&self, stream: &str) -> String {
+    fn said(&self, stream: &str) -> String {
         fs::read_to_string(self.dir.join(stream)).unwrap_or_default()
     }
 }
