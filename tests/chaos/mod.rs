@@ -1,9 +1,9 @@
 //! Everything breaks at random, and an oracle knows the truth: no false alarm, and no missed outage.
 //!
-//! A driver starts, kills, freezes and thaws instances of three services and seven client libraries, stops, kills and freezes servers, makes
-//! them lame ducks, lets them read their configuration again, pulls and plugs the cables of the hosts that the instances are on, loses
-//! packets, breaks the way between servers and that of a monitor that asks from a distance, and kills runs. Meanwhile monitors, probes and sidecars run all the time. Each
-//! run is judged by what was true from its start to its end.
+//! A driver starts, kills, freezes and thaws instances of three services and seven client libraries, stops, kills and freezes servers, makes them
+//! lame ducks, lets them read their configuration again, pulls and plugs the cables of the hosts that the instances are on, loses packets,
+//! breaks the way between servers and that of a monitor that asks from a distance, and kills runs. Meanwhile monitors, probes and
+//! sidecars run all the time. Each run is judged by what was true from its start to its end.
 //!
 //! The usual run is short. `CHAOS_SEED=7 CHAOS_SECONDS=3600 tests/run.sh chaos -- --nocapture` is the long one: the same actions
 //! for the same seed, in the topology that it chooses (or `CHAOS_TOPOLOGY=leaf`), and a table of what was said.
